@@ -1,0 +1,57 @@
+"""The syntax of an API key, shared by keys-svc (which makes keys) and the gateway (which reads them).
+
+`ams_live_` + 8 visible characters + 32 secret characters + 6 characters of CRC-32 over all before
+them, in base62. The secret part alone has 190 bits. The checksum lets a mistyped or made-up key be
+refused without any look-up; it is no protection by itself.
+"""
+
+import hashlib
+import secrets
+import zlib
+from dataclasses import dataclass, field
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SCHEME = "ams_live_"
+VISIBLE_LENGTH = len(SCHEME) + 8
+CHECKED_LENGTH = VISIBLE_LENGTH + 32
+KEY_LENGTH = CHECKED_LENGTH + 6
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A new key. `secret` is the whole key and is shown once; only `sha256` is ever stored."""
+
+    secret: str = field(repr=False)
+    prefix: str
+    sha256: bytes
+
+
+def generate() -> ApiKey:
+    body = SCHEME + "".join(secrets.choice(ALPHABET) for _ in range(CHECKED_LENGTH - len(SCHEME)))
+    text = body + _checksum(body.encode("ascii"))
+    return ApiKey(text, text[:VISIBLE_LENGTH], hashlib.sha256(text.encode("ascii")).digest())
+
+
+def hash_key(text: str | bytes) -> bytes | None:
+    """The SHA-256 by which the key is known, or None for what can't be a key (form or checksum)."""
+    if len(text) != KEY_LENGTH:
+        return None
+    if isinstance(text, str):
+        if not text.isascii():
+            return None
+        text = text.encode("ascii")
+    # A matching checksum of base62 characters proves nothing about the characters before it.
+    if not text.startswith(b"ams_live_") or not text[len(SCHEME) :].isalnum():
+        return None
+    if text[CHECKED_LENGTH:] != _checksum(text[:CHECKED_LENGTH]).encode("ascii"):
+        return None
+    return hashlib.sha256(text).digest()
+
+
+def _checksum(body: bytes) -> str:
+    number = zlib.crc32(body)
+    digits = []
+    for _ in range(KEY_LENGTH - CHECKED_LENGTH):
+        number, digit = divmod(number, 62)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
