@@ -1,0 +1,90 @@
+"""gRPC channels to our services: deadlines, request ids, tokens, and errors of the one family."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import grpc
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import identity_service_pb2_grpc as rpc
+
+from ams_common.context import current_request_id
+from ams_common.errors import from_rpc_error
+from ams_common.interceptors import REQUEST_ID
+from ams_common.tokens import JwksKeySource
+
+T = TypeVar("T")
+
+DEADLINE_S = 5.0
+_RENEW_BEFORE_S = 60.0
+
+_OPTIONS = [
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.keepalive_time_ms", 30_000),
+]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel that reconnects within a second of its peer's return."""
+    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+
+async def invoke(
+    method: Callable[..., Awaitable[T]],
+    request: Any,
+    *,
+    token: str | None = None,
+    request_id: str | None = None,
+    timeout_s: float = DEADLINE_S,
+) -> T:
+    """Call a stub's method with a deadline, the present request id and an access token.
+
+    Raises AppError: what the peer meant, or unavailable or deadline_exceeded.
+    """
+    metadata = (
+        [(REQUEST_ID, request_id or current_request_id())] if request_id or current_request_id() else []
+    )
+    if token is not None:
+        metadata.append(("authorization", f"Bearer {token}"))
+    try:
+        return await method(request, metadata=tuple(metadata), timeout=timeout_s)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+def jwks_of(channel: grpc.aio.Channel) -> JwksKeySource:
+    """The public keys of identity-svc, over `channel`."""
+    stub = rpc.IdentityServiceStub(channel)
+
+    async def fetch() -> str:
+        return (await invoke(stub.GetJwks, pb.GetJwksRequest())).jwks_json
+
+    return JwksKeySource(fetch)
+
+
+class ServiceToken:
+    """This service's own access token, fetched from identity-svc when needed and kept while good."""
+
+    def __init__(self, channel: grpc.aio.Channel, service: str, secret: str) -> None:
+        self._stub = rpc.IdentityServiceStub(channel)
+        self._request = pb.IssueServiceTokenRequest(service=service, secret=secret)
+        self._token = ""
+        self._renew_at_s = 0.0
+        self._renewing = asyncio.Lock()
+
+    async def get(self) -> str:
+        """A token that is good for a minute at least. Raises AppError when none can be had."""
+        if time.time() < self._renew_at_s:
+            return self._token
+        async with self._renewing:
+            if time.time() >= self._renew_at_s:
+                response = await invoke(self._stub.IssueServiceToken, self._request)
+                expires_at: datetime = response.expires_at.ToDatetime(tzinfo=UTC)
+                self._token, self._renew_at_s = (
+                    response.access_token,
+                    expires_at.timestamp() - _RENEW_BEFORE_S,
+                )
+        return self._token

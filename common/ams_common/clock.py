@@ -1,0 +1,24 @@
+"""Time: UTC always, and its protobuf form."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_timestamp(moment: datetime | None) -> Timestamp | None:
+    """An aware datetime as a protobuf Timestamp; None stays unset."""
+    if moment is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def from_timestamp(timestamp: Timestamp) -> datetime:
+    """A protobuf Timestamp as an aware datetime in UTC."""
+    return timestamp.ToDatetime(tzinfo=UTC)

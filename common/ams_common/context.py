@@ -1,0 +1,69 @@
+"""What is known of the call being served: its request id, who calls, and the RPC's rule."""
+
+import re
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ams.policy.v1.policy_pb2 import Role, Rule
+
+from ams_common.errors import UnauthenticatedError
+from ams_common.ids import uuid7
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a person (user_id), a service (service), or nobody known (neither)."""
+
+    user_id: UUID | None = None
+    roles: frozenset[Role.ValueType] = frozenset()
+    service: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names the caller; "" for somebody not signed in."""
+        if self.service is not None:
+            return f"service:{self.service}"
+        return str(self.user_id) if self.user_id is not None else ""
+
+
+ANONYMOUS = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One RPC being served."""
+
+    request_id: str
+    caller: Caller = ANONYMOUS
+    rule: Rule = field(default_factory=Rule)
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def current_request_id() -> str:
+    """The request id of the call being served; "" outside of any."""
+    call = current_call.get()
+    return call.request_id if call is not None else ""
+
+
+def current_caller() -> Caller:
+    """Who calls the RPC being served; nobody outside of any."""
+    call = current_call.get()
+    return call.caller if call is not None else ANONYMOUS
+
+
+def current_user_id() -> UUID:
+    """The id of the person who calls. Raises UnauthenticatedError when it isn't a person."""
+    user_id = current_caller().user_id
+    if user_id is None:
+        raise UnauthenticatedError("sign_in_required", "Sign in to do this.")
+    return user_id
+
+
+def request_id_or_new(text: str | None) -> str:
+    """The caller's request id when it is a harmless one, else a new one."""
+    return text if text and _REQUEST_ID.fullmatch(text) else uuid7().hex

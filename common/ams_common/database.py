@@ -1,0 +1,189 @@
+"""PostgreSQL: a pool, transactions that read, and transactions that change.
+
+There is no third way in: a reading transaction is READ ONLY to the server, and a changing one needs
+the audit name of its RPC and ends with its audit record and its outbox rows in the same commit.
+"""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+from ams.audit.v1.events_pb2 import AuditRecord
+from google.protobuf.message import Message
+
+from ams_common import topics
+from ams_common.clock import to_timestamp, utc_now
+from ams_common.context import current_call
+from ams_common.errors import InvalidArgumentError
+from ams_common.ids import uuid7
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+_CONNECT_TIMEOUT_S = 10.0
+_STATEMENT_TIMEOUT_S = 10.0
+
+
+class AuditMissingError(Exception):
+    """A change was about to be committed, or begun, that the audit log would not tell of."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One changing transaction: the connection, and what goes out with its commit."""
+
+    connection: asyncpg.Connection
+    action: str
+    actor: str
+    request_id: str
+    audited: bool = False
+    _outbox: list[tuple[str, str, bytes, bytes]] = field(default_factory=list)
+
+    def audit(self, resource: str, resource_id: UUID | str, **details: str) -> None:
+        """Write down who did what: the RPC's audit name, on this resource. No secret in `details`."""
+        record = AuditRecord(
+            audit_id=str(uuid7()),
+            occurred_at=to_timestamp(utc_now()),
+            actor=self.actor,
+            action=self.action,
+            resource=resource,
+            resource_id=str(resource_id),
+            details=details,
+            request_id=self.request_id,
+        )
+        self.publish(topics.AUDIT_EVENTS, str(resource_id), record)
+        self.audited = True
+
+    def publish(self, topic: str, key: str, message: Message) -> None:
+        """Send `message` to Kafka after the commit; messages of one `key` stay in order."""
+        self._outbox.append(("kafka", topic, key.encode(), message.SerializeToString()))
+
+    def snapshot(self, redis_key: str, message: Message) -> None:
+        """Write a snapshot to Redis after the commit, and tell the gateways."""
+        self._outbox.append(("redis", redis_key, b"", message.SerializeToString()))
+
+    async def replay(self, request: Message, answer_type: type[M]) -> M | None:
+        """The answer to this very request if it was given before under its idempotency key, else None.
+
+        Raises InvalidArgumentError idempotency_key_reused when the key came with another request.
+        A second request with the same key waits here until the first has committed.
+        """
+        idempotency_key: str = getattr(request, "idempotency_key")  # noqa: B009 - any request type that has it
+        if not idempotency_key:
+            return None
+        await self.connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2 || '/' || $3, 0))",
+            self.actor,
+            self.action,
+            idempotency_key,
+        )
+        row = await self.connection.fetchrow(
+            "SELECT request_hash, answer FROM idempotent_answers"
+            " WHERE actor = $1 AND method = $2 AND idempotency_key = $3",
+            self.actor,
+            self.action,
+            idempotency_key,
+        )
+        if row is None:
+            return None
+        if row["request_hash"] != _hash(request):
+            raise InvalidArgumentError(
+                "idempotency_key_reused", "This idempotency key belongs to another request."
+            )
+        self.audited = True  # nothing changes, so there is nothing to tell
+        return answer_type.FromString(row["answer"])
+
+    async def remember(self, request: Message, answer: Message) -> None:
+        """Keep `answer` for `replay`. Secrets must have been cleared from it."""
+        idempotency_key: str = getattr(request, "idempotency_key")  # noqa: B009
+        if idempotency_key:
+            await self.connection.execute(
+                "INSERT INTO idempotent_answers (actor, method, idempotency_key, request_hash, answer)"
+                " VALUES ($1, $2, $3, $4, $5)",
+                self.actor,
+                self.action,
+                idempotency_key,
+                _hash(request),
+                answer.SerializeToString(),
+            )
+
+    async def flush(self) -> None:
+        """Write the outbox rows and wake the relays on commit."""
+        if not self._outbox:
+            return
+        await self.connection.executemany(
+            "INSERT INTO outbox (destination, topic, message_key, payload) VALUES ($1, $2, $3, $4)",
+            self._outbox,
+        )
+        await self.connection.execute("SELECT pg_notify('outbox_' || current_schema(), '')")
+        self._outbox.clear()
+
+
+class Database:
+    """A service's schema."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, size: int = 10) -> AsyncIterator["Database"]:
+        """Connect as the service's own role, whose search_path is its schema."""
+        pool = await asyncpg.create_pool(
+            url, min_size=1, max_size=size, timeout=_CONNECT_TIMEOUT_S, command_timeout=_STATEMENT_TIMEOUT_S
+        )
+        try:
+            yield cls(pool)
+        finally:
+            await pool.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[asyncpg.Connection]:
+        """A READ ONLY transaction with one view of the data."""
+        async with (
+            self.pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change]:
+        """The changing transaction of the RPC being served.
+
+        Raises AuditMissingError when the RPC's rule has no audit name, or nothing was audited.
+        """
+        call = current_call.get()
+        if call is None or not call.rule.audit:
+            raise AuditMissingError("only an RPC whose rule has an audit name may change anything")
+        async with self._transaction(call.rule.audit, call.caller.actor, call.request_id) as change:
+            yield change
+            if not change.audited:
+                raise AuditMissingError(
+                    f"{change.action} was about to change something without an audit record"
+                )
+
+    @asynccontextmanager
+    async def change_by_system(self, action: str, *, audited: bool = True) -> AsyncIterator[Change]:
+        """A change that no RPC asks for. `audited=False` only for the effects of an event whose cause is
+        in the audit log already, and for upkeep."""
+        async with self._transaction(action, "system", "") as change:
+            yield change
+            if audited and not change.audited:
+                raise AuditMissingError(f"{action} was about to change something without an audit record")
+
+    @asynccontextmanager
+    async def _transaction(self, action: str, actor: str, request_id: str) -> AsyncIterator[Change]:
+        async with self.pool.acquire() as connection, connection.transaction():
+            change = Change(connection, action, actor, request_id)
+            yield change
+            await change.flush()
+
+
+def _hash(request: Message) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -1,0 +1,45 @@
+"""Who may call an RPC: `ams.policy.v1.rule` of the protos. No rule, no service."""
+
+from collections.abc import Iterable, Mapping
+
+from ams.policy.v1.policy_pb2 import Rule, rule
+from google.protobuf.descriptor import ServiceDescriptor
+
+from ams_common.context import Caller
+from ams_common.errors import AppError, PermissionDeniedError, UnauthenticatedError
+
+
+class PolicyError(Exception):
+    """An RPC can't be served: its proto has no usable ams.policy.v1.rule."""
+
+
+def rules_of(services: Iterable[ServiceDescriptor]) -> Mapping[str, Rule]:
+    """The rule of each RPC by its full path, "/ams.keys.v1.KeysService/GetKey".
+
+    Raises PolicyError for an RPC that nobody may call.
+    """
+    rules: dict[str, Rule] = {}
+    for service in services:
+        for method in service.methods:
+            method_rule = method.GetOptions().Extensions[rule]
+            if not (method_rule.public or method_rule.roles or method_rule.callers):
+                raise PolicyError(f"{method.full_name} has no ams.policy.v1.rule, so nobody may call it")
+            rules[f"/{service.full_name}/{method.name}"] = method_rule
+    return rules
+
+
+def refusal(method_rule: Rule | None, caller: Caller) -> AppError | None:
+    """Why `caller` may not call an RPC with this rule, or None. Without a rule nobody may."""
+    if method_rule is None:
+        return PermissionDeniedError("rpc_not_served", "This call is not available.")
+    if method_rule.public:
+        return None
+    if caller.service is not None:
+        if caller.service in method_rule.callers:
+            return None
+        return PermissionDeniedError("caller_not_allowed", "This service may not make this call.")
+    if caller.user_id is None:
+        return UnauthenticatedError("sign_in_required", "Sign in to do this.")
+    if caller.roles.isdisjoint(method_rule.roles):
+        return PermissionDeniedError("role_required", "Your account doesn't have the role that this needs.")
+    return None

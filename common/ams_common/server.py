@@ -1,0 +1,80 @@
+"""The gRPC server of a service: policy, health, reflection, a graceful stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ams_common.interceptors import Interceptor, authentication, check_fields, enforce, faults
+from ams_common.policy import rules_of
+from ams_common.tokens import TokenVerifier
+
+log = logging.getLogger(__name__)
+
+# No request or answer of ours comes near; what does is refused before it is parsed.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_STOP_GRACE_S = 5.0
+
+
+def build_server(
+    verifier: TokenVerifier, services: Sequence[tuple[ServiceDescriptor, Callable[[grpc.aio.Server], None]]]
+) -> grpc.aio.Server:
+    """A server of `services`: each its descriptor, and the function that adds its servicer.
+
+    Raises PolicyError when one of their RPCs has no rule.
+    """
+    rules = rules_of(descriptor for descriptor, _ in services)
+    steps = [faults, authentication(verifier), enforce(rules), check_fields]
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.aio.server(interceptors=[Interceptor(steps)], options=options)
+    for _, add_servicer in services:
+        add_servicer(server)
+    names = [descriptor.full_name for descriptor, _ in services]
+    _add_health(server, names)
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return server
+
+
+def _add_health(server: grpc.aio.Server, names: Sequence[str]) -> None:
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ["", *names]:
+        servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
+
+
+async def serve(
+    server: grpc.aio.Server, address: str, background: Sequence[Coroutine[Any, Any, None]] = ()
+) -> None:
+    """Serve on `address` ("127.0.0.1:7001") until SIGTERM or SIGINT, with `background` running beside.
+
+    When something in the background ends or fails, the process ends with it, loudly: a service whose
+    relay is dead must not look alive.
+    """
+    if server.add_insecure_port(address) == 0:
+        raise OSError(f"{address} is taken")
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopping.set)
+    await server.start()
+    log.info("serving", extra={"address": address})
+    tasks = [asyncio.ensure_future(work) for work in background]
+    stop = asyncio.ensure_future(stopping.wait())
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    await server.stop(_STOP_GRACE_S)
+    for task in (stop, *tasks):
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    log.info("stopped")
+    if stop not in done:
+        failures = [result for result in results if isinstance(result, Exception)]
+        raise RuntimeError("background work ended") from (failures[0] if failures else None)

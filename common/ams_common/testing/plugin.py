@@ -1,0 +1,146 @@
+"""The fixtures; loaded by the conftest.py at the project's root."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import grpc
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+from redis.asyncio import Redis
+
+from ams_common.database import Database
+from ams_common.migrations import migrate
+from ams_common.server import build_server
+from ams_common.testing.tokens import TestIssuer
+from ams_common.tokens import TokenVerifier
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A service's schema and the package that holds its migrations."""
+
+    name: str
+    package: str
+
+
+def _from_environment(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.fail(f"{variable} is not set: run the tests through `make test`, which starts real servers")
+    return value
+
+
+def with_database(url: str, database: str, user: str | None = None, password: str | None = None) -> str:
+    """`url` with another database, and another user where given."""
+    parts = urlsplit(url)
+    netloc = parts.netloc if user is None else f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"
+    return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def admin_database_url() -> str:
+    """An administrator's URL of the PostgreSQL server."""
+    return _from_environment("DATABASE_URL")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    return _from_environment("REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> str:
+    return _from_environment("KAFKA_BOOTSTRAP_SERVERS")
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Makes the topics of this test its own."""
+    return f"t{secrets.token_hex(6)}."
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def template_database(admin_database_url: str, schema: Schema) -> Iterator[tuple[str, str]]:
+    """A migrated database to clone, with the one role that owns its schema: (database, role's password)."""
+    database, password = f"template_{schema.name}_{secrets.token_hex(4)}", secrets.token_hex(8)
+    asyncio.run(_create_template(admin_database_url, database, password, schema))
+    yield database, password
+    asyncio.run(_execute(admin_database_url, f"DROP DATABASE {database}", f"DROP ROLE {database}"))
+
+
+async def _create_template(admin_url: str, database: str, password: str, schema: Schema) -> None:
+    await _execute(
+        admin_url, f"CREATE ROLE {database} LOGIN PASSWORD '{password}'", f"CREATE DATABASE {database}"
+    )
+    await _execute(
+        with_database(admin_url, database),
+        f"CREATE SCHEMA {schema.name} AUTHORIZATION {database}",
+        f"ALTER ROLE {database} SET search_path = {schema.name}",
+    )
+    await migrate(with_database(admin_url, database, database, password), schema.package)
+
+
+async def _execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database_url(admin_database_url: str, template_database: tuple[str, str]) -> AsyncIterator[str]:
+    """A fresh database for this test, cloned from the migrated template; the service's own role."""
+    template, password = template_database
+    name = f"test_{secrets.token_hex(6)}"
+    await _execute(admin_database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield with_database(admin_database_url, name, template, password)
+    await _execute(admin_database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url, size=5) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def issuer() -> TestIssuer:
+    """Signs access tokens as identity-svc does, with a key of its own."""
+    return TestIssuer()
+
+
+Serve = Callable[..., "asyncio.Future[grpc.aio.Channel]"]
+
+
+@pytest.fixture
+async def serve_rpc(issuer: TestIssuer) -> AsyncIterator[Serve]:
+    """`channel = await serve_rpc(descriptor, add_servicer)`: the real server, on a port of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(
+            descriptor: ServiceDescriptor, add_servicer: Callable[[grpc.aio.Server], None]
+        ) -> grpc.aio.Channel:
+            server = build_server(TokenVerifier(issuer), [(descriptor, add_servicer)])
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            stack.push_async_callback(server.stop, None)
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+            stack.push_async_callback(channel.close)
+            return channel
+
+        yield serve  # type: ignore[misc]

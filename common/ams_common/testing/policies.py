@@ -1,0 +1,45 @@
+"""Calls every RPC of a service with each role and with none, and tells who was let in."""
+
+from collections.abc import Mapping, Sequence
+
+import grpc
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from ams_common.ids import uuid7
+from ams_common.testing.tokens import TestIssuer
+
+_REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+
+
+async def callers_let_in(
+    channel: grpc.aio.Channel, descriptor: ServiceDescriptor, issuer: TestIssuer, services: Sequence[str]
+) -> Mapping[str, set[str]]:
+    """For each RPC the callers that got past the policy, of: nobody, admin, merchant, consumer, and
+    `services`. The requests are empty: what is let in is answered or refused for its fields."""
+    tokens = {
+        "nobody": None,
+        "admin": issuer.user_token(uuid7(), ADMIN),
+        "merchant": issuer.user_token(uuid7(), MERCHANT),
+        "consumer": issuer.user_token(uuid7(), CONSUMER),
+        **{service: issuer.service_token(service) for service in services},
+    }
+    let_in: dict[str, set[str]] = {}
+    for method in descriptor.methods:
+        path = f"/{descriptor.full_name}/{method.name}"
+        request_type, answer_type = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+        call = channel.unary_unary(path, request_type.SerializeToString, answer_type.FromString)
+        let_in[method.name] = {
+            name for name, token in tokens.items() if await _is_let_in(call, request_type(), token)
+        }
+    return let_in
+
+
+async def _is_let_in(call: object, request: object, token: str | None) -> bool:
+    metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+    try:
+        await call(request, metadata=metadata, timeout=10)  # type: ignore[operator]
+    except grpc.aio.AioRpcError as error:
+        return error.code() not in _REFUSED
+    return True

@@ -1,0 +1,3 @@
+"""Every room's tests share the fixtures on real servers."""
+
+pytest_plugins = ["ams_common.testing.plugin"]
