@@ -1,0 +1,61 @@
+"""Where things lie on this machine."""
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOM = Path(__file__).resolve().parents[1]
+
+
+def project_root() -> Path:
+    """The checkout that this package is installed from, else the working directory."""
+    checkout = ROOM.parents[1]
+    return checkout if (checkout / "Makefile").exists() else Path.cwd()
+
+
+def run_directory() -> Path:
+    """What is kept between runs: data, logs, secrets. AMS_RUN_DIR names another place."""
+    directory = Path(os.environ.get("AMS_RUN_DIR", project_root() / ".run")).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def reachable_by_all(path: Path) -> bool:
+    """Whether any user may enter the directory, judged by the mode bits of it and of those above."""
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in (path, *path.parents))
+
+
+def system_directory(path: Path) -> Path:
+    """A place for what must be reachable by another user though `path` isn't. For root only.
+
+    The checkout may lie in a closed home directory, which we don't open; only root can write in /var/lib,
+    so nobody else can have prepared the place.
+    """
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    directory = Path("/var/lib/ams-local") / digest
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def throwaway_directory() -> Path:
+    """A new temporary directory that every user can pass through but not list."""
+    parent = Path(tempfile.gettempdir())
+    if os.geteuid() == 0 and not reachable_by_all(parent):
+        parent = Path("/var/tmp")
+    directory = Path(tempfile.mkdtemp(prefix="ams-", dir=parent))
+    directory.chmod(0o711)
+    return directory
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file for the block; others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

