@@ -1,0 +1,80 @@
+import pytest
+from ams.billing.v1 import billing_service_pb2 as billing
+from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1.events_pb2 import API
+from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.identity.v1 import identity_service_pb2 as identity
+from ams.keys.v1 import keys_service_pb2 as keys
+from ams_common.fields import violations
+from ams_common.ids import uuid7
+from google.protobuf.message import Message
+from google.type.money_pb2 import Money
+
+PRICE = Price(per_request=PerRequest(amount=Money(currency_code="EUR", units=1)))
+
+
+def service(**changes: object) -> catalog.CreateServiceRequest:
+    values = {"name": "Geo", "description": "Where?", "type": API, "version": "1.0", "price": PRICE}
+    return catalog.CreateServiceRequest(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_good_request_has_no_violation() -> None:
+    request = service(
+        base_url="https://api.example:8443/v1?x=1", tags=["maps", "geo-data"], rate_limit_per_minute=5
+    )
+    assert violations(request) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "description"),
+    [
+        (service(name=""), "name", "is required"),
+        (service(name="   "), "name", "is required"),
+        (service(name="x" * 81), "name", "must have at most 80 characters"),
+        (service(description="a" * 1_000_000), "description", "must have at most 4000 characters"),
+        (service(name="a\x00b"), "name", "must not contain control characters"),
+        (service(type=0), "type", "is required"),
+        (service(type=99), "type", "is not a known value"),
+        (service(price=None), "price", "is required"),
+        (service(price=Price(per_request=PerRequest())), "price.perRequest.amount", "is required"),
+        (service(rate_limit_per_minute=-1), "rateLimitPerMinute", "must be at least 0"),
+        (service(rate_limit_per_minute=1_000_001), "rateLimitPerMinute", "must be at most 1000000"),
+        (service(tags=["a"] * 11), "tags", "must have at most 10 items"),
+        (service(tags=["ok", "Not Ok"]), "tags[1]", "must be lower-case letters, digits and single hyphens"),
+        (service(tags=["a" * 31]), "tags[0]", "must have at most 30 characters"),
+        (keys.GetKeyRequest(key_id="1"), "keyId", "must be a lower-case UUID"),
+        (keys.GetKeyRequest(key_id=str(uuid7()).upper()), "keyId", "must be a lower-case UUID"),
+        (keys.GetKeySnapshotRequest(key_hash=b"x"), "keyHash", "must have 32 to 32 bytes"),
+        (keys.CreateKeyRequest(name="k", service_ids=[str(uuid7())]), "ttlDays", "must be at least 1"),
+        (keys.CreateKeyRequest(name="k", ttl_days=1), "serviceIds", "is required"),
+        (billing.GetConsumerSpendRequest(period="2026-13"), "period", "must be a month such as 2026-11"),
+    ],
+)
+def test_a_bad_field_is_named_by_its_json_path(request_: Message, field: str, description: str) -> None:
+    assert (field, description) in violations(request_)
+
+
+@pytest.mark.parametrize(
+    "email", ["a@b", "@b.c", "a@", "a b@c.d", "a@b.c\r\nBcc: x@y.z", "a@-b.c", "a,b@c.d", "<a@b.c>"]
+)
+def test_what_is_no_email_address_is_refused(email: str) -> None:
+    assert violations(identity.StartSignInRequest(email=email))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a.b",
+        "//a.b",
+        "https://",
+        "https://user:pw@a.b",
+        "https://a.b/#x",
+        "https://a.b/ x",
+        "https://a.b:99999/",
+        "https://a.b\\@c.d",
+        "javascript:alert(1)",
+        "https://exämple.org",
+    ],
+)
+def test_what_is_no_plain_web_address_is_refused(url: str) -> None:
+    assert violations(service(base_url=url))

@@ -1,0 +1,159 @@
+from datetime import timedelta
+from functools import partial
+
+import grpc
+import pytest
+from ams.identity.v1 import identity_service_pb2 as identity
+from ams.keys.v1 import keys_service_pb2 as pb
+from ams.keys.v1 import keys_service_pb2_grpc as rpc
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, Rule
+from ams_common.client import invoke
+from ams_common.clock import utc_now
+from ams_common.context import ANONYMOUS, Caller, current_call
+from ams_common.errors import AppError, NotFoundError, UnauthenticatedError
+from ams_common.ids import uuid7
+from ams_common.policy import PolicyError, refusal, rules_of
+from ams_common.testing.plugin import Serve
+from ams_common.testing.tokens import TestIssuer
+from google.protobuf import descriptor_pb2, descriptor_pool
+
+KEYS = pb.DESCRIPTOR.services_by_name["KeysService"]
+
+
+class Servicer(rpc.KeysServiceServicer):
+    """Answers GetKey by who asks and how: what the server's own layers are tested with."""
+
+    async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.Key:
+        call = current_call.get()
+        assert call is not None
+        if request.key_id.endswith("0"):
+            raise NotFoundError("key_not_found", "No such key.", hint="none")
+        if request.key_id.endswith("1"):
+            raise ZeroDivisionError("the secret is 42")
+        return pb.Key(key_id=request.key_id, consumer_id=call.caller.actor, name=call.request_id)
+
+
+def key_id(last: str) -> str:
+    return str(uuid7())[:-1] + last
+
+
+@pytest.fixture
+async def keys(serve_rpc: Serve) -> rpc.KeysServiceStub:
+    Servicer.__abstractmethods__ = frozenset()  # the other RPCs are not called
+    channel = await serve_rpc(KEYS, partial(rpc.add_KeysServiceServicer_to_server, Servicer()))  # type: ignore[abstract]
+    return rpc.KeysServiceStub(channel)
+
+
+def test_a_service_with_an_rpc_without_a_rule_cannot_be_built() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="bare.proto", package="bare", syntax="proto3")
+    file.message_type.add(name="M")
+    file.service.add(name="Bare").method.add(name="Open", input_type=".bare.M", output_type=".bare.M")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    with pytest.raises(PolicyError, match=r"bare\.Bare\.Open has no"):
+        rules_of([pool.FindServiceByName("bare.Bare")])
+
+
+def test_without_a_rule_nobody_is_let_in() -> None:
+    admin = Caller(user_id=uuid7(), roles=frozenset({ADMIN}))
+    for caller in (ANONYMOUS, admin, Caller(service="gateway")):
+        assert refusal(None, caller) is not None
+        assert refusal(Rule(), caller) is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "caller", "code"),
+    [
+        (Rule(roles=[ADMIN]), Caller(user_id=uuid7(), roles=frozenset({ADMIN})), None),
+        (Rule(roles=[ADMIN]), Caller(user_id=uuid7(), roles=frozenset({CONSUMER})), "role_required"),
+        (Rule(roles=[ADMIN]), Caller(user_id=uuid7()), "role_required"),
+        (Rule(roles=[ADMIN]), Caller(service="gateway"), "caller_not_allowed"),
+        (Rule(roles=[ADMIN]), ANONYMOUS, "sign_in_required"),
+        (Rule(callers=["gateway"]), Caller(service="gateway"), None),
+        (Rule(callers=["gateway"]), Caller(service="keys-svc"), "caller_not_allowed"),
+        (Rule(callers=["gateway"]), Caller(user_id=uuid7(), roles=frozenset({ADMIN})), "role_required"),
+        (Rule(public=True), ANONYMOUS, None),
+    ],
+)
+def test_only_whom_the_rule_names_is_let_in(rule: Rule, caller: Caller, code: str | None) -> None:
+    answer = refusal(rule, caller)
+    assert (answer.code if answer else None) == code
+
+
+def test_every_rpc_that_changes_state_has_an_audit_name_and_every_other_has_none() -> None:
+    reading = ("Get", "List", "IssueServiceToken")
+    for name, rule in rules_of([KEYS, identity.DESCRIPTOR.services_by_name["IdentityService"]]).items():
+        assert bool(rule.audit) is not name.rpartition("/")[2].startswith(reading), name
+
+
+async def test_the_caller_and_the_request_id_reach_the_handler(
+    keys: rpc.KeysServiceStub, issuer: TestIssuer
+) -> None:
+    user_id = uuid7()
+    request = pb.GetKeyRequest(key_id=key_id("a"))
+    key = await invoke(keys.GetKey, request, token=issuer.user_token(user_id, CONSUMER), request_id="r-1")
+    assert (key.consumer_id, key.name) == (str(user_id), "r-1")
+
+
+async def test_an_app_error_arrives_as_it_was_raised(keys: rpc.KeysServiceStub, issuer: TestIssuer) -> None:
+    token = issuer.user_token(uuid7(), CONSUMER)
+    with pytest.raises(NotFoundError, match="No such key") as caught:
+        await invoke(keys.GetKey, pb.GetKeyRequest(key_id=key_id("0")), token=token)
+    assert (caught.value.code, caught.value.metadata) == ("key_not_found", {"hint": "none"})
+
+
+async def test_an_unexpected_exception_tells_nothing_but_the_request_id(
+    keys: rpc.KeysServiceStub, issuer: TestIssuer
+) -> None:
+    metadata = (("authorization", "Bearer " + issuer.user_token(uuid7(), CONSUMER)), ("x-request-id", "r-2"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await keys.GetKey(pb.GetKeyRequest(key_id=key_id("1")), metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "42" not in str(caught.value)
+    assert any(
+        b"r-2" in value for _, value in caught.value.trailing_metadata() or () if isinstance(value, bytes)
+    )
+
+
+async def test_bad_fields_are_refused_before_the_handler(
+    keys: rpc.KeysServiceStub, issuer: TestIssuer
+) -> None:
+    with pytest.raises(AppError) as caught:
+        await invoke(keys.GetKey, pb.GetKeyRequest(key_id="x"), token=issuer.user_token(uuid7(), CONSUMER))
+    assert caught.value.code == "invalid_argument"
+    assert caught.value.violations == (("keyId", "must be a lower-case UUID"),)
+
+
+async def test_bad_tokens_are_refused(keys: rpc.KeysServiceStub, issuer: TestIssuer) -> None:
+    good = issuer.user_token(uuid7(), CONSUMER)
+    header, payload, signature = good.split(".")
+    expired = issuer.user_token(uuid7(), CONSUMER, now=utc_now() - timedelta(minutes=11))
+    stranger = TestIssuer().user_token(uuid7(), CONSUMER)
+    unsigned = "eyJhbGciOiJub25lIn0." + payload + "."
+    tokens = {
+        "token_expired": [expired],
+        "token_invalid": [stranger, unsigned, f"{header}.{payload}x.{signature}", "x", "a.b.c"],
+    }
+    for code, bad in tokens.items():
+        for token in bad:
+            with pytest.raises(UnauthenticatedError) as caught:
+                await invoke(keys.GetKey, pb.GetKeyRequest(key_id=key_id("a")), token=token)
+            assert caught.value.code == code
+
+
+async def test_a_peer_that_is_away_is_unavailable() -> None:
+    channel = grpc.aio.insecure_channel("127.0.0.1:1")
+    with pytest.raises(AppError) as caught:
+        await invoke(rpc.KeysServiceStub(channel).GetKey, pb.GetKeyRequest(), timeout_s=5)
+    assert caught.value.code == "service_unavailable"
+    await channel.close()
+
+
+async def test_health_and_reflection_need_no_rule(keys: rpc.KeysServiceStub, serve_rpc: Serve) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    channel = await serve_rpc(KEYS, partial(rpc.add_KeysServiceServicer_to_server, Servicer()))  # type: ignore[abstract]
+    answer = await health_pb2_grpc.HealthStub(channel).Check(
+        health_pb2.HealthCheckRequest(service="ams.keys.v1.KeysService")
+    )
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
