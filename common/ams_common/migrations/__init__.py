@@ -54,7 +54,9 @@ async def migrate(url: str, package: str) -> int:
             " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
-        return await _apply(connection, [*migrations_of("ams_common"), *migrations_of(package)], applied)
+        packages = dict.fromkeys(["ams_common", package])
+        migrations = [migration for name in packages for migration in migrations_of(name)]
+        return await _apply(connection, migrations, applied)
     finally:
         await connection.close()
 

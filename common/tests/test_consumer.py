@@ -1,0 +1,136 @@
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from ams.catalog.v1.events_pb2 import CatalogEvent
+from ams_common import topics
+from ams_common.consumer import EventConsumer, Subscription
+from ams_common.database import Change, Database
+from ams_common.testing.eventually import eventually
+
+
+async def write_effect(change: Change, messages: Sequence[CatalogEvent]) -> None:
+    """The effect under test: one row a message, in a table that any service has."""
+    for message in messages:
+        if message.event_id == "bad":
+            raise ValueError("can't be processed")
+        await change.connection.execute(
+            "INSERT INTO outbox (destination, topic, message_key, payload) VALUES ('redis', $1, '', '')",
+            message.event_id,
+        )
+
+
+async def effects(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return [row["topic"] for row in await connection.fetch("SELECT topic FROM outbox ORDER BY outbox_id")]
+
+
+async def dead_letters(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return [row["error"] for row in await connection.fetch("SELECT error FROM dead_letters ORDER BY 1")]
+
+
+@pytest.fixture
+def consumer(database: Database, kafka_bootstrap: str, topic_prefix: str) -> EventConsumer:
+    subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, write_effect)
+    return EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)
+
+
+@pytest.fixture
+async def producer(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+@asynccontextmanager
+async def running(*consumers: EventConsumer) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def send(producer: AIOKafkaProducer, topic: str, *event_ids: str) -> None:
+    for event_id in event_ids:
+        await producer.send_and_wait(topic, CatalogEvent(event_id=event_id).SerializeToString(), key=b"one")
+
+
+async def test_each_message_takes_effect_once_across_restarts(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    sent: list[str] = []
+    for round_number in range(3):
+        ids = [f"{round_number}-{number}" for number in range(20)]
+        await send(producer, topic, *ids)
+        sent += ids
+        async with running(consumer):
+            await eventually(partial(_are, database, sent))
+
+
+async def _are(database: Database, expected: list[str]) -> bool:
+    return await effects(database) == expected
+
+
+async def test_a_bad_message_is_dead_lettered_and_the_rest_go_on_in_order(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a", "bad", "b")
+    await producer.send_and_wait(topic, b"\xff\xff\xff", key=b"one")
+    await send(producer, topic, "c")
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a", "b", "c"]))
+    errors = await dead_letters(database)
+    assert len(errors) == 2
+    assert any("can't be processed" in error for error in errors)
+
+
+async def test_two_consumers_of_a_group_share_without_doubling(
+    consumer: EventConsumer,
+    producer: AIOKafkaProducer,
+    database: Database,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, write_effect)
+    second = EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)
+    ids = [f"e{number}" for number in range(300)]
+
+    async def send_all() -> None:
+        for event_id in ids:
+            message = CatalogEvent(event_id=event_id).SerializeToString()
+            await producer.send_and_wait(topic, message, key=event_id.encode())
+
+    async def all_there() -> bool:
+        return len(await effects(database)) >= len(ids)
+
+    async with running(consumer):
+        sending = asyncio.create_task(send_all())
+        async with running(second):  # joins in the middle, and leaves again: two rebalances
+            await asyncio.wait([sending], timeout=2)
+        await sending
+        await eventually(all_there, timeout_s=30)
+    assert sorted(await effects(database)) == sorted(ids)
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a")
+    partitions = await producer.partitions_for(topic)
+    async with database.change_by_system("test", audited=False) as change:
+        for partition in partitions:
+            await change.connection.execute(
+                "INSERT INTO consumer_offsets VALUES ($1, $2, 1000)", topic, partition
+            )
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a"]))

@@ -1,0 +1,120 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+from ams.catalog.v1.events_pb2 import CatalogEvent, ServiceSnapshot
+from ams_common import topics
+from ams_common.database import Database
+from ams_common.ids import uuid7
+from ams_common.outbox import Destination, KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.snapshots import INVALIDATION_CHANNEL, service_snapshot_key
+from ams_common.testing.eventually import eventually
+from redis.asyncio import Redis
+
+
+@asynccontextmanager
+async def relaying(database_url: str, *destinations: Destination) -> AsyncIterator[None]:
+    tasks = [
+        asyncio.create_task(OutboxRelay(database_url, destination).run()) for destination in destinations
+    ]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def publish(database: Database, *event_ids: str) -> None:
+    async with database.change_by_system("test", audited=False) as change:
+        for event_id in event_ids:
+            change.publish(topics.CATALOG_EVENTS, "one-subject", CatalogEvent(event_id=event_id))
+
+
+async def outbox_is_empty(database: Database) -> bool:
+    async with database.read() as connection:
+        return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+
+async def read_topic(bootstrap: str, topic: str, count: int) -> Sequence[str]:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        return [CatalogEvent.FromString((await consumer.getone()).value).event_id for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+async def test_events_reach_kafka_in_the_order_of_their_commits(
+    database: Database, database_url: str, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    ids = [f"e{number}" for number in range(1200)]
+    await publish(database, *ids[:700])
+    async with relaying(database_url, KafkaDestination(kafka_bootstrap, topic_prefix)):
+        await publish(database, *ids[700:])
+        await eventually(lambda: outbox_is_empty(database))
+    assert await read_topic(kafka_bootstrap, topic_prefix + topics.CATALOG_EVENTS, len(ids)) == ids
+
+
+async def test_of_two_relays_one_works_and_the_other_takes_over(
+    database: Database, database_url: str, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    destinations = [KafkaDestination(kafka_bootstrap, topic_prefix) for _ in range(2)]
+    async with relaying(database_url, destinations[1]):
+        async with relaying(database_url, destinations[0]):
+            await publish(database, "a", "b")
+            await eventually(lambda: outbox_is_empty(database))
+        await publish(database, "c")
+        await eventually(lambda: outbox_is_empty(database))
+    assert await read_topic(kafka_bootstrap, topic_prefix + topics.CATALOG_EVENTS, 3) == ["a", "b", "c"]
+
+
+async def test_snapshots_reach_redis_and_are_made_known_though_kafka_is_away(
+    database: Database, database_url: str, redis: Redis
+) -> None:
+    key = service_snapshot_key(uuid7())
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        kafka = KafkaDestination(f"127.0.0.1:{nobody.getsockname()[1]}")
+        async with redis.pubsub() as news, relaying(database_url, RedisDestination(redis), kafka):
+            await news.subscribe(INVALIDATION_CHANNEL)
+            async with database.change_by_system("test", audited=False) as change:
+                change.publish(topics.CATALOG_EVENTS, "s", CatalogEvent())
+                change.snapshot(key, ServiceSnapshot(slug="old"))
+                change.snapshot(key, ServiceSnapshot(slug="new"))
+
+            async def is_known() -> bool:
+                message = await news.get_message(ignore_subscribe_messages=True, timeout=0.1)
+                return message is not None and message["data"] == key.encode()
+
+            await eventually(is_known)
+            stored = await redis.get(key)
+            assert isinstance(stored, bytes)
+            assert ServiceSnapshot.FromString(stored).slug == "new"
+            assert 0 < await redis.ttl(key) <= 7 * 24 * 3600
+
+
+async def test_a_lost_database_connection_is_made_anew(
+    database: Database, database_url: str, admin_database_url: str, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    async with relaying(database_url, KafkaDestination(kafka_bootstrap, topic_prefix)):
+        await publish(database, "a")
+        await eventually(lambda: outbox_is_empty(database))
+        admin = await asyncpg.connect(admin_database_url)
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+            database_url.rpartition("/")[2],
+        )
+        await admin.close()
+        await eventually(lambda: _publishes(database))
+        await eventually(lambda: outbox_is_empty(database))
+    assert await read_topic(kafka_bootstrap, topic_prefix + topics.CATALOG_EVENTS, 2) == ["a", "b"]
+
+
+async def _publishes(database: Database) -> bool:
+    try:
+        await publish(database, "b")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return False
+    return True
