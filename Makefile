@@ -5,26 +5,50 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc bff deploy/local
 PROJECTS := pyproject.toml $(ROOMS:%=%/pyproject.toml)
-PROTO_FILES := $(shell find protos -name '*.proto' | sort)
+CHECKED := conftest.py tests loadtests $(ROOMS)
+LOCAL := $(BIN)/python -m ams_local
 
 help: ## print every target with its line
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+run: setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
+	@exec $(LOCAL) run
+
+test: setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
+	@$(LOCAL) exec --tests -- $(BIN)/pytest -q $(T)
+
+check: setup ## format, lint, types, and that the generated code is that of the protos
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@for room in $(CHECKED); do $(BIN)/mypy --no-error-summary $$room || exit 1; done
+	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
+	@cd protos && find ams -name '*_pb2*' -o -name '*.binpb' | sort | while read -r f; do \
+	  cmp -s $$f ../.run/gen/$$f || { echo "protos/$$f is not what its proto says: make gen"; exit 1; }; done
+
+format: setup ## format the code, and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+gen: setup ## generate the Python code of the protos, beside them
+	@$(BIN)/python protos/generate.py protos
+
+bench: setup ## the gateway beside nginx: CPU per request and the ratio
+	@$(BIN)/python loadtests/bench/run.py
+
+lock: ## compile requirements.lock anew from the rooms' pyproject files
+	@test -x $(BIN)/uv || $(MAKE) setup
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate --group dev $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
+	  -o requirements.lock
 
 setup: .venv/installed ## install the locked packages and our own rooms into .venv
 
 .venv/installed: requirements.lock $(PROJECTS)
 	@echo "==> installing the locked packages into .venv (once, about a minute)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "AMS needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "No venv module: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "AMS needs Python 3.11 or newer: install it, or set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Python has no venv module: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(ROOMS:%=-e ./%)
 	@touch $@
 
-lock: setup ## compile requirements.lock anew from the rooms' pyproject files
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --group dev $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common -o requirements.lock
-
-gen: setup ## generate the Python code of the protos, beside them
-	@PATH=$(BIN):$$PATH $(BIN)/python protos/generate.py $(PROTO_FILES:protos/%=%)
-
-.PHONY: help setup lock gen
+.PHONY: help run test check format gen bench lock setup

@@ -1,0 +1,92 @@
+"""The rooms keep to themselves: what architecture §2 calls the rules of the house."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "gateway": "ams_gateway",
+    "identity-svc": "identity_svc",
+    "catalog-svc": "catalog_svc",
+    "keys-svc": "keys_svc",
+    "usage-svc": "usage_svc",
+    "billing-svc": "billing_svc",
+    "bff": "ams_bff",
+    "common": "ams_common",
+    "deploy/local": "ams_local",
+}
+OURS = {*PACKAGES.values(), "ams"}
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (arg.value.split(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def sources(room: str) -> list[Path]:
+    found = sorted((ROOT / room).rglob("*.py"))
+    assert found, f"{room} has no Python file"
+    return found
+
+
+@pytest.mark.parametrize("room", PACKAGES)
+def test_a_room_imports_only_itself_common_and_the_contracts(room: str) -> None:
+    allowed = {PACKAGES[room], "ams_common", "ams"} if room != "common" else {"ams_common", "ams"}
+    foreign = {
+        f"{file.relative_to(ROOT)} imports {package}"
+        for file in sources(room)
+        for package in imports_of(file)
+        if package in OURS - allowed
+    }
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("room", PACKAGES)
+def test_a_room_declares_every_package_of_ours_that_it_imports(room: str) -> None:
+    project = tomllib.loads((ROOT / room / "pyproject.toml").read_text())["project"]
+    declared = {dependency.split("[")[0] for dependency in project["dependencies"]}
+    names = {"ams": "ams-protos", "ams_common": "ams-common"}
+    package = ROOT / room / PACKAGES[room]
+    imported = {name for file in package.rglob("*.py") for name in imports_of(file)}
+    assert {names[name] for name in imported & names.keys() if names[name] != project["name"]} <= declared
+
+
+@pytest.mark.parametrize("room", [room for room in PACKAGES if room.endswith("-svc")])
+def test_only_the_store_runs_sql(room: str) -> None:
+    package = ROOT / room / PACKAGES[room]
+    others = [file for file in package.rglob("*.py") if file.name not in ("store.py", "__main__.py")]
+    running = {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"}
+    offenders = {
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in others
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in running
+    }
+    assert offenders == set()
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    said_nothing = {"utils.py", "util.py", "helpers.py", "helper.py", "manager.py", "base.py", "misc.py"}
+    assert [file for room in PACKAGES for file in sources(room) if file.name in said_nothing] == []
+
+
+def test_no_tests_folder_is_a_package() -> None:
+    assert [path for room in PACKAGES for path in (ROOT / room).rglob("tests/__init__.py")] == []
+
+
+def test_the_lock_has_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    requirements = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
+    assert requirements
+    assert all(line.rstrip().endswith("\\") for line in requirements), "a requirement without hashes"
