@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from ams_local import execution
+from ams_local.places import PlaceTakenError
 from ams_local.processes import StartError
 from ams_local.tools import ToolMissingError
 
@@ -13,7 +14,7 @@ def main() -> None:
     execution.end_on_sigterm()
     try:
         sys.exit(_dispatch(arguments))
-    except (StartError, ToolMissingError) as problem:
+    except (PlaceTakenError, StartError, ToolMissingError) as problem:
         sys.exit(f"ams-local: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)

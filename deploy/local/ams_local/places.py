@@ -42,6 +42,10 @@ def system_directory(path: Path) -> Path:
     return directory
 
 
+class PlaceTakenError(Exception):
+    """Another process of ours works in the same directory."""
+
+
 def throwaway_directory() -> Path:
     """A new temporary directory that every user can pass through but not list."""
     parent = Path(tempfile.gettempdir())
@@ -58,4 +62,15 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds the lock file for the block. Raises PlaceTakenError when another process does."""
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PlaceTakenError(f"AMS is running already in {path.parent}.") from None
         yield

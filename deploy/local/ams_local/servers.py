@@ -42,7 +42,8 @@ def _builders(directory: Path, throwaway: bool) -> dict[str, Callable[[], Server
     """How to make each server, by the variable that replaces it; slowest first, for they start together."""
 
     def kafka() -> Server:
-        return Kafka(directory, *ports.free_ports(2), throwaway=throwaway)
+        port, controller_port = _port(9092, throwaway), _port(9093, throwaway)
+        return Kafka(directory, port, controller_port, throwaway=throwaway)
 
     def postgres() -> Server:
         return Postgres(directory, _port(5433, throwaway), throwaway=throwaway)
@@ -66,14 +67,15 @@ def serving(
         directory = places.throwaway_directory()
     directory = directory or places.run_directory()
     started: list[Server] = []
-    try:
-        yield _start(_builders(directory, throwaway), environment, started)
-    finally:
-        with undisturbed():
-            for server in reversed(started):
-                server.stop()
-            if throwaway:
-                shutil.rmtree(directory, ignore_errors=True)
+    with places.held(directory / "lock"):
+        try:
+            yield _start(_builders(directory, throwaway), environment, started)
+        finally:
+            with undisturbed():
+                for server in reversed(started):
+                    server.stop()
+                if throwaway:
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _start(
