@@ -1,0 +1,101 @@
+"""One metered request: what of it is acceptable, and whether it is billed. Pure."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, Outcome, UsageEvent
+
+MAX_AGE = timedelta(days=400)
+MAX_AHEAD = timedelta(days=1)
+# A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
+MAX_SIZE_BYTES = 1 << 40
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY_PREFIX = re.compile(r"[!-~]{1,32}")
+_OUTCOMES = {ANSWERED: "answered", CLIENT_CLOSED: "client_closed", UPSTREAM_FAILED: "upstream_failed"}
+
+
+class MalformedEventError(ValueError):
+    """A usage event that can't be counted."""
+
+
+class MeteredRequest(NamedTuple):
+    """A usage event as it is stored; the fields are the columns of usage_events, in their order."""
+
+    event_id: UUID
+    occurred_at: datetime
+    consumer_id: UUID
+    api_key_id: UUID
+    service_id: UUID
+    merchant_id: UUID
+    project_id: UUID | None
+    price_version_id: UUID
+    key_prefix: str
+    request_bytes: int
+    response_bytes: int
+    response_time_ms: int
+    status_code: int
+    outcome: str
+    billable: bool
+
+
+def is_billable(outcome: Outcome.ValueType) -> bool:
+    """Whether a request that ended so is charged: whatever the upstream served, or was doing for a
+    consumer who left. Not what the upstream failed to answer."""
+    return outcome in (ANSWERED, CLIENT_CLOSED)
+
+
+def check_event(event: UsageEvent, now: datetime) -> MeteredRequest:
+    """The event as it is stored. Raises MalformedEventError, which names the field."""
+    if len(event.event_id) != 16:
+        raise MalformedEventError("event_id must have 16 bytes")
+    if event.outcome not in _OUTCOMES:
+        raise MalformedEventError("outcome is not a known one")
+    if not _KEY_PREFIX.fullmatch(event.key_prefix):
+        raise MalformedEventError("key_prefix must have 1 to 32 printable ASCII characters")
+    if event.response_time_ms < 0:
+        raise MalformedEventError("response_time_ms must not be negative")
+    if not 100 <= event.status_code <= 599:
+        raise MalformedEventError("status_code is not one of HTTP")
+    return MeteredRequest(
+        event_id=UUID(bytes=event.event_id),
+        occurred_at=_occurred_at(event, now),
+        consumer_id=_id("consumer_id", event.consumer_id),
+        api_key_id=_id("api_key_id", event.api_key_id),
+        service_id=_id("service_id", event.service_id),
+        merchant_id=_id("merchant_id", event.merchant_id),
+        project_id=_id("project_id", event.project_id) if event.project_id else None,
+        price_version_id=_id("price_version_id", event.price_version_id),
+        key_prefix=event.key_prefix,
+        request_bytes=_size("request_payload_size_bytes", event.request_payload_size_bytes),
+        response_bytes=_size("response_payload_size_bytes", event.response_payload_size_bytes),
+        response_time_ms=event.response_time_ms,
+        status_code=event.status_code,
+        outcome=_OUTCOMES[event.outcome],
+        billable=is_billable(event.outcome),
+    )
+
+
+def _occurred_at(event: UsageEvent, now: datetime) -> datetime:
+    """To the microsecond, rounded down, so that a duplicate has the very same time."""
+    seconds, nanos = event.timestamp.seconds, event.timestamp.nanos
+    age_s = now.timestamp() - seconds
+    if not -MAX_AHEAD.total_seconds() <= age_s <= MAX_AGE.total_seconds():
+        raise MalformedEventError("timestamp is more than a day ahead, or more than 400 days old")
+    if not 0 <= nanos < 1_000_000_000:
+        raise MalformedEventError("timestamp has impossible nanoseconds")
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
+
+
+def _id(name: str, text: str) -> UUID:
+    if not _UUID.fullmatch(text):
+        raise MalformedEventError(f"{name} must be a lower-case UUID")
+    return UUID(text)
+
+
+def _size(name: str, size_bytes: int) -> int:
+    if not 0 <= size_bytes <= MAX_SIZE_BYTES:
+        raise MalformedEventError(f"{name} must be between 0 and a terabyte")
+    return size_bytes
