@@ -11,6 +11,8 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,12 +38,12 @@ class Postgres:
         if self.user and not places.reachable_by_all(directory):
             home = places.system_directory(directory)
         self.data = home / "postgres"
-        self.password_file = directory / "postgres.password"
+        self.password_file = directory / "superuser.password"
         self._daemon: Daemon | None = None
 
     def launch(self) -> None:
         """Makes the data directory if there is none, and starts the server without waiting for it."""
-        if not (self.data / "PG_VERSION").exists():
+        if not self._is_initialised():
             self._initialise()
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -74,38 +76,53 @@ class Postgres:
             # Fast shutdown breaks off the sessions; immediate also skips writing what nobody will read.
             self._daemon.stop(signal.SIGQUIT if self.throwaway else signal.SIGINT)
 
+    def _is_initialised(self) -> bool:
+        """Without its password the data is of no use: someone deleted the run directory to start anew."""
+        return (self.data / "PG_VERSION").exists() and (self.throwaway or self.password_file.exists())
+
     def _initialise(self) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700, parents=True)
         if self.user:
             os.chown(self.data, *self.user)
-        # The password comes over stdin: a file would have to be readable by the server's user.
-        auth = "trust" if self.throwaway else "scram-sha-256"
-        password = "" if self.throwaway else self._new_password()
-        _run(
-            [
-                str(self.binaries / "initdb"),
-                f"--pgdata={self.data}",
-                "--username=postgres",
-                f"--auth={auth}",
-                "--encoding=UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
-                "--no-sync",
-                "--no-instructions",
-                *([] if self.throwaway else ["--pwfile=/dev/stdin"]),
-            ],
-            directory=self.data,
-            user=self.user,
-            text=password,
-        )
+        command = [
+            str(self.binaries / "initdb"),
+            f"--pgdata={self.data}",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        ]
+        if self.throwaway:
+            _run([*command, "--auth=trust"], directory=self.data, user=self.user)
+        else:
+            with self._new_password() as file:
+                options = ["--auth=scram-sha-256", f"--pwfile={file}"]
+                _run([*command, *options], directory=self.data, user=self.user)
 
-    def _new_password(self) -> str:
+    @contextmanager
+    def _new_password(self) -> Iterator[Path]:
+        """A file with a new superuser's password, for the block, that only the server's user can read."""
+        self.password_file.unlink(missing_ok=True)
         password = secrets.token_urlsafe(24)
-        self.password_file.touch(mode=0o600)
-        self.password_file.write_text(password)
-        return password
+        copy = self.data.with_suffix(".password")
+        _write_private(copy, password)
+        try:
+            if self.user:
+                os.chown(copy, *self.user)
+            yield copy
+        finally:
+            copy.unlink()
+        _write_private(self.password_file, password)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 async def _answers(url: str) -> bool:
@@ -158,11 +175,11 @@ def _reachable_binaries(user: tuple[int, int] | None) -> Path:
     return copy / "bin"
 
 
-def _run(command: list[str], *, directory: Path, user: tuple[int, int] | None, text: str) -> None:
+def _run(command: list[str], *, directory: Path, user: tuple[int, int] | None) -> None:
     uid, gid = user or (None, None)
     result = subprocess.run(
         command,
-        input=text,
+        stdin=subprocess.DEVNULL,
         text=True,
         capture_output=True,
         cwd=directory,
