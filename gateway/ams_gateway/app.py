@@ -1,0 +1,77 @@
+"""The ASGI application: the door, and Starlette behind it for health and metrics."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from ams_common.logs import configure_logs
+from ams_common.settings import load
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ams_gateway.door import Door
+from ams_gateway.runtime import Runtime, connect_owners
+from ams_gateway.settings import Settings
+
+
+def create() -> Door:
+    """For uvicorn's `factory=True`: one call in each worker."""
+    settings = load(Settings, "GATEWAY")
+    configure_logs("gateway", settings.log_level)
+    return build(settings)
+
+
+def build(settings: Settings) -> Door:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        runtime = Runtime(settings, *connect_owners(settings))
+        await runtime.open()
+        app.state.runtime = runtime
+        door.gateway = runtime.gateway
+        try:
+            yield
+        finally:
+            await runtime.close()
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", live),
+            Route("/readyz", ready),
+            Route("/metrics", metrics),
+        ],
+        lifespan=lifespan,
+    )
+    door = Door(app, max_header_bytes=settings.max_header_bytes)
+    return door
+
+
+async def live(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def ready(request: Request) -> Response:
+    runtime: Runtime = request.app.state.runtime
+    return PlainTextResponse("ready\n" if runtime.is_ready else "journal\n", 200 if runtime.is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Of the one worker that answers: the label says which."""
+    runtime: Runtime = request.app.state.runtime
+    worker = f'worker="{os.getpid()}"'
+    lines = ["# TYPE ams_gateway_answers_total counter"]
+    for code, count in sorted(runtime.gateway.answers.items()):
+        lines.append(f'ams_gateway_answers_total{{{worker},code="{code}"}} {count}')
+    gauges = {
+        "in_flight": runtime.gateway.in_flight,
+        "journal_bytes": runtime.journal.size_bytes,
+        "journal_accepting": int(runtime.journal.is_accepting()),
+        "events_unacknowledged": runtime.publisher.unacknowledged,
+        "redis_up": int(runtime.pipe.is_up),
+        "kafka_up": int(runtime.publisher.is_connected),
+        "invalidations_heard": int(runtime.invalidations.is_heard),
+    }
+    for name, value in gauges.items():
+        lines += [f"# TYPE ams_gateway_{name} gauge", f"ams_gateway_{name}{{{worker}}} {value}"]
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

@@ -1,0 +1,308 @@
+"""Decide, limit, forward, meter. Knows neither ASGI nor any server: doors bring requests in."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from ams_common.apikeys import hash_key
+from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+
+from ams_gateway import refusals
+from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver
+from ams_gateway.decision import refuse_key, refuse_service
+from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
+from ams_gateway.heads import VIA, Head
+from ams_gateway.journal import Journal, JournalError
+from ams_gateway.limits import Limiter
+from ams_gateway.meter import EventIds, Usage, format_uuid
+from ams_gateway.pool import BusyError, Pool, UnreachableError
+from ams_gateway.refusals import Header, Refusal, render
+from ams_gateway.snapshots import SnapshotCache, SourceDownError
+from ams_gateway.subjects import Key, Service
+from ams_gateway.upstream import UpstreamConnection
+
+log = logging.getLogger(__name__)
+
+# May be repeated when a connection turns out dead before any byte came back (RFC 9110 §9.2.2).
+_IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLimits:
+    max_body_bytes: int = 100 * 1024 * 1024
+    upstream_timeout_s: float = 30.0
+
+
+class Request:
+    """What a door has read. `path` None: the base URL itself. `service` None: none was named."""
+
+    __slots__ = ("head", "method", "path", "query", "service")
+
+    def __init__(
+        self, method: str, service: str | None, path: bytes | None, query: bytes, head: Head
+    ) -> None:
+        self.method = method
+        self.service = service
+        self.path = path
+        self.query = query
+        self.head = head
+
+
+class Admission:
+    """Who calls what, and where it is."""
+
+    __slots__ = ("addresses", "headers", "key", "service")
+
+    def __init__(self, key: Key, service: Service, addresses: list[str]) -> None:
+        self.key = key
+        self.service = service
+        self.addresses = addresses
+        self.headers: list[Header] = []
+
+
+class Gateway:
+    def __init__(
+        self,
+        keys: SnapshotCache[Key],
+        services: SnapshotCache[Service],
+        limiter: Limiter,
+        resolver: Resolver,
+        pool: Pool,
+        journal: Journal,
+        limits: CoreLimits,
+    ) -> None:
+        self._keys = keys
+        self._services = services
+        self._limiter = limiter
+        self._resolver = resolver
+        self._pool = pool
+        self._journal = journal
+        self._limits = limits
+        self._ids = EventIds()
+        self._exchanges: set[Exchange] = set()
+        # Answers by code: "200" for what an upstream answered, "key_invalid" for our own.
+        self.answers: Counter[str] = Counter()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._exchanges)
+
+    def sweep(self, now_s: float) -> None:
+        """For Pool.start: deadlines and hang-ups."""
+        self._journal.retry()
+        for exchange in list(self._exchanges):
+            exchange.sweep(now_s)
+
+    async def serve(self, request: Request, client: Client) -> bool:
+        """Answer one request. False when the answer was broken off: the connection must go."""
+        usage = Usage(self._ids)
+        request_id = request.head.request_id or format_uuid(usage.event_id).encode("ascii")
+        limit_headers: list[Header] = []
+        try:
+            admission = await self._admit(request, limit_headers)
+            if isinstance(admission, Refusal):
+                return await self.refuse(admission, request_id, client, limit_headers)
+            limit_headers.append((b"x-request-id", request_id))
+            admission.headers = limit_headers
+            failure = await self._forward(request, request_id, usage, admission, client)
+        except ClientGoneError:
+            self.answers["client_closed"] += 1
+            return False
+        if failure is None:
+            return True
+        refusal, is_started = failure
+        if is_started or refusal is refusals.CLIENT_CLOSED:
+            self.answers[f"{refusal.code}_midway" if is_started else refusal.code] += 1
+            return False
+        return await self.refuse(refusal, request_id, client, limit_headers[:-1])
+
+    async def refuse(
+        self, refusal: Refusal, request_id: bytes, client: Client, more: list[Header] | None = None
+    ) -> bool:
+        self.answers[refusal.code] += 1
+        headers, body = render(refusal, request_id.decode("ascii"), tuple(more or ()))
+        await client.start(refusal.status, headers)
+        await client.write(body, False)
+        return True
+
+    def new_request_id(self) -> bytes:
+        return format_uuid(self._ids.new(time.time_ns() // 1_000_000)).encode("ascii")
+
+    # Decide and limit, in the PRD's order
+
+    async def _admit(self, request: Request, limit_headers: list[Header]) -> Admission | Refusal:
+        try:
+            subjects = await self._authorize(request)
+        except SourceDownError:
+            return refusals.VALIDATION_UNAVAILABLE
+        if isinstance(subjects, Refusal):
+            return subjects
+        key, service = subjects
+        assert service.target is not None
+        addresses = self._resolver.cached(service.target.origin.host)
+        if addresses is None:
+            try:
+                addresses = await self._resolver.resolve(service.target.origin.host)
+            except AddressForbiddenError:
+                return refusals.UPSTREAM_MISCONFIGURED
+            except AddressUnknownError:
+                return refusals.UPSTREAM_UNREACHABLE
+        length = request.head.content_length
+        if length is not None and length > self._limits.max_body_bytes:
+            return refusals.BODY_TOO_LARGE
+        if not self._journal.is_accepting():
+            return refusals.METERING_UNAVAILABLE
+        if service.rate_limit_per_minute > 0:
+            allowance = await self._limiter.take(
+                service.service_id, key.consumer_id, service.rate_limit_per_minute
+            )
+            limit_headers += allowance.headers()
+            if not allowance.allowed:
+                return refusals.RATE_LIMITED
+        return Admission(key, service, addresses)
+
+    async def _authorize(self, request: Request) -> tuple[Key, Service] | Refusal:
+        text = request.head.key
+        if not text:
+            return refusals.KEY_MISSING
+        key_hash = hash_key(text)
+        if key_hash is None:
+            return refusals.KEY_INVALID
+        name = key_snapshot_key(key_hash)
+        held_key = self._keys.held(name)
+        key = held_key.value if held_key is not None else await self._keys.get(name)
+        refusal = refuse_key(key, time.time())
+        if refusal is not None or key is None:
+            return refusal or refusals.KEY_INVALID
+        if request.service is None:
+            return refusals.SERVICE_REQUIRED
+        name = service_snapshot_key(request.service)
+        held_service = self._services.held(name)
+        service = held_service.value if held_service is not None else await self._services.get(name)
+        refusal = refuse_service(key, service, named=True)
+        if refusal is not None or service is None:
+            return refusal or refusals.SERVICE_NOT_GRANTED
+        return key, service
+
+    # Forward and meter
+
+    async def _forward(
+        self, request: Request, request_id: bytes, usage: Usage, admission: Admission, client: Client
+    ) -> tuple[Refusal, bool] | None:
+        """None when the answer was passed on; else why not, and whether it had begun."""
+        data, more = await client.read() if request.head.has_body else (b"", False)
+        usage.request_bytes = len(data)
+        if usage.request_bytes > self._limits.max_body_bytes:
+            return refusals.BODY_TOO_LARGE, False
+        payload = self._write_head(request, request_id, usage, admission.service, more, len(data))
+        chunked = more and request.head.content_length is None
+        payload += frame_chunk(data, last=False) if chunked else data
+        repeatable = not more and request.method in _IDEMPOTENT
+        while True:
+            connection = await self._choose(admission)
+            if isinstance(connection, Refusal):
+                return connection, False
+            is_reused = connection.uses > 0
+            exchange = self._hand_over(request, payload, more, usage, admission, connection, client)
+            if more:
+                exchange.start_upload(self._limits.max_body_bytes if chunked else 0)
+            if repeatable and is_reused:
+                if not connection.is_headed and connection.error is None:
+                    await self._first_sign(connection, exchange)
+                if connection.error is refusals.UPSTREAM_FAILED and not connection.is_touched:
+                    # The idle connection had died; the merchant has not seen the request.
+                    self._exchanges.discard(exchange)
+                    continue
+            return await self._finish(admission, connection, exchange)
+
+    async def _first_sign(self, connection: UpstreamConnection, exchange: Exchange) -> None:
+        try:
+            await connection.wait()
+        except asyncio.CancelledError:
+            self._exchanges.discard(exchange)
+            exchange.end()
+            connection.abort()
+            raise
+
+    async def _choose(self, admission: Admission) -> UpstreamConnection | Refusal:
+        assert admission.service.target is not None
+        origin = admission.service.target.origin
+        connection = self._pool.reuse(origin)
+        if connection is not None:
+            return connection
+        try:
+            return await self._pool.connect(origin, admission.addresses)
+        except UnreachableError:
+            return refusals.UPSTREAM_UNREACHABLE
+        except BusyError:
+            return refusals.GATEWAY_BUSY
+
+    def _hand_over(
+        self,
+        request: Request,
+        payload: bytes,
+        more: bool,
+        usage: Usage,
+        admission: Admission,
+        connection: UpstreamConnection,
+        client: Client,
+    ) -> Exchange:
+        exchange = Exchange(client, connection, self._journal, usage, admission.key, admission.service)
+        exchange.answer_headers = admission.headers
+        exchange.timeout_s = admission.service.upstream_timeout_s or self._limits.upstream_timeout_s
+        self._exchanges.add(exchange)
+        deadline_s = asyncio.get_running_loop().time() + exchange.timeout_s
+        connection.begin(payload, is_head=request.method == "HEAD", is_whole=not more, deadline_s=deadline_s)
+        return exchange
+
+    async def _finish(
+        self, admission: Admission, connection: UpstreamConnection, exchange: Exchange
+    ) -> tuple[Refusal, bool] | None:
+        assert admission.service.target is not None
+        try:
+            refusal = await exchange.answer()
+        except JournalError:
+            refusal = refusals.METERING_UNAVAILABLE
+        finally:
+            self._exchanges.discard(exchange)
+            try:
+                exchange.end()
+            finally:
+                self._pool.release(admission.service.target.origin, connection)
+        if refusal is not None:
+            return refusal, exchange.is_started
+        self.answers[str(connection.status)] += 1
+        return None
+
+    def _write_head(
+        self, request: Request, request_id: bytes, usage: Usage, service: Service, more: bool, size: int
+    ) -> bytes:
+        """The head as the merchant gets it: our own framing, identity and trace, never the key."""
+        head, target = request.head, service.target
+        assert target is not None
+        if more and head.content_length is None:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif more:
+            framing = b"content-length: %d\r\n" % (head.content_length or 0)
+        elif head.has_body or request.method in ("POST", "PUT", "PATCH"):
+            framing = b"content-length: %d\r\n" % size
+        else:
+            framing = b""
+        trace = head.trace or b"00-%b-%b-00" % (
+            usage.event_id.hex().encode("ascii"),
+            secrets.token_hex(8).encode("ascii"),
+        )
+        via = VIA if head.via is None else head.via + b", " + VIA
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bvia: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
+            request.method.encode("ascii"),
+            target.request_target(request.path, request.query),
+            target.authority,
+            b"".join(head.lines),
+            via,
+            request_id,
+            trace,
+            framing,
+        )

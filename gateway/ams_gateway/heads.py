@@ -1,0 +1,170 @@
+"""A request's head: read once, checked, and written anew for the merchant's API.
+
+RFC 9110 §7.6 (hop-by-hop fields, Via), RFC 9112 §6 (framing), W3C Trace Context.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ams_gateway import refusals
+from ams_gateway.refusals import Header, Refusal
+
+_PSEUDONYM = b"ams-gateway"
+VIA = b"1.1 " + _PSEUDONYM
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+_KEPT_TOKENS = frozenset((b"keep-alive", b"close"))
+
+# Never passed on; those that Connection names come on top.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# Read by the gateway and written anew, or dropped.
+_OWN = HOP_BY_HOP | {
+    b"host",
+    b"authorization",
+    b"x-api-key",
+    b"content-length",
+    b"expect",
+    b"via",
+    b"x-request-id",
+    b"traceparent",
+}
+_SINGLE = frozenset((b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding"))
+
+
+class Head:
+    """What the gateway needs of a request's head. `lines` are the fields that go on as they are."""
+
+    __slots__ = ("content_length", "has_body", "key", "lines", "request_id", "service", "trace", "via")
+
+    def __init__(self) -> None:
+        self.key: bytes | None = None
+        self.service: bytes | None = None
+        self.lines: list[bytes] = []
+        # None: no length was given; then a body is chunked.
+        self.content_length: int | None = None
+        self.has_body = False
+        self.request_id: bytes | None = None
+        self.trace: bytes | None = None
+        self.via: bytes | None = None
+
+
+def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
+    """Names must be in lower case. The first thing wrong is the answer."""
+    head = Head()
+    lines = head.lines
+    own: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        if name in _OWN:
+            if name in own:
+                if name in _SINGLE:
+                    return refusals.HEADER_DUPLICATE
+                value = own[name] + b", " + value
+            own[name] = value
+        elif name.startswith(b"x-ams-"):
+            if name == b"x-ams-service":
+                if head.service is not None:
+                    return refusals.HEADER_DUPLICATE
+                head.service = value
+        else:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if size > max_bytes:
+        return refusals.HEADERS_TOO_LARGE
+    return _check(head, own)
+
+
+def _check(head: Head, own: dict[bytes, bytes]) -> Head | Refusal:
+    if not own.get(b"host"):
+        return refusals.HOST_MISSING
+    if b"upgrade" in own and b"upgrade" in _tokens(own.get(b"connection", b"")):
+        return refusals.UPGRADE_UNSUPPORTED
+    length, coding = own.get(b"content-length"), own.get(b"transfer-encoding")
+    if coding is not None:
+        if coding.lower() != b"chunked" or length is not None:
+            return refusals.FRAMING_INVALID
+        head.has_body = True
+    elif length is not None:
+        if not length.isdigit() or len(length) > 18:
+            return refusals.FRAMING_INVALID
+        head.content_length = int(length)
+        head.has_body = head.content_length > 0
+    head.via = own.get(b"via")
+    if head.via is not None and _PSEUDONYM in head.via:
+        return refusals.LOOP_DETECTED
+    if (connection := own.get(b"connection")) is not None:
+        _drop_named(head.lines, connection)
+    _read_ids(head, own)
+    return _read_key(head, own.get(b"authorization"), own.get(b"x-api-key"))
+
+
+def _read_ids(head: Head, own: dict[bytes, bytes]) -> None:
+    request_id, trace = own.get(b"x-request-id"), own.get(b"traceparent")
+    if request_id is not None and _REQUEST_ID.fullmatch(request_id):
+        head.request_id = request_id
+    if trace is not None and _TRACEPARENT.fullmatch(trace):
+        head.trace = trace
+
+
+def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) -> Head | Refusal:
+    """Authorization goes on to the merchant only when the key came in X-API-Key and it carries none."""
+    bearer = None
+    if authorization is not None:
+        scheme, _, credential = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            bearer = credential.strip()
+    carries_key = bearer is not None and bearer.startswith(b"ams_live_")
+    if api_key is None:
+        head.key = bearer
+        return head
+    if carries_key and bearer != api_key:
+        return refusals.KEY_CONFLICT
+    if authorization is not None and not carries_key:
+        head.lines.append(b"authorization: %b\r\n" % authorization)
+    head.key = api_key
+    return head
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    return {token.strip().lower() for token in value.split(b",")}
+
+
+def _drop_named(lines: list[bytes], connection: bytes) -> None:
+    named = _tokens(connection) - _KEPT_TOKENS - {b""}
+    if named:
+        lines[:] = [line for line in lines if line.partition(b":")[0] not in named]
+
+
+def passed_on(headers: list[Header]) -> list[Header]:
+    """The fields of an upstream's answer that reach the consumer, names in lower case."""
+    named: set[bytes] = set()
+    kept = []
+    for name, value in headers:
+        name = name.lower()
+        if name in HOP_BY_HOP:
+            if name == b"connection":
+                named |= _tokens(value) - _KEPT_TOKENS
+        elif name not in _ANSWERED_BY_US:
+            kept.append((name, value))
+    if named:
+        # A server can't have its own framing dropped this way: it was read before.
+        named.discard(b"content-length")
+        kept = [header for header in kept if header[0] not in named]
+    return kept
+
+
+_ANSWERED_BY_US = frozenset((b"x-request-id", b"ratelimit", b"ratelimit-policy"))

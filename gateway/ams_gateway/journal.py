@@ -1,0 +1,254 @@
+"""The worker's journal: every event is in a file before its response ends, and leaves it when Kafka has
+acknowledged it.
+
+A journal is a directory that its worker holds a lock on (flock, so that a killed worker's lock is gone
+with it): segments `00000001.seg`, … and `acked`, the position up to which all is acknowledged. Writes go
+to the page cache: they outlive the process, not the machine. Kafka being away costs disk, not memory.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import struct
+import uuid
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ams_gateway.records import pack_record, read_records
+
+log = logging.getLogger(__name__)
+
+LOCK_NAME = "lock"
+_ACKED_NAME = "acked"
+_POSITION = struct.Struct(">QQI")
+_NEW_PREFIX = ".new-"
+_NAME_PREFIX = "journal-"
+
+
+class JournalError(Exception):
+    """The event could not be written: its response must not be completed."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a journal: segment number and offset in bytes."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    segment_bytes: int = 8 * 1024 * 1024
+    # Unacknowledged bytes of one worker; beyond it new requests are refused.
+    max_bytes: int = 1024 * 1024 * 1024
+
+
+class JournalFiles:
+    """The files of one journal, one's own or a dead worker's. Holds its lock until closed."""
+
+    def __init__(self, directory: Path, lock_fd: int) -> None:
+        self.directory = directory
+        self._lock_fd = lock_fd
+        self.acked = self._read_acked()
+        self._acked_fd = os.open(directory / _ACKED_NAME, os.O_WRONLY | os.O_CREAT, 0o640)
+
+    def segments(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.directory.glob("*.seg"))
+
+    def path(self, segment: int) -> Path:
+        return self.directory / f"{segment:08d}.seg"
+
+    def size_bytes(self) -> int:
+        return sum(self.path(segment).stat().st_size for segment in self.segments())
+
+    def read(self, limit_bytes: int, end: Position | None = None) -> tuple[list[bytes], Position]:
+        """Events after the acknowledged position, in order, and the position after them.
+
+        `end` is where the writer is; None for a dead worker's journal, where a torn tail is skipped.
+        """
+        position = self.acked
+        for segment in self.segments():
+            if segment < position.segment:
+                continue
+            if segment > position.segment:
+                position = Position(segment, 0)
+            until = end.offset if end is not None and segment == end.segment else None
+            events, offset = self._read_segment(position, limit_bytes, until)
+            position = Position(segment, offset)
+            if events:
+                return events, position
+        return [], position
+
+    def _read_segment(self, start: Position, limit_bytes: int, until: int | None) -> tuple[list[bytes], int]:
+        size = self.path(start.segment).stat().st_size if until is None else until
+        with self.path(start.segment).open("rb") as file:
+            file.seek(start.offset)
+            data = file.read(min(limit_bytes, size - start.offset))
+        events, offset = [], start.offset
+        for event, after in read_records(data):
+            events.append(event)
+            offset = start.offset + after
+        return events, offset
+
+    def acknowledge(self, position: Position) -> None:
+        """All before `position` is with Kafka: remember it, and delete segments that hold nothing else."""
+        body = struct.pack(">QQ", position.segment, position.offset)
+        os.pwrite(self._acked_fd, body + struct.pack(">I", zlib.crc32(body)), 0)
+        self.acked = position
+        for segment in self.segments():
+            if segment < position.segment:
+                self.path(segment).unlink()
+
+    def _read_acked(self) -> Position:
+        try:
+            data = (self.directory / _ACKED_NAME).read_bytes()
+        except FileNotFoundError:
+            data = b""
+        if len(data) == _POSITION.size:
+            segment, offset, checksum = _POSITION.unpack(data)
+            if zlib.crc32(data[:16]) == checksum:
+                return Position(segment, offset)
+        # Sent again from the start: the events carry their ids.
+        return Position(0, 0)
+
+    def remove(self) -> None:
+        """Everything is acknowledged: the journal goes, lock and all."""
+        shutil.rmtree(self.directory)
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._acked_fd)
+        os.close(self._lock_fd)
+
+
+def create(root: Path) -> JournalFiles:
+    """A new journal, visible to others only once it is locked."""
+    root.mkdir(parents=True, exist_ok=True)
+    name = uuid.uuid4().hex
+    hidden = root / f"{_NEW_PREFIX}{name}"
+    hidden.mkdir()
+    lock_fd = os.open(hidden / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o640)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    visible = root / f"{_NAME_PREFIX}{name}"
+    hidden.rename(visible)
+    return JournalFiles(visible, lock_fd)
+
+
+def adopt(root: Path) -> list[JournalFiles]:
+    """The journals under `root` that nobody holds any more, locked for us."""
+    return [files for path in sorted(root.glob(f"{_NAME_PREFIX}*")) if (files := _lock(path)) is not None]
+
+
+def _lock(directory: Path) -> JournalFiles | None:
+    try:
+        lock_fd = os.open(directory / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another worker may have replayed and removed it between our open and our lock.
+        if (directory / LOCK_NAME).stat().st_ino == os.fstat(lock_fd).st_ino:
+            return JournalFiles(directory, lock_fd)
+    except OSError:
+        pass
+    os.close(lock_fd)
+    return None
+
+
+class Journal:
+    """The writing side. One writer, one event loop."""
+
+    def __init__(self, files: JournalFiles, limits: JournalLimits) -> None:
+        self.files = files
+        self._limits = limits
+        self._segment = 1
+        self._offset = 0
+        self._fd = self._open_segment()
+        self._closed_bytes = 0
+        self.appended = 0
+        # Of journals taken over from dead workers: they fill the same disk.
+        self.adopted_bytes = 0
+        self._unwritten: list[bytes] = []
+        self._is_alarmed = False
+
+    @property
+    def end(self) -> Position:
+        return Position(self._segment, self._offset)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._closed_bytes + self._offset + self.adopted_bytes
+
+    def is_accepting(self) -> bool:
+        """False while full or failing: requests are refused rather than served unmetered."""
+        accepting = self.size_bytes < self._limits.max_bytes and not self._unwritten
+        if accepting == self._is_alarmed:
+            self._is_alarmed = not accepting
+            if accepting:
+                log.warning("journal takes events again")
+            else:
+                log.critical(
+                    "journal full or failing, requests are refused", extra={"bytes": self.size_bytes}
+                )
+        return accepting
+
+    def append(self, event: bytes) -> None:
+        """Raises JournalError when the event isn't safely in the file; it is then kept in memory and
+        tried again by `retry`, and no new request is taken until that has worked."""
+        try:
+            self._write(event)
+        except OSError as error:
+            self._unwritten.append(event)
+            log.critical("journal can't be written", exc_info=error)
+            raise JournalError from error
+
+    def retry(self) -> None:
+        """Write what could not be written before."""
+        with contextlib.suppress(OSError):
+            while self._unwritten:
+                self._write(self._unwritten[0])
+                del self._unwritten[0]
+
+    def _write(self, event: bytes) -> None:
+        record = pack_record(event)
+        written = os.write(self._fd, record)
+        if written != len(record):
+            # Half a record would hide those after it.
+            os.ftruncate(self._fd, self._offset)
+            raise OSError("short write")
+        self._offset += written
+        self.appended += 1
+        if self._offset >= self._limits.segment_bytes:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        os.close(self._fd)
+        self._closed_bytes += self._offset
+        self._segment += 1
+        self._offset = 0
+        self._fd = self._open_segment()
+
+    def _open_segment(self) -> int:
+        return os.open(self.files.path(self._segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+
+    def acknowledge(self, position: Position) -> None:
+        """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the
+        last and holds much, so that a quiet worker keeps no disk."""
+        self.files.acknowledge(position)
+        if position == self.end and self._offset >= self._limits.segment_bytes // 8:
+            self._rotate()
+            self.files.acknowledge(self.end)
+        self._closed_bytes = max(0, self.files.size_bytes() - self._offset)
+
+    def close(self) -> None:
+        """Goes without a trace when everything is acknowledged; else stays to be adopted."""
+        self.retry()
+        os.close(self._fd)
+        if self.files.acked == self.end or self.appended == 0:
+            self.files.remove()
+        else:
+            self.files.close()

@@ -1,0 +1,141 @@
+"""Connections to merchants' APIs: kept alive, bounded per origin, swept for deadlines."""
+
+import asyncio
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ams_gateway.targets import Origin
+from ams_gateway.upstream import UpstreamConnection
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.1
+
+
+class UnreachableError(Exception):
+    """No connection could be opened."""
+
+
+class BusyError(Exception):
+    """The origin has as many connections as it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    max_per_origin: int = 1000
+    connect_timeout_s: float = 5.0
+    # Below what common servers allow (5 s), so that they seldom close a connection just as it is used.
+    idle_s: float = 4.0
+    # Between two reads of an answer.
+    read_idle_s: float = 60.0
+    max_head_bytes: int = 64 * 1024
+
+
+class Pool:
+    def __init__(self, limits: PoolLimits, tls: ssl.SSLContext | None = None) -> None:
+        self._limits = limits
+        self._tls = tls or ssl.create_default_context()
+        self._idle: defaultdict[Origin, list[UpstreamConnection]] = defaultdict(list)
+        self._open: defaultdict[Origin, set[UpstreamConnection]] = defaultdict(set)
+        self._opening: defaultdict[Origin, int] = defaultdict(int)
+        self._sweep: asyncio.TimerHandle | None = None
+        self._on_sweep: list[Callable[[float], None]] = []
+        self.opened = 0
+
+    def start(self, *on_sweep: Callable[[float], None]) -> None:
+        """`on_sweep` are called with the loop's time on each sweep."""
+        self._on_sweep.extend(on_sweep)
+        self._schedule()
+
+    def close(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connections in list(self._open.values()):
+            for connection in list(connections):
+                connection.abort()
+
+    def reuse(self, origin: Origin) -> UpstreamConnection | None:
+        """An idle connection, the one used last, or None."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+    async def connect(self, origin: Origin, addresses: list[str]) -> UpstreamConnection:
+        """A new connection to the first of the checked addresses that takes one."""
+        if len(self._open[origin]) + self._opening[origin] >= self._limits.max_per_origin:
+            raise BusyError
+        self._opening[origin] += 1
+        try:
+            for address in addresses:
+                try:
+                    return await self._connect(origin, address)
+                except (OSError, TimeoutError, ssl.SSLError) as error:
+                    log.info("upstream %s:%s: %s", origin.host, origin.port, type(error).__name__)
+        finally:
+            self._opening[origin] -= 1
+            self._forget(origin)
+        raise UnreachableError
+
+    async def _connect(self, origin: Origin, address: str) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+
+        def make() -> UpstreamConnection:
+            return UpstreamConnection(
+                loop,
+                max_head_bytes=self._limits.max_head_bytes,
+                idle_s=self._limits.read_idle_s,
+                on_lost=lambda connection: self._lose(origin, connection),
+            )
+
+        async with asyncio.timeout(self._limits.connect_timeout_s):
+            _, connection = await loop.create_connection(
+                make,
+                address,
+                origin.port,
+                ssl=self._tls if origin.tls else None,
+                server_hostname=origin.host if origin.tls else None,
+            )
+        self.opened += 1
+        self._open[origin].add(connection)
+        return connection
+
+    def release(self, origin: Origin, connection: UpstreamConnection) -> None:
+        """After an exchange: kept for the next one if it ended cleanly, else closed."""
+        if connection.is_reusable():
+            connection.rest()
+            self._idle[origin].append(connection)
+        else:
+            connection.abort()
+
+    def _lose(self, origin: Origin, connection: UpstreamConnection) -> None:
+        self._open[origin].discard(connection)
+        idle = self._idle.get(origin)
+        if idle and connection in idle:
+            idle.remove(connection)
+        self._forget(origin)
+
+    def _forget(self, origin: Origin) -> None:
+        """Leave nothing behind for origins that are no longer called."""
+        if not self._open.get(origin) and not self._opening.get(origin):
+            for table in (self._open, self._opening, self._idle):
+                table.pop(origin, None)
+
+    def _schedule(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._run_sweep)
+
+    def _run_sweep(self) -> None:
+        """One timer for all: deadlines and idle connections are only exact to a tenth of a second."""
+        now_s = asyncio.get_running_loop().time()
+        for connections in list(self._open.values()):
+            for connection in list(connections):
+                if not connection.is_busy and now_s - connection.idle_since_s > self._limits.idle_s:
+                    connection.abort()
+        for call in self._on_sweep:
+            call(now_s)
+        self._schedule()

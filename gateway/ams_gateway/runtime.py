@@ -1,0 +1,100 @@
+"""All the parts of one worker, opened and closed in order."""
+
+import gc
+import ssl
+from pathlib import Path
+
+from ams_common.client import ServiceToken, open_channel
+
+from ams_gateway import journal as journals
+from ams_gateway.addresses import Resolver
+from ams_gateway.core import CoreLimits, Gateway
+from ams_gateway.invalidations import Cache, Invalidations
+from ams_gateway.journal import Journal, JournalLimits
+from ams_gateway.limits import LOAD_SCRIPT, Limiter
+from ams_gateway.pool import Pool, PoolLimits
+from ams_gateway.publisher import Publisher
+from ams_gateway.redis_pipe import RedisPipe
+from ams_gateway.settings import Settings
+from ams_gateway.snapshots import CacheLimits, SnapshotCache, Source
+from ams_gateway.sources import KEY_PREFIX, SERVICE_PREFIX, CatalogOwner, KeysOwner, RedisSource
+from ams_gateway.subjects import Key, Service, read_key, read_service
+
+
+class Runtime:
+    """`keys_source` and `services_source` are what is asked when Redis holds no snapshot."""
+
+    def __init__(self, settings: Settings, keys_source: Source, services_source: Source) -> None:
+        root = Path(settings.journal_dir)
+        stale = CacheLimits(max_stale_s=settings.max_stale_s)
+        self.pipe = RedisPipe(settings.redis_url, preamble=(LOAD_SCRIPT,))
+        self.keys: SnapshotCache[Key] = SnapshotCache(RedisSource(self.pipe, keys_source), read_key, stale)
+        self.services: SnapshotCache[Service] = SnapshotCache(
+            RedisSource(self.pipe, services_source), read_service, stale, other_names=_names_of
+        )
+        self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
+        self.journal = Journal(journals.create(root), JournalLimits(max_bytes=settings.journal_max_bytes))
+        self.publisher = Publisher(
+            settings.kafka_bootstrap_servers, self.journal, root, topic=settings.usage_topic
+        )
+        self.pool = Pool(
+            PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
+        )
+        self.gateway = Gateway(
+            self.keys,
+            self.services,
+            Limiter(self.pipe),
+            Resolver(allow_private=settings.allow_private_upstreams),
+            self.pool,
+            self.journal,
+            CoreLimits(settings.max_body_bytes, settings.upstream_timeout_s),
+        )
+        self._drain_s = settings.drain_s
+
+    async def open(self) -> None:
+        await self.pipe.open()
+        await self.invalidations.open()
+        await self.publisher.open()
+        self.pool.start(self.gateway.sweep)
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+
+    async def close(self) -> None:
+        """After the last request: the journal is emptied into Kafka, or stays on disk."""
+        self.pool.close()
+        await self.publisher.close(self._drain_s)
+        self.journal.close()
+        await self.invalidations.close()
+        await self.pipe.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Requests can be validated and metered. Redis away is no reason to take a gateway out."""
+        return self.journal.is_accepting()
+
+    def _route(self, name: str) -> Cache | None:
+        if name.startswith(KEY_PREFIX):
+            return self.keys
+        return self.services if name.startswith(SERVICE_PREFIX) else None
+
+
+def connect_owners(settings: Settings) -> tuple[KeysOwner, CatalogOwner]:
+    """keys-svc and catalog-svc through gRPC, with the gateway's own token."""
+    token = ServiceToken(open_channel(settings.identity_address), "gateway", settings.service_secret)
+    return (
+        KeysOwner(open_channel(settings.keys_address), token),
+        CatalogOwner(open_channel(settings.catalog_address), token),
+    )
+
+
+def _names_of(service: Service) -> tuple[str, ...]:
+    return SERVICE_PREFIX + service.service_id, SERVICE_PREFIX + service.slug
+
+
+def _tls(ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

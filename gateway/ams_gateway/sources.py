@@ -1,0 +1,99 @@
+"""Where snapshots come from: Redis, and the owning service through gRPC behind it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import grpc
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
+from ams_common.client import ServiceToken, invoke
+from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
+from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+
+from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
+from ams_gateway.snapshots import Source, SourceDownError
+
+log = logging.getLogger(__name__)
+
+# Owners write through on every change; this only bounds what nobody touches any more.
+_KEPT_S = 86_400
+_TIMEOUT_S = 1.0
+
+KEY_PREFIX = key_snapshot_key(b"")
+SERVICE_PREFIX = service_snapshot_key("")
+
+
+class RedisSource:
+    """Redis in front of `owner`. What the owner answers is put into Redis if nothing is there: the
+    owner's own write, which may be newer, is never overwritten."""
+
+    def __init__(self, pipe: RedisPipe, owner: Source) -> None:
+        self._pipe = pipe
+        self._owner = owner
+
+    async def load(self, name: str) -> bytes | None:
+        try:
+            reply = await self._pipe.execute(pack("GET", name))
+        except RedisDownError:
+            return await self._owner.load(name)
+        if isinstance(reply, bytes):
+            return reply
+        data = await self._owner.load(name)
+        if data is not None:
+            self._offer(name, data)
+        return data
+
+    def _offer(self, name: str, data: bytes) -> None:
+        try:
+            self._pipe.execute(pack("SET", name, data, "NX", "EX", str(_KEPT_S))).add_done_callback(
+                lambda future: future.cancelled() or future.exception()
+            )
+        except RedisDownError:
+            log.info("redis went away before a snapshot could be put there")
+
+
+class KeysOwner:
+    """keys-svc, by the hash in the name."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:
+        self._stub = keys_rpc.KeysServiceStub(channel)
+        self._token = token
+
+    async def load(self, name: str) -> bytes | None:
+        request = keys_pb.GetKeySnapshotRequest(key_hash=bytes.fromhex(name.removeprefix(KEY_PREFIX)))
+
+        async def ask() -> bytes:
+            token = await self._token.get()
+            answer = await invoke(self._stub.GetKeySnapshot, request, token=token, timeout_s=_TIMEOUT_S)
+            return answer.SerializeToString()
+
+        return await _ask(ask)
+
+
+class CatalogOwner:
+    """catalog-svc, by the id or slug in the name."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:
+        self._stub = catalog_rpc.CatalogServiceStub(channel)
+        self._token = token
+
+    async def load(self, name: str) -> bytes | None:
+        request = catalog_pb.GetServiceSnapshotRequest(service=name.removeprefix(SERVICE_PREFIX))
+
+        async def ask() -> bytes:
+            token = await self._token.get()
+            answer = await invoke(self._stub.GetServiceSnapshot, request, token=token, timeout_s=_TIMEOUT_S)
+            return answer.SerializeToString()
+
+        return await _ask(ask)
+
+
+async def _ask(ask: Callable[[], Awaitable[bytes]]) -> bytes | None:
+    try:
+        return await ask()
+    except (NotFoundError, InvalidArgumentError):
+        return None
+    except AppError as error:
+        raise SourceDownError(error.code) from error

@@ -1,0 +1,252 @@
+"""One keep-alive HTTP/1.1 connection to a merchant's API, and the exchange under way on it."""
+
+import asyncio
+from collections.abc import Callable
+
+import httptools
+
+from ams_gateway import refusals
+from ams_gateway.refusals import Header, Refusal
+
+# The parser is paused above this; a slow reader holds at most this and one read.
+_HIGH_WATER_BYTES = 128 * 1024
+
+NEVER_S = float("inf")
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Used for one exchange at a time: begin, wait and take until done, then `finished` says whether it
+    may be used again. What goes wrong is a value in `error`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        max_head_bytes: int,
+        idle_s: float,
+        on_lost: Callable[["UpstreamConnection"], None],
+    ) -> None:
+        self._loop = loop
+        self._max_head_bytes = max_head_bytes
+        self._idle_s = idle_s
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._is_paused = False
+        self.is_busy = False
+        self.uses = 0
+        self.idle_since_s = 0.0
+        self._reset(is_head=False)
+
+    def _reset(self, *, is_head: bool) -> None:
+        self._is_head = is_head
+        self._head_bytes = 0
+        self._chunks: list[bytes] = []
+        self._buffered_bytes = 0
+        self._keeps_alive = False
+        self._ends_at_close = False
+        self.status = 0
+        self.headers: list[Header] = []
+        self.is_headed = False
+        self.is_done = False
+        # Whether the whole request has been written.
+        self.is_sent = True
+        # Whether anything at all came back: after that a request is never repeated.
+        self.is_touched = False
+        self.error: Refusal | None = None
+        # The sweeper fails the exchange after this moment of the loop's clock.
+        self.deadline_s = NEVER_S
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    # The core's side
+
+    def begin(self, data: bytes, *, is_head: bool, is_whole: bool, deadline_s: float) -> None:
+        """Write the head and what there is of the body."""
+        self._reset(is_head=is_head)
+        self.is_busy = True
+        self.is_sent = is_whole
+        self.uses += 1
+        self.deadline_s = deadline_s
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        # uvloop raises when a closed transport is written to.
+        if self._transport is None or self._transport.is_closing():
+            self.fail(refusals.UPSTREAM_FAILED)
+            return
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Until the transport takes more, or the exchange has failed or been answered."""
+        if self._writable is not None and self.error is None and not self.is_done:
+            await self._writable
+
+    async def wait(self) -> None:
+        """Until there is something new: the head, more of the body, the end or an error."""
+        if self.error is None and not self.is_done and not self._chunks:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def take(self) -> tuple[bytes, bool]:
+        """What has come of the body since, and whether that was the last of it."""
+        chunks = self._chunks
+        if not chunks:
+            return b"", self.is_done
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._buffered_bytes = 0
+        if self._is_paused and self._transport is not None and not self.is_done:
+            self._is_paused = False
+            self.deadline_s = self._loop.time() + self._idle_s
+            self._transport.resume_reading()
+        return data, self.is_done
+
+    def fail(self, reason: Refusal) -> None:
+        """Ends the exchange, and the connection with it. The first reason stands."""
+        if self.error is None and not self.is_done:
+            self.error = reason
+        self.abort()
+        self._wake()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def is_reusable(self) -> bool:
+        return self.is_done and self._keeps_alive and self.is_sent and self.error is None and self.is_open
+
+    def rest(self) -> None:
+        """Between two exchanges."""
+        self.is_busy = False
+        self.deadline_s = NEVER_S
+        self.idle_since_s = self._loop.time()
+        self.headers = []
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        if self._is_head:
+            # It still waits for a body that HEAD's answer doesn't have.
+            self._parser = httptools.HttpResponseParser(self)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._writable is not None and (self.error is not None or self.is_done):
+            self.resume_writing()
+
+    # The transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self.is_busy and not self.is_done and self.error is None:
+            if self._ends_at_close and exc is None:
+                self.is_done = True
+            else:
+                self.error = refusals.UPSTREAM_FAILED
+        self._wake()
+        self.resume_writing()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_busy or self.is_done:
+            # Nobody asked: an answer here would be taken for the next request's.
+            self._keeps_alive = False
+            self.abort()
+            return
+        self.is_touched = True
+        if not self.is_headed:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._keeps_alive = False
+            self.fail(refusals.UPSTREAM_FAILED)
+            return
+        if not self.is_headed and self._head_bytes > self._max_head_bytes:
+            self.fail(refusals.UPSTREAM_FAILED)
+            return
+        if self.is_headed:
+            self.deadline_s = self._loop.time() + self._idle_s
+            if self._buffered_bytes > _HIGH_WATER_BYTES and not self.is_done:
+                self._pause()
+            self._wake()
+
+    def _pause(self) -> None:
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self.deadline_s = NEVER_S
+            self._transport.pause_reading()
+
+    # The parser's side
+
+    def on_message_begin(self) -> None:
+        if self.is_done:
+            self._keeps_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_headed:
+            return  # A trailer: it must not touch headers that have been looked at.
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.is_headed:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self.headers = []
+            return
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_head_bytes:
+            raise ValueError("the answer's head is too large")
+        if not 200 <= status <= 599:
+            raise ValueError("no status that can be passed on")
+        self.status = status
+        self._frame(status)
+        self.is_headed = True
+        if self._is_head:
+            self.is_done = True
+
+    def _frame(self, status: int) -> None:
+        # Only true to its name inside a callback.
+        self._keeps_alive = self._parser.should_keep_alive()
+        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        if codings and (codings[0].lower() != b"chunked" or len(codings) > 1):
+            raise ValueError("a transfer coding that can't be undone")
+        if codings and self._parser.get_http_version() != "1.1":
+            raise ValueError("HTTP/1.0 has no transfer codings")
+        bodiless = self._is_head or status in (204, 304)
+        if status in (204, 304):
+            self.headers = [each for each in self.headers if each[0].lower() != b"content-length"]
+        self._ends_at_close = not (
+            bodiless or codings or any(name.lower() == b"content-length" for name, _ in self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if self.is_done:
+            self._keeps_alive = False
+            return
+        self._chunks.append(body)
+        self._buffered_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        if self.is_headed:
+            self.is_done = True
