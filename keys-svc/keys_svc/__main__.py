@@ -1,0 +1,80 @@
+"""keys-svc: API keys, access requests and grants."""
+
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+
+import uvloop
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.keys.v1 import keys_service_pb2 as pb
+from ams.keys.v1 import keys_service_pb2_grpc as rpc
+from ams_common import topics
+from ams_common.client import ServiceToken, jwks_of, open_channel
+from ams_common.consumer import EventConsumer, Subscription
+from ams_common.database import Database
+from ams_common.errors import SettingsError
+from ams_common.logs import configure_logs
+from ams_common.migrations import migrate
+from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.queries import Queries
+from ams_common.server import build_server, serve
+from ams_common.settings import load
+from ams_common.tokens import TokenVerifier
+from redis.asyncio import Redis
+
+from keys_svc.catalog import Catalog
+from keys_svc.consumers import IdentityEvents
+from keys_svc.service import KeysService
+from keys_svc.settings import Settings
+from keys_svc.store import Store
+
+
+def main() -> None:
+    try:
+        settings = load(Settings, "KEYS")
+    except SettingsError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)  # noqa: T201 - there are no logs yet
+        sys.exit(2)
+    configure_logs("keys-svc", settings.log_level)
+    uvloop.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    await migrate(settings.database_url, "keys_svc")
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(settings.database_url))
+        redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+        identity = await stack.enter_async_context(open_channel(settings.identity_address))
+        catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
+        token = ServiceToken(identity, "keys-svc", settings.service_secret)
+        store = Store(Queries.load("keys_svc"))
+        servicer = KeysService(database, store, Catalog(catalog_rpc.CatalogServiceStub(catalog), token))
+        server = build_server(
+            TokenVerifier(jwks_of(identity)),
+            [
+                (
+                    pb.DESCRIPTOR.services_by_name["KeysService"],
+                    partial(rpc.add_KeysServiceServicer_to_server, servicer),
+                )
+            ],
+        )
+        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        events = EventConsumer(
+            database,
+            settings.kafka_bootstrap_servers,
+            "keys-svc",
+            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, IdentityEvents(store).apply)],
+            settings.kafka_topic_prefix,
+        )
+        background = [
+            OutboxRelay(settings.database_url, kafka).run(),
+            OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
+            events.run(),
+        ]
+        await serve(server, settings.listen, background)
+
+
+if __name__ == "__main__":
+    main()

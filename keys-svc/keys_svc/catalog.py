@@ -1,0 +1,38 @@
+"""What keys-svc asks catalog-svc."""
+
+from uuid import UUID
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
+from ams_common.client import ServiceToken, invoke
+from ams_common.errors import AppError, DeadlineExceededError, NotFoundError, UnavailableError
+
+
+class CatalogError(Exception):
+    """catalog-svc or identity-svc refused keys-svc itself: a fault of the deployment, not the caller's."""
+
+
+class Catalog:
+    """catalog-svc, called as keys-svc."""
+
+    def __init__(self, stub: rpc.CatalogServiceStub, token: ServiceToken) -> None:
+        self._stub = stub
+        self._token = token
+
+    async def find_service(self, service_id: UUID) -> ServiceSnapshot | None:
+        """The service with this id in whatever state, or None.
+
+        Raises UnavailableError, DeadlineExceededError and CatalogError.
+        """
+        request = pb.GetServiceSnapshotRequest(service=str(service_id))
+        try:
+            snapshot = await invoke(self._stub.GetServiceSnapshot, request, token=await self._token.get())
+        except NotFoundError:
+            return None
+        except (UnavailableError, DeadlineExceededError):
+            raise
+        except AppError as error:
+            raise CatalogError(error.code) from error
+        # The RPC takes slugs too, and a slug may look like an id.
+        return snapshot if snapshot.service_id == str(service_id) else None

@@ -1,0 +1,121 @@
+-- name: add_consumer
+INSERT INTO consumers (consumer_id) VALUES (:consumer_id) ON CONFLICT DO NOTHING;
+
+-- name: lock_consumer
+SELECT standing FROM consumers WHERE consumer_id = :consumer_id FOR UPDATE;
+
+-- name: set_standing
+UPDATE consumers SET standing = :standing WHERE consumer_id = :consumer_id;
+
+-- name: add_access_request
+INSERT INTO access_requests (access_request_id, consumer_id, service_id, merchant_id, note, requested_at)
+VALUES (:access_request_id, :consumer_id, :service_id, :merchant_id, :note, :requested_at)
+ON CONFLICT (consumer_id, service_id) WHERE status = 'pending' DO NOTHING
+RETURNING access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at;
+
+-- name: lock_access_request
+SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at
+FROM access_requests
+WHERE access_request_id = :access_request_id
+FOR UPDATE;
+
+-- name: resolve_access_request
+UPDATE access_requests
+SET status = :status, reason = :reason, resolved_at = :resolved_at, resolved_by = :resolved_by
+WHERE access_request_id = :access_request_id AND status = 'pending'
+RETURNING access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at;
+
+-- name: list_access_requests
+SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at
+FROM access_requests
+WHERE (:status::text IS NULL OR status = :status)
+    AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
+    AND (:after_time::timestamptz IS NULL
+        OR (requested_at, access_request_id) > (:after_time, :after_id::uuid))
+ORDER BY requested_at, access_request_id
+LIMIT :row_limit;
+
+-- name: list_consumer_access_requests
+SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at
+FROM access_requests
+WHERE consumer_id = :consumer_id
+    AND (:status::text IS NULL OR status = :status)
+    AND (:after_time::timestamptz IS NULL
+        OR (requested_at, access_request_id) < (:after_time, :after_id::uuid))
+ORDER BY requested_at DESC, access_request_id DESC
+LIMIT :row_limit;
+
+-- name: is_granted
+SELECT EXISTS (SELECT FROM grants WHERE consumer_id = :consumer_id AND service_id = :service_id);
+
+-- name: add_grant
+INSERT INTO grants (consumer_id, service_id, merchant_id, access_request_id, granted_at)
+VALUES (:consumer_id, :service_id, :merchant_id, :access_request_id, :granted_at);
+
+-- name: ungranted
+SELECT wanted.service_id
+FROM unnest(:service_ids::uuid[]) AS wanted (service_id)
+WHERE NOT EXISTS (
+    SELECT FROM grants WHERE grants.consumer_id = :consumer_id AND grants.service_id = wanted.service_id
+);
+
+-- name: count_active_keys
+SELECT count(*) FROM keys WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now;
+
+-- name: add_key
+INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at,
+    expires_at)
+VALUES (:key_id, :key_hash, :key_prefix, :consumer_id, :name, :description, :ttl_days, :created_at,
+    :expires_at);
+
+-- name: assign_services
+INSERT INTO key_services (key_id, consumer_id, service_id)
+SELECT :key_id, :consumer_id, unnest(:service_ids::uuid[]);
+
+-- name: find_key
+SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
+    revoked_at,
+    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
+        AS service_ids
+FROM keys
+WHERE key_id = :key_id AND consumer_id = :consumer_id;
+
+-- name: list_keys
+SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
+    revoked_at,
+    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
+        AS service_ids
+FROM keys
+WHERE consumer_id = :consumer_id
+    AND (:after_time::timestamptz IS NULL OR (created_at, key_id) < (:after_time, :after_id::uuid))
+ORDER BY created_at DESC, key_id DESC
+LIMIT :row_limit;
+
+-- name: live_keys
+SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
+    revoked_at,
+    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
+        AS service_ids
+FROM keys
+WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now
+ORDER BY created_at, key_id;
+
+-- name: revoke_key
+UPDATE keys SET revoked_at = :revoked_at
+WHERE key_id = :key_id AND consumer_id = :consumer_id AND revoked_at IS NULL;
+
+-- name: find_key_by_hash
+SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
+    revoked_at,
+    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
+        AS service_ids
+FROM keys
+WHERE key_hash = :key_hash;
+
+-- name: standing
+SELECT standing FROM consumers WHERE consumer_id = :consumer_id;

@@ -1,0 +1,29 @@
+"""The rules of a consumer's standing, as identity-svc tells it (PRD FR4-ADMIN-02)."""
+
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED, Standing
+from ams_common.errors import PermissionDeniedError
+
+_IN_TABLE = {
+    STANDING_ACTIVE: "active",
+    STANDING_SUSPENDED: "suspended",
+    STANDING_BLOCKED: "blocked",
+}
+_ON_WIRE = {text: standing for standing, text in _IN_TABLE.items()}
+
+
+def to_table(standing: Standing.ValueType) -> str:
+    """Raises ValueError for a standing that isn't one."""
+    if standing not in _IN_TABLE:
+        raise ValueError(f"{standing} is no standing")
+    return _IN_TABLE[standing]
+
+
+def from_table(text: str | None) -> Standing.ValueType:
+    """None, a consumer whose registration hasn't been heard of yet, is active."""
+    return STANDING_ACTIVE if text is None else _ON_WIRE[text]
+
+
+def require_active(standing: Standing.ValueType) -> None:
+    """Raises PermissionDeniedError for a consumer that an admin has blocked."""
+    if standing != STANDING_ACTIVE:
+        raise PermissionDeniedError("consumer_blocked", "Your account is blocked. Ask AMS support.")
