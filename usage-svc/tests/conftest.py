@@ -1,14 +1,27 @@
 """What the tests of usage-svc share."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
+from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import UsageEvent
+from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageDelta, UsageEvent
+from ams_common import topics
+from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.ids import uuid7
 from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from usage_svc.consumers import Ingest
@@ -24,6 +37,108 @@ def schema() -> Schema:
 @pytest.fixture(scope="session")
 def store() -> Store:
     return Store(Queries.load("usage_svc"))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose request it was, and of what."""
+
+    consumer_id: UUID = field(default_factory=uuid7)
+    merchant_id: UUID = field(default_factory=uuid7)
+    service_id: UUID = field(default_factory=uuid7)
+    api_key_id: UUID = field(default_factory=uuid7)
+    price_version_id: UUID = field(default_factory=uuid7)
+    key_prefix: str = field(default_factory=lambda: f"ams_live_{uuid7().hex[-8:]}")
+    project_id: UUID | None = None
+
+    def event(
+        self,
+        at: datetime | None = None,
+        *,
+        outcome: Outcome.ValueType = ANSWERED,
+        status_code: int = 200,
+        request_bytes: int = 10,
+        response_bytes: int = 100,
+        response_time_ms: int = 7,
+    ) -> UsageEvent:
+        """A new metered request."""
+        return UsageEvent(
+            event_id=uuid7().bytes,
+            timestamp=to_timestamp(at or utc_now()),
+            consumer_id=str(self.consumer_id),
+            api_key_id=str(self.api_key_id),
+            service_id=str(self.service_id),
+            merchant_id=str(self.merchant_id),
+            project_id=str(self.project_id or ""),
+            price_version_id=str(self.price_version_id),
+            key_prefix=self.key_prefix,
+            request_payload_size_bytes=request_bytes,
+            response_payload_size_bytes=response_bytes,
+            response_time_ms=response_time_ms,
+            status_code=status_code,
+            outcome=outcome,
+        )
+
+
+@pytest.fixture(scope="session")
+def new_subject() -> type[Subject]:
+    """`new_subject(consumer_id=…)`: another key of another consumer for another service, unless named."""
+    return Subject
+
+
+@pytest.fixture
+def subject() -> Subject:
+    return Subject()
+
+
+class Books:
+    """What the database says was counted."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def raw(self) -> Counter[str]:
+        """requests, billable and bytes of the raw events."""
+        sums = "count(*) AS requests, count(*) FILTER (WHERE billable) AS billable,"
+        return await self._sums(
+            f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received FROM usage_events"
+        )
+
+    async def rolled_up(self, granularity: str) -> Counter[str]:
+        """The same, of the rollups of one granularity."""
+        sums = "sum(requests) AS requests, sum(billable_requests) AS billable,"
+        return await self._sums(
+            f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received FROM usage_rollups"
+            " WHERE granularity = $1",
+            granularity,
+        )
+
+    async def deltas(self) -> list[UsageDelta]:
+        """Those that wait in the outbox, in order."""
+        async with self._database.read() as connection:
+            rows = await connection.fetch(
+                "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.USAGE_AGGREGATED
+            )
+        return [UsageDelta.FromString(row["payload"]) for row in rows]
+
+    async def outbox_is_empty(self) -> bool:
+        async with self._database.read() as connection:
+            return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+    async def dead_letters(self) -> list[str]:
+        async with self._database.read() as connection:
+            rows = await connection.fetch("SELECT error FROM dead_letters ORDER BY partition, message_offset")
+        return [row["error"] for row in rows]
+
+    async def _sums(self, sql: str, *arguments: str) -> Counter[str]:
+        async with self._database.read() as connection:
+            row = await connection.fetchrow(sql, *arguments)
+        return Counter({name: int(value or 0) for name, value in row.items()})
+
+
+@pytest.fixture
+def books(database: Database) -> Books:
+    return Books(database)
 
 
 IngestBatch = Callable[[Sequence[UsageEvent]], Awaitable[None]]
@@ -52,3 +167,71 @@ async def channel(
 @pytest.fixture
 def stub(channel: grpc.aio.Channel) -> rpc.UsageServiceStub:
     return rpc.UsageServiceStub(channel)
+
+
+@pytest.fixture
+async def usage_topic(kafka_bootstrap: str, topic_prefix: str) -> str:
+    """This test's usage.events, of four partitions, and a usage.aggregated of one."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        events, aggregated = topic_prefix + topics.USAGE_EVENTS, topic_prefix + topics.USAGE_AGGREGATED
+        await admin.create_topics([NewTopic(events, 4, 1), NewTopic(aggregated, 1, 1)])
+    finally:
+        await admin.close()
+    return events
+
+
+Send = Callable[[Sequence[UsageEvent]], Awaitable[None]]
+
+
+@pytest.fixture
+async def send(kafka_bootstrap: str, usage_topic: str) -> AsyncIterator[Send]:
+    """Sends events as the gateway does: keyed by consumer. Returns when Kafka has them all."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, linger_ms=5)
+    await producer.start()
+
+    async def send_all(events: Sequence[UsageEvent]) -> None:
+        sent = [
+            await producer.send(usage_topic, event.SerializeToString(), key=event.consumer_id.encode())
+            for event in events
+        ]
+        await asyncio.gather(*sent)
+
+    yield send_all
+    await producer.stop()
+
+
+StartService = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start_service(
+    database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[StartService]:
+    """Starts the real process, `python -m usage_svc`. identity-svc is away: no token is checked here."""
+    environment = {
+        **os.environ,
+        "AMS_ENVIRONMENT": "test",
+        "USAGE_DATABASE_URL": database_url,
+        "USAGE_LISTEN": "127.0.0.1:0",
+        "IDENTITY_ADDRESS": "127.0.0.1:1",
+        "REDIS_URL": redis_url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "KAFKA_TOPIC_PREFIX": topic_prefix,
+    }
+    processes: list[asyncio.subprocess.Process] = []
+    with (tmp_path / "usage-svc.log").open("wb") as log:
+
+        async def start() -> asyncio.subprocess.Process:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "usage_svc", env=environment, stderr=log
+            )
+            processes.append(process)
+            return process
+
+        yield start
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
