@@ -1,0 +1,199 @@
+"""Exact to the request: what reached merchants is what is stored, rolled up, counted and billed."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+import world as worlds
+from ams_common.testing.eventually import eventually
+from ams_local import ports
+from ams_local.kafka import Kafka
+from merchant import Upstream
+from people import Mailbox, People, Rest, Trade, consume, open_trade
+from world import ADMIN_EMAIL, World
+
+REQUESTS = 500
+AT_A_TIME = 32
+# Every this many-th request is one that has to be refused.
+REFUSED_EVERY = 5
+UNIT_PRICE_NANOS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One number of requests, as each place has it."""
+
+    raw: int
+    minutes: int
+    hours: int
+    days: int
+    counters: int
+    invoiced: int
+
+
+async def total(url: str, sql: str, service_id: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        value: int = await connection.fetchval(sql, service_id)
+        return value
+    finally:
+        await connection.close()
+
+
+async def figures(world: World, trade: Trade) -> Figures:
+    usage, billing = world.database_urls["usage"], world.database_urls["billing"]
+    service_id = trade.service["serviceId"]
+    rollups = "SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE service_id = $1 AND granularity = "
+    period = f"{datetime.now(UTC):%Y-%m}"
+    made = await trade.admin.post("/invoices:generate", period=period, merchantId=trade.service["merchantId"])
+    lines = [line for invoice in made["invoices"] for line in invoice["lines"]]
+    for invoice in made["invoices"]:
+        assert cents(invoice["subtotal"]) == cents(invoice["commission"]) + cents(invoice["total"])
+        assert cents(invoice["subtotal"]) == round_half_even_cents(int(invoice["lines"][0]["quantity"]))
+    return Figures(
+        raw=await total(usage, "SELECT count(*) FROM usage_events WHERE service_id = $1", service_id),
+        minutes=await total(usage, rollups + "'minute'", service_id),
+        hours=await total(usage, rollups + "'hour'", service_id),
+        days=await total(usage, rollups + "'day'", service_id),
+        counters=await total(
+            billing,
+            "SELECT coalesce(sum(billable_requests), 0)::bigint FROM billing_counters WHERE service_id = $1",
+            service_id,
+        ),
+        invoiced=sum(int(line["quantity"]) for line in lines),
+    )
+
+
+def cents(money: dict[str, object]) -> int:
+    """A protobuf Money as whole cents; it must have no fraction of one."""
+    nanos = int(str(money["units"])) * 10**9 + int(str(money["nanos"]))
+    assert nanos % 10**7 == 0
+    return nanos // 10**7
+
+
+def round_half_even_cents(quantity: int) -> int:
+    """0.005 EUR a request, worked out without the code under test."""
+    half_cents = quantity
+    whole, half = divmod(half_cents, 2)
+    return whole + (half if whole % 2 else 0)
+
+
+async def send_load(http: aiohttp.ClientSession, world: World, trade: Trade) -> Counter[int]:
+    """REQUESTS calls, AT_A_TIME at once, some of them to be refused; how often each status came."""
+    gate = asyncio.Semaphore(AT_A_TIME)
+    service_id = trade.service["serviceId"]
+
+    async def send(number: int) -> int:
+        async with gate:
+            if number % REFUSED_EVERY:
+                return (await consume(http, world.gateway_url, trade.secret, service_id)).status
+            kind = number // REFUSED_EVERY % 3
+            secret = ("", "ams_live_wrong", trade.secret)[kind]
+            return (
+                await consume(http, world.gateway_url, secret, "another-service" if kind == 2 else service_id)
+            ).status
+
+    return Counter(await asyncio.gather(*(send(number) for number in range(REQUESTS))))
+
+
+async def settles_at(world: World, trade: Trade, forwarded: int, timeout_s: float) -> None:
+    """Waits until every place has `forwarded`, and that none goes past it."""
+    expected = Figures(*[forwarded] * 6)
+
+    async def settled() -> bool:
+        now = await figures(world, trade)
+        assert all(getattr(now, name) <= forwarded for name in Figures.__slots__), (
+            f"{now} is more than {forwarded}"
+        )
+        return now == expected
+
+    try:
+        await eventually(settled, timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{await figures(world, trade)}, not {forwarded}") from error
+    await asyncio.sleep(1)  # whatever would still be counted twice has time to come
+    assert await figures(world, trade) == expected
+
+
+async def test_every_figure_is_the_number_of_forwarded_requests(
+    world: World, people: People, upstream: Upstream, http: aiohttp.ClientSession
+) -> None:
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+    statuses = await send_load(http, world, trade)
+    assert statuses[200] == len(upstream.received) == REQUESTS - REQUESTS // REFUSED_EVERY
+    assert set(statuses) == {200, 401, 403}
+    await settles_at(world, trade, len(upstream.received), timeout_s=20)
+
+
+@pytest.fixture
+def kafka(tmp_path: Path) -> Iterator[Kafka]:
+    """A broker of this test's own, for it will be stopped and started."""
+    port, controller_port = ports.free_ports(2)
+    kafka = Kafka(tmp_path, port, controller_port, throwaway=True)
+    kafka.launch()
+    kafka.wait()
+    yield kafka
+    kafka.stop()
+
+
+@pytest.fixture
+def own_world(admin_database_url: str, redis_url: str, kafka: Kafka) -> Iterator[World]:
+    with worlds.running(admin_database_url, redis_url, kafka.bootstrap_servers) as running:
+        yield running
+
+
+@pytest.mark.timeout(300)
+async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restarts(
+    own_world: World, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
+) -> None:
+    world = own_world
+    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url))
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+
+    async def disturb() -> None:
+        for name in ("usage", "billing"):
+            await asyncio.to_thread(world.kill, name)
+            await asyncio.to_thread(world.start, name)
+        await asyncio.to_thread(kafka.stop)
+
+    statuses: Counter[int] = Counter()
+    disturbance = asyncio.create_task(disturb())
+    while not disturbance.done():
+        statuses += await send_load(http, world, trade)
+    await disturbance
+    statuses += await send_load(http, world, trade)  # Kafka is away: the journal keeps what is metered
+    await asyncio.to_thread(kafka.launch)
+    await asyncio.to_thread(kafka.wait)
+    for name in ("billing", "usage"):  # and once more, while they catch up
+        await asyncio.to_thread(world.kill, name)
+        await asyncio.to_thread(world.start, name)
+    assert set(statuses) == {200, 401, 403}
+    assert statuses[200] == len(upstream.received)
+    await settles_at(world, trade, len(upstream.received), timeout_s=60)
+
+
+@pytest.mark.timeout(300)
+async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
+    own_world: World, upstream: Upstream, http: aiohttp.ClientSession
+) -> None:
+    world = own_world
+    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url))
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+    assert (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
+    for name in worlds.SERVICES:
+        await asyncio.to_thread(world.kill, name)
+    statuses = [
+        (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status
+        for _ in range(50)
+    ]
+    assert statuses == [200] * 50
+    for name in worlds.SERVICES:
+        await asyncio.to_thread(world.start, name)
+    await settles_at(world, trade, 51, timeout_s=60)
