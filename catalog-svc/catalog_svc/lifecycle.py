@@ -1,0 +1,85 @@
+"""The life of a service: which change is allowed in which state (PRD §9 "Service").
+
+DRAFT → PENDING_APPROVAL → ACTIVE or REJECTED; REJECTED → PENDING_APPROVAL. Pure: a record and the
+moment go in, the changed record comes out.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from ams_common.errors import FailedPreconditionError, FieldViolation
+
+from catalog_svc.records import ServiceRecord
+
+DRAFT = "draft"
+PENDING_APPROVAL = "pending_approval"
+ACTIVE = "active"
+REJECTED = "rejected"
+
+API = "api"
+DOCKER = "docker"
+
+CREATABLE_TYPES = frozenset({API})
+_SUBMITTABLE = frozenset({DRAFT, REJECTED})
+# Of a service that people rely on, only what changes neither its price nor where calls go.
+_CHANGEABLE_WHEN_ACTIVE = frozenset(
+    {"description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info"}
+)
+
+
+def check_type(service_type: str) -> None:
+    """Raises FailedPreconditionError service_type_not_available."""
+    if service_type not in CREATABLE_TYPES:
+        raise FailedPreconditionError(
+            "service_type_not_available",
+            "Services of this type can't be published yet. Choose an API service.",
+        )
+
+
+def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
+    """Raises FailedPreconditionError service_not_editable or service_field_locked."""
+    if record.status in _SUBMITTABLE:
+        return
+    if record.status != ACTIVE:
+        raise FailedPreconditionError(
+            "service_not_editable", "A service can't be changed while it waits for approval or is suspended."
+        )
+    if locked := sorted(fields - _CHANGEABLE_WHEN_ACTIVE):
+        raise FailedPreconditionError(
+            "service_field_locked",
+            f"An active service keeps its {', '.join(locked)}.",
+            [FieldViolation(field, "can't be changed while the service is active") for field in locked],
+        )
+
+
+def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
+    """Raises FailedPreconditionError service_not_submittable or service_incomplete."""
+    if record.status not in _SUBMITTABLE:
+        raise FailedPreconditionError(
+            "service_not_submittable", "Only a draft or a rejected service can be submitted."
+        )
+    if record.type == API and not record.base_url:
+        raise FailedPreconditionError(
+            "service_incomplete",
+            "An API service needs a base URL before it can be submitted.",
+            [FieldViolation("baseUrl", "is required")],
+        )
+    return replace(record, status=PENDING_APPROVAL, rejection_reason="", updated_at=now)
+
+
+def approve(record: ServiceRecord, price_version_id: UUID, now: datetime) -> ServiceRecord:
+    """Its price starts as `price_version_id`. Raises FailedPreconditionError service_not_pending."""
+    _check_pending(record)
+    return replace(record, status=ACTIVE, price_version_id=price_version_id, published_at=now, updated_at=now)
+
+
+def reject(record: ServiceRecord, reason: str, now: datetime) -> ServiceRecord:
+    """Raises FailedPreconditionError service_not_pending."""
+    _check_pending(record)
+    return replace(record, status=REJECTED, rejection_reason=reason, updated_at=now)
+
+
+def _check_pending(record: ServiceRecord) -> None:
+    if record.status != PENDING_APPROVAL:
+        raise FailedPreconditionError("service_not_pending", "This service doesn't wait for approval.")

@@ -1,0 +1,143 @@
+"""Records as protobuf messages, and the database's words for the protos' enums."""
+
+from datetime import datetime
+from uuid import UUID
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1 import events_pb2, pricing_pb2
+from ams.identity.v1.events_pb2 import (
+    STANDING_ACTIVE,
+    STANDING_BLOCKED,
+    STANDING_SUSPENDED,
+    STANDING_UNSPECIFIED,
+    Standing,
+)
+from ams_common.clock import to_timestamp
+from ams_common.ids import uuid7
+
+from catalog_svc.prices import price_message
+from catalog_svc.records import PriceTerms, ServiceRecord
+
+STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
+    "draft": events_pb2.DRAFT,
+    "pending_approval": events_pb2.PENDING_APPROVAL,
+    "active": events_pb2.ACTIVE,
+    "rejected": events_pb2.REJECTED,
+    "suspended": events_pb2.SERVICE_SUSPENDED,
+}
+TYPES: dict[str, events_pb2.ServiceType.ValueType] = {"api": events_pb2.API, "docker": events_pb2.DOCKER}
+STANDINGS: dict[str, Standing.ValueType] = {
+    "unspecified": STANDING_UNSPECIFIED,
+    "active": STANDING_ACTIVE,
+    "suspended": STANDING_SUSPENDED,
+    "blocked": STANDING_BLOCKED,
+}
+_STATUS_WORDS = {value: word for word, value in STATUSES.items()}
+_TYPE_WORDS = {value: word for word, value in TYPES.items()}
+_STANDING_WORDS = {value: word for word, value in STANDINGS.items()}
+
+
+def status_word(status: events_pb2.ServiceStatus.ValueType) -> str | None:
+    """The database's word; None for UNSPECIFIED."""
+    return _STATUS_WORDS.get(status)
+
+
+def type_word(service_type: events_pb2.ServiceType.ValueType) -> str | None:
+    """The database's word; None for UNSPECIFIED."""
+    return _TYPE_WORDS.get(service_type)
+
+
+def standing_word(standing: Standing.ValueType) -> str:
+    """The database's word. Raises ValueError for a standing that this release doesn't know."""
+    if standing not in _STANDING_WORDS:
+        raise ValueError(f"unknown standing {standing}")
+    return _STANDING_WORDS[standing]
+
+
+def service_message(record: ServiceRecord) -> pb.Service:
+    """As its merchant and the admins see it."""
+    return pb.Service(
+        service_id=str(record.service_id),
+        merchant_id=str(record.merchant_id),
+        merchant_name=record.merchant_name,
+        slug=record.slug,
+        name=record.name,
+        description=record.description,
+        type=TYPES[record.type],
+        status=STATUSES[record.status],
+        base_url=record.base_url,
+        documentation_url=record.documentation_url,
+        version=record.version,
+        tags=record.tags,
+        price=price_message(record.price),
+        rate_limit_per_minute=record.rate_limit_per_minute,
+        additional_info=record.additional_info,
+        rejection_reason=record.rejection_reason,
+        created_at=to_timestamp(record.created_at),
+        updated_at=to_timestamp(record.updated_at),
+    )
+
+
+def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
+    """As everybody sees it. All metadata is visible (PRD FR2-MERCH-01)."""
+    return pb.MarketplaceService(
+        service_id=str(record.service_id),
+        merchant_id=str(record.merchant_id),
+        merchant_name=record.merchant_name,
+        slug=record.slug,
+        name=record.name,
+        description=record.description,
+        type=TYPES[record.type],
+        base_url=record.base_url,
+        documentation_url=record.documentation_url,
+        version=record.version,
+        tags=record.tags,
+        price=price_message(record.price),
+        rate_limit_per_minute=record.rate_limit_per_minute,
+        additional_info=record.additional_info,
+        published_at=to_timestamp(record.published_at),
+    )
+
+
+def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
+    """What the gateway serves from."""
+    return events_pb2.ServiceSnapshot(
+        service_id=str(record.service_id),
+        slug=record.slug,
+        merchant_id=str(record.merchant_id),
+        status=STATUSES[record.status],
+        merchant_standing=STANDINGS[record.merchant_standing],
+        base_url=record.base_url,
+        rate_limit_per_minute=record.rate_limit_per_minute,
+        price_version_id=str(record.price_version_id or ""),
+    )
+
+
+def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.CatalogEvent:
+    """Tells others of the service's present state."""
+    changed = events_pb2.ServiceChanged(
+        service_id=str(record.service_id),
+        merchant_id=str(record.merchant_id),
+        slug=record.slug,
+        name=record.name,
+        type=TYPES[record.type],
+        status=STATUSES[record.status],
+    )
+    return events_pb2.CatalogEvent(
+        event_id=str(uuid7()), occurred_at=to_timestamp(now), service_changed=changed
+    )
+
+
+def price_started_event(
+    service_id: UUID, price_version_id: UUID, terms: PriceTerms, now: datetime
+) -> events_pb2.CatalogEvent:
+    """Tells others of a price that is in force from `now`."""
+    version = pricing_pb2.PriceVersion(
+        price_version_id=str(price_version_id),
+        service_id=str(service_id),
+        price=price_message(terms),
+        starts_at=to_timestamp(now),
+    )
+    return events_pb2.CatalogEvent(
+        event_id=str(uuid7()), occurred_at=to_timestamp(now), price_version_started=version
+    )

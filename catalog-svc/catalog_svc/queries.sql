@@ -1,0 +1,101 @@
+-- name: add_unknown_merchant
+-- Every service has a merchant to join and to lock, even before identity-svc has told of it.
+INSERT INTO merchants (merchant_id) VALUES (:merchant_id) ON CONFLICT DO NOTHING;
+
+-- name: save_merchant
+-- No row: nothing about the merchant is new.
+INSERT INTO merchants (merchant_id, display_name, slug, standing)
+VALUES (:merchant_id, :display_name, :slug, :standing)
+ON CONFLICT (merchant_id) DO UPDATE
+SET display_name = excluded.display_name, slug = excluded.slug, standing = excluded.standing
+WHERE (merchants.display_name, merchants.slug, merchants.standing)
+    IS DISTINCT FROM (excluded.display_name, excluded.slug, excluded.standing)
+RETURNING merchant_id;
+
+-- name: rename_merchant_in_services
+UPDATE services SET merchant_name = :merchant_name
+WHERE merchant_id = :merchant_id AND merchant_name <> :merchant_name;
+
+-- name: lock_merchant
+SELECT display_name FROM merchants WHERE merchant_id = :merchant_id FOR SHARE;
+
+-- name: lock_merchant_of_service
+SELECT merchant_id FROM merchants
+WHERE merchant_id = (SELECT merchant_id FROM services WHERE service_id = :service_id) FOR SHARE;
+
+-- name: lock_service
+SELECT service_id FROM services
+WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :owner_id)
+FOR UPDATE;
+
+-- name: insert_service
+-- No row: the slug is taken.
+INSERT INTO services (
+    service_id, merchant_id, slug, name, description, type, status, base_url, documentation_url, version,
+    tags, rate_limit_per_minute, additional_info, draft_price_model, draft_price_currency,
+    draft_price_amount, created_at, updated_at, merchant_name
+) VALUES (
+    :service_id, :merchant_id, :slug, :name, :description, :type, :status, :base_url,
+    :documentation_url, :version, :tags, :rate_limit_per_minute, :additional_info, :price_model,
+    :price_currency, :price_amount, :now, :now, :merchant_name
+)
+ON CONFLICT (slug) DO NOTHING
+RETURNING service_id;
+
+-- name: save_service
+UPDATE services
+SET name = :name, description = :description, base_url = :base_url, version = :version, tags = :tags,
+    documentation_url = :documentation_url, rate_limit_per_minute = :rate_limit_per_minute,
+    additional_info = :additional_info, status = :status, rejection_reason = :rejection_reason,
+    draft_price_model = :price_model, draft_price_currency = :price_currency,
+    draft_price_amount = :price_amount, price_version_id = :price_version_id,
+    published_at = :published_at, updated_at = :updated_at
+WHERE service_id = :service_id;
+
+-- name: insert_price_version
+INSERT INTO price_versions (price_version_id, service_id, model, currency, amount, starts_at)
+VALUES (:price_version_id, :service_id, :model, :currency, :amount, :starts_at);
+
+-- name: find_service
+SELECT * FROM service_details
+WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :owner_id);
+
+-- name: find_service_by_slug
+SELECT * FROM service_details WHERE slug = :slug;
+
+-- name: list_services
+SELECT * FROM service_details
+WHERE (:status::text IS NULL OR status = :status)
+  AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+  AND (created_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
+                                  coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY created_at DESC, service_id DESC
+LIMIT :limit;
+
+-- name: list_active_services
+-- A merchant's, a batch at a time by id.
+SELECT * FROM service_details
+WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_id
+ORDER BY service_id
+LIMIT :limit;
+
+-- name: list_marketplace
+SELECT * FROM service_details
+WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
+  AND (:type::text IS NULL OR type = :type)
+  AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+  AND (published_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
+                                    coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY published_at DESC, service_id DESC
+LIMIT :limit;
+
+-- name: search_marketplace
+SELECT * FROM service_details
+WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
+  AND search @@ words_query(:words)
+  AND (:type::text IS NULL OR type = :type)
+  AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+  AND (published_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
+                                    coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+ORDER BY published_at DESC, service_id DESC
+LIMIT :limit;

@@ -1,0 +1,54 @@
+"""A service as it is stored, and its price: what the rules work on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTerms:
+    """A price: the model's name ("per_request"), an ISO 4217 code, and the amount of one unit."""
+
+    model: str
+    currency: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One row of service_details; `type`, `status` and `merchant_standing` hold the database's words.
+
+    `price` is the version `price_version_id`, or with None there the one that starts on approval.
+    """
+
+    service_id: UUID
+    merchant_id: UUID
+    merchant_name: str
+    merchant_standing: str
+    slug: str
+    name: str
+    description: str
+    type: str
+    status: str
+    base_url: str
+    documentation_url: str
+    version: str
+    tags: tuple[str, ...]
+    rate_limit_per_minute: int
+    additional_info: str
+    rejection_reason: str
+    price: PriceTerms
+    price_version_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    published_at: datetime | None
+
+
+def record_of(row: Mapping[str, Any]) -> ServiceRecord:
+    """The record in a row of service_details."""
+    plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in ("price", "tags")}
+    price = PriceTerms(row["price_model"], row["price_currency"], row["price_amount"])
+    return ServiceRecord(**plain, tags=tuple(row["tags"]), price=price)

@@ -1,0 +1,13 @@
+"""What catalog-svc is told by its environment."""
+
+import dataclasses
+
+from ams_common.settings import ServiceSettings, setting, switched_off
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(ServiceSettings):
+    """CATALOG_DATABASE_URL, CATALOG_LISTEN and so on."""
+
+    # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
+    allow_private_upstreams: bool = setting(False, production=switched_off)
