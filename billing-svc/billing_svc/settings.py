@@ -1,0 +1,36 @@
+"""What billing-svc is told by its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ams_common.errors import SettingsError
+from ams_common.settings import ServiceSettings, load, setting, strong_secret
+
+from billing_svc.commission import parse_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ServiceSettings):
+    # Names consumers to merchants; changing it renames them all.
+    pseudonym_key: str = setting(
+        development="development-pseudonym-key", secret=True, production=strong_secret
+    )
+    # The commission until an admin sets another; read at the first start only.
+    default_commission_rate: str = setting("0.10")
+
+    @property
+    def first_commission_rate(self) -> Decimal:
+        """The default rate as a fraction."""
+        return parse_rate(self.default_commission_rate)
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises SettingsError that names each variable that is wrong."""
+    settings = load(Settings, "BILLING", environ)
+    try:
+        parse_rate(settings.default_commission_rate)
+    except ValueError as error:
+        raise SettingsError([f"BILLING_DEFAULT_COMMISSION_RATE {error}"]) from None
+    return settings

@@ -1,0 +1,67 @@
+"""Invoices, lines and rates as messages: who sees what of them."""
+
+import enum
+
+from ams.billing.v1 import billing_service_pb2 as pb
+from ams_common.clock import to_timestamp
+from ams_common.money import to_money
+
+from billing_svc.commission import CommissionRate, format_rate
+from billing_svc.invoices import Invoice, Line
+from billing_svc.pseudonyms import Pseudonyms
+
+_STATUSES = {
+    "draft": pb.INVOICE_DRAFT,
+    "issued": pb.INVOICE_ISSUED,
+    "paid": pb.INVOICE_PAID,
+    "overdue": pb.INVOICE_OVERDUE,
+}
+
+
+class Audience(enum.Enum):
+    """Whose eyes an answer is for: a merchant never sees who a consumer is (PRD 4.2)."""
+
+    ADMIN = enum.auto()
+    MERCHANT = enum.auto()
+    CONSUMER = enum.auto()
+
+
+def invoice_message(invoice: Invoice, audience: Audience, pseudonyms: Pseudonyms) -> pb.Invoice:
+    """The invoice as `audience` may see it."""
+    content, key = invoice.content, invoice.content.key
+    message = pb.Invoice(
+        invoice_id=str(invoice.invoice_id),
+        merchant_id=str(key.merchant_id),
+        period=invoice.period,
+        status=_STATUSES[invoice.status],
+        lines=[line_message(line) for line in content.lines],
+        subtotal=to_money(content.subtotal, key.currency),
+        commission_rate=format_rate(content.commission_rate),
+        commission=to_money(content.commission, key.currency),
+        total=to_money(content.total, key.currency),
+        updated_at=to_timestamp(invoice.updated_at),
+    )
+    if audience is not Audience.MERCHANT:
+        message.consumer_id = str(key.consumer_id)
+    if audience is not Audience.CONSUMER:
+        message.consumer_pseudonym = pseudonyms.of(key.merchant_id, key.consumer_id)
+    return message
+
+
+def line_message(line: Line) -> pb.InvoiceLine:
+    """One line."""
+    return pb.InvoiceLine(
+        service_id=str(line.service_id),
+        service_name=line.service_name,
+        price_version_id=str(line.price_version_id),
+        quantity=line.quantity,
+        unit_price=to_money(line.unit_price, line.currency),
+        amount=to_money(line.amount, line.currency),
+    )
+
+
+def rate_message(rate: CommissionRate) -> pb.CommissionRate:
+    """One rate of the history."""
+    return pb.CommissionRate(
+        rate=format_rate(rate.rate), starts_in=rate.starts_in, created_at=to_timestamp(rate.created_at)
+    )
