@@ -1,11 +1,13 @@
 """`python -m ams_local <command>`: the whole system, or parts of it, on this machine."""
 
 import argparse
+import asyncio
 import sys
 
-from ams_local import execution
+from ams_local import execution, guide, mail, places, running, upstream
 from ams_local.places import PlaceTakenError
 from ams_local.processes import StartError
+from ams_local.rest import RefusedError
 from ams_local.tools import ToolMissingError
 
 
@@ -14,13 +16,28 @@ def main() -> None:
     execution.end_on_sigterm()
     try:
         sys.exit(_dispatch(arguments))
-    except (PlaceTakenError, StartError, ToolMissingError) as problem:
+    except (PlaceTakenError, RefusedError, StartError, TimeoutError, ToolMissingError) as problem:
         sys.exit(f"ams-local: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "exec":
+            return _execute(arguments)
+        case "run":
+            return running.run()
+        case "guide":
+            guide.guide(places.run_directory())
+        case "mail":
+            asyncio.run(mail.serve(arguments.smtp_port, arguments.page_port))
+        case "upstream":
+            upstream.serve(arguments.port)
+    return 0
+
+
+def _execute(arguments: argparse.Namespace) -> int:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         raise SystemExit("ams-local exec: which command? Give it after --")
@@ -30,9 +47,16 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ams-local", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
-    run = commands.add_parser("exec", help="run a command with PostgreSQL, Redis and Kafka around it")
-    run.add_argument("--tests", action="store_true", help="fresh throwaway data and fast settings")
-    run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+    commands.add_parser("run", help="run all of AMS, with a small demo marketplace")
+    execute = commands.add_parser("exec", help="run a command with PostgreSQL, Redis and Kafka around it")
+    execute.add_argument("--tests", action="store_true", help="fresh throwaway data and fast settings")
+    execute.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+    catcher = commands.add_parser("mail", help="only the mail catcher")
+    catcher.add_argument("smtp_port", type=int)
+    catcher.add_argument("page_port", type=int)
+    merchant = commands.add_parser("upstream", help="only the demo merchants' API")
+    merchant.add_argument("port", type=int)
+    commands.add_parser("guide", help="what `run` does once its processes are started")
     return parser
 
 

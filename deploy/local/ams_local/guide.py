@@ -1,0 +1,134 @@
+"""The guide: waits until everything answers, fills the marketplace, and tells a person where to look."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from shlex import quote
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ams_local import demo
+from ams_local.keyring import Keyring
+from ams_local.processes import StartError
+from ams_local.rest import Api, Mails, until
+from ams_local.seeding import Seeding, consume, send_traffic
+from ams_local.system import ADMIN_EMAIL, SERVICES, Ports, System
+from ams_local.web import call
+
+READY_TIMEOUT_S = 90
+
+
+def write_down(system: System) -> None:
+    """Where everything is, for the guide and for whoever wants to call it."""
+    described = {"ports": asdict(system.ports), "upstream_port": system.upstream_port}
+    (system.run_directory / "system.json").write_text(json.dumps(described, indent=2))
+
+
+def read_system(run_directory: Path) -> System:
+    described = json.loads((run_directory / "system.json").read_text())
+    return System(Ports(**described["ports"]), described["upstream_port"], run_directory)
+
+
+def guide(run_directory: Path) -> None:
+    """Returns at SIGTERM. Raises StartError when something never gets ready."""
+    system = read_system(run_directory)
+    keyring = Keyring(run_directory / "secrets.json")
+    wait_until_ready(system)
+    say("filling the marketplace")
+    anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+    is_new = Seeding(anybody, system.url("upstream"), keyring, say).run(ADMIN_EMAIL)
+    if is_new:
+        say(f"sending {demo.FIRST_CALLS} calls through the gateway")
+    await_good_call(system, keyring)
+    if is_new:
+        send_traffic(system.url("gateway"), keyring, demo.FIRST_CALLS - 1)
+    print(summary(system, keyring), flush=True)
+    signal.pause()
+
+
+def say(line: str) -> None:
+    print(f"==> {line}", flush=True)
+
+
+def wait_until_ready(system: System) -> None:
+    waiting = readiness_checks(system)
+    say(f"waiting for {', '.join(waiting)}")
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while waiting:
+        waiting = {name: check for name, check in waiting.items() if not check()}
+        if waiting and time.monotonic() > deadline:
+            raise StartError(f"Not ready after {READY_TIMEOUT_S} s: {', '.join(waiting)}")
+        time.sleep(0.1)
+
+
+def readiness_checks(system: System) -> Mapping[str, Callable[[], bool]]:
+    services = {f"{service}-svc": partial(_is_serving, system.grpc_address(service)) for service in SERVICES}
+    pages = {
+        "ams-gateway": f"{system.url('gateway')}/readyz",
+        "ams-bff": f"{system.url('bff')}/readyz",
+        "mail": system.url("mail_page"),
+        "upstream": f"{system.url('upstream')}/currency/rates",
+    }
+    return services | {name: partial(_answers, url) for name, url in pages.items()}
+
+
+def _is_serving(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return call("GET", url).status == 200
+    except OSError:
+        return False
+
+
+def await_good_call(system: System, keyring: Keyring) -> None:
+    """The call of the summary's `curl` line has gone through. A new key reaches the gateway in a moment."""
+    consumer = demo.CONSUMERS[0]
+    key = keyring.find(f"demo key {consumer.email}") or ""
+    last = ""
+
+    def try_once() -> bool | None:
+        nonlocal last
+        answer = consume(system.url("gateway"), key, demo.offer(consumer.uses[0]))
+        last = f"{answer.status}: {answer.text[:300]}"
+        return True if answer.status == 200 else None
+
+    if until(try_once, timeout_s=20) is None:
+        raise StartError(f"A call through the gateway answers {last}")
+
+
+def summary(system: System, keyring: Keyring) -> str:
+    consumer = demo.CONSUMERS[0]
+    key = keyring.find(f"demo key {consumer.email}") or ""
+    offer = demo.offer(consumer.uses[0])
+    url = f"{system.url('gateway')}/api/consume/{offer.slug}{offer.example}"
+    merchants = ", ".join(merchant.email for merchant in demo.MERCHANTS)
+    consumers = ", ".join(consumer.email for consumer in demo.CONSUMERS)
+    return f"""
+AMS is running. Ctrl-C stops it.
+
+  REST API      {system.url("bff")}/api/v1        e.g. /marketplace/services
+  OpenAPI       {system.url("bff")}/api/v1/openapi.json
+  Gateway       {system.url("gateway")}/api/consume
+  Mail          {system.url("mail_page")}               the codes to sign in with
+  Logs          {system.run_directory / "logs"}
+
+  Admin         {ADMIN_EMAIL}
+  Merchants     {merchants}
+  Consumers     {consumers}
+
+  Demo key      {key}
+  Try it        curl -H {quote(f"Authorization: Bearer {key}")} {quote(url)}
+"""

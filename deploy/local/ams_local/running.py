@@ -1,0 +1,58 @@
+"""`python -m ams_local run`: the whole system on this machine."""
+
+import asyncio
+import os
+
+from ams_common.provision import OWNERS, provision
+
+from ams_local import places, ports
+from ams_local.guide import say, write_down
+from ams_local.keyring import Keyring
+from ams_local.processes import StartError
+from ams_local.servers import Addresses, serving
+from ams_local.supervision import supervise
+from ams_local.system import Ports, System, programs
+
+UPSTREAM_PORT = 18099
+LOG_LINES = 25
+
+
+def run() -> int:
+    """Until Ctrl-C. Raises StartError when a process ends by itself."""
+    directory = places.run_directory()
+    say("starting PostgreSQL, Redis and Kafka (the first time, Kafka is fetched: about ten seconds)")
+    with serving(throwaway=False) as servers:
+        keyring = Keyring(directory / "secrets.json")
+        system = System(Ports.choose(), _upstream_port(keyring), directory)
+        write_down(system)
+        say("preparing the database")
+        urls = asyncio.run(_provision(servers, keyring))
+        say("starting the services; each migrates its own schema")
+        crew = programs(system, servers, urls, keyring, os.environ)
+        ended = supervise(crew, directory / "logs", spoken="guide")
+        if ended:
+            log = directory / "logs" / f"{ended}.log"
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+            raise StartError("\n".join([f"{ended} ended by itself; the end of {log}:", *lines]))
+        say("stopping PostgreSQL, Redis and Kafka")
+    return 0
+
+
+async def _provision(servers: Addresses, keyring: Keyring) -> dict[str, str]:
+    passwords = {schema: keyring.secret(f"database {schema}") for schema in OWNERS}
+    return await provision(servers.database_url, "ams", passwords=passwords)
+
+
+def _upstream_port(keyring: Keyring) -> int:
+    """The same at each start: the demo services are registered with it."""
+    kept = keyring.find("demo upstream port")
+    if kept is None:
+        port = ports.default_or_free(UPSTREAM_PORT)
+        keyring.keep("demo upstream port", str(port))
+        return port
+    if not ports.is_free(int(kept)):
+        raise StartError(
+            f"Port {kept}, where the demo services are registered, is taken. Free it, or delete"
+            f" {keyring.path.parent} to start anew."
+        )
+    return int(kept)

@@ -1,0 +1,28 @@
+"""Ports are the ones people expect, unless somebody else has them."""
+
+import socket
+from dataclasses import astuple
+
+from ams_local import ports
+from ams_local.system import Ports
+
+
+def test_a_taken_default_gives_way_to_a_free_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        default = taken.getsockname()[1]
+        assert not ports.is_free(default) and ports.is_listening(default)
+        chosen = ports.default_or_free(default)
+        assert chosen != default and ports.is_free(chosen)
+
+
+def test_a_free_default_is_taken() -> None:
+    default = ports.free_ports(1)[0]
+    assert ports.default_or_free(default) == default
+
+
+def test_no_two_doors_share_a_port() -> None:
+    chosen = astuple(Ports.choose())
+    assert len(set(chosen)) == len(chosen)
+    assert len(set(ports.free_ports(50))) == 50
