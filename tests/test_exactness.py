@@ -47,10 +47,13 @@ async def total(url: str, sql: str, service_id: str) -> int:
         await connection.close()
 
 
+ROLLED_UP = """
+SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE service_id = $1 AND granularity = """
+
+
 async def figures(world: World, trade: Trade) -> Figures:
     usage, billing = world.database_urls["usage"], world.database_urls["billing"]
     service_id = trade.service["serviceId"]
-    rollups = "SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE service_id = $1 AND granularity = "
     period = f"{datetime.now(UTC):%Y-%m}"
     made = await trade.admin.post("/invoices:generate", period=period, merchantId=trade.service["merchantId"])
     lines = [line for invoice in made["invoices"] for line in invoice["lines"]]
@@ -59,9 +62,9 @@ async def figures(world: World, trade: Trade) -> Figures:
         assert cents(invoice["subtotal"]) == round_half_even_cents(int(invoice["lines"][0]["quantity"]))
     return Figures(
         raw=await total(usage, "SELECT count(*) FROM usage_events WHERE service_id = $1", service_id),
-        minutes=await total(usage, rollups + "'minute'", service_id),
-        hours=await total(usage, rollups + "'hour'", service_id),
-        days=await total(usage, rollups + "'day'", service_id),
+        minutes=await total(usage, ROLLED_UP + "'minute'", service_id),
+        hours=await total(usage, ROLLED_UP + "'hour'", service_id),
+        days=await total(usage, ROLLED_UP + "'day'", service_id),
         counters=await total(
             billing,
             "SELECT coalesce(sum(billable_requests), 0)::bigint FROM billing_counters WHERE service_id = $1",
@@ -158,7 +161,7 @@ async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restar
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
     async def disturb() -> None:
-        for name in ("usage", "billing"):
+        for name in ("usage-svc", "billing-svc"):
             await asyncio.to_thread(world.kill, name)
             await asyncio.to_thread(world.start, name)
         await asyncio.to_thread(kafka.stop)
@@ -171,7 +174,7 @@ async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restar
     statuses += await send_load(http, world, trade)  # Kafka is away: the journal keeps what is metered
     await asyncio.to_thread(kafka.launch)
     await asyncio.to_thread(kafka.wait)
-    for name in ("billing", "usage"):  # and once more, while they catch up
+    for name in ("billing-svc", "usage-svc"):  # and once more, while they catch up
         await asyncio.to_thread(world.kill, name)
         await asyncio.to_thread(world.start, name)
     assert set(statuses) == {200, 401, 403}
@@ -187,13 +190,13 @@ async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
     people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     assert (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
-    for name in worlds.SERVICES:
+    for name in worlds.BEHIND_THE_GATEWAY:
         await asyncio.to_thread(world.kill, name)
     statuses = [
         (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status
         for _ in range(50)
     ]
     assert statuses == [200] * 50
-    for name in worlds.SERVICES:
+    for name in worlds.BEHIND_THE_GATEWAY:
         await asyncio.to_thread(world.start, name)
     await settles_at(world, trade, 51, timeout_s=60)

@@ -1,66 +1,75 @@
-"""The whole system as processes, which a test may kill and start again."""
+"""The whole system as `make run` starts it, as processes that a test may kill and start again."""
 
 import asyncio
 import os
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ams_common.provision import OWNERS, provision
 from ams_local import ports
+from ams_local.keyring import Keyring
 from ams_local.processes import Daemon
+from ams_local.servers import Addresses
+from ams_local.supervision import Program
+from ams_local.system import ADMIN_EMAIL, Ports, System, programs
 
-ADMIN_EMAIL = "admin@example.com"
-SERVICES = ("identity", "catalog", "keys", "usage", "billing")
+__all__ = ["ADMIN_EMAIL", "BEHIND_THE_GATEWAY", "World", "running"]
+
+BEHIND_THE_GATEWAY = ("identity-svc", "catalog-svc", "keys-svc", "usage-svc", "billing-svc", "ams-bff")
+# The demo marketplace isn't needed here.
+_LEFT_OUT = ("guide", "upstream")
 _READY_S = 60
+_DOORS = {"mail": "mail_page", "ams-bff": "bff", "ams-gateway": "gateway"}
 
 
 @dataclass(slots=True)
 class World:
     """Everything that runs, and where its doors are."""
 
+    system: System
     database_urls: Mapping[str, str]  # by schema, each for its own role
-    directory: Path
-    environment: dict[str, str]
-    listening: dict[str, int] = field(default_factory=dict)
+    programs: Mapping[str, Program]
     _daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
     def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.listening['bff']}"
+        return self.system.url("bff")
 
     @property
     def gateway_url(self) -> str:
-        return f"http://127.0.0.1:{self.listening['gateway']}"
+        return self.system.url("gateway")
 
     @property
     def mail_url(self) -> str:
-        return f"http://127.0.0.1:{self.listening['mail']}"
+        return self.system.url("mail_page")
+
+    def launch(self, name: str) -> None:
+        """Start a process, without waiting for it."""
+        program, directory = self.programs[name], self.system.run_directory
+        log = directory / f"{name}.log"
+        self._daemons[name] = Daemon(
+            name, program.command, log=log, directory=directory, env=program.environment
+        )
+
+    def wait(self, name: str) -> None:
+        """Until the process listens."""
+        door = _DOORS.get(name) or name.removesuffix("-svc")
+        port: int = asdict(self.system.ports)[door]
+        self._daemons[name].wait_until(lambda: ports.is_listening(port), _READY_S)
 
     def start(self, name: str) -> None:
         """Start a process and wait until it listens."""
-        command = [sys.executable, "-m", _MODULES[name]]
-        if name == "mail":
-            command = [
-                sys.executable,
-                "-c",
-                _MAIL,
-                self.environment["IDENTITY_SMTP_PORT"],
-                str(self.listening[name]),
-            ]
-        log = self.directory / f"{name}.log"
-        daemon = Daemon(name, command, log=log, directory=self.directory, env=self.environment)
-        self._daemons[name] = daemon
-        daemon.wait_until(lambda: ports.is_listening(self.listening[name]), _READY_S)
+        self.launch(name)
+        self.wait(name)
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a power cut or an out-of-memory kill would; returns when it is gone."""
+        """SIGKILL, as an out-of-memory kill would; returns when it is gone."""
         self._daemons[name].stop(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -70,16 +79,7 @@ class World:
 
     def log(self, name: str) -> str:
         """All that the process has written."""
-        return (self.directory / f"{name}.log").read_text(errors="replace")
-
-
-_MAIL = "import asyncio, sys; from ams_local.mail import serve; asyncio.run(serve(*map(int, sys.argv[1:])))"
-_MODULES = {
-    "mail": "ams_local.mail",
-    **{service: f"{service}_svc" for service in SERVICES},
-    "bff": "ams_bff",
-    "gateway": "ams_gateway",
-}
+        return (self.system.run_directory / f"{name}.log").read_text(errors="replace")
 
 
 @contextmanager
@@ -90,45 +90,17 @@ def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> It
     owners = {schema: f"{database}_{role}" for schema, role in OWNERS.items()}
     urls = asyncio.run(provision(admin_database_url, database, owners=owners))
     directory = Path(tempfile.mkdtemp(prefix="ams-world-"))
-    names = list(_MODULES)
-    listening = dict(zip(names, ports.free_ports(len(names)), strict=True))
-    environment = _environment(listening, urls, redis_url, kafka_bootstrap, directory)
-    world = World(urls, directory, environment, listening)
+    system = System(Ports(*ports.free_ports(len(asdict(Ports())))), 0, directory)
+    servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
+    inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": f"{database}."}
+    crew = programs(system, servers, urls, Keyring(directory / "secrets.json"), inherited)
+    world = World(system, urls, {program.name: program for program in crew if program.name not in _LEFT_OUT})
     try:
-        for name in names:
-            world.start(name)
+        for name in world.programs:
+            world.launch(name)
+        for name in world.programs:
+            world.wait(name)
         yield world
     finally:
         world.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _environment(
-    listening: Mapping[str, int],
-    urls: Mapping[str, str],
-    redis_url: str,
-    kafka_bootstrap: str,
-    directory: Path,
-) -> dict[str, str]:
-    addresses = {f"{service.upper()}_ADDRESS": f"127.0.0.1:{listening[service]}" for service in SERVICES}
-    listens = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}" for name, port in listening.items()}
-    databases = {f"{schema.upper()}_DATABASE_URL": url for schema, url in urls.items()}
-    return {
-        "PATH": os.environ["PATH"],
-        "AMS_ENVIRONMENT": "test",
-        "LOG_LEVEL": "INFO",
-        "REDIS_URL": redis_url,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "KAFKA_TOPIC_PREFIX": f"{directory.name}.",
-        "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
-        "IDENTITY_SMTP_HOST": "127.0.0.1",
-        "IDENTITY_SMTP_PORT": str(ports.free_ports(1)[0]),
-        "CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "GATEWAY_JOURNAL_DIR": str(directory / "journal"),
-        "GATEWAY_WORKERS": "1",
-        "BFF_PUBLIC_URL": f"http://127.0.0.1:{listening['bff']}",
-        **addresses,
-        **listens,
-        **databases,
-    }
