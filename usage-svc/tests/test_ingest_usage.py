@@ -143,23 +143,20 @@ async def test_a_malformed_event_stops_its_batch_and_nothing_of_it_is_kept(
     assert await books.deltas() == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "billable_requests = requests + 1",
-        "billable_requests = -1",
-        "requests = 0",
-        "request_bytes = -1",
-        "bucket_start = bucket_start + interval '1 second'",
-        "granularity = 'week'",
-        "status_class = '9xx'",
-    ],
-)
-async def test_the_schema_refuses_impossible_sums(
-    change: str, subject: Any, ingest: Any, database: Database
-) -> None:
-    await ingest([subject.event(utc_now())])
+async def test_the_schema_refuses_impossible_sums(subject: Any, ingest: Any, database: Database) -> None:
+    await ingest([subject.event()])
     async with database.change_by_system("test", audited=False) as attempt:
-        with pytest.raises(asyncpg.CheckViolationError):
-            async with attempt.connection.transaction():
-                await attempt.connection.execute(f"UPDATE usage_rollups SET {change}")
+        for change in (
+            "billable_requests = requests + 1",
+            "billable_requests = -1",
+            "requests = 0",
+            "request_bytes = -1",
+            "response_bytes = -1",
+            "response_time_ms_sum = -1",
+            "bucket_start = bucket_start + interval '1 second'",
+            "granularity = 'week'",
+            "status_class = '9xx'",
+        ):
+            with pytest.raises(asyncpg.CheckViolationError):
+                async with attempt.connection.transaction():
+                    await attempt.connection.execute(f"UPDATE usage_rollups SET {change}")

@@ -59,7 +59,10 @@ BEGIN
         partition_name := 'usage_events_' || to_char(day, 'YYYYMMDD');
         CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || '.usage_events', 0));
-        CONTINUE WHEN to_regclass(partition_name) IS NOT NULL;
+        -- Now with a new snapshot: to_regclass() would still answer from its cache of before the wait.
+        PERFORM FROM pg_class
+        WHERE relname = partition_name AND relnamespace = to_regnamespace(quote_ident(current_schema()));
+        CONTINUE WHEN FOUND;
         EXECUTE format('CREATE TABLE %I (LIKE usage_events INCLUDING ALL)', partition_name);
         EXECUTE format(
             'ALTER TABLE usage_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',

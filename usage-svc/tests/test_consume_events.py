@@ -1,0 +1,78 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from ams.usage.v1.events_pb2 import UsageEvent
+from ams_common import topics
+from ams_common.consumer import EventConsumer, Subscription
+from ams_common.database import Database
+from ams_common.testing.eventually import eventually
+from usage_svc.consumers import Ingest
+from usage_svc.store import Store
+
+
+@pytest.fixture
+def consumer(
+    database: Database, store: Store, kafka_bootstrap: str, topic_prefix: str, usage_topic: str
+) -> EventConsumer:
+    subscription = Subscription(topics.USAGE_EVENTS, UsageEvent, Ingest(store).handle)
+    return EventConsumer(database, kafka_bootstrap, "usage-svc", [subscription], topic_prefix)
+
+
+@asynccontextmanager
+async def running(consumer: EventConsumer) -> AsyncIterator[None]:
+    task = asyncio.create_task(consumer.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_events_published_again_after_a_restart_change_no_figure(
+    consumer: EventConsumer, send: Any, new_subject: Any, books: Any
+) -> None:
+    subjects = [new_subject() for _ in range(8)]
+    events = [subject.event() for subject in subjects for _ in range(20)]
+
+    async def counted(requests: int) -> bool:
+        return bool((await books.raw())["requests"] == requests)
+
+    await send(events)
+    async with running(consumer):
+        await eventually(lambda: counted(160))
+    extra = [subject.event() for subject in subjects]  # the last of each partition: all before is read too
+    await send([*random.sample(events, 100), *extra])
+    async with running(consumer):
+        await eventually(lambda: counted(168))
+    assert [(await books.rolled_up(g))["requests"] for g in ("minute", "hour", "day")] == [168] * 3
+    assert sum(delta.requests for delta in await books.deltas()) == 168
+
+
+async def test_what_cannot_be_counted_is_dead_lettered_and_the_rest_is_counted(
+    consumer: EventConsumer, send: Any, subject: Any, books: Any, kafka_bootstrap: str, usage_topic: str
+) -> None:
+    negative, timeless = subject.event(request_bytes=-1), subject.event()
+    timeless.ClearField("timestamp")
+    await send([subject.event(), negative, subject.event(), timeless])
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        key = str(subject.consumer_id).encode()
+        await producer.send_and_wait(usage_topic, b"\xff\xff\xff", key=key)
+        await producer.send_and_wait(usage_topic, b"", key=key)
+    await send([subject.event()])
+
+    async def all_counted() -> bool:
+        return bool((await books.raw())["requests"] == 3)
+
+    async with running(consumer):
+        await eventually(all_counted)
+    errors = await books.dead_letters()
+    assert len(errors) == 4
+    assert "request_payload_size_bytes" in errors[0]
+    assert "timestamp" in errors[1]
+    assert "DecodeError" in errors[2]
+    assert "event_id" in errors[3]
+    assert (await books.rolled_up("day"))["requests"] == 3
+    assert sum(delta.requests for delta in await books.deltas()) == 3

@@ -1,0 +1,63 @@
+import asyncio
+from datetime import date, timedelta
+from typing import Any
+
+from ams_common.clock import utc_now
+from ams_common.database import Database
+from usage_svc.store import Store
+from usage_svc.upkeep import PartitionUpkeep, days_to_keep_ready
+
+
+async def partitions(database: Database) -> list[str]:
+    async with database.read() as connection:
+        rows = await connection.fetch(
+            "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
+            " WHERE inhparent = 'usage_events'::regclass ORDER BY 1"
+        )
+    return [row["name"] for row in rows]
+
+
+async def test_processes_that_need_the_same_new_days_make_each_once(database: Database, store: Store) -> None:
+    days = [date(2026, 1, 30) + timedelta(days=ahead) for ahead in range(3)]
+
+    async def ensure(order: list[date]) -> int:
+        async with database.change_by_system("test", audited=False) as change:
+            return await store.ensure_partitions(change.connection, order)
+
+    made = await asyncio.gather(*[ensure(days if number % 2 else days[::-1]) for number in range(5)])
+    assert sorted(made) == [0, 0, 0, 0, 3]
+    assert await partitions(database) == [
+        f"usage_events_{day}" for day in ("20260130", "20260131", "20260201")
+    ]
+
+
+async def test_batches_that_meet_a_new_day_together_are_all_counted(
+    new_subject: Any, ingest: Any, books: Any, database: Database
+) -> None:
+    days = [utc_now() - timedelta(days=ago) for ago in (3, 2, 1)]
+    subjects = [new_subject() for _ in range(5)]
+    await asyncio.gather(*[ingest([subject.event(day) for day in days]) for subject in subjects])
+    assert (await books.raw())["requests"] == 15
+    assert await partitions(database) == [f"usage_events_{day:%Y%m%d}" for day in days]
+
+
+async def test_a_partition_can_be_made_while_another_transaction_writes(
+    subject: Any, ingest: Any, database: Database, store: Store, books: Any
+) -> None:
+    await ingest([subject.event()])
+    async with database.pool.acquire() as writing, writing.transaction():
+        await writing.execute("UPDATE usage_events SET key_prefix = key_prefix")
+        async with database.change_by_system("test", audited=False) as change:
+            assert await store.ensure_partitions(change.connection, [date(2026, 1, 1)]) == 1
+
+
+async def test_upkeep_makes_the_days_ahead_once(database: Database, store: Store) -> None:
+    upkeep = PartitionUpkeep(database, store)
+    assert await upkeep.make_partitions() == 8
+    assert await upkeep.make_partitions() == 0
+    assert len(await partitions(database)) == 8
+
+
+def test_the_days_kept_ready_are_today_and_a_week() -> None:
+    days = days_to_keep_ready(date(2026, 12, 28))
+    assert (days[0], days[-1], len(days)) == (date(2026, 12, 28), date(2027, 1, 4), 8)

@@ -1,0 +1,157 @@
+"""The real process, killed and joined by a second one in mid-stream: the figures stay exact."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UPSTREAM_FAILED, UsageDelta, UsageEvent
+from ams_common import topics
+from ams_common.testing.eventually import eventually
+
+
+@pytest.fixture
+def events(new_subject: Any) -> list[UsageEvent]:
+    """Of 24 consumers, of all outcomes; a tenth of them twice, in no order."""
+    subjects = [new_subject() for _ in range(24)]
+    made = []
+    for number in range(6000):
+        subject = subjects[number % 24]
+        outcome = {0: CLIENT_CLOSED, 1: UPSTREAM_FAILED}.get(number % 7)
+        more = {"outcome": outcome} if outcome else {}
+        made.append(subject.event(request_bytes=number, response_bytes=2 * number, **more))
+    doubled = [*made, *random.sample(made, 600)]
+    random.shuffle(doubled)
+    return doubled
+
+
+def sums_of(events: list[UsageEvent]) -> Counter[str]:
+    """What must be counted, computed apart: each event id once."""
+    sums: Counter[str] = Counter()
+    for event in {event.event_id: event for event in events}.values():
+        sums["requests"] += 1
+        sums["billable"] += event.outcome != UPSTREAM_FAILED
+        sums["sent"] += event.request_payload_size_bytes
+        sums["received"] += event.response_payload_size_bytes
+    return sums
+
+
+@pytest.fixture
+async def aggregated(kafka_bootstrap: str, topic_prefix: str, usage_topic: str) -> AsyncIterator[Any]:
+    """`await aggregated()`: the sums of all deltas in usage.aggregated, each delta id once."""
+    consumer = AIOKafkaConsumer(
+        topic_prefix + topics.USAGE_AGGREGATED,
+        bootstrap_servers=kafka_bootstrap,
+        auto_offset_reset="earliest",
+        group_id=None,
+    )
+    await consumer.start()
+    deltas: dict[str, UsageDelta] = {}
+
+    async def read() -> Counter[str]:
+        for records in (await consumer.getmany(timeout_ms=100)).values():
+            for record in records:
+                delta = UsageDelta.FromString(record.value)
+                assert record.key == delta.consumer_id.encode()
+                assert deltas.setdefault(delta.delta_id, delta) == delta
+        sums: Counter[str] = Counter()
+        for delta in deltas.values():
+            sums["requests"] += delta.requests
+            sums["billable"] += delta.billable_requests
+            sums["sent"] += delta.request_bytes
+            sums["received"] += delta.response_bytes
+        return sums
+
+    yield read
+    await consumer.stop()
+
+
+async def assert_exact(events: list[UsageEvent], books: Any, aggregated: Any) -> None:
+    expected = sums_of(events)
+
+    async def all_went_out() -> bool:
+        read = await aggregated()
+        assert read["requests"] <= expected["requests"]
+        return bool(read == expected and await books.outbox_is_empty())
+
+    await eventually(all_went_out, timeout_s=60)
+    assert await books.raw() == expected
+    for granularity in ("minute", "hour", "day"):
+        assert await books.rolled_up(granularity) == expected
+    assert await books.dead_letters() == []
+
+
+async def test_killing_the_process_in_mid_stream_leaves_the_figures_exact(
+    start_service: Any, send: Any, events: list[UsageEvent], books: Any, aggregated: Any
+) -> None:
+    async def has_begun() -> bool:
+        return bool((await books.raw())["requests"])
+
+    process = await start_service()
+    await send(events[:500])
+    await eventually(has_begun)
+    sending = asyncio.create_task(send(events[500:4000]))
+    await eventually(lambda: _more_than(books, 500))
+    process.kill()
+    await process.wait()
+    await sending
+    await send(events[4000:])
+    assert (await books.raw())["requests"] < sums_of(events)["requests"]
+    await start_service()
+    await assert_exact(events, books, aggregated)
+
+
+async def test_two_processes_share_the_partitions_and_stay_exact_while_they_change_hands(
+    start_service: Any,
+    send: Any,
+    events: list[UsageEvent],
+    books: Any,
+    aggregated: Any,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+) -> None:
+    first = await start_service()
+    await send(events[:1000])
+    await eventually(lambda: _more_than(books, 0))
+    await start_service()
+    stop_trickling = asyncio.Event()
+    trickled = asyncio.create_task(_trickle(send, events[1000:4000], stop_trickling))
+    await eventually(lambda: _has_members(kafka_bootstrap, topic_prefix + "usage-svc", 2), timeout_s=30)
+    stop_trickling.set()
+    sent = 1000 + await trickled
+    sending = asyncio.create_task(send(events[sent:]))
+    await eventually(lambda: _more_than(books, sent // 2))
+    first.terminate()
+    assert await first.wait() == 0
+    await sending
+    await assert_exact(events, books, aggregated)
+
+
+async def _more_than(books: Any, requests: int) -> bool:
+    return bool((await books.raw())["requests"] > requests)
+
+
+async def _trickle(send: Any, events: list[UsageEvent], stop: asyncio.Event) -> int:
+    """Keeps a little coming while the group changes; returns how many were sent."""
+    for start in range(0, len(events), 20):
+        if stop.is_set():
+            return start
+        await send(events[start : start + 20])
+        await asyncio.sleep(0.02)
+    return len(events)
+
+
+async def _has_members(kafka_bootstrap: str, group: str, count: int) -> bool:
+    """Whether the group is stable, after rebalancing, with so many members."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    _, _, state, _, _, members, *_ = answer.groups[0]
+    return state == "Stable" and len(members) == count
