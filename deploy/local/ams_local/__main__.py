@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import os
 import sys
 
-from ams_local import execution, guide, mail, places, running, upstream
+from ams_local import execution, guide, mail, places, provision, running, upstream
+from ams_local.keyring import Keyring
 from ams_local.places import PlaceTakenError
 from ams_local.processes import StartError
 from ams_local.rest import RefusedError
@@ -28,6 +30,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             return _execute(arguments)
         case "run":
             return running.run()
+        case "provision":
+            return _provision()
         case "guide":
             guide.guide(places.run_directory())
         case "mail":
@@ -44,6 +48,16 @@ def _execute(arguments: argparse.Namespace) -> int:
     return execution.execute(words, throwaway=arguments.tests)
 
 
+def _provision() -> int:
+    admin_url = os.environ.get("DATABASE_URL")
+    if not admin_url:
+        raise SystemExit("ams-local provision: DATABASE_URL must be an administrator's URL")
+    path = places.run_directory() / "secrets.json"
+    provision.prepare_database(admin_url, Keyring(path))
+    print(f"The database `ams` is ready; its roles' passwords are in {path}.")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ams-local", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
@@ -51,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("exec", help="run a command with PostgreSQL, Redis and Kafka around it")
     execute.add_argument("--tests", action="store_true", help="fresh throwaway data and fast settings")
     execute.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+    commands.add_parser("provision", help="only make the database, its roles and schemas, at DATABASE_URL")
     catcher = commands.add_parser("mail", help="only the mail catcher")
     catcher.add_argument("smtp_port", type=int)
     catcher.add_argument("page_port", type=int)

@@ -1,15 +1,13 @@
 """`python -m ams_local run`: the whole system on this machine."""
 
-import asyncio
 import os
-
-from ams_common.provision import OWNERS, provision
 
 from ams_local import places, ports
 from ams_local.guide import say, write_down
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
-from ams_local.servers import Addresses, serving
+from ams_local.provision import prepare_database
+from ams_local.servers import serving
 from ams_local.supervision import supervise
 from ams_local.system import Ports, System, programs
 
@@ -26,7 +24,7 @@ def run() -> int:
         system = System(Ports.choose(), _upstream_port(keyring), directory)
         write_down(system)
         say("preparing the database")
-        urls = asyncio.run(_provision(servers, keyring))
+        urls = prepare_database(servers.database_url, keyring)
         say("starting the services; each migrates its own schema")
         crew = programs(system, servers, urls, keyring, os.environ)
         ended = supervise(crew, directory / "logs", spoken="guide")
@@ -36,11 +34,6 @@ def run() -> int:
             raise StartError("\n".join([f"{ended} ended by itself; the end of {log}:", *lines]))
         say("stopping PostgreSQL, Redis and Kafka")
     return 0
-
-
-async def _provision(servers: Addresses, keyring: Keyring) -> dict[str, str]:
-    passwords = {schema: keyring.secret(f"database {schema}") for schema in OWNERS}
-    return await provision(servers.database_url, "ams", passwords=passwords)
 
 
 def _upstream_port(keyring: Keyring) -> int:

@@ -22,9 +22,8 @@ SETTINGS = {
 @pytest.fixture
 def crew(tmp_path: Path) -> dict[str, Program]:
     urls = {service: f"postgresql://{service}_svc:{service}-pw@127.0.0.1:1/ams" for service in SERVICES}
-    servers = Addresses(
-        "postgresql://admin:admin-pw@127.0.0.1:1/postgres", "redis://127.0.0.1:2/0", "127.0.0.1:3"
-    )
+    admin_url = "postgresql://admin:admin-pw@127.0.0.1:1/postgres"
+    servers = Addresses(admin_url, "redis://127.0.0.1:2/0", "127.0.0.1:3")
     inherited = {"PATH": "/bin", "DATABASE_URL": admin_url}
     system = System(Ports(), 18099, tmp_path)
     keyring = Keyring(tmp_path / "secrets.json")
