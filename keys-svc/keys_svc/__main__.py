@@ -1,5 +1,6 @@
 """keys-svc: API keys, access requests and grants."""
 
+import asyncio
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
@@ -31,13 +32,15 @@ from keys_svc.store import Store
 
 
 def main() -> None:
+    """The console script; exit code 2 when the settings won't do."""
     try:
         settings = load(Settings, "KEYS")
     except SettingsError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)  # noqa: T201 - there are no logs yet
+        sys.stderr.writelines(f"keys-svc: {problem}\n" for problem in error.problems)
         sys.exit(2)
     configure_logs("keys-svc", settings.log_level)
-    uvloop.run(run(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(settings))
 
 
 async def run(settings: Settings) -> None:

@@ -28,7 +28,16 @@ class AccessRpcs:
 
     async def RequestAccess(self, request: pb.RequestAccessRequest, context: Context) -> pb.AccessRequest:
         # Asked before the transaction: no connection and no lock waits for another service.
-        service = await self._open_service(UUID(request.service_id))
+        service = await self._catalog.find_service(UUID(request.service_id))
+        return await self.request_open(request, service)
+
+    async def request_open(
+        self, request: pb.RequestAccessRequest, service: ServiceSnapshot | None
+    ) -> pb.AccessRequest:
+        """What RequestAccess does once the catalog has answered with `service`."""
+        if service is None or not access.is_open(service):
+            # One answer for both: nobody can find out that there is a draft.
+            raise NotFoundError("service_not_found", "There is no such service.")
         async with self._database.change() as change:
             if (done := await change.replay(request, pb.AccessRequest)) is not None:
                 return done
@@ -85,13 +94,6 @@ class AccessRpcs:
                 change, UUID(request.access_request_id), access.DENIED, request.reason
             )
             return access.access_request_message(resolved)
-
-    async def _open_service(self, service_id: UUID) -> ServiceSnapshot:
-        """The same answer for a service that isn't open as for none: a draft must not be seen."""
-        service = await self._catalog.find_service(service_id)
-        if service is None or not access.is_open(service):
-            raise NotFoundError("service_not_found", "There is no such service.")
-        return service
 
     async def _add_access_request(self, change: Change, service: ServiceSnapshot, note: str) -> AccessRequest:
         consumer_id, service_id = current_user_id(), UUID(service.service_id)

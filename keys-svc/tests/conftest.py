@@ -1,0 +1,294 @@
+"""What the tests of keys-svc share."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+from aiokafka import AIOKafkaProducer
+from ams.audit.v1.events_pb2 import AuditRecord
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.identity.v1.events_pb2 import ConsumerChanged, IdentityEvent, Standing
+from ams.keys.v1 import keys_service_pb2 as pb
+from ams.keys.v1 import keys_service_pb2_grpc as rpc
+from ams.keys.v1.events_pb2 import KeySnapshot
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
+from ams_common import topics
+from ams_common.client import ServiceToken, invoke, open_channel
+from ams_common.clock import to_timestamp, utc_now
+from ams_common.database import Database
+from ams_common.ids import uuid7
+from ams_common.queries import Queries
+from ams_common.testing.plugin import Schema
+from ams_common.testing.tokens import TestIssuer
+from keys_svc.catalog import Catalog
+from keys_svc.consumers import IdentityEvents
+from keys_svc.service import KeysService
+from keys_svc.store import Store
+
+
+@pytest.fixture(scope="session")
+def schema() -> Schema:
+    return Schema("keys", "keys_svc")
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    return Store(Queries.load("keys_svc"))
+
+
+@pytest.fixture
+def nobody_listens() -> Iterator[str]:
+    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
+    """The real client of a catalog-svc that is away."""
+    async with open_channel(nobody_listens) as channel:
+        token = ServiceToken(channel, "keys-svc", "development-secret")
+        yield Catalog(catalog_rpc.CatalogServiceStub(channel), token)
+
+
+@pytest.fixture
+def service(database: Database, store: Store, catalog: Catalog) -> KeysService:
+    return KeysService(database, store, catalog)
+
+
+@pytest.fixture
+async def channel(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], service: KeysService
+) -> grpc.aio.Channel:
+    """To the real server, on this test's database."""
+    add = partial(rpc.add_KeysServiceServicer_to_server, service)
+    return await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add)
+
+
+class Person:
+    """Somebody signed in, who calls RPCs: `await person("GetKey", key_id=…)`. Raises AppError."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, user_id: UUID) -> None:
+        self._stub = rpc.KeysServiceStub(channel)
+        self._token = token
+        self.user_id = user_id
+
+    async def __call__(self, method: str, **fields: Any) -> Any:
+        request_type = getattr(pb, f"{method}Request")
+        return await invoke(getattr(self._stub, method), request_type(**fields), token=self._token)
+
+
+@pytest.fixture
+def new_consumer(channel: grpc.aio.Channel, issuer: TestIssuer) -> Callable[[], Person]:
+    def make() -> Person:
+        user_id = uuid7()
+        return Person(channel, issuer.user_token(user_id, CONSUMER), user_id)
+
+    return make
+
+
+@pytest.fixture
+def consumer(new_consumer: Callable[[], Person]) -> Person:
+    return new_consumer()
+
+
+@pytest.fixture
+def outsider(new_consumer: Callable[[], Person]) -> Person:
+    """Another consumer, who knows the ids."""
+    return new_consumer()
+
+
+@pytest.fixture
+def admin(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
+    user_id = uuid7()
+    return Person(channel, issuer.user_token(user_id, ADMIN), user_id)
+
+
+@pytest.fixture
+def gateway(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
+    return Person(channel, issuer.service_token("gateway"), uuid7())
+
+
+Ask = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+def ask(database: Database, store: Store) -> Ask:
+    """`await ask(consumer, service_id)`: the id of a pending request, written without the catalog."""
+
+    async def add(person: Person, service_id: UUID | None = None) -> str:
+        async with database.change_by_system("set up", audited=False) as change:
+            await store.lock_consumer(change.connection, person.user_id)
+            added = await store.add_access_request(
+                change.connection,
+                access_request_id=uuid7(),
+                consumer_id=person.user_id,
+                service_id=service_id or uuid7(),
+                merchant_id=uuid7(),
+                note="please",
+                requested_at=utc_now(),
+            )
+        assert added is not None
+        return str(added.access_request_id)
+
+    return add
+
+
+@pytest.fixture
+def granted(ask: Ask, admin: Person) -> Callable[[Person], Awaitable[str]]:
+    """`await granted(consumer)`: the id of a service that the consumer was given access to."""
+
+    async def grant(person: Person) -> str:
+        approved = await admin("ApproveAccess", access_request_id=await ask(person))
+        return str(approved.service_id)
+
+    return grant
+
+
+@pytest.fixture
+def new_key(granted: Any) -> Callable[..., Awaitable[pb.CreateKeyResponse]]:
+    """`await new_key(consumer)`: a key for a newly granted service."""
+
+    async def create(person: Person, ttl_days: int = 30) -> pb.CreateKeyResponse:
+        service_ids = [await granted(person)]
+        created: pb.CreateKeyResponse = await person(
+            "CreateKey", name="ci", service_ids=service_ids, ttl_days=ttl_days
+        )
+        return created
+
+    return create
+
+
+class Written:
+    """What the service's database holds, and what waits in its outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def count(self, table: str) -> int:
+        async with self._database.read() as connection:
+            return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+
+    async def audits(self, action: str) -> list[AuditRecord]:
+        rows = await self._outbox("kafka", topics.AUDIT_EVENTS)
+        return [record for payload in rows if (record := AuditRecord.FromString(payload)).action == action]
+
+    async def snapshots(self, redis_key: str) -> list[KeySnapshot]:
+        """In the order in which they will reach Redis."""
+        return [KeySnapshot.FromString(payload) for payload in await self._outbox("redis", redis_key)]
+
+    async def dead_letters(self) -> int:
+        return await self.count("dead_letters")
+
+    async def everything(self) -> dict[str, str]:
+        """All rows of all tables as text, by table; bytes are in hex."""
+        async with self._database.read() as connection:
+            tables = await connection.fetch(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+            )
+            return {
+                name: str(await connection.fetchval(f"SELECT string_agg(t::text, ' ') FROM {name} AS t"))
+                for (name,) in tables
+            }
+
+    async def _outbox(self, destination: str, topic: str) -> list[bytes]:
+        async with self._database.read() as connection:
+            rows = await connection.fetch(
+                "SELECT payload FROM outbox WHERE destination = $1 AND topic = $2 ORDER BY outbox_id",
+                destination,
+                topic,
+            )
+        return [row["payload"] for row in rows]
+
+
+@pytest.fixture
+def written(database: Database) -> Written:
+    return Written(database)
+
+
+def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType) -> IdentityEvent:
+    return IdentityEvent(
+        event_id=str(uuid7()),
+        occurred_at=to_timestamp(utc_now()),
+        consumer_changed=ConsumerChanged(consumer_id=str(consumer_id), standing=standing),
+    )
+
+
+@pytest.fixture(scope="session")
+def standing_event() -> Callable[..., IdentityEvent]:
+    return _standing_event
+
+
+@pytest.fixture
+def tell(database: Database, store: Store) -> Callable[..., Awaitable[None]]:
+    """`await tell(consumer_id, STANDING_BLOCKED)`: the event is handled, without Kafka."""
+
+    async def handle(consumer_id: UUID, standing: Standing.ValueType) -> None:
+        async with database.change_by_system("consume", audited=False) as change:
+            await IdentityEvents(store).apply(change, [_standing_event(consumer_id, standing)])
+
+    return handle
+
+
+@pytest.fixture
+async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """Publishes payloads on identity.events, in order, in one partition."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    await producer.start()
+
+    async def publish(*payloads: bytes) -> None:
+        for payload in payloads:
+            await producer.send_and_wait(topic_prefix + topics.IDENTITY_EVENTS, payload, key=b"one")
+
+    yield publish
+    await producer.stop()
+
+
+@pytest.fixture
+async def start_service(
+    database_url: str,
+    redis_url: str,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    nobody_listens: str,
+    tmp_path: Path,
+) -> AsyncIterator[Callable[[int], Awaitable[asyncio.subprocess.Process]]]:
+    """Starts the real process, `python -m keys_svc`, on a port. identity-svc and catalog-svc are away."""
+    environment = {
+        **os.environ,
+        "AMS_ENVIRONMENT": "test",
+        "KEYS_DATABASE_URL": database_url,
+        "IDENTITY_ADDRESS": nobody_listens,
+        "CATALOG_ADDRESS": nobody_listens,
+        "REDIS_URL": redis_url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "KAFKA_TOPIC_PREFIX": topic_prefix,
+    }
+    processes: list[asyncio.subprocess.Process] = []
+    with (tmp_path / "keys-svc.log").open("wb") as log:
+
+        async def start(port: int) -> asyncio.subprocess.Process:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "keys_svc",
+                env={**environment, "KEYS_LISTEN": f"127.0.0.1:{port}"},
+                stderr=log,
+            )
+            processes.append(process)
+            return process
+
+        yield start
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
