@@ -15,11 +15,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a person (user_id), a service (service), or nobody known (neither)."""
+    """Who calls: a person (user_id), a service (service), or nobody known (neither).
+
+    `active_role` is the one of a person's roles that they chose to act in; it grants nothing by itself.
+    """
 
     user_id: UUID | None = None
     roles: frozenset[Role.ValueType] = frozenset()
     service: str | None = None
+    active_role: Role.ValueType = Role.ROLE_UNSPECIFIED
 
     @property
     def actor(self) -> str:

@@ -138,4 +138,8 @@ def _caller(claims: dict[str, object]) -> Caller:
     roles = claims.get("roles")
     if not isinstance(roles, list):
         raise ValueError("roles must be a list")
-    return Caller(user_id=UUID(subject), roles=frozenset(Role.Value(str(role)) for role in roles))
+    return Caller(
+        user_id=UUID(subject),
+        roles=frozenset(Role.Value(str(role)) for role in roles),
+        active_role=Role.Value(str(claims.get("active_role", "ROLE_UNSPECIFIED"))),
+    )

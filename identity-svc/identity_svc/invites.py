@@ -1,0 +1,25 @@
+"""Invite codes: 100 random bits in Crockford's base32, which has no letters that look alike."""
+
+import secrets
+from datetime import timedelta
+
+from identity_svc.vault import token_hash
+
+TTL = timedelta(days=14)
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LOOKALIKES = str.maketrans("OIL", "011")
+_GROUPS = 5
+
+
+def new_code() -> str:
+    """Such as "7K2M-Q9TD-0XVA-3HJC-PW5E"."""
+    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(_GROUPS))
+    return "-".join(groups)
+
+
+def code_hash(code: str) -> bytes:
+    """The 32 bytes by which a code is known, the same however it was typed: lower case, without hyphens,
+    O for 0."""
+    plain = "".join(c for c in code.upper() if c not in "- \t").translate(_LOOKALIKES)
+    return token_hash(plain)

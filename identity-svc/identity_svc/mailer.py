@@ -1,0 +1,188 @@
+"""Sends queued mail by SMTP, in the background, until it is taken or not worth sending any more."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parseaddr
+
+import aiosmtplib
+import asyncpg
+from ams_common.database import Database
+
+from identity_svc.clocks import Clock
+from identity_svc.mails import Composer, Template
+from identity_svc.system_store import SystemStore
+from identity_svc.vault import Vault
+
+log = logging.getLogger(__name__)
+
+_BATCH = 10
+_POLL_S = 1.0
+_RETRY_S = 0.5
+_SMTP_TIMEOUT_S = 10.0
+# Longer than a whole batch can take, so that no mail is sent twice while its sender lives.
+_LEASE = timedelta(seconds=150)
+_LONGEST_BACKOFF = timedelta(minutes=5)
+
+# Setting → what aiosmtplib takes: TLS from the first byte, and STARTTLS (None: if it is offered).
+SMTP_TLS_MODES: Mapping[str, tuple[bool, bool | None]] = {
+    "starttls": (False, True),
+    "implicit": (True, False),
+    "opportunistic": (False, None),
+    "plaintext": (False, False),
+}
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long to wait after this many attempts: 2 s, 4 s, 8 s … 5 min."""
+    return min(timedelta(seconds=2 ** min(attempts, 20)), _LONGEST_BACKOFF)
+
+
+def is_final(error: Exception) -> bool:
+    """Whether trying again is of no use: the server said no for good (RFC 5321 4.2.1: 5yz), or the mail
+    can't be written at all."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(500 <= refused.code < 600 for refused in error.recipients)
+    if isinstance(error, (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPConnectResponseError)):
+        return False  # the operator's to mend, and no fault of this mail
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return 500 <= error.code < 600
+    return isinstance(error, aiosmtplib.SMTPNotSupported) or not isinstance(
+        error, (aiosmtplib.SMTPException, OSError)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail goes. `tls`: one of SMTP_TLS_MODES."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    tls: str
+
+    def client(self) -> aiosmtplib.SMTP:
+        use_tls, start_tls = SMTP_TLS_MODES[self.tls]
+        return aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=self.username or None,
+            password=self.password or None,
+            use_tls=use_tls,
+            start_tls=start_tls,
+            timeout=_SMTP_TIMEOUT_S,
+        )
+
+
+class Mailer:
+    """Several may run: a mail is claimed by one."""
+
+    def __init__(
+        self,
+        database_url: str,
+        database: Database,
+        store: SystemStore,
+        vault: Vault,
+        composer: Composer,
+        server: SmtpServer,
+        sender: str,
+        clock: Clock,
+    ) -> None:
+        self._database_url = database_url
+        self._database = database
+        self._store = store
+        self._vault = vault
+        self._composer = composer
+        self._server = server
+        self._sender_address = parseaddr(sender)[1]
+        self._clock = clock
+
+    async def run(self) -> None:
+        """For ever; faults are logged and tried again."""
+        while True:
+            try:
+                await self._send_as_they_come()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("mailer waits", extra={"error": repr(error)})
+            await asyncio.sleep(_RETRY_S)
+
+    async def _send_as_they_come(self) -> None:
+        listener = await asyncpg.connect(self._database_url)
+        try:
+            woken = asyncio.Event()
+            schema = await listener.fetchval("SELECT current_schema()")
+            await listener.add_listener(f"mails_{schema}", lambda *_: woken.set())
+            while True:
+                woken.clear()
+                if not await self.send_batch():
+                    await _wait(woken)
+        finally:
+            await listener.close(timeout=5)
+
+    async def send_batch(self) -> int:
+        """Send what is due, a batch at most; returns how many mails that were."""
+        now = self._clock()
+        async with self._database.change_by_system("mail.send", audited=False) as change:
+            mails = await self._store.claim_mails(change.connection, now, now + _LEASE, _BATCH)
+        if mails:
+            await self._send_all(mails)
+        return len(mails)
+
+    async def _send_all(self, mails: list[asyncpg.Record]) -> None:
+        client = self._server.client()
+        try:
+            await client.connect()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            for mail in mails:
+                await self._settle_failure(mail, error, is_final=False)
+            return
+        try:
+            for mail in mails:
+                await self._send(client, mail)
+        finally:
+            client.close()
+
+    async def _send(self, client: aiosmtplib.SMTP, mail: asyncpg.Record) -> None:
+        now = self._clock()
+        if mail["give_up_at"] <= now:
+            await self._settle(mail, "failed", "too late", now)
+            return
+        try:
+            values = json.loads(self._vault.unseal(mail["sealed_values"]))
+            message = self._composer.compose(Template(mail["template"]), mail["recipient"], values, now)
+            # The envelope's recipient is the stored address itself, whatever a header parser makes of it.
+            await client.send_message(message, sender=self._sender_address, recipients=[mail["recipient"]])
+        except Exception as error:  # whatever one mail has, the others go on
+            await self._settle_failure(mail, error, is_final=is_final(error))
+        else:
+            await self._settle(mail, "sent", None, now)
+
+    async def _settle_failure(self, mail: asyncpg.Record, error: Exception, *, is_final: bool) -> None:
+        now = self._clock()
+        next_attempt_at = now + backoff(mail["attempts"])
+        reason = repr(error)[:500]
+        gives_up = is_final or next_attempt_at >= mail["give_up_at"]
+        log.warning(
+            "mail not sent", extra={"mail_id": str(mail["mail_id"]), "gives_up": gives_up, "error": reason}
+        )
+        if gives_up:
+            await self._settle(mail, "failed", reason, now)
+            return
+        async with self._database.change_by_system("mail.postpone", audited=False) as change:
+            await self._store.postpone_mail(change.connection, mail["mail_id"], reason, next_attempt_at)
+
+    async def _settle(self, mail: asyncpg.Record, status: str, error: str | None, now: datetime) -> None:
+        async with self._database.change_by_system("mail.finish", audited=False) as change:
+            await self._store.finish_mail(change.connection, mail["mail_id"], status, error, now)
+
+
+async def _wait(woken: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_POLL_S):
+            await woken.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,213 @@
+-- Accounts and roles
+
+-- name: find_account
+SELECT u.user_id, u.email, u.name, u.created_at,
+       coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles
+FROM users u LEFT JOIN user_roles r USING (user_id)
+WHERE u.user_id = :user_id
+GROUP BY u.user_id;
+
+-- name: find_user_id
+SELECT user_id FROM users WHERE email = :email;
+
+-- name: holds_role
+SELECT EXISTS (SELECT 1 FROM users JOIN user_roles USING (user_id) WHERE email = :email AND role = :role);
+
+-- name: insert_user
+INSERT INTO users (user_id, email, name, created_at) VALUES (:user_id, :email, :name, :now)
+ON CONFLICT (email) DO NOTHING RETURNING user_id;
+
+-- name: grant_role
+INSERT INTO user_roles (user_id, role, granted_at) VALUES (:user_id, :role, :now)
+ON CONFLICT (user_id, role) DO NOTHING RETURNING user_id;
+
+-- name: insert_merchant_profile
+INSERT INTO merchant_profiles (user_id, company_name, slug) VALUES (:user_id, :company_name, :slug)
+ON CONFLICT (slug) DO NOTHING RETURNING slug;
+
+-- name: lock_role
+SELECT standing FROM user_roles WHERE user_id = :user_id AND role = :role FOR UPDATE;
+
+-- name: set_standing
+UPDATE user_roles SET standing = :standing WHERE user_id = :user_id AND role = :role;
+
+-- name: find_merchant
+SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at
+FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
+WHERE r.role = 'merchant' AND r.user_id = :user_id;
+
+-- name: list_merchants
+SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at
+FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
+WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing)
+  AND (:after_at::timestamptz IS NULL OR (r.granted_at, r.user_id) < (:after_at, :after_id::uuid))
+ORDER BY r.granted_at DESC, r.user_id DESC LIMIT :limit;
+
+-- name: find_consumer
+SELECT u.user_id, u.email, u.name, r.standing, r.granted_at
+FROM user_roles r JOIN users u USING (user_id)
+WHERE r.role = 'consumer' AND r.user_id = :user_id;
+
+-- name: list_consumers
+SELECT u.user_id, u.email, u.name, r.standing, r.granted_at
+FROM user_roles r JOIN users u USING (user_id)
+WHERE r.role = 'consumer' AND (:standing::text IS NULL OR r.standing = :standing)
+  AND (:after_at::timestamptz IS NULL OR (r.granted_at, r.user_id) < (:after_at, :after_id::uuid))
+ORDER BY r.granted_at DESC, r.user_id DESC LIMIT :limit;
+
+-- Invites
+
+-- name: insert_invite
+INSERT INTO invites (invite_id, email, code_hash, note, created_at, expires_at)
+VALUES (:invite_id, :email, :code_hash, :note, :now, :expires_at)
+RETURNING invite_id, email, note, created_at, expires_at, accepted_at;
+
+-- name: find_open_invite
+SELECT invite_id FROM invites
+WHERE code_hash = :code_hash AND email = :email AND accepted_at IS NULL AND expires_at > :now;
+
+-- name: accept_invite
+UPDATE invites SET accepted_at = :now, accepted_by = :user_id
+WHERE invite_id = :invite_id AND accepted_at IS NULL AND expires_at > :now RETURNING invite_id;
+
+-- name: list_invites
+SELECT invite_id, email, note, created_at, expires_at, accepted_at FROM invites
+WHERE :after_at::timestamptz IS NULL OR (created_at, invite_id) < (:after_at, :after_id::uuid)
+ORDER BY created_at DESC, invite_id DESC LIMIT :limit;
+
+-- Challenges
+
+-- name: lock_address
+SELECT pg_advisory_xact_lock(hashtextextended('challenges of ' || :email, 0));
+
+-- name: list_open_challenges
+SELECT created_at FROM challenges WHERE email = :email AND used_at IS NULL AND created_at > :since;
+
+-- name: insert_challenge
+INSERT INTO challenges
+    (challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at)
+VALUES (:challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at);
+
+-- name: spend_attempt
+-- Counts the attempt before the code is looked at, and locks the row: guesses that come at the same
+-- time get no attempt more, and of two right ones the second finds the challenge used.
+UPDATE challenges SET attempts = attempts + 1
+WHERE challenge_id = :challenge_id AND used_at IS NULL AND expires_at > :now AND attempts < :max_attempts
+RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id;
+
+-- name: use_challenge
+UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
+
+-- Sessions
+
+-- name: insert_session
+INSERT INTO sessions (session_id, user_id, active_role, created_at, expires_at)
+VALUES (:session_id, :user_id, :active_role, :now, :expires_at);
+
+-- name: insert_refresh_token
+INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
+
+-- name: lock_session
+-- Both rows are locked: a second user of the token waits, and then sees it used.
+SELECT s.session_id, s.user_id, s.active_role, s.expires_at, s.ended_at, t.used_at
+FROM refresh_tokens t JOIN sessions s USING (session_id)
+WHERE t.token_hash = :token_hash FOR UPDATE;
+
+-- name: find_session
+SELECT s.session_id, s.user_id FROM refresh_tokens t JOIN sessions s USING (session_id)
+WHERE t.token_hash = :token_hash AND s.ended_at IS NULL;
+
+-- name: use_refresh_token
+UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;
+
+-- name: extend_session
+UPDATE sessions SET expires_at = :expires_at, active_role = :active_role WHERE session_id = :session_id;
+
+-- name: end_session
+UPDATE sessions SET ended_at = :now WHERE session_id = :session_id AND ended_at IS NULL;
+
+-- Signing keys
+
+-- name: lock_signing_keys
+LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: list_signing_keys
+SELECT key_id, sealed_private_key, created_at, active_from FROM signing_keys ORDER BY active_from, key_id;
+
+-- name: insert_signing_key
+INSERT INTO signing_keys (key_id, sealed_private_key, created_at, active_from)
+VALUES (:key_id, :sealed_private_key, :now, :active_from);
+
+-- name: delete_signing_keys
+DELETE FROM signing_keys WHERE key_id = ANY(:key_ids);
+
+-- Mail
+
+-- name: insert_mail
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
+VALUES (:mail_id, :recipient, :template, :sealed_values, :now, :now, :give_up_at);
+
+-- name: insert_mail_to_user
+-- The same statement for known and unknown addresses; only the known get the mail.
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
+SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz
+FROM users WHERE email = :recipient;
+
+-- name: announce_mail
+SELECT pg_notify('mails_' || current_schema(), '');
+
+-- name: claim_mails
+-- A claim that isn't settled (the process died) falls due again when its lease ends.
+UPDATE mails SET attempts = attempts + 1, next_attempt_at = :leased_until
+WHERE mail_id IN (
+    SELECT mail_id FROM mails WHERE status = 'queued' AND next_attempt_at <= :now
+    ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+RETURNING mail_id, recipient, template, sealed_values, attempts, give_up_at;
+
+-- name: finish_mail
+UPDATE mails SET status = :status, finished_at = :now, sealed_values = NULL, last_error = :error
+WHERE mail_id = :mail_id AND status = 'queued';
+
+-- name: postpone_mail
+UPDATE mails SET next_attempt_at = :next_attempt_at, last_error = :error
+WHERE mail_id = :mail_id AND status = 'queued';
+
+-- Audit log
+
+-- name: insert_audit_record
+INSERT INTO audit_records (audit_id, occurred_at, actor, action, resource, resource_id, details, request_id)
+VALUES (:audit_id, :occurred_at, :actor, :action, :resource, :resource_id, :details::jsonb, :request_id)
+ON CONFLICT (audit_id) DO NOTHING;
+
+-- name: list_audit_records
+SELECT audit_id, occurred_at, actor, action, resource, resource_id, details, request_id FROM audit_records
+WHERE (:actor::text IS NULL OR actor = :actor)
+  AND (:action::text IS NULL OR action = :action)
+  AND (:resource_id::text IS NULL OR resource_id = :resource_id)
+  AND (:after_at::timestamptz IS NULL OR (occurred_at, audit_id) < (:after_at, :after_id::uuid))
+ORDER BY occurred_at DESC, audit_id DESC LIMIT :limit;
+
+-- Upkeep, in bounded batches
+
+-- name: delete_old_challenges
+DELETE FROM challenges WHERE challenge_id IN (
+    SELECT challenge_id FROM challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: delete_old_sessions
+DELETE FROM sessions WHERE session_id IN (
+    SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: delete_old_refresh_tokens
+DELETE FROM refresh_tokens WHERE token_hash IN (
+    SELECT token_hash FROM refresh_tokens WHERE used_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+);
+
+-- name: delete_old_mails
+DELETE FROM mails WHERE mail_id IN (
+    SELECT mail_id FROM mails WHERE finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+);

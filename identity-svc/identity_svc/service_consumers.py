@@ -1,0 +1,58 @@
+"""RPCs by which admins see consumers and change their standing (PRD FR4-ADMIN-02)."""
+
+from uuid import UUID
+
+import asyncpg
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.clock import to_timestamp
+from ams_common.errors import NotFoundError
+from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+
+from identity_svc import roles
+from identity_svc.accounts import publish_consumer
+from identity_svc.handlers import Context, Handlers
+from identity_svc.standing import move
+
+
+class ConsumerHandlers(Handlers):
+    async def ListConsumers(
+        self, request: pb.ListConsumersRequest, context: Context
+    ) -> pb.ListConsumersResponse:
+        after, standing = decode_page_token(request.page_token), roles.standing_text(request.standing)
+        async with self._database.read() as connection:
+            rows = await self._store.list_consumers(
+                connection, standing, after, page_limit(request.page_size)
+            )
+        shown, last = split_page(rows, request.page_size)
+        return pb.ListConsumersResponse(
+            consumers=[_consumer_message(row) for row in shown],
+            next_page_token=encode_page_token(last["granted_at"], last["user_id"]) if last else "",
+        )
+
+    async def GetConsumer(self, request: pb.GetConsumerRequest, context: Context) -> pb.Consumer:
+        async with self._database.read() as connection:
+            row = await self._store.find_consumer(connection, UUID(request.consumer_id))
+        if row is None:
+            raise NotFoundError(roles.BLOCK.not_found_code, "There is no such consumer.")
+        return _consumer_message(row)
+
+    async def BlockConsumer(self, request: pb.BlockConsumerRequest, context: Context) -> pb.Consumer:
+        return await self._move_consumer(roles.BLOCK, UUID(request.consumer_id), request.reason)
+
+    async def UnblockConsumer(self, request: pb.UnblockConsumerRequest, context: Context) -> pb.Consumer:
+        return await self._move_consumer(roles.UNBLOCK, UUID(request.consumer_id), request.reason)
+
+    async def _move_consumer(self, transition: roles.Transition, user_id: UUID, reason: str) -> pb.Consumer:
+        async with self._database.change() as change:
+            await move(self._store, change, transition, user_id, reason)
+            return _consumer_message(await publish_consumer(self._store, change, user_id))
+
+
+def _consumer_message(row: asyncpg.Record) -> pb.Consumer:
+    return pb.Consumer(
+        consumer_id=str(row["user_id"]),
+        email=row["email"],
+        name=row["name"],
+        standing=roles.standing_of(row["standing"]),
+        registered_at=to_timestamp(row["granted_at"]),
+    )

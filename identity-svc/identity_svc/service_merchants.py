@@ -1,0 +1,60 @@
+"""RPCs by which admins see merchants and change their standing (PRD FR4-ADMIN-01)."""
+
+from uuid import UUID
+
+import asyncpg
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.clock import to_timestamp
+from ams_common.errors import NotFoundError
+from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+
+from identity_svc import roles
+from identity_svc.accounts import publish_merchant
+from identity_svc.handlers import Context, Handlers
+from identity_svc.standing import move
+
+
+class MerchantHandlers(Handlers):
+    async def ListMerchants(
+        self, request: pb.ListMerchantsRequest, context: Context
+    ) -> pb.ListMerchantsResponse:
+        after, standing = decode_page_token(request.page_token), roles.standing_text(request.standing)
+        async with self._database.read() as connection:
+            rows = await self._store.list_merchants(
+                connection, standing, after, page_limit(request.page_size)
+            )
+        shown, last = split_page(rows, request.page_size)
+        return pb.ListMerchantsResponse(
+            merchants=[_merchant_message(row) for row in shown],
+            next_page_token=encode_page_token(last["granted_at"], last["user_id"]) if last else "",
+        )
+
+    async def GetMerchant(self, request: pb.GetMerchantRequest, context: Context) -> pb.Merchant:
+        async with self._database.read() as connection:
+            row = await self._store.find_merchant(connection, UUID(request.merchant_id))
+        if row is None:
+            raise NotFoundError(roles.SUSPEND.not_found_code, "There is no such merchant.")
+        return _merchant_message(row)
+
+    async def SuspendMerchant(self, request: pb.SuspendMerchantRequest, context: Context) -> pb.Merchant:
+        return await self._move_merchant(roles.SUSPEND, UUID(request.merchant_id), request.reason)
+
+    async def ReinstateMerchant(self, request: pb.ReinstateMerchantRequest, context: Context) -> pb.Merchant:
+        return await self._move_merchant(roles.REINSTATE, UUID(request.merchant_id), request.reason)
+
+    async def _move_merchant(self, transition: roles.Transition, user_id: UUID, reason: str) -> pb.Merchant:
+        async with self._database.change() as change:
+            await move(self._store, change, transition, user_id, reason)
+            return _merchant_message(await publish_merchant(self._store, change, user_id))
+
+
+def _merchant_message(row: asyncpg.Record) -> pb.Merchant:
+    return pb.Merchant(
+        merchant_id=str(row["user_id"]),
+        email=row["email"],
+        name=row["name"],
+        company_name=row["company_name"],
+        slug=row["slug"],
+        standing=roles.standing_of(row["standing"]),
+        registered_at=to_timestamp(row["granted_at"]),
+    )

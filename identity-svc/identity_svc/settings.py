@@ -1,0 +1,78 @@
+"""What identity-svc is told by its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ams_common.errors import SettingsError
+from ams_common.settings import https_only, setting, strong_secret
+
+from identity_svc.addresses import is_address, normalise_email
+from identity_svc.mailer import SMTP_TLS_MODES
+from identity_svc.vault import Vault
+
+# Everybody can read these two: production refuses them.
+_DEVELOPMENT_ENCRYPTION_KEY = "YW1zLWRldmVsb3BtZW50LWVuY3J5cHRpb24ta2V5LTE="
+_DEVELOPMENT_SERVICES = ("keys-svc", "catalog-svc", "usage-svc", "billing-svc", "gateway")
+_DEVELOPMENT_SECRETS = tuple(f"{service}=development-secret" for service in _DEVELOPMENT_SERVICES)
+
+
+def _strong_secrets(value: tuple[str, ...]) -> str | None:
+    weak = [pair.partition("=")[0] for pair in value if strong_secret(pair.partition("=")[2])]
+    return f"needs at least 24 characters for each of {', '.join(weak)}" if weak else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    database_url: str = setting(secret=True)  # the service's own role; its search_path is its schema
+    listen: str = setting()  # host:port
+    kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
+    log_level: str = setting("INFO", name="LOG_LEVEL")
+
+    # These addresses get the admin role at the start (PRD 4.1: a small team, none of it self-registered).
+    admin_emails: tuple[str, ...] = setting(())
+    # "keys-svc=secret,gateway=secret": what services prove themselves with.
+    service_secrets: tuple[str, ...] = setting(
+        development=_DEVELOPMENT_SECRETS, secret=True, production=_strong_secrets
+    )
+    # Fernet keys: the first seals, all unseal (put a new one first, drop the old one 60 days later).
+    encryption_key: tuple[str, ...] = setting(development=(_DEVELOPMENT_ENCRYPTION_KEY,), secret=True)
+
+    smtp_host: str = setting(development="127.0.0.1")
+    smtp_port: int = setting(587)
+    smtp_username: str = setting("")
+    smtp_password: str = setting("", secret=True)
+    # "starttls" and "implicit" insist on TLS. "opportunistic" takes it when it is offered, which anybody on
+    # the way can prevent. "plaintext" says on purpose that there is none, e.g. to a relay on this host.
+    smtp_tls: str = setting(development="opportunistic")
+    mail_from: str = setting(development="AMS <no-reply@ams.localhost>")
+    # Where people reach AMS: the links in mails begin with it.
+    public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
+
+    def __post_init__(self) -> None:
+        problems = [*self._secret_problems(), *self._mail_problems()]
+        if problems:
+            raise SettingsError(problems)
+
+    def secrets_by_service(self) -> Mapping[str, str]:
+        """The service secrets by service name."""
+        return {name.strip(): secret for name, _, secret in (p.partition("=") for p in self.service_secrets)}
+
+    def _secret_problems(self) -> list[str]:
+        problems = []
+        if not all(name and secret for name, secret in self.secrets_by_service().items()):
+            problems.append("IDENTITY_SERVICE_SECRETS must look like keys-svc=secret,gateway=secret")
+        try:
+            Vault(self.encryption_key)
+        except ValueError:
+            problems.append("IDENTITY_ENCRYPTION_KEY must be 32 random bytes in url-safe base64")
+        return problems
+
+    def _mail_problems(self) -> list[str]:
+        problems = []
+        if self.smtp_tls not in SMTP_TLS_MODES:
+            problems.append(f"IDENTITY_SMTP_TLS must be one of {', '.join(SMTP_TLS_MODES)}")
+        wrong = [email for email in self.admin_emails if not is_address(normalise_email(email))]
+        if wrong:
+            problems.append(f"IDENTITY_ADMIN_EMAILS has what is no address: {', '.join(wrong)}")
+        return problems
