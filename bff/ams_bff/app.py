@@ -1,0 +1,48 @@
+"""The whole HTTP application."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ams_bff import middleware, openapi
+from ams_bff.areas import AREAS
+from ams_bff.backends import Backends
+from ams_bff.refusals import MethodNotAllowedError
+from ams_bff.rest import RestApi
+from ams_bff.routes import PREFIX, RouteTable, routes_of
+from ams_bff.settings import Settings
+from ams_bff.site import Site
+
+Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
+
+
+def build_app(settings: Settings, backends: Backends) -> ASGIApp:
+    """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand."""
+    table = RouteTable(routes_of(AREAS))
+    site = Site(backends, openapi.build(table.routes, settings.public_url))
+    endpoints: Mapping[bytes, Endpoint] = {
+        b"/": site.index,
+        b"/healthz": site.healthz,
+        b"/readyz": site.readyz,
+        b"/.well-known/jwks.json": site.jwks,
+        f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
+    }
+    rest = RestApi(table, backends, is_pretty=settings.debug)
+    return middleware.wrap(_beside(rest, endpoints), settings.is_https)
+
+
+def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint]) -> ASGIApp:
+    """`endpoints` by their exact path, to be read only; every other path goes to `rest`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = endpoints.get(scope["raw_path"])
+        if endpoint is None:
+            await rest(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowedError(["GET", "HEAD"])
+        else:
+            await (await endpoint())(scope, receive, send)
+
+    return app

@@ -1,0 +1,83 @@
+"""The calls to the services: one channel each, requests passed on with the caller's own token."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+from ams_common.client import open_channel
+from ams_common.context import current_request_id
+from ams_common.errors import UnauthenticatedError, from_rpc_error
+from ams_common.interceptors import REQUEST_ID
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ams_bff.areas import AREAS, Area, address_of
+from ams_bff.settings import Settings
+
+_DEADLINE_S = 15.0
+_HEALTH_DEADLINE_S = 2.0
+# What gRPC metadata can carry; a token of ours has less than a thousand characters.
+_AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,4096}")
+
+
+class Backends:
+    """The services, by area."""
+
+    def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
+        self._channels = channels
+
+    async def call(
+        self, area: Area, rpc: MethodDescriptor, request: Message, authorization: str | None
+    ) -> Any:
+        """The service's answer. Raises AppError: what the service says, or unavailable or
+        deadline_exceeded."""
+        metadata = [(REQUEST_ID, current_request_id())]
+        if authorization is not None:
+            metadata.append(("authorization", _checked(authorization)))
+        call: Any = self._channels[area.name].unary_unary(
+            f"/{area.service.full_name}/{rpc.name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(rpc.output_type).FromString,
+        )
+        try:
+            return await call(request, metadata=tuple(metadata), timeout=_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def health(self) -> dict[str, str]:
+        """Each area's health by its own word, or "unreachable"."""
+        states = await asyncio.gather(*(self._health_of(area) for area in AREAS))
+        return {area.name: state for area, state in zip(AREAS, states, strict=True)}
+
+    async def _health_of(self, area: Area) -> str:
+        stub = health_pb2_grpc.HealthStub(self._channels[area.name])
+        request = health_pb2.HealthCheckRequest(service=area.service.full_name)
+        try:
+            answer = await stub.Check(request, timeout=_HEALTH_DEADLINE_S)
+        except grpc.aio.AioRpcError:
+            return "unreachable"
+        state: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status).lower()
+        return state
+
+
+@asynccontextmanager
+async def open_backends(settings: Settings) -> AsyncIterator[Backends]:
+    """Channels to all services, closed at the end."""
+    async with AsyncExitStack() as stack:
+        yield Backends(
+            {
+                area.name: await stack.enter_async_context(open_channel(address_of(area, settings)))
+                for area in AREAS
+            }
+        )
+
+
+def _checked(authorization: str) -> str:
+    if not _AUTHORIZATION.fullmatch(authorization):
+        raise UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
+    return authorization

@@ -1,0 +1,152 @@
+"""What every HTTP request passes through, in one explicit order; each is a pure ASGI wrapper."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TypeAlias
+
+from ams_common.context import Call, current_call, current_request_id, request_id_or_new
+from ams_common.errors import AppError, internal_error
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ams_bff.answers import problem_answer
+from ams_bff.refusals import BodyTooLargeError
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024
+
+_LOGGED_PATH_CHARACTERS = 200
+_CLIENT_GONE = 499
+
+Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
+
+
+def wrap(app: ASGIApp, is_https: bool) -> ASGIApp:
+    """`app` behind all of them, the first outermost."""
+    steps: Sequence[Middleware] = [request_ids, access_log, standing_headers(is_https), faults, size_cap]
+    return reduce(lambda inner, step: step(inner), reversed(steps), app)
+
+
+def request_ids(app: ASGIApp) -> ASGIApp:
+    """Gives the request its id, the client's own if harmless, and the answer the same."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = request_id_or_new(Headers(scope=scope).get("x-request-id"))
+        reset = current_call.set(Call(request_id=request_id))
+        try:
+            await app(scope, receive, _with_headers(send, {"x-request-id": request_id}))
+        finally:
+            current_call.reset(reset)
+
+    return wrapped
+
+
+def access_log(app: ASGIApp) -> ASGIApp:
+    """One line a request; of what the client sent only the method and the path, which hold no secret."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        started_s = time.monotonic()
+        status = _CLIENT_GONE
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, noting)
+        finally:
+            path = scope["raw_path"][:_LOGGED_PATH_CHARACTERS].decode("ascii", "backslashreplace")
+            duration_ms = round((time.monotonic() - started_s) * 1000, 1)
+            line = {"method": scope["method"], "path": path, "status": status, "duration_ms": duration_ms}
+            log.info("http", extra=line)
+
+    return wrapped
+
+
+def standing_headers(is_https: bool) -> Middleware:
+    """Headers on every answer that doesn't set them itself."""
+    headers = {
+        "cache-control": "no-store",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+    if is_https:
+        headers["strict-transport-security"] = "max-age=31536000"
+
+    def step(app: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, _with_headers(send, headers))
+
+        return wrapped
+
+    return step
+
+
+def faults(app: ASGIApp) -> ASGIApp:
+    """Turns what is raised into a problem: an AppError as it is, anything else as a bare 500."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        is_started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal is_started
+            is_started = is_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await app(scope, receive, noting)
+        except ClientDisconnect:
+            return
+        except AppError as error:
+            await problem_answer(error)(scope, receive, send)
+        except Exception:
+            log.exception("unexpected error")
+            if is_started:
+                raise  # the server cuts the connection: half an answer must not look whole
+            await problem_answer(internal_error(current_request_id()))(scope, receive, send)
+
+    return wrapped
+
+
+def size_cap(app: ASGIApp) -> ASGIApp:
+    """Refuses bodies over MAX_BODY_BYTES: by what they declare, and by what comes."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY_BYTES):
+            raise _too_large()
+        received_bytes = 0
+
+        async def counting() -> Message:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > MAX_BODY_BYTES:
+                raise _too_large()
+            return message
+
+        await app(scope, counting, send)
+
+    return wrapped
+
+
+def _too_large() -> BodyTooLargeError:
+    return BodyTooLargeError("body_too_large", f"A body must have at most {MAX_BODY_BYTES} bytes.")
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                present.setdefault(name, value)
+        await send(message)
+
+    return sending

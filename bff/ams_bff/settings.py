@@ -1,0 +1,27 @@
+"""What the BFF is told by its environment."""
+
+from dataclasses import dataclass
+
+from ams_common.settings import https_only, setting, switched_off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Loaded with the prefix "BFF"."""
+
+    listen: str = setting()  # host:port
+    # Where browsers and scripts find us; https is what makes HSTS and Secure cookies possible.
+    public_url: str = setting(development="http://127.0.0.1:8000", production=https_only)
+    identity_address: str = setting(name="IDENTITY_ADDRESS")
+    catalog_address: str = setting(name="CATALOG_ADDRESS")
+    keys_address: str = setting(name="KEYS_ADDRESS")
+    usage_address: str = setting(name="USAGE_ADDRESS")
+    billing_address: str = setting(name="BILLING_ADDRESS")
+    # Answers are indented for human eyes; nothing else.
+    debug: bool = setting(False, production=switched_off)
+    log_level: str = setting("INFO", name="LOG_LEVEL")
+
+    @property
+    def is_https(self) -> bool:
+        """Whether clients reach us over TLS."""
+        return self.public_url.startswith("https://")

@@ -1,0 +1,130 @@
+"""Whether a JSON value has the shape of a message, by the protobuf JSON mapping.
+
+json_format converts, but it names fields only roughly, quotes values whatever their size, and takes some
+wrong types in silence. So what it is given has passed here first. Paths are those of ams_common.fields.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ams_common.errors import FieldViolation
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from ams_bff.fieldpaths import find_field, object_type
+
+_INTEGER = re.compile(r"-?[0-9]{1,20}(?:\.0{1,9})?")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?|NaN|-?Infinity")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_NAME_LEN = 64
+
+_INTEGER_BOUNDS: Mapping[int, tuple[int, int]] = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+
+
+def violations(value: Any, descriptor: Descriptor, path: str = "") -> Iterator[FieldViolation]:
+    """What keeps `value` from being a message of this type; `path` ends in a dot or is empty."""
+    if not isinstance(value, dict):
+        yield FieldViolation(path.rstrip("."), "must be an object")
+        return
+    given: set[str] = set()
+    for name, item in value.items():
+        field = find_field(descriptor, name)
+        if field is None:
+            yield FieldViolation(path + shown(name), "is not a known field")
+            continue
+        if item is None:
+            continue
+        key = _exclusive_key(field)
+        if key in given:
+            yield FieldViolation(path + field.json_name, "is given twice, or beside its alternative")
+        given.add(key)
+        yield from _field_violations(item, field, path + field.json_name)
+
+
+def shown(name: str) -> str:
+    """A name that came from outside, fit for an answer: short, and encodable."""
+    return name[:_MAX_NAME_LEN].encode("utf-8", "backslashreplace").decode()
+
+
+def _exclusive_key(field: FieldDescriptor) -> str:
+    """Two fields with the same key exclude each other: one given under both of its names, or two arms of
+    a oneof."""
+    oneof = field.containing_oneof
+    return oneof.full_name if oneof is not None else field.full_name
+
+
+def _field_violations(value: Any, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:
+    if not field.is_repeated:
+        yield from _value_violations(value, field, path)
+    elif not isinstance(value, list):
+        yield FieldViolation(path, "must be a list")
+    else:
+        for index, item in enumerate(value):
+            yield from _value_violations(item, field, f"{path}[{index}]")
+
+
+def _value_violations(value: Any, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:
+    message = field.message_type
+    if (inner := object_type(field)) is not None:
+        yield from violations(value, inner, f"{path}.")
+    elif wrong := _text_message_problem(value, message) if message is not None else _problem(value, field):
+        yield FieldViolation(path, wrong)
+
+
+def _text_message_problem(value: Any, message: Descriptor) -> str | None:
+    try:
+        if isinstance(value, str) and not _SURROGATE.search(value):
+            GetMessageClass(message)().FromJsonString(value)  # type: ignore[attr-defined]
+            return None
+    except ValueError:
+        pass
+    if message.name == "Timestamp":
+        return "must be a time such as 2026-11-30T12:00:00Z"
+    return (
+        "must be a list of field names, separated by commas" if message.name == "FieldMask" else "is invalid"
+    )
+
+
+def _problem(value: Any, field: FieldDescriptor) -> str | None:
+    """What is wrong with a single value, in words that don't repeat it; None if nothing."""
+    if field.cpp_type in _INTEGER_BOUNDS:
+        return _integer_problem(value, *_INTEGER_BOUNDS[field.cpp_type])
+    if field.enum_type is not None:
+        return _enum_problem(value, field.enum_type)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return None if isinstance(value, bool) else "must be true or false"
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+        return None if _is_number(value) else "must be a number"
+    if not isinstance(value, str):
+        return "must be a string"
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return None if _BASE64.fullmatch(value) and len(value.rstrip("=")) % 4 != 1 else "must be base64"
+    return "must be valid Unicode text" if _SURROGATE.search(value) else None
+
+
+def _integer_problem(value: Any, least: int, most: int) -> str | None:
+    is_text = isinstance(value, str) and _INTEGER.fullmatch(value)
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not (is_text or is_whole):
+        return "must be a whole number"
+    number = int(value.partition(".")[0]) if is_text else int(value)
+    return None if least <= number <= most else f"must be from {least} to {most}"
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(_NUMBER.fullmatch(value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _enum_problem(value: Any, enum: EnumDescriptor) -> str | None:
+    is_name = isinstance(value, str) and value in enum.values_by_name
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number
+    return None if is_name or is_number else f"must be one of {', '.join(enum.values_by_name)}"

@@ -1,0 +1,50 @@
+"""What is served beside the API: the way in, keys for verifying tokens, health, the OpenAPI document."""
+
+import json
+from typing import Any
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from starlette.responses import PlainTextResponse, Response
+
+from ams_bff.answers import json_answer
+from ams_bff.areas import AREAS
+from ams_bff.backends import Backends
+
+_JWKS_MAX_AGE_S = 300
+_OPENAPI_MAX_AGE_S = 300
+_IDENTITY = next(area for area in AREAS if area.name == "identity")
+
+
+class Site:
+    """Each method is an endpoint."""
+
+    def __init__(self, backends: Backends, openapi: dict[str, Any]) -> None:
+        self._backends = backends
+        self._openapi = json.dumps(openapi, ensure_ascii=False, indent=2)
+
+    async def index(self) -> Response:
+        """For whoever opens the address."""
+        return PlainTextResponse("AMS\n\nThe REST API is described at /api/v1/openapi.json\n")
+
+    async def openapi(self) -> Response:
+        """OpenAPI 3.1, from the contracts."""
+        headers = {"cache-control": f"public, max-age={_OPENAPI_MAX_AGE_S}"}
+        return Response(self._openapi, media_type="application/json", headers=headers)
+
+    async def jwks(self) -> Response:
+        """The keys that sign access tokens (RFC 7517). Raises AppError when identity-svc is away."""
+        rpc = _IDENTITY.service.methods_by_name["GetJwks"]
+        answer: pb.GetJwksResponse = await self._backends.call(_IDENTITY, rpc, pb.GetJwksRequest(), None)
+        headers = {"cache-control": f"public, max-age={_JWKS_MAX_AGE_S}"}
+        return Response(answer.jwks_json, media_type="application/jwk-set+json", headers=headers)
+
+    async def healthz(self) -> Response:
+        """Whether this process lives."""
+        return json_answer({"status": "alive"})
+
+    async def readyz(self) -> Response:
+        """Whether all services behind it serve."""
+        states = await self._backends.health()
+        is_ready = all(state == "serving" for state in states.values())
+        document = {"status": "ready" if is_ready else "not_ready", "services": states}
+        return json_answer(document, status=200 if is_ready else 503)
