@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -41,8 +41,8 @@ def decode_page_token(token: str) -> tuple[datetime | None, UUID | None]:
         after = datetime.fromisoformat(moment)
         if after.tzinfo is None:
             raise ValueError("no time zone")
-        return after, UUID(row_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+        return after.astimezone(UTC), UUID(row_id)  # what UTC can't tell, PostgreSQL can't take
+    except (ValueError, OverflowError, TypeError, AttributeError, binascii.Error):
         violation = FieldViolation("pageToken", "is not a token that a list gave out")
         raise InvalidArgumentError(
             "page_token_invalid", "This page token is not valid.", [violation]
