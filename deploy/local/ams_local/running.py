@@ -1,8 +1,9 @@
 """`python -m ams_local run`: the whole system on this machine."""
 
+import asyncio
 import os
 
-from ams_local import places, ports
+from ams_local import places, ports, topics
 from ams_local.guide import say, write_down
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
@@ -23,8 +24,9 @@ def run() -> int:
         keyring = Keyring(directory / "secrets.json")
         system = System(Ports.choose(), _upstream_port(keyring), directory)
         write_down(system)
-        say("preparing the database")
+        say("preparing the database and the topics")
         urls = prepare_database(servers.database_url, keyring)
+        asyncio.run(topics.create_missing(servers.kafka_bootstrap_servers))
         say("starting the services; each migrates its own schema")
         crew = programs(system, servers, urls, keyring, os.environ)
         ended = supervise(crew, directory / "logs", spoken="guide")
