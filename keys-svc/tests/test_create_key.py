@@ -1,0 +1,231 @@
+import asyncio
+import hashlib
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import asyncpg
+import pytest
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED
+from ams.keys.v1.events_pb2 import KEY_ACTIVE
+from ams_common import apikeys
+from ams_common.clock import from_timestamp, utc_now
+from ams_common.database import Database
+from ams_common.errors import (
+    AppError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+)
+from ams_common.ids import uuid7
+from ams_common.snapshots import key_snapshot_key
+from ams_common.testing.eventually import eventually
+from keys_svc.keys import MAX_ACTIVE_KEYS, Key, expiry
+from keys_svc.store import Store
+
+
+async def test_a_key_is_made_for_granted_services_and_shown_once(
+    consumer: Any, granted: Any, written: Any
+) -> None:
+    service_ids = [await granted(consumer), await granted(consumer)]
+    created = await consumer(
+        "CreateKey", name="ci", description="builds", service_ids=service_ids[::-1], ttl_days=7
+    )
+    key = created.key
+    assert (key.name, key.description, key.ttl_days, key.status) == ("ci", "builds", 7, KEY_ACTIVE)
+    assert key.consumer_id == str(consumer.user_id)
+    assert list(key.service_ids) == service_ids
+    assert from_timestamp(key.expires_at) - from_timestamp(key.created_at) == timedelta(days=7)
+    assert apikeys.hash_key(created.secret) == hashlib.sha256(created.secret.encode()).digest()
+    assert created.secret.startswith(key.key_prefix)
+    assert await consumer("GetKey", key_id=key.key_id) == key
+    [record] = await written.audits("key.create")
+    assert (record.actor, record.resource, record.resource_id) == (str(consumer.user_id), "key", key.key_id)
+
+
+async def test_the_gateway_gets_a_snapshot_of_a_new_key(consumer: Any, new_key: Any, written: Any) -> None:
+    created = await new_key(consumer)
+    key_hash = hashlib.sha256(created.secret.encode()).digest()
+    [snapshot] = await written.snapshots(key_snapshot_key(key_hash))
+    assert (snapshot.key_id, snapshot.consumer_id) == (created.key.key_id, str(consumer.user_id))
+    assert (snapshot.status, snapshot.consumer_standing) == (KEY_ACTIVE, STANDING_ACTIVE)
+    assert (snapshot.key_prefix, snapshot.project_id) == (created.key.key_prefix, "")
+    assert snapshot.service_ids == created.key.service_ids
+    assert snapshot.expires_at == created.key.expires_at
+
+
+async def test_the_refusal_names_each_service_without_grant_and_only_those(
+    consumer: Any, outsider: Any, granted: Any, ask: Any, written: Any
+) -> None:
+    mine, theirs, unknown, pending = await granted(consumer), await granted(outsider), uuid7(), uuid7()
+    await ask(consumer, pending)
+    wanted = [mine, theirs, str(unknown), str(pending)]
+    with pytest.raises(FailedPreconditionError) as refused:
+        await consumer("CreateKey", name="ci", service_ids=wanted, ttl_days=1)
+    assert refused.value.code == "service_not_granted"
+    assert [name in refused.value.message for name in wanted] == [False, True, True, True]
+    assert [violation.field for violation in refused.value.violations] == [
+        "serviceIds[1]",
+        "serviceIds[2]",
+        "serviceIds[3]",
+    ]
+    assert len({violation.description for violation in refused.value.violations}) == 1
+    assert await written.count("keys") == 0
+
+
+async def test_sql_itself_refuses_a_key_for_a_service_without_grant(
+    database: Database, store: Store, consumer: Any, outsider: Any, granted: Any
+) -> None:
+    theirs = await granted(outsider)
+    now, new = utc_now(), apikeys.generate()
+    key = Key(
+        key_id=uuid7(),
+        key_hash=new.sha256,
+        key_prefix=new.prefix,
+        consumer_id=consumer.user_id,
+        name="ci",
+        description="",
+        ttl_days=1,
+        created_at=now,
+        expires_at=expiry(now, 1),
+        service_ids=[theirs],
+    )
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with database.change_by_system("test", audited=False) as change:
+            await store.lock_consumer(change.connection, consumer.user_id)
+            await store.add_key(change.connection, key)
+
+
+async def test_a_blocked_consumer_can_not_create(
+    consumer: Any, granted: Any, tell: Any, written: Any
+) -> None:
+    service_id = await granted(consumer)
+    await tell(consumer.user_id, STANDING_BLOCKED)
+    with pytest.raises(PermissionDeniedError) as refused:
+        await consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1)
+    assert refused.value.code == "consumer_blocked"
+    assert await written.count("keys") == 0
+
+
+async def test_a_key_made_while_its_consumer_is_being_blocked_is_refused(
+    consumer: Any, granted: Any, database: Database, store: Store, written: Any
+) -> None:
+    service_id = await granted(consumer)
+    async with database.change_by_system("test", audited=False) as blocking:
+        await store.lock_consumer(blocking.connection, consumer.user_id)
+        await store.set_standing(blocking.connection, consumer.user_id, STANDING_BLOCKED)
+        creating = asyncio.create_task(consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1))
+        await eventually(partial(_somebody_waits, database))
+    with pytest.raises(PermissionDeniedError):
+        await creating
+    assert await written.count("keys") == 0
+
+
+async def _somebody_waits(database: Database) -> bool:
+    async with database.read() as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+
+
+async def test_a_repeated_request_answers_without_the_secret(
+    consumer: Any, granted: Any, written: Any
+) -> None:
+    fields = {"name": "ci", "service_ids": [await granted(consumer)], "ttl_days": 1, "idempotency_key": "a"}
+    first, again = await consumer("CreateKey", **fields), await consumer("CreateKey", **fields)
+    assert first.secret
+    assert (again.key, again.secret) == (first.key, "")
+    assert await written.count("keys") == 1
+    with pytest.raises(InvalidArgumentError) as refused:
+        await consumer("CreateKey", **{**fields, "name": "other"})
+    assert refused.value.code == "idempotency_key_reused"
+
+
+async def test_two_identical_requests_at_once_make_one_key(consumer: Any, granted: Any, written: Any) -> None:
+    fields = {"name": "ci", "service_ids": [await granted(consumer)], "ttl_days": 1, "idempotency_key": "a"}
+    answers = await asyncio.gather(*[consumer("CreateKey", **fields) for _ in range(2)])
+    assert answers[0].key == answers[1].key
+    assert sorted(bool(answer.secret) for answer in answers) == [False, True]
+    assert await written.count("keys") == 1
+    assert len(await written.audits("key.create")) == 1
+
+
+async def test_an_idempotency_key_is_its_consumers_own(
+    consumer: Any, outsider: Any, granted: Any, written: Any
+) -> None:
+    for person in (consumer, outsider):
+        service_ids = [await granted(person)]
+        created = await person(
+            "CreateKey", name="ci", service_ids=service_ids, ttl_days=1, idempotency_key="a"
+        )
+        assert (created.key.consumer_id, bool(created.secret)) == (str(person.user_id), True)
+    assert await written.count("keys") == 2
+
+
+async def test_active_keys_are_limited_also_when_they_are_made_at_once(
+    consumer: Any, granted: Any, written: Any, database: Database, store: Store
+) -> None:
+    service_id = await granted(consumer)
+    async with database.change_by_system("test", audited=False) as change:
+        for _ in range(MAX_ACTIVE_KEYS - 1):
+            now, new = utc_now(), apikeys.generate()
+            await store.add_key(
+                change.connection,
+                Key(
+                    key_id=uuid7(),
+                    key_hash=new.sha256,
+                    key_prefix=new.prefix,
+                    consumer_id=consumer.user_id,
+                    name="ci",
+                    description="",
+                    ttl_days=1,
+                    created_at=now,
+                    expires_at=expiry(now, 1),
+                    service_ids=[service_id],
+                ),
+            )
+    attempts = [consumer("CreateKey", name="one more", service_ids=[service_id], ttl_days=1) for _ in "1234"]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, AppError)]
+    assert [error.code for error in refused] == ["key_limit_reached"] * 3
+    assert await written.count("keys") == MAX_ACTIVE_KEYS
+    one_more = next(outcome for outcome in outcomes if not isinstance(outcome, BaseException))
+    await consumer("RevokeKey", key_id=one_more.key.key_id)
+    await consumer("CreateKey", name="instead", service_ids=[service_id], ttl_days=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ""},
+        {"name": "x" * 1_000_000},
+        {"name": "nul\x00"},
+        {"description": "x" * 1_000_000},
+        {"service_ids": []},
+        {"service_ids": ["x" * 1_000_000]},
+        {"service_ids": ["not-an-id"]},
+        {"service_ids": [""]},
+        {"service_ids": [str(uuid7()) for _ in range(51)]},
+        {"ttl_days": 0},
+        {"ttl_days": -1},
+        {"ttl_days": 366},
+        {"idempotency_key": "x" * 65},
+    ],
+)
+async def test_hostile_fields_are_refused(fields: dict[str, Any], consumer: Any, written: Any) -> None:
+    good = {"name": "ci", "service_ids": [str(uuid7())], "ttl_days": 1}
+    with pytest.raises(InvalidArgumentError) as refused:
+        await consumer("CreateKey", **{**good, **fields})
+    assert refused.value.code == "invalid_argument"
+    assert await written.count("keys") == 0
+
+
+async def test_a_service_is_assigned_only_once(consumer: Any, granted: Any) -> None:
+    service_id = await granted(consumer)
+    with pytest.raises(InvalidArgumentError) as refused:
+        await consumer("CreateKey", name="ci", service_ids=[service_id, service_id], ttl_days=1)
+    assert refused.value.code == "service_ids_repeated"
+    assert [violation.field for violation in refused.value.violations] == ["serviceIds[1]"]
