@@ -52,6 +52,7 @@ async def test_of_two_decisions_at_once_one_counts(
     [refused] = [outcome for outcome in outcomes if isinstance(outcome, AppError)]
     [decided] = [outcome for outcome in outcomes if not isinstance(outcome, AppError)]
     assert refused.code == "access_request_not_pending"
+    assert not isinstance(decided, BaseException)
     assert await written.count("grants") == (decided.status == pb.APPROVED)
     records = [*await written.audits("access.approve"), *await written.audits("access.deny")]
     assert len(records) == 1

@@ -197,9 +197,8 @@ async def test_active_keys_are_limited_also_when_they_are_made_at_once(
     await consumer("CreateKey", name="instead", service_ids=[service_id], ttl_days=1)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+async def test_hostile_fields_are_refused(consumer: Any, written: Any) -> None:
+    hostile: list[dict[str, Any]] = [
         {"name": ""},
         {"name": "x" * 1_000_000},
         {"name": "nul\x00"},
@@ -213,13 +212,12 @@ async def test_active_keys_are_limited_also_when_they_are_made_at_once(
         {"ttl_days": -1},
         {"ttl_days": 366},
         {"idempotency_key": "x" * 65},
-    ],
-)
-async def test_hostile_fields_are_refused(fields: dict[str, Any], consumer: Any, written: Any) -> None:
+    ]
     good = {"name": "ci", "service_ids": [str(uuid7())], "ttl_days": 1}
-    with pytest.raises(InvalidArgumentError) as refused:
-        await consumer("CreateKey", **{**good, **fields})
-    assert refused.value.code == "invalid_argument"
+    for fields in hostile:
+        with pytest.raises(InvalidArgumentError) as refused:
+            await consumer("CreateKey", **{**good, **fields})
+        assert refused.value.code == "invalid_argument"
     assert await written.count("keys") == 0
 
 

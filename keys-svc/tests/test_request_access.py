@@ -128,19 +128,16 @@ async def test_without_the_catalog_nothing_is_requested(consumer: Any, written: 
     assert await written.count("access_requests") == 0
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+async def test_hostile_fields_are_refused(consumer: Any) -> None:
+    for field, value in (
         ("service_id", ""),
         ("service_id", "a-slug"),
         ("service_id", "x" * 1_000_000),
         ("note", "x" * 1_000_000),
         ("note", "nul\x00"),
         ("idempotency_key", "x" * 65),
-    ],
-)
-async def test_hostile_fields_are_refused(field: str, value: str, consumer: Any) -> None:
-    fields = {"service_id": str(uuid7()), field: value}
-    with pytest.raises(InvalidArgumentError) as refused:
-        await consumer("RequestAccess", **fields)
-    assert refused.value.code == "invalid_argument"
+    ):
+        with pytest.raises(InvalidArgumentError) as refused:
+            await consumer("RequestAccess", **{"service_id": str(uuid7()), field: value})
+        descriptor = pb.RequestAccessRequest.DESCRIPTOR.fields_by_name[field]
+        assert [violation.field for violation in refused.value.violations] == [descriptor.json_name]

@@ -62,7 +62,7 @@ async def test_a_blocked_consumer_may_revoke_and_unblocking_does_not_revive(
     assert (last.status, last.consumer_standing) == (KEY_REVOKED, STANDING_BLOCKED)
 
 
-@pytest.mark.parametrize("key_id", ["", "1", "x" * 1_000_000, "../keys"])
-async def test_malformed_ids_are_refused(key_id: str, consumer: Any) -> None:
-    with pytest.raises(InvalidArgumentError):
-        await consumer("RevokeKey", key_id=key_id)
+async def test_malformed_ids_are_refused(consumer: Any) -> None:
+    for key_id in ("", "1", "x" * 1_000_000, "../keys"):
+        with pytest.raises(InvalidArgumentError):
+            await consumer("RevokeKey", key_id=key_id)

@@ -34,7 +34,9 @@ async def test_the_process_carries_a_block_from_kafka_to_redis_and_stops_in_peac
 
 async def _is_blocked(redis: Redis, redis_key: str) -> bool:
     payload = await redis.get(redis_key)
-    return payload is not None and KeySnapshot.FromString(payload).consumer_standing == STANDING_BLOCKED
+    return (
+        isinstance(payload, bytes) and KeySnapshot.FromString(payload).consumer_standing == STANDING_BLOCKED
+    )
 
 
 async def test_missing_settings_are_named_and_end_the_process() -> None:
