@@ -1,6 +1,7 @@
 """The plain door: an ASGI app in front of the Starlette app, for the consume paths only."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ from ams_gateway.targets import escapes
 PATH = b"/api/consume"
 _BELOW = PATH + b"/"
 _SERVICE = re.compile(rb"[A-Za-z0-9-]{1,100}")
+_COMMON = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 
 
@@ -52,7 +54,7 @@ def read_request(scope: Scope, max_header_bytes: int) -> Request | Refusal:
     method: str = scope["method"]
     if scope["http_version"] != "1.1":
         return refusals.VERSION_UNSUPPORTED
-    if method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method):
+    if method not in _COMMON and (method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method)):
         return refusals.METHOD_UNSUPPORTED
     head = read_head(scope["headers"], max_header_bytes)
     if isinstance(head, Refusal):
@@ -77,6 +79,7 @@ def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Reques
     return Request(method, _service(service), path, query, head)
 
 
+@lru_cache(10_000)
 def _service(name: bytes) -> str | None:
     """What can't be a name is looked up as one that doesn't exist; empty counts as not given."""
     name = name.strip()

@@ -8,7 +8,6 @@ from typing import Protocol
 from ams.usage.v1 import events_pb2 as usage
 
 from ams_gateway import refusals
-from ams_gateway.heads import passed_on
 from ams_gateway.journal import Journal, JournalError
 from ams_gateway.meter import Usage
 from ams_gateway.refusals import Header, Refusal
@@ -43,6 +42,7 @@ class Exchange:
     __slots__ = (
         "_client",
         "_connection",
+        "_is_ended",
         "_is_metered",
         "_is_started",
         "_journal",
@@ -77,6 +77,7 @@ class Exchange:
         self._watcher: asyncio.Task[None] | None = None
         self._is_started = False
         self._is_metered = False
+        self._is_ended = False
         self.answer_headers: list[Header] = []
         self.timeout_s = NEVER_S
         self.uploads = False
@@ -89,8 +90,7 @@ class Exchange:
             await connection.wait()
         if connection.error is not None:
             return self._give_up(connection.error)
-        headers = passed_on(connection.headers)
-        headers += self.answer_headers
+        headers = connection.headers + self.answer_headers
         status = connection.status
         data, done = connection.take()
         self._usage.response_bytes = len(data)
@@ -138,6 +138,7 @@ class Exchange:
 
     def end(self) -> None:
         """However `answer` ended, also by cancellation: no event of a handed-over request is missing."""
+        self._is_ended = True
         if self._task is not None:
             self._task.cancel()
         if not self._is_metered:
@@ -192,7 +193,8 @@ class Exchange:
 
     async def _watch(self) -> None:
         await self._client.gone()
-        if not self._connection.is_done:
+        # The end of the answer looks the same, and the connection may be another exchange's by now.
+        if not self._is_ended:
             self._connection.fail(refusals.CLIENT_CLOSED)
 
 

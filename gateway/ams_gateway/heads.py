@@ -149,22 +149,42 @@ def _drop_named(lines: list[bytes], connection: bytes) -> None:
         lines[:] = [line for line in lines if line.partition(b":")[0] not in named]
 
 
-def passed_on(headers: list[Header]) -> list[Header]:
-    """The fields of an upstream's answer that reach the consumer, names in lower case."""
-    named: set[bytes] = set()
-    kept = []
-    for name, value in headers:
-        name = name.lower()
-        if name in HOP_BY_HOP:
-            if name == b"connection":
-                named |= _tokens(value) - _KEPT_TOKENS
-        elif name not in _ANSWERED_BY_US:
-            kept.append((name, value))
-    if named:
-        # A server can't have its own framing dropped this way: it was read before.
-        named.discard(b"content-length")
-        kept = [header for header in kept if header[0] not in named]
-    return kept
+class Answer:
+    """What an upstream's head says of its body, and the fields that reach the consumer."""
+
+    __slots__ = ("coding", "has_length", "headers", "size_bytes")
+
+    def __init__(self) -> None:
+        self.coding: bytes | None = None
+        self.has_length = False
+        self.headers: list[Header] = []
+        self.size_bytes = 0
 
 
-_ANSWERED_BY_US = frozenset((b"x-request-id", b"ratelimit", b"ratelimit-policy"))
+def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
+    """Names must be in lower case. `has_length` False: a Content-Length there means nothing and goes."""
+    answer = Answer()
+    kept = answer.headers
+    named: set[bytes] | None = None
+    size = 0
+    for header in headers:
+        name, value = header
+        size += len(name) + len(value) + 4
+        if name not in _LOOKED_AT:
+            kept.append(header)
+        elif name == b"content-length":
+            answer.has_length = has_length
+            if has_length:
+                kept.append(header)
+        elif name == b"transfer-encoding":
+            answer.coding = value if answer.coding is None else answer.coding + b", " + value
+        elif name == b"connection":
+            named = (named or set()) | _tokens(value)
+    answer.size_bytes = size
+    # The length can't be dropped this way: the body is framed by it.
+    if named and (named := named - _KEPT_TOKENS - {b"content-length"}):
+        answer.headers = [header for header in kept if header[0] not in named]
+    return answer
+
+
+_LOOKED_AT = HOP_BY_HOP | {b"content-length", b"x-request-id", b"ratelimit", b"ratelimit-policy"}

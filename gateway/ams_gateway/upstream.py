@@ -6,6 +6,7 @@ from collections.abc import Callable
 import httptools
 
 from ams_gateway import refusals
+from ams_gateway.heads import read_answer
 from ams_gateway.refusals import Header, Refusal
 
 # The parser is paused above this; a slow reader holds at most this and one read.
@@ -48,6 +49,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keeps_alive = False
         self._ends_at_close = False
         self.status = 0
+        # What reaches the consumer, once `is_headed`; names in lower case.
         self.headers: list[Header] = []
         self.is_headed = False
         self.is_done = False
@@ -206,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_headed:
             return  # A trailer: it must not touch headers that have been looked at.
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self.is_headed:
@@ -215,30 +217,27 @@ class UpstreamConnection(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:
             self.headers = []
             return
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_head_bytes:
-            raise ValueError("the answer's head is too large")
         if not 200 <= status <= 599:
             raise ValueError("no status that can be passed on")
         self.status = status
         self._frame(status)
+        # Only true to its name inside a callback.
+        self._keeps_alive = self._parser.should_keep_alive()
         self.is_headed = True
         if self._is_head:
             self.is_done = True
 
     def _frame(self, status: int) -> None:
-        # Only true to its name inside a callback.
-        self._keeps_alive = self._parser.should_keep_alive()
-        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        if codings and (codings[0].lower() != b"chunked" or len(codings) > 1):
-            raise ValueError("a transfer coding that can't be undone")
-        if codings and self._parser.get_http_version() != "1.1":
-            raise ValueError("HTTP/1.0 has no transfer codings")
-        bodiless = self._is_head or status in (204, 304)
-        if status in (204, 304):
-            self.headers = [each for each in self.headers if each[0].lower() != b"content-length"]
-        self._ends_at_close = not (
-            bodiless or codings or any(name.lower() == b"content-length" for name, _ in self.headers)
-        )
+        """How the body ends; the parser has seen to it that there is one length at most."""
+        answer = read_answer(self.headers, has_length=status not in (204, 304))
+        self.headers = answer.headers
+        if answer.coding is not None:
+            if answer.coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                raise ValueError("a transfer coding that can't be undone")
+        elif not (answer.has_length or self._is_head or status in (204, 304)):
+            self._ends_at_close = True
+        if answer.size_bytes > self._max_head_bytes:
+            raise ValueError("the answer's head is too large")
 
     def on_body(self, body: bytes) -> None:
         if self.is_done:
