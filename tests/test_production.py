@@ -17,7 +17,7 @@ SECRET = "a-secret-of-more-than-24-characters"
 def environments(directory: Path) -> dict[str, dict[str, str]]:
     """What `make run` gives each process: good settings for development."""
     servers = Addresses("postgresql://nowhere", "redis://127.0.0.1:1", "127.0.0.1:1")
-    urls = {schema: "postgresql://somebody:secret@127.0.0.1:1/ams" for schema in OWNERS}
+    urls = dict.fromkeys(OWNERS, "postgresql://somebody:secret@127.0.0.1:1/ams")
     keyring = Keyring(directory / "secrets.json")
     crew = programs(System(Ports(), 0, directory), servers, urls, keyring, {"PATH": ""})
     return {program.name: dict(program.environment) for program in crew}

@@ -1,7 +1,8 @@
 """Settings: environment variables → a frozen dataclass, checked once at the start.
 
-A settings class is a frozen dataclass whose fields are made by `setting()` (kw_only=True). A field `database_url`
-of a class loaded with the prefix "KEYS" reads KEYS_DATABASE_URL, or the variable named by `name`.
+A settings class is a frozen, kw_only dataclass whose fields are made by `setting()`. A field
+`database_url` of a class loaded with the prefix "KEYS" reads KEYS_DATABASE_URL, or the variable named
+by `name`.
 """
 
 import dataclasses
