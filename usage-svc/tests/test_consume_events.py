@@ -42,11 +42,11 @@ async def test_events_published_again_after_a_restart_change_no_figure(
 
     await send(events)
     async with running(consumer):
-        await eventually(lambda: counted(160))
+        await eventually(lambda: counted(160), timeout_s=60)
     extra = [subject.event() for subject in subjects]  # the last of each partition: all before is read too
     await send([*random.sample(events, 100), *extra])
     async with running(consumer):
-        await eventually(lambda: counted(168))
+        await eventually(lambda: counted(168), timeout_s=60)
     assert [(await books.rolled_up(g))["requests"] for g in ("minute", "hour", "day")] == [168] * 3
     assert sum(delta.requests for delta in await books.deltas()) == 168
 
@@ -67,7 +67,7 @@ async def test_what_cannot_be_counted_is_dead_lettered_and_the_rest_is_counted(
         return bool((await books.raw())["requests"] == 3)
 
     async with running(consumer):
-        await eventually(all_counted)
+        await eventually(all_counted, timeout_s=60)
     errors = await books.dead_letters()
     assert len(errors) == 4
     assert "request_payload_size_bytes" in errors[0]

@@ -88,14 +88,11 @@ async def assert_exact(events: list[UsageEvent], books: Any, aggregated: Any) ->
 async def test_killing_the_process_in_mid_stream_leaves_the_figures_exact(
     start_service: Any, send: Any, events: list[UsageEvent], books: Any, aggregated: Any
 ) -> None:
-    async def has_begun() -> bool:
-        return bool((await books.raw())["requests"])
-
     process = await start_service()
     await send(events[:500])
-    await eventually(has_begun)
+    await eventually(lambda: _more_than(books, 0), timeout_s=60)
     sending = asyncio.create_task(send(events[500:4000]))
-    await eventually(lambda: _more_than(books, 500))
+    await eventually(lambda: _more_than(books, 500), timeout_s=60)
     process.kill()
     await process.wait()
     await sending
@@ -116,7 +113,7 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
 ) -> None:
     first = await start_service()
     await send(events[:1000])
-    await eventually(lambda: _more_than(books, 0))
+    await eventually(lambda: _more_than(books, 0), timeout_s=60)
     await start_service()
     stop_trickling = asyncio.Event()
     trickled = asyncio.create_task(_trickle(send, events[1000:4000], stop_trickling))
@@ -124,7 +121,7 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
     stop_trickling.set()
     sent = 1000 + await trickled
     sending = asyncio.create_task(send(events[sent:]))
-    await eventually(lambda: _more_than(books, sent // 2))
+    await eventually(lambda: _more_than(books, sent // 2), timeout_s=60)
     first.terminate()
     assert await first.wait() == 0
     await sending

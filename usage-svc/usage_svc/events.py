@@ -22,7 +22,7 @@ class MalformedEventError(ValueError):
 
 
 class MeteredRequest(NamedTuple):
-    """A usage event as it is stored; the fields are the columns of usage_events, in their order."""
+    """A usage event as it is stored: its fields are the columns of usage_events."""
 
     event_id: UUID
     occurred_at: datetime

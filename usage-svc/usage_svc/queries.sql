@@ -2,7 +2,7 @@
 SELECT ensure_usage_partitions(:days::date[]);
 
 -- name: add_events
--- The events of one batch, as columns: those that are not there yet are inserted, and only they are
+-- The events of one batch, one array per column: those that are not there yet are inserted, and only they are
 -- rolled up and summed for billing. The orders keep two consumers from waiting for each other in a ring.
 WITH new_events AS (
     INSERT INTO usage_events (
@@ -11,10 +11,10 @@ WITH new_events AS (
     )
     SELECT *
     FROM unnest(
-        :event_ids::uuid[], :times::timestamptz[], :consumer_ids::uuid[], :api_key_ids::uuid[],
-        :service_ids::uuid[], :merchant_ids::uuid[], :project_ids::uuid[], :price_version_ids::uuid[],
-        :key_prefixes::text[], :request_bytes::bigint[], :response_bytes::bigint[],
-        :response_times_ms::integer[], :status_codes::smallint[], :outcomes::text[], :billables::boolean[]
+        :event_id::uuid[], :occurred_at::timestamptz[], :consumer_id::uuid[], :api_key_id::uuid[],
+        :service_id::uuid[], :merchant_id::uuid[], :project_id::uuid[], :price_version_id::uuid[],
+        :key_prefix::text[], :request_bytes::bigint[], :response_bytes::bigint[],
+        :response_time_ms::integer[], :status_code::smallint[], :outcome::text[], :billable::boolean[]
     ) AS batch (event_id)
     ORDER BY batch.event_id
     ON CONFLICT DO NOTHING

@@ -11,25 +11,6 @@ from ams_common.queries import Queries
 from usage_svc.events import MeteredRequest
 from usage_svc.reports import MAX_POINTS, ReportRange, UsageRow
 
-# The parameters of add_events, in the order of MeteredRequest's fields.
-_COLUMNS = (
-    "event_ids",
-    "times",
-    "consumer_ids",
-    "api_key_ids",
-    "service_ids",
-    "merchant_ids",
-    "project_ids",
-    "price_version_ids",
-    "key_prefixes",
-    "request_bytes",
-    "response_bytes",
-    "response_times_ms",
-    "status_codes",
-    "outcomes",
-    "billables",
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
@@ -56,7 +37,7 @@ class Store:
     ) -> list[asyncpg.Record]:
         """Insert and roll up the events of a non-empty `batch` that are not there yet. Returns what they add
         up to, one row per (period, merchant_id, consumer_id, service_id, price_version_id)."""
-        columns = dict(zip(_COLUMNS, map(list, zip(*batch, strict=True)), strict=True))
+        columns = dict(zip(MeteredRequest._fields, map(list, zip(*batch, strict=True)), strict=True))
         return await self._queries.many(connection, "add_events", **columns)
 
     async def usage_of_consumer(

@@ -29,7 +29,7 @@ CREATE TABLE usage_rollups (
     api_key_id uuid NOT NULL,
     key_prefix text NOT NULL,
     project_id uuid,
-    status_class text NOT NULL CHECK (status_class ~ '^[1-5]xx$'),
+    status_class text NOT NULL CHECK (status_class IN ('1xx', '2xx', '3xx', '4xx', '5xx')),
     requests bigint NOT NULL CHECK (requests > 0),
     billable_requests bigint NOT NULL CHECK (billable_requests BETWEEN 0 AND requests),
     request_bytes bigint NOT NULL CHECK (request_bytes >= 0),
