@@ -127,7 +127,8 @@ def _line(usage: Usage) -> Line:
 
 
 def _line_order(usage: Usage) -> tuple[str, UUID, datetime, UUID]:
-    return (_name_of(usage), usage.service_id, _price_of(usage).starts_at, usage.price_version_id)
+    starts_at = _price_of(usage).starts_at
+    return (_name_of(usage), usage.service_id, starts_at, usage.price_version_id)
 
 
 def _price_of(usage: Usage) -> PriceVersion:
