@@ -1,26 +1,22 @@
 """`ams-gateway`: settings from the environment, then uvicorn with one or several workers."""
 
-import sys
+from functools import partial
 
 import uvicorn
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
+from ams_common.process import settings_or_exit
 from ams_common.settings import load
 
 from ams_gateway.settings import Settings
 
 
 def main() -> None:
-    try:
-        settings = load(Settings, "GATEWAY")
-    except SettingsError as error:
-        sys.exit("gateway: " + "\n".join(error.problems))
-    configure_logs("gateway", settings.log_level)
+    settings = settings_or_exit("gateway", partial(load, Settings, "GATEWAY"))
+    host, _, port = settings.listen.rpartition(":")
     uvicorn.run(
         "ams_gateway.app:create",
         factory=True,
-        host=settings.host,
-        port=settings.port,
+        host=host.strip("[]"),
+        port=int(port),
         workers=settings.workers,
         loop="uvloop",
         http="ams_gateway.protocol:GatewayProtocol",

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from ams_gateway.door import Door
 from ams_gateway.runtime import Runtime, connect_owners
 from ams_gateway.settings import Settings
+from ams_gateway.snapshots import Source
 
 
 def create() -> Door:
@@ -23,13 +24,14 @@ def create() -> Door:
     return build(settings)
 
 
-def build(settings: Settings) -> Door:
+def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> Door:
+    """`owners`: who is asked for keys and services that Redis doesn't hold; None: our services."""
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        runtime = Runtime(settings, *connect_owners(settings))
+        runtime = Runtime(settings, *(owners or connect_owners(settings)))
         await runtime.open()
-        app.state.runtime = runtime
-        door.gateway = runtime.gateway
+        app.state.runtime = door.runtime = runtime
         try:
             yield
         finally:

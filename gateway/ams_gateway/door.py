@@ -7,10 +7,11 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_gateway import refusals
-from ams_gateway.core import Gateway, Request
+from ams_gateway.core import Request
 from ams_gateway.exchange import ClientGoneError
 from ams_gateway.heads import Head, read_head
 from ams_gateway.refusals import Header, Refusal
+from ams_gateway.runtime import Runtime
 from ams_gateway.targets import escapes
 
 PATH = b"/api/consume"
@@ -21,21 +22,21 @@ _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 
 
 class Door:
-    """Everything but the consume paths goes to `app`, lifespan too. `gateway` is set by the app's
+    """Everything but the consume paths goes to `app`, lifespan too. `runtime` is set by the app's
     lifespan before any request comes."""
 
     def __init__(self, app: ASGIApp, *, max_header_bytes: int) -> None:
         self._app = app
         self._max_header_bytes = max_header_bytes
-        self.gateway: Gateway | None = None
+        self.runtime: Runtime | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The raw path: "/api%2Fconsume" is another path, here as for every other reader.
         if scope["type"] != "http" or not _is_ours(scope["raw_path"]):
             await self._app(scope, receive, send)
             return
-        gateway = self.gateway
-        assert gateway is not None
+        assert self.runtime is not None
+        gateway = self.runtime.gateway
         client = AsgiClient(receive, send)
         request = read_request(scope, self._max_header_bytes)
         if isinstance(request, Refusal):

@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
+from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway import journal as journals
 from ams_gateway.addresses import Resolver
@@ -35,7 +36,10 @@ class Runtime:
         self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
         self.journal = Journal(journals.create(root), JournalLimits(max_bytes=settings.journal_max_bytes))
         self.publisher = Publisher(
-            settings.kafka_bootstrap_servers, self.journal, root, topic=settings.usage_topic
+            settings.kafka_bootstrap_servers,
+            self.journal,
+            root,
+            topic=settings.kafka_topic_prefix + USAGE_EVENTS,
         )
         self.pool = Pool(
             PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)

@@ -5,24 +5,22 @@ from dataclasses import dataclass
 from ams_common.settings import setting, strong_secret, switched_off
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     # Where snapshots, limits and invalidations are.
-    redis_url: str = setting(name="REDIS_URL")
+    redis_url: str = setting(name="REDIS_URL", secret=True)
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
     # gRPC addresses, host:port.
-    identity_address: str = setting(development="127.0.0.1:50051", name="IDENTITY_ADDRESS")
-    keys_address: str = setting(development="127.0.0.1:50053", name="KEYS_ADDRESS")
-    catalog_address: str = setting(development="127.0.0.1:50052", name="CATALOG_ADDRESS")
+    identity_address: str = setting(name="IDENTITY_ADDRESS")
+    keys_address: str = setting(name="KEYS_ADDRESS")
+    catalog_address: str = setting(name="CATALOG_ADDRESS")
     # What the gateway proves itself to identity-svc with.
-    service_secret: str = setting(
-        development="development-only", secret=True, name="SERVICE_SECRET", production=strong_secret
-    )
+    service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     # On a disk that outlives the process. All workers share it.
     journal_dir: str = setting(development=".run/gateway-journal")
     journal_max_bytes: int = setting(1024 * 1024 * 1024)
-    host: str = setting("127.0.0.1")
-    port: int = setting(8000)
+    listen: str = setting()  # host:port
     workers: int = setting(1)
     # Base URLs on private, loopback and link-local addresses: for local runs.
     allow_private_upstreams: bool = setting(False, production=switched_off)
@@ -36,5 +34,4 @@ class Settings:
     max_connections_per_upstream: int = setting(1000)
     # How long a stop waits for requests, and then for the journal.
     drain_s: float = setting(10.0)
-    log_level: str = setting("INFO")
-    usage_topic: str = setting("usage.events")
+    log_level: str = setting("INFO", name="LOG_LEVEL")

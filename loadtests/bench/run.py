@@ -139,11 +139,14 @@ def gateway(home: Path, redis_url: str, kafka: str, core: int) -> Iterator[tuple
     environ = os.environ | {
         "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "GATEWAY_PORT": str(port),
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "IDENTITY_ADDRESS": "127.0.0.1:1",
+        "KEYS_ADDRESS": "127.0.0.1:1",
+        "CATALOG_ADDRESS": "127.0.0.1:1",
         "GATEWAY_JOURNAL_DIR": str(home / "journal"),
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "GATEWAY_USAGE_TOPIC": f"bench.{secrets.token_hex(4)}",
-        "GATEWAY_LOG_LEVEL": "ERROR",
+        "KAFKA_TOPIC_PREFIX": f"bench.{secrets.token_hex(4)}.",
+        "LOG_LEVEL": "ERROR",
     }
     with running([sys.executable, "-m", "ams_gateway"], core, port, environ) as pid:
         yield pid, port

@@ -109,9 +109,8 @@ def _identity(system: System, keyring: Keyring) -> dict[str, str]:
 
 def _gateway(system: System, keyring: Keyring) -> dict[str, str]:
     return {
-        "GATEWAY_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(system.ports.gateway),
-        "SERVICE_SECRET": keyring.secret("service gateway"),
+        "GATEWAY_LISTEN": f"127.0.0.1:{system.ports.gateway}",
+        "GATEWAY_SERVICE_SECRET": keyring.secret("service gateway"),
         "GATEWAY_JOURNAL_DIR": str(system.run_directory / "journal"),
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",  # the demo merchants' API is on this machine
     }

@@ -1,0 +1,165 @@
+"""A gateway under uvicorn in the present event loop, and consumers' keys for it."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from ams.catalog.v1 import events_pb2 as catalog
+from ams.identity.v1 import events_pb2 as identity
+from ams.keys.v1 import events_pb2 as keys
+from ams.usage.v1 import events_pb2 as usage
+from ams_common import apikeys
+from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
+from redis.asyncio import Redis
+
+from ams_gateway.app import build
+from ams_gateway.protocol import GatewayProtocol
+from ams_gateway.records import read_records
+from ams_gateway.runtime import Runtime
+from ams_gateway.settings import Settings
+
+
+class Owner:
+    """What is asked when Redis holds nothing. Tests without our services put snapshots into Redis."""
+
+    async def load(self, name: str) -> bytes | None:
+        return None
+
+
+@dataclass
+class Running:
+    port: int
+    runtime: Runtime
+    directory: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def events(self) -> list[usage.UsageEvent]:
+        """Every event that was ever journalled, acknowledged or not."""
+        found = []
+        for path in sorted(self.directory.glob("journal-*/*.seg")):
+            found += [usage.UsageEvent.FromString(event) for event, _ in read_records(path.read_bytes())]
+        return found
+
+    async def raw(self, data: bytes) -> bytes:
+        """Everything that comes back for these bytes until the gateway closes or is quiet for a while."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        received = b""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while piece := await asyncio.wait_for(reader.read(65536), 0.5):
+                received += piece
+        writer.close()
+        return received
+
+
+@dataclass
+class Story:
+    """One key and one service in Redis, as their owners would have written them."""
+
+    redis: "Redis"
+    base_url: str
+    key: apikeys.ApiKey = field(default_factory=apikeys.generate)
+    service_id: str = field(default_factory=lambda: str(uuid4()))
+    slug: str = field(default_factory=lambda: f"s-{secrets.token_hex(6)}")
+    consumer_id: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key.secret}", "X-AMS-Service": self.slug}
+
+    async def write_key(self, **changes: Any) -> None:
+        fields = {
+            "key_id": str(uuid4()),
+            "consumer_id": self.consumer_id,
+            "key_prefix": self.key.prefix,
+            "service_ids": [self.service_id],
+            "status": keys.KEY_ACTIVE,
+            "consumer_standing": identity.STANDING_ACTIVE,
+        }
+        expires_in_s = changes.pop("expires_in_s", 3600)
+        snapshot = keys.KeySnapshot(**(fields | changes))
+        snapshot.expires_at.FromSeconds(int(time.time()) + expires_in_s)
+        await self._write(snapshot.SerializeToString(), key_snapshot_key(self.key.sha256))
+
+    async def write_service(self, **changes: Any) -> None:
+        fields = {
+            "service_id": self.service_id,
+            "slug": self.slug,
+            "merchant_id": str(uuid4()),
+            "status": catalog.ACTIVE,
+            "merchant_standing": identity.STANDING_ACTIVE,
+            "base_url": self.base_url,
+            "price_version_id": str(uuid4()),
+        }
+        data = catalog.ServiceSnapshot(**(fields | changes)).SerializeToString()
+        await self._write(data, *(service_snapshot_key(name) for name in (self.service_id, self.slug)))
+
+    async def _write(self, data: bytes, *names: str) -> None:
+        for name in names:
+            await self.redis.set(name, data, ex=600)
+            await self.redis.publish(INVALIDATION_CHANNEL, name)
+
+    async def write(self) -> "Story":
+        await self.write_key()
+        await self.write_service()
+        return self
+
+
+def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **changes: Any) -> Settings:
+    fields: dict[str, Any] = {
+        "redis_url": redis_url,
+        "kafka_bootstrap_servers": kafka_bootstrap,
+        "identity_address": "127.0.0.1:1",
+        "keys_address": "127.0.0.1:1",
+        "catalog_address": "127.0.0.1:1",
+        "service_secret": "",
+        "journal_dir": str(directory),
+        "allow_private_upstreams": True,
+        "kafka_topic_prefix": "gateway-tests.",
+        "listen": "127.0.0.1:0",
+        "drain_s": 5.0,
+    }
+    return Settings(**(fields | changes))
+
+
+@contextlib.asynccontextmanager
+async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
+    door = build(settings, (Owner(), Owner()))
+    config = uvicorn.Config(
+        door,
+        http=GatewayProtocol,
+        ws="none",
+        lifespan="on",
+        date_header=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        # serve() would take over the test run's signals.
+        serving = asyncio.create_task(server._serve(sockets=[listener]))
+        while not server.started:
+            if serving.done():
+                await serving
+            await asyncio.sleep(0.01)
+        assert door.runtime is not None
+        try:
+            yield Running(port, door.runtime, Path(settings.journal_dir))
+        finally:
+            server.should_exit = True
+            await serving
