@@ -90,9 +90,13 @@ ORDER BY published_at DESC, service_id DESC
 LIMIT :limit;
 
 -- name: search_marketplace
-SELECT * FROM service_details
-WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
-  AND search @@ words_query(:words)
+-- The words first and by themselves: beside ORDER BY and LIMIT the planner takes a rare word for a
+-- common one, and would walk through the whole marketplace for it.
+WITH matches AS MATERIALIZED (
+    SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
+)
+SELECT service_details.* FROM matches JOIN service_details USING (service_id)
+WHERE merchant_standing = 'active' AND tags @> :tags::text[]
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
   AND (published_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),

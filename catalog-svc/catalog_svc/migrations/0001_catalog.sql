@@ -51,8 +51,9 @@ CREATE INDEX services_by_age ON services (created_at DESC, service_id DESC);
 CREATE INDEX services_by_status ON services (status, created_at DESC, service_id DESC);
 CREATE INDEX services_by_merchant ON services (merchant_id, created_at DESC, service_id DESC);
 CREATE INDEX services_published ON services (published_at DESC, service_id DESC) WHERE status = 'active';
-CREATE INDEX services_by_words ON services USING gin (search);
-CREATE INDEX services_by_tag ON services USING gin (tags);
+-- Services change seldom and are searched often: no pending list for searches to go through.
+CREATE INDEX services_by_words ON services USING gin (search) WITH (fastupdate = off);
+CREATE INDEX services_by_tag ON services USING gin (tags) WITH (fastupdate = off);
 
 CREATE TABLE price_versions (
     price_version_id uuid PRIMARY KEY,
@@ -78,7 +79,7 @@ CREATE TRIGGER price_versions_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON price_
 
 -- All of `words`, each as the beginning of a word of the text, stemmed or as written. English stop
 -- words are left out ("the weather" means "weather"), unless there is nothing else.
-CREATE FUNCTION words_query(words text[]) RETURNS tsquery LANGUAGE sql STABLE AS $$
+CREATE FUNCTION words_query(words text[]) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(
         string_agg('(' || (stemmed || written)::text || ')', ' & ') FILTER (WHERE numnode(stemmed) > 0),
         string_agg('(' || written::text || ')', ' & ') FILTER (WHERE numnode(written) > 0),
@@ -99,7 +100,7 @@ SELECT services.service_id, services.merchant_id, merchants.display_name AS merc
        coalesce(price_versions.model, services.draft_price_model) AS price_model,
        coalesce(price_versions.currency, services.draft_price_currency) AS price_currency,
        coalesce(price_versions.amount, services.draft_price_amount) AS price_amount,
-       services.created_at, services.updated_at, services.published_at, services.search
+       services.created_at, services.updated_at, services.published_at
 FROM services
 JOIN merchants ON merchants.merchant_id = services.merchant_id
 LEFT JOIN price_versions ON price_versions.price_version_id = services.price_version_id;

@@ -1,0 +1,156 @@
+"""For the tests of catalog-svc: people who call it, and what it wrote to its outbox."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+import grpc
+import pytest
+from ams.audit.v1.events_pb2 import AuditRecord
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
+from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, IdentityEvent, MerchantChanged, Standing
+from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
+from ams_common.database import Database
+from ams_common.errors import AppError, from_rpc_error
+from ams_common.ids import uuid7
+from ams_common.money import to_money
+from ams_common.testing.tokens import TestIssuer
+
+from catalog_svc.consumers import MerchantProjection
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who calls the catalog, by a token of their own (None: not signed in)."""
+
+    user_id: UUID
+    token: str | None
+    stub: rpc.CatalogServiceStub
+
+    async def call(self, method: Callable[..., Awaitable[M]], request: Any) -> M:
+        metadata = (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+        return await method(request, metadata=metadata, timeout=10)
+
+    async def refusal(self, method: Callable[..., Awaitable[Any]], request: Any) -> AppError:
+        """What the call was refused with; a call that is let through fails the test."""
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self.call(method, request)
+        return from_rpc_error(refused.value)
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a test does to the catalog from outside, and what came out of it."""
+
+    stub: rpc.CatalogServiceStub
+    database: Database
+    projection: MerchantProjection
+    issuer: TestIssuer
+
+    def person(self, *roles: Any) -> Person:
+        user_id = uuid7()
+        return Person(user_id, self.issuer.user_token(user_id, *roles), self.stub)
+
+    def merchant(self) -> Person:
+        return self.person(MERCHANT)
+
+    def admin(self) -> Person:
+        return self.person(ADMIN)
+
+    def nobody(self) -> Person:
+        return Person(uuid7(), None, self.stub)
+
+    def service(self, name: str) -> Person:
+        return Person(uuid7(), self.issuer.service_token(name), self.stub)
+
+    async def tell_merchant(
+        self, merchant: Person, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
+    ) -> None:
+        """Applies the event by which identity-svc would tell of the merchant."""
+        async with self.database.change_by_system("test", audited=False) as change:
+            await self.projection.apply(change, [merchant_event(merchant.user_id, name, standing)])
+
+    async def known_merchant(self, name: str = "Acme") -> Person:
+        merchant = self.merchant()
+        await self.tell_merchant(merchant, name)
+        return merchant
+
+    async def create(self, merchant: Person, **fields: Any) -> pb.Service:
+        return await merchant.call(self.stub.CreateService, create_request(**fields))
+
+    async def submit(self, merchant: Person, **fields: Any) -> pb.Service:
+        created = await self.create(merchant, **fields)
+        return await merchant.call(
+            self.stub.SubmitService, pb.SubmitServiceRequest(service_id=created.service_id)
+        )
+
+    async def publish(self, merchant: Person, **fields: Any) -> pb.Service:
+        """A service that has gone all the way to ACTIVE."""
+        submitted = await self.submit(merchant, **fields)
+        return await self.admin().call(
+            self.stub.ApproveService, pb.ApproveServiceRequest(service_id=submitted.service_id)
+        )
+
+    async def outbox(self, topic: str) -> list[bytes]:
+        """The payloads on their way to a Kafka topic or a Redis key, oldest first."""
+        rows = await self.database.pool.fetch(
+            "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topic
+        )
+        return [row["payload"] for row in rows]
+
+    async def audits(self) -> list[tuple[str, str, str, str]]:
+        """(actor, action, resource, resource id) of each audit record."""
+        records = map(AuditRecord.FromString, await self.outbox("audit.events"))
+        return [(r.actor, r.action, r.resource, r.resource_id) for r in records]
+
+    async def events(self) -> list[CatalogEvent]:
+        return [CatalogEvent.FromString(payload) for payload in await self.outbox("catalog.events")]
+
+    async def snapshots(self, service: str) -> list[ServiceSnapshot]:
+        """By id or slug."""
+        return [
+            ServiceSnapshot.FromString(payload) for payload in await self.outbox(f"ams:service:{service}")
+        ]
+
+    async def state(self) -> list[Any]:
+        """All rows that a refused call must leave as they are."""
+        tables = ("services", "price_versions", "merchants", "outbox", "idempotent_answers")
+        selects = [f"SELECT * FROM {table} ORDER BY 1" for table in tables]  # noqa: S608 - names from above
+        return [await self.database.pool.fetch(select) for select in selects]
+
+
+def price(amount: str = "0.002", currency: str = "USD") -> Price:
+    return Price(per_request=PerRequest(amount=to_money(Decimal(amount), currency)))
+
+
+def create_request(**fields: Any) -> pb.CreateServiceRequest:
+    """A complete API service, with `fields` in place of the usual ones."""
+    usual: dict[str, Any] = {
+        "name": "Weather",
+        "description": "Forecasting for any place on earth",
+        "type": API,
+        "base_url": "https://api.example.com/v1",
+        "documentation_url": "https://docs.example.com",
+        "version": "1.0.0",
+        "tags": ["weather", "geo"],
+        "price": price(),
+        "rate_limit_per_minute": 600,
+        "additional_info": "JSON over HTTPS",
+    }
+    return pb.CreateServiceRequest(**{**usual, **fields})
+
+
+def merchant_event(
+    merchant_id: UUID, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
+) -> IdentityEvent:
+    changed = MerchantChanged(
+        merchant_id=str(merchant_id), display_name=name, slug=name.lower(), standing=standing
+    )
+    return IdentityEvent(event_id=str(uuid7()), merchant_changed=changed)

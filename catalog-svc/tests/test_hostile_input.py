@@ -1,0 +1,106 @@
+"""Whatever is sent, the answer is a refusal with a code, never INTERNAL."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams_common.errors import InvalidArgumentError, NotFoundError
+from ams_common.ids import uuid7
+from catalog_svc.testing import World, create_request
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.type.money_pb2 import Money
+
+MEGABYTE = "x" * 1_000_000
+
+
+def _money(**fields: Any) -> Price:
+    return Price(per_request=PerRequest(amount=Money(**fields)))
+
+
+def _token(moment: str) -> str:
+    text = json.dumps([moment, str(uuid7())])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+async def test_long_strings_and_control_characters_are_refused_in_every_text_field(world: World) -> None:
+    merchant = world.merchant()
+    before = await world.state()
+    for field in pb.CreateServiceRequest.DESCRIPTOR.fields:
+        if field.type != field.TYPE_STRING:
+            continue
+        for value in (MEGABYTE, "a\x00b"):
+            refusal = await merchant.refusal(
+                world.stub.CreateService,
+                create_request(**{field.name: [value] if field.name == "tags" else value}),
+            )
+            assert isinstance(refusal, InvalidArgumentError), field.name
+            assert len(refusal.message) < 300
+    assert await world.state() == before
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        _money(currency_code="USD", units=2**63 - 1),
+        _money(currency_code="USD", units=-(2**63)),
+        _money(currency_code="USD", nanos=2**31 - 1),
+        _money(currency_code="USD", units=1, nanos=-1),
+        _money(currency_code="usd", units=1),
+        _money(currency_code=MEGABYTE, units=1),
+        _money(units=1),
+        Price(per_request=PerRequest()),
+    ],
+    ids=str,
+)
+async def test_no_price_that_is_not_one_is_taken(world: World, price: Price) -> None:
+    refusal = await world.merchant().refusal(world.stub.CreateService, create_request(price=price))
+    assert isinstance(refusal, InvalidArgumentError)
+    assert len(refusal.message) < 300
+
+
+async def test_unknown_enum_values_are_refused(world: World) -> None:
+    refusal = await world.merchant().refusal(world.stub.CreateService, create_request(type=77))
+    assert isinstance(refusal, InvalidArgumentError)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "é",
+        "W10",
+        _token("yesterday"),
+        _token("2026-01-01T00:00:00"),
+        _token("0001-01-01T00:00:00+23:59"),
+        _token("9999-12-31T23:59:59-23:59"),
+        "A" * 201,
+    ],
+)
+async def test_a_made_up_page_token_is_refused(world: World, token: str) -> None:
+    refusals = [
+        await world.admin().refusal(world.stub.ListServices, pb.ListServicesRequest(page_token=token)),
+        await world.nobody().refusal(
+            world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(page_token=token)
+        ),
+    ]
+    assert all(isinstance(refusal, InvalidArgumentError) for refusal in refusals)
+
+
+async def test_a_name_that_no_service_can_have_is_not_found_or_refused(world: World) -> None:
+    for name in ("..", "a/b", "%00", "ｗｅａｔｈｅｒ", str(uuid7()).upper(), MEGABYTE, "a\x00b", ""):
+        refusal = await world.nobody().refusal(
+            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        )
+        assert isinstance(refusal, (InvalidArgumentError, NotFoundError)), name
+
+
+async def test_a_mask_of_many_paths_is_refused_shortly(world: World) -> None:
+    request = pb.UpdateServiceRequest(
+        service_id=str(uuid7()), update_mask=FieldMask(paths=[f"f{n}" for n in range(100_000)])
+    )
+    refusal = await world.merchant().refusal(world.stub.UpdateService, request)
+    assert refusal.code == "update_mask_invalid"
+    assert len(refusal.message) < 300

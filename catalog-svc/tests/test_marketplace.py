@@ -1,0 +1,197 @@
+"""ListMarketplaceServices and GetMarketplaceService: what everybody sees."""
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import API, DOCKER
+from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
+from ams_common.errors import NotFoundError
+from ams_common.ids import uuid7
+from catalog_svc.testing import World
+
+
+async def _names(world: World, **request: Any) -> list[str]:
+    answer = await world.nobody().call(
+        world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(**request)
+    )
+    return [service.name for service in answer.services]
+
+
+async def test_everybody_sees_all_metadata_of_an_active_service(world: World) -> None:
+    merchant = await world.known_merchant("Acme Ltd")
+    service = await world.publish(merchant)
+    for name in (service.service_id, service.slug):
+        seen = await world.nobody().call(
+            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        )
+        assert seen.merchant_name == "Acme Ltd"
+        assert seen.published_at == service.updated_at
+        for field in pb.MarketplaceService.DESCRIPTOR.fields:
+            if field.name != "published_at":
+                assert getattr(seen, field.name) == getattr(service, field.name), field.name
+    listed = await world.nobody().call(
+        world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
+    )
+    assert list(listed.services) == [seen]
+
+
+async def test_what_is_not_active_is_not_there(world: World) -> None:
+    merchant = await world.known_merchant()
+    services = [await world.create(merchant), await world.submit(merchant)]
+    assert await _names(world) == []
+    for name in (*(s.service_id for s in services), *(s.slug for s in services), str(uuid7()), "none"):
+        refusal = await world.nobody().refusal(
+            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        )
+        assert isinstance(refusal, NotFoundError)
+        assert refusal.code == "service_not_found"
+
+
+async def test_services_of_unknown_and_suspended_merchants_are_not_there(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.publish(merchant)
+    request = pb.GetMarketplaceServiceRequest(service=service.slug)
+    assert await _names(world) == []
+    await world.tell_merchant(merchant)
+    assert await _names(world) == ["Weather"]
+    await world.tell_merchant(merchant, standing=STANDING_SUSPENDED)
+    assert await _names(world) == []
+    assert await _names(world, query="weather") == []
+    assert isinstance(await world.nobody().refusal(world.stub.GetMarketplaceService, request), NotFoundError)
+    await world.tell_merchant(merchant)
+    assert (await world.nobody().call(world.stub.GetMarketplaceService, request)).name == "Weather"
+
+
+@pytest.fixture
+async def market(world: World) -> World:
+    """Three services of two merchants."""
+    acme, globex = await world.known_merchant("Acme Ltd"), await world.known_merchant("Globex")
+    await world.publish(acme, name="Weather", description="Forecasting for cities", tags=["geo"])
+    await world.publish(acme, name="Payments", description="Cards and transfers", tags=["money", "pci"])
+    await world.publish(globex, name="Maps", description="Tiles and routing", tags=["geo", "tiles"])
+    return world
+
+
+async def test_search_finds_by_name_description_and_merchant_and_by_words_of_several(market: World) -> None:
+    found = {
+        query: await _names(market, query=query)
+        for query in (
+            "weather",
+            "MAPS",
+            "pay",
+            "forecast",
+            "transfer",
+            "acme",
+            "the acme",
+            "acme weather",
+            "globex weather",
+            "acme cities weather ltd",
+            "acm for",
+            "the",
+            "nothing",
+            "!!!",
+            "_",
+        )
+    }
+    assert found == {
+        "weather": ["Weather"],
+        "MAPS": ["Maps"],
+        "pay": ["Payments"],
+        "forecast": ["Weather"],
+        "transfer": ["Payments"],
+        "acme": ["Payments", "Weather"],
+        "the acme": ["Payments", "Weather"],
+        "acme weather": ["Weather"],
+        "globex weather": [],
+        "acme cities weather ltd": ["Weather"],
+        "acm for": ["Payments", "Weather"],
+        "the": [],
+        "nothing": [],
+        "!!!": [],
+        "_": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "query", ["'", "a' | b:*", "\\", ":*", "!weather", "a & b", "<->", "weather')--", "%", "漢字", "é" * 100]
+)
+async def test_no_query_is_anything_but_words(market: World, query: str) -> None:
+    assert await _names(market, query=query) in ([], ["Weather"])
+
+
+async def test_a_renamed_merchant_is_found_by_its_new_name_only(market: World) -> None:
+    merchant = await market.known_merchant("Initech")
+    await market.publish(merchant, name="Reports", description="Tables")
+    await market.tell_merchant(merchant, "Umbrella")
+    assert await _names(market, query="umbrella") == ["Reports"]
+    assert await _names(market, query="initech") == []
+
+
+async def test_filters_narrow_the_list_together(market: World) -> None:
+    listed = await market.nobody().call(
+        market.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(query="weather")
+    )
+    acme = listed.services[0].merchant_id
+    assert await _names(market) == ["Maps", "Payments", "Weather"]
+    assert await _names(market, tag="geo") == ["Maps", "Weather"]
+    assert await _names(market, tag="geo", merchant_id=acme) == ["Weather"]
+    assert await _names(market, tag="geo", merchant_id=acme, query="routing") == []
+    assert await _names(market, type=API, tag="pci") == ["Payments"]
+    assert await _names(market, type=DOCKER) == []
+    assert await _names(market, tag="nothing") == []
+
+
+@pytest.mark.parametrize("query", ["", "weather"])
+async def test_pages_have_no_duplicates_or_gaps_while_services_are_added(world: World, query: str) -> None:
+    merchant = await world.known_merchant()
+    first = [(await world.publish(merchant)).service_id for _ in range(5)]
+    # Published at one moment: only the id tells them apart.
+    await world.database.pool.execute("UPDATE services SET published_at = now()")
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListMarketplaceServicesRequest(page_size=2, page_token=token, query=query)
+        page = await world.nobody().call(world.stub.ListMarketplaceServices, request)
+        seen += [service.service_id for service in page.services]
+        await world.publish(merchant)
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == sorted(first, reverse=True)
+
+
+async def test_searches_and_pages_are_answered_from_indexes(world: World) -> None:
+    await world.database.pool.execute(
+        """
+        INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
+        INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
+            documentation_url, version, tags, rate_limit_per_minute, additional_info, draft_price_model,
+            draft_price_currency, draft_price_amount, created_at, updated_at, merchant_name)
+        SELECT gen_random_uuid(), merchant_id, 's-' || n, 'Service number' || n, 'words', 'api', 'draft',
+            'https://a.example', '', '1', '{}', 0, '', 'per_request', 'USD', 1, now(), now(), 'Acme'
+        FROM merchants, generate_series(1, 5000) AS n;
+        INSERT INTO price_versions SELECT gen_random_uuid(), service_id, 'per_request', 'USD', 1, now()
+        FROM services;
+        UPDATE services SET status = 'active', published_at = created_at + random() * interval '1 day',
+            price_version_id = (SELECT price_version_id FROM price_versions AS v
+                                WHERE v.service_id = services.service_id),
+            draft_price_model = NULL, draft_price_currency = NULL, draft_price_amount = NULL;
+        """
+    )
+    await world.database.pool.execute("VACUUM ANALYZE")
+    assert await _names(world, query="number4321") == ["Service number4321"]
+    sql = (files("catalog_svc") / "queries.sql").read_text()
+    for name, index, words in (
+        ("search_marketplace", "services_by_words", "ARRAY['number4321']"),
+        ("list_marketplace", "services_published", ""),
+    ):
+        query = sql.split(f"-- name: {name}\n")[1].split("-- name:")[0].rstrip().rstrip(";")
+        for parameter in ("type", "merchant_id", "after_id", "after"):
+            query = re.sub(rf"(?<!:):{parameter}\b", "NULL", query)
+        query = query.replace(":tags", "'{}'").replace(":words", words).replace(":limit", "50")
+        rows = await world.database.pool.fetch("EXPLAIN " + query)
+        plan = "\n".join(row[0] for row in rows)
+        assert index in plan, plan

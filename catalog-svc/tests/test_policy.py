@@ -1,0 +1,28 @@
+"""Who may call which RPC."""
+
+import grpc
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams_common.testing.policies import callers_let_in
+from ams_common.testing.tokens import TestIssuer
+
+EVERYBODY = {"nobody", "admin", "merchant", "consumer", "gateway", "keys-svc", "usage-svc", "billing-svc"}
+
+
+async def test_every_rpc_lets_in_these_callers_and_no_others(
+    channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    services = ["gateway", "keys-svc", "usage-svc", "billing-svc"]
+    descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
+    assert await callers_let_in(channel, descriptor, issuer, services) == {
+        "CreateService": {"merchant"},
+        "UpdateService": {"merchant"},
+        "SubmitService": {"merchant"},
+        "ApproveService": {"admin"},
+        "RejectService": {"admin"},
+        "GetService": {"admin", "merchant"},
+        "ListServices": {"admin"},
+        "ListMerchantServices": {"merchant"},
+        "ListMarketplaceServices": EVERYBODY,
+        "GetMarketplaceService": EVERYBODY,
+        "GetServiceSnapshot": {"gateway", "keys-svc"},
+    }

@@ -1,0 +1,115 @@
+"""The rules as functions: slugs, prices, hosts, words."""
+
+import re
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams_common.errors import InvalidArgumentError
+from ams_common.ids import uuid7
+from ams_common.money import MINOR_UNIT_DIGITS
+from catalog_svc.prices import MAX_AMOUNT, price_message, terms_of
+from catalog_svc.records import PriceTerms
+from catalog_svc.search import words_of
+from catalog_svc.slugs import service_id_in, slug_candidates
+from catalog_svc.upstreams import names_private_host
+from google.type.money_pb2 import Money
+from hypothesis import given
+from hypothesis import strategies as st
+
+SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
+@given(st.text(min_size=1, max_size=80), st.uuids())
+def test_every_name_gives_slugs_that_are_slugs_and_never_ids(name: str, service_id: UUID) -> None:
+    candidates = slug_candidates(name, service_id)
+    for slug in candidates:
+        assert SLUG.fullmatch(slug)
+        assert len(slug) <= 80
+        assert service_id_in(slug) is None
+
+
+@given(st.text("0123456789abcdef-", min_size=26, max_size=40), st.uuids())
+def test_names_of_hex_digits_never_become_something_that_parses_as_an_id(name: str, service_id: UUID) -> None:
+    for slug in slug_candidates(name, service_id):
+        with pytest.raises(ValueError, match=r"UUID|hexadecimal|invalid literal"):
+            UUID(slug)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Weather  API v2!", "weather-api-v2"),
+        ("Café Zürich", "cafe-zurich"),
+        ("漢字", "service"),
+        ("--", "service"),
+    ],
+)
+def test_a_slug_is_readable(name: str, slug: str) -> None:
+    assert slug_candidates(name, uuid7())[0] == slug
+
+
+@given(
+    st.sampled_from(sorted(MINOR_UNIT_DIGITS)),
+    st.decimals(0, MAX_AMOUNT, places=9, allow_nan=False, allow_infinity=False),
+)
+def test_a_price_survives_the_way_to_the_wire_and_back(currency: str, amount: Decimal) -> None:
+    terms = PriceTerms("per_request", currency, amount)
+    assert terms_of(price_message(terms)) == terms
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1), st.sampled_from(["USD", "XXX", ""])
+)
+def test_what_is_taken_as_a_price_is_within_bounds(units: int, nanos: int, currency: str) -> None:
+    money = Money(currency_code=currency, units=units, nanos=nanos)
+    try:
+        terms = terms_of(Price(per_request=PerRequest(amount=money)))
+    except InvalidArgumentError as error:
+        assert error.code == "price_invalid"
+    else:
+        assert terms.currency == "USD"
+        assert 0 <= terms.amount <= MAX_AMOUNT
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "x.localhost",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+    ],
+)
+def test_hosts_of_the_operators_network_are_known(host: str) -> None:
+    assert names_private_host(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["api.example.com", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "notlocalhost"]
+)
+def test_public_hosts_are_not_private(host: str) -> None:
+    assert not names_private_host(host)
+
+
+@given(st.text(max_size=100))
+def test_words_hold_nothing_that_means_something_in_a_text_query(query: str) -> None:
+    assert all(re.fullmatch(r"\w+", word) for word in words_of(query))

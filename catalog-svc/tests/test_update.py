@@ -1,0 +1,159 @@
+"""UpdateService."""
+
+from typing import Any
+
+import pytest
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import ACTIVE
+from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from ams_common.ids import uuid7
+from catalog_svc.testing import World, price
+from google.protobuf.field_mask_pb2 import FieldMask
+
+LOCKED = {"name": "New", "base_url": "https://new.example.com", "version": "2"}
+OPEN = {
+    "description": "New words",
+    "documentation_url": "https://new.example.com/docs",
+    "tags": ["new"],
+    "rate_limit_per_minute": 5,
+    "additional_info": "XML",
+}
+
+
+def _update(service_id: str, **fields: Any) -> pb.UpdateServiceRequest:
+    return pb.UpdateServiceRequest(service_id=service_id, update_mask=FieldMask(paths=list(fields)), **fields)
+
+
+async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    fields: dict[str, Any] = {**LOCKED, **OPEN, "price": price("0.5", "EUR")}
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **fields))
+    expected = pb.Service()
+    expected.CopyFrom(service)
+    for name in ("tags", "price"):
+        expected.ClearField(name)
+    expected.MergeFrom(pb.Service(**fields))
+    expected.updated_at.CopyFrom(changed.updated_at)
+    assert changed == expected
+    assert (await world.audits())[-1][1] == "service.update"
+    assert await world.snapshots(service.service_id) == []
+
+
+async def test_a_field_outside_the_mask_keeps_its_value(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    request = _update(service.service_id, description="New words")
+    request.name = "Not in the mask"
+    changed = await merchant.call(world.stub.UpdateService, request)
+    assert (changed.name, changed.description) == (service.name, "New words")
+
+
+async def test_a_new_name_is_told_to_others_and_keeps_the_slug(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, name="Climate"))
+    assert changed.slug == service.slug
+    assert [e.service_changed.name for e in await world.events()] == ["Weather", "Climate"]
+
+
+async def test_an_optional_field_can_be_emptied(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    fields = {"tags": [], "base_url": "", "documentation_url": "", "rate_limit_per_minute": 0}
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **fields))
+    assert not (changed.tags or changed.base_url or changed.documentation_url)
+    assert changed.rate_limit_per_minute == 0
+
+
+async def test_an_active_service_changes_in_the_gateway_at_once(world: World) -> None:
+    merchant = await world.known_merchant()
+    service = await world.publish(merchant)
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **OPEN))
+    assert changed.status == ACTIVE
+    assert changed.price == service.price
+    snapshots = await world.snapshots(service.service_id)
+    assert [s.rate_limit_per_minute for s in snapshots] == [600, 5]
+    assert await world.snapshots(service.slug) == snapshots
+
+
+@pytest.mark.parametrize("field", [*LOCKED, "price"])
+async def test_an_active_service_keeps_what_its_consumers_agreed_to(world: World, field: str) -> None:
+    merchant = await world.known_merchant()
+    service = await world.publish(merchant)
+    before = await world.state()
+    value = {**LOCKED, "price": price("9")}[field]
+    refusal = await merchant.refusal(
+        world.stub.UpdateService, _update(service.service_id, description="New", **{field: value})
+    )
+    assert isinstance(refusal, FailedPreconditionError)
+    assert refusal.code == "service_field_locked"
+    assert await world.state() == before
+
+
+async def test_a_service_that_waits_for_approval_cannot_be_changed(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.submit(merchant)
+    before = await world.state()
+    refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **OPEN))
+    assert refusal.code == "service_not_editable"
+    assert await world.state() == before
+
+
+async def test_a_rejected_service_can_be_corrected(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.submit(merchant)
+    await world.admin().call(
+        world.stub.RejectService, pb.RejectServiceRequest(service_id=service.service_id, reason="Why?")
+    )
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **LOCKED))
+    assert changed.name == "New"
+    assert changed.rejection_reason == "Why?"
+
+
+@pytest.mark.parametrize("paths", [[], ["*"], ["slug"], ["status"], ["price.per_request"], ["x" * 1_000_000]])
+async def test_a_mask_that_names_nothing_or_something_else_is_refused(world: World, paths: list[str]) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    request = pb.UpdateServiceRequest(service_id=service.service_id, update_mask=FieldMask(paths=paths))
+    refusal = await merchant.refusal(world.stub.UpdateService, request)
+    assert isinstance(refusal, InvalidArgumentError)
+    assert refusal.code == "update_mask_invalid"
+    assert len(refusal.message) < 200
+
+
+@pytest.mark.parametrize("field", ["name", "description", "version", "price"])
+async def test_a_required_field_cannot_be_blanked(world: World, field: str) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    request = pb.UpdateServiceRequest(service_id=service.service_id, update_mask=FieldMask(paths=[field]))
+    refusal = await merchant.refusal(world.stub.UpdateService, request)
+    assert isinstance(refusal, InvalidArgumentError)
+    assert refusal.code == "field_required"
+
+
+async def test_new_prices_and_base_urls_are_checked_like_the_first(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant)
+    for fields, code in (
+        ({"price": price("-1")}, "price_invalid"),
+        ({"base_url": "http://10.0.0.1"}, "base_url_private"),
+    ):
+        refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **fields))
+        assert refusal.code == code
+
+
+async def test_somebody_elses_service_cannot_be_changed_and_looks_like_none(world: World) -> None:
+    service = await world.create(world.merchant())
+    before = await world.state()
+    outsider = world.merchant()
+    theirs = await outsider.refusal(world.stub.UpdateService, _update(service.service_id, **OPEN))
+    missing = await outsider.refusal(world.stub.UpdateService, _update(str(uuid7()), **OPEN))
+    assert isinstance(theirs, NotFoundError)
+    assert (theirs.code, theirs.message) == (missing.code, missing.message)
+    assert await world.state() == before
+
+
+async def test_a_malformed_id_is_refused(world: World) -> None:
+    refusal = await world.merchant().refusal(world.stub.UpdateService, _update("weather", **OPEN))
+    assert isinstance(refusal, InvalidArgumentError)
