@@ -54,7 +54,7 @@ def build(routes: Sequence[Route], public_url: str) -> dict[str, Any]:
     schemas = Schemas(told)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        operations = paths.setdefault(_path(route), {})
+        operations = paths.setdefault(path_of(route), {})
         operations[route.http_method.lower()] = _operation(route, schemas, told)
     return {
         "openapi": "3.1.0",
@@ -78,7 +78,9 @@ def _tag(name: str, service: str, told: Mapping[str, str]) -> Mapping[str, str]:
     return {"name": name} | ({"description": told[service]} if service in told else {})
 
 
-def _path(route: Route) -> str:
+def path_of(route: Route) -> str:
+    """The route's path as the document has it: variables by their JSON names."""
+
     def shown(variable: re.Match[str]) -> str:
         return f"{{{json_path(_field_path(route, variable[1]))}}}"
 

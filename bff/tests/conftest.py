@@ -1,0 +1,230 @@
+"""The BFF as a process: alone, with nobody behind it, and in a town of all services."""
+
+import http.client
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import uvloop
+from aiosmtpd.controller import Controller
+from ams_common.provision import provision
+
+SERVICES = ("identity", "catalog", "keys", "usage", "billing")
+ADMIN_EMAIL = "admin@ams.example"
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Message
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def code(self) -> str:
+        """The problem's code; also holds that it is a whole problem."""
+        problem = self.json
+        assert self.headers.get_content_type() == "application/problem+json", self.text
+        assert problem["status"] == self.status
+        assert problem["request_id"] == self.headers["x-request-id"]
+        return str(problem["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A BFF that listens, and what it logs."""
+
+    port: int
+    log_path: Path
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own. A body that isn't bytes is sent as JSON."""
+        sent = dict(headers or {})
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read().decode())
+        finally:
+            connection.close()
+
+    def send(self, raw: bytes) -> bytes:
+        """Bytes as they are; what comes back until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(raw)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@dataclass
+class Post:
+    """The mail server of the tests: keeps what it is given, by recipient."""
+
+    mails: dict[str, list[str]] = field(default_factory=dict)
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        for recipient in envelope.rcpt_tos:
+            self.mails.setdefault(recipient, []).append(envelope.content.decode())
+        return "250 kept"
+
+    def wait_for(self, email: str, pattern: str) -> str:
+        """What the pattern finds in the newest mail to the address, which is then thrown away."""
+        mail = wait_until(lambda: self.mails.get(email)).pop()
+        found = re.search(pattern, mail, re.MULTILINE)
+        assert found, mail
+        return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """The BFF with all services behind it."""
+
+    door: Door
+    post: Post
+
+    def sign_in(self, challenge: Answer, email: str) -> str:
+        """An access token, for the code that the challenge had mailed."""
+        assert challenge.status == 200, challenge.text
+        code = self.post.wait_for(email, r"^[0-9]{6}\r?$").strip()
+        path = f"/api/v1/auth/challenges/{challenge.json['challengeId']}:verify"
+        session = self.door.ask("POST", path, {"code": code})
+        assert session.status == 200, session.text
+        return str(session.json["accessToken"])
+
+
+def wait_until(check: Callable[[], Any], timeout_s: float = _START_TIMEOUT_S) -> Any:
+    deadline_s = time.monotonic() + timeout_s
+    while not (answer := check()):
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
+        time.sleep(0.05)
+    return answer
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def process(name: str, environment: Mapping[str, str], port: int, log_path: Path) -> Iterator[Any]:
+    """A console script of ours, from listening until stopped; it must stop in peace."""
+    script = Path(sys.executable).parent / name
+    with log_path.open("wb") as log:
+        running = subprocess.Popen([script], env={**os.environ, **environment}, stderr=log)
+    try:
+        wait_until(lambda: running.poll() is not None or accepts(port))
+        assert running.poll() is None, log_path.read_text()
+        yield running
+    finally:
+        running.terminate()
+        code = running.wait(30)
+    assert code == 0, log_path.read_text()[-2000:]
+
+
+@contextmanager
+def bff(addresses: Mapping[str, str], directory: Path, **settings: str) -> Iterator[Door]:
+    port = free_port()
+    environment = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()}
+    own = {"BFF_LISTEN": f"127.0.0.1:{port}", **settings}
+    log_path = directory / f"bff-{port}.log"
+    with process("ams-bff", environment | own, port, log_path):
+        yield Door(port, log_path)
+
+
+@pytest.fixture(scope="session")
+def start_bff(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`start_bff(**settings)`: a BFF that has nobody behind it."""
+    directory = tmp_path_factory.mktemp("alone")
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> Door:
+            nobody = dict.fromkeys(SERVICES, "127.0.0.1:1")
+            return stack.enter_context(bff(nobody, directory, **settings))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def door(start_bff: Any) -> Any:
+    """A BFF that has nobody behind it."""
+    return start_bff()
+
+
+@pytest.fixture(scope="session")
+def town(
+    admin_database_url: str,
+    redis_url: str,
+    kafka_bootstrap: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    """Every service as a process on a database of its own, and a BFF in front of them."""
+    directory, name = tmp_path_factory.mktemp("town"), f"bff_{secrets.token_hex(4)}"
+    owners = {service: f"{name}_{service}" for service in SERVICES}
+    urls = uvloop.run(provision(admin_database_url, name, owners=owners))
+    ports = {service: free_port() for service in SERVICES}
+    addresses = {service: f"127.0.0.1:{port}" for service, port in ports.items()}
+    post = Post()
+    with ExitStack() as stack:
+        stack.callback(lambda: uvloop.run(_drop(admin_database_url, name, list(owners.values()))))
+        mail = Controller(post, hostname="127.0.0.1", port=free_port())
+        mail.start()
+        stack.callback(mail.stop)
+        common = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()} | {
+            "REDIS_URL": redis_url,
+            "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+            "KAFKA_TOPIC_PREFIX": f"{name}.",
+            "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
+            "IDENTITY_SMTP_PORT": str(mail.port),
+            "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
+        }
+        for service in SERVICES:
+            prefix = service.upper()
+            own = {f"{prefix}_DATABASE_URL": urls[service], f"{prefix}_LISTEN": addresses[service]}
+            log_path = directory / f"{service}.log"
+            stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
+        yield Town(stack.enter_context(bff(addresses, directory)), post)
+
+
+async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        for role in roles:
+            await connection.execute(f"DROP ROLE {role}")
+    finally:
+        await connection.close()
