@@ -179,7 +179,11 @@ class GenerateInvoicesResponse(_message.Message):
 
     INVOICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def invoices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invoice]: ...
+    def invoices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invoice]:
+        """The drafts, by merchant, consumer and currency: the first 200. All of the scope are made; the
+        lists page through them.
+        """
+
     def __init__(
         self,
         *,
