@@ -1,11 +1,8 @@
 """keys-svc: API keys, access requests and grants."""
 
-import asyncio
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-import uvloop
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.keys.v1 import keys_service_pb2 as pb
@@ -14,10 +11,9 @@ from ams_common import topics
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -32,15 +28,8 @@ from keys_svc.store import Store
 
 
 def main() -> None:
-    """The console script; exit code 2 when the settings won't do."""
-    try:
-        settings = load(Settings, "KEYS")
-    except SettingsError as error:
-        sys.stderr.writelines(f"keys-svc: {problem}\n" for problem in error.problems)
-        sys.exit(2)
-    configure_logs("keys-svc", settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings))
+    """The console script."""
+    run_process("keys-svc", partial(load, Settings, "KEYS"), run)
 
 
 async def run(settings: Settings) -> None:

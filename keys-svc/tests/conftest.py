@@ -215,6 +215,22 @@ def written(database: Database) -> Written:
     return Written(database)
 
 
+@pytest.fixture
+def somebody_waits(database: Database) -> Callable[[], Awaitable[bool]]:
+    """Whether a transaction in this test's database waits for another's lock."""
+
+    async def check() -> bool:
+        async with database.read() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
+
+    return check
+
+
 def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType) -> IdentityEvent:
     return IdentityEvent(
         event_id=str(uuid7()),

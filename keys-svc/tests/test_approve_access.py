@@ -4,8 +4,13 @@ from uuid import UUID
 
 import pytest
 from ams.keys.v1 import keys_service_pb2 as pb
+from ams_common.clock import utc_now
+from ams_common.database import Database
 from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
+from ams_common.testing.eventually import eventually
+from keys_svc.access import DENIED
+from keys_svc.store import Store
 
 DECISIONS = [("ApproveAccess", pb.APPROVED, 1), ("DenyAccess", pb.DENIED, 0)]
 
@@ -56,6 +61,30 @@ async def test_of_two_decisions_at_once_one_counts(
     assert await written.count("grants") == (decided.status == pb.APPROVED)
     records = [*await written.audits("access.approve"), *await written.audits("access.deny")]
     assert len(records) == 1
+
+
+@pytest.mark.parametrize("method", ["ApproveAccess", "DenyAccess"])
+async def test_a_decision_waits_for_the_one_being_made_and_then_finds_it(
+    method: str, admin: Any, consumer: Any, ask: Any, written: Any, database: Database, store: Store,
+    somebody_waits: Any,
+) -> None:  # fmt: skip
+    access_request_id = await ask(consumer)
+    async with database.change_by_system("test", audited=False) as first:
+        await store.lock_access_request(first.connection, UUID(access_request_id))
+        second = asyncio.create_task(admin(method, access_request_id=access_request_id))
+        await eventually(somebody_waits)
+        await store.resolve_access_request(
+            first.connection,
+            UUID(access_request_id),
+            status=DENIED,
+            reason="",
+            resolved_at=utc_now(),
+            resolved_by=uuid7(),
+        )
+    with pytest.raises(FailedPreconditionError) as refused:
+        await second
+    assert refused.value.code == "access_request_not_pending"
+    assert await written.count("grants") == 0
 
 
 @pytest.mark.parametrize("method", ["ApproveAccess", "DenyAccess"])

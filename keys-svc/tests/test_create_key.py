@@ -1,8 +1,8 @@
 import asyncio
 import hashlib
 from datetime import timedelta
-from functools import partial
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -76,20 +76,7 @@ async def test_the_refusal_names_each_service_without_grant_and_only_those(
 async def test_sql_itself_refuses_a_key_for_a_service_without_grant(
     database: Database, store: Store, consumer: Any, outsider: Any, granted: Any
 ) -> None:
-    theirs = await granted(outsider)
-    now, new = utc_now(), apikeys.generate()
-    key = Key(
-        key_id=uuid7(),
-        key_hash=new.sha256,
-        key_prefix=new.prefix,
-        consumer_id=consumer.user_id,
-        name="ci",
-        description="",
-        ttl_days=1,
-        created_at=now,
-        expires_at=expiry(now, 1),
-        service_ids=[theirs],
-    )
+    key = new_key_of(consumer.user_id, await granted(outsider))
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with database.change_by_system("test", audited=False) as change:
             await store.lock_consumer(change.connection, consumer.user_id)
@@ -108,27 +95,17 @@ async def test_a_blocked_consumer_can_not_create(
 
 
 async def test_a_key_made_while_its_consumer_is_being_blocked_is_refused(
-    consumer: Any, granted: Any, database: Database, store: Store, written: Any
+    consumer: Any, granted: Any, database: Database, store: Store, written: Any, somebody_waits: Any
 ) -> None:
     service_id = await granted(consumer)
     async with database.change_by_system("test", audited=False) as blocking:
         await store.lock_consumer(blocking.connection, consumer.user_id)
-        await store.set_standing(blocking.connection, consumer.user_id, STANDING_BLOCKED)
         creating = asyncio.create_task(consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1))
-        await eventually(partial(_somebody_waits, database))
+        await eventually(somebody_waits)
+        await store.set_standing(blocking.connection, consumer.user_id, STANDING_BLOCKED)
     with pytest.raises(PermissionDeniedError):
         await creating
     assert await written.count("keys") == 0
-
-
-async def _somebody_waits(database: Database) -> bool:
-    async with database.read() as connection:
-        return bool(
-            await connection.fetchval(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-        )
 
 
 async def test_a_repeated_request_answers_without_the_secret(
@@ -165,36 +142,40 @@ async def test_an_idempotency_key_is_its_consumers_own(
     assert await written.count("keys") == 2
 
 
+def new_key_of(consumer_id: UUID, service_id: str) -> Key:
+    now, new = utc_now(), apikeys.generate()
+    return Key(
+        key_id=uuid7(),
+        key_hash=new.sha256,
+        key_prefix=new.prefix,
+        consumer_id=consumer_id,
+        name="ci",
+        description="",
+        ttl_days=1,
+        created_at=now,
+        expires_at=expiry(now, 1),
+        service_ids=[UUID(service_id)],
+    )
+
+
 async def test_active_keys_are_limited_also_when_they_are_made_at_once(
-    consumer: Any, granted: Any, written: Any, database: Database, store: Store
+    consumer: Any, granted: Any, database: Database, store: Store, written: Any, somebody_waits: Any
 ) -> None:
     service_id = await granted(consumer)
+    one_more = {"name": "one more", "service_ids": [service_id], "ttl_days": 1}
     async with database.change_by_system("test", audited=False) as change:
+        await store.lock_consumer(change.connection, consumer.user_id)
         for _ in range(MAX_ACTIVE_KEYS - 1):
-            now, new = utc_now(), apikeys.generate()
-            await store.add_key(
-                change.connection,
-                Key(
-                    key_id=uuid7(),
-                    key_hash=new.sha256,
-                    key_prefix=new.prefix,
-                    consumer_id=consumer.user_id,
-                    name="ci",
-                    description="",
-                    ttl_days=1,
-                    created_at=now,
-                    expires_at=expiry(now, 1),
-                    service_ids=[service_id],
-                ),
-            )
-    attempts = [consumer("CreateKey", name="one more", service_ids=[service_id], ttl_days=1) for _ in "1234"]
+            await store.add_key(change.connection, new_key_of(consumer.user_id, service_id))
+        attempts = [asyncio.create_task(consumer("CreateKey", **one_more)) for _ in range(3)]
+        await eventually(somebody_waits)
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, AppError)]
-    assert [error.code for error in refused] == ["key_limit_reached"] * 3
+    assert [error.code for error in refused] == ["key_limit_reached"] * 2
     assert await written.count("keys") == MAX_ACTIVE_KEYS
-    one_more = next(outcome for outcome in outcomes if not isinstance(outcome, BaseException))
-    await consumer("RevokeKey", key_id=one_more.key.key_id)
-    await consumer("CreateKey", name="instead", service_ids=[service_id], ttl_days=1)
+    [created] = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    await consumer("RevokeKey", key_id=created.key.key_id)
+    await consumer("CreateKey", **one_more)
 
 
 async def test_hostile_fields_are_refused(consumer: Any, written: Any) -> None:

@@ -3,11 +3,15 @@ import hashlib
 from typing import Any
 
 import pytest
-from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, ConsumerChanged, IdentityEvent
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_REVOKED
+from ams_common.database import Database
 from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.snapshots import key_snapshot_key
+from ams_common.testing.eventually import eventually
+from keys_svc.consumers import IdentityEvents
+from keys_svc.store import Store
 
 
 async def test_revoking_is_stored_audited_and_overwrites_the_snapshot(
@@ -60,6 +64,25 @@ async def test_a_blocked_consumer_may_revoke_and_unblocking_does_not_revive(
     redis_key = key_snapshot_key(hashlib.sha256(created.secret.encode()).digest())
     last = (await written.snapshots(redis_key))[-1]
     assert (last.status, last.consumer_standing) == (KEY_REVOKED, STANDING_BLOCKED)
+
+
+async def test_a_key_revoked_while_its_consumers_standing_changes_stays_revoked_in_the_snapshot(
+    consumer: Any, new_key: Any, database: Database, store: Store, written: Any, somebody_waits: Any
+) -> None:
+    created = await new_key(consumer)
+    redis_key = key_snapshot_key(hashlib.sha256(created.secret.encode()).digest())
+    async with database.change_by_system("test", audited=False) as blocking:
+        await store.lock_consumer(blocking.connection, consumer.user_id)
+        revoking = asyncio.create_task(consumer("RevokeKey", key_id=created.key.key_id))
+        await eventually(somebody_waits)
+        event = ConsumerChanged(consumer_id=str(consumer.user_id), standing=STANDING_BLOCKED)
+        await IdentityEvents(store).apply(blocking, [IdentityEvent(consumer_changed=event)])
+    await revoking
+    assert [(each.status, each.consumer_standing) for each in await written.snapshots(redis_key)] == [
+        (KEY_ACTIVE, STANDING_ACTIVE),
+        (KEY_ACTIVE, STANDING_BLOCKED),
+        (KEY_REVOKED, STANDING_BLOCKED),
+    ]
 
 
 async def test_malformed_ids_are_refused(consumer: Any) -> None:
