@@ -12,7 +12,7 @@ from shlex import quote
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ams_local import demo
+from ams_local import demo, ports
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
 from ams_local.rest import Api, Mails, until
@@ -21,6 +21,7 @@ from ams_local.system import ADMIN_EMAIL, SERVICES, Ports, System
 from ams_local.web import call
 
 READY_TIMEOUT_S = 90
+SAY_EVERY_S = 5
 
 
 def write_down(system: System) -> None:
@@ -56,13 +57,17 @@ def say(line: str) -> None:
 
 
 def wait_until_ready(system: System) -> None:
+    """Says every few seconds who is still awaited. Raises StartError when that takes too long."""
     waiting = readiness_checks(system)
+    started = said = time.monotonic()
     say(f"waiting for {', '.join(waiting)}")
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while waiting:
-        waiting = {name: check for name, check in waiting.items() if not check()}
-        if waiting and time.monotonic() > deadline:
+    while waiting := {name: check for name, check in waiting.items() if not check()}:
+        now = time.monotonic()
+        if now - started > READY_TIMEOUT_S:
             raise StartError(f"Not ready after {READY_TIMEOUT_S} s: {', '.join(waiting)}")
+        if now - said > SAY_EVERY_S:
+            say(f"still waiting for {', '.join(waiting)}")
+            said = now
         time.sleep(0.1)
 
 
@@ -78,6 +83,8 @@ def readiness_checks(system: System) -> Mapping[str, Callable[[], bool]]:
 
 
 def _is_serving(address: str) -> bool:
+    if not ports.is_listening(int(address.rpartition(":")[2])):
+        return False
     with grpc.insecure_channel(address) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)

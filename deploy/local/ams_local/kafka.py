@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -96,6 +97,7 @@ def fetch_jars(directory: Path) -> Path:
     libraries = directory / f"libs-{version}"
     with places.locked(directory / "lock"):
         if not libraries.exists():
+            print("==> fetching Apache Kafka (once, about ten seconds)", file=sys.stderr, flush=True)
             unfinished = directory / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             _copy_dependencies(pom, unfinished)

@@ -12,14 +12,14 @@ from ams_local.servers import serving
 from ams_local.supervision import supervise
 from ams_local.system import Ports, System, programs
 
-UPSTREAM_PORT = 18099
+UPSTREAM_PORT = 8090
 LOG_LINES = 25
 
 
 def run() -> int:
     """Until Ctrl-C. Raises StartError when a process ends by itself."""
     directory = places.run_directory()
-    say("starting PostgreSQL, Redis and Kafka (the first time, Kafka is fetched: about ten seconds)")
+    say("starting PostgreSQL, Redis and Kafka")
     with serving(throwaway=False) as servers:
         keyring = Keyring(directory / "secrets.json")
         system = System(Ports.choose(), _upstream_port(keyring), directory)

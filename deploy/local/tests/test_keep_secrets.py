@@ -25,7 +25,7 @@ def crew(tmp_path: Path) -> dict[str, Program]:
     admin_url = "postgresql://admin:admin-pw@127.0.0.1:1/postgres"
     servers = Addresses(admin_url, "redis://127.0.0.1:2/0", "127.0.0.1:3")
     inherited = {"PATH": "/bin", "DATABASE_URL": admin_url}
-    system = System(Ports(), 18099, tmp_path)
+    system = System(Ports(), 8090, tmp_path)
     keyring = Keyring(tmp_path / "secrets.json")
     return {program.name: program for program in programs(system, servers, urls, keyring, inherited)}
 

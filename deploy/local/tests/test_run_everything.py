@@ -1,0 +1,122 @@
+"""A person's first five minutes: one command, a summary, a `curl` line that works, Ctrl-C."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ams_local import demo, guide, places
+from ams_local.rest import Api, Mails, until
+from ams_local.system import System
+
+GIVEN = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
+START_TIMEOUT_S = 240
+
+
+class Run:
+    """`python -m ams_local run` as from a terminal, with a run directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if name not in GIVEN}
+        self.output = directory / "output.txt"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ams_local", "run"],
+                env={**environment, "AMS_RUN_DIR": str(directory / "run")},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def curl(self) -> list[str]:
+        """The words of the printed `curl` line, once it is there."""
+
+        def find() -> re.Match[str] | None:
+            assert self.process.poll() is None, self.output.read_text()
+            return re.search(r"Try it +(curl .*)", self.output.read_text())
+
+        line = until(find, START_TIMEOUT_S)
+        assert line is not None, self.output.read_text()
+        return shlex.split(line[1])
+
+    def interrupt(self) -> int:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(120)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A run directory that has the jars already, and that no process works in afterwards."""
+    kafka = tmp_path / "run" / "kafka"
+    kafka.mkdir(parents=True)
+    for libraries in (places.project_root() / ".run" / "kafka").glob("libs-*"):
+        (kafka / libraries.name).symlink_to(libraries)
+    yield tmp_path
+    deadline = time.monotonic() + 30
+    while left := processes_told_of(tmp_path / "run"):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def processes_told_of(directory: Path) -> list[str]:
+    """Command lines of all processes whose environment or command line names the directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(directory).encode() in command + environment and command:
+            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def first_consumer(system: System) -> Api:
+    anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+    return anybody.sign_in(demo.CONSUMERS[0].email)
+
+
+@pytest.mark.timeout(600)
+def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(directory: Path) -> None:
+    first = Run(directory)
+    try:
+        curl = first.curl()
+        system = guide.read_system(directory / "run")
+        consumer = first_consumer(system)
+        before = int(consumer.get("/consumer/usage")["total"]["requests"])
+        assert status_of(curl) == "200"
+
+        def counted() -> bool | None:
+            return int(consumer.get("/consumer/usage")["total"]["requests"]) > before or None
+
+        assert until(counted, timeout_s=30)
+        assert (directory / "run" / "secrets.json").stat().st_mode & 0o077 == 0
+    finally:
+        assert first.interrupt() == 0
+
+    second = Run(directory)
+    try:
+        again = second.curl()
+        # The same key; a port may be another if somebody took it in between.
+        assert again[2] == curl[2] and "ams_live_" in again[2]
+        assert status_of(again) == "200"
+        assert "registers" not in second.output.read_text()
+    finally:
+        assert second.interrupt() == 0
+
+
+def status_of(curl: list[str]) -> str:
+    answer = subprocess.run(
+        [*curl, "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout
