@@ -115,11 +115,21 @@ async def test_search_finds_by_name_description_and_merchant_and_by_words_of_sev
     }
 
 
-@pytest.mark.parametrize(
-    "query", ["'", "a' | b:*", "\\", ":*", "!weather", "a & b", "<->", "weather')--", "%", "漢字", "é" * 100]
-)
-async def test_no_query_is_anything_but_words(market: World, query: str) -> None:
-    assert await _names(market, query=query) in ([], ["Weather"])
+async def test_no_query_is_anything_but_words(market: World) -> None:
+    for query in (
+        "'",
+        "a' | b:*",
+        "\\",
+        ":*",
+        "!weather",
+        "a & b",
+        "<->",
+        "weather')--",
+        "%",
+        "漢字",
+        "é" * 100,
+    ):
+        assert await _names(market, query=query) in ([], ["Weather"]), query
 
 
 async def test_a_renamed_merchant_is_found_by_its_new_name_only(market: World) -> None:
