@@ -15,6 +15,7 @@ from ams_common.settings import load
 
 from ams_bff.app import build_app
 from ams_bff.backends import open_backends
+from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ async def run(settings: Settings) -> None:
             build_app(settings, backends),
             host=host.strip("[]"),
             port=int(port),
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ams_common.errors import SettingsError
 from ams_common.settings import https_only, setting, switched_off
 
 
@@ -20,6 +21,11 @@ class Settings:
     # Answers are indented for human eyes; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")
+
+    def __post_init__(self) -> None:
+        host, _, port = self.listen.rpartition(":")
+        if not (host and port.isascii() and port.isdigit()):
+            raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
 
     @property
     def is_https(self) -> bool:

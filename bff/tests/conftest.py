@@ -27,6 +27,14 @@ ADMIN_EMAIL = "admin@ams.example"
 _START_TIMEOUT_S = 60.0
 
 
+def wait_until(check: Callable[[], Any], timeout_s: float = _START_TIMEOUT_S) -> Any:
+    deadline_s = time.monotonic() + timeout_s
+    while not (answer := check()):
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
+        time.sleep(0.05)
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -111,6 +119,10 @@ class Town:
     door: Door
     post: Post
 
+    def wait_until(self, check: Callable[[], Any]) -> Any:
+        """The first truthy answer of `check`: what one service tells another takes a moment."""
+        return wait_until(check)
+
     def sign_in(self, challenge: Answer, email: str) -> str:
         """An access token, for the code that the challenge had mailed."""
         assert challenge.status == 200, challenge.text
@@ -119,14 +131,6 @@ class Town:
         session = self.door.ask("POST", path, {"code": code})
         assert session.status == 200, session.text
         return str(session.json["accessToken"])
-
-
-def wait_until(check: Callable[[], Any], timeout_s: float = _START_TIMEOUT_S) -> Any:
-    deadline_s = time.monotonic() + timeout_s
-    while not (answer := check()):
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
-        time.sleep(0.05)
-    return answer
 
 
 def free_port() -> int:
@@ -217,7 +221,7 @@ def town(
             own = {f"{prefix}_DATABASE_URL": urls[service], f"{prefix}_LISTEN": addresses[service]}
             log_path = directory / f"{service}.log"
             stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
-        yield Town(stack.enter_context(bff(addresses, directory)), post)
+        yield Town(stack.enter_context(bff(addresses, directory, BFF_DEBUG="true")), post)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:

@@ -1,0 +1,76 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+KIB = 1024
+START = (
+    b"POST /api/v1/services HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+)
+
+
+def blank_object(size_bytes: int) -> bytes:
+    return b"{" + b" " * (size_bytes - 2) + b"}"
+
+
+def chunks(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), 8 * KIB):
+        part = body[start : start + 8 * KIB]
+        yield b"%x\r\n%s\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
+
+
+def test_a_body_of_256_kib_gets_through(door: Any) -> None:
+    assert door.ask("POST", "/api/v1/services", blank_object(256 * KIB)).code == "service_unavailable"
+
+
+def test_a_larger_body_is_a_413_before_it_is_sent(door: Any) -> None:
+    answer = door.send(START + b"Content-Length: 262145\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'"body_too_large"' in answer
+
+
+def test_a_length_beyond_any_integer_is_refused(door: Any) -> None:
+    answer = door.send(START + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+
+
+def test_a_chunked_body_of_256_kib_gets_through(door: Any) -> None:
+    body = b"".join(chunks(blank_object(256 * KIB)))
+    answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 503")
+
+
+def test_a_larger_chunked_body_is_a_413_while_it_comes(door: Any) -> None:
+    parts = list(chunks(blank_object(257 * KIB)))[:-1]  # never ended: the answer comes before the end
+    answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(parts))
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_sends_a_larger_body_to_its_end_reads_the_refusal(door: Any, method: str) -> None:
+    answer = door.ask(method, "/api/v1/services", blank_object(1000 * KIB))
+    assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+def test_an_endless_header_closes_the_connection(door: Any) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: "
+    try:
+        answer = door.send(head + b"x" * (2048 * KIB))
+    except ConnectionError:
+        return  # closed while it was being sent
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+
+
+def test_endless_trailers_close_the_connection(door: Any) -> None:
+    trailers = b"X-Trailer: " + b"x" * (2048 * KIB)
+    try:
+        answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + trailers)
+    except ConnectionError:
+        return
+    assert answer == b""
+
+
+def test_it_still_answers_afterwards(door: Any) -> None:
+    assert door.ask("GET", "/healthz").status == 200
+    assert "unexpected error" not in door.log_path.read_text()
