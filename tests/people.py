@@ -1,6 +1,7 @@
 """What people and scripts do, through the public doors only: REST under /api/v1 and the gateway."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,15 @@ from ams_common.testing.eventually import eventually
 
 JSON = dict[str, Any]
 
+_INVITE = re.compile(r"\b([0-9A-Z]{4}(?:-[0-9A-Z]{4}){4})\b")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status, headers and the JSON body (None when it isn't JSON)."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: Any
     text: str
 
@@ -41,7 +44,7 @@ class Rest:
             is_json = response.content_type.endswith("json")
             return Answer(
                 response.status,
-                dict(response.headers),
+                response.headers,
                 await response.json(content_type=None) if is_json else None,
                 text,
             )
@@ -68,10 +71,11 @@ def _good(answer: Answer) -> JSON:
 class Mailbox:
     """The mail catcher, read as a person would."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, seen: set[int]) -> None:
+        """`seen`: the numbers of the mails read before; grows."""
         self._http = http
         self._url = url
-        self._seen: set[int] = set()
+        self._seen = seen
 
     async def next_text(self, address: str) -> str:
         """The next mail to the address that wasn't read before; waits for it."""
@@ -118,7 +122,7 @@ class People:
     async def register_merchant(self, admin: Rest, email: str, company_name: str) -> Rest:
         """A new merchant, invited by the admin."""
         await admin.post("/invites", email=email)
-        invite = re.search(r"code: *(\S+)", await self.mail.next_text(email), re.IGNORECASE)
+        invite = _INVITE.search(await self.mail.next_text(email))
         assert invite, "no invite code in the mail"
         challenge = await self.rest.post(
             "/auth/register/merchant",
@@ -145,6 +149,16 @@ def new_service(base_url: str, **changes: Any) -> JSON:
     } | changes
 
 
+async def _ask_for_access(consumer: Rest, service_id: str) -> JSON:
+    """Waits while the news of the merchant's registration is still on its way to the catalogue."""
+
+    async def asked() -> JSON:
+        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id})
+        return {} if answer.status == 404 else _good(answer)
+
+    return await eventually(asked)
+
+
 @dataclass(frozen=True, slots=True)
 class Trade:
     """A merchant's active service, and a consumer with a key for it."""
@@ -166,7 +180,7 @@ async def open_trade(people: People, admin_email: str, base_url: str, tag: str, 
     service_id = created["serviceId"]
     await merchant.post(f"/services/{service_id}:submit")
     approved = await admin.post(f"/services/{service_id}:approve")
-    request = await consumer.post("/access-requests", serviceId=service_id)
+    request = await _ask_for_access(consumer, service_id)
     await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
     made = await consumer.post("/keys", name="laptop", serviceIds=[service_id], ttlDays=30)
     return Trade(admin, merchant, consumer, approved, made["key"], made["secret"])
@@ -183,4 +197,4 @@ async def consume(
     async with http.post(url, headers=headers, json={"where": "here"}, **options) as response:  # type: ignore[arg-type]
         text = await response.text()
         body = await response.json(content_type=None)
-        return Answer(response.status, dict(response.headers), body, text)
+        return Answer(response.status, response.headers, body, text)

@@ -157,7 +157,7 @@ async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restar
     own_world: World, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
     world = own_world
-    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url))
+    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
     async def disturb() -> None:
@@ -187,7 +187,7 @@ async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
     own_world: World, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
     world = own_world
-    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url))
+    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     assert (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
     for name in worlds.BEHIND_THE_GATEWAY:

@@ -13,6 +13,7 @@ from ams_common.testing.tokens import TestIssuer
 from merchant import Upstream
 from people import Answer, People, Rest, Trade, new_service, open_trade
 from world import ADMIN_EMAIL, World
+from yarl import URL
 
 MEGABYTE = "x" * 1_000_000
 
@@ -142,6 +143,7 @@ async def test_the_gateway_refuses_what_is_too_large_or_climbs_out(
     url = f"{world.gateway_url}/api/consume"
     async with http.post(url, headers=headers | {"X-Large": MEGABYTE[:100_000]}) as response:
         assert response.status in (400, 431)
-    async with http.get(f"{url}/{trade.service['slug']}/%2e%2e/%2e%2e/admin", headers=headers) as response:
+    climbing = URL(f"{url}/{trade.service['slug']}/%2e%2e/%2e%2e/admin", encoded=True)
+    async with http.get(climbing, headers=headers) as response:
         assert (response.status, (await response.json(content_type=None))["code"]) == (400, "path_invalid")
     assert upstream.received == []

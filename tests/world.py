@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ams_common.provision import OWNERS, provision
-from ams_local import ports
+from ams_local import ports, topics
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon
 from ams_local.servers import Addresses
@@ -35,6 +35,8 @@ class World:
     system: System
     database_urls: Mapping[str, str]  # by schema, each for its own role
     programs: Mapping[str, Program]
+    # Numbers of the caught mails that a test has read.
+    read_mails: set[int] = field(default_factory=set)
     _daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
@@ -92,7 +94,9 @@ def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> It
     directory = Path(tempfile.mkdtemp(prefix="ams-world-"))
     system = System(Ports(*ports.free_ports(len(asdict(Ports())))), 0, directory)
     servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
-    inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": f"{database}."}
+    prefix = f"{database}."
+    asyncio.run(topics.create_missing(kafka_bootstrap, prefix))
+    inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": prefix}
     crew = programs(system, servers, urls, Keyring(directory / "secrets.json"), inherited)
     world = World(system, urls, {program.name: program for program in crew if program.name not in _LEFT_OUT})
     try:

@@ -80,8 +80,9 @@ class EventConsumer:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
+            # How long a killed process keeps its partitions: the least that brokers allow by default.
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
             metadata_max_age_ms=5_000,
             max_poll_records=_BATCH,
         )

@@ -15,12 +15,13 @@ def names() -> list[str]:
     return [value for name, value in vars(topics).items() if name.isupper() and isinstance(value, str)]
 
 
-async def create_missing(bootstrap_servers: str) -> None:
+async def create_missing(bootstrap_servers: str, prefix: str = "") -> None:
     """Makes those that aren't there, with as many copies as the cluster allows, up to three."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:
-        missing = sorted(set(names()) - set(await admin.list_topics()))
+        wanted = {prefix + name for name in names()}
+        missing = sorted(wanted - set(await admin.list_topics()))
         brokers = (await admin.describe_cluster())["brokers"]
         copies = min(3, len(brokers))
         await admin.create_topics([NewTopic(name, PARTITIONS, copies) for name in missing])
