@@ -5,7 +5,10 @@ import ipaddress
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+LookUp = Callable[[str], Awaitable[list[str]]]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -51,6 +54,16 @@ def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     return [inner for inner in found if inner is not None]
 
 
+async def look_up_host(host: str) -> list[str]:
+    """Every address of a name, or the address itself. Raises OSError."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
 @dataclass(slots=True)
 class _Resolved:
     addresses: list[str]
@@ -61,7 +74,15 @@ class Resolver:
     """Resolves and checks. The caller connects to the checked address itself, so that a name which
     answers differently the next time (DNS rebinding) gains nothing."""
 
-    def __init__(self, *, allow_private: bool, ttl_s: float = 30.0, max_stale_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        look_up: LookUp = look_up_host,
+        ttl_s: float = 30.0,
+        max_stale_s: float = 600.0,
+    ) -> None:
+        self._look_up = look_up
         self._allow_private = allow_private
         self._ttl_s = ttl_s
         self._max_stale_s = max_stale_s
@@ -94,7 +115,7 @@ class Resolver:
 
     async def _load(self, host: str) -> list[str]:
         try:
-            addresses = await _look_up(host)
+            addresses = await self._look_up(host)
         except OSError as error:
             held = self._known.get(host)
             if held is None or time.monotonic() - held.at_s > self._max_stale_s:
@@ -107,12 +128,3 @@ class Resolver:
         while len(self._known) > 10_000:
             self._known.popitem(last=False)
         return addresses
-
-
-async def _look_up(host: str) -> list[str]:
-    try:
-        return [str(ipaddress.ip_address(host))]
-    except ValueError:
-        pass
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

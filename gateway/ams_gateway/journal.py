@@ -96,6 +96,9 @@ class JournalFiles:
 
     def acknowledge(self, position: Position) -> None:
         """All before `position` is with Kafka: remember it, and delete segments that hold nothing else."""
+        later = [segment for segment in self.segments() if segment > position.segment]
+        if later and position.offset >= self.path(position.segment).stat().st_size:
+            position = Position(later[0], 0)
         body = struct.pack(">QQ", position.segment, position.offset)
         os.pwrite(self._acked_fd, body + struct.pack(">I", zlib.crc32(body)), 0)
         self.acked = position

@@ -1,6 +1,5 @@
 """All the parts of one worker, opened and closed in order."""
 
-import gc
 import ssl
 from pathlib import Path
 
@@ -60,10 +59,6 @@ class Runtime:
         await self.invalidations.open()
         await self.publisher.open()
         self.pool.start(self.gateway.sweep)
-        # What is there now stays, and requests leave no cycles: the collector need not look so often.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
 
     async def close(self) -> None:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""

@@ -1,1 +1,39 @@
-"""Fixtures of the gateway's tests: a whole gateway in the test's own loop, served by uvicorn."""
+"""Fixtures of the gateway's tests."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, DummyCookieJar
+from ams_gateway.settings import Settings
+from ams_gateway.testing.merchants import Merchant, serve_merchant
+from ams_gateway.testing.running import Running, Story, serve_gateway, settings_for
+from redis.asyncio import Redis
+
+
+@pytest.fixture
+async def merchant() -> AsyncIterator[Merchant]:
+    async with serve_merchant() as merchant:
+        yield merchant
+
+
+@pytest.fixture
+def settings(redis_url: str, kafka_bootstrap: str, tmp_path: Path) -> Settings:
+    return settings_for(redis_url, kafka_bootstrap, tmp_path / "journal")
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Running]:
+    async with serve_gateway(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def story(redis: "Redis", merchant: Merchant) -> Story:
+    return await Story(redis, merchant.url("/base")).write()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[ClientSession]:
+    async with ClientSession(cookie_jar=DummyCookieJar(), auto_decompress=False) as session:
+        yield session

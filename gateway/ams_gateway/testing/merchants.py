@@ -85,6 +85,8 @@ async def serve_merchant(
         finally:
             tasks.discard(task)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls, limit=1 << 20)
     merchant.port = server.sockets[0].getsockname()[1]

@@ -79,7 +79,7 @@ class Story:
         return {"Authorization": f"Bearer {self.key.secret}", "X-AMS-Service": self.slug}
 
     async def write_key(self, **changes: Any) -> None:
-        fields = {
+        fields: dict[str, Any] = {
             "key_id": str(uuid4()),
             "consumer_id": self.consumer_id,
             "key_prefix": self.key.prefix,
@@ -87,13 +87,14 @@ class Story:
             "status": keys.KEY_ACTIVE,
             "consumer_standing": identity.STANDING_ACTIVE,
         }
-        expires_in_s = changes.pop("expires_in_s", 3600)
+        expires_in_s, silently = changes.pop("expires_in_s", 3600), changes.pop("silently", False)
         snapshot = keys.KeySnapshot(**(fields | changes))
         snapshot.expires_at.FromSeconds(int(time.time()) + expires_in_s)
-        await self._write(snapshot.SerializeToString(), key_snapshot_key(self.key.sha256))
+        name = key_snapshot_key(self.key.sha256)
+        await self._write(snapshot.SerializeToString(), name, silently=silently)
 
     async def write_service(self, **changes: Any) -> None:
-        fields = {
+        fields: dict[str, Any] = {
             "service_id": self.service_id,
             "slug": self.slug,
             "merchant_id": str(uuid4()),
@@ -105,10 +106,11 @@ class Story:
         data = catalog.ServiceSnapshot(**(fields | changes)).SerializeToString()
         await self._write(data, *(service_snapshot_key(name) for name in (self.service_id, self.slug)))
 
-    async def _write(self, data: bytes, *names: str) -> None:
+    async def _write(self, data: bytes, *names: str, silently: bool = False) -> None:
         for name in names:
             await self.redis.set(name, data, ex=600)
-            await self.redis.publish(INVALIDATION_CHANNEL, name)
+            if not silently:
+                await self.redis.publish(INVALIDATION_CHANNEL, name)
 
     async def write(self) -> "Story":
         await self.write_key()

@@ -1,0 +1,300 @@
+"""Consumers who hang up or don't read, merchants who are slow, cut off or gone."""
+
+import asyncio
+import contextlib
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout
+from ams.usage.v1 import events_pb2 as usage
+from ams_common.testing.eventually import eventually
+from ams_gateway.settings import Settings
+from ams_gateway.testing.merchants import Call, Merchant, echo, never, says
+from ams_gateway.testing.running import Running, Story, serve_gateway
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+async def the_event(gateway: Running) -> usage.UsageEvent:
+    async def events() -> list[usage.UsageEvent]:
+        return gateway.events()
+
+    (event,) = await eventually(events)
+    return event
+
+
+def head(story: Story, *lines: str) -> bytes:
+    fields = [f"POST /api/consume/{story.slug} HTTP/1.1", "Host: g", f"X-API-Key: {story.key.secret}", *lines]
+    return ("\r\n".join(fields) + "\r\n\r\n").encode()
+
+
+async def test_a_consumer_who_hangs_up_cancels_the_call_and_is_metered_499(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    merchant.answer = never
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(head(story, "Content-Length: 5") + b"hello")
+
+    async def has_arrived() -> bool:
+        return bool(merchant.calls)
+
+    await eventually(has_arrived)
+    writer.close()
+    await asyncio.wait_for(merchant.hung_up.wait(), 10)
+    event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (499, usage.CLIENT_CLOSED)
+    assert event.request_payload_size_bytes == 5
+
+
+async def test_a_consumer_who_hangs_up_while_sending_cancels_the_call(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(head(story, "Content-Length: 1000") + b"x" * 10)
+
+    async def is_connected() -> bool:
+        return merchant.connections == 1
+
+    await eventually(is_connected)
+    writer.close()
+    await asyncio.wait_for(merchant.hung_up.wait(), 10)
+    event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (499, usage.CLIENT_CLOSED)
+
+
+async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    async def endless(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: 1000000000\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    merchant.answer = endless
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(head(story, "Content-Length: 0"))
+    await reader.readexactly(100_000)
+    writer.close()
+    await asyncio.wait_for(merchant.hung_up.wait(), 10)
+    event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (200, usage.ANSWERED)
+    assert 100_000 <= event.response_payload_size_bytes < 100_000_000
+
+
+async def test_a_slow_reader_of_a_large_answer_costs_little_memory(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    sent = 0
+
+    async def large(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.transport.set_write_buffer_limits(high=0)
+        writer.write(OK + b"Content-Length: 200000000\r\n\r\n")
+        for _ in range(2000):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+
+    merchant.answer = large
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=65536)
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    writer.write(head(story, "Content-Length: 0"))
+    await reader.readline()
+    settled = -1
+    while settled != sent:
+        settled = sent
+        await asyncio.sleep(0.3)
+    # What the kernel's buffers and ours hold between the merchant and a consumer who reads nothing.
+    assert sent < 30_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 20_000
+    size = 0
+    while piece := await reader.read(1 << 20):
+        size += len(piece)
+        if size >= 200_000_000:
+            break
+    writer.close()
+    event = await the_event(gateway)
+    assert (event.outcome, event.response_payload_size_bytes) == (usage.ANSWERED, 200_000_000)
+
+
+async def test_a_merchant_that_reads_slowly_holds_the_consumer_back(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    release = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        while await reader.read(1 << 20):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0, limit=1024)
+    await story.write_service(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.transport.set_write_buffer_limits(high=0)
+    writer.write(head(story, "Content-Length: 90000000"))
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 90_000_000:
+            writer.write(b"x" * 100_000)
+            await asyncio.wait_for(writer.drain(), 1)
+            sent += 100_000
+    assert sent < 30_000_000
+    writer.transport.abort()
+    release.set()
+    event = await the_event(gateway)
+    assert event.outcome == usage.CLIENT_CLOSED
+    server.close()
+
+
+async def test_a_merchant_that_doesnt_answer_in_time_is_504_and_isnt_billable(
+    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+) -> None:
+    merchant.answer = never
+    await story.write_service(upstream_timeout_ms=200)
+    async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+        assert (answer.status, (await answer.json(content_type=None))["code"]) == (504, "upstream_timeout")
+    event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (504, usage.UPSTREAM_FAILED)
+    await asyncio.wait_for(merchant.hung_up.wait(), 10)
+
+
+async def test_a_merchant_that_isnt_there_is_502_and_isnt_metered(
+    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+) -> None:
+    await story.write_service(base_url="http://127.0.0.1:1")
+    async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+        assert (answer.status, (await answer.json(content_type=None))["code"]) == (
+            502,
+            "upstream_unreachable",
+        )
+    assert gateway.events() == []
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"Content-Length: 100\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"],
+    ids=["length", "chunked"],
+)
+async def test_an_answer_that_was_cut_off_is_cut_off_for_the_consumer_too(
+    gateway: Running, http: ClientSession, story: Story, merchant: Merchant, start: bytes
+) -> None:
+    merchant.answer = says(OK + start, then_close=True)
+    with pytest.raises((ClientPayloadError, ClientConnectionError)):
+        async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+            await answer.read()
+    event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (502, usage.UPSTREAM_FAILED)
+
+
+async def close_on_reuse(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers a connection's first call, and closes on the second without a byte."""
+    if getattr(writer.transport, "was_used", False):
+        writer.transport.abort()
+        return
+    writer.transport.was_used = True  # type: ignore[attr-defined]
+    await echo(call, reader, writer)
+
+
+@pytest.mark.parametrize(("method", "status", "calls"), [("PUT", 200, 3), ("POST", 502, 2)])
+async def test_a_connection_that_died_while_idle_is_replaced_for_idempotent_calls_only(
+    gateway: Running,
+    http: ClientSession,
+    story: Story,
+    merchant: Merchant,
+    method: str,
+    status: int,
+    calls: int,
+) -> None:
+    merchant.answer = close_on_reuse
+    url = f"{gateway.url}/api/consume/{story.slug}/x"
+    async with http.request(method, url, data=b"1", headers=story.headers) as answer:
+        assert answer.status == 200
+        await answer.read()
+    async with http.request(method, url, data=b"2", headers=story.headers) as answer:
+        assert answer.status == status
+        await answer.read()
+    assert len(merchant.calls) == calls
+    assert [event.status_code for event in gateway.events()] == [200, status]
+
+
+async def test_nothing_is_repeated_once_a_byte_has_come_back(
+    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+) -> None:
+    url = f"{gateway.url}/api/consume/{story.slug}/x"
+    async with http.put(url, data=b"1", headers=story.headers) as answer:
+        await answer.read()
+    merchant.answer = says(b"HTTP/1.1 2", then_close=True)
+    async with http.put(url, data=b"2", headers=story.headers) as answer:
+        assert answer.status == 502
+    assert len(merchant.calls) == 2
+
+
+async def test_a_body_above_the_cap_is_refused_however_it_comes(
+    settings: Settings, story: Story, merchant: Merchant
+) -> None:
+    async with serve_gateway(replace(settings, max_body_bytes=1000)) as gateway:
+        declared = await gateway.raw(head(story, "Content-Length: 1001"))
+        assert declared.startswith(b"HTTP/1.1 413") and b"body_too_large" in declared
+        assert merchant.connections == 0
+        chunk = b"1f4\r\n" + b"x" * 500 + b"\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head(story, "Transfer-Encoding: chunked"))
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            for _ in range(3):
+                writer.write(chunk)
+                await writer.drain()
+            received = await asyncio.wait_for(reader.read(65536), 10)
+        writer.close()
+        assert received.startswith(b"HTTP/1.1 413")
+        assert [call.body for call in merchant.calls] == []
+
+
+async def test_a_full_journal_refuses_calls_with_503(
+    settings: Settings, http: ClientSession, story: Story, merchant: Merchant, tmp_path: Path
+) -> None:
+    away = replace(settings, kafka_bootstrap_servers="127.0.0.1:1", journal_max_bytes=1000, drain_s=0.1)
+    codes = []
+    async with serve_gateway(away) as gateway:
+        for _ in range(10):
+            async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+                codes.append(answer.status)
+        events = gateway.events()
+        async with http.get(f"{gateway.url}/readyz") as answer:
+            assert answer.status == 503
+    assert set(codes) == {200, 503}
+    assert codes.count(200) == len(events) == len(merchant.calls)
+
+
+async def test_calls_under_way_are_finished_before_a_stop(
+    settings: Settings, story: Story, merchant: Merchant
+) -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def late(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await release.wait()
+        await echo(call, reader, writer)
+
+    merchant.answer = late
+    async with (
+        ClientSession(timeout=ClientTimeout(total=20)) as http,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        gateway = await stack.enter_async_context(serve_gateway(settings))
+        calling = asyncio.create_task(
+            http.post(f"{gateway.url}/api/consume", data=b"x", headers=story.headers)
+        )
+        await arrived.wait()
+        stopping = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(0)
+        release.set()
+        async with await calling as answer:
+            assert (answer.status, await answer.read()) == (200, b"x")
+        await stopping
+    # Everything was acknowledged, so that nothing was left behind.
+    assert list(Path(settings.journal_dir).iterdir()) == []
