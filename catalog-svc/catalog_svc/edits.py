@@ -31,9 +31,15 @@ def masked_fields(request: pb.UpdateServiceRequest) -> frozenset[str]:
     if unknown := sorted(paths - CHANGEABLE):
         raise _mask_error(f"names {unknown[0][:_SHOWN_PATH_LENGTH]!r}, which can't be changed")
     if blank := sorted(path for path in paths & REQUIRED if not _is_given(request, path)):
-        violations = [FieldViolation(path, "is required") for path in blank]
+        violations = [FieldViolation(json_name(path), "is required") for path in blank]
         raise InvalidArgumentError("field_required", f"{blank[0]} is required.", violations)
     return paths
+
+
+def json_name(field: str) -> str:
+    """How JSON names a field that a mask may hold: "baseUrl" for "base_url"."""
+    name: str = pb.UpdateServiceRequest.DESCRIPTOR.fields_by_name[field].json_name
+    return name
 
 
 def apply_edit(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ams_common.errors import FailedPreconditionError, FieldViolation
 
+from catalog_svc.edits import json_name
 from catalog_svc.records import ServiceRecord
 
 DRAFT = "draft"
@@ -48,8 +49,8 @@ def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
     if locked := sorted(fields - _CHANGEABLE_WHEN_ACTIVE):
         raise FailedPreconditionError(
             "service_field_locked",
-            f"An active service keeps its {', '.join(locked)}.",
-            [FieldViolation(field, "can't be changed while the service is active") for field in locked],
+            f"An active service keeps its {', '.join(locked).replace('_', ' ')}.",
+            [FieldViolation(json_name(field), "can't be changed while it is active") for field in locked],
         )
 
 

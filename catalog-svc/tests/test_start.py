@@ -47,9 +47,11 @@ def test_production_does_not_start_with_private_upstreams() -> None:
 
 
 @asynccontextmanager
-async def _process(environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(
+    environment: dict[str, str], stderr: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "catalog_svc", env={**os.environ, **environment}
+        sys.executable, "-m", "catalog_svc", env={**os.environ, **environment}, stderr=stderr
     )
     try:
         yield process
@@ -59,9 +61,11 @@ async def _process(environment: dict[str, str]) -> AsyncIterator[asyncio.subproc
         await process.wait()
 
 
-async def test_a_process_without_settings_ends_with_2() -> None:
-    async with _process({"CATALOG_LISTEN": "127.0.0.1:0"}) as process:
-        assert await process.wait() == 2
+async def test_a_process_without_settings_names_them_and_ends_with_2() -> None:
+    async with _process({"CATALOG_LISTEN": "127.0.0.1:0"}, asyncio.subprocess.PIPE) as process:
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert b"CATALOG_DATABASE_URL must be set" in errors
 
 
 async def test_the_process_serves_consumes_relays_and_stops(

@@ -86,6 +86,7 @@ async def test_an_active_service_keeps_what_its_consumers_agreed_to(world: World
         refusal = await merchant.refusal(world.stub.UpdateService, request)
         assert isinstance(refusal, FailedPreconditionError), field
         assert refusal.code == "service_field_locked"
+        assert [v.field for v in refusal.violations] == ["baseUrl" if field == "base_url" else field]
     assert await world.state() == before
 
 
