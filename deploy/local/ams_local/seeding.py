@@ -6,10 +6,12 @@ from typing import Any
 
 from ams_local import demo
 from ams_local.keyring import Keyring
-from ams_local.rest import Api
+from ams_local.processes import StartError
+from ams_local.rest import Api, until
 from ams_local.web import Answer, call
 
 Say = Callable[[str], None]
+OFFERS_TIMEOUT_S = 30
 _KEY_MARGIN = timedelta(days=1)
 
 
@@ -26,7 +28,7 @@ class Seeding:
         merchants = _by_email(admin, "/merchants", "merchants")
         for merchant in demo.MERCHANTS:
             self._offer(admin, merchant, merchants.get(merchant.email))
-        services = {service["slug"]: service["serviceId"] for service in self._marketplace()}
+        services = self._await_offers()
         consumers = _by_email(admin, "/consumers", "consumers")
         fresh = [
             self._equip(admin, consumer, consumers.get(consumer.email), services)
@@ -74,8 +76,20 @@ class Seeding:
             "rateLimitPerMinute": offer.rate_limit_per_minute,
         }
 
-    def _marketplace(self) -> list[dict[str, Any]]:
-        return list(self._anybody.list_all("/marketplace/services", "services"))
+    def _await_offers(self) -> dict[str, str]:
+        """The marketplace's service ids by slug. An approved service stands there once its merchant's
+        standing has come over from identity-svc, a moment later."""
+        wanted = {offer.slug for merchant in demo.MERCHANTS for offer in merchant.offers}
+
+        def list_all() -> dict[str, str] | None:
+            listed = self._anybody.list_all("/marketplace/services", "services")
+            services = {service["slug"]: service["serviceId"] for service in listed}
+            return services if wanted <= services.keys() else None
+
+        services = until(list_all, OFFERS_TIMEOUT_S)
+        if services is None:
+            raise StartError(f"The marketplace doesn't show all of {', '.join(sorted(wanted))}.")
+        return services
 
     def _equip(
         self,
