@@ -1,7 +1,5 @@
 """billing-svc: `billing-svc`, or `python -m billing_svc`."""
 
-import asyncio
-import sys
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from functools import partial
@@ -10,10 +8,9 @@ from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.client import jwks_of, open_channel
 from ams_common.database import Database
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.tokens import TokenVerifier
@@ -27,15 +24,8 @@ from billing_svc.store import Store
 
 
 def main() -> None:
-    """Run until SIGTERM. Exits with 2 when the settings are wrong."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - logs are not configured yet
-        sys.exit(2)
-    configure_logs("billing-svc", settings.log_level)
-    asyncio.run(run(settings))
+    """The console script."""
+    run_process("billing-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:

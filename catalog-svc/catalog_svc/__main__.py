@@ -1,19 +1,16 @@
 """catalog-svc: `catalog-svc`, or `python -m catalog_svc`."""
 
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-import uvloop
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams_common.client import jwks_of, open_channel
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -27,15 +24,8 @@ from catalog_svc.store import Store
 
 
 def main() -> None:
-    """Run until SIGTERM. Exits with 2 when the settings are wrong."""
-    try:
-        settings = load(Settings, "CATALOG")
-    except SettingsError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - logs are not configured yet
-        sys.exit(2)
-    configure_logs("catalog-svc", settings.log_level)
-    uvloop.run(run(settings))
+    """The console script."""
+    run_process("catalog-svc", partial(load, Settings, "CATALOG"), run)
 
 
 async def run(settings: Settings) -> None:

@@ -1,11 +1,8 @@
 """usage-svc: counts what the gateways metered, tells billing, and answers reports."""
 
-import asyncio
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-import uvloop
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams.usage.v1.events_pb2 import UsageEvent
@@ -13,10 +10,9 @@ from ams_common import topics
 from ams_common.client import jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -30,15 +26,8 @@ from usage_svc.upkeep import PartitionUpkeep
 
 
 def main() -> None:
-    """The console script; exit code 2 when the settings won't do."""
-    try:
-        settings = load(Settings, "USAGE")
-    except SettingsError as error:
-        sys.stderr.writelines(f"usage-svc: {problem}\n" for problem in error.problems)
-        sys.exit(2)
-    configure_logs("usage-svc", settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings))
+    """The console script."""
+    run_process("usage-svc", partial(load, Settings, "USAGE"), run)
 
 
 async def run(settings: Settings) -> None:
