@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 # No request or answer of ours comes near; what does is refused before it is parsed.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _STOP_GRACE_S = 5.0
+_CANCEL_AGAIN_S = 0.2
 
 
 def build_server(
@@ -71,10 +72,19 @@ async def serve(
     stop = asyncio.ensure_future(stopping.wait())
     done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
     await server.stop(_STOP_GRACE_S)
-    for task in (stop, *tasks):
-        task.cancel()
+    await cancel([stop, *tasks])
     results = await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped")
     if stop not in done:
         failures = [result for result in results if isinstance(result, Exception)]
         raise RuntimeError("background work ended") from (failures[0] if failures else None)
+
+
+async def cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel until all have ended. Once isn't enough: Python 3.11's asyncio.wait_for, which libraries
+    use, loses a cancellation that comes together with its result, and its caller would go on for ever."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)

@@ -120,6 +120,7 @@ class Mailer:
                 woken.clear()
                 if not await self.send_batch():
                     await _wait(woken)
+                _stop_if_cancelled()
         finally:
             await listener.close(timeout=5)
 
@@ -186,3 +187,11 @@ async def _wait(woken: asyncio.Event) -> None:
             await woken.wait()
     except TimeoutError:
         pass
+
+
+def _stop_if_cancelled() -> None:
+    """aiosmtplib waits by asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
+    together with an answer of the server."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,0 +1,225 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from ams.audit.v1.events_pb2 import AuditRecord
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams_common import topics
+from ams_common.clock import utc_now
+from ams_common.database import Database
+from ams_common.errors import AppError, from_rpc_error
+from ams_common.ids import uuid7
+from ams_common.queries import Queries
+from ams_common.testing.plugin import Schema, Serve
+from ams_common.testing.tokens import TestIssuer
+from cryptography.fernet import Fernet
+from identity_svc.handlers import Parts
+from identity_svc.issuance import SessionIssuer
+from identity_svc.keyring import Keyring
+from identity_svc.mails import Outgoing
+from identity_svc.peers import ServiceSecrets
+from identity_svc.service import IdentityServicer
+from identity_svc.store import Store
+from identity_svc.system_store import SystemStore
+from identity_svc.vault import Vault
+
+
+class MovingClock:
+    """The present moment, and as much later as the test wants."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utc_now() + self._ahead
+
+    def advance(self, by: timedelta) -> None:
+        self._ahead += by
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The running service, and what a test sees of it."""
+
+    channel: grpc.aio.Channel
+    stub: rpc.IdentityServiceStub
+    parts: Parts
+    clock: MovingClock
+    admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
+
+    async def refusal(self, call: Awaitable[Any]) -> AppError:
+        """The error that a call is refused with."""
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            return from_rpc_error(error)
+        raise AssertionError(f"not refused: {answer}")
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        async with self.parts.database.read() as connection:
+            rows: list[Any] = await connection.fetch(query, *arguments)
+        return rows
+
+    async def mail_to(self, email: str) -> dict[str, Any] | None:
+        """The values of the newest queued mail to the address."""
+        query = (
+            "SELECT sealed_values FROM mails WHERE recipient = $1 AND status = 'queued'"
+            " ORDER BY created_at DESC LIMIT 1"
+        )
+        rows = await self.fetch(query, email)
+        if not rows:
+            return None
+        values: dict[str, Any] = json.loads(self.parts.vault.unseal(rows[0]["sealed_values"]))
+        return values
+
+    async def code_to(self, email: str) -> str:
+        mail = await self.mail_to(email)
+        assert mail is not None, f"no mail to {email}"
+        return str(mail["code"])
+
+    async def verify(self, challenge: pb.Challenge, email: str) -> pb.Session:
+        """Give the mailed code back."""
+        code = await self.code_to(email)
+        request = pb.VerifyChallengeRequest(challenge_id=challenge.challenge_id, code=code)
+        return await self.stub.VerifyChallenge(request)
+
+    async def sign_in(self, email: str) -> pb.Session:
+        return await self.verify(await self.stub.StartSignIn(pb.StartSignInRequest(email=email)), email)
+
+    async def register_consumer(self, email: str, name: str = "Cora") -> pb.Session:
+        request = pb.RegisterConsumerRequest(email=email, name=name)
+        return await self.verify(await self.stub.RegisterConsumer(request), email)
+
+    async def invite(self, email: str) -> str:
+        """Invite an address; returns the code that it got."""
+        await self.stub.CreateInvite(pb.CreateInviteRequest(email=email), metadata=self.admin)
+        return await self.code_to(email)
+
+    async def start_merchant(self, email: str, code: str, company_name: str = "Geo Ltd") -> pb.Challenge:
+        request = pb.RegisterMerchantRequest(
+            invite_code=code, email=email, name="Mia", company_name=company_name
+        )
+        return await self.stub.RegisterMerchant(request)
+
+    async def register_merchant(self, email: str, company_name: str = "Geo Ltd") -> pb.Session:
+        challenge = await self.start_merchant(email, await self.invite(email), company_name)
+        return await self.verify(challenge, email)
+
+    async def audit_records(self, action: str) -> list[AuditRecord]:
+        """What waits in the outbox for the audit log, in the order of its writing."""
+        rows = await self._outbox(topics.AUDIT_EVENTS)
+        records = [AuditRecord.FromString(row["payload"]) for row in rows]
+        return [record for record in records if record.action == action]
+
+    async def events(self) -> list[IdentityEvent]:
+        """What waits in the outbox for identity.events; each is keyed by its user."""
+        events = []
+        for row in await self._outbox(topics.IDENTITY_EVENTS):
+            event = IdentityEvent.FromString(row["payload"])
+            user_id = event.merchant_changed.merchant_id or event.consumer_changed.consumer_id
+            assert row["message_key"] == user_id.encode()
+            events.append(event)
+        return events
+
+    async def _outbox(self, topic: str) -> list[Any]:
+        query = "SELECT message_key, payload FROM outbox WHERE topic = $1 ORDER BY outbox_id"
+        return await self.fetch(query, topic)
+
+
+@dataclass
+class Post:
+    """An SMTP server on a port of its own; `answers` are given before it takes everything."""
+
+    port: int = 0
+    answers: list[str] = field(default_factory=list)
+    taken: list[tuple[str, list[str], EmailMessage]] = field(default_factory=list)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.answers:
+            return self.answers.pop(0)
+        content = envelope.original_content or b""
+        message = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
+        self.taken.append((envelope.mail_from or "", envelope.rcpt_tos, message))
+        return "250 taken"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        def session() -> SMTP:
+            return SMTP(self, hostname="localhost", enable_SMTPUTF8=True)
+
+        server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+@pytest.fixture
+def make_post() -> type[Post]:
+    return Post
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[Post]:
+    post = Post()
+    async with post.serving():
+        yield post
+
+
+@pytest.fixture(scope="session")
+def schema() -> Schema:
+    return Schema("identity", "identity_svc")
+
+
+@pytest.fixture(scope="session")
+def encryption_key() -> str:
+    return Fernet.generate_key().decode()
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+async def parts(database: Database, encryption_key: str, clock: MovingClock) -> Parts:
+    queries = Queries.load("identity_svc")
+    store, system_store, vault = Store(queries), SystemStore(queries), Vault([encryption_key])
+    keyring = Keyring(database, system_store, vault, clock)
+    await keyring.refresh()
+    return Parts(
+        database=database,
+        store=store,
+        system_store=system_store,
+        vault=vault,
+        keyring=keyring,
+        outgoing=Outgoing(system_store, vault, "https://ams.example"),
+        issuer=SessionIssuer(store, keyring),
+        service_secrets=ServiceSecrets({"keys-svc": "k" * 32, "gateway": "g" * 32}),
+        clock=clock,
+    )
+
+
+@pytest.fixture
+async def identity(
+    parts: Parts, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer
+) -> AsyncIterator[Identity]:
+    add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, IdentityServicer(parts))
+    channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
+    admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
+    yield Identity(channel, rpc.IdentityServiceStub(channel), parts, clock, admin)

@@ -1,0 +1,139 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED
+from ams_common.ids import uuid7
+
+
+@dataclass(frozen=True)
+class Side:
+    """Stopping and letting go on, of merchants or of consumers."""
+
+    role: str
+    stop: str
+    resume: str
+    stopped: Any
+    already_code: str
+    not_code: str
+
+    def request(self, rpc_name: str, user_id: str, reason: str = "") -> Any:
+        return getattr(pb, f"{rpc_name}Request")(**{f"{self.role}_id": user_id, "reason": reason})
+
+    async def call(self, identity: Any, rpc_name: str, user_id: str, reason: str = "") -> Any:
+        method: Callable[..., Awaitable[Any]] = getattr(identity.stub, rpc_name)
+        return await method(self.request(rpc_name, user_id, reason), metadata=identity.admin)
+
+    async def register(self, identity: Any, email: str) -> str:
+        register = identity.register_merchant if self.role == "merchant" else identity.register_consumer
+        return str((await register(email)).user.user_id)
+
+    async def list(self, identity: Any, **filters: Any) -> list[Any]:
+        name = f"List{self.role.title()}s"
+        request = getattr(pb, f"{name}Request")(**filters)
+        answer = await getattr(identity.stub, name)(request, metadata=identity.admin)
+        return list(getattr(answer, f"{self.role}s"))
+
+    async def get(self, identity: Any, user_id: str) -> Any:
+        name = f"Get{self.role.title()}"
+        request = getattr(pb, f"{name}Request")(**{f"{self.role}_id": user_id})
+        return await getattr(identity.stub, name)(request, metadata=identity.admin)
+
+
+MERCHANTS = Side(
+    "merchant",
+    "SuspendMerchant",
+    "ReinstateMerchant",
+    STANDING_SUSPENDED,
+    "merchant_already_suspended",
+    "merchant_not_suspended",
+)
+CONSUMERS = Side(
+    "consumer",
+    "BlockConsumer",
+    "UnblockConsumer",
+    STANDING_BLOCKED,
+    "consumer_already_blocked",
+    "consumer_not_blocked",
+)
+both = pytest.mark.parametrize("side", [MERCHANTS, CONSUMERS], ids=lambda side: side.role)
+
+
+@both
+async def test_an_admin_stops_somebody_and_lets_them_go_on(identity: Any, side: Side) -> None:
+    user_id = await side.register(identity, "u@example.com")
+    stopped = await side.call(identity, side.stop, user_id, "spam")
+    assert stopped.standing == side.stopped
+    assert await side.get(identity, user_id) == stopped
+    resumed = await side.call(identity, side.resume, user_id, "sorry")
+    assert resumed.standing == STANDING_ACTIVE
+    events = [getattr(event, f"{side.role}_changed") for event in await identity.events()]
+    assert [event.standing for event in events] == [STANDING_ACTIVE, side.stopped, STANDING_ACTIVE]
+    assert {getattr(event, f"{side.role}_id") for event in events} == {user_id}
+    for rpc_name, reason in ((side.stop, "spam"), (side.resume, "sorry")):
+        action = f"{side.role}.{rpc_name.removesuffix(side.role.title()).lower()}"
+        [record] = await identity.audit_records(action)
+        assert (record.resource, record.resource_id) == (side.role, user_id)
+        assert dict(record.details) == {"reason": reason}
+
+
+@both
+async def test_who_is_stopped_already_is_not_stopped_again(identity: Any, side: Side) -> None:
+    user_id = await side.register(identity, "u@example.com")
+    error = await identity.refusal(side.call(identity, side.resume, user_id))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, side.not_code)
+    calls = [side.call(identity, side.stop, user_id) for _ in range(3)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(answer, Exception) for answer in answers].count(False) == 1
+    error = await identity.refusal(side.call(identity, side.stop, user_id))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, side.already_code)
+    assert len(await identity.events()) == 2  # the registration and one change
+
+
+@both
+async def test_only_who_holds_the_role_is_found(identity: Any, side: Side) -> None:
+    other = MERCHANTS if side is CONSUMERS else CONSUMERS
+    somebody_else = await other.register(identity, "u@example.com")
+    before = await identity.events()
+    for user_id in (somebody_else, str(uuid7())):
+        for rpc_name in (side.stop, side.resume):
+            error = await identity.refusal(side.call(identity, rpc_name, user_id))
+            assert (error.grpc_code, error.code) == (grpc.StatusCode.NOT_FOUND, f"{side.role}_not_found")
+        assert (await identity.refusal(side.get(identity, user_id))).code == f"{side.role}_not_found"
+    assert await identity.events() == before
+
+
+@both
+async def test_malformed_ids_are_refused(identity: Any, side: Side) -> None:
+    for call in (
+        side.call(identity, side.stop, "not-a-uuid"),
+        side.call(identity, side.resume, "1; DROP TABLE users"),
+        side.get(identity, ""),
+    ):
+        assert (await identity.refusal(call)).grpc_code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@both
+async def test_the_list_is_newest_first_and_filtered_by_standing(identity: Any, side: Side) -> None:
+    ids = [await side.register(identity, f"u{number}@example.com") for number in range(3)]
+    await side.call(identity, side.stop, ids[1])
+    id_field = f"{side.role}_id"
+    assert [getattr(row, id_field) for row in await side.list(identity)] == ids[::-1]
+    assert [getattr(row, id_field) for row in await side.list(identity, standing=side.stopped)] == [ids[1]]
+    active = await side.list(identity, standing=STANDING_ACTIVE)
+    assert [getattr(row, id_field) for row in active] == [ids[2], ids[0]]
+    wrong = await identity.refusal(side.list(identity, standing=99))
+    assert wrong.grpc_code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_merchants_are_listed_page_by_page(identity: Any) -> None:
+    ids = [await MERCHANTS.register(identity, f"m{number}@example.com") for number in range(3)]
+    first = await identity.stub.ListMerchants(pb.ListMerchantsRequest(page_size=2), metadata=identity.admin)
+    request = pb.ListMerchantsRequest(page_size=2, page_token=first.next_page_token)
+    second = await identity.stub.ListMerchants(request, metadata=identity.admin)
+    assert [m.merchant_id for m in [*first.merchants, *second.merchants]] == ids[::-1]
+    assert second.next_page_token == ""
