@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -292,10 +291,11 @@ class Gateway:
             framing = b"content-length: %d\r\n" % size
         else:
             framing = b""
-        trace = head.trace or b"00-%b-%b-00" % (
-            usage.event_id.hex().encode("ascii"),
-            secrets.token_hex(8).encode("ascii"),
-        )
+        trace = head.trace
+        if trace is None:
+            # A new trace with the event's id; its second half, which is never zero, is the span's.
+            trace_id = usage.event_id.hex().encode("ascii")
+            trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
         via = VIA if head.via is None else head.via + b", " + VIA
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bvia: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
             request.method.encode("ascii"),

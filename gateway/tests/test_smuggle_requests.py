@@ -1,0 +1,129 @@
+"""Requests that two readers would cut up differently: refused, or made unambiguous, never passed on."""
+
+import pytest
+from ams_gateway.testing.merchants import Merchant
+from ams_gateway.testing.running import Running, Story
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
+
+
+def request(story: Story, *lines: str, body: bytes = b"") -> bytes:
+    fields = [f"POST /api/consume/{story.slug} HTTP/1.1", f"X-API-Key: {story.key.secret}", *lines]
+    return ("\r\n".join(fields) + "\r\n\r\n").encode("latin-1") + body
+
+
+ATTACKS: dict[str, tuple[list[str], bytes]] = {
+    "length and chunked": (
+        ["Host: g", "Content-Length: 4", "Transfer-Encoding: chunked"],
+        b"0\r\n\r\n" + SMUGGLED,
+    ),
+    "chunked and length": (
+        ["Host: g", "Transfer-Encoding: chunked", "Content-Length: 4"],
+        b"0\r\n\r\n" + SMUGGLED,
+    ),
+    "two lengths": (["Host: g", "Content-Length: 0", "Content-Length: 35"], SMUGGLED),
+    "a list of lengths": (["Host: g", "Content-Length: 0, 35"], SMUGGLED),
+    "a signed length": (["Host: g", "Content-Length: +35"], SMUGGLED),
+    "another coding": (["Host: g", "Transfer-Encoding: gzip, chunked"], b"0\r\n\r\n" + SMUGGLED),
+    "chunked twice": (["Host: g", "Transfer-Encoding: chunked, chunked"], b"0\r\n\r\n" + SMUGGLED),
+    "coding in two lines": (["Host: g", "Transfer-Encoding: x", "Transfer-Encoding: chunked"], b"0\r\n\r\n"),
+    "a space before the colon": (["Host: g", "Transfer-Encoding : chunked"], b"0\r\n\r\n" + SMUGGLED),
+    "a folded line": (["Host: g", "Transfer-Encoding:\r\n chunked"], b"0\r\n\r\n" + SMUGGLED),
+    "a control character": (["Host: g", "Transfer-Encoding: \x0bchunked"], b"0\r\n\r\n" + SMUGGLED),
+    "a bad chunk size": (["Host: g", "Transfer-Encoding: chunked"], b"0x5\r\nhello\r\n0\r\n\r\n"),
+    "two hosts": (["Host: g", "Host: h"], b""),
+    "no host": ([], b""),
+    "two keys": (["Host: g", "X-API-Key: other"], b""),
+    "an upgrade": (
+        ["Host: g", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "Content-Length: 0"],
+        b"",
+    ),
+    "a NUL": (["Host: g", "X-A: a\x00b"], b""),
+    "a bare line feed": (["Host: g\nX-B: c"], b""),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_an_ambiguous_request_is_refused_and_reaches_nobody(
+    gateway: Running, story: Story, merchant: Merchant, attack: str
+) -> None:
+    lines, body = ATTACKS[attack]
+    answer = await gateway.raw(request(story, *lines, body=body))
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 502 ")), answer
+    # Once the framing is in doubt, what follows on the connection is never looked at.
+    assert answer.count(b"\r\n\r\n") == 1
+    assert not [call for call in merchant.calls if "smuggled" in call.target or call.body]
+
+
+async def test_a_consumers_trailer_is_no_header(gateway: Running, story: Story, merchant: Merchant) -> None:
+    """All in one packet: uvicorn would hand both over in one list."""
+    chunked = f"POST /api/consume/{story.slug} HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailer = f"5\r\nhello\r\n0\r\nX-API-Key: {story.key.secret}\r\nX-Own: evil\r\n\r\n"
+    answer = await gateway.raw(chunked.encode() + trailer.encode())
+    assert b"key_missing" in answer
+    body = b"5\r\nhello\r\n0\r\nX-Own: evil\r\nX-AMS-Service: evil\r\n\r\n"
+    answer = await gateway.raw(request(story, "Host: g", "Transfer-Encoding: chunked", body=body))
+    assert answer.startswith(b"HTTP/1.1 200 ") and b"hello" in answer
+    (call,) = merchant.calls
+    assert (call.body, call.header("x-own")) == (b"hello", None)
+
+
+async def test_pipelined_requests_are_answered_one_by_one_in_their_order(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    pieces = [request(story, "Host: g", "Content-Length: 3", body=b"%03d" % number) for number in range(5)]
+    answer = await gateway.raw(b"".join(pieces))
+    assert answer.count(b"HTTP/1.1 200 ") == 5
+    assert [call.body for call in merchant.calls] == [b"%03d" % number for number in range(5)]
+
+
+async def test_the_framing_is_written_anew(gateway: Running, story: Story, merchant: Merchant) -> None:
+    lines = ["Host: g", "Connection: close, Content-Length, X-Hop", "X-Hop: 1", "Content-Length: 5"]
+    answer = await gateway.raw(request(story, *lines, "Keep-Alive: x", "TE: trailers", body=b"hello"))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    (call,) = merchant.calls
+    assert call.body == b"hello"
+    names = [name for name, _ in call.headers]
+    assert names.count("content-length") == 1
+    assert not {"connection", "keep-alive", "te", "x-hop"} & set(names)
+
+
+@pytest.mark.parametrize("path", ["..", "x/%2e%2e/%2e%2e/y", "..%2fadmin", "a%5c..%5c..%5cb"])
+async def test_a_path_that_leaves_the_base_url_is_refused(
+    gateway: Running, story: Story, merchant: Merchant, path: str
+) -> None:
+    line = (
+        f"GET /api/consume/{story.slug}/{path} HTTP/1.1\r\nHost: g\r\nX-API-Key: {story.key.secret}\r\n\r\n"
+    )
+    answer = await gateway.raw(line.encode())
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"path_invalid" in answer
+    assert merchant.calls == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"X-A: " + b"a" * 40_000 + b"\r\n\r\n", b"X-A: " + b"a" * 400_000, b"X-A: a\r\n" * 100_000],
+    ids=["above the cap", "a header without end", "headers without end"],
+)
+async def test_headers_above_the_cap_are_refused(
+    gateway: Running, story: Story, merchant: Merchant, head: bytes
+) -> None:
+    answer = await gateway.raw(request(story, "Host: g")[:-2] + head)
+    # A kernel that still has bytes for us may answer with a reset before our answer is read.
+    assert answer == b"" or (answer.startswith(b"HTTP/1.1 431 ") and b"headers_too_large" in answer)
+    assert merchant.calls == []
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("CONNECT a:1 HTTP/1.1", 400),
+        ("TRACE /api/consume/x HTTP/1.1", 501),
+        ("GET /api/consume/x HTTP/1.0", 505),
+    ],
+)
+async def test_methods_and_versions_that_arent_forwarded(gateway: Running, line: str, status: int) -> None:
+    answer = await gateway.raw(f"{line}\r\nHost: g\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 %d" % status) or (
+        status == 400 and not answer.startswith(b"HTTP/1.1 200")
+    )

@@ -1,0 +1,187 @@
+"""Whatever is killed, no event of an answered call is lost, and what comes twice is the same."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientError, ClientSession
+from aiokafka import AIOKafkaConsumer
+from ams.usage.v1 import events_pb2 as usage
+from ams_common.testing.eventually import eventually
+from ams_common.topics import USAGE_EVENTS
+from ams_gateway.meter import EventIds
+from ams_gateway.settings import Settings
+from ams_gateway.testing.running import Story, serve_gateway
+
+
+@pytest.fixture
+def topic(topic_prefix: str) -> str:
+    return topic_prefix + USAGE_EVENTS
+
+
+@asynccontextmanager
+async def gateway_process(
+    port: int, settings: Settings, topic: str, workers: int = 1
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    environ = os.environ | {
+        "REDIS_URL": settings.redis_url,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "GATEWAY_WORKERS": str(workers),
+        "GATEWAY_JOURNAL_DIR": settings.journal_dir,
+        "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
+        "KAFKA_TOPIC_PREFIX": topic.removesuffix(USAGE_EVENTS),
+        "IDENTITY_ADDRESS": settings.identity_address,
+        "KEYS_ADDRESS": settings.keys_address,
+        "CATALOG_ADDRESS": settings.catalog_address,
+        "LOG_LEVEL": "ERROR",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ams_gateway", env=environ, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+class Caller:
+    """Calls without pause, and remembers which calls were answered."""
+
+    def __init__(self, port: int, story: Story) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/consume"
+        self._story = story
+        self.answered: set[str] = set()
+        self.stop = False
+
+    async def run(self, callers: int = 16) -> None:
+        async with ClientSession() as http:
+            await asyncio.gather(*(self._call(http) for _ in range(callers)))
+
+    async def _call(self, http: ClientSession) -> None:
+        while not self.stop:
+            try:
+                async with http.post(self._url, data=b"x" * 100, headers=self._story.headers) as answer:
+                    await answer.read()
+                    if answer.status == 200:
+                        self.answered.add(answer.headers["X-Request-Id"].replace("-", ""))
+            except (ClientError, OSError):
+                await asyncio.sleep(0.02)
+
+    async def has(self, count: int) -> None:
+        async def enough() -> bool:
+            return len(self.answered) >= count
+
+        await eventually(enough, timeout_s=30)
+
+
+async def published(settings: Settings, topic: str, wanted: set[str]) -> dict[str, set[bytes]]:
+    """Every event of the topic by id, with all its spellings, once the wanted ids are there."""
+    found: dict[str, set[bytes]] = {}
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(60):
+            while wanted - set(found):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in records:
+                        event = usage.UsageEvent.FromString(record.value)
+                        assert record.key == event.consumer_id.encode()
+                        found.setdefault(event.event_id.hex(), set()).add(record.value)
+    finally:
+        await consumer.stop()
+    return found
+
+
+def left_in(settings: Settings) -> list[str]:
+    return [path.name for path in Path(settings.journal_dir).iterdir()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
+    settings: Settings, story: Story, topic: str
+) -> None:
+    port = free_port()
+    caller = Caller(port, story)
+    calling = asyncio.create_task(caller.run())
+    for number in range(1, 4):
+        async with gateway_process(port, settings, topic) as process:
+            await caller.has(number * 200)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+    caller.stop = True
+    await calling
+    async with gateway_process(port, settings, topic):
+        found = await published(settings, topic, caller.answered)
+    assert caller.answered <= set(found)
+    assert all(len(spellings) == 1 for spellings in found.values())
+    assert left_in(settings) == []
+
+
+async def test_a_killed_workers_events_are_replayed_by_the_others(
+    settings: Settings, story: Story, topic: str
+) -> None:
+    port = free_port()
+    caller = Caller(port, story)
+    async with gateway_process(port, settings, topic, workers=2) as process:
+        calling = asyncio.create_task(caller.run(8))
+        await caller.has(200)
+        for worker in workers_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+            break
+        await caller.has(len(caller.answered) + 200)
+        caller.stop = True
+        await calling
+        found = await published(settings, topic, caller.answered)
+    assert all(len(spellings) == 1 for spellings in found.values())
+
+
+def workers_of(pid: int) -> list[int]:
+    """The uvicorn workers: children that were spawned with a pipe to their parent."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+async def test_events_wait_in_the_journal_while_kafka_is_away(
+    settings: Settings, http: ClientSession, story: Story, topic: str
+) -> None:
+    away = replace(
+        settings,
+        kafka_bootstrap_servers=f"127.0.0.1:{free_port()}",
+        drain_s=0.2,
+        kafka_topic_prefix=topic.removesuffix(USAGE_EVENTS),
+    )
+    answered = set()
+    async with serve_gateway(away) as gateway:
+        for _ in range(50):
+            async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+                assert answer.status == 200
+                answered.add(answer.headers["X-Request-Id"].replace("-", ""))
+    assert len(left_in(settings)) == 1
+    async with serve_gateway(replace(settings, kafka_topic_prefix=topic.removesuffix(USAGE_EVENTS))):
+        found = await published(settings, topic, answered)
+    assert set(found) == answered
+    assert left_in(settings) == []
+
+
+def test_every_event_id_is_its_own() -> None:
+    ids = EventIds(), EventIds()
+    made = [source.new(1_700_000_000_000) for source in ids for _ in range(50_000)]
+    assert len(set(made)) == 100_000
