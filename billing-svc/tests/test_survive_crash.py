@@ -41,13 +41,12 @@ async def billing_process(environ: dict[str, str]) -> AsyncIterator[asyncio.subp
 
 
 async def test_killed_in_mid_stream_it_counts_every_delta_once(
-    billing: Billing, database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
+    billing: Billing, database_url: str, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
     environ = {
         "BILLING_DATABASE_URL": database_url,
         "BILLING_LISTEN": f"127.0.0.1:{free_port()}",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
-        "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }

@@ -9,5 +9,6 @@ from ams_common.settings import ServiceSettings, setting, switched_off
 class Settings(ServiceSettings):
     """CATALOG_DATABASE_URL, CATALOG_LISTEN and so on."""
 
+    redis_url: str = setting(name="REDIS_URL", secret=True)
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
     allow_private_upstreams: bool = setting(False, production=switched_off)

@@ -119,9 +119,6 @@ class ServiceSettings:
     database_url: str = setting(secret=True)  # the service's own role; its search_path is its schema
     listen: str = setting()  # host:port
     identity_address: str = setting(name="IDENTITY_ADDRESS")
-    redis_url: str = setting(name="REDIS_URL", secret=True)
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
     kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
-    # Proves this service to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
-    service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     log_level: str = setting("INFO", name="LOG_LEVEL")

@@ -76,6 +76,5 @@ def test_every_missing_variable_of_a_service_is_named_at_once() -> None:
         "KEYS_DATABASE_URL",
         "KEYS_LISTEN",
         "IDENTITY_ADDRESS",
-        "REDIS_URL",
         "KAFKA_BOOTSTRAP_SERVERS",
     }

@@ -207,7 +207,7 @@ StartService = Callable[[], Awaitable[asyncio.subprocess.Process]]
 
 @pytest.fixture
 async def start_service(
-    database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+    database_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[StartService]:
     """Starts the real process, `python -m usage_svc`. identity-svc is away: no token is checked here."""
     environment = {
@@ -216,7 +216,6 @@ async def start_service(
         "USAGE_DATABASE_URL": database_url,
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
-        "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }

@@ -101,5 +101,5 @@ def test_the_process_names_every_setting_that_it_lacks() -> None:
         check=False,
     )
     assert ended.returncode == 2
-    for variable in ("USAGE_DATABASE_URL", "USAGE_LISTEN", "IDENTITY_ADDRESS", "USAGE_SERVICE_SECRET"):
+    for variable in ("USAGE_DATABASE_URL", "USAGE_LISTEN", "IDENTITY_ADDRESS"):
         assert variable in ended.stderr

@@ -72,25 +72,46 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A migrated database to clone, and the password of the role of the same name that owns its schema."""
+
+    database: str
+    password: str
+
+
 @pytest.fixture(scope="session")
-def template_database(admin_database_url: str, schema: Schema) -> Iterator[tuple[str, str]]:
-    """A migrated database to clone, with the one role that owns its schema: (database, role's password)."""
-    database, password = f"template_{schema.name}_{secrets.token_hex(4)}", secrets.token_hex(8)
-    asyncio.run(_create_template(admin_database_url, database, password, schema))
-    yield database, password
-    asyncio.run(_execute(admin_database_url, f"DROP DATABASE {database}", f"DROP ROLE {database}"))
+def templates(admin_database_url: str) -> Iterator[Callable[[Schema], Template]]:
+    """The template of a schema, made when it is first asked for. Rooms share the session, so a fixture of
+    the session that took `schema` itself would give every room the first one's."""
+    made: dict[Schema, Template] = {}
+
+    def template_of(schema: Schema) -> Template:
+        if schema not in made:
+            made[schema] = Template(f"template_{schema.name}_{secrets.token_hex(4)}", secrets.token_hex(8))
+            asyncio.run(_create_template(admin_database_url, made[schema], schema))
+        return made[schema]
+
+    yield template_of
+    for template in made.values():
+        asyncio.run(
+            _execute(
+                admin_database_url, f"DROP DATABASE {template.database}", f"DROP ROLE {template.database}"
+            )
+        )
 
 
-async def _create_template(admin_url: str, database: str, password: str, schema: Schema) -> None:
+async def _create_template(admin_url: str, template: Template, schema: Schema) -> None:
+    name = template.database
     await _execute(
-        admin_url, f"CREATE ROLE {database} LOGIN PASSWORD '{password}'", f"CREATE DATABASE {database}"
+        admin_url, f"CREATE ROLE {name} LOGIN PASSWORD '{template.password}'", f"CREATE DATABASE {name}"
     )
     await _execute(
-        with_database(admin_url, database),
-        f"CREATE SCHEMA {schema.name} AUTHORIZATION {database}",
-        f"ALTER ROLE {database} SET search_path = {schema.name}",
+        with_database(admin_url, name),
+        f"CREATE SCHEMA {schema.name} AUTHORIZATION {name}",
+        f"ALTER ROLE {name} SET search_path = {schema.name}",
     )
-    await migrate(with_database(admin_url, database, database, password), schema.package)
+    await migrate(with_database(admin_url, name, name, template.password), schema.package)
 
 
 async def _execute(url: str, *statements: str) -> None:
@@ -103,12 +124,14 @@ async def _execute(url: str, *statements: str) -> None:
 
 
 @pytest.fixture
-async def database_url(admin_database_url: str, template_database: tuple[str, str]) -> AsyncIterator[str]:
+async def database_url(
+    admin_database_url: str, schema: Schema, templates: Callable[[Schema], Template]
+) -> AsyncIterator[str]:
     """A fresh database for this test, cloned from the migrated template; the service's own role."""
-    template, password = template_database
+    template = await asyncio.to_thread(templates, schema)
     name = f"test_{secrets.token_hex(6)}"
-    await _execute(admin_database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield with_database(admin_database_url, name, template, password)
+    await _execute(admin_database_url, f"CREATE DATABASE {name} TEMPLATE {template.database}")
+    yield with_database(admin_database_url, name, template.database, template.password)
     await _execute(admin_database_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 

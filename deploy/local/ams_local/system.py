@@ -11,6 +11,8 @@ from ams_local.servers import Addresses
 from ams_local.supervision import Program
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing")
+# Those that call others, and so prove themselves to identity-svc.
+CALLERS = ("keys-svc", "gateway")
 ADMIN_EMAIL = "admin@ams.example"
 
 
@@ -72,6 +74,7 @@ def programs(
         "identity-svc": _identity(system, keyring),
         "catalog-svc": {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"},
         "billing-svc": {"BILLING_PSEUDONYM_KEY": keyring.secret("billing-pseudonyms")},
+        "keys-svc": {"KEYS_SERVICE_SECRET": _caller_secret(keyring, "keys-svc")},
         "ams-gateway": _gateway(system, keyring),
         "ams-bff": {
             "BFF_LISTEN": f"127.0.0.1:{system.ports.bff}",
@@ -86,16 +89,17 @@ def programs(
                 f"{prefix}_LISTEN": system.grpc_address(service),
             }
         )
-        if service != "identity":  # it issues the tokens that the others get for their secrets
-            own[f"{service}-svc"][f"{prefix}_SERVICE_SECRET"] = keyring.secret(f"service {service}-svc")
     scripts = Path(sys.executable).parent
     ours = [Program(name, [str(scripts / name)], everybody | own[name]) for name in sorted(own)]
     return [*ours, *_helpers(system, everybody)]
 
 
+def _caller_secret(keyring: Keyring, caller: str) -> str:
+    return keyring.secret(f"service {caller}")
+
+
 def _identity(system: System, keyring: Keyring) -> dict[str, str]:
-    callers = [*(f"{service}-svc" for service in SERVICES if service != "identity"), "gateway"]
-    secrets = ",".join(f"{caller}={keyring.secret(f'service {caller}')}" for caller in callers)
+    secrets = ",".join(f"{caller}={_caller_secret(keyring, caller)}" for caller in CALLERS)
     return {
         "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
         "IDENTITY_SERVICE_SECRETS": secrets,
@@ -110,7 +114,7 @@ def _identity(system: System, keyring: Keyring) -> dict[str, str]:
 def _gateway(system: System, keyring: Keyring) -> dict[str, str]:
     return {
         "GATEWAY_LISTEN": f"127.0.0.1:{system.ports.gateway}",
-        "GATEWAY_SERVICE_SECRET": keyring.secret("service gateway"),
+        "GATEWAY_SERVICE_SECRET": _caller_secret(keyring, "gateway"),
         "GATEWAY_JOURNAL_DIR": str(system.run_directory / "journal"),
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",  # the demo merchants' API is on this machine
     }

@@ -10,7 +10,7 @@ from ams_common.settings import load
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
-from ams_local.system import SERVICES, Ports, System, programs
+from ams_local.system import CALLERS, SERVICES, Ports, System, programs
 
 SETTINGS = {
     **{f"{service}-svc": (f"{service}_svc.settings", service.upper()) for service in SERVICES},
@@ -56,7 +56,7 @@ def test_only_identity_knows_the_secrets_of_others(crew: dict[str, Program]) -> 
         for variable, value in program.environment.items()
         if variable.endswith("SERVICE_SECRET")
     }
-    assert len(set(secrets.values())) == len(secrets) == len(SERVICES)
+    assert len(set(secrets.values())) == len(secrets) == len(CALLERS)
     for name, secret in secrets.items():
         assert {other for other, program in crew.items() if is_told(program, secret)} == {
             name,
