@@ -63,13 +63,12 @@ class Head:
 
 
 def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
-    """Names must be in lower case. The first thing wrong is the answer."""
+    """Names must be in lower case. The first thing wrong is the answer. `max_bytes` holds for all that
+    a sender can make long: the lines that go on, and the values that are read here."""
     head = Head()
     lines = head.lines
     own: dict[bytes, bytes] = {}
-    size = 0
     for name, value in headers:
-        size += len(name) + len(value) + 4
         if name in _OWN:
             if name in own:
                 if name in _SINGLE:
@@ -83,7 +82,7 @@ def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
                 head.service = value
         else:
             lines.append(b"%b: %b\r\n" % (name, value))
-    if size > max_bytes:
+    if sum(map(len, lines)) + sum(map(len, own.values())) + len(head.service or b"") > max_bytes:
         return refusals.HEADERS_TOO_LARGE
     return _check(head, own)
 
@@ -152,13 +151,12 @@ def _drop_named(lines: list[bytes], connection: bytes) -> None:
 class Answer:
     """What an upstream's head says of its body, and the fields that reach the consumer."""
 
-    __slots__ = ("coding", "has_length", "headers", "size_bytes")
+    __slots__ = ("coding", "has_length", "headers")
 
     def __init__(self) -> None:
         self.coding: bytes | None = None
         self.has_length = False
         self.headers: list[Header] = []
-        self.size_bytes = 0
 
 
 def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
@@ -166,10 +164,8 @@ def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
     answer = Answer()
     kept = answer.headers
     named: set[bytes] | None = None
-    size = 0
     for header in headers:
         name, value = header
-        size += len(name) + len(value) + 4
         if name not in _LOOKED_AT:
             kept.append(header)
         elif name == b"content-length":
@@ -180,7 +176,6 @@ def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
             answer.coding = value if answer.coding is None else answer.coding + b", " + value
         elif name == b"connection":
             named = (named or set()) | _tokens(value)
-    answer.size_bytes = size
     # The length can't be dropped this way: the body is framed by it.
     if named and (named := named - _KEPT_TOKENS - {b"content-length"}):
         answer.headers = [header for header in kept if header[0] not in named]

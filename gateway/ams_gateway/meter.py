@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from functools import lru_cache
 
 from ams.usage.v1 import events_pb2 as usage
 
@@ -45,13 +46,6 @@ class Usage:
         """The serialised UsageEvent of the request as it stands now."""
         event = usage.UsageEvent(
             event_id=self.event_id,
-            consumer_id=key.consumer_id,
-            api_key_id=key.key_id,
-            service_id=service.service_id,
-            merchant_id=service.merchant_id,
-            project_id=key.project_id,
-            price_version_id=service.price_version_id,
-            key_prefix=key.key_prefix,
             request_payload_size_bytes=self.request_bytes,
             response_payload_size_bytes=self.response_bytes,
             response_time_ms=int((time.perf_counter() - self.started_s) * 1000),
@@ -60,4 +54,19 @@ class Usage:
         )
         timestamp = event.timestamp
         timestamp.seconds, timestamp.nanos = divmod(self.started_ns, 1_000_000_000)
-        return event.SerializeToString()
+        # Serialised messages one after the other are one message: so says protobuf's encoding.
+        return _parties(key, service) + event.SerializeToString()
+
+
+@lru_cache(10_000)
+def _parties(key: Key, service: Service) -> bytes:
+    """The part of the event that is the same for each of a key's calls to a service."""
+    return usage.UsageEvent(
+        consumer_id=key.consumer_id,
+        api_key_id=key.key_id,
+        service_id=service.service_id,
+        merchant_id=service.merchant_id,
+        project_id=key.project_id,
+        price_version_id=service.price_version_id,
+        key_prefix=key.key_prefix,
+    ).SerializeToString()

@@ -229,6 +229,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _frame(self, status: int) -> None:
         """How the body ends; the parser has seen to it that there is one length at most."""
+        # Counted exactly only when what was read so far, perhaps with some body, is above the cap.
+        if self._head_bytes > self._max_head_bytes and _size(self.headers) > self._max_head_bytes:
+            raise ValueError("the answer's head is too large")
         answer = read_answer(self.headers, has_length=status not in (204, 304))
         self.headers = answer.headers
         if answer.coding is not None:
@@ -236,8 +239,6 @@ class UpstreamConnection(asyncio.Protocol):
                 raise ValueError("a transfer coding that can't be undone")
         elif not (answer.has_length or self._is_head or status in (204, 304)):
             self._ends_at_close = True
-        if answer.size_bytes > self._max_head_bytes:
-            raise ValueError("the answer's head is too large")
 
     def on_body(self, body: bytes) -> None:
         if self.is_done:
@@ -249,3 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.is_headed:
             self.is_done = True
+
+
+def _size(headers: list[Header]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)

@@ -215,20 +215,19 @@ def unacknowledged(port: int) -> int:
 
 
 def report(rounds: dict[str, list[Figures]]) -> None:
-    print(
-        f"\n{'':10}{'req/s':>10}{'p99 ms':>10}{'CPU µs/request':>18}{'× nginx':>10}{'(least)':>10}{'errors':>8}"
-    )
-    base = statistics.median(each.cpu_us_per_request for each in rounds["nginx"])
-    # Others on the machine only ever add to a round: the least is the nearest to the truth.
-    least = min(each.cpu_us_per_request for each in rounds["nginx"])
+    """Medians of the rounds; and the ratio of the least CPU, since others on the machine only add to it."""
+    columns = f"{'req/s':>10}{'p99 ms':>10}{'CPU µs/request':>18}{'× nginx':>10}{'(least)':>10}{'errors':>8}"
+    print(f"\n{'':10}{columns}")
+    plain = [each.cpu_us_per_request for each in rounds["nginx"]]
     for name, figures in rounds.items():
-        cpu_us = statistics.median(each.cpu_us_per_request for each in figures)
+        cpu_us = [each.cpu_us_per_request for each in figures]
         rate = statistics.median(each.requests_per_s for each in figures)
         p99_ms = statistics.median(each.p99_ms for each in figures)
-        best = min(each.cpu_us_per_request for each in figures) / least
+        ratio, best = statistics.median(cpu_us) / statistics.median(plain), min(cpu_us) / min(plain)
         errors = sum(each.errors for each in figures)
         print(
-            f"{name:10}{rate:>10,.0f}{p99_ms:>10.1f}{cpu_us:>18.1f}{cpu_us / base:>10.2f}{best:>10.2f}{errors:>8}"
+            f"{name:10}{rate:>10,.0f}{p99_ms:>10.1f}{statistics.median(cpu_us):>18.1f}"
+            f"{ratio:>10.2f}{best:>10.2f}{errors:>8}"
         )
 
 
