@@ -2,12 +2,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED
 from ams_common.ids import uuid7
+from ams_common.testing.eventually import eventually
+from identity_svc import roles
+from identity_svc.standing import move
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,24 @@ async def test_who_is_stopped_already_is_not_stopped_again(identity: Any, side: 
     error = await identity.refusal(side.call(identity, side.stop, user_id))
     assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, side.already_code)
     assert len(await identity.events()) == 2  # the registration and one change
+
+
+@both
+async def test_a_decision_waits_for_another_that_is_being_made(identity: Any, side: Side) -> None:
+    """Without the row's lock the second would act on the standing that the first is changing."""
+    user_id = await side.register(identity, "u@example.com")
+    transition = {"merchant": roles.SUSPEND, "consumer": roles.BLOCK}[side.role]
+    store = identity.parts.store
+    async with identity.parts.database.change_by_system("test", audited=False) as change:
+        await move(store, change, transition, UUID(user_id), "")
+        second = asyncio.ensure_future(identity.refusal(side.call(identity, side.stop, user_id)))
+
+        async def is_waiting() -> bool:
+            query = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+            return bool(await identity.fetch(query))
+
+        await eventually(is_waiting)
+    assert (await second).code == side.already_code
 
 
 @both
