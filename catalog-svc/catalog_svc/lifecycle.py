@@ -21,7 +21,7 @@ REJECTED = "rejected"
 API = "api"
 DOCKER = "docker"
 
-CREATABLE_TYPES = frozenset({API})
+CREATABLE_TYPES = frozenset({API, DOCKER})
 _SUBMITTABLE = frozenset({DRAFT, REJECTED})
 # Of a service that people rely on, only what changes neither its price nor where calls go.
 _CHANGEABLE_WHEN_ACTIVE = frozenset(
@@ -34,7 +34,7 @@ def check_type(service_type: str) -> None:
     if service_type not in CREATABLE_TYPES:
         raise FailedPreconditionError(
             "service_type_not_available",
-            "Services of this type can't be published yet. Choose an API service.",
+            "Services of this type can't be published. Choose an API or a Docker service.",
         )
 
 

@@ -110,6 +110,7 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
         base_url=record.base_url,
         rate_limit_per_minute=record.rate_limit_per_minute,
         price_version_id=str(record.price_version_id or ""),
+        type=TYPES[record.type],
     )
 
 

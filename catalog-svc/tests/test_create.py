@@ -2,9 +2,9 @@
 
 import asyncio
 
-from ams.catalog.v1.events_pb2 import DOCKER, DRAFT
+from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, DRAFT
 from ams.catalog.v1.pricing_pb2 import Price
-from ams_common.errors import FailedPreconditionError, InvalidArgumentError
+from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from catalog_svc.testing import World, create_request, price
 
@@ -70,13 +70,19 @@ async def test_a_taken_slug_gets_a_short_suffix_even_when_all_come_at_once(world
     assert all(slug.startswith("weather") for slug in slugs)
 
 
-async def test_docker_services_are_refused_with_a_reason(world: World) -> None:
+async def test_types_of_a_later_release_are_refused_with_a_reason(world: World) -> None:
     merchant = world.merchant()
     before = await world.state()
-    refusal = await merchant.refusal(world.stub.CreateService, create_request(type=DOCKER))
-    assert isinstance(refusal, FailedPreconditionError)
-    assert refusal.code == "service_type_not_available"
+    refusal = await merchant.refusal(world.stub.CreateService, create_request(type=99))
+    assert refusal.code in ("service_type_not_available", "invalid_argument")
     assert await world.state() == before
+
+
+async def test_a_docker_service_goes_to_the_marketplace_without_a_base_url(world: World) -> None:
+    service = await world.publish(await world.known_merchant(), type=DOCKER, base_url="")
+    assert (service.type, service.status, service.base_url) == (DOCKER, ACTIVE, "")
+    (snapshot,) = await world.snapshots(service.service_id)
+    assert (snapshot.type, snapshot.base_url) == (DOCKER, "")
 
 
 async def test_prices_out_of_bounds_or_without_a_model_are_refused(world: World) -> None:

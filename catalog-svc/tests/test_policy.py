@@ -5,15 +5,15 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
 
-EVERYBODY = {"nobody", "admin", "merchant", "consumer", "gateway", "keys-svc", "usage-svc", "billing-svc"}
+SERVICES = ["gateway", "keys-svc", "usage-svc", "billing-svc", "registry-svc"]
+EVERYBODY = {"nobody", "admin", "merchant", "consumer", *SERVICES}
 
 
 async def test_every_rpc_lets_in_these_callers_and_no_others(
     channel: grpc.aio.Channel, issuer: TestIssuer
 ) -> None:
-    services = ["gateway", "keys-svc", "usage-svc", "billing-svc"]
     descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
-    assert await callers_let_in(channel, descriptor, issuer, services) == {
+    assert await callers_let_in(channel, descriptor, issuer, SERVICES) == {
         "CreateService": {"merchant"},
         "UpdateService": {"merchant"},
         "SubmitService": {"merchant"},
@@ -24,5 +24,5 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "ListMerchantServices": {"merchant"},
         "ListMarketplaceServices": EVERYBODY,
         "GetMarketplaceService": EVERYBODY,
-        "GetServiceSnapshot": {"gateway", "keys-svc"},
+        "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
     }

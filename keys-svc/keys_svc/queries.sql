@@ -64,6 +64,9 @@ WHERE NOT EXISTS (
     SELECT FROM grants WHERE grants.consumer_id = :consumer_id AND grants.service_id = wanted.service_id
 );
 
+-- name: granted_services
+SELECT service_id FROM grants WHERE consumer_id = :consumer_id ORDER BY granted_at, service_id;
+
 -- name: count_active_keys
 SELECT count(*) FROM keys WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now;
 

@@ -47,6 +47,13 @@ class AccessRpcs:
             await change.remember(request, answer)
             return answer
 
+    async def ListGrantedServices(
+        self, request: pb.ListGrantedServicesRequest, context: Context
+    ) -> pb.ListGrantedServicesResponse:
+        async with self._database.read() as connection:
+            service_ids = await self._store.granted_services(connection, UUID(request.consumer_id))
+        return pb.ListGrantedServicesResponse(service_ids=map(str, service_ids))
+
     async def ListAccessRequests(
         self, request: pb.ListAccessRequestsRequest, context: Context
     ) -> pb.ListAccessRequestsResponse:

@@ -167,6 +167,10 @@ class Store:
         )
         return {row["service_id"] for row in rows}
 
+    async def granted_services(self, connection: asyncpg.Connection, consumer_id: UUID) -> list[UUID]:
+        rows = await self._queries.many(connection, "granted_services", consumer_id=consumer_id)
+        return [row["service_id"] for row in rows]
+
     async def count_active_keys(
         self, connection: asyncpg.Connection, consumer_id: UUID, now: datetime
     ) -> int:

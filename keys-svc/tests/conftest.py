@@ -114,6 +114,11 @@ def admin(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
 
 
 @pytest.fixture
+def registry(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
+    return Person(channel, issuer.service_token("registry-svc"), uuid7())
+
+
+@pytest.fixture
 def gateway(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
     return Person(channel, issuer.service_token("gateway"), uuid7())
 

@@ -95,3 +95,14 @@ async def test_no_such_request_and_no_id_are_refused(method: str, admin: Any) ->
     for malformed in ("", "1", "x" * 36, str(UUID(int=1)).upper() + "\n"):
         with pytest.raises(InvalidArgumentError):
             await admin(method, access_request_id=malformed)
+
+
+async def test_the_registry_reads_what_a_consumer_may_use(
+    consumer: Any, outsider: Any, registry: Any, granted: Any
+) -> None:
+    services = [await granted(consumer) for _ in range(2)]
+    await granted(outsider)
+    answer = await registry("ListGrantedServices", consumer_id=str(consumer.user_id))
+    assert list(answer.service_ids) == services
+    nobody = await registry("ListGrantedServices", consumer_id=str(uuid7()))
+    assert list(nobody.service_ids) == []

@@ -3,7 +3,7 @@ from ams.keys.v1 import keys_service_pb2 as pb
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
 
-SERVICES = ["gateway", "bff", "identity-svc", "catalog-svc", "keys-svc", "usage-svc", "billing-svc"]
+SERVICES = ["gateway", "bff", "identity-svc", "catalog-svc", "keys-svc", "usage-svc", "billing-svc", "registry-svc"]
 
 
 async def test_each_rpc_lets_in_exactly_its_callers(channel: grpc.aio.Channel, issuer: TestIssuer) -> None:
@@ -18,5 +18,6 @@ async def test_each_rpc_lets_in_exactly_its_callers(channel: grpc.aio.Channel, i
         "GetKey": {"consumer"},
         "ListKeys": {"consumer"},
         "RevokeKey": {"consumer"},
-        "GetKeySnapshot": {"gateway"},
+        "GetKeySnapshot": {"gateway", "registry-svc"},
+        "ListGrantedServices": {"registry-svc"},
     }

@@ -150,6 +150,7 @@ class ServiceSnapshot(_message.Message):
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_ID_FIELD_NUMBER: _builtins.int
     UPSTREAM_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     slug: _builtins.str
     merchant_id: _builtins.str
@@ -161,6 +162,7 @@ class ServiceSnapshot(_message.Message):
     price_version_id: _builtins.str
     upstream_timeout_ms: _builtins.int
     """How long the upstream may take to its first byte of answer. 0: the gateway's default."""
+    type: Global___ServiceType.ValueType
     def __init__(
         self,
         *,
@@ -173,10 +175,11 @@ class ServiceSnapshot(_message.Message):
         rate_limit_per_minute: _builtins.int = ...,
         price_version_id: _builtins.str = ...,
         upstream_timeout_ms: _builtins.int = ...,
+        type: Global___ServiceType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "status", b"status", "upstream_timeout_ms", b"upstream_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "status", b"status", "type", b"type", "upstream_timeout_ms", b"upstream_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

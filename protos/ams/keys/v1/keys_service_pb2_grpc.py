@@ -85,6 +85,11 @@ class KeysServiceStub:
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.SerializeToString,
                 response_deserializer=ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.FromString,
                 _registered_method=True)
+        self.ListGrantedServices = channel.unary_unary(
+                '/ams.keys.v1.KeysService/ListGrantedServices',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesResponse.FromString,
+                _registered_method=True)
 
 
 class KeysServiceServicer:
@@ -159,6 +164,13 @@ class KeysServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGrantedServices(self, request, context):
+        """The services that a consumer has a grant for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeysServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -211,6 +223,11 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     servicer.GetKeySnapshot,
                     request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.FromString,
                     response_serializer=ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.SerializeToString,
+            ),
+            'ListGrantedServices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrantedServices,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -483,6 +500,33 @@ class KeysService:
             '/ams.keys.v1.KeysService/GetKeySnapshot',
             ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.SerializeToString,
             ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrantedServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/ListGrantedServices',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ListGrantedServicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,8 @@ class KeysServiceStub:
     """For good; calls with it stop within a second."""
     GetKeySnapshot: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetKeySnapshotRequest, _events_pb2.KeySnapshot]
     """By the SHA-256 of the whole key. NOT_FOUND if there is none."""
+    ListGrantedServices: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListGrantedServicesRequest, _keys_service_pb2.ListGrantedServicesResponse]
+    """The services that a consumer has a grant for."""
 
 class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -114,5 +116,13 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_keys_service_pb2.GetKeySnapshotRequest, _abc.Awaitable[_events_pb2.KeySnapshot]],
     ) -> _abc.Awaitable[_events_pb2.KeySnapshot]:
         """By the SHA-256 of the whole key. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def ListGrantedServices(
+        self,
+        request: _keys_service_pb2.ListGrantedServicesRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.ListGrantedServicesRequest, _abc.Awaitable[_keys_service_pb2.ListGrantedServicesResponse]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ListGrantedServicesResponse]:
+        """The services that a consumer has a grant for."""
 
 def add_KeysServiceServicer_to_server(servicer: KeysServiceServicer, server: _aio.Server) -> None: ...
