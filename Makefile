@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc bff deploy/local
-PROJECTS := pyproject.toml $(ROOMS:%=%/pyproject.toml)
+ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff deploy/local
+PROJECTS := $(ROOMS:%=%/pyproject.toml)
 CHECKED := conftest.py tests loadtests $(ROOMS)
 LOCAL := $(BIN)/python -m ams_local
 
@@ -37,7 +37,7 @@ bench: setup ## the gateway beside nginx: CPU per request and the ratio
 lock: ## compile requirements.lock anew from the rooms' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --group dev $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
+	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
 	  -o requirements.lock
 
 setup: .venv/installed ## install the locked packages and our own rooms into .venv

@@ -28,7 +28,9 @@ def main(output: Path) -> int:
     stubs = [f"--grpc_python_out={output}", f"--mypy_grpc_out=only_async,quiet:{output}", *services]
     (output / DESCRIPTORS).parent.mkdir(parents=True, exist_ok=True)
     descriptors = ["--include_source_info", f"--descriptor_set_out={output / DESCRIPTORS}", *protos]
-    return protoc.main(common + messages) or protoc.main(common + stubs) or protoc.main(common + descriptors)
+    return int(
+        protoc.main(common + messages) or protoc.main(common + stubs) or protoc.main(common + descriptors)
+    )
 
 
 if __name__ == "__main__":
