@@ -22,8 +22,7 @@ check: setup ## format, lint, types, and that the generated code is that of the 
 	@$(BIN)/ruff check --quiet .
 	@for room in $(CHECKED); do $(BIN)/mypy --no-error-summary $$room || exit 1; done
 	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
-	@cd protos && find ams -name '*_pb2*' -o -name '*.binpb' | sort | while read -r f; do \
-	  cmp -s $$f ../.run/gen/$$f || { echo "protos/$$f is not what its proto says: make gen"; exit 1; }; done
+	@diff -rq --exclude=__pycache__ --exclude='*.proto' .run/gen/ams protos/ams || { echo "the generated code is not that of the protos: make gen"; exit 1; }
 
 format: setup ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
