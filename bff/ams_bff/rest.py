@@ -1,10 +1,14 @@
 """The REST API as an ASGI app: every route of the contracts."""
 
 import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from ams_common.errors import InvalidArgumentError
+from google.protobuf.message import Message
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ams_bff import transcode
@@ -13,7 +17,12 @@ from ams_bff.backends import Backends
 from ams_bff.refusals import BodyTooSlowError, UnsupportedMediaTypeError
 from ams_bff.routes import RouteTable
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _BODY_DEADLINE_S = 15.0
+# Converting takes about 0.4 µs a byte, so what is larger would keep other requests waiting.
+_LARGE_BYTES = 32 * 1024
 
 
 class RestApi:
@@ -32,11 +41,21 @@ class RestApi:
         body = await _read_body(request)
         if body:
             _check_media_type(request.headers)
-        message = transcode.read_request(match, scope["query_string"], body)
+        message = await _convert(len(body), transcode.read_request, match, scope["query_string"], body)
         route = match.route
         reply = await self._backends.call(route.area, route.rpc, message, authorization)
-        answer = json_answer(transcode.answer_document(reply), is_pretty=self._is_pretty)
+        answer = await _convert(reply.ByteSize(), self._answer, reply)
         await answer(scope, receive, send)
+
+    def _answer(self, reply: Message) -> Response:
+        return json_answer(transcode.answer_document(reply), is_pretty=self._is_pretty)
+
+
+async def _convert(size_bytes: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Convert at once, or in a thread what is large."""
+    if size_bytes < _LARGE_BYTES:
+        return convert(*args, **kwargs)
+    return await asyncio.to_thread(convert, *args, **kwargs)
 
 
 def _authorization(headers: Headers) -> str | None:

@@ -86,6 +86,17 @@ class Door:
         finally:
             connection.close()
 
+    def log_line(self, request_id: str) -> Any:
+        """The line of the access log for a request; it is written after the answer."""
+
+        def lines() -> list[Any]:
+            text = self.log_path.read_text().rpartition("\n")[0]
+            found = [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
+            return [line for line in found if line["message"] == "http"]
+
+        [line] = wait_until(lines)
+        return line
+
     def send(self, raw: bytes) -> bytes:
         """Bytes as they are; what comes back until the server closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:

@@ -1,4 +1,5 @@
 import pytest
+from ams.policy.v1.policy_pb2 import rule
 from ams_bff.areas import AREAS
 from ams_bff.refusals import MethodNotAllowedError
 from ams_bff.routes import RouteError, RouteTable, routes_of
@@ -26,9 +27,10 @@ def test_every_rpc_with_an_http_option_has_its_route_and_no_other_has_one(area: 
     assert route.area is area
 
 
-def test_the_internal_rpcs_have_no_route() -> None:
-    internal = {"GetJwks", "IssueServiceToken", "GetServiceSnapshot", "GetKeySnapshot"}
-    assert {rpc.name for _, rpc in RPCS} - {route.rpc.name for route in TABLE.routes} == internal
+def test_what_only_services_call_has_no_route() -> None:
+    routed = {route.rpc.name for route in TABLE.routes}
+    assert routed.isdisjoint(rpc.name for _, rpc in RPCS if rpc.GetOptions().Extensions[rule].callers)
+    assert routed.isdisjoint({"GetJwks", "IssueServiceToken"})
 
 
 def test_two_routes_with_one_path_are_refused_at_the_start() -> None:
