@@ -10,6 +10,8 @@ from ams_common.snapshots import INVALIDATION_CHANNEL
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from ams_gateway.tasks import end_task
+
 log = logging.getLogger(__name__)
 
 # A connection that is dead without saying so is noticed after two of these.
@@ -39,9 +41,7 @@ class Invalidations:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_task(self._task)
 
     async def _keep(self) -> None:
         while True:

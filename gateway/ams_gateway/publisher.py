@@ -20,6 +20,7 @@ from ams.usage.v1 import events_pb2 as usage
 from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway.journal import Journal, JournalFiles, adopt
+from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +60,13 @@ class Publisher:
         self._task = asyncio.create_task(self._run())
 
     async def close(self, timeout_s: float = 10.0) -> None:
-        """Goes on until the journal is empty or the time is over; what is left stays on disk."""
+        """Goes on until the journal is empty, Kafka is away or the time is over; what is left stays on
+        disk."""
         if self._task is None:
             return
         self._stopping.set()
         await asyncio.wait([self._task], timeout=timeout_s)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end_task(self._task)
         await self._disconnect()
         for files in self._adopted:
             files.close()
@@ -82,6 +82,8 @@ class Publisher:
             except (KafkaError, OSError, ValueError) as error:
                 log.warning("usage events can't be published now: %s", type(error).__name__)
                 await self._disconnect()
+                if self._stopping.is_set():
+                    return
                 await asyncio.sleep(_BACKOFF_S)
 
     async def _turn(self) -> bool:

@@ -2,7 +2,6 @@
 one write. Fifteen to twenty times cheaper than a client that takes a connection per command."""
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from collections import deque
@@ -10,6 +9,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import hiredis
+
+from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,7 @@ class RedisPipe:
 
     async def close(self) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await end_task(self._keeper)
         if self._protocol is not None:
             self._protocol.abort()
 
