@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _BATCH = 500
 _POLL_S = 1.0
 _RETRY_S = 0.5
+_STATEMENT_TIMEOUT_S = 10.0
 _LOCK = 7_310_002
 
 
@@ -47,16 +48,21 @@ class KafkaDestination:
     async def deliver(self, rows: Sequence[asyncpg.Record]) -> None:
         """Sends all rows, then waits for every acknowledgement."""
         producer = await self._started()
-        acknowledgements = [
-            await producer.send(self._topic_prefix + row["topic"], row["payload"], key=row["message_key"])
-            for row in rows
-        ]
-        await asyncio.gather(*acknowledgements)
+        try:
+            acknowledgements = [
+                await producer.send(self._topic_prefix + row["topic"], row["payload"], key=row["message_key"])
+                for row in rows
+            ]
+            await asyncio.gather(*acknowledgements)
+        except Exception:
+            # It has counted what it could not send, so the broker would refuse all that comes after.
+            await self.close()
+            raise
 
     async def close(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -118,45 +124,52 @@ class OutboxRelay:
             await self._destination.close()
 
     async def _relay(self) -> None:
-        connection = await asyncpg.connect(self._database_url, timeout=10)
+        connection = await asyncpg.connect(
+            self._database_url, timeout=10, command_timeout=_STATEMENT_TIMEOUT_S
+        )
         try:
-            await connection.execute(
-                "SELECT pg_advisory_lock($1, hashtext(current_schema() || $2))", _LOCK, self._destination.name
-            )
+            await self._wait_for_turn(connection)
             woken = asyncio.Event()
             schema = await connection.fetchval("SELECT current_schema()")
             await connection.add_listener(f"outbox_{schema}", lambda *_: woken.set())
             while True:
                 woken.clear()
-                if await self._relay_batch(connection) < _BATCH:
+                if not await self._relay_batch(connection):
                     await _wait(woken.wait, _POLL_S)
         finally:
             await connection.close(timeout=5)
 
-    async def _relay_batch(self, connection: asyncpg.Connection) -> int:
+    async def _wait_for_turn(self, connection: asyncpg.Connection) -> None:
+        # Not pg_advisory_lock(): the statement would keep its snapshot while it waits, for days perhaps, and
+        # VACUUM could clean up nothing that has changed since.
+        query = "SELECT pg_try_advisory_lock($1, hashtext(current_schema() || $2))"
+        while True:
+            if await connection.fetchval(query, _LOCK, self._destination.name):
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def _relay_batch(self, connection: asyncpg.Connection) -> bool:
+        """Whether to look again at once."""
         rows = await connection.fetch(
             "SELECT outbox_id, topic, message_key, payload FROM outbox"
             " WHERE destination = $1 ORDER BY outbox_id LIMIT $2",
             self._destination.name,
             _BATCH,
         )
-        if rows:
-            await self._deliver_until_done(rows)
-            await connection.execute(
-                "DELETE FROM outbox WHERE outbox_id = ANY($1)", [row["outbox_id"] for row in rows]
-            )
-        return len(rows)
-
-    async def _deliver_until_done(self, rows: Sequence[asyncpg.Record]) -> None:
-        while True:
-            try:
-                await self._destination.deliver(rows)
-                return
-            except Exception as error:  # whatever it is, the rows stay and are tried again
-                log.warning(
-                    "delivery waits", extra={"destination": self._destination.name, "error": repr(error)}
-                )
-                await asyncio.sleep(_RETRY_S)
+        if not rows:
+            return False
+        try:
+            await self._destination.deliver(rows)
+        except Exception as error:  # whatever it is, the rows stay
+            # They are read again: who has lost the connection, and so the turn, must not deliver what is
+            # older than the successor's.
+            log.warning("delivery waits", extra={"destination": self._destination.name, "error": repr(error)})
+            await asyncio.sleep(_RETRY_S)
+            return True
+        await connection.execute(
+            "DELETE FROM outbox WHERE outbox_id = ANY($1)", [row["outbox_id"] for row in rows]
+        )
+        return len(rows) == _BATCH
 
 
 async def _wait(wait: Callable[[], Awaitable[object]], timeout_s: float) -> None:
