@@ -11,6 +11,7 @@ from email.utils import parseaddr
 import aiosmtplib
 import asyncpg
 from ams_common.database import Database
+from ams_common.wakeups import Wakeups
 
 from identity_svc.clocks import Clock
 from identity_svc.mails import Composer, Template
@@ -111,18 +112,12 @@ class Mailer:
             await asyncio.sleep(_RETRY_S)
 
     async def _send_as_they_come(self) -> None:
-        listener = await asyncpg.connect(self._database_url)
-        try:
-            woken = asyncio.Event()
-            schema = await listener.fetchval("SELECT current_schema()")
-            await listener.add_listener(f"mails_{schema}", lambda *_: woken.set())
+        async with Wakeups.open(self._database_url, "mails") as wakeups:
             while True:
-                woken.clear()
+                wakeups.clear()
                 if not await self.send_batch():
-                    await _wait(woken)
+                    await wakeups.wait(_POLL_S)
                 _stop_if_cancelled()
-        finally:
-            await listener.close(timeout=5)
 
     async def send_batch(self) -> int:
         """Send what is due, a batch at most; returns how many mails that were."""
@@ -179,14 +174,6 @@ class Mailer:
     async def _settle(self, mail: asyncpg.Record, status: str, error: str | None, now: datetime) -> None:
         async with self._database.change_by_system("mail.finish", audited=False) as change:
             await self._store.finish_mail(change.connection, mail["mail_id"], status, error, now)
-
-
-async def _wait(woken: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(_POLL_S):
-            await woken.wait()
-    except TimeoutError:
-        pass
 
 
 def _stop_if_cancelled() -> None:

@@ -1,0 +1,41 @@
+"""Waiting for what a committed transaction announces (PostgreSQL NOTIFY), or for a while."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class Wakeups:
+    """The notifications `<name>_<schema>` of a service's schema, heard on a connection of its own."""
+
+    def __init__(self) -> None:
+        self._heard = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database_url: str, name: str) -> AsyncIterator["Wakeups"]:
+        """Raises what asyncpg raises when the connection can't be made."""
+        wakeups = cls()
+        connection = await asyncpg.connect(database_url, timeout=_CONNECT_TIMEOUT_S)
+        try:
+            schema = await connection.fetchval("SELECT current_schema()")
+            await connection.add_listener(f"{name}_{schema}", lambda *_: wakeups._heard.set())
+            connection.add_termination_listener(lambda *_: wakeups._heard.set())
+            yield wakeups
+        finally:
+            await connection.close(timeout=5)
+
+    def clear(self) -> None:
+        """Forget what was heard: before looking for work, so that what comes meanwhile counts."""
+        self._heard.clear()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until something is announced, at most `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._heard.wait()
