@@ -111,6 +111,8 @@ def _operation(route: Route, schemas: Schemas, told: Mapping[str, str]) -> dict[
 def _audience(route: Route) -> str:
     if route.rule.public:
         return "Open to everybody."
+    if route.rule.signed_in:
+        return "For everybody who is signed in."
     return f"For {', '.join(Role.Name(role).lower() for role in route.rule.roles)}."
 
 

@@ -22,7 +22,7 @@ def rules_of(services: Iterable[ServiceDescriptor]) -> Mapping[str, Rule]:
     for service in services:
         for method in service.methods:
             method_rule = method.GetOptions().Extensions[rule]
-            if not (method_rule.public or method_rule.roles or method_rule.callers):
+            if not (method_rule.public or method_rule.signed_in or method_rule.roles or method_rule.callers):
                 raise PolicyError(f"{method.full_name} has no ams.policy.v1.rule, so nobody may call it")
             rules[f"/{service.full_name}/{method.name}"] = method_rule
     return rules
@@ -40,6 +40,8 @@ def refusal(method_rule: Rule | None, caller: Caller) -> AppError | None:
         return PermissionDeniedError("caller_not_allowed", "This service may not make this call.")
     if caller.user_id is None:
         return UnauthenticatedError("sign_in_required", "Sign in to do this.")
+    if method_rule.signed_in:
+        return None
     if caller.roles.isdisjoint(method_rule.roles):
         return PermissionDeniedError("role_required", "Your account doesn't have the role that this needs.")
     return None

@@ -73,6 +73,9 @@ def test_without_a_rule_nobody_is_let_in() -> None:
         (Rule(callers=["gateway"]), Caller(service="keys-svc"), "caller_not_allowed"),
         (Rule(callers=["gateway"]), Caller(user_id=uuid7(), roles=frozenset({ADMIN})), "role_required"),
         (Rule(public=True), ANONYMOUS, None),
+        (Rule(signed_in=True), Caller(user_id=uuid7()), None),
+        (Rule(signed_in=True), Caller(service="gateway"), "caller_not_allowed"),
+        (Rule(signed_in=True), ANONYMOUS, "sign_in_required"),
     ],
 )
 def test_only_whom_the_rule_names_is_let_in(rule: Rule, caller: Caller, code: str | None) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1.events_pb2 import Standing
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
@@ -98,4 +99,11 @@ def user_message(account: asyncpg.Record, active: Role.ValueType) -> pb.User:
         roles=roles.ordered_roles(account["roles"]),
         active_role=active,
         created_at=to_timestamp(account["created_at"]),
+        merchant_standing=_standing(account["merchant_standing"]),
+        consumer_standing=_standing(account["consumer_standing"]),
     )
+
+
+def _standing(text: str | None) -> Standing.ValueType:
+    """The standing in a role that the account may not have."""
+    return roles.standing_of(text) if text is not None else Standing.STANDING_UNSPECIFIED

@@ -2,7 +2,9 @@
 
 -- name: find_account
 SELECT u.user_id, u.email, u.name, u.created_at,
-       coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles
+       coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles,
+       max(r.standing) FILTER (WHERE r.role = 'merchant') AS merchant_standing,
+       max(r.standing) FILTER (WHERE r.role = 'consumer') AS consumer_standing
 FROM users u LEFT JOIN user_roles r USING (user_id)
 WHERE u.user_id = :user_id
 GROUP BY u.user_id;

@@ -5,10 +5,12 @@ from typing import Any
 import grpc
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
+from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
-from ams_common.tokens import TokenVerifier
+from ams_common.tokens import TokenVerifier, sign_user_token
 
 EMAIL = "cora@example.com"
 
@@ -139,6 +141,20 @@ async def test_people_see_themselves(identity: Any, issuer: TestIssuer) -> None:
     token = issuer.user_token(row["user_id"], CONSUMER)
     me = await identity.stub.GetMe(pb.GetMeRequest(), metadata=bearer(token))
     assert me == session.user
+
+
+async def test_somebody_blocked_signs_in_and_sees_why(identity: Any, issuer: TestIssuer) -> None:
+    session = await identity.register_consumer(EMAIL)
+    assert session.user.consumer_standing == STANDING_ACTIVE
+    request = pb.BlockConsumerRequest(consumer_id=session.user.user_id)
+    await identity.stub.BlockConsumer(request, metadata=identity.admin)
+    again = await identity.register_consumer(EMAIL)
+    caller = await TokenVerifier(identity.parts.keyring).verify(again.access_token)
+    assert caller.roles == frozenset()
+    assert caller.user_id is not None
+    token = sign_user_token(issuer.key, caller.user_id, [], Role.ROLE_UNSPECIFIED, utc_now())
+    me = await identity.stub.GetMe(pb.GetMeRequest(), metadata=bearer(token))
+    assert (list(me.roles), me.consumer_standing, me.merchant_standing) == ([], STANDING_BLOCKED, 0)
 
 
 async def test_nobody_sees_a_user_that_is_not(identity: Any, issuer: TestIssuer) -> None:

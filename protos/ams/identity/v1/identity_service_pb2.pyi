@@ -258,12 +258,21 @@ class User(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     ACTIVE_ROLE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    MERCHANT_STANDING_FIELD_NUMBER: _builtins.int
+    CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
     active_role: _policy_pb2.Role.ValueType
+    merchant_standing: _events_pb2.Standing.ValueType
+    """How it stands as a merchant and as a consumer; unset without that role. A role that is suspended or
+    blocked is not among `roles`.
+    """
+    consumer_standing: _events_pb2.Standing.ValueType
     @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.Role.ValueType]: ...
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.Role.ValueType]:
+        """The roles in which it may act now."""
+
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -275,10 +284,12 @@ class User(_message.Message):
         roles: _abc.Iterable[_policy_pb2.Role.ValueType] | None = ...,
         active_role: _policy_pb2.Role.ValueType = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        merchant_standing: _events_pb2.Standing.ValueType = ...,
+        consumer_standing: _events_pb2.Standing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "created_at", b"created_at", "email", b"email", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

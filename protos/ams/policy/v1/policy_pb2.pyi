@@ -85,12 +85,15 @@ class Rule(_message.Message):
     CALLERS_FIELD_NUMBER: _builtins.int
     PUBLIC_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    SIGNED_IN_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Anybody may call, signed in or not."""
     audit: _builtins.str
     """The action's name in the audit log ("service.approve"). Required for an RPC that changes state:
     the database refuses to open a writing transaction without it.
     """
+    signed_in: _builtins.bool
+    """Every person who is signed in may call, also one whose only role is suspended or blocked."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """People who hold any of these roles may call."""
@@ -106,10 +109,11 @@ class Rule(_message.Message):
         callers: _abc.Iterable[_builtins.str] | None = ...,
         public: _builtins.bool = ...,
         audit: _builtins.str = ...,
+        signed_in: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "public", b"public", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "public", b"public", "roles", b"roles", "signed_in", b"signed_in"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
