@@ -15,6 +15,7 @@ PACKAGES = {
     "keys-svc": "keys_svc",
     "usage-svc": "usage_svc",
     "billing-svc": "billing_svc",
+    "registry-svc": "registry_svc",
     "bff": "ams_bff",
     "common": "ams_common",
     "deploy/local": "ams_local",

@@ -21,11 +21,19 @@ from ams_local.system import ADMIN_EMAIL, Ports, System, programs
 
 __all__ = ["ADMIN_EMAIL", "BEHIND_THE_GATEWAY", "World", "running"]
 
-BEHIND_THE_GATEWAY = ("identity-svc", "catalog-svc", "keys-svc", "usage-svc", "billing-svc", "ams-bff")
+BEHIND_THE_GATEWAY = (
+    "identity-svc",
+    "catalog-svc",
+    "keys-svc",
+    "usage-svc",
+    "billing-svc",
+    "registry-svc",
+    "ams-bff",
+)
 # The demo marketplace isn't needed here.
 _LEFT_OUT = ("guide", "upstream")
 _READY_S = 60
-_DOORS = {"mail": "mail_page", "ams-bff": "bff", "ams-gateway": "gateway"}
+_DOORS = {"registry-svc": "images", "mail": "mail_page", "ams-bff": "bff", "ams-gateway": "gateway"}
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ class Settings:
     keys_address: str = setting(name="KEYS_ADDRESS")
     usage_address: str = setting(name="USAGE_ADDRESS")
     billing_address: str = setting(name="BILLING_ADDRESS")
+    registry_address: str = setting(name="REGISTRY_ADDRESS")
     # Answers are indented for human eyes; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")

@@ -22,7 +22,7 @@ import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.provision import provision
 
-SERVICES = ("identity", "catalog", "keys", "usage", "billing")
+SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 ADMIN_EMAIL = "admin@ams.example"
 _START_TIMEOUT_S = 60.0
 
@@ -225,6 +225,7 @@ def town(
             "KAFKA_TOPIC_PREFIX": f"{name}.",
             "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
             "IDENTITY_SMTP_PORT": str(mail.port),
+            "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
         }
         for service in SERVICES:

@@ -48,7 +48,7 @@ def test_pages_of_its_own(door: Any) -> None:
     ready = door.ask("GET", "/readyz")
     assert ready.status == 503
     assert ready.json["services"] == dict.fromkeys(
-        ("identity", "catalog", "keys", "usage", "billing"), "unreachable"
+        ("identity", "catalog", "keys", "usage", "billing", "registry"), "unreachable"
     )
     assert "/api/v1/me" in door.ask("GET", "/api/v1/openapi.json").json["paths"]
 

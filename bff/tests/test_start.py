@@ -11,6 +11,7 @@ GOOD = {
     "KEYS_ADDRESS": "127.0.0.1:1",
     "USAGE_ADDRESS": "127.0.0.1:1",
     "BILLING_ADDRESS": "127.0.0.1:1",
+    "REGISTRY_ADDRESS": "127.0.0.1:1",
 }
 
 

@@ -17,6 +17,7 @@ OWNERS: Mapping[str, str] = {
     "keys": "keys_svc",
     "usage": "usage_svc",
     "billing": "billing_svc",
+    "registry": "registry_svc",
 }
 
 # Any number that nothing else locks: two runs at once would trip over each other's catalogue rows.

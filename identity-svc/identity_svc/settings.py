@@ -12,7 +12,7 @@ from identity_svc.vault import Vault
 
 # Everybody can read these two: production refuses them.
 _DEVELOPMENT_ENCRYPTION_KEY = "YW1zLWRldmVsb3BtZW50LWVuY3J5cHRpb24ta2V5LTE="
-_DEVELOPMENT_SERVICES = ("keys-svc", "catalog-svc", "usage-svc", "billing-svc", "gateway")
+_DEVELOPMENT_SERVICES = ("keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc", "gateway")
 _DEVELOPMENT_SECRETS = tuple(f"{service}=development-secret" for service in _DEVELOPMENT_SERVICES)
 
 

@@ -35,6 +35,7 @@ def test_development_needs_only_the_addresses_of_its_servers() -> None:
         "catalog-svc",
         "usage-svc",
         "billing-svc",
+        "registry-svc",
         "gateway",
     }
     assert settings.admin_emails == ()

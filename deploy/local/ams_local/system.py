@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ams_local import ports
+from ams_local import distribution, ports
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
 
-SERVICES = ("identity", "catalog", "keys", "usage", "billing")
+SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 # Those that call others, and so prove themselves to identity-svc.
-CALLERS = ("keys-svc", "gateway")
+CALLERS = ("keys-svc", "registry-svc", "gateway")
 ADMIN_EMAIL = "admin@ams.example"
 
 
@@ -29,6 +29,9 @@ class Ports:
     keys: int = 7003
     usage: int = 7004
     billing: int = 7005
+    registry: int = 7006
+    images: int = 5050
+    distribution: int = 5051
 
     @classmethod
     def choose(cls) -> "Ports":
@@ -46,7 +49,8 @@ class System:
     run_directory: Path
 
     def url(self, door: str) -> str:
-        """The address of one of the HTTP doors: bff, gateway, mail_page or upstream."""
+        """The address of one of the HTTP doors: bff, gateway, images (the /v2/ of registry-svc),
+        distribution, mail_page or upstream."""
         port = self.upstream_port if door == "upstream" else asdict(self.ports)[door]
         return f"http://127.0.0.1:{port}"
 
@@ -75,6 +79,7 @@ def programs(
         "catalog-svc": {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"},
         "billing-svc": {"BILLING_PSEUDONYM_KEY": keyring.secret("billing-pseudonyms")},
         "keys-svc": {"KEYS_SERVICE_SECRET": _caller_secret(keyring, "keys-svc")},
+        "registry-svc": _registry(system, keyring),
         "ams-gateway": _gateway(system, keyring),
         "ams-bff": {
             "BFF_LISTEN": f"127.0.0.1:{system.ports.bff}",
@@ -91,7 +96,13 @@ def programs(
         )
     scripts = Path(sys.executable).parent
     ours = [Program(name, [str(scripts / name)], everybody | own[name]) for name in sorted(own)]
-    return [*ours, *_helpers(system, everybody)]
+    return [
+        distribution.program(
+            system.run_directory, system.ports.distribution, keyring.secret("distribution uploads")
+        ),
+        *ours,
+        *_helpers(system, everybody),
+    ]
 
 
 def _caller_secret(keyring: Keyring, caller: str) -> str:
@@ -108,6 +119,16 @@ def _identity(system: System, keyring: Keyring) -> dict[str, str]:
         "IDENTITY_SMTP_PORT": str(system.ports.smtp),
         "IDENTITY_SMTP_TLS": "plaintext",
         "IDENTITY_PUBLIC_URL": system.url("bff"),
+    }
+
+
+def _registry(system: System, keyring: Keyring) -> dict[str, str]:
+    return {
+        "REGISTRY_SERVICE_SECRET": _caller_secret(keyring, "registry-svc"),
+        "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{system.ports.images}",
+        "REGISTRY_PUBLIC_URL": system.url("images"),
+        "REGISTRY_SIGNING_KEY": f"{keyring.secret('registry tokens')}=",  # 32 bytes, padded
+        "REGISTRY_PROVIDER_URL": system.url("distribution"),
     }
 
 

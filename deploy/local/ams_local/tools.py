@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
+PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven", "docker-registry": "docker-registry"}
 
 
 class ToolMissingError(Exception):

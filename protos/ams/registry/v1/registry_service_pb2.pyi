@@ -255,7 +255,7 @@ class Image(_message.Message):
     digest: _builtins.str
     media_type: _builtins.str
     size_bytes: _builtins.int
-    """The manifest and all that it names. 0 for an index, whose parts are images by themselves."""
+    """The manifest and all that it names. 0 for an index of several platforms."""
     status: _events_pb2.ImageStatus.ValueType
     rejection_reason: _builtins.str
     """Why it was rejected; "" otherwise."""

@@ -1,0 +1,125 @@
+"""The provider for Azure Container Registry.
+
+Manifests are written and deleted through azure-containerregistry. Blobs stream through the registry's
+own data endpoint, and manifests are read there too: the package only hands them out parsed, but what a
+client gets must have the digest that it asked for. Both sign in with a Microsoft Entra token that the
+registry exchanges, first for a refresh token of its own, then for access to one repository.
+"""
+
+import io
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import aiohttp
+import jwt
+from azure.containerregistry.aio import ContainerRegistryClient
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, HttpResponseError
+
+from registry_svc.names import is_digest
+from registry_svc.provider import ProviderError, RefusedByProviderError
+from registry_svc.wire import Authorizer, OciWire
+
+ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
+_RENEW_BEFORE_S = 60.0
+_KEPT_TOKENS = 1000
+
+
+class EntraExchange:
+    """Access tokens of the registry, for the identity that `credential` proves."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, credential: AsyncTokenCredential) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._service = urlsplit(url).netloc
+        self._credential = credential
+        self._refresh_token, self._renew_at_s = "", 0.0
+        # By image name: the token, and when to get another.
+        self._access: dict[str, tuple[str, float]] = {}
+
+    async def headers(self, name: str) -> Mapping[str, str]:
+        """For all that we do with the repository; renewed a minute before its end."""
+        token, renew_at_s = self._access.get(name, ("", 0.0))
+        if time.time() >= renew_at_s:
+            token = await self._new_access_token(name)
+            if len(self._access) >= _KEPT_TOKENS:
+                self._access.clear()
+            self._access[name] = (token, _renewal_s(token))
+        return {"Authorization": f"Bearer {token}"}
+
+    async def _new_access_token(self, name: str) -> str:
+        if time.time() >= self._renew_at_s:
+            await self._renew_refresh_token()
+        form = {
+            "grant_type": "refresh_token",
+            "service": self._service,
+            "scope": f"repository:{name}:pull,push,delete",
+            "refresh_token": self._refresh_token,
+        }
+        return await self._exchange("token", form, "access_token")
+
+    async def _renew_refresh_token(self) -> None:
+        try:
+            entra = await self._credential.get_token(ENTRA_SCOPE)
+        except AzureError as error:
+            raise ProviderError("no Microsoft Entra token can be had") from error
+        form = {"grant_type": "access_token", "service": self._service, "access_token": entra.token}
+        self._refresh_token = await self._exchange("exchange", form, "refresh_token")
+        self._renew_at_s = _renewal_s(self._refresh_token)
+
+    async def _exchange(self, endpoint: str, form: Mapping[str, str], wanted: str) -> str:
+        try:
+            async with self._http.post(f"{self._url}/oauth2/{endpoint}", data=form) as answer:
+                if answer.status != 200:
+                    raise ProviderError(f"the registry's {endpoint} endpoint answered {answer.status}")
+                return str((await answer.json())[wanted])
+        except (aiohttp.ClientError, TimeoutError, KeyError, ValueError) as error:
+            raise ProviderError(f"the registry's {endpoint} endpoint gave no token") from error
+
+
+class AzureProvider(OciWire):
+    """Azure Container Registry at `url`."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        url: str,
+        client: ContainerRegistryClient,
+        authorizer: Authorizer,
+    ) -> None:
+        super().__init__(http, url, authorizer)
+        self._client = client
+        # The package insists on TLS unless it is told; a plain URL is for tests only.
+        self._options = {} if url.startswith("https://") else {"enforce_https": False}
+
+    async def put_manifest(self, name: str, reference: str, media_type: str, body: bytes) -> None:
+        tag = None if is_digest(reference) else reference
+        try:
+            await self._client.set_manifest(
+                name, io.BytesIO(body), tag=tag, media_type=media_type, **self._options
+            )
+        except HttpResponseError as error:
+            if error.status_code is not None and error.status_code in (400, 404):
+                raise RefusedByProviderError(
+                    "MANIFEST_BLOB_UNKNOWN", "a part of it was not pushed"
+                ) from error
+            raise ProviderError(repr(error)) from error
+        except AzureError as error:
+            raise ProviderError(repr(error)) from error
+
+    async def delete_manifest(self, name: str, digest: str) -> None:
+        try:
+            await self._client.delete_manifest(name, digest, **self._options)
+        except AzureError as error:
+            raise ProviderError(repr(error)) from error
+
+
+def _renewal_s(token: str) -> float:
+    """When to get another token: shortly before the end that it tells of. It came over TLS from who
+    signed it, so its signature isn't checked."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return float(claims["exp"]) - _RENEW_BEFORE_S
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+        raise ProviderError("the registry's token can't be read") from error

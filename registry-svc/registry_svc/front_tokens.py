@@ -1,0 +1,106 @@
+"""Signing in as docker does: `/v2/` challenges, `/token` gives a short-lived access token."""
+
+import base64
+import binascii
+from urllib.parse import quote
+
+from ams_common.clock import utc_now
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from registry_svc.access_tokens import (
+    TTL,
+    Access,
+    AccessTokenError,
+    AccessTokens,
+    parse_scopes,
+)
+from registry_svc.gatekeeper import Gatekeeper
+from registry_svc.oci_errors import OciError
+
+_MAX_CREDENTIALS = 4096
+
+
+class Door:
+    """Reads the access tokens of requests, and gives them out."""
+
+    def __init__(self, gatekeeper: Gatekeeper, tokens: AccessTokens, public_url: str) -> None:
+        self.gatekeeper = gatekeeper
+        self._tokens = tokens
+        self._realm = f"{public_url.rstrip('/')}/token"
+
+    async def token(self, request: Request) -> Response:
+        """GET /token, with the push token or API key as the password of Basic authentication."""
+        principal = await self.gatekeeper.sign_in(_password(request))
+        scopes = parse_scopes(request.query_params.getlist("scope"))
+        grants = await self.gatekeeper.decide(principal, scopes)
+        now = utc_now()
+        token = self._tokens.sign(principal.credential, grants, now)
+        answer = {
+            "token": token,
+            "access_token": token,
+            "expires_in": int(TTL.total_seconds()),
+            "issued_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def version(self, request: Request) -> Response:
+        """GET /v2/: what clients ask first, to learn how to sign in."""
+        self._access(request, "")
+        return JSONResponse({})
+
+    async def catalogue(self, request: Request) -> Response:
+        """GET /v2/_catalog: nobody's."""
+        self._access(request, "")
+        raise OciError("DENIED", "There is no catalogue here: look for images in AMS.")
+
+    def require(self, request: Request, name: str, action: str) -> Access:
+        """The request's access token, which allows the action. Raises OciError: UNAUTHORIZED with a
+        challenge, or DENIED with the reason that was found at the sign-in."""
+        access = self._access(request, f"repository:{name}:{_asked(action)}")
+        if not access.allows(name, action):
+            grant = access.on(name)
+            if grant is not None and grant.refusal:
+                raise OciError("DENIED", grant.refusal)
+            raise self._challenge(
+                "This needs another sign-in.", f"repository:{name}:{_asked(action)}", "insufficient_scope"
+            )
+        return access
+
+    def _access(self, request: Request, scope: str) -> Access:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise self._challenge("Sign in first.", scope, "")
+        try:
+            return self._tokens.read(token)
+        except AccessTokenError as error:
+            raise self._challenge(str(error), scope, "invalid_token") from None
+
+    def _challenge(self, message: str, scope: str, error: str) -> OciError:
+        parts = {"realm": self._realm, "service": self._tokens.service, "scope": scope, "error": error}
+        challenge = ",".join(f'{name}="{value}"' for name, value in parts.items() if value)
+        return OciError("UNAUTHORIZED", message, {"WWW-Authenticate": f"Bearer {challenge}"})
+
+
+def _asked(action: str) -> str:
+    """What a client should ask for: who pushes looks first what is there."""
+    return "pull,push" if action == "push" else quote(action)
+
+
+def _password(request: Request) -> str:
+    """Raises OciError UNAUTHORIZED: nobody gets a token without credentials."""
+    refusal = OciError(
+        "UNAUTHORIZED",
+        "Sign in with a push token or an API key of AMS as the password.",
+        {"WWW-Authenticate": 'Basic realm="ams"'},
+    )
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic" or len(encoded) > _MAX_CREDENTIALS:
+        raise refusal
+    try:
+        _, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        raise refusal from None
+    if not colon or not password:
+        raise refusal
+    return password

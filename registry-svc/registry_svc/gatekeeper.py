@@ -1,0 +1,154 @@
+"""Who signs in with what, and what it opens: push tokens from our own tables, API keys from keys-svc,
+the state of services from catalog-svc. Asked at each sign-in, and again whenever a manifest is pushed or
+pulled, so that what is revoked ends within seconds and not only with its access token."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
+from ams.keys.v1.events_pb2 import KeySnapshot
+from ams_common import apikeys
+from ams_common.clock import utc_now
+from ams_common.database import Database
+
+from registry_svc import access, names, push_tokens
+from registry_svc.access_tokens import PULL, Access, Grant, Scope
+from registry_svc.neighbours import Neighbours
+from registry_svc.oci_errors import OciError
+from registry_svc.push_tokens import PushToken
+from registry_svc.store import Repository, Store
+
+log = logging.getLogger(__name__)
+
+_PUSH, _KEY = "push:", "key:"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A merchant, by a good push token."""
+
+    token: PushToken
+
+    @property
+    def credential(self) -> str:
+        return f"{_PUSH}{self.token.push_token_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """A consumer, by a good API key."""
+
+    key_hash: bytes
+    key: KeySnapshot
+
+    @property
+    def credential(self) -> str:
+        return f"{_KEY}{self.key_hash.hex()}"
+
+
+Principal = Publisher | Puller
+
+
+class Gatekeeper:
+    """All methods raise OciError, and AppError when a neighbour can't be asked."""
+
+    def __init__(self, database: Database, store: Store, neighbours: Neighbours) -> None:
+        self._database = database
+        self._store = store
+        self._neighbours = neighbours
+
+    async def sign_in(self, password: str) -> Principal:
+        """Whose push token or API key it is. Raises OciError UNAUTHORIZED with the reason."""
+        if (token_hash := push_tokens.hash_token(password)) is not None:
+            return await self._publisher(token_hash)
+        if (key_hash := apikeys.hash_key(password)) is not None:
+            return self._good(key_hash, await self._neighbours.find_key(key_hash))
+        raise OciError("UNAUTHORIZED", "The password must be a push token or an API key of AMS.")
+
+    async def decide(self, principal: Principal, scopes: Sequence[Scope]) -> list[Grant]:
+        """What of `scopes` is granted."""
+        return [await self._decide_one(principal, scope) for scope in scopes]
+
+    async def push_again(self, granted: Access, name: str) -> Publisher:
+        """Who pushes, still in good standing."""
+        principal = await self._again(granted)
+        if not isinstance(principal, Publisher):
+            raise OciError("DENIED", "An API key can't push: sign in with a push token.")
+        service = await self._neighbours.find_service(principal.token.service_id)
+        _require(access.push_refusal(principal.token, name, service))
+        return principal
+
+    async def pull_again(self, granted: Access, name: str) -> "tuple[Puller, ServiceSnapshot] | Publisher":
+        """Who pulls, still in good standing; a consumer with what its pull is priced by."""
+        principal = await self._again(granted)
+        if isinstance(principal, Publisher):
+            service = await self._neighbours.find_service(principal.token.service_id)
+            _require(access.push_refusal(principal.token, name, service))
+            return principal
+        repository = await self._repository(name)
+        if repository is None:
+            raise OciError("DENIED", access.no_access(name))
+        service = await self._neighbours.find_service(repository.service_id)
+        _require(access.pull_refusal(principal.key, name, repository.service_id, service))
+        assert service is not None, "pull_refusal refuses none"
+        return principal, service
+
+    async def _again(self, granted: Access) -> Principal:
+        kind, text = granted.credential[: len(_PUSH)], granted.credential.partition(":")[2]
+        if kind == _PUSH:
+            async with self._database.read() as connection:
+                token = await self._store.find_push_token(connection, UUID(text))
+            return _good_publisher(token, utc_now())
+        key_hash = bytes.fromhex(text)
+        return self._good(key_hash, await self._neighbours.find_key(key_hash))
+
+    async def _publisher(self, token_hash: bytes) -> Publisher:
+        now = utc_now()
+        async with self._database.read() as connection:
+            token = await self._store.find_push_token_by_hash(connection, token_hash)
+        publisher = _good_publisher(token, now)
+        async with self._database.change_by_system("push token used", audited=False) as change:
+            await self._store.touch_push_token(change.connection, publisher.token.push_token_id, now)
+        return publisher
+
+    def _good(self, key_hash: bytes, key: KeySnapshot | None) -> Puller:
+        if key is None:
+            raise OciError("UNAUTHORIZED", "There is no such API key.")
+        if (refusal := access.key_refusal(key, utc_now())) is not None:
+            raise OciError("UNAUTHORIZED", refusal)
+        return Puller(key_hash, key)
+
+    async def _decide_one(self, principal: Principal, scope: Scope) -> Grant:
+        if isinstance(principal, Publisher):
+            service = await self._neighbours.find_service(principal.token.service_id)
+            refusal = access.push_refusal(principal.token, scope.name, service)
+            return Grant(scope.name, frozenset() if refusal else scope.actions, refusal or "")
+        repository = await self._repository(scope.name)
+        if repository is None:
+            return Grant(scope.name, frozenset(), access.no_access(scope.name))
+        service = await self._neighbours.find_service(repository.service_id)
+        refusal = access.pull_refusal(principal.key, scope.name, repository.service_id, service)
+        if refusal is None and scope.actions - {PULL}:
+            refusal = "An API key can't push: sign in with a push token."
+            return Grant(scope.name, scope.actions & {PULL}, refusal)
+        return Grant(scope.name, frozenset() if refusal else scope.actions, refusal or "")
+
+    async def _repository(self, name: str) -> Repository | None:
+        async with self._database.read() as connection:
+            return await self._store.find_repository(connection, names.repository_of(name))
+
+
+def _good_publisher(token: PushToken | None, now: datetime) -> Publisher:
+    if token is None:
+        raise OciError("UNAUTHORIZED", "There is no such push token.")
+    if (refusal := access.token_refusal(token, now)) is not None:
+        raise OciError("UNAUTHORIZED", refusal)
+    return Publisher(token)
+
+
+def _require(refusal: str | None) -> None:
+    if refusal is not None:
+        raise OciError("DENIED", refusal)

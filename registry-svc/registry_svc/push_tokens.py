@@ -1,0 +1,97 @@
+"""The rules of push tokens. Pure but for randomness."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ams.registry.v1 import registry_service_pb2 as pb
+from ams_common.apikeys import ALPHABET
+from ams_common.clock import to_timestamp
+from ams_common.errors import FailedPreconditionError
+
+SCHEME = "ams_push_"
+DEFAULT_TTL_HOURS = 24
+MAX_ACTIVE_TOKENS = 50
+
+_VISIBLE = len(SCHEME) + 8
+_SECRET_LENGTH = 40
+_FORM = re.compile(rf"{SCHEME}[0-9A-Za-z]{{{_SECRET_LENGTH}}}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token as it is shown once; only `sha256` is ever stored."""
+
+    secret: str = field(repr=False)
+    prefix: str
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushToken:
+    """A row of push_tokens, with the repository that it opens."""
+
+    push_token_id: UUID
+    token_prefix: str
+    service_id: UUID
+    merchant_id: UUID
+    name: str
+    repository: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+def generate() -> NewToken:
+    text = SCHEME + "".join(secrets.choice(ALPHABET) for _ in range(_SECRET_LENGTH))
+    return NewToken(text, text[:_VISIBLE], hashlib.sha256(text.encode()).digest())
+
+
+def hash_token(text: str) -> bytes | None:
+    """The SHA-256 by which the token is known, or None for what can't be one."""
+    return hashlib.sha256(text.encode()).digest() if _FORM.fullmatch(text) else None
+
+
+def expiry(now: datetime, ttl_hours: int) -> datetime:
+    return now + timedelta(hours=ttl_hours or DEFAULT_TTL_HOURS)
+
+
+def status_of(token: PushToken, now: datetime) -> pb.PushTokenStatus.ValueType:
+    """Revoked stays revoked though the token would have expired since; at expires_at it is expired."""
+    if token.revoked_at is not None:
+        return pb.PUSH_TOKEN_REVOKED
+    return pb.PUSH_TOKEN_EXPIRED if token.expires_at <= now else pb.PUSH_TOKEN_ACTIVE
+
+
+def require_room(active_tokens: int) -> None:
+    """Raises FailedPreconditionError when one more active token would be too many."""
+    if active_tokens >= MAX_ACTIVE_TOKENS:
+        raise FailedPreconditionError(
+            "push_token_limit_reached",
+            f"This service has {MAX_ACTIVE_TOKENS} active push tokens. Revoke one to create another.",
+        )
+
+
+def require_unrevoked(token: PushToken) -> None:
+    """Raises FailedPreconditionError: revoking is for good and done once."""
+    if token.revoked_at is not None:
+        raise FailedPreconditionError("push_token_already_revoked", "This push token is revoked already.")
+
+
+def push_token_message(token: PushToken, now: datetime) -> pb.PushToken:
+    return pb.PushToken(
+        push_token_id=str(token.push_token_id),
+        service_id=str(token.service_id),
+        repository=token.repository,
+        name=token.name,
+        token_prefix=token.token_prefix,
+        status=status_of(token, now),
+        created_at=to_timestamp(token.created_at),
+        expires_at=to_timestamp(token.expires_at),
+        revoked_at=to_timestamp(token.revoked_at),
+        last_used_at=to_timestamp(token.last_used_at),
+    )

@@ -1,0 +1,159 @@
+-- name: save_merchant
+INSERT INTO merchants (merchant_id, slug) VALUES (:merchant_id, :slug)
+ON CONFLICT (merchant_id) DO UPDATE SET slug = excluded.slug;
+
+-- name: merchant_slug
+SELECT slug FROM merchants WHERE merchant_id = :merchant_id;
+
+-- name: add_repository
+INSERT INTO repositories (service_id, merchant_id, name) VALUES (:service_id, :merchant_id, :name)
+ON CONFLICT (service_id) DO NOTHING;
+
+-- name: find_repository
+SELECT service_id, merchant_id, name FROM repositories WHERE name = :name;
+
+-- name: lock_repository
+SELECT service_id, merchant_id, name FROM repositories WHERE service_id = :service_id FOR UPDATE;
+
+-- name: count_active_push_tokens
+SELECT count(*) FROM push_tokens
+WHERE service_id = :service_id AND revoked_at IS NULL AND expires_at > :now;
+
+-- name: add_push_token
+INSERT INTO push_tokens (push_token_id, token_hash, token_prefix, service_id, merchant_id, name, created_at,
+    expires_at)
+VALUES (:push_token_id, :token_hash, :token_prefix, :service_id, :merchant_id, :name, :created_at,
+    :expires_at);
+
+-- name: find_push_token
+SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
+    created_at, expires_at, revoked_at, last_used_at
+FROM push_tokens JOIN repositories USING (service_id, merchant_id)
+WHERE push_token_id = :push_token_id;
+
+-- name: find_push_token_by_hash
+SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
+    created_at, expires_at, revoked_at, last_used_at
+FROM push_tokens JOIN repositories USING (service_id, merchant_id)
+WHERE token_hash = :token_hash;
+
+-- name: list_push_tokens
+SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
+    created_at, expires_at, revoked_at, last_used_at
+FROM push_tokens JOIN repositories USING (service_id, merchant_id)
+WHERE merchant_id = :merchant_id
+    AND (:service_id::uuid IS NULL OR service_id = :service_id)
+    AND (:after_time::timestamptz IS NULL OR (created_at, push_token_id) < (:after_time, :after_id::uuid))
+ORDER BY created_at DESC, push_token_id DESC
+LIMIT :row_limit;
+
+-- name: lock_push_token
+SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
+    created_at, expires_at, revoked_at, last_used_at
+FROM push_tokens JOIN repositories USING (service_id, merchant_id)
+WHERE push_token_id = :push_token_id AND merchant_id = :merchant_id
+FOR UPDATE OF push_tokens;
+
+-- name: revoke_push_token
+UPDATE push_tokens SET revoked_at = :revoked_at WHERE push_token_id = :push_token_id AND revoked_at IS NULL;
+
+-- name: touch_push_token
+UPDATE push_tokens SET last_used_at = :used_at WHERE push_token_id = :push_token_id;
+
+-- name: save_image
+INSERT INTO images (image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes,
+    status, rejection_reason, license_model, pushed_at)
+VALUES (:image_id, :service_id, :merchant_id, :name, :tag, :digest, :child_digests::text[], :media_type,
+    :size_bytes, :status, :rejection_reason, :license_model, :pushed_at)
+ON CONFLICT (name, tag) DO UPDATE
+SET digest = excluded.digest, child_digests = excluded.child_digests, media_type = excluded.media_type,
+    size_bytes = excluded.size_bytes, status = excluded.status,
+    rejection_reason = excluded.rejection_reason, license_model = excluded.license_model,
+    pushed_at = excluded.pushed_at
+WHERE images.status <> 'active' OR images.digest = excluded.digest
+RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at, 0::bigint AS pulls;
+
+-- name: save_rejection
+INSERT INTO images (image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes,
+    status, rejection_reason, license_model, pushed_at)
+VALUES (:image_id, :service_id, :merchant_id, :name, :tag, :digest, :child_digests::text[], :media_type,
+    :size_bytes, :status, :rejection_reason, :license_model, :pushed_at)
+ON CONFLICT (name, tag) DO UPDATE
+SET digest = excluded.digest, media_type = excluded.media_type, size_bytes = excluded.size_bytes,
+    status = excluded.status, rejection_reason = excluded.rejection_reason,
+    license_model = excluded.license_model, pushed_at = excluded.pushed_at
+WHERE images.status IN ('rejected', 'deleted')
+RETURNING image_id;
+
+-- name: find_image
+SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at,
+    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls
+FROM images
+WHERE image_id = :image_id AND status <> 'deleted'
+    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id);
+
+-- name: list_images
+SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at,
+    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls
+FROM images
+WHERE status <> 'deleted'
+    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+    AND (:service_ids::uuid[] IS NULL OR service_id = ANY (:service_ids))
+    AND (:status::text IS NULL OR status = :status)
+    AND (:after_time::timestamptz IS NULL OR (pushed_at, image_id) < (:after_time, :after_id::uuid))
+ORDER BY pushed_at DESC, image_id DESC
+LIMIT :row_limit;
+
+-- name: find_version
+SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at, 0::bigint AS pulls
+FROM images
+WHERE name = :name AND status IN ('active', 'deprecated')
+    AND (tag = :reference OR digest = :reference OR :reference = ANY (child_digests))
+ORDER BY status, pushed_at DESC
+LIMIT 1;
+
+-- name: list_tags
+SELECT tag FROM images
+WHERE name = :name AND status = 'active' AND tag > :last COLLATE "C"
+ORDER BY tag COLLATE "C"
+LIMIT :row_limit;
+
+-- name: deprecate_image
+UPDATE images SET status = 'deprecated'
+WHERE image_id = :image_id AND merchant_id = :merchant_id AND status = 'active'
+RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at,
+    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls;
+
+-- name: delete_versions
+UPDATE images SET status = 'deleted'
+WHERE name = :name AND status IN ('active', 'deprecated') AND (tag = :reference OR digest = :reference)
+RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
+    rejection_reason, license_model, pushed_at, 0::bigint AS pulls;
+
+-- name: add_pull
+INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, pulled_at)
+VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :pulled_at)
+ON CONFLICT (token_id, image_id, digest) DO NOTHING;
+
+-- name: add_upload
+INSERT INTO uploads (upload_id, name, push_token_id, session, changed_at)
+VALUES (:upload_id, :name, :push_token_id, :session, :changed_at);
+
+-- name: find_upload
+SELECT upload_id, session, size_bytes FROM uploads
+WHERE upload_id = :upload_id AND name = :name AND push_token_id = :push_token_id;
+
+-- name: move_upload
+UPDATE uploads SET session = :session, size_bytes = :size_bytes, changed_at = :changed_at
+WHERE upload_id = :upload_id;
+
+-- name: end_upload
+DELETE FROM uploads WHERE upload_id = :upload_id;
+
+-- name: forget_uploads
+DELETE FROM uploads WHERE changed_at < :before;

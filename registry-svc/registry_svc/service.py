@@ -1,0 +1,18 @@
+"""ams.registry.v1.RegistryService, put together from its two nouns."""
+
+from ams.registry.v1 import registry_service_pb2_grpc as rpc
+from ams_common.database import Database
+
+from registry_svc.neighbours import Neighbours
+from registry_svc.service_images import ImageRpcs
+from registry_svc.service_tokens import PushTokenRpcs
+from registry_svc.store import Store
+
+
+class RegistryService(PushTokenRpcs, ImageRpcs, rpc.RegistryServiceServicer):
+    """What the gRPC server serves."""
+
+    def __init__(self, database: Database, store: Store, neighbours: Neighbours, host: str) -> None:
+        """`host`: what stands before an image's name in docker's commands."""
+        PushTokenRpcs.__init__(self, database, store, neighbours, host)
+        ImageRpcs.__init__(self, database, store, neighbours, host)

@@ -1,0 +1,269 @@
+"""The only module that runs SQL. Each method is the query of its name."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from ams_common.queries import Queries
+
+from registry_svc.images import Image
+from registry_svc.push_tokens import PushToken
+
+# The sort key of the row to go on after; (None, None) begins at the beginning.
+After = tuple[datetime | None, UUID | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a service's images lie."""
+
+    service_id: UUID
+    merchant_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload under way: how to go on with the provider, and how much is there."""
+
+    upload_id: UUID
+    session: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A consumer's pull of a version. `pull_id` is also its usage event's id."""
+
+    pull_id: UUID
+    token_id: UUID
+    image_id: UUID
+    digest: str
+    consumer_id: UUID
+    key_id: UUID
+    pulled_at: datetime
+
+
+class Store:
+    """Every method works within the transaction of the connection that it is given."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def save_merchant(self, connection: asyncpg.Connection, merchant_id: UUID, slug: str) -> None:
+        await self._queries.run(connection, "save_merchant", merchant_id=merchant_id, slug=slug)
+
+    async def merchant_slug(self, connection: asyncpg.Connection, merchant_id: UUID) -> str | None:
+        slug: str | None = await self._queries.value(connection, "merchant_slug", merchant_id=merchant_id)
+        return slug
+
+    async def lock_repository(
+        self, connection: asyncpg.Connection, service_id: UUID, merchant_id: UUID, name: str
+    ) -> Repository:
+        """The service's repository, made under `name` if there is none; held until the commit."""
+        await self._queries.run(
+            connection, "add_repository", service_id=service_id, merchant_id=merchant_id, name=name
+        )
+        row = await self._queries.one(connection, "lock_repository", service_id=service_id)
+        assert row is not None, "it was just made"
+        return Repository(**row)
+
+    async def find_repository(self, connection: asyncpg.Connection, name: str) -> Repository | None:
+        row = await self._queries.one(connection, "find_repository", name=name)
+        return Repository(**row) if row is not None else None
+
+    async def count_active_push_tokens(
+        self, connection: asyncpg.Connection, service_id: UUID, now: datetime
+    ) -> int:
+        return int(
+            await self._queries.value(connection, "count_active_push_tokens", service_id=service_id, now=now)
+        )
+
+    async def add_push_token(
+        self, connection: asyncpg.Connection, token: PushToken, token_hash: bytes
+    ) -> None:
+        await self._queries.run(
+            connection,
+            "add_push_token",
+            push_token_id=token.push_token_id,
+            token_hash=token_hash,
+            token_prefix=token.token_prefix,
+            service_id=token.service_id,
+            merchant_id=token.merchant_id,
+            name=token.name,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+
+    async def find_push_token(self, connection: asyncpg.Connection, push_token_id: UUID) -> PushToken | None:
+        row = await self._queries.one(connection, "find_push_token", push_token_id=push_token_id)
+        return _push_token(row)
+
+    async def find_push_token_by_hash(
+        self, connection: asyncpg.Connection, token_hash: bytes
+    ) -> PushToken | None:
+        row = await self._queries.one(connection, "find_push_token_by_hash", token_hash=token_hash)
+        return _push_token(row)
+
+    async def lock_push_token(
+        self, connection: asyncpg.Connection, push_token_id: UUID, merchant_id: UUID
+    ) -> PushToken | None:
+        row = await self._queries.one(
+            connection, "lock_push_token", push_token_id=push_token_id, merchant_id=merchant_id
+        )
+        return _push_token(row)
+
+    async def list_push_tokens(
+        self,
+        connection: asyncpg.Connection,
+        merchant_id: UUID,
+        *,
+        service_id: UUID | None,
+        after: After,
+        row_limit: int,
+    ) -> list[PushToken]:
+        """Newest first."""
+        rows = await self._queries.many(
+            connection,
+            "list_push_tokens",
+            merchant_id=merchant_id,
+            service_id=service_id,
+            after_time=after[0],
+            after_id=after[1],
+            row_limit=row_limit,
+        )
+        return [PushToken(**row) for row in rows]
+
+    async def revoke_push_token(
+        self, connection: asyncpg.Connection, push_token_id: UUID, revoked_at: datetime
+    ) -> None:
+        await self._queries.run(
+            connection, "revoke_push_token", push_token_id=push_token_id, revoked_at=revoked_at
+        )
+
+    async def touch_push_token(
+        self, connection: asyncpg.Connection, push_token_id: UUID, used_at: datetime
+    ) -> None:
+        await self._queries.run(connection, "touch_push_token", push_token_id=push_token_id, used_at=used_at)
+
+    async def save_image(self, connection: asyncpg.Connection, image: Image) -> Image | None:
+        """The version as it now is; None, and nothing changed, when it is active with another digest."""
+        values = asdict(image)
+        del values["pulls"]
+        row = await self._queries.one(connection, "save_image", **values)
+        return _image(row)
+
+    async def save_rejection(self, connection: asyncpg.Connection, image: Image) -> UUID:
+        """The id under which the rejection can be seen. A version that was accepted once stays as it is."""
+        values = asdict(image)
+        del values["pulls"]
+        image_id: UUID | None = await self._queries.value(connection, "save_rejection", **values)
+        return image_id or image.image_id
+
+    async def find_image(
+        self, connection: asyncpg.Connection, image_id: UUID, merchant_id: UUID | None
+    ) -> Image | None:
+        """`merchant_id`: whose it must be; None for anybody's."""
+        row = await self._queries.one(connection, "find_image", image_id=image_id, merchant_id=merchant_id)
+        return _image(row)
+
+    async def list_images(
+        self,
+        connection: asyncpg.Connection,
+        *,
+        merchant_id: UUID | None = None,
+        service_ids: Sequence[UUID] | None = None,
+        status: str | None = None,
+        after: After,
+        row_limit: int,
+    ) -> list[Image]:
+        """Newest first. None lets all through."""
+        rows = await self._queries.many(
+            connection,
+            "list_images",
+            merchant_id=merchant_id,
+            service_ids=None if service_ids is None else list(service_ids),
+            status=status,
+            after_time=after[0],
+            after_id=after[1],
+            row_limit=row_limit,
+        )
+        return [image for row in rows if (image := _image(row)) is not None]
+
+    async def find_version(self, connection: asyncpg.Connection, name: str, reference: str) -> Image | None:
+        """The version with this tag or digest, or one whose index names the digest; an active one where
+        several do. Only of those that were accepted and not deleted."""
+        return _image(await self._queries.one(connection, "find_version", name=name, reference=reference))
+
+    async def list_tags(
+        self, connection: asyncpg.Connection, name: str, last: str, row_limit: int
+    ) -> list[str]:
+        """Active versions after `last`, in the order of their bytes."""
+        rows = await self._queries.many(connection, "list_tags", name=name, last=last, row_limit=row_limit)
+        return [row["tag"] for row in rows]
+
+    async def deprecate_image(
+        self, connection: asyncpg.Connection, image_id: UUID, merchant_id: UUID
+    ) -> Image | None:
+        """The image as it now is; None when it isn't active, or isn't the merchant's."""
+        row = await self._queries.one(
+            connection, "deprecate_image", image_id=image_id, merchant_id=merchant_id
+        )
+        return _image(row)
+
+    async def delete_versions(self, connection: asyncpg.Connection, name: str, reference: str) -> list[Image]:
+        """The versions with this tag or digest, now deleted."""
+        rows = await self._queries.many(connection, "delete_versions", name=name, reference=reference)
+        return [image for row in rows if (image := _image(row)) is not None]
+
+    async def add_pull(self, connection: asyncpg.Connection, pull: Pull) -> bool:
+        """False when this access token's pull of the version is there already."""
+        return await self._queries.run(connection, "add_pull", **asdict(pull)) == 1
+
+    async def add_upload(
+        self,
+        connection: asyncpg.Connection,
+        upload_id: UUID,
+        *,
+        name: str,
+        push_token_id: UUID,
+        session: str,
+        changed_at: datetime,
+    ) -> None:
+        await self._queries.run(
+            connection,
+            "add_upload",
+            upload_id=upload_id,
+            name=name,
+            push_token_id=push_token_id,
+            session=session,
+            changed_at=changed_at,
+        )
+
+    async def find_upload(
+        self, connection: asyncpg.Connection, upload_id: UUID, name: str, push_token_id: UUID
+    ) -> Upload | None:
+        """Who began it goes on with it, and nobody else."""
+        row = await self._queries.one(
+            connection, "find_upload", upload_id=upload_id, name=name, push_token_id=push_token_id
+        )
+        return Upload(**row) if row is not None else None
+
+    async def move_upload(self, connection: asyncpg.Connection, upload: Upload, changed_at: datetime) -> None:
+        await self._queries.run(connection, "move_upload", **asdict(upload), changed_at=changed_at)
+
+    async def end_upload(self, connection: asyncpg.Connection, upload_id: UUID) -> None:
+        await self._queries.run(connection, "end_upload", upload_id=upload_id)
+
+    async def forget_uploads(self, connection: asyncpg.Connection, before: datetime) -> None:
+        await self._queries.run(connection, "forget_uploads", before=before)
+
+
+def _push_token(row: asyncpg.Record | None) -> PushToken | None:
+    return PushToken(**row) if row is not None else None
+
+
+def _image(row: asyncpg.Record | None) -> Image | None:
+    return Image(**{**row, "child_digests": tuple(row["child_digests"])}) if row is not None else None

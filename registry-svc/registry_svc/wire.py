@@ -1,0 +1,177 @@
+"""The OCI distribution protocol, spoken as a client with flat memory: what every provider that is itself
+such a registry shares."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from registry_svc.manifests import MAX_MANIFEST_BYTES, MEDIA_TYPES
+from registry_svc.names import digest_of
+from registry_svc.provider import OpenBlob, ProviderError, RefusedByProviderError, StoredManifest
+
+CHUNK_BYTES = 128 * 1024
+_ACCEPT = ", ".join(sorted(MEDIA_TYPES))
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+# What a client of ours can mend. Anything else is the provider's fault.
+_PASSED_ON = frozenset(
+    {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "MANIFEST_INVALID", "SIZE_INVALID"}
+    | {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"}
+)
+
+
+class Authorizer(Protocol):
+    """How the provider lets us in."""
+
+    async def headers(self, name: str) -> Mapping[str, str]:
+        """The headers of a request about the image name. Raises ProviderError."""
+
+
+class LetIn:
+    """A registry that only we can reach asks nothing."""
+
+    async def headers(self, name: str) -> Mapping[str, str]:
+        return {}
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Connections to the provider, as many as there are clients."""
+    connector = aiohttp.TCPConnector(limit=0)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=_TIMEOUT,
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "ams-registry"},
+    )
+
+
+class OciWire:
+    """Blobs and manifests at `url`."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, authorizer: Authorizer) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._authorizer = authorizer
+
+    async def start_upload(self, name: str) -> str:
+        async with self._ask("POST", name, "blobs/uploads/") as answer:
+            await _expect(answer, 202)
+            return self._session(answer)
+
+    async def append(self, name: str, session: str, body: AsyncIterator[bytes]) -> str:
+        headers = {"Content-Type": "application/octet-stream"}
+        async with self._ask("PATCH", name, session, data=body, headers=headers) as answer:
+            await _expect(answer, 202)
+            return self._session(answer)
+
+    async def finish_upload(self, name: str, session: str, digest: str) -> None:
+        joint = "&" if "?" in session else "?"
+        async with self._ask("PUT", name, f"{session}{joint}digest={digest}") as answer:
+            await _expect(answer, 201)
+
+    async def cancel_upload(self, name: str, session: str) -> None:
+        async with self._ask("DELETE", name, session) as answer:
+            await _expect(answer, 204, 202, 404)
+
+    async def mount_blob(self, name: str, digest: str, source: str) -> str | None:
+        path = f"blobs/uploads/?mount={digest}&from={source}"
+        async with self._ask("POST", name, path) as answer:
+            await _expect(answer, 201, 202)
+            return None if answer.status == 201 else self._session(answer)
+
+    async def find_blob(self, name: str, digest: str) -> int | None:
+        async with self._ask("HEAD", name, f"blobs/{digest}", allow_redirects=True) as answer:
+            await _expect(answer, 200, 404)
+            return int(answer.headers["Content-Length"]) if answer.status == 200 else None
+
+    @asynccontextmanager
+    async def open_blob(self, name: str, digest: str, byte_range: str = "") -> AsyncIterator[OpenBlob | None]:
+        headers = {"Range": byte_range} if byte_range else {}
+        path = f"blobs/{digest}"
+        async with self._ask("GET", name, path, headers=headers, allow_redirects=True) as answer:
+            await _expect(answer, 200, 206, 404, 416)
+            if answer.status == 404:
+                yield None
+                return
+            length = int(answer.headers.get("Content-Length", "0"))
+            content_range = answer.headers.get("Content-Range", "")
+            yield OpenBlob(answer.status, length, content_range, _chunks(answer))
+
+    async def put_manifest(self, name: str, reference: str, media_type: str, body: bytes) -> None:
+        headers = {"Content-Type": media_type}
+        async with self._ask("PUT", name, f"manifests/{reference}", data=body, headers=headers) as answer:
+            await _expect(answer, 201)
+
+    async def find_manifest(self, name: str, digest: str) -> StoredManifest | None:
+        headers = {"Accept": _ACCEPT}
+        async with self._ask("GET", name, f"manifests/{digest}", headers=headers) as answer:
+            await _expect(answer, 200, 404)
+            if answer.status == 404:
+                return None
+            body = await _read_bounded(answer)
+            if digest_of(body) != digest:
+                raise ProviderError(f"the provider's manifest is not {digest}")
+            return StoredManifest(digest, answer.headers["Content-Type"].partition(";")[0], body)
+
+    async def delete_manifest(self, name: str, digest: str) -> None:
+        async with self._ask("DELETE", name, f"manifests/{digest}") as answer:
+            await _expect(answer, 202, 200, 404)
+
+    @asynccontextmanager
+    async def _ask(
+        self, method: str, name: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request about `name`. Faults of the transport become ProviderError."""
+        sent = {**await self._authorizer.headers(name), **(headers or {})}
+        options.setdefault("allow_redirects", False)
+        try:
+            async with self._http.request(
+                method, URL(f"{self._url}/v2/{name}/{path}", encoded=True), headers=sent, **options
+            ) as answer:
+                yield answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ProviderError(repr(error)) from error
+
+    def _session(self, answer: aiohttp.ClientResponse) -> str:
+        """What stands in Location after the image's name: "blobs/uploads/<id>?…"."""
+        location = urlsplit(urljoin(str(answer.url), answer.headers.get("Location", "")))
+        _, found, rest = location.path.partition("/blobs/uploads/")
+        if not found or not rest:
+            raise ProviderError("the provider gave no place to upload to")
+        return f"blobs/uploads/{rest}" + (f"?{location.query}" if location.query else "")
+
+
+async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ProviderError(repr(error)) from error
+
+
+async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_MANIFEST_BYTES:
+            raise ProviderError("the provider's manifest is too large")
+    return body
+
+
+async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
+    """Raises RefusedByProviderError for what the client can mend, else ProviderError."""
+    if answer.status in statuses:
+        return
+    text = (await answer.content.read(CHUNK_BYTES)).decode(errors="replace")
+    try:
+        first = json.loads(text)["errors"][0]
+        code, message = str(first["code"]), str(first.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        code, message = "", ""
+    if code in _PASSED_ON:
+        raise RefusedByProviderError(code, message)
+    raise ProviderError(f"{answer.method} {answer.url.path} answered {answer.status} {code}: {text[:200]}")

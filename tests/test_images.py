@@ -1,0 +1,234 @@
+"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo, as with docker."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import docker_images
+import world as worlds
+from ams_common.testing.eventually import eventually
+from docker_images import Layout
+from people import JSON, People, Rest, new_service
+
+PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
+
+
+def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
+    return Layout(directory / secrets.token_hex(4), iter([text.encode() * 1000]), **manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A merchant with a Docker service and a push token."""
+
+    merchant: Rest
+    service: JSON
+    token: JSON
+    secret: str
+    registry: str
+
+    @property
+    def repository(self) -> str:
+        return f"{self.registry}/{self.token['repository']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Such a merchant whose service is active, and a consumer with a key for it."""
+
+    admin: Rest
+    publishing: Publishing
+    consumer: Rest
+    key: JSON
+    secret: str
+
+    def image(self, version: str) -> str:
+        return f"{self.publishing.repository}:{version}"
+
+
+async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
+    merchant = await people.register_merchant(admin, f"docker-{tag}@example.com", f"Docks {tag}")
+    service = await merchant.post(
+        "/services", **new_service("", name=f"Crane {tag}", type="DOCKER", price=PRICE)
+    )
+
+    async def made() -> JSON:
+        """The merchant's registration may still be on its way to the registry."""
+        answer = await merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
+        assert answer.status in (200, 503), answer.text
+        return answer.body if answer.status == 200 else {}
+
+    token = await eventually(made)
+    return Publishing(merchant, service, token["pushToken"], token["secret"], token["registry"])
+
+
+async def open_shop(people: People, tag: str) -> Shop:
+    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    publishing = await open_publishing(people, admin, tag)
+    service_id = publishing.service["serviceId"]
+    await publishing.merchant.post(f"/services/{service_id}:submit")
+    await admin.post(f"/services/{service_id}:approve")
+    consumer = await people.register_consumer(f"puller-{tag}@example.com")
+
+    async def asked() -> JSON:
+        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id})
+        return answer.body if answer.status == 200 else {}
+
+    request = await eventually(asked)
+    await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
+    made = await consumer.post("/keys", name="server", serviceIds=[service_id], ttlDays=30)
+    return Shop(admin, publishing, consumer, made["key"], made["secret"])
+
+
+async def change_row(world: worlds.World, schema: str, statement: str, *values: object) -> None:
+    connection = await asyncpg.connect(world.database_urls[schema])
+    try:
+        assert (await connection.execute(statement, *values)).endswith(" 1")
+    finally:
+        await connection.close()
+
+
+async def test_a_pushed_image_is_pulled_metered_and_audited(
+    world: worlds.World, people: People, tmp_path: Path
+) -> None:
+    shop = await open_shop(people, secrets.token_hex(3))
+    image = layout(tmp_path)
+    pushed = await docker_images.push(
+        image, shop.image("1.0.0"), shop.publishing.secret, "--preserve-digests"
+    )
+    assert pushed.succeeded, pushed.text
+
+    (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
+    assert (shown["status"], shown["tag"], shown["digest"]) == ("IMAGE_ACTIVE", "1.0.0", image.digest)
+    assert int(shown["sizeBytes"]) == len(image.manifest) + image.config.size + image.layer.size
+    (offered,) = (await shop.consumer.get("/consumer/images"))["images"]
+    assert offered["pullCommand"] == f"docker pull {shop.image('1.0.0')}"
+
+    pulled = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
+    assert pulled.succeeded, pulled.text
+    assert (tmp_path / "pulled" / "blobs" / "sha256" / image.digest[7:]).read_bytes() == image.manifest
+
+    async def used() -> JSON:
+        usage = await shop.consumer.get("/consumer/usage")
+        return usage if int(usage["total"].get("requests", 0)) else {}
+
+    usage = await eventually(used)
+    assert int(usage["total"]["requests"]) == 1
+
+    async def recorded() -> set[str]:
+        records = (await shop.admin.get("/audit-records", resource_id=shown["imageId"]))["auditRecords"]
+        actions = {record["action"] for record in records}
+        return actions if len(actions) == 2 else set()
+
+    assert await eventually(recorded) == {"image.push", "image.pull"}
+    again = await shop.publishing.merchant.get(f"/images/{shown['imageId']}")
+    assert int(again["pulls"]) == 1
+
+
+async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
+    people: People, tmp_path: Path
+) -> None:
+    shop = await open_shop(people, secrets.token_hex(3))
+    publishing = shop.publishing
+    latest = await docker_images.push(layout(tmp_path), shop.image("latest"), publishing.secret)
+    assert not latest.succeeded
+    assert 'The tag "latest" is not a semantic version' in latest.text
+    licensed = layout(tmp_path, annotations={"io.ams.license-model": "for free"})
+    wrong = await docker_images.push(licensed, shop.image("1.0.0"), publishing.secret)
+    assert not wrong.succeeded
+    assert "io.ams.license-model must be one of connected, time_limited" in wrong.text
+    shown = (await publishing.merchant.get("/merchant/images"))["images"]
+    assert {image["tag"]: image["status"] for image in shown} == {
+        "latest": "IMAGE_REJECTED",
+        "1.0.0": "IMAGE_REJECTED",
+    }
+    assert all(image["rejectionReason"] for image in shown)
+    refused = await docker_images.pull(shop.image("latest"), shop.secret, tmp_path / "pulled")
+    assert not refused.succeeded
+
+
+async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, secrets.token_hex(3))
+    first = layout(tmp_path)
+    for _ in range(2):  # the same again is no harm
+        assert (await docker_images.push(first, shop.image("1.0.0"), shop.publishing.secret)).succeeded
+    other = await docker_images.push(layout(tmp_path, "other"), shop.image("1.0.0"), shop.publishing.secret)
+    assert not other.succeeded
+    assert "is there already with other content" in other.text
+
+
+async def test_another_merchants_namespace_is_closed(people: People, tmp_path: Path) -> None:
+    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    mine = await open_publishing(people, admin, secrets.token_hex(3))
+    theirs = await open_publishing(people, admin, secrets.token_hex(3))
+    for image in (f"{theirs.repository}:1.0.0", f"{theirs.repository}/tool:1.0.0"):
+        refused = await docker_images.push(layout(tmp_path), image, mine.secret)
+        assert not refused.succeeded
+        assert f"This push token is for {mine.token['repository']} only" in refused.text
+    assert (await theirs.merchant.get("/merchant/images")).get("images", []) == []
+    below = await docker_images.push(layout(tmp_path), f"{mine.repository}/tool:1.0.0", mine.secret)
+    assert below.succeeded, below.text
+
+
+async def test_expired_and_revoked_push_tokens_are_refused(
+    world: worlds.World, people: People, tmp_path: Path
+) -> None:
+    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    publishing = await open_publishing(people, admin, secrets.token_hex(3))
+    service_id = publishing.service["serviceId"]
+    other = await publishing.merchant.post("/push-tokens", serviceId=service_id, ttlHours=1)
+    await change_row(
+        world,
+        "registry",
+        "UPDATE push_tokens SET created_at = created_at - interval '2 days',"
+        " expires_at = expires_at - interval '2 days' WHERE push_token_id = $1",
+        publishing.token["pushTokenId"],
+    )
+    image = f"{publishing.repository}:1.0.0"
+    expired = await docker_images.push(layout(tmp_path), image, publishing.secret)
+    assert not expired.succeeded
+    assert "unauthorized" in expired.text.lower()
+    assert (await docker_images.push(layout(tmp_path), image, other["secret"])).succeeded
+    await publishing.merchant.post(f"/push-tokens/{other['pushToken']['pushTokenId']}:revoke")
+    revoked = await docker_images.push(layout(tmp_path), image, other["secret"])
+    assert not revoked.succeeded
+    assert "unauthorized" in revoked.text.lower()
+    statuses = [t["status"] for t in (await publishing.merchant.get("/push-tokens"))["pushTokens"]]
+    assert statuses == ["PUSH_TOKEN_REVOKED", "PUSH_TOKEN_EXPIRED"]
+
+
+async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, secrets.token_hex(3))
+    stranger = await open_shop(people, secrets.token_hex(3))
+    image = shop.image("1.0.0")
+    assert (await docker_images.push(layout(tmp_path), image, shop.publishing.secret)).succeeded
+
+    anonymous = await docker_images.pull(image, "", tmp_path / "anonymous")
+    assert not anonymous.succeeded
+    assert "unauthorized" in anonymous.text.lower()
+    ungranted = await docker_images.pull(image, stranger.secret, tmp_path / "ungranted")
+    assert not ungranted.succeeded
+    assert "this API key has no access to it" in ungranted.text
+    pushing = await docker_images.push(layout(tmp_path), shop.image("2.0.0"), shop.secret)
+    assert not pushing.succeeded
+    assert "An API key can't push" in pushing.text
+    assert (await stranger.consumer.get("/consumer/images")).get("images", []) == []
+
+    assert (await docker_images.pull(image, shop.secret, tmp_path / "good")).succeeded
+    await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
+    revoked = await docker_images.pull(image, shop.secret, tmp_path / "revoked")
+    assert not revoked.succeeded
+    assert "unauthorized" in revoked.text.lower()
+
+
+async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, secrets.token_hex(3))
+    assert (await docker_images.push(layout(tmp_path), shop.image("1.0.0"), shop.publishing.secret)).succeeded
+    (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
+    await shop.publishing.merchant.post(f"/images/{shown['imageId']}:deprecate")
+    refused = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
+    assert not refused.succeeded
+    assert "taken out of use" in refused.text
+    assert (await shop.consumer.get("/consumer/images")).get("images", []) == []
