@@ -86,11 +86,14 @@ class EventConsumer:
             metadata_max_age_ms=5_000,
             max_poll_records=_BATCH,
         )
-        await consumer.start()
+        seeker = _SeekStored(consumer, self._database)
         try:
-            consumer.subscribe(list(self._subscriptions), listener=_SeekStored(consumer, self._database))
+            await consumer.start()
+            consumer.subscribe(list(self._subscriptions), listener=seeker)
             while True:
                 batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+                if seeker.fault is not None:
+                    raise seeker.fault
                 for partition, records in batches.items():
                     await self._process(partition, records)
         finally:
@@ -155,6 +158,8 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, consumer: AIOKafkaConsumer, database: Database) -> None:
         self._consumer = consumer
         self._database = database
+        # Kafka's client only logs what a listener raises, and reads from the beginning.
+        self.fault: Exception | None = None
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Nothing: offsets are in PostgreSQL, and a late batch finds them moved on."""
@@ -162,6 +167,12 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         if not assigned:
             return
+        try:
+            await self._seek(assigned)
+        except Exception as error:
+            self.fault = error
+
+    async def _seek(self, assigned: Sequence[TopicPartition]) -> None:
         ends = await self._consumer.end_offsets(list(assigned))
         async with self._database.pool.acquire() as connection:
             for partition in assigned:

@@ -3,12 +3,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams_common import topics
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Change, Database
+from ams_common.server import cancel
 from ams_common.testing.eventually import eventually
 
 
@@ -50,10 +52,11 @@ async def producer(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
 @asynccontextmanager
 async def running(*consumers: EventConsumer) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        yield
+    finally:
+        await cancel(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def send(producer: AIOKafkaProducer, topic: str, *event_ids: str) -> None:
@@ -134,3 +137,33 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
             )
     async with running(consumer):
         await eventually(lambda: _are(database, ["a"]))
+
+
+async def test_a_database_fault_at_a_rebalance_makes_the_consumer_start_again(
+    producer: AIOKafkaProducer,
+    database: Database,
+    database_url: str,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Kafka's client would go on from the topic's beginning, without a word: here past every message."""
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a")
+
+    async def has_failed() -> bool:
+        return "consumer starts again" in caplog.text or "User provided listener" in caplog.text
+
+    async with asyncpg.create_pool(database_url, min_size=0, command_timeout=0.3) as impatient:
+        subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, write_effect)
+        consumer = EventConsumer(Database(impatient), kafka_bootstrap, "test", [subscription], topic_prefix)
+        async with database.change_by_system("test", audited=False) as change:
+            for partition in await producer.partitions_for(topic):
+                await change.connection.execute(
+                    "INSERT INTO consumer_offsets VALUES ($1, $2, 1000)", topic, partition
+                )
+        async with running(consumer):
+            async with database.change_by_system("test", audited=False) as change:
+                await change.connection.execute("LOCK TABLE consumer_offsets")
+                await eventually(has_failed)
+            await eventually(lambda: _are(database, ["a"]))
