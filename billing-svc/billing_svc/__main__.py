@@ -14,6 +14,7 @@ from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.tokens import TokenVerifier
+from ams_common.upkeep import forget_old_answers
 
 from billing_svc.commission import FIRST_MONTH, format_rate
 from billing_svc.consumers import build_consumer
@@ -53,7 +54,11 @@ async def run(settings: Settings) -> None:
         await serve(
             server,
             settings.listen,
-            background=[OutboxRelay(settings.database_url, kafka).run(), consumer.run()],
+            background=[
+                OutboxRelay(settings.database_url, kafka).run(),
+                consumer.run(),
+                forget_old_answers(database),
+            ],
         )
 
 

@@ -15,6 +15,7 @@ from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
+from ams_common.upkeep import forget_old_answers
 from redis.asyncio import Redis
 
 from catalog_svc.consumers import MerchantProjection
@@ -50,6 +51,7 @@ async def run(settings: Settings) -> None:
         )
         subscriptions = [MerchantProjection(store).subscription()]
         background = [
+            forget_old_answers(database),
             OutboxRelay(url, KafkaDestination(servers, prefix)).run(),
             OutboxRelay(url, RedisDestination(redis)).run(),
             EventConsumer(database, servers, "catalog-svc", subscriptions, prefix).run(),

@@ -17,6 +17,7 @@ from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
+from ams_common.upkeep import forget_old_answers
 
 from identity_svc.accounts import appoint_admins
 from identity_svc.consumers import audit_subscription
@@ -65,6 +66,7 @@ async def run(settings: Settings) -> None:
             server,
             settings.listen,
             background=[
+                forget_old_answers(database),
                 keyring.run(),
                 OutboxRelay(settings.database_url, kafka).run(),
                 _audit_consumer(settings, database, system_store).run(),
