@@ -170,7 +170,7 @@ class Journal:
         self._limits = limits
         self._segment = 1
         self._offset = 0
-        self._fd = self._open_segment()
+        self._fd = self._open_segment(self._segment)
         self._closed_bytes = 0
         self.appended = 0
         # Of journals taken over from dead workers: they fill the same disk.
@@ -229,14 +229,20 @@ class Journal:
             self._rotate()
 
     def _rotate(self) -> None:
+        try:
+            fd = self._open_segment(self._segment + 1)
+        except OSError as error:
+            # The record is written: its segment grows on, and the next one tries again.
+            log.warning("journal has no new segment", exc_info=error)
+            return
         os.close(self._fd)
+        self._fd = fd
         self._closed_bytes += self._offset
         self._segment += 1
         self._offset = 0
-        self._fd = self._open_segment()
 
-    def _open_segment(self) -> int:
-        return os.open(self.files.path(self._segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    def _open_segment(self, segment: int) -> int:
+        return os.open(self.files.path(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
 
     def acknowledge(self, position: Position) -> None:
         """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the

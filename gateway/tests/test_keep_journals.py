@@ -151,3 +151,21 @@ def test_a_failing_disk_stops_requests_and_loses_no_event(tmp_path: Path) -> Non
     assert drain(journal) == [b"one", b"two"]
     os.close(full)
     journal.close()
+
+
+def test_a_segment_that_cant_be_opened_loses_no_event_and_writes_nowhere_else(tmp_path: Path) -> None:
+    """Were the old segment closed first, its descriptor would soon be somebody's connection."""
+    journal = open_journal(tmp_path, segment_bytes=64)
+    obstacle = journal.files.path(2)
+    obstacle.mkdir()
+    journal.append(b"x" * 60)
+    with (tmp_path / "of somebody else").open("w+b", buffering=0) as file:
+        journal.append(b"y" * 60)
+        assert file.read() == b""
+    obstacle.rmdir()
+    journal.append(b"z" * 60)
+    assert journal.files.segments() == [1, 2]
+    assert drain(journal) == [b"x" * 60, b"y" * 60, b"z" * 60]
+    (tmp_path / "of somebody else").unlink()
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
