@@ -79,7 +79,8 @@ class Publisher:
                         return
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), _LINGER_S)
-            except (KafkaError, OSError, ValueError) as error:
+            except Exception as error:
+                # Whatever it is: without the publisher the journal fills up, and then nothing is served.
                 log.warning("usage events can't be published now: %s", type(error).__name__)
                 await self._disconnect()
                 if self._stopping.is_set():
