@@ -6,6 +6,7 @@ BIN := .venv/bin
 ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff deploy/local
 PROJECTS := $(ROOMS:%=%/pyproject.toml)
 CHECKED := conftest.py tests loadtests $(ROOMS)
+ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local
 
 help: ## print every target with its line
@@ -39,7 +40,7 @@ lock: ## compile requirements.lock anew from the rooms' pyproject files
 	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
 	  -o requirements.lock
 
-setup: .venv/installed ## install the locked packages and our own rooms into .venv
+setup: .venv/installed $(ASSETS) ## install the locked packages and our own rooms, build the web UI's assets
 
 .venv/installed: requirements.lock $(PROJECTS)
 	@echo "==> installing the locked packages into .venv (once, about a minute)"
@@ -49,5 +50,14 @@ setup: .venv/installed ## install the locked packages and our own rooms into .ve
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(ROOMS:%=-e ./%)
 	@touch $@
+
+bff/node_modules/installed: bff/package.json bff/package-lock.json
+	@command -v npm >/dev/null || { echo "The web UI's assets come from npm: apt-get install nodejs npm"; exit 1; }
+	@cd bff && npm ci --silent --ignore-scripts && touch node_modules/installed
+
+# Icons are gathered from templates and modules, so these are sources too.
+$(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -path bff/ams_bff/static -prune -o \
+  \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
+	@$(BIN)/python -m ams_bff.web.bundle
 
 .PHONY: help run test check format gen bench lock setup

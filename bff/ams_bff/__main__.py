@@ -1,4 +1,4 @@
-"""ams-bff: the REST API for scripts, in front of the gRPC services."""
+"""ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from ams_bff.app import build_app
 from ams_bff.backends import open_backends
 from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
+from ams_bff.web.sessions import open_redis
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,10 @@ def main() -> None:
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
-    async with open_backends(settings) as backends:
+    async with open_backends(settings) as backends, open_redis(settings.redis_url) as redis:
         host, _, port = settings.listen.rpartition(":")
         config = uvicorn.Config(
-            build_app(settings, backends),
+            build_app(settings, backends, redis),
             host=host.strip("[]"),
             port=int(port),
             http=BoundedProtocol,

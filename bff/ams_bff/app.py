@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
+from redis.asyncio import Redis
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,32 +15,40 @@ from ams_bff.rest import RestApi
 from ams_bff.routes import PREFIX, RouteTable, routes_of
 from ams_bff.settings import Settings
 from ams_bff.site import Site
+from ams_bff.views import VIEWS
+from ams_bff.web.assets import Assets
+from ams_bff.web.services import Services
+from ams_bff.web.sessions import SessionStore
+from ams_bff.web.ui import WebUi
 
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
-def build_app(settings: Settings, backends: Backends) -> ASGIApp:
-    """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand."""
+def build_app(settings: Settings, backends: Backends, redis: Redis) -> ASGIApp:
+    """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand,
+    SettingsError when the web UI's assets aren't built."""
     table = RouteTable(routes_of(AREAS))
     site = Site(backends, openapi.build(table.routes, settings.public_url))
     endpoints: Mapping[bytes, Endpoint] = {
-        b"/": site.index,
         b"/healthz": site.healthz,
         b"/readyz": site.readyz,
         b"/.well-known/jwks.json": site.jwks,
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    return middleware.wrap(_beside(rest, endpoints), settings.is_https)
+    ui = WebUi(settings, Services.over(backends), SessionStore(redis), Assets.load(), VIEWS)
+    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https)
 
 
-def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint]) -> ASGIApp:
-    """`endpoints` by their exact path, to be read only; every other path goes to `rest`."""
+def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:
+    """`endpoints` by their exact path, to be read only; what is under PREFIX goes to `rest`, the rest to
+    the web UI."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope["raw_path"])
         if endpoint is None:
-            await rest(scope, receive, send)
+            is_rest = f"{scope['path']}/".startswith(f"{PREFIX}/")
+            await (rest if is_rest else ui)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowedError(["GET", "HEAD"])
         else:

@@ -29,7 +29,7 @@ class Backends:
     """The services, by area."""
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
-        self._channels = channels
+        self.channels = channels
 
     async def call(
         self, area: Area, rpc: MethodDescriptor, request: Message, authorization: str | None
@@ -39,7 +39,7 @@ class Backends:
         metadata = [(REQUEST_ID, current_request_id())]
         if authorization is not None:
             metadata.append(("authorization", _checked(authorization)))
-        call: Any = self._channels[area.name].unary_unary(
+        call: Any = self.channels[area.name].unary_unary(
             f"/{area.service.full_name}/{rpc.name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(rpc.output_type).FromString,
@@ -55,7 +55,7 @@ class Backends:
         return {area.name: state for area, state in zip(AREAS, states, strict=True)}
 
     async def _health_of(self, area: Area) -> str:
-        stub = health_pb2_grpc.HealthStub(self._channels[area.name])
+        stub = health_pb2_grpc.HealthStub(self.channels[area.name])
         request = health_pb2.HealthCheckRequest(service=area.service.full_name)
         try:
             answer = await stub.Check(request, timeout=_HEALTH_DEADLINE_S)

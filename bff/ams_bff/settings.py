@@ -19,7 +19,8 @@ class Settings:
     usage_address: str = setting(name="USAGE_ADDRESS")
     billing_address: str = setting(name="BILLING_ADDRESS")
     registry_address: str = setting(name="REGISTRY_ADDRESS")
-    # Answers are indented for human eyes; nothing else.
+    redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
+    # Answers are indented for human eyes, templates read anew; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")
 

@@ -1,10 +1,10 @@
-"""What is served beside the API: the way in, keys for verifying tokens, health, the OpenAPI document."""
+"""What is served beside the API: keys for verifying tokens, health, the OpenAPI document."""
 
 import json
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from ams_bff.answers import json_answer
 from ams_bff.areas import AREAS
@@ -21,10 +21,6 @@ class Site:
     def __init__(self, backends: Backends, openapi: dict[str, Any]) -> None:
         self._backends = backends
         self._openapi = json.dumps(openapi, ensure_ascii=False, indent=2)
-
-    async def index(self) -> Response:
-        """For whoever opens the address."""
-        return PlainTextResponse("AMS\n\nThe REST API is described at /api/v1/openapi.json\n")
 
     async def openapi(self) -> Response:
         """OpenAPI 3.1, from the contracts."""

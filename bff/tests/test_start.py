@@ -12,6 +12,7 @@ GOOD = {
     "USAGE_ADDRESS": "127.0.0.1:1",
     "BILLING_ADDRESS": "127.0.0.1:1",
     "REGISTRY_ADDRESS": "127.0.0.1:1",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
 }
 
 

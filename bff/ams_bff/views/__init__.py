@@ -1,0 +1,11 @@
+"""Every view, by area: each module has its VIEWS."""
+
+from ams_bff.views import home, marketplace, preferences, registering, signing_in
+
+VIEWS = (
+    *home.VIEWS,
+    *signing_in.VIEWS,
+    *registering.VIEWS,
+    *preferences.VIEWS,
+    *marketplace.VIEWS,
+)

@@ -1,0 +1,84 @@
+"""The marketplace, open to everybody (PRD FR3-CONS-02), and asking for access."""
+
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.policy.v1.policy_pb2 import CONSUMER
+from ams_common.errors import AppError
+from starlette.responses import Response
+
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.visits import Visit
+
+_PAGE_SIZE = 24
+_TYPES = {"api": API, "docker": DOCKER}
+# Enough to find a request among those of one consumer: 5 pages of 200.
+_MOST_PAGES = 5
+
+
+async def list_services(visit: Visit) -> Response:
+    """Services, searched and filtered by the URL."""
+    request = catalog_pb.ListMarketplaceServicesRequest(
+        page_size=_PAGE_SIZE,
+        page_token=visit.query.get("page", ""),
+        query=visit.query.get("q", "").strip()[:100],
+        type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
+        tag=visit.query.get("tag", "")[:30],
+    )
+    answer = await visit.ask(visit.services.catalog.ListMarketplaceServices, request)
+    template = "marketplace/results.html" if visit.is_partial else "marketplace/list.html"
+    return await visit.render(template, services=answer.services, next_token=answer.next_page_token)
+
+
+async def show_service(visit: Visit) -> Response:
+    """One service with all that consumers may know of it."""
+    return await _service_page(visit, await _load(visit), Form())
+
+
+async def request_access(visit: Visit) -> Response:
+    """Asks for access; an admin decides."""
+    service, form = await _load(visit), visit.form
+    request = keys_pb.RequestAccessRequest(
+        service_id=service.service_id, note=form["note"], idempotency_key=form["idempotency_key"]
+    )
+    try:
+        await visit.ask(visit.services.keys.RequestAccess, request)
+    except AppError as error:
+        return await _service_page(visit, service, form.refused(error))
+    return await visit.redirect(
+        f"/marketplace/{service.slug}", "Access requested. You will find the answer here."
+    )
+
+
+async def _load(visit: Visit) -> catalog_pb.MarketplaceService:
+    request = catalog_pb.GetMarketplaceServiceRequest(service=visit.parameter("service"))
+    return await visit.ask(visit.services.catalog.GetMarketplaceService, request)
+
+
+async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, form: Form) -> Response:
+    is_consumer = visit.person is not None and CONSUMER in visit.person.roles
+    access = await _access_of(visit, service.service_id) if is_consumer else None
+    return await visit.render(
+        "marketplace/service.html", service=service, form=form, access=access, is_consumer=is_consumer
+    )
+
+
+async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | None:
+    """The consumer's newest request for the service."""
+    token = ""
+    for _ in range(_MOST_PAGES):
+        request = keys_pb.ListConsumerAccessRequestsRequest(page_size=200, page_token=token)
+        answer = await visit.ask(visit.services.keys.ListConsumerAccessRequests, request)
+        found = next((asked for asked in answer.access_requests if asked.service_id == service_id), None)
+        token = answer.next_page_token
+        if found is not None or not token:
+            return found
+    return None
+
+
+VIEWS = (
+    page("/marketplace", list_services),
+    page("/marketplace/{service}", show_service),
+    action("/marketplace/{service}/access", request_access, CONSUMER),
+)

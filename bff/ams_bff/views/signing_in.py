@@ -1,0 +1,125 @@
+"""Signing in by a mailed code, and out. The code page also ends every registration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.errors import AppError, UnauthenticatedError
+from starlette.responses import Response
+
+from ams_bff.web.forms import Form
+from ams_bff.web.navigation import home_of
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit, safe_path
+
+_CODE_PATH = "/login/code"
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """Asks for an address."""
+    if visit.person is not None:
+        return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.person.active_role))
+    form = Form.starting(email=visit.query.get("email", ""), next=safe_path(visit.query.get("next")) or "")
+    return await visit.render("account/sign_in.html", form=form)
+
+
+async def start_sign_in(visit: Visit) -> Response:
+    """Has a code mailed."""
+    form = visit.form
+    try:
+        challenge = await visit.ask(
+            visit.services.identity.StartSignIn, pb.StartSignInRequest(email=form["email"])
+        )
+    except AppError as error:
+        return await visit.render("account/sign_in.html", form=form.refused(error))
+    return await await_code(visit, challenge, {"purpose": "sign_in", "email": form["email"]})
+
+
+async def await_code(visit: Visit, challenge: pb.Challenge, asked: Mapping[str, str]) -> Response:
+    """On to the code page. `asked` is what the challenge was made from, to make another of."""
+    path = safe_path(visit.form["next"])
+    notes: dict[str, Any] = {"challenge_id": challenge.challenge_id, "asked": dict(asked)}
+    await visit.keep_notes(notes | ({"next": path} if path else {}))
+    return await visit.redirect(_CODE_PATH)
+
+
+async def show_code(visit: Visit) -> Response:
+    """Asks for the code."""
+    if "challenge_id" not in visit.notes:
+        return await visit.redirect("/login")
+    return await _code_page(visit, Form())
+
+
+async def check_code(visit: Visit) -> Response:
+    """Signs in whoever has the code."""
+    notes, form = visit.notes, visit.form
+    if "challenge_id" not in notes:
+        return await visit.redirect("/login", Flash("That code has expired. Ask for a new one.", "plain"))
+    request = pb.VerifyChallengeRequest(challenge_id=notes["challenge_id"], code=form["code"])
+    try:
+        answer = await visit.ask(visit.services.identity.VerifyChallenge, request)
+    except UnauthenticatedError as error:
+        form.refuse("code", "is not the one we sent, or has expired")
+        form.status = error.http_status
+        return await _code_page(visit, form)
+    except AppError as error:
+        return await _code_page(visit, form.refused(error))
+    await visit.sign_in(answer)
+    return await visit.redirect(safe_path(notes.get("next")) or home_of(answer.user.active_role))
+
+
+async def send_again(visit: Visit) -> Response:
+    """Another code for the same person, in place of the first."""
+    if "challenge_id" not in visit.notes:
+        return await visit.redirect("/login")
+    asked = visit.notes["asked"]
+    try:
+        challenge = await _ask_again(visit, asked)
+    except AppError as error:
+        return await _code_page(visit, visit.form.refused(error))
+    await visit.keep_notes({**visit.notes, "challenge_id": challenge.challenge_id})
+    return await visit.redirect(_CODE_PATH, "A new code is on its way.")
+
+
+async def _ask_again(visit: Visit, asked: Mapping[str, str]) -> pb.Challenge:
+    identity = visit.services.identity
+    fields = {name: text for name, text in asked.items() if name != "purpose"}
+    match asked["purpose"]:
+        case "register_consumer":
+            return await visit.ask(identity.RegisterConsumer, pb.RegisterConsumerRequest(**fields))
+        case "register_merchant":
+            return await visit.ask(identity.RegisterMerchant, pb.RegisterMerchantRequest(**fields))
+        case _:
+            return await visit.ask(identity.StartSignIn, pb.StartSignInRequest(**fields))
+
+
+async def _code_page(visit: Visit, form: Form) -> Response:
+    return await visit.render("account/code.html", form=form, asked=visit.notes["asked"])
+
+
+async def sign_out(visit: Visit) -> Response:
+    """Ends the session here and at identity-svc; here even when identity-svc is away."""
+    tokens = visit.session.tokens
+    await visit.forget()
+    if tokens is not None:
+        try:
+            await visit.ask(
+                visit.services.identity.SignOut, pb.SignOutRequest(refresh_token=tokens.refresh_token)
+            )
+        except AppError:
+            return await visit.redirect(
+                "/login",
+                Flash("You are signed out in this browser. Other devices can't be told now.", "plain"),
+            )
+    return await visit.redirect("/login", "You are signed out.")
+
+
+VIEWS = (
+    page("/login", show_sign_in),
+    action("/login", start_sign_in),
+    page(_CODE_PATH, show_code),
+    action(_CODE_PATH, check_code),
+    action("/login/again", send_again),
+    action("/logout", sign_out),
+)

@@ -1,0 +1,51 @@
+"""The cookies that we set: the session, and how a reader likes to see pages."""
+
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ams_bff.web.sessions import IDLE_S
+
+THEMES = ("system", "light", "dark")
+
+_YEAR_S = 365 * 24 * 3600
+_THEME, _ZONE = "ams_theme", "ams_zone"
+
+
+class SessionCookie:
+    """Opaque, for our own requests only, out of reach of scripts."""
+
+    def __init__(self, is_https: bool) -> None:
+        self._is_https = is_https
+        # The prefix makes browsers refuse one that another host of the domain has set (RFC 6265bis).
+        self.name = "__Host-ams_session" if is_https else "ams_session"
+
+    def read(self, request: Request) -> str | None:
+        """Its value."""
+        return request.cookies.get(self.name)
+
+    def write(self, response: Response, secret: str) -> None:
+        """For another 30 days."""
+        response.set_cookie(
+            self.name, secret, max_age=IDLE_S, path="/", secure=self._is_https, httponly=True, samesite="lax"
+        )
+
+
+def theme_of(request: Request) -> str:
+    """The reader's choice."""
+    theme = request.cookies.get(_THEME, "")
+    return theme if theme in THEMES else THEMES[0]
+
+
+def keep_theme(response: Response, theme: str, is_https: bool) -> None:
+    """Remember the reader's choice."""
+    response.set_cookie(_THEME, theme, max_age=_YEAR_S, path="/", secure=is_https, samesite="lax")
+
+
+def zone_of(request: Request) -> ZoneInfo:
+    """The reader's time zone, which a script tells in a cookie; UTC until then."""
+    try:
+        return ZoneInfo(request.cookies.get(_ZONE, "UTC").replace("%2F", "/"))
+    except (ValueError, OSError, KeyError):  # malformed, a directory, unknown
+        return ZoneInfo("UTC")

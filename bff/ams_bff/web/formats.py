@@ -1,0 +1,107 @@
+"""How values are shown: Jinja filters. Times stand in the reader's zone, big numbers short; the exact
+value is always within reach."""
+
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ams_common.money import MINOR_UNIT_DIGITS, to_decimal
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+from markupsafe import Markup
+
+_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF "}
+_STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+_BYTE_STEPS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def money(amount: Money) -> str:
+    """With at least the currency's own decimals, and as many as it has: "€0.0005"."""
+    return money_of(to_decimal(amount), amount.currency_code)
+
+
+def money_of(amount: Decimal, currency: str) -> str:
+    """As `money`, from an exact amount."""
+    digits = max(MINOR_UNIT_DIGITS.get(currency, 2), -int(amount.normalize().as_tuple().exponent))
+    sign = "−" if amount < 0 else ""
+    return f"{sign}{_SYMBOLS.get(currency, currency + ' ')}{abs(amount):,.{digits}f}"
+
+
+def number(value: float) -> str:
+    """In full, with thousands apart: "12,345"."""
+    return f"{value:,}".replace("-", "−")
+
+
+def short(value: float) -> str:
+    """ "12.3k"."""
+    return _scaled(value, _STEPS, "")
+
+
+def size(size_bytes: float) -> str:
+    """ "1.2 MB"."""
+    return _scaled(size_bytes, _BYTE_STEPS, " B", space=" ")
+
+
+def _scaled(value: float, steps: tuple[tuple[int, str], ...], small: str, space: str = "") -> str:
+    for factor, suffix in steps:
+        if abs(value) >= factor:
+            scaled = Decimal(value) / factor
+            digits = 0 if abs(scaled) >= 100 else 1
+            text = f"{scaled.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN):f}"
+            return f"{text.removesuffix('.0')}{space}{suffix}"
+    return f"{value:,.0f}{small}"
+
+
+def count(value: float) -> Markup:
+    """Short, with the exact number on hover."""
+    if abs(value) < 10_000:
+        return Markup("<span>{}</span>").format(number(value))
+    return Markup('<span title="{}">{}</span>').format(number(value), short(value))
+
+
+def moment(value: Timestamp | datetime) -> datetime | None:
+    """Aware, in UTC; None for an unset timestamp."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return value.ToDatetime(tzinfo=UTC) if value.seconds or value.nanos else None
+
+
+def shown_time(value: Timestamp | datetime, zone: ZoneInfo, form: str = "%-d %b %Y, %H:%M") -> Markup:
+    """A <time> in the reader's zone, UTC on hover; a dash for an unset one."""
+    at = moment(value)
+    if at is None:
+        return Markup("<span>–</span>")
+    local = at.astimezone(zone)
+    text = local.strftime(form) + (" UTC" if zone.key == "UTC" and "%H" in form else "")
+    utc = at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), utc, text)
+
+
+def ago(value: Timestamp | datetime, now: datetime) -> Markup:
+    """ "5 minutes ago", "in 3 days"; UTC on hover."""
+    at = moment(value)
+    if at is None:
+        return Markup("<span>–</span>")
+    utc = at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), utc, _span(now, at))
+
+
+def _span(now: datetime, at: datetime) -> str:
+    distance_s = int((at - now).total_seconds())
+    for length_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if units := abs(distance_s) // length_s:
+            text = f"{units} {unit}{'s' if units > 1 else ''}"
+            return f"in {text}" if distance_s > 0 else f"{text} ago"
+    return "in a moment" if distance_s > 0 else "just now"
+
+
+def month(text: str) -> str:
+    """ "2026-11" as "November 2026"."""
+    return date.fromisoformat(f"{text}-01").strftime("%B %Y")
+
+
+def enum_label(value: int, enum: Any, prefix: str = "") -> str:
+    """An enum's value in words: KEY_ACTIVE with the prefix "KEY_" is "Active"."""
+    name: str = enum.Name(value)
+    return name.removeprefix(prefix).replace("_", " ").capitalize()

@@ -1,0 +1,109 @@
+"""What a person has typed, and what is wrong with it.
+
+A control is named as the request's field, in proto names with dots ("price.per_request.amount"); what a
+service refuses comes back to the control of the field.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
+
+from ams_common.errors import (
+    AlreadyExistsError,
+    AppError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+)
+
+# What the person can mend by typing something else, or by waiting.
+_MENDABLE = (InvalidArgumentError, AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError)
+_MAX_FIELDS = 500
+_UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
+_INDEX = re.compile(r"\[\d+\]")
+
+
+class Form:
+    """One form, empty or sent."""
+
+    def __init__(self, values: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.values = {name: list(texts) for name, texts in (values or {}).items()}
+        self.errors: dict[str, str] = {}
+        self.message = ""
+        self.status = 200
+
+    @classmethod
+    def starting(cls, **values: str | Sequence[str]) -> "Form":
+        """One that stands there with values."""
+        return cls({name: [text] if isinstance(text, str) else text for name, text in values.items()})
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Form":
+        """application/x-www-form-urlencoded, in UTF-8. Raises InvalidArgumentError."""
+        try:
+            pairs = parse_qsl(
+                body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS
+            )
+        except ValueError:
+            raise InvalidArgumentError("form_invalid", "This form can't be read.") from None
+        form = cls()
+        for name, text in pairs:
+            form.values.setdefault(name, []).append(text)
+        return form
+
+    def __getitem__(self, name: str) -> str:
+        """What was typed, without the space around it; "" for nothing."""
+        texts = self.values.get(name)
+        return texts[0].strip().replace("\r\n", "\n") if texts else ""
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a name: of checkboxes, say."""
+        return [text for text in self.values.get(name, ()) if text]
+
+    def whole(self, name: str, least: int, most: int) -> int:
+        """A whole number within bounds; what isn't one is an error of the field, and `least` is given."""
+        text = self[name].replace(" ", "").replace(",", "")
+        if re.fullmatch(r"\d{1,15}", text) and least <= int(text) <= most:
+            return int(text)
+        self.refuse(name, f"must be a whole number from {least:,} to {most:,}")
+        return least
+
+    def refuse(self, name: str, description: str) -> None:
+        """The field can't be accepted; `description` goes on after its label: "is required"."""
+        self.errors.setdefault(name, description)
+        self.status = InvalidArgumentError.http_status
+
+    def told(self, name: str) -> str:
+        """The field's error as a sentence that names it."""
+        label = name.rpartition(".")[2].replace("_", " ").removesuffix(" ids").removesuffix(" id")
+        return sentence(f"{label} {self.errors[name]}")
+
+    def check(self) -> None:
+        """Raises InvalidArgumentError when a field was refused here, before any service is asked."""
+        if self.errors:
+            raise InvalidArgumentError("form_refused", "")
+
+    def refused(self, error: AppError, also: type[AppError] | None = None, **names: str) -> "Form":
+        """The form with what a service has against it. `names` maps a request's field, dots as two
+        underscores, to its control where they differ. What the person can't mend is raised again."""
+        if not isinstance(error, (*_MENDABLE, *([also] if also else []))):
+            raise error
+        for violation in error.violations:
+            field = _field_name(violation)
+            self.errors.setdefault(names.get(field.replace(".", "__"), field), violation.description)
+        # The fields' own sentences say it better.
+        self.message = "" if error.violations else error.message
+        self.status = error.http_status
+        return self
+
+
+def sentence(text: str) -> str:
+    """With a capital at the start and a stop at the end."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
+def _field_name(violation: FieldViolation) -> str:
+    """The JSON path of a violation in proto names: "serviceIds[2]" is "service_ids"."""
+    plain = _INDEX.sub("", violation.field)
+    return _UPPER.sub(lambda letter: f"_{letter[0].lower()}", plain)

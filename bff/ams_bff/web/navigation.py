@@ -1,0 +1,55 @@
+"""Where a person can go, by the role they act in: the one list of places. A page that isn't built yet
+doesn't stand here."""
+
+from dataclasses import dataclass
+
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A main page. `is_main`: one of the four at the bottom of a phone."""
+
+    role: Role.ValueType
+    label: str
+    path: str
+    icon: str
+    is_main: bool = False
+
+
+# The first of each role is its home.
+PLACES: tuple[Place, ...] = (
+    Place(CONSUMER, "Marketplace", "/marketplace", icon="store", is_main=True),
+    Place(MERCHANT, "Marketplace", "/marketplace", icon="store", is_main=True),
+    Place(ADMIN, "Marketplace", "/marketplace", icon="store", is_main=True),
+)
+
+ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}
+# An area's pages are shown in its role, whichever is active.
+_AREAS = {"/admin": ADMIN, "/merchant": MERCHANT, "/dashboard": CONSUMER}
+
+
+def places_of(role: Role.ValueType) -> list[Place]:
+    """The main pages of a role."""
+    return [place for place in PLACES if place.role == role]
+
+
+def home_of(role: Role.ValueType) -> str:
+    """Where a person starts."""
+    return next((place.path for place in PLACES if place.role == role), "/marketplace")
+
+
+def role_of_path(path: str) -> Role.ValueType | None:
+    """The role whose area a path belongs to; None for what everybody sees."""
+    return next((role for area, role in _AREAS.items() if path == area or path.startswith(f"{area}/")), None)
+
+
+def current_place(role: Role.ValueType, path: str) -> Place | None:
+    """The place that a path belongs to: the one with the longest path in front of it."""
+    around = [p for p in places_of(role) if path == p.path or path.startswith(f"{p.path}/")]
+    return max(around, key=lambda place: len(place.path), default=None)
+
+
+def leads_to(path: str) -> bool:
+    """Whether a place is built."""
+    return any(place.path == path for place in PLACES)

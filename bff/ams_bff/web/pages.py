@@ -1,0 +1,123 @@
+"""Templates and what they all know: macros as `ui.…`, filters, the visit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ams.billing.v1.billing_service_pb2 import InvoiceStatus
+from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
+from ams.identity.v1.events_pb2 import Standing
+from ams.keys.v1.events_pb2 import KeyStatus
+from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
+from ams.policy.v1.policy_pb2 import Role
+from ams_common.clock import utc_now
+from ams_common.ids import uuid7
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ams_bff.web import formats, forms, guards, navigation
+from ams_bff.web.assets import Assets
+
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+_UTC = ZoneInfo("UTC")
+_ENUMS = {
+    "service_status": (ServiceStatus, "SERVICE_"),
+    "service_type": (ServiceType, ""),
+    "standing": (Standing, "STANDING_"),
+    "key_status": (KeyStatus, "KEY_"),
+    "access_status": (AccessRequestStatus, ""),
+    "invoice_status": (InvoiceStatus, "INVOICE_"),
+    "role": (Role, ""),
+}
+_PLAIN: dict[str, Callable[..., Any]] = {
+    "money": formats.money,
+    "number": formats.number,
+    "short": formats.short,
+    "size": formats.size,
+    "count": formats.count,
+    "month": formats.month,
+    "sentence": forms.sentence,
+}
+
+
+class Pages:
+    """Renders templates."""
+
+    def __init__(self, assets: Assets, visit_of: Callable[[], Any], is_debug: bool) -> None:
+        """`visit_of` gives the visit being served, which macros can't be handed."""
+        self._environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=is_debug,
+        )
+        self._visit_of = visit_of
+        self._environment.globals.update(
+            asset=assets.url,
+            csrf=self._csrf,
+            navigation=navigation,
+            now=utc_now,
+            visit_key=lambda: uuid7().hex,
+            ui=SimpleNamespace(),
+            enums=SimpleNamespace(**{name: enum for name, (enum, _) in _ENUMS.items()}),
+            roles=SimpleNamespace(**dict(Role.items())),
+        )
+        self._environment.filters.update(self._filters())
+        self._load_macros()
+
+    def render(self, template: str, visit: Any, **context: Any) -> str:
+        """The page's text."""
+        return self._environment.get_template(template).render(visit=visit, **context)
+
+    def _load_macros(self) -> None:
+        """Every macro of templates/ui/ becomes an attribute of `ui`, also for other macros."""
+        ui = self._environment.globals["ui"]
+        for path in sorted((_TEMPLATES / "ui").glob("*.html")):
+            module = self._environment.get_template(f"ui/{path.name}").module
+            for name, macro in vars(module).items():
+                if not name.startswith("_"):
+                    setattr(ui, name, macro)
+
+    def _filters(self) -> dict[str, Callable[..., Any]]:
+        def when(value: Any) -> Markup:
+            return formats.shown_time(value, self._zone())
+
+        def day(value: Any) -> Markup:
+            return formats.shown_time(value, self._zone(), "%-d %b %Y")
+
+        def clock(value: Any) -> Markup:
+            return formats.shown_time(value, self._zone(), "%H:%M:%S")
+
+        def ago(value: Any) -> Markup:
+            return formats.ago(value, utc_now())
+
+        plain = (
+            formats.money,
+            formats.number,
+            formats.short,
+            formats.size,
+            formats.count,
+            formats.month,
+            forms.sentence,
+        )
+        named = {function.__name__: function for function in plain}
+        return named | {"when": when, "day": day, "clock": clock, "ago": ago} | _enum_filters()
+
+    def _zone(self) -> ZoneInfo:
+        visit = self._visit_of()
+        return visit.zone if visit is not None else _UTC
+
+    def _csrf(self) -> Markup:
+        token = self._visit_of().csrf_token
+        return Markup('<input type="hidden" name="{}" value="{}">').format(guards.FIELD, token)
+
+
+def _enum_filters() -> dict[str, Callable[[int], str]]:
+    def labelled(enum: Any, prefix: str) -> Callable[[int], str]:
+        return lambda value: formats.enum_label(value, enum, prefix)
+
+    return {name: labelled(enum, prefix) for name, (enum, prefix) in _ENUMS.items()}

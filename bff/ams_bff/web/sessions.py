@@ -1,0 +1,205 @@
+"""Sessions in Redis, under an opaque cookie of 256 bits.
+
+A visitor who hasn't signed in has a session too, of which nothing lies in Redis until something has to be
+kept. Redis knows a session by the hash of its cookie, so that a look into Redis gives nobody a cookie.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import Role
+from ams_common.errors import UnavailableError
+from redis.asyncio import Redis
+from redis.exceptions import LockError, RedisError
+
+IDLE_S = 30 * 24 * 3600
+
+_NOTES_S = 30 * 60
+_FLASHES_S = 3600
+# A renewal is one call to identity-svc; whoever waits for longer has lost its holder.
+_LOCK_S, _LOCK_WAIT_S, _LOCK_POLL_S = 15.0, 10.0, 0.02
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def open_redis(url: str) -> Redis:
+    """A client that gives up soon: a page must not hang on a Redis that doesn't answer."""
+    timeout_s = 2.0
+    return Redis.from_url(
+        url, decode_responses=True, socket_connect_timeout=timeout_s, socket_timeout=timeout_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is signed in, as identity-svc last said."""
+
+    user_id: str
+    email: str
+    name: str
+    roles: tuple[Role.ValueType, ...]
+    active_role: Role.ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the person's calls are made with."""
+
+    access_token: str
+    expires_at_s: float
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """What the next page tells at its edge, and what can be done about it."""
+
+    text: str
+    kind: str = "good"  # good, bad or plain
+    action: str = ""  # the button's label
+    action_url: str = ""  # where it posts to
+
+
+@dataclass(slots=True)
+class Session:
+    """One browser's. `secret` is the cookie's value; `notes` is what is kept between forms."""
+
+    secret: str
+    person: Person | None = None
+    tokens: Tokens | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    flashes: tuple[Flash, ...] = ()
+
+    @property
+    def csrf_token(self) -> str:
+        """Known only to pages of this session: nobody can work it out without the cookie."""
+        return hmac.new(self.secret.encode(), b"ams csrf", hashlib.sha256).hexdigest()
+
+    def adopt(self, answer: pb.Session) -> None:
+        """Hold what identity-svc has given out."""
+        user = answer.user
+        self.person = Person(user.user_id, user.email, user.name, tuple(user.roles), user.active_role)
+        expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
+        self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)
+
+
+def new_session() -> Session:
+    """Nobody's yet."""
+    return Session(secrets.token_urlsafe(32))
+
+
+class SessionStore:
+    """Every method raises UnavailableError when Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def load(self, cookie: str | None) -> Session | None:
+        """The session of a cookie; None for what can't be one of ours."""
+        if cookie is None or not _SECRET.fullmatch(cookie):
+            return None
+        with _redis_faults():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.getex(_key(cookie), ex=IDLE_S)
+            pipeline.get(_key(cookie, "notes"))
+            pipeline.lrange(_key(cookie, "flashes"), 0, -1)
+            kept, notes, flashes = await pipeline.execute()
+        session = Session(cookie, notes=json.loads(notes) if notes else {})
+        session.flashes = tuple(Flash(**json.loads(flash)) for flash in flashes)
+        if kept:
+            session.person, session.tokens = _parse(kept)
+        return session
+
+    async def begin(self, session: Session, answer: pb.Session) -> Session:
+        """A new session, under a new cookie, for who has signed in; the old one ends."""
+        fresh = new_session()
+        fresh.adopt(answer)
+        with _redis_faults():
+            await self._redis.set(_key(fresh.secret), _text(fresh), ex=IDLE_S)
+        await self.end(session)
+        return fresh
+
+    async def update(self, session: Session) -> None:
+        """Keep new tokens, unless the session has ended meanwhile."""
+        with _redis_faults():
+            await self._redis.set(_key(session.secret), _text(session), ex=IDLE_S, xx=True)
+
+    async def end(self, session: Session) -> None:
+        """Forget all of it."""
+        names = [_key(session.secret, part) for part in ("", "notes", "flashes")]
+        with _redis_faults():
+            await self._redis.delete(*names)
+
+    async def keep_notes(self, session: Session, notes: Mapping[str, Any]) -> None:
+        """Replace the notes; they are kept for half an hour."""
+        session.notes = notes
+        with _redis_faults():
+            await self._redis.set(_key(session.secret, "notes"), json.dumps(notes), ex=_NOTES_S)
+
+    async def add_flash(self, session: Session, flash: Flash) -> None:
+        """For the next page."""
+        name = _key(session.secret, "flashes")
+        with _redis_faults():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.rpush(name, json.dumps(asdict(flash)))
+            pipeline.expire(name, _FLASHES_S)
+            await pipeline.execute()
+
+    async def take_flashes(self, session: Session) -> tuple[Flash, ...]:
+        """Those that were there at load(), each shown once."""
+        taken, session.flashes = session.flashes, ()
+        if taken:
+            with _redis_faults():
+                await self._redis.ltrim(_key(session.secret, "flashes"), len(taken), -1)
+        return taken
+
+    @asynccontextmanager
+    async def alone(self, session: Session) -> AsyncIterator[None]:
+        """Only one holder for a session, among all processes."""
+        name = _key(session.secret, "lock")
+        lock = self._redis.lock(name, timeout=_LOCK_S, blocking_timeout=_LOCK_WAIT_S, sleep=_LOCK_POLL_S)
+        with _redis_faults():
+            if not await lock.acquire():
+                raise _unavailable()
+        try:
+            yield
+        finally:
+            # A lock that ran out while we held it: nobody is helped by failing now.
+            with _redis_faults(), suppress(LockError):
+                await lock.release()
+
+
+def _key(secret: str, part: str = "") -> str:
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    return f"ams:session:{{{digest}}}" + (f":{part}" if part else "")
+
+
+def _text(session: Session) -> str:
+    assert session.person is not None
+    assert session.tokens is not None
+    return json.dumps({"person": asdict(session.person), "tokens": asdict(session.tokens)})
+
+
+def _parse(text: str) -> tuple[Person, Tokens]:
+    document = json.loads(text)
+    person = document["person"] | {"roles": tuple(document["person"]["roles"])}
+    return Person(**person), Tokens(**document["tokens"])
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("sessions_unavailable", "Your session can't be reached. Try again shortly.")
+
+
+@contextmanager
+def _redis_faults() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise _unavailable() from error

@@ -1,0 +1,117 @@
+"""The web UI as an ASGI app: sessions, forgery checks, views, error pages."""
+
+import logging
+from collections.abc import Iterable
+
+from ams_common.errors import AppError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ams_bff.settings import Settings
+from ams_bff.web import assets, guards
+from ams_bff.web.cookies import SessionCookie
+from ams_bff.web.failures import failure_answer, fault_answer
+from ams_bff.web.forms import Form
+from ams_bff.web.pages import Pages
+from ams_bff.web.renewal import Renewal
+from ams_bff.web.routing import View, Views
+from ams_bff.web.services import Services
+from ams_bff.web.sessions import SessionStore
+from ams_bff.web.visits import Visit, current_visit
+
+log = logging.getLogger(__name__)
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "referrer-policy": "same-origin",
+    "vary": "cookie",
+}
+
+
+class WebUi:
+    """Every page, form and asset."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        services: Services,
+        store: SessionStore,
+        own_assets: assets.Assets,
+        views: Iterable[View],
+    ) -> None:
+        self._public_url = settings.public_url
+        self._is_https = settings.is_https
+        self._services = services
+        self._store = store
+        self._assets = own_assets
+        self._views = Views(views)
+        self._cookie = SessionCookie(settings.is_https)
+        self._renewal = Renewal(store, services.identity)
+        self._pages = Pages(own_assets, current_visit.get, settings.debug)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises AppError for assets and for who doesn't want HTML; pages show it."""
+        request = Request(scope, receive)
+        if scope["path"].startswith(assets.PREFIX):
+            await self._assets.answer(request)(scope, receive, send)
+            return
+        answer = await self._answer(request)
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        visit = Visit(request, self._services, self._store, self._renewal, self._pages, self._is_https)
+        reset = current_visit.set(visit)
+        try:
+            answer = await self._serve(visit)
+        except ClientDisconnect:
+            raise
+        except AppError as error:
+            if not _wants_html(request):
+                raise
+            answer = await self._failed(visit, error)
+        except Exception:
+            log.exception("unexpected error")
+            answer = await fault_answer(visit)
+        finally:
+            current_visit.reset(reset)
+        return self._finished(visit, answer)
+
+    async def _serve(self, visit: Visit) -> Response:
+        request = visit.request
+        view = self._views.find(request.scope)
+        visit.resume(await self._store.load(self._cookie.read(request)))
+        if view.method == "POST":
+            await self._check_form(visit)
+        view.admit(visit)
+        return await view.handler(visit)
+
+    async def _check_form(self, visit: Visit) -> None:
+        guards.check_origin(visit.request, self._public_url)
+        visit.form = Form.parse(await visit.request.body())
+        guards.check_token(visit.known_session, visit.request, visit.form)
+
+    async def _failed(self, visit: Visit, error: AppError) -> Response:
+        """The page of an error; a simpler one when what it needs is away too."""
+        try:
+            return await failure_answer(visit, error)
+        except AppError as second:
+            visit.resume(None)
+            return await failure_answer(visit, second)
+
+    def _finished(self, visit: Visit, answer: Response) -> Response:
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        if visit.is_cookie_due or (visit.person is not None and not visit.is_partial):
+            self._cookie.write(answer, visit.session.secret)
+        return answer
+
+
+def _wants_html(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") or request.headers.get("hx-request") == "true"
