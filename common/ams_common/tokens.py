@@ -1,6 +1,7 @@
 """AMS access tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037), verified from a JWK Set by
 every service itself."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ ACCESS_TOKEN_TTL = timedelta(minutes=10)
 
 _SERVICE_SUBJECT = "service:"
 _LEEWAY_S = 5
-# An unknown key id makes the set be fetched again, but never more often than this.
+# An unknown key id makes the set be fetched again, but never more often than this, answered or not.
 _REFETCH_INTERVAL_S = 2.0
 _MAX_AGE_S = 300.0
 
@@ -84,23 +85,34 @@ class JwksKeySource:
         self._fetch = fetch
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at_s = float("-inf")
+        self._tried_at_s = float("-inf")
+        self._fetching = asyncio.Lock()
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
         """Raises UnavailableError when no set could be had yet."""
-        age_s = time.monotonic() - self._fetched_at_s
-        if age_s > _MAX_AGE_S or (key_id not in self._keys and age_s > _REFETCH_INTERVAL_S):
+        is_known = key_id in self._keys
+        is_old = time.monotonic() - self._fetched_at_s > _MAX_AGE_S
+        # Who brings a known key waits for no fetch that another has begun.
+        if not is_known or (is_old and not self._fetching.locked()):
             await self._refetch()
         return self._keys.get(key_id)
 
     async def _refetch(self) -> None:
-        try:
-            text = await self._fetch()
-        except AppError as error:
-            if self._keys:
-                return  # go on with what is known: identity-svc being away must not sign everybody out
-            raise UnavailableError("keys_unavailable", "Tokens can't be checked at the moment.") from error
-        self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(text).keys if key.key_id}
-        self._fetched_at_s = time.monotonic()
+        async with self._fetching:
+            if self._keys and time.monotonic() - self._tried_at_s < _REFETCH_INTERVAL_S:
+                return
+            try:
+                text = await self._fetch()
+            except AppError as error:
+                if self._keys:
+                    return  # go on with what is known: identity-svc being away must not sign everybody out
+                raise UnavailableError(
+                    "keys_unavailable", "Tokens can't be checked at the moment."
+                ) from error
+            finally:
+                self._tried_at_s = time.monotonic()
+            self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(text).keys if key.key_id}
+            self._fetched_at_s = time.monotonic()
 
 
 class TokenVerifier:
