@@ -94,16 +94,18 @@ async def skopeo(*words: str) -> Done:
     )
     async with asyncio.timeout(_TIMEOUT_S):
         output, _ = await process.communicate()
-    return Done(process.returncode == 0, output.decode())
+    # Its log quotes what the registry says.
+    return Done(process.returncode == 0, output.decode().replace('\\"', '"'))
 
 
-async def push(layout: Layout, image: str, secret: str, *options: str) -> Done:
+async def push(layout: Layout, image: str, secret: str) -> Done:
     """`image`: "host:port/name:tag"."""
-    words = [*options, "--dest-tls-verify=false", "--dest-creds", f"push:{secret}"]
+    words = ["--preserve-digests", "--dest-tls-verify=false", "--dest-creds", f"push:{secret}"]
     return await skopeo("copy", *words, f"oci:{layout.directory}", f"docker://{image}")
 
 
 async def pull(image: str, secret: str, directory: Path) -> Done:
     """Into an OCI layout in `directory`; `secret` "" is nobody."""
-    words = ["--src-tls-verify=false", "--src-creds", f"ams:{secret}"] if secret else ["--src-tls-verify=false"]
+    words = ["--preserve-digests", "--src-tls-verify=false"]
+    words += ["--src-creds", f"ams:{secret}"] if secret else ["--src-no-creds"]
     return await skopeo("copy", *words, f"docker://{image}", f"oci:{directory}:pulled")

@@ -1,7 +1,6 @@
 """The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo, as with docker."""
 
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,76 +9,12 @@ import docker_images
 import world as worlds
 from ams_common.testing.eventually import eventually
 from docker_images import Layout
-from people import JSON, People, Rest, new_service
-
-PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
+from docker_shop import open_publishing, open_shop
+from people import JSON, People
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
     return Layout(directory / secrets.token_hex(4), iter([text.encode() * 1000]), **manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class Publishing:
-    """A merchant with a Docker service and a push token."""
-
-    merchant: Rest
-    service: JSON
-    token: JSON
-    secret: str
-    registry: str
-
-    @property
-    def repository(self) -> str:
-        return f"{self.registry}/{self.token['repository']}"
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """Such a merchant whose service is active, and a consumer with a key for it."""
-
-    admin: Rest
-    publishing: Publishing
-    consumer: Rest
-    key: JSON
-    secret: str
-
-    def image(self, version: str) -> str:
-        return f"{self.publishing.repository}:{version}"
-
-
-async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
-    merchant = await people.register_merchant(admin, f"docker-{tag}@example.com", f"Docks {tag}")
-    service = await merchant.post(
-        "/services", **new_service("", name=f"Crane {tag}", type="DOCKER", price=PRICE)
-    )
-
-    async def made() -> JSON:
-        """The merchant's registration may still be on its way to the registry."""
-        answer = await merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
-        assert answer.status in (200, 503), answer.text
-        return answer.body if answer.status == 200 else {}
-
-    token = await eventually(made)
-    return Publishing(merchant, service, token["pushToken"], token["secret"], token["registry"])
-
-
-async def open_shop(people: People, tag: str) -> Shop:
-    admin = await people.sign_in(worlds.ADMIN_EMAIL)
-    publishing = await open_publishing(people, admin, tag)
-    service_id = publishing.service["serviceId"]
-    await publishing.merchant.post(f"/services/{service_id}:submit")
-    await admin.post(f"/services/{service_id}:approve")
-    consumer = await people.register_consumer(f"puller-{tag}@example.com")
-
-    async def asked() -> JSON:
-        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id})
-        return answer.body if answer.status == 200 else {}
-
-    request = await eventually(asked)
-    await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
-    made = await consumer.post("/keys", name="server", serviceIds=[service_id], ttlDays=30)
-    return Shop(admin, publishing, consumer, made["key"], made["secret"])
 
 
 async def change_row(world: worlds.World, schema: str, statement: str, *values: object) -> None:
@@ -93,11 +28,9 @@ async def change_row(world: worlds.World, schema: str, statement: str, *values: 
 async def test_a_pushed_image_is_pulled_metered_and_audited(
     world: worlds.World, people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, secrets.token_hex(3))
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
     image = layout(tmp_path)
-    pushed = await docker_images.push(
-        image, shop.image("1.0.0"), shop.publishing.secret, "--preserve-digests"
-    )
+    pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
     assert pushed.succeeded, pushed.text
 
     (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
@@ -130,7 +63,7 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
 async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
     people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, secrets.token_hex(3))
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
     publishing = shop.publishing
     latest = await docker_images.push(layout(tmp_path), shop.image("latest"), publishing.secret)
     assert not latest.succeeded
@@ -150,7 +83,7 @@ async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_
 
 
 async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, secrets.token_hex(3))
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
     first = layout(tmp_path)
     for _ in range(2):  # the same again is no harm
         assert (await docker_images.push(first, shop.image("1.0.0"), shop.publishing.secret)).succeeded
@@ -200,8 +133,8 @@ async def test_expired_and_revoked_push_tokens_are_refused(
 
 
 async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, secrets.token_hex(3))
-    stranger = await open_shop(people, secrets.token_hex(3))
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    stranger = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
     image = shop.image("1.0.0")
     assert (await docker_images.push(layout(tmp_path), image, shop.publishing.secret)).succeeded
 
@@ -224,7 +157,7 @@ async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People,
 
 
 async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, secrets.token_hex(3))
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
     assert (await docker_images.push(layout(tmp_path), shop.image("1.0.0"), shop.publishing.secret)).succeeded
     (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
     await shop.publishing.merchant.post(f"/images/{shown['imageId']}:deprecate")

@@ -87,6 +87,9 @@ class World:
         for name in reversed(list(self._daemons)):
             self._daemons[name].stop()
 
+    def process_id(self, name: str) -> int:
+        return self._daemons[name].process.pid
+
     def log(self, name: str) -> str:
         """All that the process has written."""
         return (self.system.run_directory / f"{name}.log").read_text(errors="replace")

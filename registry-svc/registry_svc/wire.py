@@ -1,6 +1,7 @@
 """The OCI distribution protocol, spoken as a client with flat memory: what every provider that is itself
 such a registry shares."""
 
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -102,8 +103,8 @@ class OciWire:
             yield OpenBlob(answer.status, length, content_range, _chunks(answer))
 
     async def put_manifest(self, name: str, reference: str, media_type: str, body: bytes) -> None:
-        headers = {"Content-Type": media_type}
-        async with self._ask("PUT", name, f"manifests/{reference}", data=body, headers=headers) as answer:
+        headers, content = {"Content-Type": media_type}, io.BytesIO(body)
+        async with self._ask("PUT", name, f"manifests/{reference}", data=content, headers=headers) as answer:
             await _expect(answer, 201)
 
     async def find_manifest(self, name: str, digest: str) -> StoredManifest | None:

@@ -1,0 +1,73 @@
+"""A merchant of images and its consumer, up to the first push and pull."""
+
+from dataclasses import dataclass
+
+from ams_common.testing.eventually import eventually
+from people import JSON, People, Rest, new_service
+
+PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A merchant with a Docker service and a push token."""
+
+    merchant: Rest
+    service: JSON
+    token: JSON
+    secret: str
+    registry: str
+
+    @property
+    def repository(self) -> str:
+        return f"{self.registry}/{self.token['repository']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Such a merchant whose service is active, and a consumer with a key for it."""
+
+    admin: Rest
+    publishing: Publishing
+    consumer: Rest
+    key: JSON
+    secret: str
+
+    def image(self, version: str) -> str:
+        return f"{self.publishing.repository}:{version}"
+
+
+async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
+    """A new merchant, its service a draft."""
+    merchant = await people.register_merchant(admin, f"docker-{tag}@example.com", f"Docks {tag}")
+    service = await merchant.post(
+        "/services", **new_service("", name=f"Crane {tag}", type="DOCKER", price=PRICE)
+    )
+
+    async def made() -> JSON:
+        """The merchant's registration may still be on its way to the registry."""
+        answer = await merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
+        assert answer.status in (200, 503), answer.text
+        return answer.body if answer.status == 200 else {}
+
+    token = await eventually(made)
+    return Publishing(merchant, service, token["pushToken"], token["secret"], token["registry"])
+
+
+async def open_shop(people: People, admin_email: str, tag: str) -> Shop:
+    """The story up to the first push: invitation, service, approval, access, key."""
+    admin = await people.sign_in(admin_email)
+    publishing = await open_publishing(people, admin, tag)
+    service_id = publishing.service["serviceId"]
+    await publishing.merchant.post(f"/services/{service_id}:submit")
+    await admin.post(f"/services/{service_id}:approve")
+    consumer = await people.register_consumer(f"puller-{tag}@example.com")
+
+    async def asked() -> JSON:
+        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id})
+        return answer.body if answer.status == 200 else {}
+
+    request = await eventually(asked)
+    await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
+    made = await consumer.post("/keys", name="server", serviceIds=[service_id], ttlDays=30)
+    return Shop(admin, publishing, consumer, made["key"], made["secret"])

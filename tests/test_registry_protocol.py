@@ -1,0 +1,352 @@
+"""The OCI protocol at /v2/ of registry-svc, request by request: what skopeo never does."""
+
+import asyncio
+import base64
+import io
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+import world as worlds
+from ams_common.testing.eventually import eventually
+from docker_images import MANIFEST, Part, digest_of
+from docker_shop import Shop, open_shop
+from people import People
+
+
+def basic_auth(password: str) -> str:
+    return f"Basic {base64.b64encode(f'anybody:{password}'.encode()).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody at /v2/ with an access token."""
+
+    http: aiohttp.ClientSession
+    url: str
+    token: str = ""
+
+    async def sign_in(self, password: str, *scopes: str) -> "Client":
+        """With an access token for the scopes."""
+        basic = {"Authorization": basic_auth(password)}
+        params = [("service", "ams"), *(("scope", scope) for scope in scopes)]
+        async with self.http.get(f"{self.url}/token", headers=basic, params=params) as response:
+            body = await response.json()
+            assert response.status == 200, body
+            return Client(self.http, self.url, body["token"])
+
+    async def ask(self, method: str, path: str, **options: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= options.pop("headers", {})
+        if isinstance(options.get("data"), bytes):
+            options["data"] = io.BytesIO(options["data"])  # aiohttp sends it in parts
+        async with self.http.request(method, f"{self.url}{path}", headers=headers, **options) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+
+@pytest.fixture
+def anybody(world: worlds.World, http: aiohttp.ClientSession) -> Client:
+    return Client(http, world.system.url("images"))
+
+
+@pytest.fixture
+async def shop(people: People) -> Shop:
+    return await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+
+
+def name_of(shop: Shop) -> str:
+    return str(shop.publishing.token["repository"])
+
+
+@pytest.fixture
+async def pusher(anybody: Client, shop: Shop) -> Client:
+    return await anybody.sign_in(shop.publishing.secret, f"repository:{name_of(shop)}:pull,push")
+
+
+@pytest.fixture
+async def puller(anybody: Client, shop: Shop) -> Client:
+    return await anybody.sign_in(shop.secret, f"repository:{name_of(shop)}:pull")
+
+
+async def upload(client: Client, name: str, content: bytes) -> str:
+    """A layer, in one request; its digest."""
+    path = f"/v2/{name}/blobs/uploads/?digest={digest_of(content)}"
+    done = await client.ask("POST", path, data=content)
+    assert done.status == 201, done.text
+    return digest_of(content)
+
+
+def manifest(config: Part, *layers: Part) -> bytes:
+    parts = [{"mediaType": "any", "digest": part.digest, "size": part.size} for part in (config, *layers)]
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
+    return json.dumps(document).encode()
+
+
+async def push(client: Client, name: str, tag: str, content: bytes = b"layer") -> str:
+    """An image of one layer; its manifest's digest."""
+    config, layer = await upload(client, name, b"{}"), await upload(client, name, content)
+    body = manifest(Part(config, 2), Part(layer, len(content)))
+    headers = {"Content-Type": MANIFEST}
+    done = await client.ask("PUT", f"/v2/{name}/manifests/{tag}", data=body, headers=headers)
+    assert done.status == 201, done.text
+    assert done.headers["Docker-Content-Digest"] == digest_of(body)
+    return digest_of(body)
+
+
+async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) -> None:
+    name = name_of(shop)
+    for method, path in (
+        ("GET", "/v2/"),
+        ("GET", "/v2/_catalog"),
+        ("GET", f"/v2/{name}/tags/list"),
+        ("GET", f"/v2/{name}/manifests/1.0.0"),
+        ("HEAD", f"/v2/{name}/blobs/{digest_of(b'')}"),
+        ("POST", f"/v2/{name}/blobs/uploads/"),
+        ("PUT", f"/v2/{name}/manifests/1.0.0"),
+    ):
+        refused = await anybody.ask(method, path)
+        assert refused.status == 401, path
+        assert refused.headers["WWW-Authenticate"].startswith(f'Bearer realm="{anybody.url}/token",service=')
+    assert (await anybody.ask("GET", "/token")).status == 401
+    for password in ("", "wrong", "ams_push_" + "0" * 40, "ams_live_" + "0" * 46):
+        headers = {"Authorization": basic_auth(password)}
+        assert (await anybody.ask("GET", "/token", headers=headers)).status == 401
+
+
+async def test_there_is_no_catalogue_for_anybody_signed_in(pusher: Client, puller: Client) -> None:
+    for client in (pusher, puller):
+        assert (await client.ask("GET", "/v2/")).status == 200
+        refused = await client.ask("GET", "/v2/_catalog")
+        assert (refused.status, "DENIED" in refused.text) == (403, True)
+
+
+async def test_an_access_token_opens_what_it_names_and_no_more(
+    anybody: Client, shop: Shop, puller: Client, pusher: Client
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+    assert (await puller.ask("POST", f"/v2/{name}/blobs/uploads/")).status == 401
+    assert (await puller.ask("GET", f"/v2/{name}/tool/tags/list")).status == 401
+    greedy = await anybody.sign_in(shop.secret, f"repository:{name}:pull,push,delete")
+    assert (await greedy.ask("GET", f"/v2/{name}/tags/list")).status == 200
+    refused = await greedy.ask("DELETE", f"/v2/{name}/manifests/1.0.0")
+    assert (refused.status, "An API key can't push" in refused.text) == (403, True)
+    forged = Client(puller.http, puller.url, puller.token[:-8] + "AAAAAAAA")
+    assert (await forged.ask("GET", f"/v2/{name}/tags/list")).status == 401
+
+
+async def test_hostile_paths_are_refused(pusher: Client, shop: Shop) -> None:
+    name, digest = name_of(shop), digest_of(b"")
+    for path in (
+        f"/v2/{name}/../../etc/passwd/manifests/1.0.0",
+        f"/v2/{name}%2f..%2fother/manifests/1.0.0",
+        f"/v2/{name}/manifests/..%2f..%2fx",
+        f"/v2/{name}/manifests/sha256:../../x",
+        f"/v2/{name}/blobs/sha256:{'0' * 63}G",
+        f"/v2/{name}/blobs/uploads/..%2f{digest}",
+        f"/v2/{name.upper()}/tags/list",
+        f"/v2/{'a' * 300}/{'b' * 300}/tags/list",
+        "/v2/one/tags/list",
+        "/v2/a/b/c/d/tags/list",
+    ):
+        refused = await pusher.ask("GET", path)
+        assert refused.status in (400, 401, 404), (path, refused.status)
+
+
+async def test_an_upload_in_chunks_is_resumed_where_it_broke_off(pusher: Client, shop: Shop) -> None:
+    name, content = name_of(shop), secrets.token_bytes(3_000_000)
+    begun = await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")
+    location = begun.headers["Location"]
+    first = await pusher.ask("PATCH", location, data=content[:1_000_000])
+    assert (first.status, first.headers["Range"]) == (202, "0-999999")
+
+    async def breaks_off() -> AsyncIterator[bytes]:
+        yield content[1_000_000:1_500_000]
+        raise ConnectionResetError
+
+    with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
+        await pusher.ask("PATCH", location, data=breaks_off())
+
+    async def arrived() -> int:
+        """What is there once the broken request has been noticed."""
+        status = await pusher.ask("GET", location)
+        assert status.status == 204
+        size = int(status.headers["Range"].partition("-")[2]) + 1
+        return size if size > 1_000_000 else 0
+
+    size = await eventually(arrived)
+    assert size <= 1_500_000
+    wrong = {"Content-Range": f"{size + 1}-{len(content) - 1}"}
+    assert (await pusher.ask("PATCH", location, data=content[size + 1 :], headers=wrong)).status == 416
+    right = {"Content-Range": f"{size}-{len(content) - 1}"}
+    assert (await pusher.ask("PATCH", location, data=content[size:], headers=right)).status == 202
+    done = await pusher.ask("PUT", f"{location}?digest={digest_of(content)}")
+    assert done.status == 201, done.text
+    blob = await pusher.ask("GET", done.headers["Location"])
+    assert (blob.status, blob.body == content) == (200, True)
+
+
+async def test_an_upload_is_its_pushers_alone_and_can_be_cancelled(
+    anybody: Client, pusher: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
+    service_id = shop.publishing.service["serviceId"]
+    other_token = await shop.publishing.merchant.post("/push-tokens", serviceId=service_id)
+    other = await anybody.sign_in(other_token["secret"], f"repository:{name}:pull,push")
+    assert (await other.ask("PATCH", location, data=b"x")).status == 404
+    assert (await pusher.ask("DELETE", location)).status == 204
+    assert (await pusher.ask("GET", location)).status == 404
+
+
+async def test_content_with_another_digest_is_refused(pusher: Client, shop: Shop) -> None:
+    path = f"/v2/{name_of(shop)}/blobs/uploads/?digest={digest_of(b'right')}"
+    refused = await pusher.ask("POST", path, data=b"wrong")
+    assert (refused.status, "DIGEST_INVALID" in refused.text) == (400, True)
+
+
+async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client, shop: Shop) -> None:
+    name = name_of(shop)
+    digest = await upload(pusher, name, b"0123456789")
+    path = f"/v2/{name}/blobs/{digest}"
+    head = await puller.ask("HEAD", path)
+    assert (head.status, head.headers["Content-Length"]) == (200, "10")
+    part = await puller.ask("GET", path, headers={"Range": "bytes=2-4"})
+    assert (part.status, part.body, part.headers["Content-Range"]) == (206, b"234", "bytes 2-4/10")
+    assert (await puller.ask("GET", path, headers={"Range": "bytes=20-"})).status == 416
+    assert (await puller.ask("GET", f"/v2/{name}/blobs/{digest_of(b'none')}")).status == 404
+
+
+async def test_a_layer_is_mounted_only_from_where_one_may_read(
+    anybody: Client, people: People, pusher: Client, shop: Shop
+) -> None:
+    other = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    theirs, mine = name_of(other), name_of(shop)
+    stranger = await anybody.sign_in(other.publishing.secret, f"repository:{theirs}:pull,push")
+    secret = await upload(stranger, theirs, secrets.token_bytes(100))
+    both = await anybody.sign_in(
+        shop.publishing.secret, f"repository:{mine}:pull,push", f"repository:{theirs}:pull"
+    )
+    refused = await both.ask("POST", f"/v2/{mine}/blobs/uploads/?mount={secret}&from={theirs}")
+    assert refused.status == 202  # a plain upload: nothing tells whether the layer exists
+    assert (await both.ask("HEAD", f"/v2/{mine}/blobs/{secret}")).status == 404
+
+    own = await upload(pusher, mine, secrets.token_bytes(100))
+    tool = await anybody.sign_in(
+        shop.publishing.secret, f"repository:{mine}/tool:pull,push", f"repository:{mine}:pull"
+    )
+    mounted = await tool.ask("POST", f"/v2/{mine}/tool/blobs/uploads/?mount={own}&from={mine}")
+    assert mounted.status == 201
+    assert (await tool.ask("HEAD", f"/v2/{mine}/tool/blobs/{own}")).status == 200
+
+
+async def test_bad_manifests_are_refused(pusher: Client, shop: Shop) -> None:
+    path = f"/v2/{name_of(shop)}/manifests/1.0.0"
+    good = {"Content-Type": MANIFEST}
+    for body, headers, status in (
+        (b"no json", good, 400),
+        (b"[" * 100_000, good, 400),
+        (b'{"schemaVersion":1}', good, 400),
+        (b'{"schemaVersion":2}', {"Content-Type": "text/html"}, 400),
+        (b" " * (4 * 1024 * 1024 + 1), good, 413),
+        (manifest(Part(digest_of(b"missing"), 1)), good, 404),
+    ):
+        refused = await pusher.ask("PUT", path, data=body, headers=headers)
+        assert refused.status == status, refused.text
+
+
+async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
+    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    digest = await push(pusher, name, "1.0.0")
+    for reference in ("1.0.0", digest, "1.0.0"):
+        got = await puller.ask("GET", f"/v2/{name}/manifests/{reference}")
+        assert (got.status, digest_of(got.body)) == (200, digest)
+        assert (await puller.ask("HEAD", f"/v2/{name}/manifests/{reference}")).status == 200
+    connection = await asyncpg.connect(world.database_urls["registry"])
+    try:
+        counted = await connection.fetchval(
+            "SELECT count(*) FROM pulls JOIN images USING (image_id) WHERE name = $1", name
+        )
+    finally:
+        await connection.close()
+    assert counted == 1
+
+
+async def test_revocation_reaches_a_token_that_is_still_good(
+    pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+    path = f"/v2/{name}/manifests/1.0.0"
+    assert (await puller.ask("GET", path)).status == 200
+    await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
+    refused = await puller.ask("GET", path)
+    assert (refused.status, "revoked" in refused.text) == (401, True)
+    await shop.publishing.merchant.post(f"/push-tokens/{shop.publishing.token['pushTokenId']}:revoke")
+    refused = await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")
+    assert (refused.status, "revoked" in refused.text) == (401, True)
+
+
+async def test_blocking_a_consumer_and_suspending_a_merchant_reach_the_registry_within_seconds(
+    pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+
+    async def statuses() -> list[int]:
+        pulled = await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")
+        pushed = await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")
+        return [pulled.status, pushed.status]
+
+    async def come_to(expected: list[int]) -> bool:
+        return await statuses() == expected
+
+    assert await statuses() == [200, 202]
+    await shop.admin.post(f"/consumers/{shop.key['consumerId']}:block", reason="test")
+    assert await eventually(lambda: come_to([401, 202]), timeout_s=10)
+    await shop.admin.post(f"/consumers/{shop.key['consumerId']}:unblock")
+    assert await eventually(lambda: come_to([200, 202]), timeout_s=10)
+    await shop.admin.post(f"/merchants/{shop.publishing.service['merchantId']}:suspend", reason="test")
+    assert await eventually(lambda: come_to([403, 403]), timeout_s=10)
+
+
+async def test_a_merchant_deletes_its_version_and_nobody_elses(
+    anybody: Client, pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+    await push(pusher, name, "1.1.0", b"other")
+    listed = await puller.ask("GET", f"/v2/{name}/tags/list?n=1")
+    assert listed.body == b'{"name":"%s","tags":["1.0.0"]}' % name.encode()
+    assert "last=1.0.0" in listed.headers["Link"]
+    deleter = await anybody.sign_in(shop.publishing.secret, f"repository:{name}:*")
+    assert (await deleter.ask("DELETE", f"/v2/{name}/manifests/1.0.0")).status == 202
+    assert (await deleter.ask("DELETE", f"/v2/{name}/manifests/1.0.0")).status == 404
+    assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 404
+    assert (await puller.ask("GET", f"/v2/{name}/manifests/1.1.0")).status == 200
+    blob = f"/v2/{name}/blobs/{digest_of(b'other')}"
+    assert (await deleter.ask("DELETE", blob)).status == 405
+
+
+async def test_many_uploads_at_once_all_arrive(pusher: Client, shop: Shop) -> None:
+    contents = [secrets.token_bytes(200_000) for _ in range(8)]
+    digests = await asyncio.gather(*(upload(pusher, name_of(shop), content) for content in contents))
+    assert digests == [digest_of(content) for content in contents]
