@@ -85,8 +85,8 @@ class WebUi:
 
     async def _serve(self, visit: Visit) -> Response:
         request = visit.request
-        view = self._views.find(request.scope)
         visit.resume(await self._store.load(self._cookie.read(request)))
+        view = self._views.find(request.scope)
         if view.method == "POST":
             await self._check_form(visit)
         view.admit(visit)
