@@ -141,7 +141,7 @@ class EventConsumer:
                 return
             await change.connection.execute(
                 "INSERT INTO dead_letters (topic, partition, message_offset, message_key, payload, error)"
-                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                " VALUES ($1, $2, $3, $4, $5, $6)",
                 record.topic,
                 record.partition,
                 record.offset,
@@ -173,6 +173,7 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
             self.fault = error
 
     async def _seek(self, assigned: Sequence[TopicPartition]) -> None:
+        begins = await self._consumer.beginning_offsets(list(assigned))
         ends = await self._consumer.end_offsets(list(assigned))
         async with self._database.pool.acquire() as connection:
             for partition in assigned:
@@ -182,6 +183,10 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
                     log.error("topic is shorter than what was read of it", extra={"topic": partition.topic})
                     next_offset = 0
                     await _store_offset(connection, partition, 0)
+                if next_offset < begins[partition]:
+                    # Kafka's client would go on behind the gap without a word.
+                    gap = {"topic": partition.topic, "messages": begins[partition] - next_offset}
+                    log.critical("messages were dropped before they were read", extra=gap)
                 self._consumer.seek(partition, next_offset)
 
 

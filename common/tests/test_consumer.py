@@ -1,11 +1,13 @@
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams_common import topics
 from ams_common.consumer import EventConsumer, Subscription
@@ -167,3 +169,45 @@ async def test_a_database_fault_at_a_rebalance_makes_the_consumer_start_again(
                 await change.connection.execute("LOCK TABLE consumer_offsets")
                 await eventually(has_failed)
             await eventually(lambda: _are(database, ["a"]))
+
+
+async def test_a_bad_message_of_a_topic_made_anew_is_kept_beside_the_old_ones(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "bad", "a")
+    partitions = list(await producer.partitions_for(topic))
+    async with database.change_by_system("test", audited=False) as change:
+        await change.connection.execute(
+            "INSERT INTO dead_letters (topic, partition, message_offset, error)"
+            " SELECT $1, p, 0, 'old' FROM unnest($2::integer[]) AS p",
+            topic,
+            partitions,
+        )
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a"]))
+    assert len(await dead_letters(database)) == len(partitions) + 1
+
+
+async def test_messages_that_kafka_dropped_unread_raise_an_alarm(
+    consumer: EventConsumer,
+    producer: AIOKafkaProducer,
+    database: Database,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a", "b")
+    last = await producer.send_and_wait(topic, CatalogEvent(event_id="c").SerializeToString(), key=b"one")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        dropped = {TopicPartition(topic, last.partition): RecordsToDelete(before_offset=last.offset)}
+        await admin.delete_records(dropped)
+    finally:
+        await admin.close()
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["c"]))
+    (alarm,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert (vars(alarm)["topic"], vars(alarm)["messages"]) == (topic, 2)
