@@ -1,0 +1,242 @@
+"""What the tests of registry-svc share."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+from ams.audit.v1.events_pb2 import AuditRecord
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams.registry.v1 import registry_service_pb2 as pb
+from ams.registry.v1 import registry_service_pb2_grpc as rpc
+from ams_common.client import ServiceToken, invoke, open_channel
+from ams_common.clock import utc_now
+from ams_common.database import Database
+from ams_common.ids import uuid7
+from ams_common.queries import Queries
+from ams_common.testing.plugin import Schema
+from ams_common.testing.tokens import TestIssuer
+from registry_svc import push_tokens
+from registry_svc.images import Image
+from registry_svc.neighbours import Neighbours
+from registry_svc.push_tokens import PushToken
+from registry_svc.service import RegistryService
+from registry_svc.store import Store
+
+HOST = "registry.example"
+
+
+@pytest.fixture(scope="session")
+def schema() -> Schema:
+    return Schema("registry", "registry_svc")
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    return Store(Queries.load("registry_svc"))
+
+
+@pytest.fixture
+def nobody_listens() -> Iterator[str]:
+    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+async def neighbours(nobody_listens: str) -> AsyncIterator[Neighbours]:
+    """The real client of neighbours that are away."""
+    async with open_channel(nobody_listens) as channel:
+        token = ServiceToken(channel, "registry-svc", "development-secret")
+        yield Neighbours(catalog_rpc.CatalogServiceStub(channel), keys_rpc.KeysServiceStub(channel), token)
+
+
+@pytest.fixture
+async def channel(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    database: Database,
+    store: Store,
+    neighbours: Neighbours,
+) -> grpc.aio.Channel:
+    """To the real server, on this test's database."""
+    servicer = RegistryService(database, store, neighbours, HOST)
+    return await serve_rpc(
+        pb.DESCRIPTOR.services_by_name["RegistryService"],
+        partial(rpc.add_RegistryServiceServicer_to_server, servicer),
+    )
+
+
+class Person:
+    """Somebody signed in, who calls RPCs: `await person("GetImage", image_id=…)`. Raises AppError."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, user_id: UUID) -> None:
+        self._stub = rpc.RegistryServiceStub(channel)
+        self._token = token
+        self.user_id = user_id
+
+    async def __call__(self, method: str, **fields: Any) -> Any:
+        request_type = getattr(pb, f"{method}Request")
+        return await invoke(getattr(self._stub, method), request_type(**fields), token=self._token)
+
+
+@pytest.fixture
+def person(channel: grpc.aio.Channel, issuer: TestIssuer) -> Callable[..., Person]:
+    def make(role: Any) -> Person:
+        user_id = uuid7()
+        return Person(channel, issuer.user_token(user_id, role), user_id)
+
+    return make
+
+
+@pytest.fixture
+def merchant(person: Any) -> Person:
+    made: Person = person(MERCHANT)
+    return made
+
+
+@pytest.fixture
+def outsider(person: Any) -> Person:
+    """Another merchant, who knows the ids."""
+    made: Person = person(MERCHANT)
+    return made
+
+
+@pytest.fixture
+def admin(person: Any) -> Person:
+    made: Person = person(ADMIN)
+    return made
+
+
+@pytest.fixture
+def consumer(person: Any) -> Person:
+    made: Person = person(CONSUMER)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Puts rows where the RPCs find them, and reads what they wrote."""
+
+    database: Database
+    store: Store
+
+    async def token(self, merchant_id: UUID, service_id: UUID | None = None, age_hours: int = 0) -> PushToken:
+        """A push token of 24 hours, made `age_hours` ago."""
+        new, service_id = push_tokens.generate(), service_id or uuid7()
+        made_at = push_tokens.expiry(utc_now(), -age_hours) if age_hours else utc_now()
+        async with self.database.change_by_system("test", audited=False) as change:
+            await self.store.lock_repository(
+                change.connection, service_id, merchant_id, f"m-{merchant_id}/s-{service_id}"
+            )
+            token = PushToken(
+                push_token_id=uuid7(),
+                token_prefix=new.prefix,
+                service_id=service_id,
+                merchant_id=merchant_id,
+                name="ci",
+                repository=f"m-{merchant_id}/s-{service_id}",
+                created_at=made_at,
+                expires_at=push_tokens.expiry(made_at, 24),
+            )
+            await self.store.add_push_token(change.connection, token, new.sha256)
+        return token
+
+    async def image(self, token: PushToken, tag: str = "1.0.0", **fields: Any) -> Image:
+        """A version in the token's repository."""
+        values: dict[str, Any] = {
+            "image_id": uuid7(),
+            "service_id": token.service_id,
+            "merchant_id": token.merchant_id,
+            "name": token.repository,
+            "tag": tag,
+            "digest": f"sha256:{uuid7().hex * 2}",
+            "child_digests": (),
+            "media_type": "application/vnd.oci.image.manifest.v1+json",
+            "size_bytes": 42,
+            "status": "active",
+            "rejection_reason": "",
+            "license_model": "connected",
+            "pushed_at": utc_now(),
+        }
+        async with self.database.change_by_system("test", audited=False) as change:
+            saved = await self.store.save_image(change.connection, Image(**{**values, **fields}))
+        assert saved is not None
+        return saved
+
+    async def audits(self) -> list[tuple[str, str, str, str]]:
+        """(actor, action, resource, resource id) of each audit record."""
+        rows = await self.database.pool.fetch(
+            "SELECT payload FROM outbox WHERE topic = 'audit.events' ORDER BY outbox_id"
+        )
+        records = [AuditRecord.FromString(row["payload"]) for row in rows]
+        return [(r.actor, r.action, r.resource, r.resource_id) for r in records]
+
+
+@pytest.fixture
+def shelf(database: Database, store: Store) -> Shelf:
+    return Shelf(database, store)
+
+
+@pytest.fixture(scope="session")
+def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real CNCF distribution, as `make run` starts it."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.fail("docker-registry is not installed: apt-get install docker-registry")
+    with _distribution(program, tmp_path_factory.mktemp("distribution")) as url:
+        yield url
+
+
+@contextmanager
+def _distribution(program: str, directory: Path) -> Iterator[str]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+    config = {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(directory / "data")},
+            "delete": {"enabled": True},
+            "cache": {"blobdescriptor": ""},
+        },
+        "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True, "secret": "x" * 32},
+    }
+    (directory / "config.yml").write_text(json.dumps(config))
+    with (directory / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [program, "serve", str(directory / "config.yml")],
+            env={"PATH": os.defpath},
+            stderr=log,
+            stdout=log,
+        )
+    try:
+        _wait_until_listening(running, port, directory / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def _wait_until_listening(running: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline_s = time.monotonic() + 20
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert running.poll() is None and time.monotonic() < deadline_s, log.read_text()
+        time.sleep(0.02)
