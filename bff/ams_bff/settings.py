@@ -13,6 +13,8 @@ class Settings:
     listen: str = setting()  # host:port
     # Where browsers and scripts find us; https is what makes HSTS and Secure cookies possible.
     public_url: str = setting(development="http://127.0.0.1:8000", production=https_only)
+    # Where consumers call the gateway, as the pages' samples tell; "": at public_url too.
+    gateway_url: str = setting("")
     identity_address: str = setting(name="IDENTITY_ADDRESS")
     catalog_address: str = setting(name="CATALOG_ADDRESS")
     keys_address: str = setting(name="KEYS_ADDRESS")
@@ -28,6 +30,11 @@ class Settings:
         host, _, port = self.listen.rpartition(":")
         if not (host and port.isascii() and port.isdigit()):
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
+
+    @property
+    def consume_url(self) -> str:
+        """The consumption endpoint, as consumers reach it."""
+        return f"{(self.gateway_url or self.public_url).rstrip('/')}/api/consume"
 
     @property
     def is_https(self) -> bool:

@@ -45,8 +45,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
 class Pages:
     """Renders templates."""
 
-    def __init__(self, assets: Assets, visit_of: Callable[[], Any], is_debug: bool) -> None:
-        """`visit_of` gives the visit being served, which macros can't be handed."""
+    def __init__(self, assets: Assets, visit_of: Callable[[], Any], consume_url: str, is_debug: bool) -> None:
+        """`visit_of` gives the visit being served, which macros can't be handed. `consume_url`: the
+        consumption endpoint."""
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -58,6 +59,7 @@ class Pages:
         self._visit_of = visit_of
         self._environment.globals.update(
             asset=assets.url,
+            consume_url=consume_url,
             csrf=self._csrf,
             navigation=navigation,
             now=utc_now,

@@ -54,7 +54,7 @@ class WebUi:
         self._views = Views(views)
         self._cookie = SessionCookie(settings.is_https)
         self._renewal = Renewal(store, services.identity)
-        self._pages = Pages(own_assets, current_visit.get, settings.debug)
+        self._pages = Pages(own_assets, current_visit.get, settings.consume_url, settings.debug)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AppError for assets and for who doesn't want HTML; pages show it."""

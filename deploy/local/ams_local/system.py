@@ -84,6 +84,7 @@ def programs(
         "ams-bff": {
             "BFF_LISTEN": f"127.0.0.1:{system.ports.bff}",
             "BFF_PUBLIC_URL": system.url("bff"),
+            "BFF_GATEWAY_URL": system.url("gateway"),
         },
     }
     for service in SERVICES:
