@@ -22,6 +22,7 @@ from billing_svc.pseudonyms import Pseudonyms
 from billing_svc.service import BillingService
 from billing_svc.settings import Settings, load_settings
 from billing_svc.store import Store
+from billing_svc.upkeep import forget_old_deltas
 
 
 def main() -> None:
@@ -58,6 +59,7 @@ async def run(settings: Settings) -> None:
                 OutboxRelay(settings.database_url, kafka).run(),
                 consumer.run(),
                 forget_old_answers(database),
+                forget_old_deltas(database, store),
             ],
         )
 

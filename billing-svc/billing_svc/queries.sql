@@ -21,6 +21,13 @@ SELECT delta_id FROM unnest(:delta_ids::uuid[]) AS delta_id ORDER BY delta_id
 ON CONFLICT DO NOTHING
 RETURNING delta_id;
 
+-- name: forget_deltas
+DELETE FROM applied_deltas WHERE delta_id IN (
+    SELECT delta_id FROM applied_deltas
+    WHERE delta_id < :first_kept::uuid AND applied_at < :oldest::timestamptz
+    ORDER BY delta_id LIMIT :limit::bigint
+);
+
 -- name: add_to_counters
 -- One row per counter: the arguments hold no counter twice.
 INSERT INTO billing_counters AS counters (

@@ -92,6 +92,14 @@ class Store:
         rows = await self._queries.many(connection, "claim_deltas", delta_ids=delta_ids)
         return [row["delta_id"] for row in rows]
 
+    async def forget_deltas(
+        self, connection: asyncpg.Connection, first_kept: UUID, oldest: datetime, limit: int
+    ) -> int:
+        """Delete up to `limit` that were made before `first_kept` and applied before `oldest`; how many."""
+        return await self._queries.run(
+            connection, "forget_deltas", first_kept=first_kept, oldest=oldest, limit=limit
+        )
+
     async def add_to_counters(
         self, connection: asyncpg.Connection, sums: Mapping[CounterKey, Counts]
     ) -> None:
