@@ -98,6 +98,9 @@ class OciWire:
             if answer.status == 404:
                 yield None
                 return
+            if answer.status == 416:  # its body is nobody's, and distribution breaks it off
+                yield OpenBlob(416, 0, "", _nothing())
+                return
             length = int(answer.headers.get("Content-Length", "0"))
             content_range = answer.headers.get("Content-Range", "")
             yield OpenBlob(answer.status, length, content_range, _chunks(answer))
@@ -144,6 +147,11 @@ class OciWire:
         if not found or not rest:
             raise ProviderError("the provider gave no place to upload to")
         return f"blobs/uploads/{rest}" + (f"?{location.query}" if location.query else "")
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for chunk in ():
+        yield chunk
 
 
 async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
