@@ -17,7 +17,7 @@ from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
 from ams_gateway.heads import VIA, Head
 from ams_gateway.journal import Journal, JournalError
 from ams_gateway.limits import Limiter
-from ams_gateway.meter import EventIds, Usage, format_uuid
+from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
 from ams_gateway.pool import BusyError, Pool, UnreachableError
 from ams_gateway.refusals import Header, Refusal, render
 from ams_gateway.snapshots import SnapshotCache, SourceDownError
@@ -82,6 +82,7 @@ class Gateway:
         self._journal = journal
         self._limits = limits
         self._ids = EventIds()
+        self._meter = Meter(journal)
         self._exchanges: set[Exchange] = set()
         # Answers by code: "200" for what an upstream answered, "key_invalid" for our own.
         self.answers: Counter[str] = Counter()
@@ -250,7 +251,7 @@ class Gateway:
         connection: UpstreamConnection,
         client: Client,
     ) -> Exchange:
-        exchange = Exchange(client, connection, self._journal, usage, admission.key, admission.service)
+        exchange = Exchange(client, connection, self._meter, usage, admission.key, admission.service)
         exchange.answer_headers = admission.headers
         exchange.timeout_s = admission.service.upstream_timeout_s or self._limits.upstream_timeout_s
         self._exchanges.add(exchange)

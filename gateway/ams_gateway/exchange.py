@@ -8,8 +8,8 @@ from typing import Protocol
 from ams.usage.v1 import events_pb2 as usage
 
 from ams_gateway import refusals
-from ams_gateway.journal import Journal, JournalError
-from ams_gateway.meter import Usage
+from ams_gateway.journal import JournalError
+from ams_gateway.meter import Meter, Usage
 from ams_gateway.refusals import Header, Refusal
 from ams_gateway.subjects import Key, Service
 from ams_gateway.upstream import NEVER_S, UpstreamConnection
@@ -45,9 +45,9 @@ class Exchange:
         "_is_ended",
         "_is_metered",
         "_is_started",
-        "_journal",
         "_key",
         "_max_body_bytes",
+        "_meter",
         "_service",
         "_task",
         "_usage",
@@ -61,14 +61,14 @@ class Exchange:
         self,
         client: Client,
         connection: UpstreamConnection,
-        journal: Journal,
+        meter: Meter,
         usage_: Usage,
         key: Key,
         service: Service,
     ) -> None:
         self._client = client
         self._connection = connection
-        self._journal = journal
+        self._meter = meter
         self._usage = usage_
         self._key = key
         self._service = service
@@ -134,7 +134,7 @@ class Exchange:
         """Once, whatever happens afterwards. Raises JournalError."""
         if not self._is_metered:
             self._is_metered = True
-            self._journal.append(self._usage.event(self._key, self._service, status, outcome))
+            self._meter.record(self._usage, self._key, self._service, status, outcome)
 
     def end(self) -> None:
         """However `answer` ended, also by cancellation: no event of a handed-over request is missing."""

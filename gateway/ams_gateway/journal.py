@@ -2,13 +2,17 @@
 acknowledged it.
 
 A journal is a directory that its worker holds a lock on (flock, so that a killed worker's lock is gone
-with it): segments `00000001.seg`, … and `acked`, the position up to which all is acknowledged. Writes go
-to the page cache: they outlive the process, not the machine. Kafka being away costs disk, not memory.
+with it): segments `00000001.seg`, … and `acked`, the position up to which all is acknowledged. The segment
+that is being written is mapped into memory, so that an event costs no system call; its blocks are reserved
+on disk beforehand, so that a full disk is an error when a segment is begun and never a fault amid a write.
+Events are in the page cache: they outlive the process, not the machine. Kafka being away costs disk, not
+memory.
 """
 
 import contextlib
 import fcntl
 import logging
+import mmap
 import os
 import shutil
 import struct
@@ -62,8 +66,10 @@ class JournalFiles:
     def path(self, segment: int) -> Path:
         return self.directory / f"{segment:08d}.seg"
 
-    def size_bytes(self) -> int:
-        return sum(self.path(segment).stat().st_size for segment in self.segments())
+    def size_bytes(self, before: int | None = None) -> int:
+        """On disk; `before`: only of the segments before that one."""
+        segments = [segment for segment in self.segments() if before is None or segment < before]
+        return sum(self.path(segment).stat().st_size for segment in segments)
 
     def read(self, limit_bytes: int, end: Position | None = None) -> tuple[list[bytes], Position]:
         """Events after the acknowledged position, in order, and the position after them.
@@ -170,7 +176,7 @@ class Journal:
         self._limits = limits
         self._segment = 1
         self._offset = 0
-        self._fd = self._open_segment(self._segment)
+        self._map = self._map_segment(1, limits.segment_bytes)
         self._closed_bytes = 0
         self.appended = 0
         # Of journals taken over from dead workers: they fill the same disk.
@@ -218,31 +224,44 @@ class Journal:
 
     def _write(self, event: bytes) -> None:
         record = pack_record(event)
-        written = os.write(self._fd, record)
-        if written != len(record):
-            # Half a record would hide those after it.
-            os.ftruncate(self._fd, self._offset)
-            raise OSError("short write")
-        self._offset += written
+        end = self._offset + len(record)
+        if end > len(self._map):
+            self._make_room(len(record))
+            end = self._offset + len(record)
+        self._map[self._offset : end] = record
+        self._offset = end
         self.appended += 1
-        if self._offset >= self._limits.segment_bytes:
-            self._rotate()
 
-    def _rotate(self) -> None:
-        try:
-            fd = self._open_segment(self._segment + 1)
-        except OSError as error:
-            # The record is written: its segment grows on, and the next one tries again.
-            log.warning("journal has no new segment", exc_info=error)
-            return
-        os.close(self._fd)
-        self._fd = fd
+    def _make_room(self, size_bytes: int) -> None:
+        """In a new segment. When there can't be one, the present one grows."""
+        if self._offset > 0:
+            try:
+                self._rotate(size_bytes)
+                return
+            except OSError as error:
+                log.warning("journal has no new segment", exc_info=error)
+        self._map = self._map_segment(self._segment, self._offset + size_bytes)
+
+    def _rotate(self, size_bytes: int = 0) -> None:
+        self._map = self._map_segment(self._segment + 1, max(size_bytes, self._limits.segment_bytes))
+        self._trim()
         self._closed_bytes += self._offset
         self._segment += 1
         self._offset = 0
 
-    def _open_segment(self, segment: int) -> int:
-        return os.open(self.files.path(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    def _map_segment(self, segment: int, size_bytes: int) -> mmap.mmap:
+        """Raises OSError when the disk hasn't got that much."""
+        fd = os.open(self.files.path(segment), os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            os.posix_fallocate(fd, 0, size_bytes)
+            return mmap.mmap(fd, size_bytes)
+        finally:
+            os.close(fd)
+
+    def _trim(self) -> None:
+        """Give back what is reserved behind the last event. When that fails, it is read as empty."""
+        with contextlib.suppress(OSError):
+            os.truncate(self.files.path(self._segment), self._offset)
 
     def acknowledge(self, position: Position) -> None:
         """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the
@@ -251,12 +270,13 @@ class Journal:
         if position == self.end and self._offset >= self._limits.segment_bytes // 8:
             self._rotate()
             self.files.acknowledge(self.end)
-        self._closed_bytes = max(0, self.files.size_bytes() - self._offset)
+        self._closed_bytes = self.files.size_bytes(before=self._segment)
 
     def close(self) -> None:
         """Goes without a trace when everything is acknowledged; else stays to be adopted."""
         self.retry()
-        os.close(self._fd)
+        self._map.close()
+        self._trim()
         if self.files.acked == self.end or self.appended == 0:
             self.files.remove()
         else:

@@ -9,7 +9,8 @@ from ams.keys.v1 import events_pb2 as keys
 from ams_gateway.targets import Target, parse_base_url
 
 
-@dataclass(frozen=True, slots=True)
+# Equal only to themselves: caches look them up on each request, and hashing every field is dear.
+@dataclass(frozen=True, slots=True, eq=False)
 class Key:
     key_id: str
     consumer_id: str
@@ -21,7 +22,7 @@ class Key:
     consumer_blocked: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
     service_id: str
     slug: str

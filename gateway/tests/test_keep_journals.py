@@ -1,7 +1,7 @@
 """The journal's files: nothing that was written is lost, nothing half-written is taken for an event."""
 
 import errno
-import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -103,9 +103,10 @@ def test_only_one_adopter_gets_a_dead_workers_journal(tmp_path: Path) -> None:
 def test_a_torn_tail_of_a_dead_worker_is_skipped(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     journal.append(b"one")
-    with journal.files.path(1).open("ab") as file:
-        file.write(pack_record(b"two")[:-1])
     journal.close()
+    (segment,) = tmp_path.glob("*/*.seg")
+    with segment.open("ab") as file:
+        file.write(pack_record(b"two")[:-1])
     (files,) = journals.adopt(tmp_path)
     events, position = files.read(1000)
     files.acknowledge(position)
@@ -136,21 +137,34 @@ def test_a_full_journal_takes_requests_again_once_kafka_has_caught_up(tmp_path: 
 
 
 def test_a_failing_disk_stops_requests_and_loses_no_event(tmp_path: Path) -> None:
-    journal = open_journal(tmp_path)
-    journal.append(b"one")
-    full = os.open("/dev/full", os.O_WRONLY)
-    kept, journal._fd = journal._fd, full
-    with pytest.raises(JournalError) as caught:
-        journal.append(b"two")
+    journal = open_journal(tmp_path, segment_bytes=64)
+    journal.append(b"1" * 50)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32, unlimited[1]))
+    try:
+        with pytest.raises(JournalError) as caught:
+            journal.append(b"2" * 40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.ENOSPC
+    assert caught.value.__cause__.errno == errno.EFBIG
     assert not journal.is_accepting()
-    journal._fd = kept
     journal.retry()
     assert journal.is_accepting()
-    assert drain(journal) == [b"one", b"two"]
-    os.close(full)
+    assert drain(journal) == [b"1" * 50, b"2" * 40]
     journal.close()
+
+
+def test_what_is_reserved_and_not_yet_written_is_no_event(tmp_path: Path) -> None:
+    """A killed worker leaves its segment as it is: events, then zeros."""
+    journal = open_journal(tmp_path)
+    journal.append(b"")
+    journal.append(b"one")
+    data = journal.files.path(1).read_bytes()
+    assert len(data) > 1_000_000
+    assert [event for event, _ in read_records(data)] == [b"", b"one"]
+    journal.close()
+    assert [path.stat().st_size for path in tmp_path.glob("*/*.seg")] == [8 + 8 + 3]
 
 
 def test_a_segment_that_cant_be_opened_loses_no_event_and_writes_nowhere_else(tmp_path: Path) -> None:
