@@ -150,7 +150,9 @@ class OciWire:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for chunk in ():
+    """No chunk at all."""
+    no_chunks: tuple[bytes, ...] = ()
+    for chunk in no_chunks:
         yield chunk
 
 
