@@ -8,6 +8,8 @@ PROJECTS := $(ROOMS:%=%/pyproject.toml)
 CHECKED := conftest.py tests loadtests $(ROOMS)
 ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local
+# Test files side by side: more than the cores, for most of them wait for servers.
+WORKERS ?= 3
 
 help: ## print every target with its line
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
@@ -16,7 +18,7 @@ run: setup ## the whole system on this machine, with a small marketplace in it; 
 	@exec $(LOCAL) run
 
 test: setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
-	@$(LOCAL) exec --tests -- $(BIN)/pytest -q $(T)
+	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile $(T)
 
 check: setup ## format, lint, types, and that the generated code is that of the protos
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
