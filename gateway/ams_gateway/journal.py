@@ -87,6 +87,9 @@ class JournalFiles:
             position = Position(segment, offset)
             if events:
                 return events, position
+            if until is None and (left_bytes := self.path(segment).stat().st_size - offset) > 0:
+                # A torn tail's request was never answered; after a crash of the machine it may be more.
+                log.critical("journal damaged, its rest is skipped", extra={"bytes": left_bytes})
         return [], position
 
     def _read_segment(self, start: Position, limit_bytes: int, until: int | None) -> tuple[list[bytes], int]:

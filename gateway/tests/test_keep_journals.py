@@ -100,7 +100,9 @@ def test_only_one_adopter_gets_a_dead_workers_journal(tmp_path: Path) -> None:
     assert journals.adopt(tmp_path) == []
 
 
-def test_a_torn_tail_of_a_dead_worker_is_skipped(tmp_path: Path) -> None:
+def test_a_torn_tail_of_a_dead_worker_is_skipped_with_an_alarm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     journal = open_journal(tmp_path)
     journal.append(b"one")
     journal.close()
@@ -111,6 +113,8 @@ def test_a_torn_tail_of_a_dead_worker_is_skipped(tmp_path: Path) -> None:
     events, position = files.read(1000)
     files.acknowledge(position)
     assert (events, files.read(1000)[0]) == ([b"one"], [])
+    (alarm,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert vars(alarm)["bytes"] == len(pack_record(b"two")) - 1
     files.close()
 
 
