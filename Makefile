@@ -36,6 +36,9 @@ gen: setup ## generate the Python code of the protos, beside them
 bench: setup ## the gateway beside nginx: CPU per request and the ratio
 	@$(BIN)/python loadtests/bench/run.py
 
+load: setup ## the whole system under load for a minute: percentiles beside the PRD's targets
+	@$(BIN)/python -m loadtests.load
+
 lock: ## compile requirements.lock anew from the rooms' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -62,4 +65,4 @@ $(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -
   \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
 	@$(BIN)/python -m ams_bff.web.bundle
 
-.PHONY: help run test check format gen bench lock setup
+.PHONY: help run test check format gen bench load lock setup

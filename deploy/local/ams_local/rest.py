@@ -60,6 +60,11 @@ class Api:
         self._mails = mails
         self._token = token
 
+    @property
+    def token(self) -> str:
+        """The access token, as other clients may send it."""
+        return self._token
+
     def get(self, path: str, **query: str) -> Any:
         return self._call("GET", path, query=query)
 

@@ -1,6 +1,6 @@
 """Fills the demo marketplace through the public doors only, as its people would: what is there stays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,23 +16,33 @@ _KEY_MARGIN = timedelta(days=1)
 
 
 class Seeding:
-    def __init__(self, anybody: Api, upstream_url: str, keyring: Keyring, say: Say) -> None:
+    def __init__(
+        self,
+        anybody: Api,
+        upstream_url: str,
+        keyring: Keyring,
+        say: Say,
+        merchants: Sequence[demo.Merchant] = demo.MERCHANTS,
+        consumers: Sequence[demo.Consumer] = demo.CONSUMERS,
+    ) -> None:
         self._anybody = anybody
         self._upstream_url = upstream_url
         self._keyring = keyring
         self._say = say
+        self._merchants = merchants
+        self._consumers = consumers
 
     def run(self, admin_email: str) -> bool:
         """Whether a demo key was made just now, rather than at an earlier start."""
         admin = self._anybody.sign_in(admin_email)
         merchants = _by_email(admin, "/merchants", "merchants")
-        for merchant in demo.MERCHANTS:
+        for merchant in self._merchants:
             self._offer(admin, merchant, merchants.get(merchant.email))
         services = self._await_offers()
         consumers = _by_email(admin, "/consumers", "consumers")
         fresh = [
             self._equip(admin, consumer, consumers.get(consumer.email), services)
-            for consumer in demo.CONSUMERS
+            for consumer in self._consumers
         ]
         return fresh[0]
 
@@ -79,7 +89,7 @@ class Seeding:
     def _await_offers(self) -> dict[str, str]:
         """The marketplace's service ids by slug. An approved service stands there once its merchant's
         standing has come over from identity-svc, a moment later."""
-        wanted = {offer.slug for merchant in demo.MERCHANTS for offer in merchant.offers}
+        wanted = {offer.slug for merchant in self._merchants for offer in merchant.offers}
 
         def list_all() -> dict[str, str] | None:
             listed = self._anybody.list_all("/marketplace/services", "services")

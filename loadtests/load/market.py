@@ -1,0 +1,79 @@
+"""What the load falls on: a marketplace of some pages, filled through the public doors."""
+
+from ams_local import demo
+from ams_local.guide import say
+from ams_local.keyring import Keyring
+from ams_local.rest import Api, Mails, until
+from ams_local.seeding import Seeding
+from ams_local.system import ADMIN_EMAIL, System
+
+from loadtests.load.stage import CLOSED, ECHO, LIMITED, QUOTES, Stage
+
+PAGE_SIZE = 10
+PAGES = 3
+
+
+def _offer(slug: str, path: str, rate_limit_per_minute: int = 0) -> demo.Offer:
+    return demo.Offer(
+        name=slug.replace("-", " ").title(),
+        slug=slug,
+        description="Answers as fast as it can, so that what stands before it can be measured.",
+        path=path,
+        price_nanos=1_000_000,
+        rate_limit_per_minute=rate_limit_per_minute,
+        tags=("testing", "load"),
+        method="GET",
+        example="",
+    )
+
+
+_NAMED = (
+    _offer(ECHO, "/echo"),
+    _offer(QUOTES, "/quotes"),
+    _offer(LIMITED, "/echo", 60),
+    _offer(CLOSED, "/echo"),
+)
+_OTHERS = tuple(_offer(f"load-{number:02}", "/currency") for number in range(len(_NAMED), PAGES * PAGE_SIZE))
+MERCHANT = demo.Merchant("load@numbers.example", "Mara Keller", "Load Ltd", (*_NAMED, *_OTHERS))
+CONSUMER = demo.Consumer("load@shop.example", "Carla Rossi", (ECHO, QUOTES, LIMITED))
+
+
+class Market:
+    """The marketplace, through its public doors."""
+
+    def __init__(self, system: System, keyring: Keyring) -> None:
+        self._system = system
+        self._keyring = keyring
+        self._anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+
+    def fill(self) -> Stage:
+        """The services stand in the marketplace, and the consumer has a key that the gateway has yet to
+        hear of."""
+        upstream = self._system.url("upstream")
+        say(f"publishing {len(MERCHANT.offers)} services through the public doors")
+        Seeding(self._anybody, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER]).run(
+            ADMIN_EMAIL
+        )
+        merchant = self._anybody.sign_in(MERCHANT.email)
+        page = self._anybody.get("/marketplace/services", pageSize=str(PAGE_SIZE))
+        services = list(merchant.list_all("/merchant/services", "services"))
+        return Stage(
+            rest_url=f"{self._system.url('bff')}/api/v1",
+            gateway_url=self._system.url("gateway"),
+            key=self._keyring.find(f"demo key {CONSUMER.email}") or "",
+            merchant_token=merchant.token,
+            service_ids=[service["serviceId"] for service in services],
+            slugs=[service["slug"] for service in services],
+            page_size=PAGE_SIZE,
+            second_page_token=page["nextPageToken"],
+        )
+
+    def await_count(self, forwarded: int, timeout_s: float) -> int:
+        """How many requests the consumer sees counted: once that is `forwarded`, or when time is up."""
+        consumer = self._anybody.sign_in(CONSUMER.email)
+
+        def count() -> int:
+            return int(consumer.get("/consumer/usage")["total"].get("requests", 0))
+
+        until(lambda: True if count() >= forwarded else None, timeout_s)
+        return count()
