@@ -98,6 +98,12 @@ async def skopeo(*words: str) -> Done:
     return Done(process.returncode == 0, output.decode().replace('\\"', '"'))
 
 
+async def log_in(host: str, secret: str, file: Path) -> Done:
+    """As `docker login` does."""
+    words = ["--tls-verify=false", "--authfile", str(file), "--username", "ams", "--password", secret]
+    return await skopeo("login", *words, host)
+
+
 async def push(layout: Layout, image: str, secret: str) -> Done:
     """`image`: "host:port/name:tag"."""
     words = ["--preserve-digests", "--dest-tls-verify=false", "--dest-creds", f"push:{secret}"]

@@ -10,7 +10,7 @@ import world as worlds
 from ams_common.testing.eventually import eventually
 from docker_images import Layout
 from docker_shop import open_publishing, open_shop
-from people import JSON, People
+from people import JSON, People, new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
@@ -130,6 +130,33 @@ async def test_expired_and_revoked_push_tokens_are_refused(
     assert "unauthorized" in revoked.text.lower()
     statuses = [t["status"] for t in (await publishing.merchant.get("/push-tokens"))["pushTokens"]]
     assert statuses == ["PUSH_TOKEN_REVOKED", "PUSH_TOKEN_EXPIRED"]
+
+
+async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people: People) -> None:
+    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    mine = await open_publishing(people, admin, secrets.token_hex(3))
+    theirs = await open_publishing(people, admin, secrets.token_hex(3))
+    api = await mine.merchant.post("/services", **new_service("https://api.example/v1"))
+    for service, status, code in (
+        (theirs.service, 404, "service_not_found"),
+        (api, 409, "service_not_docker"),
+    ):
+        refused = await mine.merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
+        assert (refused.status, refused.body["code"]) == (status, code)
+    wanted = {"serviceId": mine.service["serviceId"], "idempotencyKey": "once"}
+    first = await mine.merchant.post("/push-tokens", **wanted)
+    again = await mine.merchant.post("/push-tokens", **wanted)
+    assert first["secret"].startswith(first["pushToken"]["tokenPrefix"])
+    assert (again["pushToken"], again.get("secret", "")) == (first["pushToken"], "")
+    assert first["secret"] not in str(await mine.merchant.get("/push-tokens"))
+
+
+async def test_logging_in_tells_good_credentials_from_bad(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    host = shop.publishing.registry
+    for secret, is_good in ((shop.publishing.secret, True), (shop.secret, True), ("wrong", False)):
+        done = await docker_images.log_in(host, secret, tmp_path / "auth.json")
+        assert done.succeeded is is_good, done.text
 
 
 async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from docker_images import MANIFEST, Part, digest_of
 from docker_shop import Shop, open_shop
 from people import People
 
+INDEX = "application/vnd.oci.image.index.v1+json"
+
 
 def basic_auth(password: str) -> str:
     return f"Basic {base64.b64encode(f'anybody:{password}'.encode()).decode()}"
@@ -107,6 +109,18 @@ async def push(client: Client, name: str, tag: str, content: bytes = b"layer") -
     assert done.status == 201, done.text
     assert done.headers["Docker-Content-Digest"] == digest_of(body)
     return digest_of(body)
+
+
+async def count_pulls(world: worlds.World, name: str) -> int:
+    """How many pulls of the image were written down."""
+    connection = await asyncpg.connect(world.database_urls["registry"])
+    try:
+        counted: int = await connection.fetchval(
+            "SELECT count(*) FROM pulls JOIN images USING (image_id) WHERE name = $1", name
+        )
+    finally:
+        await connection.close()
+    return counted
 
 
 async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) -> None:
@@ -280,14 +294,28 @@ async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
         got = await puller.ask("GET", f"/v2/{name}/manifests/{reference}")
         assert (got.status, digest_of(got.body)) == (200, digest)
         assert (await puller.ask("HEAD", f"/v2/{name}/manifests/{reference}")).status == 200
-    connection = await asyncpg.connect(world.database_urls["registry"])
-    try:
-        counted = await connection.fetchval(
-            "SELECT count(*) FROM pulls JOIN images USING (image_id) WHERE name = $1", name
-        )
-    finally:
-        await connection.close()
-    assert counted == 1
+    assert await count_pulls(world, name) == 1
+
+
+async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_pulled(
+    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name, headers = name_of(shop), {"Content-Type": MANIFEST}
+    config = Part(await upload(pusher, name, b"{}"), 2)
+    platform = manifest(config, Part(await upload(pusher, name, b"arm"), 3))
+    orphan = manifest(config, Part(await upload(pusher, name, b"x86"), 3))
+    for body in (platform, orphan):
+        path = f"/v2/{name}/manifests/{digest_of(body)}"
+        assert (await pusher.ask("PUT", path, data=body, headers=headers)).status == 201
+    parts = [{"mediaType": MANIFEST, "digest": digest_of(platform), "size": len(platform)}]
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": parts}).encode()
+    path = f"/v2/{name}/manifests/1.0.0"
+    assert (await pusher.ask("PUT", path, data=index, headers={"Content-Type": INDEX})).status == 201
+
+    assert (await puller.ask("GET", path)).body == index
+    assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(platform)}")).body == platform
+    assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(orphan)}")).status == 404
+    assert await count_pulls(world, name) == 1
 
 
 async def test_revocation_reaches_a_token_that_is_still_good(
