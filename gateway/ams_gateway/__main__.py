@@ -6,6 +6,7 @@ import uvicorn
 from ams_common.process import settings_or_exit
 from ams_common.settings import load
 
+from ams_gateway.app import choose_protocol
 from ams_gateway.settings import Settings
 
 
@@ -19,7 +20,7 @@ def main() -> None:
         port=int(port),
         workers=settings.workers,
         loop="uvloop",
-        http="ams_gateway.protocol:GatewayProtocol",
+        http=choose_protocol(settings),
         ws="none",
         lifespan="on",
         # The upstream's own Date and Server pass; ours would stand beside them.
@@ -29,7 +30,6 @@ def main() -> None:
         log_config=None,
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.drain_s),
-        timeout_keep_alive=75,
         backlog=4096,
     )
 

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 from ams_common.logs import configure_logs
 from ams_common.settings import load
@@ -13,6 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ams_gateway.door import Door
+from ams_gateway.fast_door import FastProtocol
+from ams_gateway.protocol import GatewayProtocol, Patience
 from ams_gateway.runtime import Runtime, connect_owners
 from ams_gateway.settings import Settings
 from ams_gateway.snapshots import Source
@@ -29,16 +32,31 @@ def create() -> Door:
     return build(settings)
 
 
+def choose_protocol(settings: Settings) -> type[GatewayProtocol]:
+    """For uvicorn's `http=`: which door consume requests come through."""
+    return FastProtocol if settings.fast_door else GatewayProtocol
+
+
 def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> Door:
     """`owners`: who is asked for keys and services that Redis doesn't hold; None: our services."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         runtime = Runtime(settings, *(owners or connect_owners(settings)))
         await runtime.open()
         app.state.runtime = door.runtime = runtime
         try:
-            yield
+            # uvicorn hands this to the protocol of each connection.
+            yield {
+                "gateway": runtime.gateway,
+                "max_header_bytes": settings.max_header_bytes,
+                "patience": Patience(
+                    settings.head_timeout_s,
+                    settings.body_timeout_s,
+                    settings.unread_timeout_s,
+                    settings.idle_timeout_s,
+                ),
+            }
         finally:
             await runtime.close()
 

@@ -125,8 +125,7 @@ class Gateway:
     ) -> bool:
         self.answers[refusal.code] += 1
         headers, body = render(refusal, request_id.decode("ascii"), tuple(more or ()))
-        await client.start(refusal.status, headers)
-        await client.write(body, False)
+        await client.start(refusal.status, headers, body, False)
         return True
 
     def new_request_id(self) -> bytes:

@@ -27,7 +27,8 @@ class Client(Protocol):
     async def read(self) -> tuple[bytes, bool]:
         """The next piece of the body, and whether there is more. Raises ClientGoneError."""
 
-    async def start(self, status: int, headers: list[Header]) -> None: ...
+    async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
+        """The head and the first of the body. As `write`."""
 
     async def write(self, data: bytes, more: bool) -> None:
         """Returns when the consumer takes more."""
@@ -97,8 +98,7 @@ class Exchange:
         if done:
             self.meter(status, usage.ANSWERED)
         self._is_started = True
-        await self._client.start(status, headers)
-        await self._client.write(data, not done)
+        await self._client.start(status, headers, data, not done)
         return None if done else await self._stream(status)
 
     async def _stream(self, status: int) -> Refusal | None:

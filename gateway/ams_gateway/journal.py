@@ -87,10 +87,16 @@ class JournalFiles:
             position = Position(segment, offset)
             if events:
                 return events, position
-            if until is None and (left_bytes := self.path(segment).stat().st_size - offset) > 0:
+            if until is None and (left_bytes := self._written_bytes(position)) > 0:
                 # A torn tail's request was never answered; after a crash of the machine it may be more.
                 log.critical("journal damaged, its rest is skipped", extra={"bytes": left_bytes})
         return [], position
+
+    def _written_bytes(self, start: Position) -> int:
+        """Of the rest of the segment, what isn't only reserved."""
+        with self.path(start.segment).open("rb") as file:
+            file.seek(start.offset)
+            return len(file.read().rstrip(b"\0"))
 
     def _read_segment(self, start: Position, limit_bytes: int, until: int | None) -> tuple[list[bytes], int]:
         size = self.path(start.segment).stat().st_size if until is None else until

@@ -104,6 +104,9 @@ HEADERS_TOO_LARGE = Refusal(
 BODY_TOO_LARGE = Refusal(
     "body_too_large", 413, "Body too large", "The request's body is too large.", closes=True
 )
+REQUEST_TIMEOUT = Refusal(
+    "request_timeout", 408, "Request timed out", "The request's headers took too long.", closes=True
+)
 VERSION_UNSUPPORTED = Refusal(
     "http_version_unsupported", 505, "HTTP version unsupported", "Use HTTP/1.1.", closes=True
 )

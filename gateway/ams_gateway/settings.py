@@ -32,6 +32,14 @@ class Settings:
     max_body_bytes: int = setting(100 * 1024 * 1024)
     upstream_timeout_s: float = setting(30.0)
     max_connections_per_upstream: int = setting(1000)
+    # Straight from uvicorn's HTTP protocol to the core; false: through ASGI, at about twice the cost.
+    fast_door: bool = setting(True)
+    # How long a consumer's connection may take for a head, between two pieces of a body, to take anything
+    # of its answer, and between two requests.
+    head_timeout_s: float = setting(10.0)
+    body_timeout_s: float = setting(15.0)
+    unread_timeout_s: float = setting(60.0)
+    idle_timeout_s: float = setting(75.0)
     # How long a stop waits for requests, and then for the journal.
     drain_s: float = setting(10.0)
     log_level: str = setting("INFO", name="LOG_LEVEL")

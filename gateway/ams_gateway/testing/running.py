@@ -20,8 +20,7 @@ from ams_common import apikeys
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 
-from ams_gateway.app import build
-from ams_gateway.protocol import GatewayProtocol
+from ams_gateway.app import build, choose_protocol
 from ams_gateway.records import read_records
 from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
@@ -140,13 +139,14 @@ async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
     door = build(settings, (Owner(), Owner()))
     config = uvicorn.Config(
         door,
-        http=GatewayProtocol,
+        http=choose_protocol(settings),
         ws="none",
         lifespan="on",
         date_header=False,
         server_header=False,
         access_log=False,
         log_config=None,
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)

@@ -1,0 +1,66 @@
+"""Which requests are the gateway's, and what they ask for: the same behind every door."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ams_gateway import refusals
+from ams_gateway.core import Request
+from ams_gateway.heads import Head, read_head
+from ams_gateway.refusals import Header, Refusal
+from ams_gateway.targets import escapes
+
+PATH = b"/api/consume"
+_BELOW = PATH + b"/"
+_SERVICE = re.compile(rb"[A-Za-z0-9-]{1,100}")
+_COMMON = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
+
+
+def is_ours(raw_path: bytes) -> bool:
+    """By the raw path: "/api%2Fconsume" is another path, here as for every other reader."""
+    return raw_path == PATH or raw_path.startswith(_BELOW)
+
+
+def read_request(
+    method: str,
+    http_version: str,
+    raw_path: bytes,
+    query: bytes,
+    headers: Iterable[Header],
+    max_header_bytes: int,
+) -> Request | Refusal:
+    """`raw_path` is ours; header names are in lower case."""
+    if http_version != "1.1":
+        return refusals.VERSION_UNSUPPORTED
+    if method not in _COMMON and (method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method)):
+        return refusals.METHOD_UNSUPPORTED
+    head = read_head(headers, max_header_bytes)
+    if isinstance(head, Refusal):
+        return head
+    if raw_path != PATH:
+        return _read_path(method, raw_path, query, head)
+    if method != "POST":
+        return refusals.METHOD_NOT_ALLOWED
+    service = _service(head.service) if head.service is not None else None
+    return Request(method, service, None, query, head)
+
+
+def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Request | Refusal:
+    """`/api/consume/{service}/{path}`: the path goes on byte for byte."""
+    service, slash, rest = raw_path[len(_BELOW) :].partition(b"/")
+    if not service:
+        return refusals.NOT_FOUND
+    path = slash + rest if slash else None
+    if path is not None and escapes(path):
+        return refusals.PATH_INVALID
+    return Request(method, _service(service), path, query, head)
+
+
+@lru_cache(10_000)
+def _service(name: bytes) -> str | None:
+    """What can't be a name is looked up as one that doesn't exist; empty counts as not given."""
+    name = name.strip()
+    if not name:
+        return None
+    return name.decode("ascii").lower() if _SERVICE.fullmatch(name) else "-"
