@@ -1,6 +1,14 @@
 """Every view, by area: each module has its VIEWS."""
 
-from ams_bff.views import home, marketplace, preferences, registering, signing_in
+from ams_bff.views import (
+    home,
+    marketplace,
+    merchant_overview,
+    merchant_services,
+    preferences,
+    registering,
+    signing_in,
+)
 
 VIEWS = (
     *home.VIEWS,
@@ -8,4 +16,6 @@ VIEWS = (
     *registering.VIEWS,
     *preferences.VIEWS,
     *marketplace.VIEWS,
+    *merchant_overview.VIEWS,
+    *merchant_services.VIEWS,
 )

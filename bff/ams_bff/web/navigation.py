@@ -20,6 +20,8 @@ class Place:
 # The first of each role is its home.
 PLACES: tuple[Place, ...] = (
     Place(CONSUMER, "Marketplace", "/marketplace", icon="store", is_main=True),
+    Place(MERCHANT, "Overview", "/merchant", icon="layout-dashboard", is_main=True),
+    Place(MERCHANT, "Services", "/merchant/services", icon="boxes", is_main=True),
     Place(MERCHANT, "Marketplace", "/marketplace", icon="store", is_main=True),
     Place(ADMIN, "Marketplace", "/marketplace", icon="store", is_main=True),
 )

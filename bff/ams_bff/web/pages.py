@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from ams_bff.web import formats, forms, guards, navigation
 from ams_bff.web.assets import Assets
+from ams_bff.web.samples import call_samples
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _UTC = ZoneInfo("UTC")
@@ -59,6 +60,7 @@ class Pages:
         self._visit_of = visit_of
         self._environment.globals.update(
             asset=assets.url,
+            call_samples=call_samples,
             consume_url=consume_url,
             csrf=self._csrf,
             navigation=navigation,

@@ -1,0 +1,97 @@
+"""Usage as overviews show it: day by day, days without requests too, and against the period before."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from ams.usage.v1 import usage_service_pb2 as pb
+from ams_common.clock import utc_now
+from google.protobuf.timestamp_pb2 import Timestamp
+
+SHOWN_DAYS = 30
+
+Row: TypeAlias = tuple[int, str, list[int]]
+Value: TypeAlias = Callable[[pb.UsageFigures], int]
+
+
+def requests_of(figures: pb.UsageFigures) -> int:
+    """What most figures count."""
+    return figures.requests
+
+
+def billable_of(figures: pb.UsageFigures) -> int:
+    """What is charged."""
+    return figures.billable_requests
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A figure over the shown days, UTC."""
+
+    starts: Sequence[datetime]
+    values: Sequence[int]
+    before: int
+
+    @property
+    def total(self) -> int:
+        """Of the shown days."""
+        return sum(self.values)
+
+    @property
+    def change(self) -> float | None:
+        """Against as many days before, as a fraction; None when there was nothing."""
+        return (self.total - self.before) / self.before if self.before else None
+
+    @property
+    def rows(self) -> list[Row]:
+        """For ui.chart."""
+        days = zip(self.starts, self.values, strict=True)
+        return [(int(start.timestamp()), f"{start:%-d %b}", [value]) for start, value in days]
+
+
+def window(now: datetime | None = None) -> dict[str, Any]:
+    """Start, end and granularity of a request for the shown days and as many before."""
+    first = _first_day(now or utc_now()) - timedelta(days=SHOWN_DAYS)
+    start = Timestamp()
+    start.FromDatetime(first)
+    end = Timestamp()
+    end.FromDatetime(first + timedelta(days=2 * SHOWN_DAYS))
+    return {"start": start, "end": end, "granularity": pb.DAY}
+
+
+def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | None = None) -> Trend:
+    """From the answer to a request with `window()`, whatever it is grouped by."""
+    first = _first_day(now or utc_now())
+    by_day: Counter[datetime] = Counter()
+    for point in report.points:
+        by_day[_start_of(point)] += value(point.figures)
+    starts = [first + timedelta(days=day) for day in range(SHOWN_DAYS)]
+    before = sum(amount for start, amount in by_day.items() if start < first)
+    return Trend(starts, [by_day[start] for start in starts], before)
+
+
+def this_month(report: pb.UsageReport, value: Value, now: datetime | None = None) -> int:
+    """Since the first of the month, UTC."""
+    begin = (now or utc_now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return sum(value(point.figures) for point in report.points if _start_of(point) >= begin)
+
+
+def by_group(report: pb.UsageReport, now: datetime | None = None) -> Counter[str]:
+    """Requests of the shown days by group."""
+    first = _first_day(now or utc_now())
+    totals: Counter[str] = Counter()
+    for point in report.points:
+        if _start_of(point) >= first:
+            totals[point.group] += point.figures.requests
+    return totals
+
+
+def _first_day(now: datetime) -> datetime:
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=SHOWN_DAYS - 1)
+
+
+def _start_of(point: pb.UsagePoint) -> datetime:
+    return point.bucket_start.ToDatetime(tzinfo=UTC)

@@ -1,0 +1,212 @@
+"""A merchant's services: list, new, one service, its changes and its way to approval."""
+
+import asyncio
+from typing import Any
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    DRAFT,
+    PENDING_APPROVAL,
+    REJECTED,
+    SERVICE_STATUS_UNSPECIFIED,
+    SERVICE_SUSPENDED,
+)
+from ams.policy.v1.policy_pb2 import MERCHANT
+from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.errors import AppError, NotFoundError
+from starlette.responses import Response
+
+from ams_bff.views import figures, service_forms
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+PATH = "/merchant/services"
+_PAGE_SIZE = 25
+_STATUSES = {
+    "draft": DRAFT,
+    "pending": PENDING_APPROVAL,
+    "active": ACTIVE,
+    "rejected": REJECTED,
+    "suspended": SERVICE_SUSPENDED,
+}
+_NOT_NOW = Flash("It can't be changed while it waits for approval or is suspended.", "plain")
+
+
+async def list_services(visit: Visit) -> Response:
+    """With their requests of the last 30 days."""
+    status = _STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED)
+    request = pb.ListMerchantServicesRequest(
+        page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""), status=status
+    )
+    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), group_by=usage_pb.SERVICE)
+    listed, report = await asyncio.gather(
+        visit.ask(visit.services.catalog.ListMerchantServices, request),
+        visit.ask(visit.services.usage.GetMerchantUsage, usage),
+    )
+    return await visit.render(
+        "merchant/services.html",
+        services=listed.services,
+        next_token=listed.next_page_token,
+        used=figures.by_group(report),
+    )
+
+
+async def show_new(visit: Visit) -> Response:
+    """An empty form."""
+    return await _new_page(visit, service_forms.empty_form())
+
+
+async def create_service(visit: Visit) -> Response:
+    """A draft; or only the price's example month, for who has no scripts."""
+    form = visit.form
+    if form["intent"] == "preview":
+        service_forms.price_of(form)
+        form.status = 200
+        return await _new_page(visit, form)
+    try:
+        made = await visit.ask(visit.services.catalog.CreateService, service_forms.new_service(form))
+    except AppError as error:
+        return await _new_page(visit, _refused(form, error))
+    return await visit.redirect(
+        f"{PATH}/{made.service_id}", f"{made.name} is a draft now. Submit it when it is ready."
+    )
+
+
+async def preview_price(visit: Visit) -> Response:
+    """What months of some sizes cost, while the price is being typed."""
+    form = Form.starting(
+        **{name: visit.query.get(name, "") for name in (service_forms.AMOUNT, service_forms.CURRENCY)}
+    )
+    examples = service_forms.examples_of(service_forms.price_of(form))
+    return await visit.render("merchant/price_preview.html", examples=examples)
+
+
+async def show_service(visit: Visit) -> Response:
+    """One service, whatever its state."""
+    return await _service_page(visit, Form())
+
+
+async def show_edit(visit: Visit) -> Response:
+    """Its form, with what its state lets change."""
+    service = await _load(visit)
+    if not _fields_of(service):
+        return await visit.redirect(f"{PATH}/{service.service_id}", _NOT_NOW)
+    return await _edit_page(visit, service, service_forms.form_of(service))
+
+
+async def update_service(visit: Visit) -> Response:
+    """Changes it; or only shows the price's example month."""
+    service, form = await _load(visit), visit.form
+    path = f"{PATH}/{service.service_id}"
+    fields = _fields_of(service)
+    if not fields:
+        return await visit.redirect(path, _NOT_NOW)
+    if form["intent"] == "preview":
+        service_forms.price_of(form)
+        form.status = 200
+        return await _edit_page(visit, service, form)
+    try:
+        request = service_forms.changed_service(service.service_id, form, fields)
+        await visit.ask(visit.services.catalog.UpdateService, request)
+    except AppError as error:
+        return await _edit_page(visit, service, _refused(form, error))
+    return await visit.redirect(path, "Changes saved.")
+
+
+async def submit_service(visit: Visit) -> Response:
+    """On to the admins."""
+    request = pb.SubmitServiceRequest(service_id=visit.parameter("service_id"))
+    try:
+        service = await visit.ask(visit.services.catalog.SubmitService, request)
+    except AppError as error:
+        return await _service_page(visit, visit.form.refused(error))
+    return await visit.redirect(
+        f"{PATH}/{service.service_id}", f"{service.name} is submitted. An admin will look at it."
+    )
+
+
+async def _load(visit: Visit) -> pb.Service:
+    request = pb.GetServiceRequest(service_id=visit.parameter("service_id"))
+    service = await visit.ask(visit.services.catalog.GetService, request)
+    # An admin who is a merchant too may read any; here stand the merchant's own.
+    if visit.person is None or service.merchant_id != visit.person.user_id:
+        raise NotFoundError("service_not_found", "There is no such service.")
+    return service
+
+
+def _fields_of(service: pb.Service) -> tuple[str, ...]:
+    """What may be changed; the service decides in the end."""
+    if service.status in (DRAFT, REJECTED):
+        return service_forms.ALL_FIELDS
+    return service_forms.OPEN_FIELDS if service.status == ACTIVE else ()
+
+
+def _refused(form: Form, error: AppError) -> Form:
+    return form.refused(error, price=service_forms.AMOUNT)
+
+
+async def _new_page(visit: Visit, form: Form) -> Response:
+    return await visit.render("merchant/new_service.html", form=form, **_form_context(form))
+
+
+async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
+    return await visit.render(
+        "merchant/edit_service.html",
+        form=form,
+        service=service,
+        fields=_fields_of(service),
+        **_form_context(form),
+    )
+
+
+def _form_context(form: Form) -> dict[str, Any]:
+    typed = Form({name: form.values.get(name, []) for name in (service_forms.AMOUNT, service_forms.CURRENCY)})
+    return {
+        "examples": service_forms.examples_of(service_forms.price_of(typed)),
+        "currencies": [(code, code) for code in service_forms.CURRENCIES],
+    }
+
+
+async def _service_page(visit: Visit, form: Form) -> Response:
+    service = await _load(visit)
+    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), service_id=service.service_id)
+    report, published = await asyncio.gather(
+        visit.ask(visit.services.usage.GetMerchantUsage, usage), _published(visit, service)
+    )
+    return await visit.render(
+        "merchant/service.html",
+        form=form,
+        service=service,
+        published=published,
+        can_edit=bool(_fields_of(service)),
+        can_submit=service.status in (DRAFT, REJECTED),
+        requests=figures.trend(report),
+        billable=figures.trend(report, figures.billable_of),
+        report=report,
+    )
+
+
+async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService | None:
+    """As it stands in the marketplace, if it does."""
+    if service.status != ACTIVE:
+        return None
+    try:
+        request = pb.GetMarketplaceServiceRequest(service=service.service_id)
+        return await visit.ask(visit.services.catalog.GetMarketplaceService, request)
+    except NotFoundError:
+        return None
+
+
+VIEWS = (
+    page(PATH, list_services, MERCHANT),
+    action(PATH, create_service, MERCHANT),
+    page(f"{PATH}/new", show_new, MERCHANT),
+    page(f"{PATH}/price", preview_price, MERCHANT),
+    page(f"{PATH}/{{service_id}}", show_service, MERCHANT),
+    page(f"{PATH}/{{service_id}}/edit", show_edit, MERCHANT),
+    action(f"{PATH}/{{service_id}}/edit", update_service, MERCHANT),
+    action(f"{PATH}/{{service_id}}/submit", submit_service, MERCHANT),
+)

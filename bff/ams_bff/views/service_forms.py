@@ -1,0 +1,120 @@
+"""A service as a form: what was typed as a request, what is stored as a form, and the price's example."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import API, DOCKER
+from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams_common.money import MINOR_UNIT_DIGITS, round_to_minor_unit, to_decimal, to_money
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.type.money_pb2 import Money
+
+from ams_bff.web.forms import Form
+
+AMOUNT = "price.per_request.amount"
+CURRENCY = "price.per_request.amount.currency_code"
+TYPES = {"API": API, "DOCKER": DOCKER}
+CURRENCIES = ("EUR", *sorted(MINOR_UNIT_DIGITS.keys() - {"EUR"}))
+EXAMPLES = (1_000, 10_000, 100_000, 1_000_000)
+# What can be changed of a service that is in the marketplace, and of a draft.
+OPEN_FIELDS = ("description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info")
+ALL_FIELDS = (
+    "name",
+    "description",
+    "base_url",
+    "documentation_url",
+    "version",
+    "tags",
+    "price",
+    *OPEN_FIELDS[3:],
+)
+
+_TEXTS = ("name", "description", "base_url", "documentation_url", "version", "additional_info")
+_AMOUNT = re.compile(r"\d{1,12}(?:[.,]\d{1,9})?")
+_MOST_PER_MINUTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a month of so many requests costs a consumer."""
+
+    requests: int
+    cost: Money
+
+
+def empty_form() -> Form:
+    """A new service as most begin."""
+    return Form.starting(type="API", version="1.0.0", **{CURRENCY: "EUR", "rate_limit_per_minute": "0"})
+
+
+def form_of(service: pb.Service) -> Form:
+    """A service as it is stored."""
+    values = {name: getattr(service, name) for name in _TEXTS}
+    amount = service.price.per_request.amount
+    return Form.starting(
+        **values,
+        tags=", ".join(service.tags),
+        rate_limit_per_minute=str(service.rate_limit_per_minute),
+        **{AMOUNT: f"{to_decimal(amount).normalize():f}", CURRENCY: amount.currency_code},
+    )
+
+
+def new_service(form: Form) -> pb.CreateServiceRequest:
+    """Raises InvalidArgumentError when something typed can't be sent."""
+    kind = TYPES.get(form["type"])
+    if kind is None:
+        form.refuse("type", "must be chosen")
+    values = _values(form, ALL_FIELDS)
+    form.check()
+    if kind == DOCKER:
+        values["base_url"] = ""
+    return pb.CreateServiceRequest(**values, type=kind, idempotency_key=form["idempotency_key"])
+
+
+def changed_service(service_id: str, form: Form, fields: tuple[str, ...]) -> pb.UpdateServiceRequest:
+    """Raises InvalidArgumentError when something typed can't be sent."""
+    values = _values(form, fields)
+    form.check()
+    return pb.UpdateServiceRequest(service_id=service_id, update_mask=FieldMask(paths=fields), **values)
+
+
+def price_of(form: Form) -> Price | None:
+    """The price as typed; None for nothing, and for what is none, which is then an error of the field."""
+    text, currency = form[AMOUNT], form[CURRENCY]
+    if not text:
+        form.refuse(AMOUNT, "is required")
+        return None
+    if not _AMOUNT.fullmatch(text) or currency not in CURRENCIES:
+        form.refuse(AMOUNT, "must be a number such as 0.002, with at most nine decimals")
+        return None
+    amount = to_money(Decimal(text.replace(",", ".")), currency)
+    return Price(per_request=PerRequest(amount=amount))
+
+
+def examples_of(price: Price | None) -> list[Example]:
+    """What consumers would pay for some months, rounded as an invoice's line is."""
+    if price is None:
+        return []
+    amount = price.per_request.amount
+    return [Example(requests, _cost(requests, amount)) for requests in EXAMPLES]
+
+
+def _cost(requests: int, amount: Money) -> Money:
+    exact = requests * to_decimal(amount)
+    return to_money(round_to_minor_unit(exact, amount.currency_code), amount.currency_code)
+
+
+def _values(form: Form, fields: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {name: form[name] for name in _TEXTS if name in fields}
+    if "tags" in fields:
+        values["tags"] = [tag for tag in re.split(r"[\s,]+", form["tags"].lower()) if tag]
+    if "rate_limit_per_minute" in fields:
+        is_limited = bool(form["rate_limit_per_minute"])
+        limit = form.whole("rate_limit_per_minute", 0, _MOST_PER_MINUTE) if is_limited else 0
+        values["rate_limit_per_minute"] = limit
+    if "price" in fields:
+        values["price"] = price_of(form)
+    return values
