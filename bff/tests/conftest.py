@@ -21,6 +21,7 @@ import pytest
 import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.provision import provision
+from browser import Browser, Page
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 ADMIN_EMAIL = "admin@ams.example"
@@ -124,11 +125,30 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
+class Acme:
+    """An OpenID Connect issuer that the town knows; it runs when a test starts it."""
+
+    port: int
+    redirect_uri: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def setting(self) -> dict[str, str]:
+        """What identity-svc is told of it."""
+        client = {"client_id": "ams", "client_secret": "a secret of 24 characters: ?&%"}
+        return {"id": "acme", "label": "Acme", "issuer": self.url, **client}
+
+
+@dataclass(frozen=True, slots=True)
 class Town:
     """The BFF with all services behind it."""
 
     door: Door
     post: Post
+    acme: Acme
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""
@@ -173,7 +193,7 @@ def process(name: str, environment: Mapping[str, str], port: int, log_path: Path
 
 @contextmanager
 def bff(addresses: Mapping[str, str], directory: Path, **settings: str) -> Iterator[Door]:
-    port = free_port()
+    port = int(settings.pop("port", 0)) or free_port()
     environment = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()}
     own = {"BFF_LISTEN": f"127.0.0.1:{port}", **settings}
     log_path = directory / f"bff-{port}.log"
@@ -214,7 +234,8 @@ def town(
     urls = uvloop.run(provision(admin_database_url, name, owners=owners))
     ports = {service: free_port() for service in SERVICES}
     addresses = {service: f"127.0.0.1:{port}" for service, port in ports.items()}
-    post = Post()
+    post, door_port = Post(), free_port()
+    acme = Acme(free_port(), f"http://127.0.0.1:{door_port}/login/with/acme/return")
     with ExitStack() as stack:
         stack.callback(lambda: uvloop.run(_drop(admin_database_url, name, list(owners.values()))))
         mail = Controller(post, hostname="127.0.0.1", port=free_port())
@@ -227,6 +248,8 @@ def town(
             "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+            "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{door_port}",
+            "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
             "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
         }
         for service in SERVICES:
@@ -234,7 +257,8 @@ def town(
             own = {f"{prefix}_DATABASE_URL": urls[service], f"{prefix}_LISTEN": addresses[service]}
             log_path = directory / f"{service}.log"
             stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
-        yield Town(stack.enter_context(bff(addresses, directory, BFF_DEBUG="true", REDIS_URL=redis_url)), post)
+        settings = {"BFF_DEBUG": "true", "REDIS_URL": redis_url, "port": str(door_port)}
+        yield Town(stack.enter_context(bff(addresses, directory, **settings)), post, acme)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
@@ -245,3 +269,39 @@ async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
             await connection.execute(f"DROP ROLE {role}")
     finally:
         await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """People with browsers, in front of the town."""
+
+    town: Town
+
+    def browser(self) -> Browser:
+        """One that has never been here."""
+        return Browser(self.town.door.port)
+
+    def prove(self, browser: Browser, email: str) -> Page:
+        """Types the mailed code."""
+        code = self.town.post.wait_for(email, r"^[0-9]{6}\r?$").strip()
+        return browser.post("/login/code", "/login/code", code=code)
+
+    def register(self, browser: Browser | None = None, **fields: str) -> Browser:
+        """A new consumer, signed in."""
+        browser = browser or self.browser()
+        email = f"{secrets.token_hex(6)}@people.example"
+        assert browser.post("/register", "/register", email=email, name="Zoë", **fields).status == 303
+        assert self.prove(browser, email).status == 303
+        return browser
+
+    def sign_in(self, email: str) -> Browser:
+        """Somebody who has an account."""
+        browser = self.browser()
+        assert browser.post("/login", email=email).location == "/login/code"
+        assert self.prove(browser, email).status == 303
+        return browser
+
+
+@pytest.fixture(scope="session")
+def street(town: Town) -> Street:
+    return Street(town)

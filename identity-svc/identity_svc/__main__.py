@@ -27,6 +27,7 @@ from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, Outgoing
 from identity_svc.peers import ServiceSecrets
+from identity_svc.providers import open_providers
 from identity_svc.service import IdentityServicer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -41,7 +42,10 @@ async def run(settings: Settings) -> None:
     queries = Queries.load("identity_svc")
     store, system_store = Store(queries), SystemStore(queries)
     vault = Vault(settings.encryption_key)
-    async with Database.open(settings.database_url) as database:
+    async with (
+        Database.open(settings.database_url) as database,
+        open_providers(settings.issuers(), settings.public_url) as providers,
+    ):
         keyring = Keyring(database, system_store, vault, utc_now)
         await keyring.refresh()
         await appoint_admins(database, store, settings.admin_emails, utc_now)
@@ -55,6 +59,7 @@ async def run(settings: Settings) -> None:
                 outgoing=Outgoing(system_store, vault, settings.public_url),
                 issuer=SessionIssuer(store, keyring),
                 service_secrets=ServiceSecrets(settings.secrets_by_service()),
+                providers=providers,
                 clock=utc_now,
             )
         )

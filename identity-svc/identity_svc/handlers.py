@@ -11,6 +11,7 @@ from identity_svc.issuance import SessionIssuer
 from identity_svc.keyring import Keyring
 from identity_svc.mails import Outgoing
 from identity_svc.peers import ServiceSecrets
+from identity_svc.providers import Providers
 from identity_svc.store import Store
 from identity_svc.system_store import SystemStore
 from identity_svc.vault import Vault
@@ -30,6 +31,7 @@ class Parts:
     outgoing: Outgoing
     issuer: SessionIssuer
     service_secrets: ServiceSecrets
+    providers: Providers
     clock: Clock
 
 
@@ -45,4 +47,5 @@ class Handlers:
         self._outgoing = parts.outgoing
         self._issuer = parts.issuer
         self._service_secrets = parts.service_secrets
+        self._providers = parts.providers
         self._clock = parts.clock

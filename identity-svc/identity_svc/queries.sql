@@ -12,6 +12,14 @@ GROUP BY u.user_id;
 -- name: find_user_id
 SELECT user_id FROM users WHERE email = :email;
 
+-- name: find_federated_user_id
+SELECT user_id FROM federated_identities WHERE issuer = :issuer AND subject = :subject;
+
+-- name: link_federated_identity
+INSERT INTO federated_identities (issuer, subject, user_id, linked_at)
+VALUES (:issuer, :subject, :user_id, :now)
+ON CONFLICT (issuer, subject) DO NOTHING;
+
 -- name: holds_role
 SELECT EXISTS (SELECT 1 FROM users JOIN user_roles USING (user_id) WHERE email = :email AND role = :role);
 

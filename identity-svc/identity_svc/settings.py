@@ -1,12 +1,13 @@
 """What identity-svc is told by its environment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ams_common.errors import SettingsError
 from ams_common.settings import https_only, setting, strong_secret
 
 from identity_svc.addresses import is_address, normalise_email
+from identity_svc.issuers import Issuer, parse_issuers
 from identity_svc.mailer import SMTP_TLS_MODES
 from identity_svc.vault import Vault
 
@@ -46,11 +47,14 @@ class Settings:
     # the way can prevent. "plaintext" says on purpose that there is none, e.g. to a relay on this host.
     smtp_tls: str = setting(development="opportunistic")
     mail_from: str = setting(development="AMS <no-reply@ams.localhost>")
+    # OpenID Connect issuers, as JSON: [{"id": "google", "label": "Google",
+    # "issuer": "https://accounts.google.com", "client_id": "…", "client_secret": "…"}]. See issuers.Issuer.
+    oidc_issuers: str = setting("[]", secret=True)
     # Where people reach AMS: the links in mails begin with it.
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
     def __post_init__(self) -> None:
-        problems = [*self._secret_problems(), *self._mail_problems()]
+        problems = [*self._secret_problems(), *self._mail_problems(), *self._issuer_problems()]
         if problems:
             raise SettingsError(problems)
 
@@ -67,6 +71,20 @@ class Settings:
         except ValueError:
             problems.append("IDENTITY_ENCRYPTION_KEY must be 32 random bytes in url-safe base64")
         return problems
+
+    def issuers(self) -> Sequence[Issuer]:
+        """Those with which people may sign in."""
+        return parse_issuers(self.oidc_issuers)
+
+    def _issuer_problems(self) -> list[str]:
+        try:
+            issuers = self.issuers()
+        except ValueError as error:
+            return [f"IDENTITY_OIDC_ISSUERS {error}"]
+        insecure = [issuer.id for issuer in issuers if not issuer.url.startswith("https://")]
+        if insecure and self.public_url.startswith("https://"):
+            return [f"IDENTITY_OIDC_ISSUERS must have https issuers: {', '.join(insecure)}"]
+        return []
 
     def _mail_problems(self) -> list[str]:
         problems = []

@@ -34,6 +34,21 @@ class Store:
         user_id: UUID | None = await self._queries.value(connection, "find_user_id", email=email)
         return user_id
 
+    async def find_federated_user_id(self, connection: Connection, issuer: str, subject: str) -> UUID | None:
+        """The account that an issuer's subject is linked to."""
+        user_id: UUID | None = await self._queries.value(
+            connection, "find_federated_user_id", issuer=issuer, subject=subject
+        )
+        return user_id
+
+    async def link_federated_identity(
+        self, connection: Connection, issuer: str, subject: str, user_id: UUID, now: datetime
+    ) -> None:
+        """For good. Of two that link it at once, the first does; both mean the same account."""
+        await self._queries.run(
+            connection, "link_federated_identity", issuer=issuer, subject=subject, user_id=user_id, now=now
+        )
+
     async def holds_role(self, connection: Connection, email: str, role: str) -> bool:
         held: bool = await self._queries.value(connection, "holds_role", email=email, role=role)
         return held

@@ -31,6 +31,7 @@ from identity_svc.issuance import SessionIssuer
 from identity_svc.keyring import Keyring
 from identity_svc.mails import Outgoing
 from identity_svc.peers import ServiceSecrets
+from identity_svc.providers import Providers, open_providers
 from identity_svc.service import IdentityServicer
 from identity_svc.store import Store
 from identity_svc.system_store import SystemStore
@@ -197,7 +198,14 @@ def clock() -> MovingClock:
 
 
 @pytest.fixture
-async def parts(database: Database, encryption_key: str, clock: MovingClock) -> Parts:
+async def providers() -> AsyncIterator[Providers]:
+    """No issuer: signing in with one is shown where browsers are, on a real provider."""
+    async with open_providers([], "https://ams.example") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def parts(database: Database, encryption_key: str, clock: MovingClock, providers: Providers) -> Parts:
     queries = Queries.load("identity_svc")
     store, system_store, vault = Store(queries), SystemStore(queries), Vault([encryption_key])
     keyring = Keyring(database, system_store, vault, clock)
@@ -211,6 +219,7 @@ async def parts(database: Database, encryption_key: str, clock: MovingClock) -> 
         outgoing=Outgoing(system_store, vault, "https://ams.example"),
         issuer=SessionIssuer(store, keyring),
         service_secrets=ServiceSecrets({"keys-svc": "k" * 32, "gateway": "g" * 32}),
+        providers=providers,
         clock=clock,
     )
 

@@ -2,6 +2,7 @@
 
 from ams_bff.views import (
     home,
+    issuers,
     marketplace,
     merchant_overview,
     merchant_services,
@@ -13,6 +14,7 @@ from ams_bff.views import (
 VIEWS = (
     *home.VIEWS,
     *signing_in.VIEWS,
+    *issuers.VIEWS,
     *registering.VIEWS,
     *preferences.VIEWS,
     *marketplace.VIEWS,

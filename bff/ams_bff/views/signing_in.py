@@ -7,6 +7,7 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError, UnauthenticatedError
 from starlette.responses import Response
 
+from ams_bff.views.issuers import list_issuers
 from ams_bff.web.forms import Form
 from ams_bff.web.navigation import home_of
 from ams_bff.web.routing import action, page
@@ -21,7 +22,11 @@ async def show_sign_in(visit: Visit) -> Response:
     if visit.person is not None:
         return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.person.active_role))
     form = Form.starting(email=visit.query.get("email", ""), next=safe_path(visit.query.get("next")) or "")
-    return await visit.render("account/sign_in.html", form=form)
+    return await _sign_in_page(visit, form)
+
+
+async def _sign_in_page(visit: Visit, form: Form) -> Response:
+    return await visit.render("account/sign_in.html", form=form, issuers=await list_issuers(visit))
 
 
 async def start_sign_in(visit: Visit) -> Response:
@@ -32,7 +37,7 @@ async def start_sign_in(visit: Visit) -> Response:
             visit.services.identity.StartSignIn, pb.StartSignInRequest(email=form["email"])
         )
     except AppError as error:
-        return await visit.render("account/sign_in.html", form=form.refused(error))
+        return await _sign_in_page(visit, form.refused(error))
     return await await_code(visit, challenge, {"purpose": "sign_in", "email": form["email"]})
 
 

@@ -141,6 +141,148 @@ class VerifyChallengeRequest(_message.Message):
 Global___VerifyChallengeRequest: _TypeAlias = VerifyChallengeRequest  # noqa: Y015
 
 @_typing.final
+class ListSignInIssuersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignInIssuersRequest: _TypeAlias = ListSignInIssuersRequest  # noqa: Y015
+
+@_typing.final
+class SignInIssuer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    issuer_id: _builtins.str
+    """Stands in paths: "google"."""
+    label: _builtins.str
+    """What people call it."""
+    def __init__(
+        self,
+        *,
+        issuer_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer_id", b"issuer_id", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignInIssuer: _TypeAlias = SignInIssuer  # noqa: Y015
+
+@_typing.final
+class ListSignInIssuersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def issuers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignInIssuer]: ...
+    def __init__(
+        self,
+        *,
+        issuers: _abc.Iterable[Global___SignInIssuer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuers", b"issuers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSignInIssuersResponse: _TypeAlias = ListSignInIssuersResponse  # noqa: Y015
+
+@_typing.final
+class StartOidcSignInRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_ID_FIELD_NUMBER: _builtins.int
+    issuer_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        issuer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer_id", b"issuer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartOidcSignInRequest: _TypeAlias = StartOidcSignInRequest  # noqa: Y015
+
+@_typing.final
+class OidcChallenge(_message.Message):
+    """Keep all but the URL for the browser's return, where nobody else can see it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    CODE_VERIFIER_FIELD_NUMBER: _builtins.int
+    authorization_url: _builtins.str
+    state: _builtins.str
+    nonce: _builtins.str
+    code_verifier: _builtins.str
+    def __init__(
+        self,
+        *,
+        authorization_url: _builtins.str = ...,
+        state: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+        code_verifier: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_url", b"authorization_url", "code_verifier", b"code_verifier", "nonce", b"nonce", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OidcChallenge: _TypeAlias = OidcChallenge  # noqa: Y015
+
+@_typing.final
+class CompleteOidcSignInRequest(_message.Message):
+    """Whether the state is the browser's own was checked by whoever keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    CODE_VERIFIER_FIELD_NUMBER: _builtins.int
+    RESPONSE_ISSUER_FIELD_NUMBER: _builtins.int
+    issuer_id: _builtins.str
+    code: _builtins.str
+    nonce: _builtins.str
+    code_verifier: _builtins.str
+    response_issuer: _builtins.str
+    """The `iss` that came back with the code (RFC 9207); "" when none did."""
+    def __init__(
+        self,
+        *,
+        issuer_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        nonce: _builtins.str = ...,
+        code_verifier: _builtins.str = ...,
+        response_issuer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "code_verifier", b"code_verifier", "issuer_id", b"issuer_id", "nonce", b"nonce", "response_issuer", b"response_issuer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteOidcSignInRequest: _TypeAlias = CompleteOidcSignInRequest  # noqa: Y015
+
+@_typing.final
 class Session(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

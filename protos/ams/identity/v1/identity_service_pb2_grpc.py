@@ -49,6 +49,21 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.RegisterMerchantRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Challenge.FromString,
                 _registered_method=True)
+        self.ListSignInIssuers = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/ListSignInIssuers',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersResponse.FromString,
+                _registered_method=True)
+        self.StartOidcSignIn = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/StartOidcSignIn',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.StartOidcSignInRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.OidcChallenge.FromString,
+                _registered_method=True)
+        self.CompleteOidcSignIn = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/CompleteOidcSignIn',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.CompleteOidcSignInRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Session.FromString,
+                _registered_method=True)
         self.VerifyChallenge = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/VerifyChallenge',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.VerifyChallengeRequest.SerializeToString,
@@ -155,6 +170,29 @@ class IdentityServiceServicer:
 
     def RegisterMerchant(self, request, context):
         """Invite-only (PRD FR1): the code of an open invite for this very address is needed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSignInIssuers(self, request, context):
+        """The OpenID Connect issuers with which people may sign in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartOidcSignIn(self, request, context):
+        """Where to send a browser to sign in with an issuer: authorization code with PKCE, state and nonce.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteOidcSignIn(self, request, context):
+        """Trades the code that the browser came back with, verifies the ID token, and signs in. An account is
+        found by issuer and subject, the first time by the address that the issuer has verified; whoever has
+        none becomes a consumer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -287,6 +325,21 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.RegisterMerchant,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.RegisterMerchantRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Challenge.SerializeToString,
+            ),
+            'ListSignInIssuers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignInIssuers,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersResponse.SerializeToString,
+            ),
+            'StartOidcSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartOidcSignIn,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.StartOidcSignInRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.OidcChallenge.SerializeToString,
+            ),
+            'CompleteOidcSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteOidcSignIn,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.CompleteOidcSignInRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Session.SerializeToString,
             ),
             'VerifyChallenge': grpc.unary_unary_rpc_method_handler(
                     servicer.VerifyChallenge,
@@ -455,6 +508,87 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/RegisterMerchant',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.RegisterMerchantRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.Challenge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignInIssuers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/ListSignInIssuers',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.ListSignInIssuersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartOidcSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/StartOidcSignIn',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.StartOidcSignInRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.OidcChallenge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteOidcSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/CompleteOidcSignIn',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.CompleteOidcSignInRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.Session.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,15 @@ class IdentityServiceStub:
     """Mails a one-time code; the account comes to be when the code is verified."""
     RegisterMerchant: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RegisterMerchantRequest, _identity_service_pb2.Challenge]
     """Invite-only (PRD FR1): the code of an open invite for this very address is needed."""
+    ListSignInIssuers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListSignInIssuersRequest, _identity_service_pb2.ListSignInIssuersResponse]
+    """The OpenID Connect issuers with which people may sign in."""
+    StartOidcSignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.StartOidcSignInRequest, _identity_service_pb2.OidcChallenge]
+    """Where to send a browser to sign in with an issuer: authorization code with PKCE, state and nonce."""
+    CompleteOidcSignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CompleteOidcSignInRequest, _identity_service_pb2.Session]
+    """Trades the code that the browser came back with, verifies the ID token, and signs in. An account is
+    found by issuer and subject, the first time by the address that the issuer has verified; whoever has
+    none becomes a consumer.
+    """
     VerifyChallenge: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.VerifyChallengeRequest, _identity_service_pb2.Session]
     """Proves the address with the mailed code, and signs in."""
     RefreshSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshSessionRequest, _identity_service_pb2.Session]
@@ -70,6 +79,33 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_identity_service_pb2.RegisterMerchantRequest, _abc.Awaitable[_identity_service_pb2.Challenge]],
     ) -> _abc.Awaitable[_identity_service_pb2.Challenge]:
         """Invite-only (PRD FR1): the code of an open invite for this very address is needed."""
+
+    @_abc_1.abstractmethod
+    def ListSignInIssuers(
+        self,
+        request: _identity_service_pb2.ListSignInIssuersRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListSignInIssuersRequest, _abc.Awaitable[_identity_service_pb2.ListSignInIssuersResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListSignInIssuersResponse]:
+        """The OpenID Connect issuers with which people may sign in."""
+
+    @_abc_1.abstractmethod
+    def StartOidcSignIn(
+        self,
+        request: _identity_service_pb2.StartOidcSignInRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.StartOidcSignInRequest, _abc.Awaitable[_identity_service_pb2.OidcChallenge]],
+    ) -> _abc.Awaitable[_identity_service_pb2.OidcChallenge]:
+        """Where to send a browser to sign in with an issuer: authorization code with PKCE, state and nonce."""
+
+    @_abc_1.abstractmethod
+    def CompleteOidcSignIn(
+        self,
+        request: _identity_service_pb2.CompleteOidcSignInRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.CompleteOidcSignInRequest, _abc.Awaitable[_identity_service_pb2.Session]],
+    ) -> _abc.Awaitable[_identity_service_pb2.Session]:
+        """Trades the code that the browser came back with, verifies the ID token, and signs in. An account is
+        found by issuer and subject, the first time by the address that the issuer has verified; whoever has
+        none becomes a consumer.
+        """
 
     @_abc_1.abstractmethod
     def VerifyChallenge(

@@ -1,0 +1,75 @@
+"""Signing in with an OpenID Connect issuer: the browser's part. identity-svc says where to go, verifies
+what comes back, and gives out the session."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.errors import AppError, UnavailableError
+from starlette.responses import RedirectResponse, Response
+
+from ams_bff.web.navigation import home_of
+from ams_bff.web.routing import page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit, safe_path
+
+_NOTE = "oidc"
+
+
+async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
+    """Those of the deployment; none when identity-svc is away, which signing in by mail will tell."""
+    try:
+        answer = await visit.ask(visit.services.identity.ListSignInIssuers, pb.ListSignInIssuersRequest())
+    except UnavailableError:
+        return []
+    return answer.issuers
+
+
+async def start(visit: Visit) -> Response:
+    """To the issuer. What must come back is kept for this browser alone."""
+    issuer_id = visit.parameter("issuer")
+    request = pb.StartOidcSignInRequest(issuer_id=issuer_id)
+    challenge = await visit.ask(visit.services.identity.StartOidcSignIn, request)
+    dance = {
+        "issuer": issuer_id,
+        "state": challenge.state,
+        "nonce": challenge.nonce,
+        "code_verifier": challenge.code_verifier,
+        "next": safe_path(visit.query.get("next")) or "",
+    }
+    await visit.keep_notes({**visit.notes, _NOTE: dance})
+    return RedirectResponse(challenge.authorization_url, 303)
+
+
+async def finish(visit: Visit) -> Response:
+    """From the issuer, with a code or with its refusal."""
+    dance = visit.notes.get(_NOTE, {})
+    if not _is_ours(dance, visit):
+        return await visit.redirect("/login", Flash("That sign-in has expired. Start again.", "plain"))
+    await visit.keep_notes({name: note for name, note in visit.notes.items() if name != _NOTE})
+    if not visit.query.get("code"):
+        return await visit.redirect("/login", Flash("You weren't signed in.", "plain"))
+    request = pb.CompleteOidcSignInRequest(
+        issuer_id=dance["issuer"],
+        code=visit.query["code"],
+        nonce=dance["nonce"],
+        code_verifier=dance["code_verifier"],
+        response_issuer=visit.query.get("iss", ""),
+    )
+    try:
+        answer = await visit.ask(visit.services.identity.CompleteOidcSignIn, request)
+    except AppError as error:
+        return await visit.redirect("/login", Flash(error.message, "bad"))
+    await visit.sign_in(answer)
+    return await visit.redirect(safe_path(dance["next"]) or home_of(answer.user.active_role))
+
+
+def _is_ours(dance: Mapping[str, Any], visit: Visit) -> bool:
+    """Whether this browser began the sign-in, with this issuer."""
+    expected, given = str(dance.get("state", "")), visit.query.get("state", "")
+    is_known = bool(expected) and hmac.compare_digest(expected.encode(), given.encode())
+    return is_known and dance["issuer"] == visit.parameter("issuer")
+
+
+VIEWS = (page("/login/with/{issuer}", start), page("/login/with/{issuer}/return", finish))

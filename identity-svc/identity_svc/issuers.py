@@ -1,0 +1,149 @@
+"""The rules of signing in with OpenID Connect: which issuers there are, what a browser is sent with, and
+what an ID token must say (OpenID Connect Core 1.0, RFC 7636, RFC 9207)."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from ams_common.errors import PermissionDeniedError, UnauthenticatedError
+
+# Signatures only that a client can check and not make; "none" and HMAC are never among them.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+_SCOPES = "openid email profile"
+_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """One that the deployment trusts to say who somebody is.
+
+    `trusts_email`: every address that it tells counts as verified, for issuers that vouch for all their
+    addresses and don't say so in the token (Microsoft Entra ID with a single tenant).
+    """
+
+    id: str
+    label: str
+    url: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    trusts_email: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Whom an issuer has told of."""
+
+    subject: str
+    email: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dance:
+    """What one sign-in is bound by: to the browser (state), to the ID token (nonce), to who trades the
+    code (verifier)."""
+
+    state: str
+    nonce: str
+    code_verifier: str
+
+    @classmethod
+    def begin(cls) -> "Dance":
+        """Each of 256 bits."""
+        return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
+
+
+def parse_issuers(text: str) -> Sequence[Issuer]:
+    """The setting's issuers. Raises ValueError with what goes on after the setting's name."""
+    try:
+        documents = json.loads(text)
+        issuers = [_issuer(document) for document in documents]
+    except (json.JSONDecodeError, AttributeError, TypeError, KeyError):
+        raise ValueError(
+            'must be JSON like [{"id": "google", "label": "Google", "issuer": "https://…", "client_id": "…"}]'
+        ) from None
+    if len({issuer.id for issuer in issuers}) != len(issuers):
+        raise ValueError("has an id twice")
+    return issuers
+
+
+def _issuer(document: Mapping[str, Any]) -> Issuer:
+    unknown = document.keys() - {"id", "label", "issuer", "client_id", "client_secret", "trusts_email"}
+    if unknown:
+        raise ValueError(f"has what no issuer has: {', '.join(sorted(unknown))}")
+    issuer = Issuer(
+        id=document["id"],
+        label=document["label"],
+        url=document["issuer"],
+        client_id=document["client_id"],
+        client_secret=document.get("client_secret", ""),
+        trusts_email=document.get("trusts_email", False) is True,
+    )
+    url = urlsplit(issuer.url)
+    if not _ID.fullmatch(issuer.id) or len(issuer.id) > 32:
+        raise ValueError(f"has an id that isn't lower-case letters, digits and hyphens: {issuer.id}")
+    if url.scheme not in ("https", "http") or not url.netloc or url.query or url.fragment:
+        raise ValueError(f"has an issuer that is no https URL: {issuer.id}")
+    if not issuer.label or not issuer.client_id:
+        raise ValueError(f"needs a label and a client_id: {issuer.id}")
+    return issuer
+
+
+def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, dance: Dance) -> str:
+    """Where the browser goes to sign in."""
+    challenge = hashlib.sha256(dance.code_verifier.encode()).digest()
+    parameters = {
+        "response_type": "code",
+        "client_id": issuer.client_id,
+        "redirect_uri": redirect_uri,
+        "scope": _SCOPES,
+        "state": dance.state,
+        "nonce": dance.nonce,
+        "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
+        "code_challenge_method": "S256",
+    }
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+
+def check_id_token(claims: Mapping[str, Any], issuer: Issuer, nonce: str) -> str:
+    """The subject of a token whose signature, issuer, audience and times are good. Raises
+    UnauthenticatedError: another sign-in's token, or one made out to several and not for us."""
+    told = claims.get("nonce")
+    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), nonce.encode()):
+        raise not_proven()
+    audience = claims.get("aud")
+    is_shared = isinstance(audience, list) and len(audience) > 1
+    if (is_shared or "azp" in claims) and claims.get("azp") != issuer.client_id:
+        raise not_proven()
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_CHARACTERS:
+        raise not_proven()
+    return subject
+
+
+def claimant(subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claimant:
+    """Who it is. Raises PermissionDeniedError when the issuer hasn't verified the address."""
+    email, name = claims.get("email"), claims.get("name")
+    # Some issuers write the boolean as text.
+    is_verified = claims.get("email_verified") in (True, "true") or issuer.trusts_email
+    if not isinstance(email, str) or not email or not is_verified:
+        raise PermissionDeniedError(
+            "email_not_verified",
+            f"{issuer.label} hasn't told us an address of yours that it has verified."
+            " Sign in with a mailed code instead.",
+        )
+    return Claimant(subject, email, name if isinstance(name, str) else "")
+
+
+def not_proven() -> UnauthenticatedError:
+    """One answer for whatever is wrong with a code or a token."""
+    return UnauthenticatedError("sign_in_refused", "This sign-in could not be verified. Try again.")

@@ -1,0 +1,202 @@
+"""Talking to OpenID Connect issuers: discovery, keys, and trading codes for tokens."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote_plus
+
+import aiohttp
+import jwt
+from ams_common.errors import NotFoundError, UnavailableError
+
+from identity_svc.issuers import (
+    ALGORITHMS,
+    Claimant,
+    Dance,
+    Issuer,
+    authorization_url,
+    check_id_token,
+    claimant,
+    not_proven,
+)
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 5.0
+_MAX_ANSWER_BYTES = 256 * 1024
+_METADATA_AGE_S = 3600.0
+# An unknown key id makes the keys be fetched again, but never more often than this.
+_KEYS_REFETCH_S = 10.0
+_LEEWAY_S = 30
+
+
+class Provider:
+    """One issuer, as its discovery document describes it."""
+
+    def __init__(self, http: aiohttp.ClientSession, issuer: Issuer, redirect_uri: str) -> None:
+        self.issuer = issuer
+        self._http = http
+        self._redirect_uri = redirect_uri
+        self._metadata: Mapping[str, Any] = {}
+        self._metadata_at_s = float("-inf")
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._keys_at_s = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def authorization_url(self, dance: Dance) -> str:
+        """Where the browser goes. Raises UnavailableError."""
+        metadata = await self._discover()
+        return authorization_url(metadata["authorization_endpoint"], self.issuer, self._redirect_uri, dance)
+
+    async def prove(self, code: str, nonce: str, code_verifier: str) -> Claimant:
+        """Who has signed in there. Raises UnauthenticatedError, PermissionDeniedError, UnavailableError."""
+        tokens = await self._trade(code, code_verifier)
+        claims = await self._verify(str(tokens.get("id_token", "")))
+        subject = check_id_token(claims, self.issuer, nonce)
+        if "email" not in claims:
+            claims = await self._ask_userinfo(str(tokens.get("access_token", "")), subject)
+        return claimant(subject, claims, self.issuer)
+
+    async def _discover(self) -> Mapping[str, Any]:
+        async with self._fetching:
+            if time.monotonic() - self._metadata_at_s > _METADATA_AGE_S:
+                url = f"{self.issuer.url.rstrip('/')}/.well-known/openid-configuration"
+                status, metadata = await self._fetch("GET", url)
+                needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+                # A document that tells of another issuer would make that one's tokens good (RFC 8414, 3.3).
+                if status != 200 or metadata.get("issuer") != self.issuer.url or not _has(metadata, needed):
+                    raise self._unavailable()
+                self._metadata, self._metadata_at_s = metadata, time.monotonic()
+        return self._metadata
+
+    async def _trade(self, code: str, code_verifier: str) -> Mapping[str, Any]:
+        metadata = await self._discover()
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._redirect_uri,
+            "code_verifier": code_verifier,
+        }
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        secret = self.issuer.client_secret
+        if secret and "client_secret_basic" in methods:
+            auth = aiohttp.BasicAuth(_form_encoded(self.issuer.client_id), _form_encoded(secret))
+        else:
+            auth = None
+            form |= {"client_id": self.issuer.client_id} | ({"client_secret": secret} if secret else {})
+        status, tokens = await self._fetch("POST", metadata["token_endpoint"], data=form, auth=auth)
+        if status == 200:
+            return tokens
+        # What comes back is the issuer's word on our client, not on the person: it is for the log only.
+        log.warning("code refused", extra={"issuer": self.issuer.id, "error": str(tokens.get("error"))[:100]})
+        raise not_proven() if 400 <= status < 500 else self._unavailable()
+
+    async def _verify(self, token: str) -> Mapping[str, Any]:
+        """The claims of an ID token whose signature, issuer, audience and times are good."""
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm, key = header.get("alg"), await self._key(header.get("kid"))
+            if algorithm not in ALGORITHMS or key is None:
+                raise not_proven()
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                key.key,
+                algorithms=[algorithm],
+                audience=self.issuer.client_id,
+                issuer=self.issuer.url,
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+            )
+            return claims
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            log.warning("ID token refused", extra={"issuer": self.issuer.id, "error": type(error).__name__})
+            raise not_proven() from None
+
+    async def _key(self, key_id: str | None) -> jwt.PyJWK | None:
+        if key_id not in self._keys and time.monotonic() - self._keys_at_s > _KEYS_REFETCH_S:
+            metadata = await self._discover()
+            status, document = await self._fetch("GET", metadata["jwks_uri"])
+            if status != 200:
+                raise self._unavailable()
+            keys = jwt.PyJWKSet.from_dict(dict(document)).keys
+            self._keys, self._keys_at_s = {key.key_id: key for key in keys}, time.monotonic()
+        return self._keys.get(key_id)
+
+    async def _ask_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
+        """Claims that the ID token leaves out. They must be of the same subject (Core, 5.3.2)."""
+        endpoint = (await self._discover()).get("userinfo_endpoint")
+        if not endpoint:
+            return {}
+        headers = {"Authorization": f"Bearer {access_token}"}
+        status, claims = await self._fetch("GET", endpoint, headers=headers)
+        if status != 200 or claims.get("sub") != subject:
+            raise not_proven()
+        return claims
+
+    async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
+        """Status and JSON object. Redirects aren't followed: an issuer's endpoints are where it says."""
+        try:
+            async with self._http.request(method, url, allow_redirects=False, **options) as answer:
+                document = json.loads(await _read_bounded(answer))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("issuer unreachable", extra={"issuer": self.issuer.id, "error": type(error).__name__})
+            raise self._unavailable() from error
+        return answer.status, document if isinstance(document, dict) else {}
+
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(
+            "issuer_unavailable", f"{self.issuer.label} can't be reached. Try again, or use a mailed code."
+        )
+
+
+class Providers:
+    """All issuers of the deployment."""
+
+    def __init__(self, http: aiohttp.ClientSession, issuers: Sequence[Issuer], public_url: str) -> None:
+        base = public_url.rstrip("/")
+        self._providers = {
+            issuer.id: Provider(http, issuer, f"{base}/login/with/{issuer.id}/return") for issuer in issuers
+        }
+
+    @property
+    def issuers(self) -> Sequence[Issuer]:
+        """In the order of the setting."""
+        return [provider.issuer for provider in self._providers.values()]
+
+    def find(self, issuer_id: str) -> Provider:
+        """Raises NotFoundError."""
+        provider = self._providers.get(issuer_id)
+        if provider is None:
+            raise NotFoundError("issuer_not_found", "There is no such way to sign in.")
+        return provider
+
+
+@asynccontextmanager
+async def open_providers(issuers: Sequence[Issuer], public_url: str) -> AsyncIterator[Providers]:
+    """With a pool of connections that is closed at the end."""
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        yield Providers(http, issuers, public_url)
+
+
+async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """Raises ValueError when there's more than any issuer has to say."""
+    body = b""
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise ValueError("too large")
+    return body
+
+
+def _has(document: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return all(str(document.get(name, "")).startswith(("https://", "http://")) for name in names)
+
+
+def _form_encoded(text: str) -> str:
+    """As client_secret_basic wants both parts (RFC 6749, 2.3.1)."""
+    return quote_plus(text)
