@@ -374,6 +374,42 @@ async def test_a_merchant_deletes_its_version_and_nobody_elses(
     assert (await deleter.ask("DELETE", blob)).status == 405
 
 
+async def test_while_the_store_is_away_clients_are_told_to_come_back(
+    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    digest = await push(pusher, name, "1.0.0")
+    world.kill("distribution")
+    try:
+        for method, path in (
+            ("POST", f"/v2/{name}/blobs/uploads/"),
+            ("GET", f"/v2/{name}/manifests/1.0.0"),
+            ("GET", f"/v2/{name}/blobs/{digest}"),
+        ):
+            refused = await pusher.ask(method, path)
+            assert (refused.status, "UNAVAILABLE" in refused.text) == (503, True)
+        assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 503
+        assert await count_pulls(world, name) == 0  # what isn't given isn't billed
+    finally:
+        world.start("distribution")
+    assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
+    assert await count_pulls(world, name) == 1
+
+
+async def test_a_killed_registry_goes_on_with_uploads_between_two_chunks(
+    world: worlds.World, pusher: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
+    assert (await pusher.ask("PATCH", location, data=b"first, ")).status == 202
+    world.kill("registry-svc")
+    world.start("registry-svc")
+    assert (await pusher.ask("GET", location)).headers["Range"] == "0-6"
+    assert (await pusher.ask("PATCH", location, data=b"second")).status == 202
+    done = await pusher.ask("PUT", f"{location}?digest={digest_of(b'first, second')}")
+    assert done.status == 201
+
+
 async def test_many_uploads_at_once_all_arrive(pusher: Client, shop: Shop) -> None:
     contents = [secrets.token_bytes(200_000) for _ in range(8)]
     digests = await asyncio.gather(*(upload(pusher, name_of(shop), content) for content in contents))

@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 
-from ams_local import execution, guide, mail, places, provision, running, upstream
+from ams_local import execution, guide, mail, places, provision, running, tools, upstream
 from ams_local.keyring import Keyring
 from ams_local.places import PlaceTakenError
 from ams_local.processes import StartError
@@ -45,6 +45,9 @@ def _execute(arguments: argparse.Namespace) -> int:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         raise SystemExit("ams-local exec: which command? Give it after --")
+    if arguments.tests:
+        for program in tools.FOR_TESTS:
+            tools.find(program)
     return execution.execute(words, throwaway=arguments.tests)
 
 

@@ -129,6 +129,7 @@ AMS is running. Ctrl-C stops it.
   REST API      {system.url("bff")}/api/v1        e.g. /marketplace/services
   OpenAPI       {system.url("bff")}/api/v1/openapi.json
   Gateway       {system.url("gateway")}/api/consume
+  Images        {system.url("images").removeprefix("http://")}          docker login, push and pull
   Mail          {system.url("mail_page")}               the codes to sign in with
   Logs          {system.run_directory / "logs"}
 

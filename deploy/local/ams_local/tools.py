@@ -4,7 +4,14 @@ import os
 import shutil
 import subprocess
 
-PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven", "docker-registry": "docker-registry"}
+PACKAGES = {
+    "java": "openjdk-17-jre-headless",
+    "mvn": "maven",
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+}
+# What tests call by name.
+FOR_TESTS = ("docker-registry", "skopeo")
 
 
 class ToolMissingError(Exception):
