@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 
+# What work in the background waits out. asyncpg raises the last one when the server's farewell has been read
+# and the connection's end hasn't.
+PASSING_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 10.0
 

@@ -12,6 +12,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
+from ams_common.database import PASSING_FAULTS
 from ams_common.snapshots import INVALIDATION_CHANNEL, SNAPSHOT_TTL_S
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class OutboxRelay:
             while True:
                 try:
                     await self._relay()
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except PASSING_FAULTS as error:
                     log.warning(
                         "outbox waits", extra={"destination": self._destination.name, "error": repr(error)}
                     )

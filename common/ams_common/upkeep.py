@@ -4,9 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import asyncpg
-
-from ams_common.database import Database
+from ams_common.database import PASSING_FAULTS, Database
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ async def forget_old_answers(database: Database) -> None:
         try:
             while await forget_batch(database) == _BATCH:
                 pass
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except PASSING_FAULTS as error:
             log.warning("upkeep waits", extra={"error": repr(error)})
         await asyncio.sleep(_EVERY_S)
 

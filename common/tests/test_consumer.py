@@ -211,3 +211,23 @@ async def test_messages_that_kafka_dropped_unread_raise_an_alarm(
         await eventually(lambda: _are(database, ["c"]))
     (alarm,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert (vars(alarm)["topic"], vars(alarm)["messages"]) == (topic, 2)
+
+
+async def test_a_connection_that_ends_in_mid_use_makes_no_dead_letter(
+    producer: AIOKafkaProducer, database: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    """What asyncpg raises when the server's farewell has been read and the connection's end hasn't."""
+    faults = 3
+
+    async def fail_first(change: Change, messages: Sequence[CatalogEvent]) -> None:
+        nonlocal faults
+        if faults:
+            faults -= 1
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation is in progress")
+        await write_effect(change, messages)
+
+    await send(producer, topic_prefix + topics.CATALOG_EVENTS, "a")
+    subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, fail_first)
+    async with running(EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)):
+        await eventually(lambda: _are(database, ["a"]))
+    assert await dead_letters(database) == []

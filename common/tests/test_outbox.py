@@ -130,7 +130,7 @@ async def test_a_lost_database_connection_is_made_anew(
 async def _publishes(database: Database) -> bool:
     try:
         await publish(database, "b")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         return False
     return True
 

@@ -4,9 +4,8 @@ import asyncio
 import logging
 from datetime import date, timedelta
 
-import asyncpg
 from ams_common.clock import utc_now
-from ams_common.database import Database
+from ams_common.database import PASSING_FAULTS, Database
 
 from usage_svc.store import Store
 
@@ -35,7 +34,7 @@ class PartitionUpkeep:
             try:
                 await self.make_partitions()
                 await asyncio.sleep(_INTERVAL_S)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except PASSING_FAULTS as error:
                 log.warning("partition upkeep waits", extra={"error": repr(error)})
                 await asyncio.sleep(_RETRY_S)
 
