@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams_common.errors import AppError, UnavailableError
+from ams_common.errors import AppError
 from starlette.responses import RedirectResponse, Response
 
 from ams_bff.web.navigation import home_of
@@ -18,10 +18,10 @@ _NOTE = "oidc"
 
 
 async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
-    """Those of the deployment; none when identity-svc is away, which signing in by mail will tell."""
+    """Those of the deployment. None when they can't be had: the page still serves who signs in by mail."""
     try:
         answer = await visit.ask(visit.services.identity.ListSignInIssuers, pb.ListSignInIssuersRequest())
-    except UnavailableError:
+    except AppError:
         return []
     return answer.issuers
 

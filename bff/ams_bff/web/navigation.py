@@ -19,11 +19,24 @@ class Place:
 
 # The first of each role is its home.
 PLACES: tuple[Place, ...] = (
+    Place(CONSUMER, "Overview", "/dashboard", icon="layout-dashboard", is_main=True),
+    Place(CONSUMER, "API keys", "/dashboard/api-keys", icon="key-round", is_main=True),
+    Place(CONSUMER, "Usage", "/dashboard/usage", icon="activity", is_main=True),
+    Place(CONSUMER, "Services", "/dashboard/services", icon="boxes"),
+    Place(CONSUMER, "Invoices", "/dashboard/invoices", icon="receipt"),
     Place(CONSUMER, "Marketplace", "/marketplace", icon="store", is_main=True),
     Place(MERCHANT, "Overview", "/merchant", icon="layout-dashboard", is_main=True),
     Place(MERCHANT, "Services", "/merchant/services", icon="boxes", is_main=True),
-    Place(MERCHANT, "Marketplace", "/marketplace", icon="store", is_main=True),
-    Place(ADMIN, "Marketplace", "/marketplace", icon="store", is_main=True),
+    Place(MERCHANT, "Usage", "/merchant/usage", icon="activity", is_main=True),
+    Place(MERCHANT, "Invoices", "/merchant/invoices", icon="receipt", is_main=True),
+    Place(MERCHANT, "Marketplace", "/marketplace", icon="store"),
+    Place(ADMIN, "Overview", "/admin", icon="layout-dashboard", is_main=True),
+    Place(ADMIN, "Services", "/admin/services", icon="boxes", is_main=True),
+    Place(ADMIN, "Merchants", "/admin/merchants", icon="building-2", is_main=True),
+    Place(ADMIN, "Consumers", "/admin/consumers", icon="users", is_main=True),
+    Place(ADMIN, "Usage", "/admin/usage", icon="activity"),
+    Place(ADMIN, "Governance", "/admin/governance", icon="scale"),
+    Place(ADMIN, "Marketplace", "/marketplace", icon="store"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}
