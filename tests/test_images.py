@@ -9,7 +9,7 @@ import docker_images
 import world as worlds
 from ams_common.testing.eventually import eventually
 from docker_images import Layout
-from docker_shop import open_publishing, open_shop
+from docker_shop import PRICE, open_publishing, open_shop
 from people import JSON, People, new_service
 
 
@@ -49,6 +49,14 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
 
     usage = await eventually(used)
     assert int(usage["total"]["requests"]) == 1
+
+    async def billed() -> JSON:
+        spend = await shop.consumer.get("/consumer/spend")
+        return spend if spend.get("lines") else {}
+
+    spend = await eventually(billed)
+    assert [line["quantity"] for line in spend["lines"]] == ["1"]
+    assert spend["totals"] == [{**PRICE["perRequest"]["amount"], "units": "0"}]
 
     async def recorded() -> set[str]:
         records = (await shop.admin.get("/audit-records", resource_id=shown["imageId"]))["auditRecords"]
