@@ -4,8 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import asyncpg
-from ams_common.database import Database
+from ams_common.database import PASSING_FAULTS, Database
 
 from identity_svc import challenges
 from identity_svc.clocks import Clock
@@ -40,7 +39,7 @@ class Upkeep:
         while True:
             try:
                 await self.sweep()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except PASSING_FAULTS as error:
                 log.warning("upkeep waits", extra={"error": repr(error)})
             await asyncio.sleep(_PAUSE_S)
 

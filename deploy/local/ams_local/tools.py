@@ -9,9 +9,10 @@ PACKAGES = {
     "mvn": "maven",
     "docker-registry": "docker-registry",
     "skopeo": "skopeo",
+    "chromium": "chromium",
 }
 # What tests call by name.
-FOR_TESTS = ("docker-registry", "skopeo")
+FOR_TESTS = ("docker-registry", "skopeo", "chromium")
 
 
 class ToolMissingError(Exception):
