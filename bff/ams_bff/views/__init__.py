@@ -1,14 +1,19 @@
 """Every view, by area: each module has its VIEWS."""
 
 from ams_bff.views import (
+    dashboard,
+    granted_services,
     home,
+    invoices,
     issuers,
+    keys,
     marketplace,
     merchant_overview,
     merchant_services,
     preferences,
     registering,
     signing_in,
+    usage,
 )
 
 VIEWS = (
@@ -20,4 +25,9 @@ VIEWS = (
     *marketplace.VIEWS,
     *merchant_overview.VIEWS,
     *merchant_services.VIEWS,
+    *dashboard.VIEWS,
+    *granted_services.VIEWS,
+    *invoices.VIEWS,
+    *keys.VIEWS,
+    *usage.VIEWS,
 )

@@ -1,0 +1,58 @@
+"""What several pages need whole: a consumer's keys and access requests."""
+
+from collections.abc import Iterable, Sequence
+
+from ams.keys.v1 import keys_service_pb2 as pb
+from ams.keys.v1.events_pb2 import KEY_ACTIVE
+
+from ams_bff.web.visits import Visit
+
+_PAGE_SIZE = 200
+# 1,000 of each: a consumer with more sees the newest.
+_MOST_PAGES = 5
+
+
+async def all_keys(visit: Visit) -> list[pb.Key]:
+    """The newest first."""
+    keys: list[pb.Key] = []
+    token = ""
+    for _ in range(_MOST_PAGES):
+        request = pb.ListKeysRequest(page_size=_PAGE_SIZE, page_token=token)
+        answer = await visit.ask(visit.services.keys.ListKeys, request)
+        keys += answer.keys
+        token = answer.next_page_token
+        if not token:
+            break
+    return keys
+
+
+async def all_requests(visit: Visit) -> list[pb.AccessRequest]:
+    """The newest first."""
+    requests: list[pb.AccessRequest] = []
+    token = ""
+    for _ in range(_MOST_PAGES):
+        request = pb.ListConsumerAccessRequestsRequest(page_size=_PAGE_SIZE, page_token=token)
+        answer = await visit.ask(visit.services.keys.ListConsumerAccessRequests, request)
+        requests += answer.access_requests
+        token = answer.next_page_token
+        if not token:
+            break
+    return requests
+
+
+def newest_by_service(requests: Iterable[pb.AccessRequest]) -> list[pb.AccessRequest]:
+    """One for each service: the newest, which is the one that counts."""
+    newest: dict[str, pb.AccessRequest] = {}
+    for request in requests:
+        newest.setdefault(request.service_id, request)
+    return list(newest.values())
+
+
+def approved_services(requests: Iterable[pb.AccessRequest]) -> list[str]:
+    """Ids of the services that keys may be made for."""
+    return [each.service_id for each in newest_by_service(requests) if each.status == pb.APPROVED]
+
+
+def active_keys(keys: Iterable[pb.Key]) -> Sequence[pb.Key]:
+    """Those that work now."""
+    return [key for key in keys if key.status == KEY_ACTIVE]

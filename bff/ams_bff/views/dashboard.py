@@ -1,0 +1,219 @@
+"""The consumer's overview."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ams.billing.v1 import billing_service_pb2 as billing_pb
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.policy.v1.policy_pb2 import CONSUMER
+from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.clock import to_timestamp, utc_now
+from google.protobuf.timestamp_pb2 import Timestamp
+from starlette.responses import Response
+
+from ams_bff.views import figures
+from ams_bff.views.consumer_lists import (
+    active_keys,
+    all_keys,
+    all_requests,
+    approved_services,
+    newest_by_service,
+)
+from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.usage import ask_usage, chart_rows, summary_of
+from ams_bff.web import usage_figures
+from ams_bff.web.routing import page
+from ams_bff.web.visits import Visit
+
+_EXPIRES_SOON = timedelta(days=14)
+_DENIED_LATELY = timedelta(days=30)
+_MOST_EVENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that waits for the reader."""
+
+    title: str
+    text: str
+    at: Timestamp
+    kind: str
+    label: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has happened."""
+
+    title: str
+    text: str
+    at: Timestamp
+    kind: str
+
+
+async def show_overview(visit: Visit) -> Response:
+    """Figures, a chart, what needs a decision, what happened; three steps for who is new."""
+    keys, requests = await asyncio.gather(all_keys(visit), all_requests(visit))
+    if not keys:
+        return await visit.render("dashboard/first_run.html", requests=requests, steps=_steps(requests))
+    ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
+    now = utc_now()
+    month, spend, last_spend, hours, known = await asyncio.gather(
+        ask_usage(visit, **figures.window()),
+        _ask_spend(visit, now),
+        _ask_spend(visit, now.replace(day=1) - timedelta(days=1)),
+        _ask_hours(visit, now),
+        know_services(visit, ids),
+    )
+    return await visit.render(
+        "dashboard/show.html",
+        **_figures(keys, requests, month),
+        spend=spend,
+        last_spend=last_spend,
+        decisions=_decisions(keys, requests, known, now),
+        events=_events(keys, requests, known, now),
+        **_chart(visit, hours),
+    )
+
+
+async def show_live(visit: Visit) -> Response:
+    """The chart, again and again."""
+    return await visit.render("dashboard/live.html", **_chart(visit, await _ask_hours(visit, utc_now())))
+
+
+async def _ask_hours(visit: Visit, now: datetime) -> usage_pb.UsageReport:
+    start, end = usage_figures.span_ending(now, usage_pb.HOUR, 24)
+    return await ask_usage(visit, start=to_timestamp(start), end=to_timestamp(end), granularity=usage_pb.HOUR)
+
+
+async def _ask_spend(visit: Visit, in_month: datetime) -> billing_pb.GetConsumerSpendResponse:
+    request = billing_pb.GetConsumerSpendRequest(period=in_month.strftime("%Y-%m"))
+    return await visit.ask(visit.services.billing.GetConsumerSpend, request)
+
+
+def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, str, bool]]:
+    return [
+        (
+            "Find a service and request access",
+            "Browse what companies offer and tell what you need it for.",
+            "/marketplace",
+            bool(requests),
+        ),
+        (
+            "Wait for the approval",
+            "An admin decides once for each service. You will find the answer here.",
+            "/dashboard/services",
+            bool(approved_services(requests)),
+        ),
+        (
+            "Create a key and make your first call",
+            "You get the key with samples to copy and run.",
+            "/dashboard/api-keys/new",
+            False,
+        ),
+    ]
+
+
+def _chart(visit: Visit, report: usage_pb.UsageReport) -> dict[str, Any]:
+    return {
+        "rows": chart_rows(visit, report, [usage_figures.points_of(report)]),
+        "summary": summary_of(visit, report, "24 hours"),
+    }
+
+
+def _figures(
+    keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest], month: usage_pb.UsageReport
+) -> dict[str, Any]:
+    newest = newest_by_service(requests)
+    return {
+        "trend": figures.trend(month),
+        "active": len(active_keys(keys)),
+        "keys": len(keys),
+        "services": len(approved_services(requests)),
+        "pending": sum(each.status == keys_pb.PENDING for each in newest),
+    }
+
+
+def _decisions(
+    keys: Sequence[keys_pb.Key],
+    requests: Sequence[keys_pb.AccessRequest],
+    known: Known,
+    now: datetime,
+) -> list[Decision]:
+    in_keys = {service_id for key in active_keys(keys) for service_id in key.service_ids}
+    expiring = [key for key in active_keys(keys) if _moment(key.expires_at) - now < _EXPIRES_SOON]
+    newest = newest_by_service(requests)
+    denied = [
+        each
+        for each in newest
+        if each.status == keys_pb.DENIED and now - _moment(each.resolved_at) < _DENIED_LATELY
+    ]
+    unused = [each for each in newest if each.status == keys_pb.APPROVED and each.service_id not in in_keys]
+    return [
+        *(_expiring(key) for key in sorted(expiring, key=lambda key: key.expires_at.seconds)),
+        *(_denied(each, known) for each in denied),
+        *(_unused(each, known) for each in unused if each.service_id in known),
+    ]
+
+
+def _expiring(key: keys_pb.Key) -> Decision:
+    path = f"/dashboard/api-keys/{key.key_id}"
+    text = "Make another before calls with it are refused. It expires"
+    return Decision(f"Key “{key.name}” expires soon", text, key.expires_at, "warn", "Look at it", path)
+
+
+def _denied(request: keys_pb.AccessRequest, known: Known) -> Decision:
+    service = known.get(request.service_id)
+    path = f"/marketplace/{service.slug}#access" if service is not None else "/dashboard/services"
+    text = request.reason or "No reason was given. You may ask again, and say more of what for."
+    title = f"Access to {name_of(known, request.service_id)} was denied"
+    return Decision(title, text, request.resolved_at, "bad", "Ask again", path)
+
+
+def _unused(request: keys_pb.AccessRequest, known: Known) -> Decision:
+    path = f"/dashboard/api-keys/new?service={request.service_id}"
+    title = f"No key can call {name_of(known, request.service_id)} yet"
+    text = "You may call it, as soon as a key is made for it. Approved"
+    return Decision(title, text, request.resolved_at, "info", "Create a key", path)
+
+
+def _events(
+    keys: Iterable[keys_pb.Key],
+    requests: Iterable[keys_pb.AccessRequest],
+    known: Known,
+    now: datetime,
+) -> list[Event]:
+    """The newest first."""
+    events = [event for key in keys for event in _key_events(key, now)]
+    for request in requests:
+        name = name_of(known, request.service_id)
+        events.append(Event("Access requested", name, request.requested_at, "plain"))
+        if request.status == keys_pb.APPROVED:
+            events.append(Event("Access approved", name, request.resolved_at, "good"))
+        elif request.status == keys_pb.DENIED:
+            events.append(Event("Access denied", name, request.resolved_at, "bad"))
+    events.sort(key=lambda event: (event.at.seconds, event.at.nanos), reverse=True)
+    return events[:_MOST_EVENTS]
+
+
+def _key_events(key: keys_pb.Key, now: datetime) -> list[Event]:
+    events = [Event("Key created", key.name, key.created_at, "info")]
+    if key.revoked_at.seconds:
+        events.append(Event("Key revoked", key.name, key.revoked_at, "bad"))
+    elif _moment(key.expires_at) <= now:
+        events.append(Event("Key expired", key.name, key.expires_at, "warn"))
+    return events
+
+
+def _moment(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+VIEWS = (
+    page("/dashboard", show_overview, CONSUMER),
+    page("/dashboard/live", show_live, CONSUMER),
+)

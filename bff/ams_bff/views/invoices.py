@@ -1,0 +1,141 @@
+"""Invoices of a month: a merchant's own, and a consumer's."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from ams.billing.v1 import billing_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
+from ams_common.clock import utc_now
+from ams_common.errors import AppError
+from ams_common.money import to_decimal
+from starlette.responses import Response
+
+from ams_bff.views.naming import Known, know_services
+from ams_bff.web.csv_files import csv_file
+from ams_bff.web.formats import enum_label, month
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+_PAGE_SIZE = 50
+# How far back a month may be chosen.
+_MONTHS = 24
+_MERCHANT_LIST, _CONSUMER_LIST = "/merchant/invoices", "/dashboard/invoices"
+
+
+async def list_invoices(visit: Visit) -> Response:
+    """The newest first, of one month when the URL says so."""
+    return await _list_page(visit, Form.starting(period=_months()[0]))
+
+
+async def generate_drafts(visit: Visit) -> Response:
+    """Makes the merchant's drafts of a month, or brings them up to date."""
+    form = visit.form
+    request = pb.GenerateInvoicesRequest(period=form["period"])
+    try:
+        answer = await visit.ask(visit.services.billing.GenerateInvoices, request)
+    except AppError as error:
+        return await _list_page(visit, form.refused(error))
+    if not answer.invoices:
+        told = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
+        return await visit.redirect(_MERCHANT_LIST, Flash(told, "plain"))
+    made = "1 draft" if len(answer.invoices) == 1 else f"{len(answer.invoices)} drafts"
+    return await visit.redirect(
+        f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])} up to date."
+    )
+
+
+async def download_list(visit: Visit) -> Response:
+    """The rows of the list's page."""
+    answer = await _ask(visit)
+    known = await _issuers(visit, answer.invoices)
+    columns = ("period", "other_party", "status", "currency", "subtotal", "commission", "total", "invoice_id")
+    is_merchants = visit.role == MERCHANT
+    rows = [
+        (
+            invoice.period,
+            invoice.consumer_pseudonym if is_merchants else issuer_of(known, invoice),
+            enum_label(invoice.status, pb.InvoiceStatus, "INVOICE_"),
+            invoice.subtotal.currency_code,
+            *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
+            invoice.invoice_id,
+        )
+        for invoice in answer.invoices
+    ]
+    return csv_file("invoices", columns, rows)
+
+
+async def show_invoice(visit: Visit) -> Response:
+    """One invoice with its lines."""
+    request = pb.GetInvoiceRequest(invoice_id=visit.parameter("invoice_id"))
+    invoice = await visit.ask(visit.services.billing.GetInvoice, request)
+    known = await _issuers(visit, [invoice])
+    return await visit.render(
+        "invoices/show.html", invoice=invoice, issuer=issuer_of(known, invoice), **_place(visit)
+    )
+
+
+async def _list_page(visit: Visit, form: Form) -> Response:
+    answer = await _ask(visit)
+    known = await _issuers(visit, answer.invoices)
+    return await visit.render(
+        "invoices/list.html",
+        invoices=answer.invoices,
+        issuers={invoice.invoice_id: issuer_of(known, invoice) for invoice in answer.invoices},
+        next_token=answer.next_page_token,
+        months=_months(),
+        form=form,
+        **_place(visit),
+    )
+
+
+async def _ask(visit: Visit) -> Any:
+    billing = visit.services.billing
+    fields: dict[str, Any] = {
+        "page_size": _PAGE_SIZE,
+        "page_token": visit.query.get("page", ""),
+        "period": visit.query.get("period", ""),
+    }
+    if visit.role == MERCHANT:
+        return await visit.ask(billing.ListMerchantInvoices, pb.ListMerchantInvoicesRequest(**fields))
+    return await visit.ask(billing.ListConsumerInvoices, pb.ListConsumerInvoicesRequest(**fields))
+
+
+async def _issuers(visit: Visit, invoices: Sequence[pb.Invoice]) -> Known:
+    """Services by which a consumer knows whose an invoice is."""
+    if visit.role != CONSUMER:
+        return {}
+    return await know_services(visit, (line.service_id for each in invoices for line in each.lines[:3]))
+
+
+def issuer_of(known: Known, invoice: pb.Invoice) -> str:
+    """The merchant's name, as the marketplace has it; its services' names when it has none (any more)."""
+    names = [known[line.service_id].merchant_name for line in invoice.lines if line.service_id in known]
+    return names[0] if names else ", ".join(line.service_name for line in invoice.lines[:3])
+
+
+def _months() -> list[str]:
+    """The present one first."""
+    first, months = utc_now().replace(day=1), []
+    for _ in range(_MONTHS):
+        months.append(first.strftime("%Y-%m"))
+        first = (first - timedelta(days=1)).replace(day=1)
+    return months
+
+
+def _place(visit: Visit) -> dict[str, Any]:
+    is_merchants = visit.role == MERCHANT
+    return {"path": _MERCHANT_LIST if is_merchants else _CONSUMER_LIST, "is_merchants": is_merchants}
+
+
+VIEWS = (
+    page(_MERCHANT_LIST, list_invoices, MERCHANT),
+    page(f"{_MERCHANT_LIST}/table.csv", download_list, MERCHANT),
+    page(f"{_MERCHANT_LIST}/{{invoice_id}}", show_invoice, MERCHANT),
+    action(f"{_MERCHANT_LIST}/generate", generate_drafts, MERCHANT),
+    page(_CONSUMER_LIST, list_invoices, CONSUMER),
+    page(f"{_CONSUMER_LIST}/table.csv", download_list, CONSUMER),
+    page(f"{_CONSUMER_LIST}/{{invoice_id}}", show_invoice, CONSUMER),
+)

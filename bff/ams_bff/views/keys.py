@@ -1,0 +1,134 @@
+"""A consumer's API keys."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from ams.catalog.v1.events_pb2 import DOCKER
+from ams.keys.v1 import keys_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import CONSUMER
+from ams_common.clock import utc_now
+from ams_common.errors import AppError
+from starlette.responses import Response
+
+from ams_bff.views import figures
+from ams_bff.views.consumer_lists import all_requests, approved_services
+from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.usage import ask_usage
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+_LIST = "/dashboard/api-keys"
+_PAGE_SIZE = 50
+_TTL_DAYS = (7, 30, 90, 180, 365)
+_DEFAULT_TTL_DAYS = 90
+
+
+async def list_keys(visit: Visit) -> Response:
+    """The newest first."""
+    request = pb.ListKeysRequest(page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""))
+    answer = await visit.ask(visit.services.keys.ListKeys, request)
+    ids = {service_id for key in answer.keys for service_id in key.service_ids}
+    known = await know_services(visit, ids)
+    names = {service_id: name_of(known, service_id) for service_id in ids}
+    return await visit.render(
+        "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
+    )
+
+
+async def show_form(visit: Visit) -> Response:
+    """A new key, for a service of the URL when there is one."""
+    chosen = visit.query.get("service", "")
+    known = await _granted(visit)
+    if not chosen and len(known) == 1:
+        chosen = next(iter(known))
+    return await _form_page(
+        visit, known, Form.starting(ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen])
+    )
+
+
+async def create_key(visit: Visit) -> Response:
+    """Shows the secret, once. A form that is sent again makes no second key and shows no secret."""
+    form = visit.form
+    try:
+        ttl_days = form.whole("ttl_days", 1, 365)
+        if not form.all("service_ids"):
+            form.refuse("service_ids", "need one at least: choose what the key may call")
+        form.check()
+        made = await visit.ask(
+            visit.services.keys.CreateKey,
+            pb.CreateKeyRequest(
+                name=form["name"],
+                description=form["description"],
+                service_ids=form.all("service_ids"),
+                ttl_days=ttl_days,
+                idempotency_key=form["idempotency_key"],
+            ),
+        )
+    except AppError as error:
+        return await _form_page(visit, await _granted(visit), form.refused(error))
+    if not made.secret:
+        told = "This key is made already. Its secret was shown once; if it is lost, revoke the key."
+        return await visit.redirect(f"{_LIST}/{made.key.key_id}", Flash(told, "plain"))
+    known = await know_services(visit, made.key.service_ids)
+    return await visit.render("keys/secret.html", key=made.key, secret=made.secret, apis=_in_order(known))
+
+
+async def show_key(visit: Visit) -> Response:
+    """One key, and what was called with it."""
+    return await _key_page(visit, Form())
+
+
+async def revoke_key(visit: Visit) -> Response:
+    """For good, when the key's name is typed."""
+    form, request = visit.form, pb.GetKeyRequest(key_id=visit.parameter("key_id"))
+    key = await visit.ask(visit.services.keys.GetKey, request)
+    if form["confirm"] != key.name.strip():
+        form.refuse("confirm", f"is not “{key.name}”: nothing was revoked")
+        return await _key_page(visit, form)
+    await visit.ask(visit.services.keys.RevokeKey, pb.RevokeKeyRequest(key_id=key.key_id))
+    return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
+
+
+async def _granted(visit: Visit) -> Known:
+    """The services that a key may be made for."""
+    return await know_services(visit, approved_services(await all_requests(visit)))
+
+
+async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
+    now = utc_now()
+    presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
+    return await visit.render("keys/new.html", services=_in_order(known), presets=presets, form=form)
+
+
+async def _key_page(visit: Visit, form: Form) -> Response:
+    keys, key_id = visit.services.keys, visit.parameter("key_id")
+    key, report = await asyncio.gather(
+        visit.ask(keys.GetKey, pb.GetKeyRequest(key_id=key_id)),
+        ask_usage(visit, **figures.window(), api_key_id=key_id),
+    )
+    known = await know_services(visit, key.service_ids)
+    return await visit.render(
+        "keys/show.html",
+        key=key,
+        form=form,
+        services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
+        apis=_in_order(known),
+        trend=figures.trend(report),
+    )
+
+
+def _in_order(known: Known) -> list[Any]:
+    """APIs first, for they are what a sample can call."""
+    return sorted(known.values(), key=lambda service: (service.type == DOCKER, service.name.casefold()))
+
+
+VIEWS = (
+    page(_LIST, list_keys, CONSUMER),
+    page(f"{_LIST}/new", show_form, CONSUMER),
+    action(_LIST, create_key, CONSUMER),
+    page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),
+    action(f"{_LIST}/{{key_id}}/revoke", revoke_key, CONSUMER),
+)

@@ -1,0 +1,39 @@
+"""Names for the ids of services: a page shows the one and links by the other."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import CONSUMER
+from ams_common.errors import NotFoundError
+
+from ams_bff.web.visits import Visit
+
+AnyService: TypeAlias = pb.MarketplaceService | pb.Service
+Known: TypeAlias = Mapping[str, AnyService]
+
+
+async def know_services(visit: Visit, service_ids: Iterable[str]) -> Known:
+    """By id, as the area's role may see them; those that it may not see (any more) are left out."""
+    wanted = sorted({service_id for service_id in service_ids if service_id})
+    found = await asyncio.gather(*(_find(visit, service_id) for service_id in wanted))
+    return {service.service_id: service for service in found if service is not None}
+
+
+async def _find(visit: Visit, service_id: str) -> AnyService | None:
+    catalog = visit.services.catalog
+    try:
+        if visit.role == CONSUMER:
+            return await visit.ask(
+                catalog.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=service_id)
+            )
+        return await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
+    except NotFoundError:
+        return None
+
+
+def name_of(known: Known, service_id: str) -> str:
+    """What to call a service, also one that is gone from the marketplace."""
+    service = known.get(service_id)
+    return service.name if service is not None else f"Withdrawn service …{service_id[-6:]}"
