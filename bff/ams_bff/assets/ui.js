@@ -21,19 +21,26 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
+    if (event.target.closest("[data-print]")) window.print();
     const dismiss = event.target.closest("[data-dismiss]");
     if (dismiss) dismiss.closest("[data-toast]").remove();
   });
 
   /* Toasts go by themselves, except under the pointer, with the focus inside, or with something to do. */
-  for (const toast of document.querySelectorAll("[data-toast]")) {
-    if (toast.querySelector("form")) continue;
-    const leave = () => (toast.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : toast.remove());
-    setTimeout(leave, 6000);
-  }
+  const timeToasts = () => {
+    for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {
+      toast.dataset.timed = "";
+      if (toast.querySelector("form")) continue;
+      const leave = () => (toast.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : toast.remove());
+      setTimeout(leave, 6000);
+    }
+  };
+  timeToasts();
+  document.addEventListener("htmx:after:swap", timeToasts);
 
   /* A form is sent once; coming back through the browser's history makes it good again. */
   document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
     if (event.target.dataset.sent) return event.preventDefault();
     event.target.dataset.sent = "true";
     event.target.removeAttribute("data-dirty");

@@ -1,6 +1,11 @@
 """Every view, by area: each module has its VIEWS."""
 
 from ams_bff.views import (
+    admin_consumers,
+    admin_governance,
+    admin_merchants,
+    admin_overview,
+    admin_services,
     dashboard,
     granted_services,
     home,
@@ -25,6 +30,11 @@ VIEWS = (
     *marketplace.VIEWS,
     *merchant_overview.VIEWS,
     *merchant_services.VIEWS,
+    *admin_overview.VIEWS,
+    *admin_merchants.VIEWS,
+    *admin_consumers.VIEWS,
+    *admin_services.VIEWS,
+    *admin_governance.VIEWS,
     *dashboard.VIEWS,
     *granted_services.VIEWS,
     *invoices.VIEWS,

@@ -1,0 +1,94 @@
+"""Consumers: listed, blocked and unblocked (PRD FR4-ADMIN-02)."""
+
+import asyncio
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_UNSPECIFIED
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams.usage.v1 import usage_service_pb2 as usage_pb
+from starlette.responses import Response
+
+from ams_bff.views import figures
+from ams_bff.views.admin_queue import services_by_id
+from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+PATH = "/admin/consumers"
+_PAGE_SIZE = 25
+_SHOWN_REQUESTS = 20
+_STANDINGS = {"active": STANDING_ACTIVE, "blocked": STANDING_BLOCKED}
+
+
+async def list_consumers(visit: Visit) -> Response:
+    """Newest first."""
+    request = pb.ListConsumersRequest(
+        page_size=_PAGE_SIZE,
+        page_token=visit.query.get("page", ""),
+        standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
+    )
+    listed = await visit.ask(visit.services.identity.ListConsumers, request)
+    return await visit.render(
+        "admin/consumers.html", consumers=listed.consumers, next_token=listed.next_page_token
+    )
+
+
+async def show_consumer(visit: Visit) -> Response:
+    """Profile, access, usage, and what was done."""
+    consumer_id = visit.parameter("consumer_id")
+    identity, keys, usage = visit.services.identity, visit.services.keys, visit.services.usage
+    consumer = await visit.ask(identity.GetConsumer, pb.GetConsumerRequest(consumer_id=consumer_id))
+    asked, report, records, names = await asyncio.gather(
+        visit.ask(
+            keys.ListAccessRequests,
+            keys_pb.ListAccessRequestsRequest(page_size=_SHOWN_REQUESTS, consumer_id=consumer_id),
+        ),
+        visit.ask(
+            usage.GetPlatformUsage,
+            usage_pb.GetPlatformUsageRequest(
+                **figures.window(), consumer_id=consumer_id, group_by=usage_pb.SERVICE
+            ),
+        ),
+        audit_of(visit, consumer_id),
+        actor_names(visit),
+    )
+    return await visit.render(
+        "admin/consumer.html",
+        consumer=consumer,
+        requests_for_access=asked.access_requests,
+        has_more=bool(asked.next_page_token),
+        services=await services_by_id(visit, {one.service_id for one in asked.access_requests}),
+        used=figures.by_group(report),
+        requests=figures.trend(report),
+        billable=figures.trend(report, figures.billable_of),
+        records=records,
+        names=names,
+    )
+
+
+async def block_consumer(visit: Visit) -> Response:
+    """Can be undone from the toast."""
+    consumer_id = visit.parameter("consumer_id")
+    request = pb.BlockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
+    consumer = await visit.ask(visit.services.identity.BlockConsumer, request)
+    path = f"{PATH}/{consumer_id}"
+    told = f"{consumer.email} is blocked. Calls with its keys stop within a second."
+    return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/unblock"))
+
+
+async def unblock_consumer(visit: Visit) -> Response:
+    """Its keys work again."""
+    consumer_id = visit.parameter("consumer_id")
+    request = pb.UnblockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
+    consumer = await visit.ask(visit.services.identity.UnblockConsumer, request)
+    return await visit.redirect(f"{PATH}/{consumer_id}", f"{consumer.email} is unblocked.")
+
+
+VIEWS = (
+    page(PATH, list_consumers, ADMIN),
+    page(f"{PATH}/{{consumer_id}}", show_consumer, ADMIN),
+    action(f"{PATH}/{{consumer_id}}/block", block_consumer, ADMIN),
+    action(f"{PATH}/{{consumer_id}}/unblock", unblock_consumer, ADMIN),
+)

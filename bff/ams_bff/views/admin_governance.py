@@ -1,0 +1,102 @@
+"""Who did what, and what AMS keeps of a sale (PRD FR4-ADMIN-04)."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from ams.billing.v1 import billing_service_pb2 as billing_pb
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams.policy.v1.policy_pb2 import rule as policy_rule
+from ams_common.clock import utc_now
+from ams_common.errors import AppError
+from starlette.responses import Response
+
+from ams_bff.areas import AREAS
+from ams_bff.views.admin_records import actor_names
+from ams_bff.web.formats import month
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.visits import Visit
+
+PATH = "/admin/governance"
+_PAGE_SIZE = 25
+_MONTHS_AHEAD = 12
+_PERCENT = re.compile(r"\d{1,2}(?:[.,]\d{1,4})?")
+_FILTERS = ("actor", "action", "resource_id")
+
+
+async def show_governance(visit: Visit) -> Response:
+    """The audit log, filtered by the URL, and the commission."""
+    return await _page(visit, Form())
+
+
+async def create_rate(visit: Visit) -> Response:
+    """Typed as a percentage, kept as a fraction."""
+    form = visit.form
+    try:
+        request = billing_pb.CreateCommissionRateRequest(
+            rate=_fraction(form), starts_in=form["starts_in"], idempotency_key=form["idempotency_key"]
+        )
+        form.check()
+        made = await visit.ask(visit.services.billing.CreateCommissionRate, request)
+    except AppError as error:
+        return await _page(visit, form.refused(error))
+    return await visit.redirect(
+        PATH, f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
+    )
+
+
+def percent(fraction: str) -> str:
+    """ "0.125" as "12.5 %"."""
+    return f"{(Decimal(fraction) * 100).normalize():f} %"
+
+
+def _fraction(form: Form) -> str:
+    if not _PERCENT.fullmatch(form["rate"]):
+        form.refuse("rate", "must be a percentage from 0 to below 100, such as 12.5")
+        return ""
+    return f"{(Decimal(form['rate'].replace(',', '.')) / 100).normalize():f}"
+
+
+async def _page(visit: Visit, form: Form) -> Response:
+    wanted = {name: visit.query.get(name, "").strip()[:64] for name in _FILTERS}
+    request = pb.ListAuditRecordsRequest(
+        page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""), **wanted
+    )
+    listed, rates, names = await asyncio.gather(
+        visit.ask(visit.services.identity.ListAuditRecords, request),
+        visit.ask(visit.services.billing.ListCommissionRates, billing_pb.ListCommissionRatesRequest()),
+        actor_names(visit),
+    )
+    now = utc_now()
+    return await visit.render(
+        "admin/governance.html",
+        form=form,
+        wanted=wanted,
+        records=listed.audit_records,
+        next_token=listed.next_page_token,
+        names=names,
+        actions=_actions(),
+        rates=[(percent(rate.rate), rate) for rate in rates.commission_rates],
+        this_month=f"{now:%Y-%m}",
+        months=[(text, month(text)) for text in _months_after(now)],
+    )
+
+
+def _actions() -> list[str]:
+    """Everything that the log can tell of, from the contracts."""
+    methods = [method for area in AREAS for method in area.service.methods]
+    rules = (method.GetOptions().Extensions[policy_rule] for method in methods)
+    return sorted({rule.audit for rule in rules if rule.audit})
+
+
+def _months_after(now: datetime) -> list[str]:
+    """Those that haven't begun, UTC."""
+    here = now.astimezone(UTC)
+    counts = range(here.month, here.month + _MONTHS_AHEAD)
+    return [f"{here.year + count // 12}-{count % 12 + 1:02}" for count in counts]
+
+
+VIEWS = (page(PATH, show_governance, ADMIN), action(PATH, create_rate, ADMIN))

@@ -1,0 +1,138 @@
+"""An admin's first page, and the decisions taken on it."""
+
+import asyncio
+from dataclasses import replace
+
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
+from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.errors import AppError
+from starlette.responses import Response
+
+from ams_bff.views import figures
+from ams_bff.views.admin_queue import Pending, count_waiting, load_queue, waiting_requests, with_facts
+from ams_bff.views.admin_services import service_page
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+_MOST = 200
+
+
+async def show_overview(visit: Visit) -> Response:
+    """Figures, and the queue."""
+    return await _overview(visit)
+
+
+async def decide_service(visit: Visit) -> Response:
+    """Approves or rejects, from the queue or from the service's page."""
+    form, service_id = visit.form, visit.parameter("service_id")
+    catalog, reason = visit.services.catalog, form["reason"]
+    try:
+        if form["decision"] == "approve":
+            service = await visit.ask(
+                catalog.ApproveService, catalog_pb.ApproveServiceRequest(service_id=service_id, reason=reason)
+            )
+            told = f"{service.name} is approved and in the marketplace."
+        else:
+            if not reason:
+                form.refuse("reason", "is required: the merchant reads it")
+            form.check()
+            service = await visit.ask(
+                catalog.RejectService, catalog_pb.RejectServiceRequest(service_id=service_id, reason=reason)
+            )
+            told = f"{service.name} is rejected. Its merchant reads why."
+    except AppError as error:
+        return await _refused_service(visit, service_id, form.refused(error))
+    return await _decided(visit, service_id, told)
+
+
+async def decide_access(visit: Visit) -> Response:
+    """Approves or denies."""
+    form, request_id = visit.form, visit.parameter("access_request_id")
+    keys = visit.services.keys
+    fields = {"access_request_id": request_id, "reason": form["reason"]}
+    try:
+        if form["decision"] == "approve":
+            await visit.ask(keys.ApproveAccess, keys_pb.ApproveAccessRequest(**fields))
+            told = "Access approved. The consumer may use it now."
+        else:
+            await visit.ask(keys.DenyAccess, keys_pb.DenyAccessRequest(**fields))
+            told = "Access denied."
+    except AppError as error:
+        form.refused(error)
+        waiting = [one for one in await waiting_requests(visit) if one.access_request_id == request_id]
+        items = await with_facts(visit, waiting)
+        return await _again(visit, request_id, items, form)
+    return await _decided(visit, request_id, told)
+
+
+async def _refused_service(visit: Visit, service_id: str, form: Form) -> Response:
+    if form["from"] == "service":
+        return await service_page(visit, form)
+    service = await visit.ask(
+        visit.services.catalog.GetService, catalog_pb.GetServiceRequest(service_id=service_id)
+    )
+    is_waiting = service.status == PENDING_APPROVAL
+    return await _again(visit, service_id, [Pending(service, service.updated_at)] if is_waiting else [], form)
+
+
+async def _again(visit: Visit, item_id: str, items: list[Pending], form: Form) -> Response:
+    """The decision once more, with what is wrong; or the news that somebody else has taken it."""
+    if not items:
+        return await _decided(visit, item_id, Flash("That has been decided already.", "plain"))
+    if visit.is_partial:
+        return await visit.render("admin/queue_item.html", form.status, item=replace(items[0], form=form))
+    return await _overview(visit, item_id, form)
+
+
+async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
+    flash = told if isinstance(told, Flash) else Flash(told)
+    if not visit.is_partial:
+        is_on_page = visit.form["from"] == "service"
+        return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
+    return await visit.render(
+        "admin/decided.html", item_id=item_id, flash=flash, waiting=await count_waiting(visit)
+    )
+
+
+async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
+    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
+    queue, report, merchants, consumers, active = await asyncio.gather(
+        load_queue(visit),
+        visit.ask(usage.GetPlatformUsage, usage_pb.GetPlatformUsageRequest(**figures.window())),
+        visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
+        visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
+        visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
+    )
+    items = [
+        replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
+    ]
+    return await visit.render(
+        "admin/overview.html",
+        form.status if form else None,
+        items=items,
+        waiting=queue.total,
+        requests=figures.trend(report),
+        merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
+        consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
+        active_count=_at_least(len(active.services), active.next_page_token),
+        is_new=not merchants.merchants,
+        has_services=bool(active.services) or queue.total > 0,
+    )
+
+
+def _at_least(count: int, next_page_token: str) -> str:
+    """Lists tell no total: beyond the first page it is "200+"."""
+    return f"{count}+" if next_page_token else str(count)
+
+
+VIEWS = (
+    page("/admin", show_overview, ADMIN),
+    action("/admin/services/{service_id}/decision", decide_service, ADMIN),
+    action("/admin/access-requests/{access_request_id}/decision", decide_access, ADMIN),
+)

@@ -1,0 +1,111 @@
+"""Everything that waits for an admin, in one queue: services to approve, consumers who ask for access."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1.events_pb2 import PENDING_APPROVAL
+from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ams_bff.web.forms import Form
+from ams_bff.web.visits import Visit
+
+SHOWN = 25
+# What one page of a list may hold: more than this waits only after a long holiday.
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One decision to take, with the facts that it needs."""
+
+    service: catalog_pb.Service
+    since: Timestamp
+    # Unset for a service that waits itself.
+    request: keys_pb.AccessRequest | None = None
+    consumer: identity_pb.Consumer | None = None
+    form: Form = field(default_factory=Form)
+
+    @property
+    def item_id(self) -> str:
+        """Of what is decided."""
+        return self.request.access_request_id if self.request is not None else self.service.service_id
+
+    @property
+    def moment(self) -> datetime:
+        """The oldest comes first."""
+        return self.since.ToDatetime()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The oldest decisions, and how many there are in all."""
+
+    items: list[Pending]
+    total: int
+
+
+async def load_queue(visit: Visit) -> Queue:
+    """With the facts of the ones that are shown."""
+    services, requests = await asyncio.gather(_waiting_services(visit), waiting_requests(visit))
+    moments = sorted(
+        [(service.updated_at.ToDatetime(), service.service_id) for service in services]
+        + [(asked.requested_at.ToDatetime(), asked.access_request_id) for asked in requests]
+    )
+    shown = {item_id for _, item_id in moments[:SHOWN]}
+    items = [Pending(service, service.updated_at) for service in services if service.service_id in shown]
+    items += await with_facts(visit, [asked for asked in requests if asked.access_request_id in shown])
+    return Queue(sorted(items, key=lambda item: item.moment), len(services) + len(requests))
+
+
+async def count_waiting(visit: Visit) -> int:
+    """How long the queue is."""
+    services, requests = await asyncio.gather(_waiting_services(visit), waiting_requests(visit))
+    return len(services) + len(requests)
+
+
+async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) -> list[Pending]:
+    """Access requests with their service and consumer."""
+    asked = list(requests)
+    services, consumers = await asyncio.gather(
+        services_by_id(visit, {one.service_id for one in asked}),
+        consumers_by_id(visit, {one.consumer_id for one in asked}),
+    )
+    return [
+        Pending(services[one.service_id], one.requested_at, one, consumers[one.consumer_id]) for one in asked
+    ]
+
+
+async def services_by_id(visit: Visit, service_ids: Iterable[str]) -> dict[str, catalog_pb.Service]:
+    """Each asked for once."""
+    calls = [
+        visit.ask(visit.services.catalog.GetService, catalog_pb.GetServiceRequest(service_id=service_id))
+        for service_id in set(service_ids)
+    ]
+    return {service.service_id: service for service in await asyncio.gather(*calls)}
+
+
+async def consumers_by_id(visit: Visit, consumer_ids: Iterable[str]) -> dict[str, identity_pb.Consumer]:
+    """Each asked for once."""
+    calls = [
+        visit.ask(
+            visit.services.identity.GetConsumer, identity_pb.GetConsumerRequest(consumer_id=consumer_id)
+        )
+        for consumer_id in set(consumer_ids)
+    ]
+    return {consumer.consumer_id: consumer for consumer in await asyncio.gather(*calls)}
+
+
+async def waiting_requests(visit: Visit) -> list[keys_pb.AccessRequest]:
+    """Oldest first."""
+    request = keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING)
+    return list((await visit.ask(visit.services.keys.ListAccessRequests, request)).access_requests)
+
+
+async def _waiting_services(visit: Visit) -> list[catalog_pb.Service]:
+    request = catalog_pb.ListServicesRequest(page_size=_MOST, status=PENDING_APPROVAL)
+    return list((await visit.ask(visit.services.catalog.ListServices, request)).services)

@@ -1,0 +1,33 @@
+"""The audit log as pages show it: who an actor is, where a resource's page is."""
+
+import asyncio
+from collections.abc import Mapping
+
+from ams.audit.v1.events_pb2 import AuditRecord
+from ams.identity.v1 import identity_service_pb2 as pb
+
+from ams_bff.web.visits import Visit
+
+_NEWEST = 10
+_MOST_PEOPLE = 200
+
+
+async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
+    """The newest records of a resource."""
+    request = pb.ListAuditRecordsRequest(page_size=_NEWEST, resource_id=resource_id)
+    return list((await visit.ask(visit.services.identity.ListAuditRecords, request)).audit_records)
+
+
+async def actor_names(visit: Visit) -> Mapping[str, str]:
+    """Addresses by user id, of the newest merchants and consumers and of the reader. Others stand by id."""
+    identity = visit.services.identity
+    merchants, consumers = await asyncio.gather(
+        visit.ask(identity.ListMerchants, pb.ListMerchantsRequest(page_size=_MOST_PEOPLE)),
+        visit.ask(identity.ListConsumers, pb.ListConsumersRequest(page_size=_MOST_PEOPLE)),
+    )
+    names = {"": "somebody not signed in", "system": "AMS itself"}
+    names |= {consumer.consumer_id: consumer.email for consumer in consumers.consumers}
+    names |= {merchant.merchant_id: merchant.email for merchant in merchants.merchants}
+    if visit.person is not None:
+        names[visit.person.user_id] = "you"
+    return names

@@ -1,0 +1,81 @@
+"""All services, and the review of one."""
+
+import asyncio
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    DRAFT,
+    PENDING_APPROVAL,
+    REJECTED,
+    SERVICE_STATUS_UNSPECIFIED,
+    SERVICE_SUSPENDED,
+)
+from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams.usage.v1 import usage_service_pb2 as usage_pb
+from starlette.responses import Response
+
+from ams_bff.views import figures
+from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import page
+from ams_bff.web.visits import Visit
+
+_PAGE_SIZE = 25
+_STATUSES = {
+    "pending": PENDING_APPROVAL,
+    "active": ACTIVE,
+    "rejected": REJECTED,
+    "draft": DRAFT,
+    "suspended": SERVICE_SUSPENDED,
+}
+
+
+async def list_services(visit: Visit) -> Response:
+    """Newest first."""
+    request = pb.ListServicesRequest(
+        page_size=_PAGE_SIZE,
+        page_token=visit.query.get("page", ""),
+        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
+    )
+    listed = await visit.ask(visit.services.catalog.ListServices, request)
+    return await visit.render(
+        "admin/services.html", services=listed.services, next_token=listed.next_page_token
+    )
+
+
+async def show_service(visit: Visit) -> Response:
+    """Everything an admin needs to decide on it."""
+    return await service_page(visit, Form())
+
+
+async def service_page(visit: Visit, form: Form) -> Response:
+    """With the decision as far as it was typed."""
+    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
+    service_id = visit.parameter("service_id")
+    service = await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
+    merchant, report, records, names = await asyncio.gather(
+        visit.ask(identity.GetMerchant, identity_pb.GetMerchantRequest(merchant_id=service.merchant_id)),
+        visit.ask(
+            usage.GetPlatformUsage,
+            usage_pb.GetPlatformUsageRequest(**figures.window(), service_id=service_id),
+        ),
+        audit_of(visit, service_id),
+        actor_names(visit),
+    )
+    return await visit.render(
+        "admin/service.html",
+        form=form,
+        service=service,
+        merchant=merchant,
+        requests=figures.trend(report),
+        records=records,
+        names=names,
+    )
+
+
+VIEWS = (
+    page("/admin/services", list_services, ADMIN),
+    page("/admin/services/{service_id}", show_service, ADMIN),
+)
