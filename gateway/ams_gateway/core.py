@@ -5,23 +5,16 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from hashlib import sha256
-
-from ams_common.apikeys import hash_key
-from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
 from ams_gateway import refusals
-from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver
-from ams_gateway.decision import refuse_key, refuse_service
+from ams_gateway.admission import Admission, Gatekeeper
 from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
-from ams_gateway.heads import VIA, Head
+from ams_gateway.heads import VIA, Request
 from ams_gateway.journal import Journal, JournalError
-from ams_gateway.limits import Limiter
 from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
 from ams_gateway.pool import BusyError, Pool, UnreachableError
 from ams_gateway.refusals import Header, Refusal, render
-from ams_gateway.snapshots import SnapshotCache, SourceDownError
-from ams_gateway.subjects import Key, Service
+from ams_gateway.subjects import Service
 from ams_gateway.upstream import UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -36,48 +29,15 @@ class CoreLimits:
     upstream_timeout_s: float = 30.0
 
 
-class Request:
-    """What a door has read. `path` None: the base URL itself. `service` None: none was named."""
-
-    __slots__ = ("head", "method", "path", "query", "service")
-
-    def __init__(
-        self, method: str, service: str | None, path: bytes | None, query: bytes, head: Head
-    ) -> None:
-        self.method = method
-        self.service = service
-        self.path = path
-        self.query = query
-        self.head = head
-
-
-class Admission:
-    """Who calls what, and where it is."""
-
-    __slots__ = ("addresses", "headers", "key", "service")
-
-    def __init__(self, key: Key, service: Service, addresses: list[str]) -> None:
-        self.key = key
-        self.service = service
-        self.addresses = addresses
-        self.headers: list[Header] = []
-
-
 class Gateway:
     def __init__(
         self,
-        keys: SnapshotCache[Key],
-        services: SnapshotCache[Service],
-        limiter: Limiter,
-        resolver: Resolver,
+        gatekeeper: Gatekeeper,
         pool: Pool,
         journal: Journal,
         limits: CoreLimits,
     ) -> None:
-        self._keys = keys
-        self._services = services
-        self._limiter = limiter
-        self._resolver = resolver
+        self._gatekeeper = gatekeeper
         self._pool = pool
         self._journal = journal
         self._limits = limits
@@ -103,7 +63,7 @@ class Gateway:
         request_id = request.head.request_id or format_uuid(usage.event_id).encode("ascii")
         limit_headers: list[Header] = []
         try:
-            admission = await self._admit(request, limit_headers)
+            admission = await self._gatekeeper.admit(request, limit_headers)
             if isinstance(admission, Refusal):
                 return await self.refuse(admission, request_id, client, limit_headers)
             limit_headers.append((b"x-request-id", request_id))
@@ -130,62 +90,6 @@ class Gateway:
 
     def new_request_id(self) -> bytes:
         return format_uuid(self._ids.new(time.time_ns() // 1_000_000)).encode("ascii")
-
-    # Decide and limit, in the PRD's order
-
-    async def _admit(self, request: Request, limit_headers: list[Header]) -> Admission | Refusal:
-        try:
-            subjects = await self._authorize(request)
-        except SourceDownError:
-            return refusals.VALIDATION_UNAVAILABLE
-        if isinstance(subjects, Refusal):
-            return subjects
-        key, service = subjects
-        assert service.target is not None
-        addresses = self._resolver.cached(service.target.origin.host)
-        if addresses is None:
-            try:
-                addresses = await self._resolver.resolve(service.target.origin.host)
-            except AddressForbiddenError:
-                return refusals.UPSTREAM_MISCONFIGURED
-            except AddressUnknownError:
-                return refusals.UPSTREAM_UNREACHABLE
-        length = request.head.content_length
-        if length is not None and length > self._limits.max_body_bytes:
-            return refusals.BODY_TOO_LARGE
-        if not self._journal.is_accepting():
-            return refusals.METERING_UNAVAILABLE
-        if service.rate_limit_per_minute > 0:
-            allowance = await self._limiter.take(
-                service.service_id, key.consumer_id, service.rate_limit_per_minute
-            )
-            limit_headers += allowance.headers()
-            if not allowance.allowed:
-                return refusals.RATE_LIMITED
-        return Admission(key, service, addresses)
-
-    async def _authorize(self, request: Request) -> tuple[Key, Service] | Refusal:
-        text = request.head.key
-        if not text:
-            return refusals.KEY_MISSING
-        # What is held has the right form: the checksum need only be looked at when it isn't.
-        name = key_snapshot_key(sha256(text).digest())
-        held_key = self._keys.held(name)
-        if held_key is None and hash_key(text) is None:
-            return refusals.KEY_INVALID
-        key = held_key.value if held_key is not None else await self._keys.get(name)
-        refusal = refuse_key(key, time.time())
-        if refusal is not None or key is None:
-            return refusal or refusals.KEY_INVALID
-        if request.service is None:
-            return refusals.SERVICE_REQUIRED
-        name = service_snapshot_key(request.service)
-        held_service = self._services.held(name)
-        service = held_service.value if held_service is not None else await self._services.get(name)
-        refusal = refuse_service(key, service, named=True)
-        if refusal is not None or service is None:
-            return refusal or refusals.SERVICE_NOT_GRANTED
-        return key, service
 
     # Forward and meter
 
@@ -254,8 +158,8 @@ class Gateway:
         exchange.answer_headers = admission.headers
         exchange.timeout_s = admission.service.upstream_timeout_s or self._limits.upstream_timeout_s
         self._exchanges.add(exchange)
-        deadline_s = asyncio.get_running_loop().time() + exchange.timeout_s
-        connection.begin(payload, is_head=request.method == "HEAD", is_whole=not more, deadline_s=deadline_s)
+        is_head = request.method == "HEAD"
+        connection.begin(payload, is_head=is_head, is_whole=not more, timeout_s=exchange.timeout_s)
         return exchange
 
     async def _finish(

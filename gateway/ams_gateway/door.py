@@ -1,10 +1,12 @@
 """The plain door: an ASGI app in front of the Starlette app, for the consume paths only."""
 
+import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_gateway.exchange import ClientGoneError
+from ams_gateway.heads import read_head
 from ams_gateway.refusals import Header, Refusal
 from ams_gateway.routes import is_ours, read_request
 from ams_gateway.runtime import Runtime
@@ -31,8 +33,7 @@ class Door:
             scope["http_version"],
             scope["raw_path"],
             scope["query_string"],
-            scope["headers"],
-            self._max_header_bytes,
+            read_head(scope["headers"], self._max_header_bytes),
         )
         if isinstance(request, Refusal):
             await gateway.refuse(request, gateway.new_request_id(), client)
@@ -45,11 +46,12 @@ class Door:
 class AsgiClient:
     """The consumer behind an ASGI server."""
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("_receive", "_send", "_watcher")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        self._watcher: asyncio.Task[None] | None = None
 
     async def read(self) -> tuple[bytes, bool]:
         message = await self._receive()
@@ -65,7 +67,13 @@ class AsgiClient:
     async def write(self, data: bytes, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def gone(self) -> None:
-        # Sending says nothing of a consumer who has hung up; only this does.
+    def is_gone(self) -> bool:
+        # Sending says nothing of a consumer who has hung up; only receiving does.
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+        return self._watcher.done()
+
+    async def _watch(self) -> None:
+        # The end of the answer looks the same; then nobody asks any more.
         while (await self._receive())["type"] != "http.disconnect":
             pass

@@ -33,8 +33,8 @@ class Client(Protocol):
     async def write(self, data: bytes, more: bool) -> None:
         """Returns when the consumer takes more."""
 
-    async def gone(self) -> None:
-        """Returns when the consumer has hung up, or the answer is complete."""
+    def is_gone(self) -> bool:
+        """Whether the consumer has hung up. Asked again and again, and never while `read` waits."""
 
 
 class Exchange:
@@ -43,7 +43,6 @@ class Exchange:
     __slots__ = (
         "_client",
         "_connection",
-        "_is_ended",
         "_is_metered",
         "_is_started",
         "_key",
@@ -52,7 +51,6 @@ class Exchange:
         "_service",
         "_task",
         "_usage",
-        "_watcher",
         "answer_headers",
         "timeout_s",
         "uploads",
@@ -75,10 +73,8 @@ class Exchange:
         self._service = service
         self._max_body_bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
         self._is_started = False
         self._is_metered = False
-        self._is_ended = False
         self.answer_headers: list[Header] = []
         self.timeout_s = NEVER_S
         self.uploads = False
@@ -138,7 +134,6 @@ class Exchange:
 
     def end(self) -> None:
         """However `answer` ended, also by cancellation: no event of a handed-over request is missing."""
-        self._is_ended = True
         if self._task is not None:
             self._task.cancel()
         if not self._is_metered:
@@ -184,18 +179,12 @@ class Exchange:
     # Swept
 
     def sweep(self, now_s: float) -> None:
-        """Deadlines; and from the second sweep on, whether the consumer is still there."""
+        """Deadlines, and whether the consumer is still there."""
         connection = self._connection
         if now_s > connection.deadline_s:
             connection.fail(refusals.UPSTREAM_FAILED if connection.is_headed else refusals.UPSTREAM_TIMEOUT)
-        elif self._watcher is None and not self.uploads:
-            self._watcher = asyncio.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        await self._client.gone()
-        # The end of the answer looks the same, and the connection may be another exchange's by now.
-        if not self._is_ended:
-            self._connection.fail(refusals.CLIENT_CLOSED)
+        elif not self.uploads and self._client.is_gone():
+            connection.fail(refusals.CLIENT_CLOSED)
 
 
 def frame_chunk(data: bytes, *, last: bool) -> bytes:

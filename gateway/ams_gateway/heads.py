@@ -46,7 +46,8 @@ _SINGLE = frozenset((b"host", b"authorization", b"x-api-key", b"content-length",
 
 
 class Head:
-    """What the gateway needs of a request's head. `lines` are the fields that go on as they are."""
+    """What the gateway needs of a request's head. `lines` are the fields that go on as they are. Nothing
+    is changed once it is read: several requests may share it."""
 
     __slots__ = ("content_length", "has_body", "key", "lines", "request_id", "service", "trace", "via")
 
@@ -60,6 +61,21 @@ class Head:
         self.request_id: bytes | None = None
         self.trace: bytes | None = None
         self.via: bytes | None = None
+
+
+class Request:
+    """What a door has read. `path` None: the base URL itself. `service` None: none was named."""
+
+    __slots__ = ("head", "method", "path", "query", "service")
+
+    def __init__(
+        self, method: str, service: str | None, path: bytes | None, query: bytes, head: Head
+    ) -> None:
+        self.method = method
+        self.service = service
+        self.path = path
+        self.query = query
+        self.head = head
 
 
 def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
@@ -174,7 +190,7 @@ def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
                 kept.append(header)
         elif name == b"transfer-encoding":
             answer.coding = value if answer.coding is None else answer.coding + b", " + value
-        elif name == b"connection":
+        elif name == b"connection" and value.lower() not in _KEPT_TOKENS:
             named = (named or set()) | _tokens(value)
     # The length can't be dropped this way: the body is framed by it.
     if named and (named := named - _KEPT_TOKENS - {b"content-length"}):

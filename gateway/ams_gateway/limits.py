@@ -32,7 +32,7 @@ LOAD_SCRIPT = pack("SCRIPT", "LOAD", _SCRIPT)
 _MAX_LOCAL = 50_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Allowance:
     """What is left of the window after this request."""
 

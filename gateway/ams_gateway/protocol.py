@@ -33,7 +33,7 @@ class Patience:
 
     @property
     def sweep_s(self) -> float:
-        return min(_SWEEP_S, self.head_s / 2, self.body_s / 2, self.unread_s / 2)
+        return min(_SWEEP_S, min(self.head_s, self.body_s, self.unread_s, self.idle_s) / 2)
 
 
 class _Dropped(list[tuple[bytes, bytes]]):

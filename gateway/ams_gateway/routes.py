@@ -1,13 +1,11 @@
 """Which requests are the gateway's, and what they ask for: the same behind every door."""
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from ams_gateway import refusals
-from ams_gateway.core import Request
-from ams_gateway.heads import Head, read_head
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.heads import Head, Request
+from ams_gateway.refusals import Refusal
 from ams_gateway.targets import escapes
 
 PATH = b"/api/consume"
@@ -23,19 +21,13 @@ def is_ours(raw_path: bytes) -> bool:
 
 
 def read_request(
-    method: str,
-    http_version: str,
-    raw_path: bytes,
-    query: bytes,
-    headers: Iterable[Header],
-    max_header_bytes: int,
+    method: str, http_version: str, raw_path: bytes, query: bytes, head: Head | Refusal
 ) -> Request | Refusal:
-    """`raw_path` is ours; header names are in lower case."""
+    """`raw_path` is ours; `head` is what `read_head` has made of the headers."""
     if http_version != "1.1":
         return refusals.VERSION_UNSUPPORTED
     if method not in _COMMON and (method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method)):
         return refusals.METHOD_UNSUPPORTED
-    head = read_head(headers, max_header_bytes)
     if isinstance(head, Refusal):
         return head
     if raw_path != PATH:

@@ -8,6 +8,7 @@ from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway import journal as journals
 from ams_gateway.addresses import Resolver
+from ams_gateway.admission import Gatekeeper
 from ams_gateway.core import CoreLimits, Gateway
 from ams_gateway.invalidations import Cache, Invalidations
 from ams_gateway.journal import Journal, JournalLimits
@@ -43,11 +44,16 @@ class Runtime:
         self.pool = Pool(
             PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
         )
-        self.gateway = Gateway(
+        gatekeeper = Gatekeeper(
             self.keys,
             self.services,
             Limiter(self.pipe),
             Resolver(allow_private=settings.allow_private_upstreams),
+            self.journal,
+            settings.max_body_bytes,
+        )
+        self.gateway = Gateway(
+            gatekeeper,
             self.pool,
             self.journal,
             CoreLimits(settings.max_body_bytes, settings.upstream_timeout_s),

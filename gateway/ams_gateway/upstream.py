@@ -67,13 +67,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The core's side
 
-    def begin(self, data: bytes, *, is_head: bool, is_whole: bool, deadline_s: float) -> None:
-        """Write the head and what there is of the body."""
+    def begin(self, data: bytes, *, is_head: bool, is_whole: bool, timeout_s: float) -> None:
+        """Write the head and what there is of the body. The answer's head must come within `timeout_s`."""
         self._reset(is_head=is_head)
         self.is_busy = True
         self.is_sent = is_whole
         self.uses += 1
-        self.deadline_s = deadline_s
+        self.deadline_s = self._loop.time() + timeout_s
         self.write(data)
 
     def write(self, data: bytes) -> None:
