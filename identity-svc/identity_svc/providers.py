@@ -84,11 +84,13 @@ class Provider:
         methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         secret = self.issuer.client_secret
         if secret and "client_secret_basic" in methods:
-            auth = aiohttp.BasicAuth(_form_encoded(self.issuer.client_id), _form_encoded(secret))
+            # Both parts are form-encoded first (RFC 6749, 2.3.1).
+            proof = aiohttp.encode_basic_auth(quote_plus(self.issuer.client_id), quote_plus(secret))
+            headers = {"Authorization": proof}
         else:
-            auth = None
+            headers = {}
             form |= {"client_id": self.issuer.client_id} | ({"client_secret": secret} if secret else {})
-        status, tokens = await self._fetch("POST", metadata["token_endpoint"], data=form, auth=auth)
+        status, tokens = await self._fetch("POST", metadata["token_endpoint"], data=form, headers=headers)
         if status == 200:
             return tokens
         # What comes back is the issuer's word on our client, not on the person: it is for the log only.
@@ -195,8 +197,3 @@ async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
 
 def _has(document: Mapping[str, Any], names: Sequence[str]) -> bool:
     return all(str(document.get(name, "")).startswith(("https://", "http://")) for name in names)
-
-
-def _form_encoded(text: str) -> str:
-    """As client_secret_basic wants both parts (RFC 6749, 2.3.1)."""
-    return quote_plus(text)
