@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff deploy/local
 PROJECTS := $(ROOMS:%=%/pyproject.toml)
-CHECKED := conftest.py tests loadtests $(ROOMS)
+CHECKED := conftest.py tests loadtests deploy/tests $(ROOMS)
 ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local
 # Test files side by side: more than the cores, for most of them wait for servers.
@@ -39,6 +39,9 @@ bench: setup ## the gateway beside nginx: CPU per request and the ratio
 load: setup ## the whole system under load for a minute: percentiles beside the PRD's targets
 	@$(BIN)/python -m loadtests.load
 
+env: ## .env for `docker compose up`: addresses, and secrets made at random; what is there stays
+	@$(PYTHON) deploy/make-env
+
 lock: ## compile requirements.lock anew from the rooms' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -65,4 +68,4 @@ $(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -
   \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
 	@$(BIN)/python -m ams_bff.web.bundle
 
-.PHONY: help run test check format gen bench load lock setup
+.PHONY: help run test check format gen bench load env lock setup

@@ -2,9 +2,17 @@
 
 Idempotent: it makes what is missing and sets what is there. An administrator runs it; the services
 then connect as their own roles and migrate their own schemas.
+
+    python -m ams_common.provision
+
+does so at DATABASE_URL, an administrator's, with the passwords that IDENTITY_DATABASE_PASSWORD and so on
+hold.
 """
 
+import asyncio
+import os
 import secrets
+import sys
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -98,3 +106,18 @@ def _url(url: str, database: str, user: str | None = None, password: str = "") -
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{quote(user)}:{quote(password, safe='')}@{host}" if user else parts.netloc
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{quote(database)}"))
+
+
+def main() -> None:
+    """Exit code 2, and one line for each variable, when what it needs isn't set."""
+    names = {schema: f"{schema.upper()}_DATABASE_PASSWORD" for schema in OWNERS}
+    missing = [name for name in ("DATABASE_URL", *names.values()) if not os.environ.get(name)]
+    if missing:
+        sys.stderr.writelines(f"provision: {name} must be set\n" for name in missing)
+        sys.exit(2)
+    passwords = {schema: os.environ[name] for schema, name in names.items()}
+    asyncio.run(provision(os.environ["DATABASE_URL"], passwords=passwords))
+
+
+if __name__ == "__main__":
+    main()

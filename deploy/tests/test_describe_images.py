@@ -1,0 +1,212 @@
+"""docker-compose.yml and the Dockerfile, as far as they can be checked where there is no engine."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ams_bff.settings
+import ams_gateway.settings
+import billing_svc.settings
+import catalog_svc.settings
+import identity_svc.settings
+import keys_svc.settings
+import pytest
+import registry_svc.settings
+import usage_svc.settings
+from ams_common.healthcheck import listen_variable
+from ams_common.settings import load
+from ams_local.places import project_root
+from ams_local.system import SERVICES
+from ruamel.yaml import YAML
+
+ROOT = project_root()
+TOOLS = Path(sys.executable).parent
+NAMES = {*(f"{service}-svc" for service in SERVICES), "ams-gateway", "ams-bff"}
+SETTINGS: dict[str, Any] = {
+    "identity-svc": identity_svc.settings.Settings,
+    "catalog-svc": catalog_svc.settings.Settings,
+    "keys-svc": keys_svc.settings.Settings,
+    "usage-svc": usage_svc.settings.Settings,
+    "billing-svc": billing_svc.settings.Settings,
+    "registry-svc": registry_svc.settings.Settings,
+    "ams-gateway": ams_gateway.settings.Settings,
+    "ams-bff": ams_bff.settings.Settings,
+}
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    described: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+    return described
+
+
+@pytest.fixture
+def dotenv(tmp_path: Path) -> dict[str, str]:
+    """What `make env` writes."""
+    path = tmp_path / ".env"
+    subprocess.run([sys.executable, ROOT / "deploy/make-env", path], check=True, capture_output=True)
+    return read_dotenv(path)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in there, at any depth."""
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts(part)
+    elif isinstance(value, str):
+        yield value
+
+
+def filled(text: str, variables: dict[str, str]) -> str:
+    """The text as compose fills it in. A KeyError where compose would stop."""
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, default = found.groups()
+        return variables.get(name, default) if kind == "-" else variables[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def environment(compose: dict[str, Any], name: str, variables: dict[str, str]) -> dict[str, str]:
+    described = compose["services"][name]["environment"]
+    return {key: filled(str(text), variables) for key, text in described.items()}
+
+
+def test_compose_follows_its_specification() -> None:
+    command = [str(TOOLS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run(
+        [*command, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_dockerfile_has_no_lint() -> None:
+    checked = subprocess.run(
+        [TOOLS / "hadolint", ROOT / "deploy/Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_every_process_is_there_built_by_the_one_dockerfile(compose: dict[str, Any]) -> None:
+    built = {
+        service["build"]["args"]["SERVICE"]: service["build"]
+        for service in compose["services"].values()
+        if "build" in service
+    }
+    assert built.keys() == NAMES
+    for build in built.values():
+        assert (ROOT / build["dockerfile"]).exists()
+
+
+def test_everything_says_when_it_is_healthy(compose: dict[str, Any]) -> None:
+    """Ours by the image's HEALTHCHECK, which is asked here about each of them; the others by their own."""
+    for name, service in compose["services"].items():
+        assert "build" in service or service["healthcheck"]["test"], name
+    assert "HEALTHCHECK" in (ROOT / "deploy/Dockerfile").read_text()
+    for name in NAMES:
+        assert listen_variable(name) in compose["services"][name]["environment"]
+
+
+def test_who_is_needed_starts_earlier(compose: dict[str, Any]) -> None:
+    """Each service awaits everything that its environment names, and nobody awaits in a circle."""
+    order: list[str] = []
+    waiting = {name: set(service.get("depends_on", {})) for name, service in compose["services"].items()}
+    while waiting:
+        ready = sorted(name for name, needed in waiting.items() if needed <= set(order))
+        assert ready, f"a circle among {sorted(waiting)}"
+        order += ready
+        waiting = {name: needed for name, needed in waiting.items() if name not in ready}
+    for name in NAMES:
+        needed = compose["services"][name]["depends_on"]
+        assert all(each["condition"] != "service_started" for each in needed.values())
+    assert compose["services"]["identity-svc"]["depends_on"]["provision"] == {
+        "condition": "service_completed_successfully"
+    }
+
+
+def test_every_variable_without_a_default_is_asked_for(
+    compose: dict[str, Any], dotenv: dict[str, str]
+) -> None:
+    """`${X}` alone would be empty without a word. And `make env` answers all that is asked."""
+    variables = [found for text in texts(compose) for found in _VARIABLE.finditer(text)]
+    bare = {found[1] for found in variables if found[2] is None}
+    asked = {found[1] for found in variables if found[2] == "?"}
+    assert not bare
+    assert asked == dotenv.keys()
+    assert not re.search(r"\$[A-Za-z_]", " ".join(texts(compose)))
+
+
+def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for key, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|_KEY$", key):
+                assert _VARIABLE.search(str(value)), f"{name}: {key}"
+
+
+def test_only_the_loopback_address_of_the_host_listens(compose: dict[str, Any]) -> None:
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert "ports" not in compose["services"]["distribution"]
+    assert compose["networks"]["images"] == {"internal": True}
+    reach = {name for name, service in compose["services"].items() if "images" in service.get("networks", [])}
+    assert reach == {"registry-svc", "distribution"}
+
+
+def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
+    ours = [service for service in compose["services"].values() if "build" in service]
+    for service in ours:
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_each_service_takes_the_settings_it_gets(
+    compose: dict[str, Any], dotenv: dict[str, str], name: str
+) -> None:
+    """On a laptop, and in production once the addresses are https."""
+    production = dotenv | {
+        "AMS_ENVIRONMENT": "production",
+        "PUBLIC_URL": "https://ams.example",
+        "REGISTRY_PUBLIC_URL": "https://images.ams.example",
+    }
+    prefix = listen_variable(name).removesuffix("_LISTEN")
+    for variables in (dotenv, production):
+        settings = load(SETTINGS[name], prefix, environment(compose, name, variables))
+        assert settings.listen.startswith("0.0.0.0:")
+
+
+def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    command = [sys.executable, str(ROOT / "deploy/make-env"), str(path)]
+    path.write_text("ADMIN_EMAIL=me@example.com\n")
+    subprocess.run(command, check=True, capture_output=True)
+    first = read_dotenv(path)
+    subprocess.run(command, check=True, capture_output=True)
+    assert read_dotenv(path) == first
+    assert first["ADMIN_EMAIL"] == "me@example.com"
+    assert path.stat().st_mode & 0o777 == 0o600
+    made = [value for name, value in first.items() if re.search("PASSWORD|SECRET|KEY", name)]
+    assert len(set(made)) == len(made) > 10
+    assert all(len(value) >= 40 for value in made)
+
+
+def test_the_build_context_leaves_secrets_out() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert "*" in ignored
+    assert "**/.env*" in ignored
+    assert not [line for line in ignored if line.startswith("!") and ".env" in line]
+    assert os.access(ROOT / "deploy/install-service", os.X_OK)

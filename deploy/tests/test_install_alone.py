@@ -1,0 +1,104 @@
+"""Each service, installed as its image installs it, starts with nothing but what it declares."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ams_common.healthcheck import listen_variable
+from ams_common.provision import OWNERS
+from ams_common.testing.eventually import eventually
+from ams_local import ports, topics
+from ams_local.keyring import Keyring
+from ams_local.places import project_root
+from ams_local.processes import Daemon
+from ams_local.servers import Addresses
+from ams_local.system import SERVICES, Ports, System, programs
+
+ROOT = project_root()
+NAMES = [*(f"{service}-svc" for service in SERVICES), "ams-gateway", "ams-bff"]
+
+Install = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def install() -> Iterator[Install]:
+    """Installs a service once; the directory of its programs."""
+    tools = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    with tempfile.TemporaryDirectory(prefix="ams-alone-") as directory:
+        home = Path(directory)
+        (home / "wheels").mkdir()
+
+        def install(name: str) -> Path:
+            target = home / name
+            if not target.exists():
+                command = [str(ROOT / "deploy/install-service"), name, str(target), str(home / "wheels")]
+                subprocess.run(command, env=environment, check=True, timeout=110)
+            return target / "bin"
+
+        yield install
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_settings_it_names_what_it_needs(install: Install, name: str) -> None:
+    finished = subprocess.run(
+        [install(name) / name], env={}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode == 2, finished.stderr
+    assert f"{listen_variable(name)} must be set" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_starts_alone_is_alive_and_stops(
+    install: Install,
+    name: str,
+    tmp_path: Path,
+    admin_database_url: str,
+    redis_url: str,
+    kafka_bootstrap: str,
+    provisioned: dict[str, str],
+) -> None:
+    """Against real servers, while no other service runs: it serves, says so, and ends well."""
+    installed = install(name)
+    system = System(Ports(*ports.free_ports(len(Ports.__dataclass_fields__))), 0, tmp_path)
+    servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
+    prefix = f"{tmp_path.name}."
+    await topics.create_missing(kafka_bootstrap, prefix)
+    keyring = Keyring(tmp_path / "secrets.json")
+    inherited = {"PATH": os.defpath, "KAFKA_TOPIC_PREFIX": prefix, "AMS_SERVICE": name}
+    crew = programs(system, servers, provisioned, keyring, inherited)
+    environment = next(program.environment for program in crew if program.name == name)
+
+    def healthcheck() -> int:
+        command = [str(installed / "python"), "-m", "ams_common.healthcheck"]
+        return subprocess.run(command, env=environment, timeout=30, check=False).returncode
+
+    assert healthcheck() == 1
+    daemon = Daemon(name, [str(installed / name)], log=tmp_path / "log", directory=tmp_path, env=environment)
+    try:
+
+        async def alive() -> bool:
+            assert daemon.process.poll() is None, daemon.log_end()
+            return healthcheck() == 0
+
+        await eventually(alive, timeout_s=60)
+        daemon.stop(signal.SIGTERM)
+        # The gateway's uvicorn raises the signal again, once everything is closed.
+        expected = -signal.SIGTERM if name == "ams-gateway" else 0
+        assert daemon.process.returncode == expected, daemon.log_end()
+    finally:
+        daemon.stop(signal.SIGKILL)
+
+
+def test_provisioning_names_what_it_needs(install: Install) -> None:
+    command = [str(install("identity-svc") / "python"), "-m", "ams_common.provision"]
+    finished = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 2
+    for schema in OWNERS:
+        assert f"{schema.upper()}_DATABASE_PASSWORD must be set" in finished.stderr
