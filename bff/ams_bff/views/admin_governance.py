@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ams_bff.areas import AREAS
 from ams_bff.views.admin_records import actor_names
+from ams_bff.web.csv_files import csv_file
 from ams_bff.web.formats import month
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -22,6 +23,7 @@ from ams_bff.web.visits import Visit
 
 PATH = "/admin/governance"
 _PAGE_SIZE = 25
+_EXPORTED = 200
 _MONTHS_AHEAD = 12
 _PERCENT = re.compile(r"\d{1,2}(?:[.,]\d{1,4})?")
 _FILTERS = ("actor", "action", "resource_id")
@@ -30,6 +32,25 @@ _FILTERS = ("actor", "action", "resource_id")
 async def show_governance(visit: Visit) -> Response:
     """The audit log, filtered by the URL, and the commission."""
     return await _page(visit, Form())
+
+
+async def export_log(visit: Visit) -> Response:
+    """The records shown, and those after them, as CSV."""
+    listed = await visit.ask(visit.services.identity.ListAuditRecords, _request(visit, _EXPORTED))
+    rows = [
+        (
+            record.occurred_at.ToJsonString(),
+            record.actor,
+            record.action,
+            record.resource,
+            record.resource_id,
+            "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
+            record.request_id,
+        )
+        for record in listed.audit_records
+    ]
+    columns = ("occurred_at", "actor", "action", "resource", "resource_id", "details", "request_id")
+    return csv_file("audit-log", columns, rows)
 
 
 async def create_rate(visit: Visit) -> Response:
@@ -61,12 +82,8 @@ def _fraction(form: Form) -> str:
 
 
 async def _page(visit: Visit, form: Form) -> Response:
-    wanted = {name: visit.query.get(name, "").strip()[:64] for name in _FILTERS}
-    request = pb.ListAuditRecordsRequest(
-        page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""), **wanted
-    )
     listed, rates, names = await asyncio.gather(
-        visit.ask(visit.services.identity.ListAuditRecords, request),
+        visit.ask(visit.services.identity.ListAuditRecords, _request(visit, _PAGE_SIZE)),
         visit.ask(visit.services.billing.ListCommissionRates, billing_pb.ListCommissionRatesRequest()),
         actor_names(visit),
     )
@@ -74,7 +91,7 @@ async def _page(visit: Visit, form: Form) -> Response:
     return await visit.render(
         "admin/governance.html",
         form=form,
-        wanted=wanted,
+        wanted=_wanted(visit),
         records=listed.audit_records,
         next_token=listed.next_page_token,
         names=names,
@@ -83,6 +100,15 @@ async def _page(visit: Visit, form: Form) -> Response:
         this_month=f"{now:%Y-%m}",
         months=[(text, month(text)) for text in _months_after(now)],
     )
+
+
+def _wanted(visit: Visit) -> dict[str, str]:
+    return {name: visit.query.get(name, "").strip()[:64] for name in _FILTERS}
+
+
+def _request(visit: Visit, size: int) -> pb.ListAuditRecordsRequest:
+    page_token = visit.query.get("page", "")
+    return pb.ListAuditRecordsRequest(page_size=size, page_token=page_token, **_wanted(visit))
 
 
 def _actions() -> list[str]:
@@ -99,4 +125,8 @@ def _months_after(now: datetime) -> list[str]:
     return [f"{here.year + count // 12}-{count % 12 + 1:02}" for count in counts]
 
 
-VIEWS = (page(PATH, show_governance, ADMIN), action(PATH, create_rate, ADMIN))
+VIEWS = (
+    page(PATH, show_governance, ADMIN),
+    page(f"{PATH}/audit.csv", export_log, ADMIN),
+    action(PATH, create_rate, ADMIN),
+)

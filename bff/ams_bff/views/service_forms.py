@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.events_pb2 import API, DOCKER
+from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED
 from ams.catalog.v1.pricing_pb2 import PerRequest, Price
 from ams_common.money import MINOR_UNIT_DIGITS, round_to_minor_unit, to_decimal, to_money
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -64,8 +64,8 @@ def form_of(service: pb.Service) -> Form:
 
 def new_service(form: Form) -> pb.CreateServiceRequest:
     """Raises InvalidArgumentError when something typed can't be sent."""
-    kind = TYPES.get(form["type"])
-    if kind is None:
+    kind = TYPES.get(form["type"], SERVICE_TYPE_UNSPECIFIED)
+    if kind == SERVICE_TYPE_UNSPECIFIED:
         form.refuse("type", "must be chosen")
     values = _values(form, ALL_FIELDS)
     form.check()

@@ -27,6 +27,7 @@ PLACES: tuple[Place, ...] = (
     Place(CONSUMER, "Marketplace", "/marketplace", icon="store", is_main=True),
     Place(MERCHANT, "Overview", "/merchant", icon="layout-dashboard", is_main=True),
     Place(MERCHANT, "Services", "/merchant/services", icon="boxes", is_main=True),
+    Place(MERCHANT, "Images", "/merchant/images", icon="container"),
     Place(MERCHANT, "Usage", "/merchant/usage", icon="activity", is_main=True),
     Place(MERCHANT, "Invoices", "/merchant/invoices", icon="receipt", is_main=True),
     Place(MERCHANT, "Marketplace", "/marketplace", icon="store"),

@@ -1,0 +1,127 @@
+"""A merchant's images, and the tokens to push them with (PRD FR2-MERCH-02)."""
+
+import asyncio
+
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1.events_pb2 import DOCKER
+from ams.policy.v1.policy_pb2 import MERCHANT
+from ams.registry.v1 import registry_service_pb2 as pb
+from ams.registry.v1.events_pb2 import (
+    IMAGE_ACTIVE,
+    IMAGE_DEPRECATED,
+    IMAGE_REJECTED,
+    IMAGE_STATUS_UNSPECIFIED,
+    ImageStatus,
+)
+from ams_common.errors import AppError
+from starlette.responses import Response
+
+from ams_bff.web.formats import enum_label
+from ams_bff.web.forms import Form
+from ams_bff.web.routing import action, page
+from ams_bff.web.sessions import Flash
+from ams_bff.web.visits import Visit
+
+PATH = "/merchant/images"
+_PAGE_SIZE = 25
+_TOKENS = 10
+_MOST_SERVICES = 200
+_STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
+_HOURS = [("1", "An hour"), ("24", "A day"), ("168", "A week"), ("720", "30 days"), ("8760", "A year")]
+_MOST_HOURS = 8760
+
+
+async def list_images(visit: Visit) -> Response:
+    """Rejected pushes too, with their reason."""
+    return await _images_page(visit, Form.starting(ttl_hours="24", service_id=visit.query.get("service", "")))
+
+
+async def create_token(visit: Visit) -> Response:
+    """The only page that ever shows the secret."""
+    form = visit.form
+    try:
+        hours = form.whole("ttl_hours", 1, _MOST_HOURS)
+        form.check()
+        request = pb.CreatePushTokenRequest(
+            service_id=form["service_id"],
+            name=form["name"],
+            ttl_hours=hours,
+            idempotency_key=form["idempotency_key"],
+        )
+        made = await visit.ask(visit.services.registry.CreatePushToken, request)
+    except AppError as error:
+        return await _images_page(visit, form.refused(error))
+    if not made.secret:
+        return await visit.redirect(PATH, "That token was made already; its secret was shown then.")
+    return await visit.render("merchant/push_token.html", made=made)
+
+
+async def revoke_token(visit: Visit) -> Response:
+    """For good."""
+    request = pb.RevokePushTokenRequest(push_token_id=visit.parameter("push_token_id"))
+    token = await visit.ask(visit.services.registry.RevokePushToken, request)
+    return await visit.redirect(
+        PATH, f"{token.name or token.token_prefix} is revoked. The next push is refused."
+    )
+
+
+async def deprecate_image(visit: Visit) -> Response:
+    """Consumers can't pull the version any more. Its tag is typed first: it can't be undone."""
+    registry, image_id = visit.services.registry, visit.parameter("image_id")
+    image = await visit.ask(registry.GetImage, pb.GetImageRequest(image_id=image_id))
+    if visit.form["confirm"] != image.tag:
+        return await visit.redirect(PATH, Flash(f"Type {image.tag} to deprecate it.", "bad"))
+    await visit.ask(registry.DeprecateImage, pb.DeprecateImageRequest(image_id=image_id))
+    return await visit.redirect(PATH, f"{image.name}:{image.tag} can't be pulled any more.")
+
+
+async def _images_page(visit: Visit, form: Form) -> Response:
+    registry, service_id = visit.services.registry, visit.query.get("service", "")
+    status = _STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED)
+    images, tokens, listed = await asyncio.gather(
+        visit.ask(
+            registry.ListImages,
+            pb.ListImagesRequest(
+                page_size=_PAGE_SIZE,
+                page_token=visit.query.get("page", ""),
+                service_id=service_id,
+                status=status,
+            ),
+        ),
+        visit.ask(
+            registry.ListPushTokens,
+            pb.ListPushTokensRequest(
+                page_size=_TOKENS, page_token=visit.query.get("tokens", ""), service_id=service_id
+            ),
+        ),
+        visit.ask(
+            visit.services.catalog.ListMerchantServices,
+            catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES),
+        ),
+    )
+    return await visit.render(
+        "merchant/images.html",
+        form=form,
+        images=[(image, _status_of(image.status)) for image in images.images],
+        next_token=images.next_page_token,
+        tokens=[(token, _token_status_of(token.status)) for token in tokens.push_tokens],
+        next_tokens=tokens.next_page_token,
+        services=[service for service in listed.services if service.type == DOCKER],
+        hours=_HOURS,
+    )
+
+
+def _status_of(status: ImageStatus.ValueType) -> str:
+    return enum_label(status, ImageStatus, "IMAGE_")
+
+
+def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
+    return enum_label(status, pb.PushTokenStatus, "PUSH_TOKEN_")
+
+
+VIEWS = (
+    page(PATH, list_images, MERCHANT),
+    action(f"{PATH}/tokens", create_token, MERCHANT),
+    action(f"{PATH}/tokens/{{push_token_id}}/revoke", revoke_token, MERCHANT),
+    action(f"{PATH}/{{image_id}}/deprecate", deprecate_image, MERCHANT),
+)
