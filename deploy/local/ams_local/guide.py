@@ -126,6 +126,7 @@ def summary(system: System, keyring: Keyring) -> str:
     return f"""
 AMS is running. Ctrl-C stops it.
 
+  Web UI        {system.url("bff")}
   REST API      {system.url("bff")}/api/v1        e.g. /marketplace/services
   OpenAPI       {system.url("bff")}/api/v1/openapi.json
   Gateway       {system.url("gateway")}/api/consume
