@@ -96,8 +96,12 @@ class FastProtocol(GatewayProtocol):
         return head
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_in_body:  # Else it is a trailer.
-            super().on_header(name, value)
+        if self._is_in_body:
+            return  # A trailer.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:
         if isinstance(self.cycle, Call):

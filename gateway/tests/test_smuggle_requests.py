@@ -1,5 +1,7 @@
 """Requests that two readers would cut up differently: refused, or made unambiguous, never passed on."""
 
+import asyncio
+
 import pytest
 from ams_gateway.testing.merchants import Merchant
 from ams_gateway.testing.running import Running, Story
@@ -127,3 +129,66 @@ async def test_methods_and_versions_that_arent_forwarded(gateway: Running, line:
     assert answer.startswith(b"HTTP/1.1 %d" % status) or (
         status == 400 and not answer.startswith(b"HTTP/1.1 200")
     )
+
+
+async def test_each_request_of_a_connection_is_read_by_its_own_head(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    same = ["Host: g", "Content-Length: 1", "X-Own: 1"]
+    pieces = [
+        request(story, *same, body=b"a"),
+        request(story, *same, body=b"b"),
+        request(story, "Host: g", "Content-Length: 1", "X-Own: 2", body=b"c"),
+        request(story, *same, body=b"d").replace(story.key.secret.encode(), b"ams_live_none"),
+        request(story, *same, body=b"e"),
+    ]
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    statuses = []
+    for piece in pieces:
+        writer.write(piece)
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).lower()
+        length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        statuses.append(head.split(b" ")[1])
+    writer.close()
+    assert statuses == [b"200", b"200", b"200", b"401", b"200"]
+    assert [(call.body, call.header("x-own")) for call in merchant.calls] == [
+        (b"a", "1"),
+        (b"b", "1"),
+        (b"c", "2"),
+        (b"e", "1"),
+    ]
+
+
+async def test_requests_to_both_kinds_of_path_are_answered_in_their_order(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    health = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
+    call = request(story, "Host: g", "Content-Length: 6", body=b"called")
+    answer = await gateway.raw(health + call + health + call + call)
+    bodies = [piece.split(b"HTTP/1.1 ")[0] for piece in answer.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"ok\n", b"called", b"ok\n", b"called", b"called"]
+
+
+@pytest.mark.parametrize(
+    "target", ["/api/consume/ü", "/api/consume#x", "http://g/api/consume", "/api//consume"]
+)
+async def test_odd_targets_are_read_alike_behind_both_doors(
+    gateway: Running, story: Story, merchant: Merchant, target: str
+) -> None:
+    head = f"POST {target} HTTP/1.1\r\nHost: g\r\nX-API-Key: {story.key.secret}\r\nContent-Length: 0\r\n"
+    answer = await gateway.raw(f"{head}X-AMS-Service: {story.slug}\r\n\r\n".encode("latin-1"))
+    expected = {"http://g/api/consume": b"200", "/api/consume#x": b"200", "/api//consume": b"404"}
+    assert answer.split(b" ")[1] == expected.get(target, b"400")
+
+
+async def test_a_consumer_who_asks_first_is_told_to_go_on(
+    gateway: Running, story: Story, merchant: Merchant
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(request(story, "Host: g", "Content-Length: 5", "Expect: 100-continue"))
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 100 ")
+    writer.write(b"hello")
+    assert (await asyncio.wait_for(reader.readuntil(b"hello"), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    assert [call.header("expect") for call in merchant.calls] == [None]
