@@ -54,8 +54,10 @@ async def create_key(visit: Visit) -> Response:
     form = visit.form
     try:
         ttl_days = form.whole("ttl_days", 1, 365)
+        if not form["name"]:
+            form.refuse("name", "is required")
         if not form.all("service_ids"):
-            form.refuse("service_ids", "need one at least: choose what the key may call")
+            form.refuse("service_ids", "is required: choose what the key may call")
         form.check()
         made = await visit.ask(
             visit.services.keys.CreateKey,
