@@ -1,7 +1,7 @@
 /* Draws each chart from the table beside it. */
 (() => {
   "use strict";
-  const HEIGHT_PX = 256;
+  const HEIGHT_PX = 256, LEGEND_PX = 32;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   /* uPlot paints on a canvas, which knows neither light-dark() nor our properties: let the browser work them out. */
   const colour = (name) => {
@@ -15,6 +15,14 @@
   const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat();
   const plots = new Map();
+  const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  /* Hours within two days, days beyond; a day's start always names the day. */
+  const timeLabels = (plot, splits) => splits.map((at) => {
+    const isDay = plot.scales.x.max - plot.scales.x.min > 2 * 86400 || clock.format(at * 1000) === "00:00";
+    return (isDay ? day : clock).format(at * 1000);
+  });
 
   function read(figure) {
     const rows = [...figure.querySelectorAll("tr[data-x]")];
@@ -47,17 +55,16 @@
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
     const all = series(figure);
-    const legendPx = all.length > 1 ? 32 : 32;
     const plot = new uPlot({
-      width: canvas.clientWidth, height: HEIGHT_PX - legendPx, series: [{}, ...all],
-      axes: [{ ...axis, grid: { show: false } }, { ...axis, grid, size: 48, values: (_, values) => values.map((value) => short.format(value)) }],
+      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: "Time", value: (_, at) => (at == null ? "–" : full.format(at * 1000)) }, ...all],
+      axes: [{ ...axis, grid: { show: false }, values: timeLabels }, { ...axis, grid, size: 48, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 1] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);
     plots.set(figure, plot);
     const observer = new ResizeObserver(() => {
       if (!figure.isConnected) { observer.disconnect(); plot.destroy(); plots.delete(figure); return; }
-      plot.setSize({ width: canvas.clientWidth, height: HEIGHT_PX - legendPx });
+      plot.setSize({ width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX });
     });
     observer.observe(canvas);
   }
