@@ -64,9 +64,8 @@ async def create_rate(visit: Visit) -> Response:
         made = await visit.ask(visit.services.billing.CreateCommissionRate, request)
     except AppError as error:
         return await _page(visit, form.refused(error))
-    return await visit.redirect(
-        PATH, f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
-    )
+    told = f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
+    return await visit.redirect(f"{PATH}?view=commission", told)
 
 
 def percent(fraction: str) -> str:

@@ -1,0 +1,182 @@
+"""An admin's pages: the queue, invites, suspending and blocking, the audit log and the commission."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import pytest
+from ams_common.testing.eventually import eventually
+from browser import Browser
+from people import JSON, People, Rest, new_service
+from surfing import sign_in
+from world import ADMIN_EMAIL, World
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """An admin at the web UI; a merchant with a service that waits, through REST."""
+
+    tag: str
+    browser: Browser
+    admin: Rest
+    merchant: Rest
+    service: JSON
+
+    @property
+    def name(self) -> str:
+        return str(self.service["name"])
+
+    @property
+    def decision(self) -> str:
+        return f"/admin/services/{self.service['serviceId']}/decision"
+
+    async def status(self) -> str:
+        return str((await self.merchant.get(f"/services/{self.service['serviceId']}"))["status"])
+
+
+@pytest.fixture
+async def office(world: World, people: People) -> Office:
+    tag = secrets.token_hex(4)
+    admin = await people.sign_in(ADMIN_EMAIL)
+    merchant = await people.register_merchant(admin, f"maps-{tag}@example.com", f"Maps {tag}")
+    body = new_service("https://api.maps.example", name=f"Geo {tag}")
+
+    async def made() -> JSON:
+        answer = await merchant.ask("POST", "/services", body)
+        return answer.body if answer.status == 200 else {}
+
+    service = await eventually(made)
+    await merchant.post(f"/services/{service['serviceId']}:submit")
+    return Office(tag, await sign_in(world, people, ADMIN_EMAIL), admin, merchant, service)
+
+
+async def test_approving_from_the_queue_publishes_the_service(office: Office) -> None:
+    waiting = office.browser.get("/admin").text
+    for fact in (office.name, f"Maps {office.tag}", "€0.005", "https://api.maps.example"):
+        assert fact in waiting
+    answer = office.browser.post(office.decision, "/admin", decision="approve", reason="")
+    assert (answer.status, answer.location) == (303, "/admin")
+    after = office.browser.get("/admin").text
+    assert f"{office.name} is approved" in after
+    assert f'id="item-{office.service["serviceId"]}"' not in after
+    assert await office.status() == "ACTIVE"
+
+
+async def test_rejecting_needs_a_reason_and_keeps_what_was_asked(office: Office) -> None:
+    refused = office.browser.post(office.decision, "/admin", decision="refuse", reason=" ")
+    assert refused.status == 400
+    assert "A reason is required" in refused.text
+    assert await office.status() == "PENDING_APPROVAL"
+    page = f"/admin/services/{office.service['serviceId']}"
+    fields = {"decision": "refuse", "from": "service"}
+    assert "A reason is required" in office.browser.post(office.decision, page, reason="", **fields).text
+    answer = office.browser.post(office.decision, page, reason="No <docs>", **fields)
+    assert answer.location == page
+    assert "No &lt;docs&gt;" in office.browser.get(page).text
+    assert await office.status() == "REJECTED"
+
+
+async def test_a_decision_in_place_takes_only_its_row_away(office: Office) -> None:
+    token = office.browser.get("/admin").hidden("csrf")
+    body, headers = urlencode({"csrf": token, "decision": "approve"}), {"HX-Request": "true"}
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    part = office.browser.send("POST", office.decision, body, headers)
+    assert part.status == 200
+    assert "<html" not in part.text
+    assert f'id="item-{office.service["serviceId"]}" hx-swap-oob="delete"' in part.text
+    again = office.browser.send("POST", office.decision, body, headers)
+    assert "decided already" in again.text
+    assert await office.status() == "ACTIVE"
+
+
+async def test_access_is_decided_with_the_consumer_in_sight(office: Office, people: People) -> None:
+    service_id = office.service["serviceId"]
+    await office.admin.post(f"/services/{service_id}:approve")
+    email = f"ann-{office.tag}@example.com"
+    consumer = await people.register_consumer(email)
+
+    async def asked() -> JSON:
+        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id, "note": "For <us>"})
+        return answer.body if answer.status == 200 else {}
+
+    request_id = (await eventually(asked))["accessRequestId"]
+    queue = office.browser.get("/admin").text
+    assert email in queue
+    assert "For &lt;us&gt;" in queue
+    path = f"/admin/access-requests/{request_id}/decision"
+    office.browser.post(path, "/admin", decision="refuse", reason="Not now")
+    [decided] = (await consumer.get("/consumer/access-requests"))["accessRequests"]
+    assert (decided["status"], decided["reason"]) == ("DENIED", "Not now")
+
+
+async def test_an_invite_is_mailed_and_a_bad_address_stays_in_the_form(
+    office: Office, people: People
+) -> None:
+    email = f"new-{office.tag}@example.com"
+    page = "/admin/merchants"
+    assert office.browser.post(page, page, email=email, note="From the fair").location == page
+    assert "/register/merchant?" in await people.mail.next_text(email)
+    listed = office.browser.get(page).text
+    assert email in listed
+    assert "From the fair" in listed
+    refused = office.browser.post(page, page, email="nobody", note="Keep me")
+    assert refused.status == 400
+    assert 'id="f-email-error"' in refused.text
+    assert 'value="nobody"' in refused.text
+    assert "Keep me" in refused.text
+
+
+async def test_suspending_and_blocking_can_be_undone(office: Office, people: People) -> None:
+    merchant = f"/admin/merchants/{office.service['merchantId']}"
+    office.browser.post(f"{merchant}/suspend", merchant, reason="Complaints")
+    shown = office.browser.get(merchant).text
+    assert "is suspended" in shown
+    assert f'action="{merchant}/reinstate"' in shown
+    office.browser.post(f"{merchant}/reinstate", merchant)
+    assert "is reinstated" in office.browser.get(merchant).text
+
+    me = await (await people.register_consumer(f"bob-{office.tag}@example.com")).get("/me")
+    consumer = f"/admin/consumers/{me['userId']}"
+    office.browser.post(f"{consumer}/block", consumer)
+    assert "is blocked" in office.browser.get(consumer).text
+    assert me["userId"] in office.browser.get("/admin/consumers?standing=blocked").text
+    office.browser.post(f"{consumer}/unblock", consumer)
+    assert me["userId"] not in office.browser.get("/admin/consumers?standing=blocked").text
+
+
+async def test_the_audit_log_tells_and_exports_who_did_what(office: Office) -> None:
+    query = f"resource_id={office.service['serviceId']}"
+
+    async def told() -> bool:
+        return "service.submit</code>" in office.browser.get(f"/admin/governance?{query}").text
+
+    await eventually(told)
+    assert f"maps-{office.tag}@example.com" in office.browser.get(f"/admin/governance?{query}").text
+    lines = office.browser.get(f"/admin/governance/audit.csv?{query}").text.splitlines()
+    assert [line.split(",")[2] for line in lines] == ["action", "service.submit", "service.create"]
+
+
+async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(office: Office) -> None:
+    page = "/admin/governance?view=commission"
+    form = office.browser.get(page).text
+    months = re.findall(r'<option value="(\d{4}-\d{2})"', form)
+    refused = office.browser.post(page, page, rate="120", starts_in=months[-1])
+    assert refused.status == 400
+    assert 'value="120"' in refused.text
+    assert office.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
+    assert "12.5 %" in office.browser.get(page).text
+
+
+async def test_only_admins_come_in(office: Office, world: World, people: People) -> None:
+    nobody = Browser(world.system.ports.bff)
+    merchant = await sign_in(world, people, f"maps-{office.tag}@example.com")
+    pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance")
+    for path in pages:
+        assert office.browser.get(path).status == 200
+        assert merchant.get(path).status == 403
+        assert nobody.get(path).location == f"/login?next={path}"
+    assert merchant.post(office.decision, "/merchant", decision="approve").status == 403
+    assert await office.status() == "PENDING_APPROVAL"
+    missing = office.browser.get("/admin/services/01900000-0000-7000-8000-000000000000")
+    assert missing.status == 404
