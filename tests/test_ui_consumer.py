@@ -1,0 +1,251 @@
+"""The consumer's pages, usage and invoices, as a browser without scripts sees them."""
+
+import asyncio
+import csv
+import io
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from urllib.parse import urlencode
+
+import aiohttp
+import merchant
+import pytest
+import world as worlds
+from ams_common.ids import uuid7
+from ams_common.testing.eventually import eventually
+from browser import Browser, Page
+from people import Mailbox, People, Rest, consume, open_trade
+
+_SECRET = re.compile(r"ams_live_[A-Za-z0-9]{30,}")
+_CALLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A consumer whose key has made calls, the merchant of the service, and somebody else."""
+
+    consumer: Browser
+    merchant: Browser
+    outsider: Browser
+    service_id: str
+    service_name: str
+    key_id: str
+
+
+@pytest.fixture(scope="module")
+def shop(world: worlds.World) -> Iterator[Shop]:
+    yield asyncio.run(_open_shop(world))
+
+
+async def _open_shop(world: worlds.World) -> Shop:
+    tag = secrets.token_hex(4)
+    async with aiohttp.ClientSession() as http, merchant.serving() as upstream:
+        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+        trade = await open_trade(people, worlds.ADMIN_EMAIL, upstream.base_url, tag)
+        await people.register_consumer(f"outsider-{tag}@example.com")
+        service = trade.service
+        await eventually(lambda: _has_called(http, world, trade.secret, service["slug"]))
+        for _ in range(_CALLS - 1):
+            assert await _has_called(http, world, trade.secret, service["slug"])
+
+        async def is_counted() -> bool:
+            usage = await trade.consumer.get("/consumer/usage")
+            spend = await trade.consumer.get("/consumer/spend")
+            counted = sum(int(line["quantity"]) for line in spend["lines"])
+            return int(usage["total"]["requests"]) == _CALLS == counted
+
+        await eventually(is_counted)
+        return Shop(
+            await _browse(world, people, f"consumer-{tag}@example.com"),
+            await _browse(world, people, f"merchant-{tag}@example.com"),
+            await _browse(world, people, f"outsider-{tag}@example.com"),
+            service["serviceId"],
+            service["name"],
+            trade.key["keyId"],
+        )
+
+
+async def _has_called(http: aiohttp.ClientSession, world: worlds.World, secret: str, slug: str) -> bool:
+    return (await consume(http, world.gateway_url, secret, slug)).status == 200
+
+
+async def _browse(world: worlds.World, people: People, email: str) -> Browser:
+    browser = Browser(world.system.ports.bff)
+    assert browser.post("/login", email=email).location == "/login/code"
+    code = await people.mail.next_code(email)
+    assert browser.post("/login/code", "/login/code", code=code).status == 303
+    return browser
+
+
+def _create_key(shop: Shop, page: Page, **fields: str) -> Page:
+    """Sends the form of `page` as it stands there."""
+    sent = {
+        "csrf": page.hidden("csrf"),
+        "idempotency_key": page.hidden("idempotency_key"),
+        "service_ids": shop.service_id,
+        "ttl_days": "30",
+        **fields,
+    }
+    return shop.consumer.send("POST", "/dashboard/api-keys", urlencode(sent))
+
+
+def _rows(page: Page) -> list[list[str]]:
+    """The texts of the cells of the last table that isn't a chart's."""
+    table = re.findall(r'<table class="table">.*?</table>', page.text, re.DOTALL)[-1]
+    rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
+    return [
+        [
+            unescape(re.sub(r"<[^>]+>", "", cell)).strip()
+            for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)
+        ]
+        for row in rows
+    ]
+
+
+_AREA = (
+    "/dashboard",
+    "/dashboard/live",
+    "/dashboard/api-keys",
+    "/dashboard/api-keys/new",
+    "/dashboard/usage",
+    "/dashboard/usage/table.csv",
+    "/dashboard/services",
+    "/dashboard/invoices",
+)
+
+
+@pytest.mark.parametrize("path", _AREA)
+def test_a_consumer_sees_the_pages_of_consumers_and_nobody_else_does(shop: Shop, path: str) -> None:
+    assert shop.consumer.get(path).status == 200
+    assert shop.merchant.get(path).status == 403
+    signed_out = Browser(shop.consumer.port).get(path)
+    assert (signed_out.status, signed_out.location.partition("?")[0]) == (303, "/login")
+
+
+@pytest.mark.parametrize("path", ["/merchant/usage", "/merchant/invoices", "/merchant/invoices/table.csv"])
+def test_the_merchants_usage_and_invoices_are_merchants(shop: Shop, path: str) -> None:
+    assert shop.merchant.get(path).status == 200
+    assert shop.consumer.get(path).status == 403
+
+
+def test_somebody_elses_key_and_service_are_not_found(shop: Shop) -> None:
+    for path in (f"/dashboard/api-keys/{shop.key_id}", f"/dashboard/services/{shop.service_id}"):
+        assert shop.consumer.get(path).status == 200
+        hidden = shop.outsider.get(path)
+        assert hidden.status == 404
+        assert "failure-code" in hidden.text
+        assert shop.service_name not in hidden.text
+    revoking = f"/dashboard/api-keys/{shop.key_id}/revoke"
+    assert shop.outsider.post(revoking, "/dashboard/api-keys/new", confirm="laptop").status == 404
+
+
+@pytest.mark.parametrize("key_id", ["nonsense", str(uuid7())])
+def test_a_key_that_is_not_there_is_not_found(shop: Shop, key_id: str) -> None:
+    assert shop.consumer.get(f"/dashboard/api-keys/{key_id}").status == 404
+
+
+def test_who_has_no_keys_gets_three_steps(shop: Shop) -> None:
+    overview = shop.outsider.get("/dashboard").text
+    assert "Three steps to your first call" in overview
+    assert "data-chart" not in overview
+    assert "0 of 3 done" in overview
+
+
+def test_the_overview_tells_what_was_called_and_spent(shop: Shop) -> None:
+    overview = shop.consumer.get("/dashboard").text
+    values = re.findall(r'<div class="kpi-value">(.*?)</div>', overview, re.DOTALL)
+    requests, spent = (re.sub(r"<[^>]+>", "", value).strip() for value in values[:2])
+    assert requests == str(_CALLS)
+    assert spent.startswith("€0.0")
+    assert 'Key created</strong> <span class="muted">laptop' in overview
+
+
+def test_a_new_keys_secret_is_shown_once_with_samples_that_hold_it(shop: Shop) -> None:
+    made = _create_key(shop, shop.consumer.get("/dashboard/api-keys/new"), name="Once")
+    assert made.status == 200
+    assert made.headers["cache-control"] == "no-store"
+    secret = _SECRET.findall(made.text)[0]
+    samples = re.findall(r"<pre[^>]*>(.*?)</pre>", made.text, re.DOTALL)
+    assert len(samples) == 3
+    assert all(secret in sample and "/api/consume/" in sample for sample in samples)
+    [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
+    for later in (path, "/dashboard/api-keys", "/dashboard"):
+        page = shop.consumer.get(later)
+        assert page.status == 200
+        assert secret not in page.text
+
+
+def test_a_form_sent_twice_makes_one_key_and_shows_no_secret_again(shop: Shop) -> None:
+    form = shop.consumer.get("/dashboard/api-keys/new")
+    assert _create_key(shop, form, name="Twice").status == 200
+    again = _create_key(shop, form, name="Twice")
+    assert again.status == 303
+    told = shop.consumer.get(again.location)
+    assert "This key is made already" in told.text
+    assert not _SECRET.search(told.text)
+    assert shop.consumer.get("/dashboard/api-keys").text.count(">Twice</a>") == 1
+
+
+def test_what_is_missing_is_told_and_nothing_typed_is_lost(shop: Shop) -> None:
+    form = shop.consumer.get("/dashboard/api-keys/new")
+    refused = _create_key(shop, form, name="", description="kept words", service_ids="")
+    assert refused.status == 400
+    assert 'id="f-name-error"' in refused.text
+    assert 'id="f-service-ids-error"' in refused.text
+    assert "kept words" in refused.text
+
+
+def test_a_key_is_revoked_only_when_its_name_is_typed(shop: Shop) -> None:
+    made = _create_key(shop, shop.consumer.get("/dashboard/api-keys/new"), name="Doomed")
+    [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
+    wrong = shop.consumer.post(f"{path}/revoke", path, confirm="doomed")
+    assert wrong.status == 400
+    assert "nothing was revoked" in wrong.text
+    right = shop.consumer.post(f"{path}/revoke", path, confirm="Doomed")
+    assert (right.status, right.location) == (303, path)
+    gone = shop.consumer.get(path).text
+    assert "Calls with it are refused, for good." in gone
+    assert 'popovertarget="revoke"' not in gone
+
+
+@pytest.mark.parametrize("area", ["/dashboard", "/merchant"])
+@pytest.mark.parametrize("group", ["service", "key", "status"])
+def test_the_csv_is_what_the_usage_table_shows(shop: Shop, area: str, group: str) -> None:
+    browser = shop.consumer if area == "/dashboard" else shop.merchant
+    query = f"?range=7d&group={group}"
+    shown = _rows(browser.get(f"{area}/usage{query}"))
+    file = browser.get(f"{area}/usage/table.csv{query}")
+    assert file.headers.get_content_type() == "text/csv"
+    rows = list(csv.DictReader(io.StringIO(file.text)))
+    assert [(row[group], row["requests"], row["billable"]) for row in rows] == [
+        (cells[0], cells[1], cells[3]) for cells in shown
+    ]
+    assert sum(int(row["requests"]) for row in rows) == _CALLS
+    chart = list(csv.reader(io.StringIO(browser.get(f"{area}/usage/chart.csv{query}").text)))
+    assert len(chart) == 1 + 7 * 24
+    assert sum(int(value) for row in chart[1:] for value in row[1:]) == _CALLS
+
+
+def test_the_merchant_makes_drafts_and_both_sides_see_their_own(shop: Shop) -> None:
+    page = shop.merchant.get("/merchant/invoices")
+    [period] = re.findall(r'<option value="([0-9-]{7})" selected>', page.text)
+    for _ in range(2):
+        made = shop.merchant.post("/merchant/invoices/generate", "/merchant/invoices", period=period)
+        assert (made.status, made.location) == (303, f"/merchant/invoices?period={period}")
+    lists = (shop.merchant.get(made.location), shop.consumer.get("/dashboard/invoices"))
+    [theirs], [ours] = (
+        set(re.findall(r'href="/(?:merchant|dashboard)/invoices/([0-9a-f-]{36})"', page.text))
+        for page in lists
+    )
+    assert theirs == ours
+    due, paid = (
+        shop.merchant.get(f"/merchant/invoices/{ours}"),
+        shop.consumer.get(f"/dashboard/invoices/{ours}"),
+    )
+    assert _rows(due) == _rows(paid) == [[shop.service_name, str(_CALLS), "€0.005", _rows(due)[0][3]]]
+    assert "Due to you" in due.text
+    assert "Commission" not in paid.text
+    assert shop.outsider.get(f"/dashboard/invoices/{ours}").status == 404
