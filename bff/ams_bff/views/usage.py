@@ -51,7 +51,7 @@ _REACHES = {
         Reach("6h", "6 hours", {pb.MINUTE: 360}, 10),
         Reach("24h", "24 hours", {pb.HOUR: 24}, 5),
         Reach("7d", "7 days", {pb.HOUR: 168, pb.DAY: 7}, 15),
-        Reach("30d", "30 days", {pb.DAY: 30, pb.HOUR: 720}, 30),
+        Reach("30d", "30 days", {pb.DAY: 30}, 30),
         Reach("90d", "90 days", {pb.DAY: 90}, 60),
     )
 }
