@@ -8,6 +8,7 @@ expected one, or the usage that is counted afterwards isn't the number of forwar
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +40,10 @@ def main() -> None:
         Run(scenario, target.requests_per_s, arguments.seconds)
         for scenario, target in zip(scenarios, targets, strict=True)
     ]
+    # Others who use the machine slow the answers: the figures mean little without this one.
+    say(
+        f"{os.cpu_count()} cores, and a load average of {os.getloadavg()[0]:.1f} before anything of ours runs"
+    )
     say("starting the whole system on throwaway data")
     with running() as (system, keyring):
         market = Market(system, keyring)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from locust import FastHttpUser, constant_throughput, task
+from locust import FastHttpUser, task
 
 from loadtests.load.stage import CLOSED, ECHO, LIMITED, QUOTES, Stage
 
@@ -43,13 +43,17 @@ class SteadyUser(FastHttpUser):
         cls.places = itertools.cycle(range(USERS))
         cls.forwarded = 0
 
-    def wait_time(self) -> float:
-        wait: float = constant_throughput(self.requests_per_s / USERS)(self)
-        return wait
-
     def on_start(self) -> None:
-        # Without this all of them would ask at the same moments.
-        time.sleep(next(self.places) / self.requests_per_s)
+        # Without this all of them would ask at the same moments. locust's own constant_throughput would
+        # bring them together again: it counts this pause as time that a request took.
+        pause_s = next(self.places) / self.requests_per_s
+        self._due_s = time.monotonic() + pause_s
+        time.sleep(pause_s)
+
+    def wait_time(self) -> float:
+        """Until the next request is due, by the clock: one late answer makes none of the others late."""
+        self._due_s += USERS / self.requests_per_s
+        return max(0.0, self._due_s - time.monotonic())
 
     def ask(self, row: str, method: str, path: str, expected: set[int], **parts: Any) -> int:
         """The status."""
