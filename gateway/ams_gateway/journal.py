@@ -109,6 +109,10 @@ class JournalFiles:
             offset = start.offset + after
         return events, offset
 
+    def _count_left(self, position: Position) -> int:
+        """Bytes that were written after `position`: what was only reserved is zeros."""
+        return len(self.path(position.segment).read_bytes()[position.offset :].rstrip(b"\0"))
+
     def acknowledge(self, position: Position) -> None:
         """All before `position` is with Kafka: remember it, and delete segments that hold nothing else."""
         later = [segment for segment in self.segments() if segment > position.segment]
