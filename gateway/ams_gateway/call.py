@@ -107,7 +107,7 @@ class Call:
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()
         if self.disconnected:
-            return
+            raise ClientGoneError
         self.is_started = True
         has_length = False
         parts = [STATUS_LINE[status]]
@@ -132,7 +132,7 @@ class Call:
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()
         if self.disconnected:
-            return
+            raise ClientGoneError
         self._transport.write(self._frame(data, more))
         if not more:
             self._complete()

@@ -85,7 +85,10 @@ class Gateway:
     ) -> bool:
         self.answers[refusal.code] += 1
         headers, body = render(refusal, request_id.decode("ascii"), tuple(more or ()))
-        await client.start(refusal.status, headers, body, False)
+        try:
+            await client.start(refusal.status, headers, body, False)
+        except ClientGoneError:
+            return False
         return True
 
     def new_request_id(self) -> bytes:

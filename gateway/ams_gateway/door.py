@@ -65,6 +65,8 @@ class AsgiClient:
         await self.write(data, more)
 
     async def write(self, data: bytes, more: bool) -> None:
+        if self._watcher is not None and self._watcher.done():
+            raise ClientGoneError
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     def is_gone(self) -> bool:

@@ -31,7 +31,8 @@ class Client(Protocol):
         """The head and the first of the body. As `write`."""
 
     async def write(self, data: bytes, more: bool) -> None:
-        """Returns when the consumer takes more."""
+        """Returns when the consumer takes more. Raises ClientGoneError as soon as it is known, so that
+        the upstream isn't drained for nobody."""
 
     def is_gone(self) -> bool:
         """Whether the consumer has hung up. Asked again and again, and never while `read` waits."""
