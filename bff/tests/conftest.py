@@ -21,10 +21,13 @@ import pytest
 import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.provision import provision
+from ams_local.ports import free_port
 from browser import Browser, Page
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 ADMIN_EMAIL = "admin@ams.example"
+# Admins whom one test each gives further roles: who shares the town must not depend on its order.
+OTHER_ADMIN_EMAILS = ("two-roles@ams.example", "every-role@ams.example")
 _START_TIMEOUT_S = 60.0
 
 
@@ -164,12 +167,6 @@ class Town:
         return str(session.json["accessToken"])
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 def accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -245,7 +242,7 @@ def town(
             "REDIS_URL": redis_url,
             "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
             "KAFKA_TOPIC_PREFIX": f"{name}.",
-            "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
+            "IDENTITY_ADMIN_EMAILS": ",".join([ADMIN_EMAIL, *OTHER_ADMIN_EMAILS]),
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{door_port}",

@@ -124,7 +124,7 @@ def test_the_services_never_fail(town: Any, everybody: str, route: Route, data: 
 @pytest.fixture(scope="module")
 def everybody(town: Any) -> str:
     """The token of somebody who holds every role, so that nothing stops at the policy."""
-    email = "admin@ams.example"
+    email = "every-role@ams.example"
     admin = town.sign_in(town.door.ask("POST", "/api/v1/auth/sign-in", {"email": email}), email)
     town.sign_in(
         town.door.ask("POST", "/api/v1/auth/register/consumer", {"email": email, "name": "E"}), email

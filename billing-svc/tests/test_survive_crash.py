@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,14 +15,8 @@ from ams_common import topics
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_common.testing.eventually import eventually
+from ams_local.ports import free_port
 from billing_svc.testing import Billing, Offer, price_started, service_changed, usage_delta
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from ams_common.errors import SettingsError
 from ams_common.ids import uuid7
 from ams_common.settings import load
 from ams_common.testing.eventually import eventually
+from ams_local.ports import free_port
 from catalog_svc.settings import Settings
 from catalog_svc.testing import World, merchant_event
 
@@ -70,9 +70,7 @@ async def test_a_process_without_settings_names_them_and_ends_with_2() -> None:
 async def test_the_process_serves_consumes_relays_and_stops(
     world: World, database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     environment = {
         "CATALOG_DATABASE_URL": database_url,
         "CATALOG_LISTEN": address,

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from ams_common.topics import USAGE_EVENTS
 from ams_gateway.meter import EventIds
 from ams_gateway.settings import Settings
 from ams_gateway.testing.running import Story, serve_gateway
+from ams_local.ports import free_port
 
 
 @pytest.fixture
@@ -107,13 +107,6 @@ async def published(settings: Settings, topic: str, wanted: set[str]) -> dict[st
 
 def left_in(settings: Settings) -> list[str]:
     return [path.name for path in Path(settings.journal_dir).iterdir()]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(

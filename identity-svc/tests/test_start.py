@@ -2,7 +2,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,15 +11,10 @@ import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams_common.testing.eventually import eventually
+from ams_local.ports import free_port
 from cryptography.fernet import Fernet
 
 ADMIN_EMAIL = "ada@example.com"
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 def clean_environment() -> dict[str, str]:

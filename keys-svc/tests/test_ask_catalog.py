@@ -4,7 +4,6 @@ shown by the journeys of tests/, where a merchant has one approved."""
 import asyncio
 import os
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from ams_common.ids import uuid7
 from ams_common.provision import provision
 from ams_common.testing.eventually import eventually
 from ams_common.testing.tokens import TestIssuer
+from ams_local.ports import free_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from keys_svc.catalog import Catalog, CatalogError
 from keys_svc.service import KeysService
@@ -35,9 +35,7 @@ Addresses = tuple[str, str]
 
 
 def free_address() -> str:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{bound.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import asyncio
 import hashlib
 import os
 import signal
-import socket
 import sys
 from functools import partial
 from typing import Any
@@ -11,13 +10,8 @@ from ams.identity.v1.events_pb2 import STANDING_BLOCKED
 from ams.keys.v1.events_pb2 import KeySnapshot
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
+from ams_local.ports import free_port
 from redis.asyncio import Redis
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 async def test_the_process_carries_a_block_from_kafka_to_redis_and_stops_in_peace(

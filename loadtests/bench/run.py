@@ -30,6 +30,7 @@ from ams.catalog.v1 import events_pb2 as catalog
 from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams_common import apikeys, snapshots
+from ams_local.ports import free_port
 from ams_local.servers import serving
 
 CONNECTIONS = 64
@@ -94,13 +95,6 @@ def require_tools() -> None:
     print(f"==> installing {' '.join(packages)}")
     subprocess.run(["apt-get", "update", "-qq"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from ams_common.ids import uuid7
 from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from ams_local.ports import free_port
 from registry_svc import push_tokens
 from registry_svc.images import Image
 from registry_svc.neighbours import Neighbours
@@ -203,9 +204,7 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def _distribution(program: str, directory: Path) -> Iterator[str]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
+    port = free_port()
     config = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 # takes a port between our asking and the server's binding.
 FIRST, LAST = 18000, 32000
 
+# Not the shared generator: test runs seed that, and two of them would then choose the same ports.
+_RANDOM = random.SystemRandom()
+
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
@@ -36,11 +39,16 @@ def free_ports(count: int) -> list[int]:
     return list(found)
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(1)[0]
+
+
 def default_or_free(default: int) -> int:
     """The port people expect where it is free, else another."""
-    return default if is_free(default) else free_ports(1)[0]
+    return default if is_free(default) else free_port()
 
 
 def _candidates() -> Iterator[int]:
     while True:
-        yield random.randrange(FIRST, LAST)
+        yield _RANDOM.randrange(FIRST, LAST)

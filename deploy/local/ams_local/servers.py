@@ -55,7 +55,7 @@ def _builders(directory: Path, throwaway: bool) -> dict[str, Callable[[], Server
 
 
 def _port(default: int, throwaway: bool) -> int:
-    return ports.free_ports(1)[0] if throwaway else ports.default_or_free(default)
+    return ports.free_port() if throwaway else ports.default_or_free(default)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ Serve = Callable[[Starlette], str]
 
 @contextmanager
 def serving(app: Starlette) -> Iterator[str]:
-    port = ports.free_ports(1)[0]
+    port = ports.free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -18,7 +18,7 @@ def test_a_taken_default_gives_way_to_a_free_port() -> None:
 
 
 def test_a_free_default_is_taken() -> None:
-    default = ports.free_ports(1)[0]
+    default = ports.free_port()
     assert ports.default_or_free(default) == default
 
 
