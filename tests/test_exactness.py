@@ -12,8 +12,8 @@ import aiohttp
 import asyncpg
 import pytest
 import world as worlds
+from ams_common import ports
 from ams_common.testing.eventually import eventually
-from ams_local import ports
 from ams_local.kafka import Kafka
 from merchant import Upstream
 from people import Mailbox, People, Rest, Trade, consume, open_trade

@@ -20,8 +20,8 @@ import asyncpg
 import pytest
 import uvloop
 from aiosmtpd.controller import Controller
+from ams_common.ports import free_port
 from ams_common.provision import provision
-from ams_local.ports import free_port
 from browser import Browser, Page
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")

@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaProducer
 from ams_common import topics
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
+from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
-from ams_local.ports import free_port
 from billing_svc.testing import Billing, Offer, price_started, service_changed, usage_delta
 
 

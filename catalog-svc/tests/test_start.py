@@ -14,9 +14,9 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams_common.errors import SettingsError
 from ams_common.ids import uuid7
+from ams_common.ports import free_port
 from ams_common.settings import load
 from ams_common.testing.eventually import eventually
-from ams_local.ports import free_port
 from catalog_svc.settings import Settings
 from catalog_svc.testing import World, merchant_event
 

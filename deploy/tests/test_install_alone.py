@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ams_common import ports
 from ams_common.healthcheck import listen_variable
 from ams_common.provision import OWNERS
 from ams_common.testing.eventually import eventually
-from ams_local import ports, topics
+from ams_local import topics
 from ams_local.keyring import Keyring
 from ams_local.places import project_root
 from ams_local.processes import Daemon

@@ -13,12 +13,12 @@ import pytest
 from aiohttp import ClientError, ClientSession
 from aiokafka import AIOKafkaConsumer
 from ams.usage.v1 import events_pb2 as usage
+from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
 from ams_gateway.meter import EventIds
 from ams_gateway.settings import Settings
 from ams_gateway.testing.running import Story, serve_gateway
-from ams_local.ports import free_port
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
-from ams_local.ports import free_port
 from cryptography.fernet import Fernet
 
 ADMIN_EMAIL = "ada@example.com"

@@ -22,10 +22,10 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.database import Database
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
+from ams_common.ports import free_port
 from ams_common.provision import provision
 from ams_common.testing.eventually import eventually
 from ams_common.testing.tokens import TestIssuer
-from ams_local.ports import free_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from keys_svc.catalog import Catalog, CatalogError
 from keys_svc.service import KeysService

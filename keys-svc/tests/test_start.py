@@ -8,9 +8,9 @@ from typing import Any
 
 from ams.identity.v1.events_pb2 import STANDING_BLOCKED
 from ams.keys.v1.events_pb2 import KeySnapshot
+from ams_common.ports import free_port
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
-from ams_local.ports import free_port
 from redis.asyncio import Redis
 
 

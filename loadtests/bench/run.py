@@ -30,7 +30,7 @@ from ams.catalog.v1 import events_pb2 as catalog
 from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams_common import apikeys, snapshots
-from ams_local.ports import free_port
+from ams_common.ports import free_port
 from ams_local.servers import serving
 
 CONNECTIONS = 64

@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from ams_local import ports, topics
+from ams_common import ports
+from ams_local import topics
 from ams_local.guide import wait_until_ready
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon

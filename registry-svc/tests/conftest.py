@@ -26,10 +26,10 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
+from ams_common.ports import free_port
 from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
-from ams_local.ports import free_port
 from registry_svc import push_tokens
 from registry_svc.images import Image
 from registry_svc.neighbours import Neighbours

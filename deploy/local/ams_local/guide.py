@@ -10,9 +10,10 @@ from pathlib import Path
 from shlex import quote
 
 import grpc
+from ams_common import ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ams_local import demo, ports
+from ams_local import demo
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
 from ams_local.rest import Api, Mails, until

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from ams_common import ports
 
-from ams_local import places, ports, tools
+from ams_local import places, tools
 from ams_local.processes import Daemon, StartError
 
 DEFINITION = places.ROOM / "kafka"

@@ -17,8 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
+from ams_common import ports
 
-from ams_local import places, ports
+from ams_local import places
 from ams_local.processes import Daemon, StartError
 
 # The name the wheel gives it too.

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ams_local import places, ports
+from ams_common import ports
+
+from ams_local import places
 from ams_local.kafka import Kafka
 from ams_local.postgres import Postgres
 from ams_local.processes import StartError

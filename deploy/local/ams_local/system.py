@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from ams_local import distribution, ports
+from ams_common import ports
+
+from ams_local import distribution
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
 from ams_local.supervision import Program

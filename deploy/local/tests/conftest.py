@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
-from ams_local import ports
+from ams_common import ports
 from starlette.applications import Starlette
 
 Serve = Callable[[Starlette], str]

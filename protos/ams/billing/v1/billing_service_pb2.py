@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ams/billing/v1/billing_service.proto\x12\x0e\x61ms.billing.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xaf\x01\n\x0bInvoiceLine\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x18\n\x10price_version_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x03\x12&\n\nunit_price\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\"\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x12.google.type.Money\"\x88\x03\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x1a\n\x12\x63onsumer_pseudonym\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.ams.billing.v1.InvoiceStatus\x12*\n\x05lines\x18\x07 \x03(\x0b\x32\x1b.ams.billing.v1.InvoiceLine\x12$\n\x08subtotal\x18\x08 \x01(\x0b\x32\x12.google.type.Money\x12\x17\n\x0f\x63ommission_rate\x18\t \x01(\t\x12&\n\ncommission\x18\n \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05total\x18\x0b \x01(\x0b\x32\x12.google.type.Money\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x17GenerateInvoicesRequest\x12\x18\n\x06period\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x05\x12\x1b\n\x0bmerchant_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1b\n\tconsumers\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x18\x64\x38@\"E\n\x18GenerateInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\"\xa2\x01\n\x13ListInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\x12\x1b\n\x0bmerchant_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1b\n\x0b\x63onsumer_id\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"Z\n\x14ListInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x1bListMerchantInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\"b\n\x1cListMerchantInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x1bListConsumerInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\"b\n\x1cListConsumerInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x11GetInvoiceRequest\x12\x1c\n\ninvoice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"1\n\x17GetConsumerSpendRequest\x12\x16\n\x06period\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\"z\n\x18GetConsumerSpendResponse\x12\x0e\n\x06period\x18\x01 \x01(\t\x12*\n\x05lines\x18\x02 \x03(\x0b\x32\x1b.ams.billing.v1.InvoiceLine\x12\"\n\x06totals\x18\x03 \x03(\x0b\x32\x12.google.type.Money\"a\n\x0e\x43ommissionRate\x12\x0c\n\x04rate\x18\x01 \x01(\t\x12\x11\n\tstarts_in\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x1aListCommissionRatesRequest\"W\n\x1bListCommissionRatesResponse\x12\x38\n\x10\x63ommission_rates\x18\x01 \x03(\x0b\x32\x1e.ams.billing.v1.CommissionRate\"s\n\x1b\x43reateCommissionRateRequest\x12\x16\n\x04rate\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x0c\x12\x1b\n\tstarts_in\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x05\x12\x1f\n\x0fidempotency_key\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02\x18@*}\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rINVOICE_DRAFT\x10\x01\x12\x12\n\x0eINVOICE_ISSUED\x10\x02\x12\x10\n\x0cINVOICE_PAID\x10\x03\x12\x13\n\x0fINVOICE_OVERDUE\x10\x04\x32\x9d\t\n\x0e\x42illingService\x12\xa1\x01\n\x10GenerateInvoices\x12\'.ams.billing.v1.GenerateInvoicesRequest\x1a(.ams.billing.v1.GenerateInvoicesResponse\":\xa2\xbb\x18\x16\n\x02\x01\x02\"\x10invoice.generate\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/invoices:generate:\x01*\x12v\n\x0cListInvoices\x12#.ams.billing.v1.ListInvoicesRequest\x1a$.ams.billing.v1.ListInvoicesResponse\"\x1b\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/invoices\x12\x97\x01\n\x14ListMerchantInvoices\x12+.ams.billing.v1.ListMerchantInvoicesRequest\x1a,.ams.billing.v1.ListMerchantInvoicesResponse\"$\xa2\xbb\x18\x03\n\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/merchant/invoices\x12\x97\x01\n\x14ListConsumerInvoices\x12+.ams.billing.v1.ListConsumerInvoicesRequest\x1a,.ams.billing.v1.ListConsumerInvoicesResponse\"$\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/consumer/invoices\x12t\n\nGetInvoice\x12!.ams.billing.v1.GetInvoiceRequest\x1a\x17.ams.billing.v1.Invoice\"*\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/invoices/{invoice_id}\x12\x88\x01\n\x10GetConsumerSpend\x12\'.ams.billing.v1.GetConsumerSpendRequest\x1a(.ams.billing.v1.GetConsumerSpendResponse\"!\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/consumer/spend\x12\x93\x01\n\x13ListCommissionRates\x12*.ams.billing.v1.ListCommissionRatesRequest\x1a+.ams.billing.v1.ListCommissionRatesResponse\"#\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/commission-rates\x12\xa3\x01\n\x14\x43reateCommissionRate\x12+.ams.billing.v1.CreateCommissionRateRequest\x1a\x1e.ams.billing.v1.CommissionRate\">\xa2\xbb\x18\x1b\n\x01\x01\"\x16\x63ommission_rate.create\x82\xd3\xe4\x93\x02\x19\"\x14/v1/commission-rates:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ams/billing/v1/billing_service.proto\x12\x0e\x61ms.billing.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xaf\x01\n\x0bInvoiceLine\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x18\n\x10price_version_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x03\x12&\n\nunit_price\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\"\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x12.google.type.Money\"\x88\x03\n\x07Invoice\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x1a\n\x12\x63onsumer_pseudonym\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.ams.billing.v1.InvoiceStatus\x12*\n\x05lines\x18\x07 \x03(\x0b\x32\x1b.ams.billing.v1.InvoiceLine\x12$\n\x08subtotal\x18\x08 \x01(\x0b\x32\x12.google.type.Money\x12\x17\n\x0f\x63ommission_rate\x18\t \x01(\t\x12&\n\ncommission\x18\n \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05total\x18\x0b \x01(\x0b\x32\x12.google.type.Money\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x17GenerateInvoicesRequest\x12\x18\n\x06period\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x05\x12\x1b\n\x0bmerchant_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1b\n\tconsumers\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x18\x64\x38@\"E\n\x18GenerateInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\"\xbc\x01\n\x13ListInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\x12\x1b\n\x0bmerchant_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1b\n\x0b\x63onsumer_id\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x18\n\x08order_by\x18\x06 \x01(\tB\x06\xaa\xbb\x18\x02\x18(\"Z\n\x14ListInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x1bListMerchantInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\x12\x18\n\x08order_by\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x18(\"b\n\x1cListMerchantInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x1bListConsumerInvoicesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x16\n\x06period\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\x12\x18\n\x08order_by\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x18(\"b\n\x1cListConsumerInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.ams.billing.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x11GetInvoiceRequest\x12\x1c\n\ninvoice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"1\n\x17GetConsumerSpendRequest\x12\x16\n\x06period\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02 \x05\"z\n\x18GetConsumerSpendResponse\x12\x0e\n\x06period\x18\x01 \x01(\t\x12*\n\x05lines\x18\x02 \x03(\x0b\x32\x1b.ams.billing.v1.InvoiceLine\x12\"\n\x06totals\x18\x03 \x03(\x0b\x32\x12.google.type.Money\"a\n\x0e\x43ommissionRate\x12\x0c\n\x04rate\x18\x01 \x01(\t\x12\x11\n\tstarts_in\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x1aListCommissionRatesRequest\"W\n\x1bListCommissionRatesResponse\x12\x38\n\x10\x63ommission_rates\x18\x01 \x03(\x0b\x32\x1e.ams.billing.v1.CommissionRate\"s\n\x1b\x43reateCommissionRateRequest\x12\x16\n\x04rate\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x0c\x12\x1b\n\tstarts_in\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x05\x12\x1f\n\x0fidempotency_key\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02\x18@*}\n\rInvoiceStatus\x12\x1e\n\x1aINVOICE_STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rINVOICE_DRAFT\x10\x01\x12\x12\n\x0eINVOICE_ISSUED\x10\x02\x12\x10\n\x0cINVOICE_PAID\x10\x03\x12\x13\n\x0fINVOICE_OVERDUE\x10\x04\x32\x9d\t\n\x0e\x42illingService\x12\xa1\x01\n\x10GenerateInvoices\x12\'.ams.billing.v1.GenerateInvoicesRequest\x1a(.ams.billing.v1.GenerateInvoicesResponse\":\xa2\xbb\x18\x16\n\x02\x01\x02\"\x10invoice.generate\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/invoices:generate:\x01*\x12v\n\x0cListInvoices\x12#.ams.billing.v1.ListInvoicesRequest\x1a$.ams.billing.v1.ListInvoicesResponse\"\x1b\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/invoices\x12\x97\x01\n\x14ListMerchantInvoices\x12+.ams.billing.v1.ListMerchantInvoicesRequest\x1a,.ams.billing.v1.ListMerchantInvoicesResponse\"$\xa2\xbb\x18\x03\n\x01\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/merchant/invoices\x12\x97\x01\n\x14ListConsumerInvoices\x12+.ams.billing.v1.ListConsumerInvoicesRequest\x1a,.ams.billing.v1.ListConsumerInvoicesResponse\"$\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/consumer/invoices\x12t\n\nGetInvoice\x12!.ams.billing.v1.GetInvoiceRequest\x1a\x17.ams.billing.v1.Invoice\"*\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/invoices/{invoice_id}\x12\x88\x01\n\x10GetConsumerSpend\x12\'.ams.billing.v1.GetConsumerSpendRequest\x1a(.ams.billing.v1.GetConsumerSpendResponse\"!\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/consumer/spend\x12\x93\x01\n\x13ListCommissionRates\x12*.ams.billing.v1.ListCommissionRatesRequest\x1a+.ams.billing.v1.ListCommissionRatesResponse\"#\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/commission-rates\x12\xa3\x01\n\x14\x43reateCommissionRate\x12+.ams.billing.v1.CreateCommissionRateRequest\x1a\x1e.ams.billing.v1.CommissionRate\">\xa2\xbb\x18\x1b\n\x01\x01\"\x16\x63ommission_rate.create\x82\xd3\xe4\x93\x02\x19\"\x14/v1/commission-rates:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,18 +51,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTINVOICESREQUEST'].fields_by_name['merchant_id']._serialized_options = b'\252\273\030\002 \001'
   _globals['_LISTINVOICESREQUEST'].fields_by_name['consumer_id']._loaded_options = None
   _globals['_LISTINVOICESREQUEST'].fields_by_name['consumer_id']._serialized_options = b'\252\273\030\002 \001'
+  _globals['_LISTINVOICESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTINVOICESREQUEST'].fields_by_name['order_by']._serialized_options = b'\252\273\030\002\030('
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005(\0000\310\001'
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['page_token']._serialized_options = b'\252\273\030\003\030\310\001'
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['period']._loaded_options = None
   _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['period']._serialized_options = b'\252\273\030\002 \005'
+  _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTMERCHANTINVOICESREQUEST'].fields_by_name['order_by']._serialized_options = b'\252\273\030\002\030('
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005(\0000\310\001'
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['page_token']._serialized_options = b'\252\273\030\003\030\310\001'
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['period']._loaded_options = None
   _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['period']._serialized_options = b'\252\273\030\002 \005'
+  _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTCONSUMERINVOICESREQUEST'].fields_by_name['order_by']._serialized_options = b'\252\273\030\002\030('
   _globals['_GETINVOICEREQUEST'].fields_by_name['invoice_id']._loaded_options = None
   _globals['_GETINVOICEREQUEST'].fields_by_name['invoice_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_GETCONSUMERSPENDREQUEST'].fields_by_name['period']._loaded_options = None
@@ -89,8 +95,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILLINGSERVICE'].methods_by_name['ListCommissionRates']._serialized_options = b'\242\273\030\003\n\001\001\202\323\344\223\002\026\022\024/v1/commission-rates'
   _globals['_BILLINGSERVICE'].methods_by_name['CreateCommissionRate']._loaded_options = None
   _globals['_BILLINGSERVICE'].methods_by_name['CreateCommissionRate']._serialized_options = b'\242\273\030\033\n\001\001\"\026commission_rate.create\202\323\344\223\002\031\"\024/v1/commission-rates:\001*'
-  _globals['_INVOICESTATUS']._serialized_start=2173
-  _globals['_INVOICESTATUS']._serialized_end=2298
+  _globals['_INVOICESTATUS']._serialized_start=2253
+  _globals['_INVOICESTATUS']._serialized_end=2378
   _globals['_INVOICELINE']._serialized_start=173
   _globals['_INVOICELINE']._serialized_end=348
   _globals['_INVOICE']._serialized_start=351
@@ -100,31 +106,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEINVOICESRESPONSE']._serialized_start=856
   _globals['_GENERATEINVOICESRESPONSE']._serialized_end=925
   _globals['_LISTINVOICESREQUEST']._serialized_start=928
-  _globals['_LISTINVOICESREQUEST']._serialized_end=1090
-  _globals['_LISTINVOICESRESPONSE']._serialized_start=1092
-  _globals['_LISTINVOICESRESPONSE']._serialized_end=1182
-  _globals['_LISTMERCHANTINVOICESREQUEST']._serialized_start=1184
-  _globals['_LISTMERCHANTINVOICESREQUEST']._serialized_end=1296
-  _globals['_LISTMERCHANTINVOICESRESPONSE']._serialized_start=1298
-  _globals['_LISTMERCHANTINVOICESRESPONSE']._serialized_end=1396
-  _globals['_LISTCONSUMERINVOICESREQUEST']._serialized_start=1398
-  _globals['_LISTCONSUMERINVOICESREQUEST']._serialized_end=1510
-  _globals['_LISTCONSUMERINVOICESRESPONSE']._serialized_start=1512
-  _globals['_LISTCONSUMERINVOICESRESPONSE']._serialized_end=1610
-  _globals['_GETINVOICEREQUEST']._serialized_start=1612
-  _globals['_GETINVOICEREQUEST']._serialized_end=1661
-  _globals['_GETCONSUMERSPENDREQUEST']._serialized_start=1663
-  _globals['_GETCONSUMERSPENDREQUEST']._serialized_end=1712
-  _globals['_GETCONSUMERSPENDRESPONSE']._serialized_start=1714
-  _globals['_GETCONSUMERSPENDRESPONSE']._serialized_end=1836
-  _globals['_COMMISSIONRATE']._serialized_start=1838
-  _globals['_COMMISSIONRATE']._serialized_end=1935
-  _globals['_LISTCOMMISSIONRATESREQUEST']._serialized_start=1937
-  _globals['_LISTCOMMISSIONRATESREQUEST']._serialized_end=1965
-  _globals['_LISTCOMMISSIONRATESRESPONSE']._serialized_start=1967
-  _globals['_LISTCOMMISSIONRATESRESPONSE']._serialized_end=2054
-  _globals['_CREATECOMMISSIONRATEREQUEST']._serialized_start=2056
-  _globals['_CREATECOMMISSIONRATEREQUEST']._serialized_end=2171
-  _globals['_BILLINGSERVICE']._serialized_start=2301
-  _globals['_BILLINGSERVICE']._serialized_end=3482
+  _globals['_LISTINVOICESREQUEST']._serialized_end=1116
+  _globals['_LISTINVOICESRESPONSE']._serialized_start=1118
+  _globals['_LISTINVOICESRESPONSE']._serialized_end=1208
+  _globals['_LISTMERCHANTINVOICESREQUEST']._serialized_start=1211
+  _globals['_LISTMERCHANTINVOICESREQUEST']._serialized_end=1349
+  _globals['_LISTMERCHANTINVOICESRESPONSE']._serialized_start=1351
+  _globals['_LISTMERCHANTINVOICESRESPONSE']._serialized_end=1449
+  _globals['_LISTCONSUMERINVOICESREQUEST']._serialized_start=1452
+  _globals['_LISTCONSUMERINVOICESREQUEST']._serialized_end=1590
+  _globals['_LISTCONSUMERINVOICESRESPONSE']._serialized_start=1592
+  _globals['_LISTCONSUMERINVOICESRESPONSE']._serialized_end=1690
+  _globals['_GETINVOICEREQUEST']._serialized_start=1692
+  _globals['_GETINVOICEREQUEST']._serialized_end=1741
+  _globals['_GETCONSUMERSPENDREQUEST']._serialized_start=1743
+  _globals['_GETCONSUMERSPENDREQUEST']._serialized_end=1792
+  _globals['_GETCONSUMERSPENDRESPONSE']._serialized_start=1794
+  _globals['_GETCONSUMERSPENDRESPONSE']._serialized_end=1916
+  _globals['_COMMISSIONRATE']._serialized_start=1918
+  _globals['_COMMISSIONRATE']._serialized_end=2015
+  _globals['_LISTCOMMISSIONRATESREQUEST']._serialized_start=2017
+  _globals['_LISTCOMMISSIONRATESREQUEST']._serialized_end=2045
+  _globals['_LISTCOMMISSIONRATESRESPONSE']._serialized_start=2047
+  _globals['_LISTCOMMISSIONRATESRESPONSE']._serialized_end=2134
+  _globals['_CREATECOMMISSIONRATEREQUEST']._serialized_start=2136
+  _globals['_CREATECOMMISSIONRATEREQUEST']._serialized_end=2251
+  _globals['_BILLINGSERVICE']._serialized_start=2381
+  _globals['_BILLINGSERVICE']._serialized_end=3562
 # @@protoc_insertion_point(module_scope)

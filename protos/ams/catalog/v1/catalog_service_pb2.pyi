@@ -361,10 +361,18 @@ class ListServicesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     status: _events_pb2.ServiceStatus.ValueType
     merchant_id: _builtins.str
+    query: _builtins.str
+    """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
+    order_by: _builtins.str
+    """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
+    Without it: created_at desc.
+    """
     def __init__(
         self,
         *,
@@ -372,10 +380,12 @@ class ListServicesRequest(_message.Message):
         page_token: _builtins.str = ...,
         status: _events_pb2.ServiceStatus.ValueType = ...,
         merchant_id: _builtins.str = ...,
+        query: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,19 +421,29 @@ class ListMerchantServicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     status: _events_pb2.ServiceStatus.ValueType
+    query: _builtins.str
+    """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
+    order_by: _builtins.str
+    """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
+    Without it: created_at desc.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         status: _events_pb2.ServiceStatus.ValueType = ...,
+        query: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,6 +482,7 @@ class ListMarketplaceServicesRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     query: _builtins.str
@@ -469,6 +490,10 @@ class ListMarketplaceServicesRequest(_message.Message):
     type: _events_pb2.ServiceType.ValueType
     tag: _builtins.str
     merchant_id: _builtins.str
+    order_by: _builtins.str
+    """How to sort (AIP-132): one of name, published_at, with " desc" behind it for the other way round.
+    Without it: published_at desc.
+    """
     def __init__(
         self,
         *,
@@ -478,10 +503,11 @@ class ListMarketplaceServicesRequest(_message.Message):
         type: _events_pb2.ServiceType.ValueType = ...,
         tag: _builtins.str = ...,
         merchant_id: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
