@@ -7,7 +7,7 @@ import asyncpg
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 from billing_svc.commission import rate_for
-from billing_svc.invoices import Invoice, draft_invoices
+from billing_svc.invoices import Draft, Invoice, draft_invoices
 from billing_svc.pseudonyms import Pseudonyms, is_pseudonym
 from billing_svc.store import Scope, Store
 
@@ -45,16 +45,22 @@ async def generate(connection: asyncpg.Connection, store: Store, scope: Scope) -
     is up to date already is not written again. Raises FailedPreconditionError as draft_invoices() does.
     """
     await store.lock_month(connection, scope.period, scope.merchant_id)
-    rate = rate_for(scope.period, await store.list_commission_rates(connection))
-    if rate is None:
-        raise FailedPreconditionError("commission_rate_unknown", "No commission rate holds for that month.")
-    drafts = draft_invoices(await store.list_usage(connection, scope), rate)
+    drafts = await draft_month(connection, store, scope)
     stored = [invoice.content for invoice in await store.list_drafts(connection, scope)]
     known = {content.key: content for content in stored}
     changed = [draft for draft in drafts if known.get(draft.key) != draft]
     if changed:
         await store.save_drafts(connection, scope.period, changed)
     return await store.list_drafts(connection, scope, ANSWER_LIMIT)
+
+
+async def draft_month(connection: asyncpg.Connection, store: Store, scope: Scope) -> list[Draft]:
+    """What the invoices of `scope` come to by the present counters. Raises FailedPreconditionError as
+    draft_invoices() does, and when no commission holds for the month."""
+    rate = rate_for(scope.period, await store.list_commission_rates(connection))
+    if rate is None:
+        raise FailedPreconditionError("commission_rate_unknown", "No commission rate holds for that month.")
+    return draft_invoices(await store.list_usage(connection, scope), rate)
 
 
 def _refuse(is_wrong: Sequence[bool], description: str) -> None:

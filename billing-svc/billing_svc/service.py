@@ -18,12 +18,12 @@ from ams_common.money import to_money
 from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
 
 from billing_svc.commission import parse_rate
-from billing_svc.generation import generate, scope_of_admin, scope_of_merchant
+from billing_svc.generation import draft_month, generate, scope_of_admin, scope_of_merchant
 from billing_svc.invoices import Invoice, draft_lines, totals_by_currency
 from billing_svc.periods import period_of
 from billing_svc.pseudonyms import Pseudonyms
 from billing_svc.store import Ownership, Page, Scope, Store
-from billing_svc.views import Audience, invoice_message, line_message, rate_message
+from billing_svc.views import Audience, invoice_message, line_message, rate_message, revenue_message
 
 
 class BillingService(rpc.BillingServiceServicer):
@@ -106,6 +106,14 @@ class BillingService(rpc.BillingServiceServicer):
             lines=[line_message(line) for line in lines],
             totals=[to_money(total, currency) for currency, total in totals.items()],
         )
+
+    async def GetMerchantRevenue(
+        self, request: pb.GetMerchantRevenueRequest, context: Context
+    ) -> pb.GetMerchantRevenueResponse:
+        period = request.period or period_of(self._clock())
+        async with self._database.read() as connection:
+            drafts = await draft_month(connection, self._store, Scope(period, current_user_id(), None))
+        return revenue_message(period, drafts)
 
     async def ListCommissionRates(
         self, request: pb.ListCommissionRatesRequest, context: Context

@@ -68,6 +68,14 @@ class Billing:
         )
         return answer
 
+    async def revenue(self, merchant_id: UUID, period: str = "") -> pb.GetMerchantRevenueResponse:
+        """As that merchant."""
+        request = pb.GetMerchantRevenueRequest(period=period)
+        answer: pb.GetMerchantRevenueResponse = await self.ask(
+            "GetMerchantRevenue", request, merchant_id, MERCHANT
+        )
+        return answer
+
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """What stands in the database."""
         found: list[asyncpg.Record] = await self.database.pool.fetch(sql, *arguments)

@@ -1,14 +1,16 @@
 """Invoices, lines and rates as messages: who sees what of them."""
 
 import enum
+from collections.abc import Sequence
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams_common.clock import to_timestamp
 from ams_common.money import to_money
 
 from billing_svc.commission import CommissionRate, format_rate
-from billing_svc.invoices import Invoice, Line
+from billing_svc.invoices import Draft, Invoice, Line
 from billing_svc.pseudonyms import Pseudonyms
+from billing_svc.revenue import revenue_by_service, revenue_totals
 
 _STATUSES = {
     "draft": pb.INVOICE_DRAFT,
@@ -57,6 +59,30 @@ def line_message(line: Line) -> pb.InvoiceLine:
         quantity=line.quantity,
         unit_price=to_money(line.unit_price, line.currency),
         amount=to_money(line.amount, line.currency),
+    )
+
+
+def revenue_message(period: str, drafts: Sequence[Draft]) -> pb.GetMerchantRevenueResponse:
+    """What the drafts of a merchant's month come to."""
+    return pb.GetMerchantRevenueResponse(
+        period=period,
+        services=[
+            pb.ServiceRevenue(
+                service_id=str(service.service_id),
+                service_name=service.service_name,
+                quantity=service.quantity,
+                gross=to_money(service.gross, service.currency),
+            )
+            for service in revenue_by_service(drafts)
+        ],
+        totals=[
+            pb.RevenueTotal(
+                gross=to_money(total.gross, total.currency),
+                commission=to_money(total.commission, total.currency),
+                net=to_money(total.net, total.currency),
+            )
+            for total in revenue_totals(drafts)
+        ],
     )
 
 

@@ -29,6 +29,7 @@ async def test_each_rpc_lets_in_exactly_its_callers(
         "ListConsumerInvoices": {"consumer"},
         "GetInvoice": {"admin", "merchant", "consumer"},
         "GetConsumerSpend": {"consumer"},
+        "GetMerchantRevenue": {"merchant"},
         "ListCommissionRates": {"admin"},
         "CreateCommissionRate": {"admin"},
     }

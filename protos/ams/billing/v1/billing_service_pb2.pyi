@@ -434,6 +434,123 @@ class GetConsumerSpendResponse(_message.Message):
 Global___GetConsumerSpendResponse: _TypeAlias = GetConsumerSpendResponse  # noqa: Y015
 
 @_typing.final
+class GetMerchantRevenueRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """Unset: the present month."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMerchantRevenueRequest: _TypeAlias = GetMerchantRevenueRequest  # noqa: Y015
+
+@_typing.final
+class ServiceRevenue(_message.Message):
+    """What one service has earned in one currency. Commission is taken of invoices, not of services."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    GROSS_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    service_name: _builtins.str
+    quantity: _builtins.int
+    """Billable requests."""
+    @_builtins.property
+    def gross(self) -> _money_pb2.Money:
+        """The sum of the service's invoice lines."""
+
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        gross: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gross", b"gross", "quantity", b"quantity", "service_id", b"service_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceRevenue: _TypeAlias = ServiceRevenue  # noqa: Y015
+
+@_typing.final
+class RevenueTotal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROSS_FIELD_NUMBER: _builtins.int
+    COMMISSION_FIELD_NUMBER: _builtins.int
+    NET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gross(self) -> _money_pb2.Money:
+        """The sum of the invoices' subtotals."""
+
+    @_builtins.property
+    def commission(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def net(self) -> _money_pb2.Money:
+        """Due to the merchant: gross − commission, exactly."""
+
+    def __init__(
+        self,
+        *,
+        gross: _money_pb2.Money | None = ...,
+        commission: _money_pb2.Money | None = ...,
+        net: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "gross", b"gross", "net", b"net"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "gross", b"gross", "net", b"net"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevenueTotal: _TypeAlias = RevenueTotal  # noqa: Y015
+
+@_typing.final
+class GetMerchantRevenueResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceRevenue]:
+        """By name; a service with prices in several currencies stands once for each."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevenueTotal]:
+        """One per currency."""
+
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        services: _abc.Iterable[Global___ServiceRevenue] | None = ...,
+        totals: _abc.Iterable[Global___RevenueTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "services", b"services", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMerchantRevenueResponse: _TypeAlias = GetMerchantRevenueResponse  # noqa: Y015
+
+@_typing.final
 class CommissionRate(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

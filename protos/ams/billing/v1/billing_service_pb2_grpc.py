@@ -64,6 +64,11 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.FromString,
                 _registered_method=True)
+        self.GetMerchantRevenue = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetMerchantRevenue',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
+                _registered_method=True)
         self.ListCommissionRates = channel.unary_unary(
                 '/ams.billing.v1.BillingService/ListCommissionRates',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListCommissionRatesRequest.SerializeToString,
@@ -120,6 +125,14 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMerchantRevenue(self, request, context):
+        """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
+        the month's invoices come to when they are made now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCommissionRates(self, request, context):
         """The platform's commission; the newest first.
         """
@@ -166,6 +179,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetConsumerSpend,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.SerializeToString,
+            ),
+            'GetMerchantRevenue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMerchantRevenue,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.SerializeToString,
             ),
             'ListCommissionRates': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCommissionRates,
@@ -340,6 +358,33 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetConsumerSpend',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMerchantRevenue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetMerchantRevenue',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
             options,
             channel_credentials,
             insecure,

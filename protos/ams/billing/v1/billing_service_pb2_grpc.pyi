@@ -26,6 +26,10 @@ class BillingServiceStub:
     """An admin sees any, a merchant and a consumer their own."""
     GetConsumerSpend: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetConsumerSpendRequest, _billing_service_pb2.GetConsumerSpendResponse]
     """What the calling consumer has run up in a month so far, before any invoice."""
+    GetMerchantRevenue: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetMerchantRevenueRequest, _billing_service_pb2.GetMerchantRevenueResponse]
+    """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
+    the month's invoices come to when they are made now.
+    """
     ListCommissionRates: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListCommissionRatesRequest, _billing_service_pb2.ListCommissionRatesResponse]
     """The platform's commission; the newest first."""
     CreateCommissionRate: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCommissionRateRequest, _billing_service_pb2.CommissionRate]
@@ -79,6 +83,16 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_billing_service_pb2.GetConsumerSpendRequest, _abc.Awaitable[_billing_service_pb2.GetConsumerSpendResponse]],
     ) -> _abc.Awaitable[_billing_service_pb2.GetConsumerSpendResponse]:
         """What the calling consumer has run up in a month so far, before any invoice."""
+
+    @_abc_1.abstractmethod
+    def GetMerchantRevenue(
+        self,
+        request: _billing_service_pb2.GetMerchantRevenueRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.GetMerchantRevenueRequest, _abc.Awaitable[_billing_service_pb2.GetMerchantRevenueResponse]],
+    ) -> _abc.Awaitable[_billing_service_pb2.GetMerchantRevenueResponse]:
+        """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
+        the month's invoices come to when they are made now.
+        """
 
     @_abc_1.abstractmethod
     def ListCommissionRates(

@@ -1,0 +1,66 @@
+"""What a merchant earns, summed up from the drafts of its invoices: the two can't differ."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from billing_svc.invoices import Draft, Line
+from billing_svc.pricing import sum_exactly
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRevenue:
+    """`quantity` is in billable requests."""
+
+    service_id: UUID
+    service_name: str
+    currency: str
+    quantity: int
+    gross: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueTotal:
+    """gross − commission = net, exactly."""
+
+    currency: str
+    gross: Decimal
+    commission: Decimal
+    net: Decimal
+
+
+def revenue_by_service(drafts: Iterable[Draft]) -> list[ServiceRevenue]:
+    """One per service and currency, by the service's name."""
+    lines: defaultdict[tuple[str, UUID, str], list[Line]] = defaultdict(list)
+    for draft in drafts:
+        for line in draft.lines:
+            lines[(line.service_name, line.service_id, line.currency)].append(line)
+    return [
+        ServiceRevenue(
+            service_id,
+            name,
+            currency,
+            sum(line.quantity for line in of_service),
+            sum_exactly(line.amount for line in of_service),
+        )
+        for (name, service_id, currency), of_service in sorted(lines.items(), key=lambda item: item[0])
+    ]
+
+
+def revenue_totals(drafts: Sequence[Draft]) -> list[RevenueTotal]:
+    """One per currency, in the order of their codes."""
+    return [
+        _total(currency, [draft for draft in drafts if draft.key.currency == currency])
+        for currency in sorted({draft.key.currency for draft in drafts})
+    ]
+
+
+def _total(currency: str, drafts: Sequence[Draft]) -> RevenueTotal:
+    return RevenueTotal(
+        currency,
+        sum_exactly(draft.subtotal for draft in drafts),
+        sum_exactly(draft.commission for draft in drafts),
+        sum_exactly(draft.total for draft in drafts),
+    )
