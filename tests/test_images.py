@@ -200,3 +200,34 @@ async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_p
     assert not refused.succeeded
     assert "taken out of use" in refused.text
     assert (await shop.consumer.get("/consumer/images")).get("images", []) == []
+
+
+async def test_a_consumer_is_offered_only_what_can_be_pulled(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    for number, version in enumerate(("1.0.0", "1.1.0")):
+        pushed = await docker_images.push(
+            layout(tmp_path, str(number)), shop.image(version), shop.publishing.secret
+        )
+        assert pushed.succeeded, pushed.text
+
+    async def offered() -> list[str]:
+        return [image["tag"] for image in (await shop.consumer.get("/consumer/images")).get("images", [])]
+
+    async def offers(*tags: str) -> bool:
+        return await offered() == list(tags)
+
+    assert await offered() == ["1.1.0", "1.0.0"]
+    old = next(
+        image
+        for image in (await shop.publishing.merchant.get("/merchant/images"))["images"]
+        if image["tag"] == "1.0.0"
+    )
+    await shop.publishing.merchant.post(f"/images/{old['imageId']}:deprecate")
+    assert await offered() == ["1.1.0"]
+    merchant_id = shop.publishing.service["merchantId"]
+    await shop.admin.post(f"/merchants/{merchant_id}:suspend", reason="A test")
+    await eventually(lambda: offers())
+    refused = await docker_images.pull(shop.image("1.1.0"), shop.secret, tmp_path / "refused")
+    assert not refused.succeeded
+    await shop.admin.post(f"/merchants/{merchant_id}:reinstate")
+    await eventually(lambda: offers("1.1.0"))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from ams_common.errors import FailedPreconditionError, FieldViolation
+from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 from catalog_svc.edits import json_name
 from catalog_svc.records import ServiceRecord
@@ -35,6 +35,16 @@ def check_type(service_type: str) -> None:
         raise FailedPreconditionError(
             "service_type_not_available",
             "Services of this type can't be published. Choose an API or a Docker service.",
+        )
+
+
+def check_reachable(service_type: str, base_url: str) -> None:
+    """Nobody calls an image through AMS. Raises InvalidArgumentError base_url_not_for_images."""
+    if service_type == DOCKER and base_url:
+        raise InvalidArgumentError(
+            "base_url_not_for_images",
+            "A Docker service has no base URL: consumers pull its images.",
+            [FieldViolation("baseUrl", "must be empty for a Docker service")],
         )
 
 

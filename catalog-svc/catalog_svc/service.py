@@ -37,6 +37,7 @@ class CatalogServicer(CatalogReads):
 
     async def CreateService(self, request: pb.CreateServiceRequest, context: Context) -> pb.Service:
         draft = _draft(request, current_user_id(), utc_now())
+        lifecycle.check_reachable(draft.type, draft.base_url)
         check_base_url(draft.base_url, allow_private=self._allow_private_upstreams)
         async with self._database.change() as change:
             if (done := await change.replay(request, pb.Service)) is not None:
@@ -56,6 +57,8 @@ class CatalogServicer(CatalogReads):
             before = await self._hold(change, request.service_id, current_user_id())
             lifecycle.check_changeable(before, fields)
             record = apply_edit(before, request, fields, utc_now())
+            if "base_url" in fields:
+                lifecycle.check_reachable(record.type, record.base_url)
             await self._store.save_service(change.connection, record)
             change.audit("service", record.service_id, fields=",".join(sorted(fields)))
             if record.name != before.name:

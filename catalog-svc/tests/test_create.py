@@ -85,6 +85,15 @@ async def test_a_docker_service_goes_to_the_marketplace_without_a_base_url(world
     assert (snapshot.type, snapshot.base_url) == (DOCKER, "")
 
 
+async def test_a_docker_service_takes_no_base_url(world: World) -> None:
+    merchant = world.merchant()
+    before = await world.state()
+    refusal = await merchant.refusal(world.stub.CreateService, create_request(type=DOCKER))
+    assert isinstance(refusal, InvalidArgumentError)
+    assert (refusal.code, [v.field for v in refusal.violations]) == ("base_url_not_for_images", ["baseUrl"])
+    assert await world.state() == before
+
+
 async def test_prices_out_of_bounds_or_without_a_model_are_refused(world: World) -> None:
     for wrong in (price("1", "XXX"), price("-0.01"), price("1000000.01"), Price()):
         refusal = await world.merchant().refusal(world.stub.CreateService, create_request(price=wrong))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.events_pb2 import ACTIVE
+from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from catalog_svc.testing import World, price
@@ -141,6 +141,17 @@ async def test_new_prices_and_base_urls_are_checked_like_the_first(world: World)
     ):
         refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **fields))
         assert refusal.code == code
+
+
+async def test_a_docker_service_is_given_no_base_url_later_either(world: World) -> None:
+    merchant = world.merchant()
+    service = await world.create(merchant, type=DOCKER, base_url="")
+    request = _update(service.service_id, base_url="https://api.example.com")
+    refusal = await merchant.refusal(world.stub.UpdateService, request)
+    assert isinstance(refusal, InvalidArgumentError)
+    assert (refusal.code, [v.field for v in refusal.violations]) == ("base_url_not_for_images", ["baseUrl"])
+    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, base_url="", **OPEN))
+    assert (changed.base_url, changed.description) == ("", OPEN["description"])
 
 
 async def test_somebody_elses_service_cannot_be_changed_and_looks_like_none(world: World) -> None:

@@ -48,9 +48,12 @@ def pull_refusal(
     """Why a good API key doesn't open the image `name`, of the service `service_id`."""
     if str(service_id) not in key.service_ids:
         return no_access(name)
-    if service is None or service.status != ACTIVE or service.merchant_standing != STANDING_ACTIVE:
-        return f"{name} is not available at the moment."
-    return None
+    return None if is_on_offer(service) else f"{name} is not available at the moment."
+
+
+def is_on_offer(service: ServiceSnapshot | None) -> bool:
+    """Whether images of the service can be pulled by who has a grant for it."""
+    return service is not None and service.status == ACTIVE and service.merchant_standing == STANDING_ACTIVE
 
 
 def no_access(name: str) -> str:

@@ -107,6 +107,9 @@ WHERE status <> 'deleted'
 ORDER BY pushed_at DESC, image_id DESC
 LIMIT :row_limit;
 
+-- name: list_stocked_services
+SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);
+
 -- name: find_version
 SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
     rejection_reason, license_model, pushed_at, 0::bigint AS pulls

@@ -1,5 +1,6 @@
 """The RPCs about images."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from ams_common.errors import FailedPreconditionError, NotFoundError
 from ams_common.interceptors import Context
 from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
 
-from registry_svc import images
+from registry_svc import access, images
 from registry_svc.images import ACTIVE, Image
 from registry_svc.neighbours import Neighbours
 from registry_svc.store import Store
@@ -76,7 +77,9 @@ class ImageRpcs:
         page, token = await self._list(
             request.page_size,
             request.page_token,
-            service_ids=granted if wanted is None else [one for one in wanted if one in granted],
+            service_ids=await self._on_offer(
+                granted if wanted is None else [one for one in wanted if one in granted]
+            ),
             status=ACTIVE,
         )
         return pb.ListConsumerImagesResponse(
@@ -84,6 +87,13 @@ class ImageRpcs:
             next_page_token=token,
             login_command=f"docker login {self._host} --username ams",
         )
+
+    async def _on_offer(self, service_ids: Sequence[UUID]) -> list[UUID]:
+        """Those whose images can be pulled now: a suspended merchant's can't, whoever has a grant."""
+        async with self._database.read() as connection:
+            stocked = await self._store.list_stocked_services(connection, service_ids)
+        services = await asyncio.gather(*(self._neighbours.find_service(one) for one in stocked))
+        return [one for one, service in zip(stocked, services, strict=True) if access.is_on_offer(service)]
 
     async def _list(
         self,

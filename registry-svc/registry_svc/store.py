@@ -192,6 +192,13 @@ class Store:
         )
         return [image for row in rows if (image := _image(row)) is not None]
 
+    async def list_stocked_services(
+        self, connection: asyncpg.Connection, service_ids: Sequence[UUID]
+    ) -> list[UUID]:
+        """Those among `service_ids` that have an active image."""
+        rows = await self._queries.many(connection, "list_stocked_services", service_ids=list(service_ids))
+        return [row["service_id"] for row in rows]
+
     async def find_version(self, connection: asyncpg.Connection, name: str, reference: str) -> Image | None:
         """The version with this tag or digest, or one whose index names the digest; an active one where
         several do. Only of those that were accepted and not deleted."""

@@ -130,7 +130,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConsumerImages(self, request, context):
-        """The active images of the services that the calling consumer has a grant for; newest first.
+        """What the calling consumer can pull: the active images of the services that it has a grant for, as
+        far as the services and their merchants are active; newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

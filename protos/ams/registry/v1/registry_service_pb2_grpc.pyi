@@ -33,7 +33,9 @@ class RegistryServiceStub:
     ListAllImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListAllImagesRequest, _registry_service_pb2.ListAllImagesResponse]
     """All images of all merchants; newest first."""
     ListConsumerImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListConsumerImagesRequest, _registry_service_pb2.ListConsumerImagesResponse]
-    """The active images of the services that the calling consumer has a grant for; newest first."""
+    """What the calling consumer can pull: the active images of the services that it has a grant for, as
+    far as the services and their merchants are active; newest first.
+    """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -100,6 +102,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.ListConsumerImagesRequest,
         context: _aio.ServicerContext[_registry_service_pb2.ListConsumerImagesRequest, _abc.Awaitable[_registry_service_pb2.ListConsumerImagesResponse]],
     ) -> _abc.Awaitable[_registry_service_pb2.ListConsumerImagesResponse]:
-        """The active images of the services that the calling consumer has a grant for; newest first."""
+        """What the calling consumer can pull: the active images of the services that it has a grant for, as
+        far as the services and their merchants are active; newest first.
+        """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _aio.Server) -> None: ...
