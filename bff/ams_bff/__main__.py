@@ -1,16 +1,10 @@
 """ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
-import asyncio
 import logging
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
-import uvloop
-from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
+from ams_common.process import run_process
 from ams_common.settings import load
 
 from ams_bff.app import build_app
@@ -24,30 +18,9 @@ log = logging.getLogger(__name__)
 _STOP_GRACE_S = 20
 
 
-class Server(uvicorn.Server):
-    """Ends as our services do. uvicorn's own would raise the signal again when it has stopped, and kill
-    the process before its channels are closed."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop gracefully on SIGTERM and SIGINT."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
 def main() -> None:
-    """The console script; exit code 2 when the settings won't do."""
-    try:
-        settings = load(Settings, "BFF")
-    except SettingsError as error:
-        sys.stderr.writelines(f"ams-bff: {problem}\n" for problem in error.problems)
-        sys.exit(2)
-    configure_logs("bff", settings.log_level)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(settings))
+    """The console script."""
+    run_process("ams-bff", partial(load, Settings, "BFF"), run)
 
 
 async def run(settings: Settings) -> None:
@@ -68,8 +41,11 @@ async def run(settings: Settings) -> None:
             timeout_graceful_shutdown=_STOP_GRACE_S,
         )
         log.info("serving", extra={"address": settings.listen})
-        await Server(config).serve()
-        log.info("stopped")
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        try:
+            await uvicorn.Server(config).serve()
+        finally:
+            log.info("stopped")
 
 
 if __name__ == "__main__":

@@ -52,4 +52,4 @@ def test_production_refuses_plain_http_and_debugging(variable: str, value: str |
 
 
 def test_an_address_without_a_port_is_named() -> None:
-    assert "BFF_LISTEN" in complaint({**GOOD, "BFF_LISTEN": "localhost"})
+    assert "ams-bff: BFF_LISTEN" in complaint({**GOOD, "BFF_LISTEN": "localhost"})

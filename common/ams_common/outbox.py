@@ -5,7 +5,7 @@ One relay per destination, so that Kafka being away never keeps a revoked key al
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import asyncpg
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from ams_common.database import PASSING_FAULTS
 from ams_common.snapshots import INVALIDATION_CHANNEL, SNAPSHOT_TTL_S
+from ams_common.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
@@ -130,13 +131,11 @@ class OutboxRelay:
         )
         try:
             await self._wait_for_turn(connection)
-            woken = asyncio.Event()
-            schema = await connection.fetchval("SELECT current_schema()")
-            await connection.add_listener(f"outbox_{schema}", lambda *_: woken.set())
+            wakeups = await Wakeups.on(connection, "outbox")
             while True:
-                woken.clear()
+                wakeups.clear()
                 if not await self._relay_batch(connection):
-                    await _wait(woken.wait, _POLL_S)
+                    await wakeups.wait(_POLL_S)
         finally:
             await connection.close(timeout=5)
 
@@ -171,11 +170,3 @@ class OutboxRelay:
             "DELETE FROM outbox WHERE outbox_id = ANY($1)", [row["outbox_id"] for row in rows]
         )
         return len(rows) == _BATCH
-
-
-async def _wait(wait: Callable[[], Awaitable[object]], timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await wait()
-    except TimeoutError:
-        pass

@@ -1,9 +1,10 @@
 """How each of our processes begins: settings or a clear refusal, logs, an event loop."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import uvloop
 
@@ -21,6 +22,7 @@ class Logged(Protocol):
 S = TypeVar("S", bound=Logged)
 
 BAD_SETTINGS_EXIT_CODE = 2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def settings_or_exit(name: str, load_settings: Callable[[], S]) -> S:
@@ -29,16 +31,35 @@ def settings_or_exit(name: str, load_settings: Callable[[], S]) -> S:
     try:
         settings = load_settings()
     except SettingsError as error:
-        sys.stderr.writelines(f"{name}: {problem}\n" for problem in error.problems)
-        sys.exit(BAD_SETTINGS_EXIT_CODE)
+        _refuse(name, error)
     configure_logs(name, settings.log_level)
     return settings
+
+
+def end_when_told() -> None:
+    """SIGTERM and SIGINT unwind the stack from now on: what is open is closed, and the exit code is 0.
+
+    Servers take the signals over while they serve. uvicorn raises them again when it has stopped: with the
+    default handler that would kill the process there and then.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def run_process(
     name: str, load_settings: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]]
 ) -> None:
-    """A whole process: `serve(settings)` on uvloop."""
+    """A whole process: `serve(settings)` on uvloop. `serve` may raise SettingsError for what only shows when
+    a setting is used."""
     settings = settings_or_exit(name, load_settings)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+    end_when_told()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except SettingsError as error:
+        _refuse(name, error)
+
+
+def _refuse(name: str, error: SettingsError) -> NoReturn:
+    sys.stderr.writelines(f"{name}: {problem}\n" for problem in error.problems)
+    sys.exit(BAD_SETTINGS_EXIT_CODE)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ams_common.interceptors import Interceptor, authentication, check_fields, enforce, faults
 from ams_common.policy import rules_of
+from ams_common.process import STOP_SIGNALS
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ async def serve(
         raise OSError(f"{address} is taken")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
+    for signal_number in STOP_SIGNALS:
         loop.add_signal_handler(signal_number, stopping.set)
     await server.start()
     log.info("serving", extra={"address": address})

@@ -3,7 +3,7 @@
 from functools import partial
 
 import uvicorn
-from ams_common.process import settings_or_exit
+from ams_common.process import end_when_told, settings_or_exit
 from ams_common.settings import load
 
 from ams_gateway.app import choose_protocol
@@ -12,6 +12,7 @@ from ams_gateway.settings import Settings
 
 def main() -> None:
     settings = settings_or_exit("gateway", partial(load, Settings, "GATEWAY"))
+    end_when_told()
     host, _, port = settings.listen.rpartition(":")
     uvicorn.run(
         "ams_gateway.app:create",

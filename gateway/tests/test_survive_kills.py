@@ -154,6 +154,25 @@ async def test_a_killed_workers_events_are_replayed_by_the_others(
     assert all(len(spellings) == 1 for spellings in found.values())
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_gateway_that_is_told_to_stop_ends_well(
+    settings: Settings, http: ClientSession, topic: str, workers: int
+) -> None:
+    port = free_port()
+    async with gateway_process(port, settings, topic, workers) as process:
+
+        async def serves() -> bool:
+            try:
+                async with http.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                    return answer.status == 200
+            except (ClientError, OSError):
+                return False
+
+        await eventually(serves, timeout_s=30)
+        process.terminate()
+        assert await process.wait() == 0
+
+
 def workers_of(pid: int) -> list[int]:
     """The uvicorn workers: children that were spawned with a pipe to their parent."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

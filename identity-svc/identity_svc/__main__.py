@@ -1,18 +1,16 @@
 """identity-svc: users, roles, sign-in, invites, standing, the audit log."""
 
-import sys
 from functools import partial
 
-import uvloop
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.errors import SettingsError
-from ams_common.logs import configure_logs
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.process import run_process
 from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -37,7 +35,7 @@ from identity_svc.vault import Vault, VaultError
 
 
 async def run(settings: Settings) -> None:
-    """Serve until told to stop. Raises VaultError when the encryption key isn't the database's."""
+    """Serve until told to stop. Raises SettingsError when the encryption key isn't the database's."""
     await migrate(settings.database_url, "identity_svc")
     queries = Queries.load("identity_svc")
     store, system_store = Store(queries), SystemStore(queries)
@@ -47,7 +45,11 @@ async def run(settings: Settings) -> None:
         open_providers(settings.issuers(), settings.public_url) as providers,
     ):
         keyring = Keyring(database, system_store, vault, utc_now)
-        await keyring.refresh()
+        try:
+            await keyring.refresh()
+        except VaultError as error:
+            problem = f"IDENTITY_ENCRYPTION_KEY doesn't fit this database: {error}"
+            raise SettingsError([problem]) from None
         await appoint_admins(database, store, settings.admin_emails, utc_now)
         servicer = IdentityServicer(
             Parts(
@@ -106,16 +108,7 @@ def _mailer(settings: Settings, database: Database, store: SystemStore, vault: V
 
 def main() -> None:
     """The console script."""
-    try:
-        settings = load(Settings, "IDENTITY")
-        configure_logs("identity-svc", settings.log_level)
-        uvloop.run(run(settings))
-    except SettingsError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except VaultError as error:
-        print(f"IDENTITY_ENCRYPTION_KEY doesn't fit this database: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+    run_process("identity-svc", partial(load, Settings, "IDENTITY"), run)
 
 
 if __name__ == "__main__":
