@@ -49,7 +49,7 @@ def test_everybody_finds_a_service_by_words_type_and_tag(street: Any, service: A
         assert link in browser.get(f"/marketplace?{query}").text, query
     for query in ("type=docker", "tag=other", "q=zzzzzz"):
         assert link not in browser.get(f"/marketplace?{query}").text, query
-    assert "Nothing fits" in browser.get("/marketplace?q=zzzzzz").text
+    assert "Nothing matches" in browser.get("/marketplace?q=zzzzzz").text
 
 
 def test_a_script_gets_only_the_results(street: Any, service: Any) -> None:

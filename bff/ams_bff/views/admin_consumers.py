@@ -3,7 +3,7 @@
 import asyncio
 
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_UNSPECIFIED
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_UNSPECIFIED, Standing
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
@@ -12,6 +12,9 @@ from starlette.responses import Response
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import services_by_id
 from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.formats import enum_label
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
@@ -19,20 +22,27 @@ from ams_bff.web.visits import Visit
 PATH = "/admin/consumers"
 _PAGE_SIZE = 25
 _SHOWN_REQUESTS = 20
+_SORTS = ("name", "email", "standing", "registered_at")
+_COLUMNS = ("email", "name", "standing", "registered_at", "consumer_id")
 _STANDINGS = {"active": STANDING_ACTIVE, "blocked": STANDING_BLOCKED}
 
 
 async def list_consumers(visit: Visit) -> Response:
-    """Newest first."""
-    request = pb.ListConsumersRequest(
-        page_size=_PAGE_SIZE,
-        page_token=visit.query.get("page", ""),
-        standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
-    )
-    listed = await visit.ask(visit.services.identity.ListConsumers, request)
+    """As the URL says, else the newest first."""
+    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
     return await visit.render(
         "admin/consumers.html", consumers=listed.consumers, next_token=listed.next_page_token
     )
+
+
+async def download_consumers(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        listed = await _ask(visit, PAGE_ROWS, page_token)
+        return [_row(consumer) for consumer in listed.consumers], listed.next_page_token
+
+    return await csv_list("consumers", _COLUMNS, rows)
 
 
 async def show_consumer(visit: Visit) -> Response:
@@ -86,8 +96,26 @@ async def unblock_consumer(visit: Visit) -> Response:
     return await visit.redirect(f"{PATH}/{consumer_id}", f"{consumer.email} is unblocked.")
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumersResponse:
+    request = pb.ListConsumersRequest(
+        page_size=size,
+        page_token=page_token,
+        standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+    )
+    return await visit.ask(visit.services.identity.ListConsumers, request)
+
+
+def _row(consumer: pb.Consumer) -> Cells:
+    standing = enum_label(consumer.standing, Standing, "STANDING_")
+    registered_at = consumer.registered_at.ToJsonString()
+    return consumer.email, consumer.name, standing, registered_at, consumer.consumer_id
+
+
 VIEWS = (
     page(PATH, list_consumers, ADMIN),
+    page(f"{PATH}/table.csv", download_consumers, ADMIN),
     page(f"{PATH}/{{consumer_id}}", show_consumer, ADMIN),
     action(f"{PATH}/{{consumer_id}}/block", block_consumer, ADMIN),
     action(f"{PATH}/{{consumer_id}}/unblock", unblock_consumer, ADMIN),

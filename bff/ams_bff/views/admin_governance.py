@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from ams.audit.v1.events_pb2 import AuditRecord
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
@@ -15,7 +16,8 @@ from starlette.responses import Response
 
 from ams_bff.areas import AREAS
 from ams_bff.views.admin_records import actor_names
-from ams_bff.web.csv_files import csv_file
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
 from ams_bff.web.formats import month
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -23,7 +25,7 @@ from ams_bff.web.visits import Visit
 
 PATH = "/admin/governance"
 _PAGE_SIZE = 25
-_EXPORTED = 200
+_COLUMNS = ("occurred_at", "actor", "action", "resource", "resource_id", "details", "request_id")
 _MONTHS_AHEAD = 12
 _PERCENT = re.compile(r"\d{1,2}(?:[.,]\d{1,4})?")
 _FILTERS = ("actor", "action", "resource_id")
@@ -35,22 +37,13 @@ async def show_governance(visit: Visit) -> Response:
 
 
 async def export_log(visit: Visit) -> Response:
-    """The records shown, and those after them, as CSV."""
-    listed = await visit.ask(visit.services.identity.ListAuditRecords, _request(visit, _EXPORTED))
-    rows = [
-        (
-            record.occurred_at.ToJsonString(),
-            record.actor,
-            record.action,
-            record.resource,
-            record.resource_id,
-            "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
-            record.request_id,
-        )
-        for record in listed.audit_records
-    ]
-    columns = ("occurred_at", "actor", "action", "resource", "resource_id", "details", "request_id")
-    return csv_file("audit-log", columns, rows)
+    """All records that fit the filters."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        listed = await _ask(visit, PAGE_ROWS, page_token)
+        return [_row(record) for record in listed.audit_records], listed.next_page_token
+
+    return await csv_list("audit-log", _COLUMNS, rows)
 
 
 async def create_rate(visit: Visit) -> Response:
@@ -82,7 +75,7 @@ def _fraction(form: Form) -> str:
 
 async def _page(visit: Visit, form: Form) -> Response:
     listed, rates, names = await asyncio.gather(
-        visit.ask(visit.services.identity.ListAuditRecords, _request(visit, _PAGE_SIZE)),
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
         visit.ask(visit.services.billing.ListCommissionRates, billing_pb.ListCommissionRatesRequest()),
         actor_names(visit),
     )
@@ -105,9 +98,21 @@ def _wanted(visit: Visit) -> dict[str, str]:
     return {name: visit.query.get(name, "").strip()[:64] for name in _FILTERS}
 
 
-def _request(visit: Visit, size: int) -> pb.ListAuditRecordsRequest:
-    page_token = visit.query.get("page", "")
-    return pb.ListAuditRecordsRequest(page_size=size, page_token=page_token, **_wanted(visit))
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsResponse:
+    request = pb.ListAuditRecordsRequest(page_size=size, page_token=page_token, **_wanted(visit))
+    return await visit.ask(visit.services.identity.ListAuditRecords, request)
+
+
+def _row(record: AuditRecord) -> Cells:
+    return (
+        record.occurred_at.ToJsonString(),
+        record.actor,
+        record.action,
+        record.resource,
+        record.resource_id,
+        "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
+        record.request_id,
+    )
 
 
 def _actions() -> list[str]:

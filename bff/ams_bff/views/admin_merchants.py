@@ -4,7 +4,7 @@ import asyncio
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_UNSPECIFIED
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_UNSPECIFIED, Standing
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError
@@ -12,6 +12,9 @@ from starlette.responses import Response
 
 from ams_bff.views import figures
 from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -21,12 +24,24 @@ PATH = "/admin/merchants"
 _PAGE_SIZE = 20
 _INVITES = 10
 _MOST_SERVICES = 100
+_SORTS = ("company_name", "email", "standing", "registered_at")
+_COLUMNS = ("company", "email", "name", "standing", "registered_at", "merchant_id")
 _STANDINGS = {"active": STANDING_ACTIVE, "suspended": STANDING_SUSPENDED}
 
 
 async def list_merchants(visit: Visit) -> Response:
     """With the invites that are under way."""
     return await _list_page(visit, Form())
+
+
+async def download_merchants(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        listed = await _ask(visit, PAGE_ROWS, page_token)
+        return [_row(merchant) for merchant in listed.merchants], listed.next_page_token
+
+    return await csv_list("merchants", _COLUMNS, rows)
 
 
 async def invite_merchant(visit: Visit) -> Response:
@@ -95,14 +110,7 @@ async def reinstate_merchant(visit: Visit) -> Response:
 async def _list_page(visit: Visit, form: Form) -> Response:
     identity = visit.services.identity
     listed, invites = await asyncio.gather(
-        visit.ask(
-            identity.ListMerchants,
-            pb.ListMerchantsRequest(
-                page_size=_PAGE_SIZE,
-                page_token=visit.query.get("page", ""),
-                standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
-            ),
-        ),
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
         visit.ask(
             identity.ListInvites,
             pb.ListInvitesRequest(page_size=_INVITES, page_token=visit.query.get("invites", "")),
@@ -118,8 +126,27 @@ async def _list_page(visit: Visit, form: Form) -> Response:
     )
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantsResponse:
+    request = pb.ListMerchantsRequest(
+        page_size=size,
+        page_token=page_token,
+        standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+    )
+    return await visit.ask(visit.services.identity.ListMerchants, request)
+
+
+def _row(merchant: pb.Merchant) -> Cells:
+    standing = enum_label(merchant.standing, Standing, "STANDING_")
+    registered_at = merchant.registered_at.ToJsonString()
+    about = (merchant.company_name, merchant.email, merchant.name)
+    return *about, standing, registered_at, merchant.merchant_id
+
+
 VIEWS = (
     page(PATH, list_merchants, ADMIN),
+    page(f"{PATH}/table.csv", download_merchants, ADMIN),
     action(PATH, invite_merchant, ADMIN),
     page(f"{PATH}/{{merchant_id}}", show_merchant, ADMIN),
     action(f"{PATH}/{{merchant_id}}/suspend", suspend_merchant, ADMIN),

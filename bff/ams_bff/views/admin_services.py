@@ -18,11 +18,15 @@ from starlette.responses import Response
 
 from ams_bff.views import figures
 from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 25
+_SORTS = ("name", "status", "created_at", "updated_at")
 _STATUSES = {
     "pending": PENDING_APPROVAL,
     "active": ACTIVE,
@@ -33,16 +37,21 @@ _STATUSES = {
 
 
 async def list_services(visit: Visit) -> Response:
-    """Newest first."""
-    request = pb.ListServicesRequest(
-        page_size=_PAGE_SIZE,
-        page_token=visit.query.get("page", ""),
-        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
-    )
-    listed = await visit.ask(visit.services.catalog.ListServices, request)
+    """As the URL says, else the newest first."""
+    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
     return await visit.render(
         "admin/services.html", services=listed.services, next_token=listed.next_page_token
     )
+
+
+async def download_services(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        listed = await _ask(visit, PAGE_ROWS, page_token)
+        return [service_row(service) for service in listed.services], listed.next_page_token
+
+    return await csv_list("services", SERVICE_COLUMNS, rows)
 
 
 async def show_service(visit: Visit) -> Response:
@@ -75,7 +84,19 @@ async def service_page(visit: Visit, form: Form) -> Response:
     )
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListServicesResponse:
+    request = pb.ListServicesRequest(
+        page_size=size,
+        page_token=page_token,
+        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+    )
+    return await visit.ask(visit.services.catalog.ListServices, request)
+
+
 VIEWS = (
     page("/admin/services", list_services, ADMIN),
+    page("/admin/services/table.csv", download_services, ADMIN),
     page("/admin/services/{service_id}", show_service, ADMIN),
 )

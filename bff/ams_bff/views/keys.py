@@ -1,11 +1,13 @@
 """A consumer's API keys."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
+from ams.keys.v1.events_pb2 import KeyStatus
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.clock import utc_now
 from ams_common.errors import AppError
@@ -15,6 +17,9 @@ from ams_bff.views import figures
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
 from ams_bff.views.usage import ask_usage
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -22,20 +27,41 @@ from ams_bff.web.visits import Visit
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
+_SORTS = ("name", "created_at", "expires_at")
+# Never a secret: nobody has it but who made the key.
+_COLUMNS = (
+    "name",
+    "description",
+    "prefix",
+    "status",
+    "services",
+    "expires_at",
+    "created_at",
+    "revoked_at",
+    "key_id",
+)
 _TTL_DAYS = (7, 30, 90, 180, 365)
 _DEFAULT_TTL_DAYS = 90
 
 
 async def list_keys(visit: Visit) -> Response:
-    """The newest first."""
-    request = pb.ListKeysRequest(page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""))
-    answer = await visit.ask(visit.services.keys.ListKeys, request)
-    ids = {service_id for key in answer.keys for service_id in key.service_ids}
-    known = await know_services(visit, ids)
-    names = {service_id: name_of(known, service_id) for service_id in ids}
+    """As the URL says, else the newest first."""
+    answer = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    names = await _service_names(visit, answer.keys)
     return await visit.render(
         "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
     )
+
+
+async def download_keys(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        answer = await _ask(visit, PAGE_ROWS, page_token)
+        names = await _service_names(visit, answer.keys)
+        return [_row(key, names) for key in answer.keys], answer.next_page_token
+
+    return await csv_list("api-keys", _COLUMNS, rows)
 
 
 async def show_form(visit: Visit) -> Response:
@@ -94,6 +120,37 @@ async def revoke_key(visit: Visit) -> Response:
     return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
+    request = pb.ListKeysRequest(
+        page_size=size,
+        page_token=page_token,
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+    )
+    return await visit.ask(visit.services.keys.ListKeys, request)
+
+
+async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, str]:
+    """Of all that the keys may call, by id."""
+    ids = {service_id for key in keys for service_id in key.service_ids}
+    known = await know_services(visit, ids)
+    return {service_id: name_of(known, service_id) for service_id in ids}
+
+
+def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
+    return (
+        key.name,
+        key.description,
+        key.key_prefix,
+        enum_label(key.status, KeyStatus, "KEY_"),
+        "; ".join(names[service_id] for service_id in key.service_ids),
+        key.expires_at.ToJsonString(),
+        key.created_at.ToJsonString(),
+        key.revoked_at.ToJsonString() if key.HasField("revoked_at") else "",
+        key.key_id,
+    )
+
+
 async def _granted(visit: Visit) -> Known:
     """The services that a key may be made for."""
     return await know_services(visit, approved_services(await all_requests(visit)))
@@ -129,6 +186,7 @@ def _in_order(known: Known) -> list[Any]:
 
 VIEWS = (
     page(_LIST, list_keys, CONSUMER),
+    page(f"{_LIST}/table.csv", download_keys, CONSUMER),
     page(f"{_LIST}/new", show_form, CONSUMER),
     action(_LIST, create_key, CONSUMER),
     page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),

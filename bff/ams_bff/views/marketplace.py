@@ -7,28 +7,36 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_row
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 24
+_SORTS = ("name", "published_at")
 _TYPES = {"api": API, "docker": DOCKER}
 # Enough to find a request among those of one consumer: 5 pages of 200.
 _MOST_PAGES = 5
 
 
 async def list_services(visit: Visit) -> Response:
-    """Services, searched and filtered by the URL."""
-    request = catalog_pb.ListMarketplaceServicesRequest(
-        page_size=_PAGE_SIZE,
-        page_token=visit.query.get("page", ""),
-        query=visit.query.get("q", "").strip()[:100],
-        type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
-        tag=visit.query.get("tag", "")[:30],
+    """Services, searched, filtered and sorted by the URL."""
+    answer = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    return await visit.render(
+        "marketplace/list.html", services=answer.services, next_token=answer.next_page_token
     )
-    answer = await visit.ask(visit.services.catalog.ListMarketplaceServices, request)
-    template = "marketplace/results.html" if visit.is_partial else "marketplace/list.html"
-    return await visit.render(template, services=answer.services, next_token=answer.next_page_token)
+
+
+async def download_services(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        answer = await _ask(visit, PAGE_ROWS, page_token)
+        return [marketplace_row(service) for service in answer.services], answer.next_page_token
+
+    return await csv_list("marketplace", MARKETPLACE_COLUMNS, rows)
 
 
 async def show_service(visit: Visit) -> Response:
@@ -49,6 +57,18 @@ async def request_access(visit: Visit) -> Response:
     return await visit.redirect(
         f"/marketplace/{service.slug}", "Access requested. You will find the answer here."
     )
+
+
+async def _ask(visit: Visit, size: int, page_token: str) -> catalog_pb.ListMarketplaceServicesResponse:
+    request = catalog_pb.ListMarketplaceServicesRequest(
+        page_size=size,
+        page_token=page_token,
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+        type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
+        tag=visit.query.get("tag", "")[:30],
+    )
+    return await visit.ask(visit.services.catalog.ListMarketplaceServices, request)
 
 
 async def _load(visit: Visit) -> catalog_pb.MarketplaceService:
@@ -79,6 +99,7 @@ async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | N
 
 VIEWS = (
     page("/marketplace", list_services),
+    page("/marketplace/table.csv", download_services),
     page("/marketplace/{service}", show_service),
     action("/marketplace/{service}/access", request_access, CONSUMER),
 )

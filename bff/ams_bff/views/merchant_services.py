@@ -18,6 +18,9 @@ from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.views import figures, service_forms
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -25,6 +28,7 @@ from ams_bff.web.visits import Visit
 
 PATH = "/merchant/services"
 _PAGE_SIZE = 25
+_SORTS = ("name", "status", "created_at", "updated_at")
 _STATUSES = {
     "draft": DRAFT,
     "pending": PENDING_APPROVAL,
@@ -37,13 +41,9 @@ _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspende
 
 async def list_services(visit: Visit) -> Response:
     """With their requests of the last 30 days."""
-    status = _STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED)
-    request = pb.ListMerchantServicesRequest(
-        page_size=_PAGE_SIZE, page_token=visit.query.get("page", ""), status=status
-    )
     usage = usage_pb.GetMerchantUsageRequest(**figures.window(), group_by=usage_pb.SERVICE)
     listed, report = await asyncio.gather(
-        visit.ask(visit.services.catalog.ListMerchantServices, request),
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
         visit.ask(visit.services.usage.GetMerchantUsage, usage),
     )
     return await visit.render(
@@ -52,6 +52,16 @@ async def list_services(visit: Visit) -> Response:
         next_token=listed.next_page_token,
         used=figures.by_group(report),
     )
+
+
+async def download_services(visit: Visit) -> Response:
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        listed = await _ask(visit, PAGE_ROWS, page_token)
+        return [service_row(service) for service in listed.services], listed.next_page_token
+
+    return await csv_list("services", SERVICE_COLUMNS, rows)
 
 
 async def show_new(visit: Visit) -> Response:
@@ -126,6 +136,17 @@ async def submit_service(visit: Visit) -> Response:
     return await visit.redirect(
         f"{PATH}/{service.service_id}", f"{service.name} is submitted. An admin will look at it."
     )
+
+
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServicesResponse:
+    request = pb.ListMerchantServicesRequest(
+        page_size=size,
+        page_token=page_token,
+        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
+        query=lists.words(visit),
+        order_by=lists.order_by(visit, _SORTS),
+    )
+    return await visit.ask(visit.services.catalog.ListMerchantServices, request)
 
 
 async def _load(visit: Visit) -> pb.Service:
@@ -203,6 +224,7 @@ async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService
 VIEWS = (
     page(PATH, list_services, MERCHANT),
     action(PATH, create_service, MERCHANT),
+    page(f"{PATH}/table.csv", download_services, MERCHANT),
     page(f"{PATH}/new", show_new, MERCHANT),
     page(f"{PATH}/price", preview_price, MERCHANT),
     page(f"{PATH}/{{service_id}}", show_service, MERCHANT),

@@ -2,22 +2,57 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import TypeAlias
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
+Cells: TypeAlias = Sequence[str | int | float]
+# The rows of one page of a list, for its token, and the token of the next.
+AskRows: TypeAlias = Callable[[str], Awaitable[tuple[list[Cells], str]]]
+
+# As many as the contracts let one page hold.
+PAGE_ROWS = 200
+MOST_ROWS = 10_000
 # A spreadsheet takes a cell that starts so for a formula, and names come from strangers.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MEDIA_TYPE = "text/csv; charset=utf-8"
+_CUT = f"The first {MOST_ROWS:,} rows; filter or search the list for the others."
 
 
-def csv_file(name: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> Response:
+def csv_file(name: str, columns: Sequence[str], rows: Iterable[Cells]) -> Response:
     """An answer that the browser keeps as `name`.csv."""
+    return Response(_text([columns, *rows]), media_type=_MEDIA_TYPE, headers=_headers(name))
+
+
+async def csv_list(name: str, columns: Sequence[str], ask: AskRows) -> Response:
+    """All pages of a list, each asked for while those before it are being sent; after MOST_ROWS a last line
+    says that there are more. Raises AppError when the first page can't be had; a later failure breaks the
+    download off."""
+    rows, token = await ask("")
+    lines = _lines(columns, rows, token, ask)
+    return StreamingResponse(lines, media_type=_MEDIA_TYPE, headers=_headers(name))
+
+
+async def _lines(columns: Sequence[str], rows: list[Cells], token: str, ask: AskRows) -> AsyncIterator[str]:
+    yield _text([columns, *rows])
+    count = len(rows)
+    while token and count < MOST_ROWS:
+        rows, token = await ask(token)
+        count += len(rows)
+        yield _text(rows)
+    if token:
+        yield _text([(_CUT,)])
+
+
+def _headers(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}.csv"'}
+
+
+def _text(rows: Iterable[Cells]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
 
 
 def _cell(value: str | float) -> str | float:

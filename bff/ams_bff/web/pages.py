@@ -17,7 +17,7 @@ from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ams_bff.web import formats, forms, guards, navigation
+from ams_bff.web import formats, forms, guards, lists, navigation
 from ams_bff.web.assets import Assets
 from ams_bff.web.samples import call_samples
 
@@ -72,10 +72,12 @@ class Pages:
         )
         self._environment.filters.update(self._filters())
         self._load_macros()
+            lists=lists,
 
     def render(self, template: str, visit: Any, **context: Any) -> str:
-        """The page's text."""
-        return self._environment.get_template(template).render(visit=visit, **context)
+        """The page's text. A page that extends `layout` is only its block `results` for a script."""
+        layout = "layout/part.html" if visit.is_partial else "layout/app.html"
+        return self._environment.get_template(template).render(visit=visit, layout=layout, **context)
 
     def _load_macros(self) -> None:
         """Every macro of templates/ui/ becomes an attribute of `ui`, also for other macros."""

@@ -124,6 +124,10 @@ class Visit:
     async def ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         """Call a service's method for the person signed in. Raises AppError."""
         token = await self._renewal.access_token(self._session) if self._session is not None else None
+        return self.beside(self.path, **parameters)
+
+    def beside(self, path: str, **parameters: str) -> str:
+        """Another page with this one's query, and other parameters in it."""
         return await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
 
     # What it is answered.

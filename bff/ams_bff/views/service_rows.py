@@ -1,0 +1,40 @@
+"""Services as rows of a file."""
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
+from ams.catalog.v1.pricing_pb2 import Price
+from ams_common.money import to_decimal
+
+from ams_bff.web.csv_files import Cells
+from ams_bff.web.formats import enum_label
+
+_SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price_per_request", "currency")
+SERVICE_COLUMNS = (*_SHARED, "status", "created_at", "changed_at", "service_id")
+MARKETPLACE_COLUMNS = (*_SHARED, "rate_limit_per_minute", "tags", "published_at", "service_id")
+
+
+def service_row(service: pb.Service) -> Cells:
+    """As its merchant and the admins see it."""
+    status = enum_label(service.status, ServiceStatus, "SERVICE_")
+    times = (service.created_at.ToJsonString(), service.updated_at.ToJsonString())
+    return *_shared(service), status, *times, service.service_id
+
+
+def marketplace_row(service: pb.MarketplaceService) -> Cells:
+    """As everybody sees it."""
+    limit, tags = service.rate_limit_per_minute or "", " ".join(service.tags)
+    return *_shared(service), limit, tags, service.published_at.ToJsonString(), service.service_id
+
+
+def _shared(service: pb.Service | pb.MarketplaceService) -> Cells:
+    kind = enum_label(service.type, ServiceType)
+    about = (service.name, service.slug, service.merchant_name, kind, service.version)
+    return *about, *_price(service.price)
+
+
+def _price(price: Price) -> tuple[str, str]:
+    """Empty for a model that isn't a price per request."""
+    if price.WhichOneof("model") != "per_request":
+        return "", ""
+    amount = price.per_request.amount
+    return f"{to_decimal(amount):f}", amount.currency_code
