@@ -115,7 +115,7 @@ class Visit:
         """This page with other parameters in its query; "" takes one out."""
         together = {**self.query, **parameters}
         query = urlencode({name: text for name, text in together.items() if text})
-        return f"{self.path}?{query}" if query else self.path
+        return f"{path}?{query}" if query else path
 
     def parameter(self, name: str) -> str:
         """A variable of the path."""
