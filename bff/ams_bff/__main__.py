@@ -1,6 +1,7 @@
 """ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
 import logging
+import socket
 from functools import partial
 
 import uvicorn
@@ -12,10 +13,24 @@ from ams_bff.backends import open_backends
 from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
 from ams_bff.web.sessions import open_redis
+from ams_bff.web.streams import Streams
 
 log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 20
+
+
+class Server(uvicorn.Server):
+    """Ends the streams before it waits for requests under way: they don't end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What uvicorn does at the end."""
+        self._streams.stop()
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -27,8 +42,9 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
     async with open_backends(settings) as backends, open_redis(settings.redis_url) as redis:
         host, _, port = settings.listen.rpartition(":")
+        streams = Streams(settings.live_beat_s)
         config = uvicorn.Config(
-            build_app(settings, backends, redis),
+            build_app(settings, backends, redis, streams),
             host=host.strip("[]"),
             port=int(port),
             http=BoundedProtocol,
@@ -43,7 +59,7 @@ async def run(settings: Settings) -> None:
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         try:
-            await uvicorn.Server(config).serve()
+            await Server(config, streams).serve()
         finally:
             log.info("stopped")
 

@@ -19,12 +19,13 @@ from ams_bff.views import VIEWS
 from ams_bff.web.assets import Assets
 from ams_bff.web.services import Services
 from ams_bff.web.sessions import SessionStore
+from ams_bff.web.streams import Streams
 from ams_bff.web.ui import WebUi
 
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
-def build_app(settings: Settings, backends: Backends, redis: Redis) -> ASGIApp:
+def build_app(settings: Settings, backends: Backends, redis: Redis, streams: Streams) -> ASGIApp:
     """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand,
     SettingsError when the web UI's assets aren't built."""
     table = RouteTable(routes_of(AREAS))
@@ -36,7 +37,7 @@ def build_app(settings: Settings, backends: Backends, redis: Redis) -> ASGIApp:
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    ui = WebUi(settings, Services.over(backends), SessionStore(redis), Assets.load(), VIEWS)
+    ui = WebUi(settings, Services.over(backends), SessionStore(redis), Assets.load(), streams, VIEWS)
     return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https)
 
 

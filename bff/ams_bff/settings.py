@@ -22,6 +22,10 @@ class Settings:
     billing_address: str = setting(name="BILLING_ADDRESS")
     registry_address: str = setting(name="REGISTRY_ADDRESS")
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
+    # How long a live page waits before it asks for its figures again.
+    live_beat_s: float = setting(5.0)
+    # Whom people write to, above all those whose account was stopped.
+    support_email: str = setting("support@ams.example")
     # Answers are indented for human eyes, templates read anew; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")

@@ -14,7 +14,7 @@
   };
   const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat();
-  const plots = new Map();
+  const plots = new Map(), shapes = new Map();
   const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -33,13 +33,19 @@
     return [order.map((index) => xs[index]), ...columns.map((column) => order.map((index) => column[index]))];
   }
 
+  /* A series that means something has its own colour; others take theirs in turn, the rest together the last. */
+  const PALETTE = ["--accent", "--info", "--good", "--warn", "--bad", "--ink-3"];
+  const TONES = { good: "--good", info: "--info", warn: "--warn", bad: "--bad", plain: "--ink-3" };
+  const heads = (figure) => [...figure.querySelectorAll("thead th")].slice(1);
+  const shape = (figure) => heads(figure).map((head) => `${head.textContent}:${head.dataset.tone}`).join();
+
   function series(figure) {
-    const palette = ["--accent", "--info", "--good", "--warn", "--bad"].map(colour);
     const unit = figure.dataset.unit ? ` ${figure.dataset.unit}` : "";
-    const names = [...figure.querySelectorAll("thead th")].slice(1).map((head) => head.textContent);
+    const names = heads(figure).map((head) => head.textContent);
+    const colours = heads(figure).map((head, index) => colour(TONES[head.dataset.tone] ?? PALETTE[index % PALETTE.length]));
     const bars = figure.dataset.kind === "bars" ? uPlot.paths.bars({ size: [0.7, 48], radius: 0.15 }) : undefined;
     return names.map((label, index) => {
-      const stroke = palette[index % palette.length];
+      const stroke = colours[index];
       const fill = bars || names.length === 1 ? stroke.replace(/\)$/, bars ? " / 0.85)" : " / 0.1)") : undefined;
       return { label, stroke, fill, width: bars ? 0 : 1.75, paths: bars, points: { show: false }, value: (_, value) => (value == null ? "–" : whole.format(value) + unit) };
     });
@@ -48,9 +54,9 @@
   function draw(figure) {
     const canvas = figure.querySelector("[data-canvas]");
     const data = read(figure);
-    figure.querySelector("details").open = figure.dataset.tableOpen === "true";
-    if (!data[0].length) return;
+    if (figure.dataset.drawn === undefined) figure.querySelector("details").open = false;
     figure.dataset.drawn = "";
+    if (!data[0].length) return;
     const grid = { stroke: colour("--line"), width: 1 };
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
@@ -62,8 +68,9 @@
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);
     plots.set(figure, plot);
+    shapes.set(figure, shape(figure));
     const observer = new ResizeObserver(() => {
-      if (!figure.isConnected) { observer.disconnect(); plot.destroy(); plots.delete(figure); return; }
+      if (plots.get(figure) !== plot || !figure.isConnected) return observer.disconnect();
       plot.setSize({ width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX });
     });
     observer.observe(canvas);
@@ -72,20 +79,24 @@
   const drawAll = () => {
     for (const figure of document.querySelectorAll("[data-chart]:not([data-drawn])")) draw(figure);
   };
-  const redraw = () => {
-    for (const [figure, plot] of plots) { plot.destroy(); delete figure.dataset.drawn; figure.querySelector("[data-canvas]").replaceChildren(); }
-    plots.clear();
-    drawAll();
-  };
-  /* A live figure is replaced whole; whether its table was open stays. */
-  document.addEventListener("htmx:before:swap", () => {
-    for (const figure of document.querySelectorAll("[data-chart]")) openTables.set(figure.id, figure.querySelector("details").open);
+  function redraw(figure) {
+    plots.get(figure)?.destroy();
+    plots.delete(figure);
+    draw(figure);
+  }
+  /* The table has changed under the chart: same lines take the new figures, and a zoom stays. */
+  function update(figure) {
+    const plot = plots.get(figure);
+    if (!plot || shapes.get(figure) !== shape(figure)) return redraw(figure);
+    const { min, max } = plot.scales.x, before = plot.data[0];
+    const isZoomed = min > before[0] || max < before.at(-1);
+    plot.setData(read(figure), !isZoomed);
+    if (isZoomed) plot.redraw();
+  }
+  document.addEventListener("live:shown", (event) => {
+    for (const figure of document.querySelectorAll("[data-chart][data-drawn]")) if (event.detail.includes(figure.id)) update(figure);
   });
-  const openTables = new Map();
-  document.addEventListener("htmx:after:swap", () => {
-    for (const figure of document.querySelectorAll("[data-chart]:not([data-drawn])")) figure.dataset.tableOpen = String(openTables.get(figure.id) ?? false);
-    drawAll();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  document.addEventListener("htmx:after:swap", drawAll);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => [...plots.keys()].forEach(redraw));
   drawAll();
 })();

@@ -9,6 +9,7 @@ from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
@@ -16,6 +17,7 @@ from ams_bff.views import figures
 from ams_bff.views.admin_queue import Pending, count_waiting, load_queue, waiting_requests, with_facts
 from ams_bff.views.admin_services import service_page
 from ams_bff.web.forms import Form
+from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
@@ -101,10 +103,10 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
 
 
 async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
-    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
-    queue, report, merchants, consumers, active = await asyncio.gather(
+    catalog, identity = visit.services.catalog, visit.services.identity
+    queue, picture, merchants, consumers, active = await asyncio.gather(
         load_queue(visit),
-        visit.ask(usage.GetPlatformUsage, usage_pb.GetPlatformUsageRequest(**figures.window())),
+        picture_figures(visit),
         visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
         visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
         visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
@@ -117,13 +119,22 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         form.status if form else None,
         items=items,
         waiting=queue.total,
-        requests=figures.trend(report),
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(len(active.services), active.next_page_token),
         is_new=not merchants.merchants,
         has_services=bool(active.services) or queue.total > 0,
+        mark=picture.mark,
+        **picture.context,
     )
+
+
+async def picture_figures(visit: Visit) -> Picture:
+    """What ticks: requests and the chart."""
+    now = utc_now()
+    request = usage_pb.GetPlatformUsageRequest(**figures.window(now))
+    report = await visit.ask(visit.services.usage.GetPlatformUsage, request)
+    return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
 
 
 def _at_least(count: int, next_page_token: str) -> str:
@@ -133,6 +144,7 @@ def _at_least(count: int, next_page_token: str) -> str:
 
 VIEWS = (
     page("/admin", show_overview, ADMIN),
+    live("/admin", picture_figures, "admin/live.html", ADMIN),
     action("/admin/services/{service_id}/decision", decide_service, ADMIN),
     action("/admin/access-requests/{access_request_id}/decision", decide_access, ADMIN),
 )

@@ -25,6 +25,7 @@ from ams_bff.views.consumer_lists import (
 from ams_bff.views.naming import Known, know_services, name_of
 from ams_bff.views.usage import ask_usage, chart_rows, summary_of
 from ams_bff.web import usage_figures
+from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
@@ -61,28 +62,29 @@ async def show_overview(visit: Visit) -> Response:
     if not keys:
         return await visit.render("dashboard/first_run.html", requests=requests, steps=_steps(requests))
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
+    picture, known = await asyncio.gather(picture_figures(visit), know_services(visit, ids))
     now = utc_now()
-    month, spend, last_spend, hours, known = await asyncio.gather(
-        ask_usage(visit, **figures.window()),
+    return await visit.render(
+        "dashboard/show.html",
+        **_counts(keys, requests),
+        decisions=_decisions(keys, requests, known, now),
+        events=_events(keys, requests, known, now),
+        mark=picture.mark,
+        **picture.context,
+    )
+
+
+async def picture_figures(visit: Visit) -> Picture:
+    """What ticks: requests, spend and the chart."""
+    now = utc_now()
+    month, spend, last_spend, hours = await asyncio.gather(
+        ask_usage(visit, **figures.window(now)),
         _ask_spend(visit, now),
         _ask_spend(visit, now.replace(day=1) - timedelta(days=1)),
         _ask_hours(visit, now),
-        know_services(visit, ids),
     )
-    return await visit.render(
-        "dashboard/show.html",
-        **_figures(keys, requests, month),
-        spend=spend,
-        last_spend=last_spend,
-        decisions=_decisions(keys, requests, known, now),
-        events=_events(keys, requests, known, now),
-        **_chart(visit, hours),
-    )
-
-
-async def show_live(visit: Visit) -> Response:
-    """The chart, again and again."""
-    return await visit.render("dashboard/live.html", **_chart(visit, await _ask_hours(visit, utc_now())))
+    context = {"trend": figures.trend(month, now=now), "spend": spend, "last_spend": last_spend}
+    return Picture(context | _chart(visit, hours), mark_of(visit, month, spend, last_spend, hours))
 
 
 async def _ask_hours(visit: Visit, now: datetime) -> usage_pb.UsageReport:
@@ -125,12 +127,9 @@ def _chart(visit: Visit, report: usage_pb.UsageReport) -> dict[str, Any]:
     }
 
 
-def _figures(
-    keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest], month: usage_pb.UsageReport
-) -> dict[str, Any]:
+def _counts(keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest]) -> dict[str, Any]:
     newest = newest_by_service(requests)
     return {
-        "trend": figures.trend(month),
         "active": len(active_keys(keys)),
         "keys": len(keys),
         "services": len(approved_services(requests)),
@@ -215,5 +214,5 @@ def _moment(timestamp: Timestamp) -> datetime:
 
 VIEWS = (
     page("/dashboard", show_overview, CONSUMER),
-    page("/dashboard/live", show_live, CONSUMER),
+    live("/dashboard", picture_figures, "dashboard/live.html", CONSUMER),
 )

@@ -72,12 +72,6 @@ def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | No
     return Trend(starts, [by_day[start] for start in starts], before)
 
 
-def this_month(report: pb.UsageReport, value: Value, now: datetime | None = None) -> int:
-    """Since the first of the month, UTC."""
-    begin = (now or utc_now()).astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return sum(value(point.figures) for point in report.points if _start_of(point) >= begin)
-
-
 def by_group(report: pb.UsageReport, now: datetime | None = None) -> Counter[str]:
     """Requests of the shown days by group."""
     first = _first_day(now or utc_now())

@@ -2,13 +2,16 @@
 
 import asyncio
 
+from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, DRAFT, PENDING_APPROVAL, REJECTED
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.clock import utc_now
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
@@ -18,18 +21,11 @@ _BUSIEST = 5
 
 async def show_overview(visit: Visit) -> Response:
     """Three steps to the first service instead, for who has none that is active."""
-    catalog, usage = visit.services.catalog, visit.services.usage
-    listed, report = await asyncio.gather(
-        visit.ask(
-            catalog.ListMerchantServices, catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES)
-        ),
-        visit.ask(
-            usage.GetMerchantUsage,
-            usage_pb.GetMerchantUsageRequest(**figures.window(), group_by=usage_pb.SERVICE),
-        ),
+    request = catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES)
+    listed, picture = await asyncio.gather(
+        visit.ask(visit.services.catalog.ListMerchantServices, request), picture_figures(visit)
     )
-    services = list(listed.services)
-    used = figures.by_group(report)
+    services, used = list(listed.services), picture.context["used"]
     return await visit.render(
         "merchant/overview.html",
         services=services,
@@ -39,11 +35,29 @@ async def show_overview(visit: Visit) -> Response:
         pending=[service for service in services if service.status == PENDING_APPROVAL],
         undecided=[service for service in services if service.status in (REJECTED, DRAFT)],
         busiest=sorted(services, key=lambda service: -used[service.service_id])[:_BUSIEST],
-        used=used,
-        requests=figures.trend(report),
-        billable=figures.trend(report, figures.billable_of),
-        billable_this_month=figures.this_month(report, figures.billable_of),
+        mark=picture.mark,
+        **picture.context,
     )
 
 
-VIEWS = (page("/merchant", show_overview, MERCHANT),)
+async def picture_figures(visit: Visit) -> Picture:
+    """What ticks: requests, revenue and the chart."""
+    now = utc_now()
+    usage = usage_pb.GetMerchantUsageRequest(**figures.window(now), group_by=usage_pb.SERVICE)
+    report, revenue = await asyncio.gather(
+        visit.ask(visit.services.usage.GetMerchantUsage, usage),
+        visit.ask(visit.services.billing.GetMerchantRevenue, billing_pb.GetMerchantRevenueRequest()),
+    )
+    context = {
+        "used": figures.by_group(report, now),
+        "requests": figures.trend(report, now=now),
+        "billable": figures.trend(report, figures.billable_of, now),
+        "revenue": revenue,
+    }
+    return Picture(context, mark_of(visit, report, revenue))
+
+
+VIEWS = (
+    page("/merchant", show_overview, MERCHANT),
+    live("/merchant", picture_figures, "merchant/live.html", MERCHANT),
+)

@@ -17,6 +17,7 @@ from ams_bff.views.naming import know_services, name_of
 from ams_bff.web import usage_figures as figures
 from ams_bff.web.csv_files import csv_file
 from ams_bff.web.formats import shown_time
+from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import View, page
 from ams_bff.web.usage_figures import Group
 from ams_bff.web.visits import Visit
@@ -30,6 +31,7 @@ _STATUS_LABELS = {
     "4xx": "4xx Refused",
     "5xx": "5xx Failed",
 }
+_STATUS_TONES = {"1xx": "plain", "2xx": "good", "3xx": "info", "4xx": "warn", "5xx": "bad"}
 _PATHS = {CONSUMER: "/dashboard/usage", MERCHANT: "/merchant/usage", ADMIN: "/admin/usage"}
 
 
@@ -41,18 +43,18 @@ class Reach:
     name: str
     words: str
     buckets: Mapping[pb.Granularity.ValueType, int]
-    every_s: int
+    beats: int  # of a live page, until it is worth looking again
 
 
 _REACHES = {
     reach.name: reach
     for reach in (
-        Reach("1h", "hour", {pb.MINUTE: 60}, 5),
-        Reach("6h", "6 hours", {pb.MINUTE: 360}, 10),
-        Reach("24h", "24 hours", {pb.HOUR: 24}, 5),
-        Reach("7d", "7 days", {pb.HOUR: 168, pb.DAY: 7}, 15),
-        Reach("30d", "30 days", {pb.DAY: 30}, 30),
-        Reach("90d", "90 days", {pb.DAY: 90}, 60),
+        Reach("1h", "hour", {pb.MINUTE: 60}, 1),
+        Reach("6h", "6 hours", {pb.MINUTE: 360}, 2),
+        Reach("24h", "24 hours", {pb.HOUR: 24}, 1),
+        Reach("7d", "7 days", {pb.HOUR: 168, pb.DAY: 7}, 3),
+        Reach("30d", "30 days", {pb.DAY: 30}, 6),
+        Reach("90d", "90 days", {pb.DAY: 90}, 12),
     )
 }
 _DEFAULT_REACH = "24h"
@@ -96,15 +98,23 @@ class Seen:
         """What to call a group."""
         return self.labels.get(group) or group or "Other"
 
+    def tone(self, group: str) -> str:
+        """The colour that a group has by its meaning, "" for none."""
+        return _STATUS_TONES.get(group, "plain") if self.choice.group == "status" else ""
+
 
 async def show_usage(visit: Visit) -> Response:
     """Totals, chart and table."""
-    return await visit.render("usage/show.html", **_context(visit, await _look(visit)))
+    picture = await picture_usage(visit)
+    return await visit.render("usage/show.html", mark=picture.mark, **picture.context)
 
 
-async def show_live(visit: Visit) -> Response:
-    """What ticks of the page."""
-    return await visit.render("usage/live.html", **_context(visit, await _look(visit)))
+async def picture_usage(visit: Visit) -> Picture:
+    """All of it ticks."""
+    seen = await _look(visit)
+    labels = repr(sorted(seen.labels.items()))
+    mark = mark_of(visit, seen.report, seen.before, seen.errors, labels)
+    return Picture(_context(visit, seen), mark, seen.choice.reach.beats)
 
 
 async def download_table(visit: Visit) -> Response:
@@ -147,6 +157,8 @@ async def _look(visit: Visit) -> Seen:
         ask(start=first, end=last, group_by=pb.STATUS_CLASS),
     )
     groups = figures.groups_of(report)
+    if choice.group == "status":
+        groups.sort(key=lambda group: group.name)
     labels, filters, key_ids = await _name(visit, choice, groups)
     errors = sum(group.requests for group in figures.groups_of(by_status) if group.name in ("4xx", "5xx"))
     return Seen(choice, report, before.total, errors, groups, labels, filters, key_ids)
@@ -221,6 +233,7 @@ def _context(visit: Visit, seen: Seen) -> dict[str, Any]:
         "time_change": figures.change(total.mean_response_time_ms, before.mean_response_time_ms),
         "points": figures.points_of(seen.report),
         "names": names,
+        "tones": [seen.tone(group.name) for group in seen.groups] if seen.choice.group == "status" else [],
         "rows": chart_rows(visit, seen.report, columns),
         "summary": summary_of(visit, seen.report, seen.choice.reach.words),
     }
@@ -260,7 +273,7 @@ def _views_of(role: Role.ValueType) -> tuple[View, ...]:
     path = _PATHS[role]
     return (
         page(path, show_usage, role),
-        page(f"{path}/live", show_live, role),
+        live(path, picture_usage, "usage/live.html", role),
         page(f"{path}/table.csv", download_table, role),
         page(f"{path}/chart.csv", download_chart, role),
     )

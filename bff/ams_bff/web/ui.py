@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from ams_bff.settings import Settings
 from ams_bff.web import assets, guards
+from ams_bff.web.closed_roles import open_again
 from ams_bff.web.cookies import SessionCookie
 from ams_bff.web.failures import failure_answer, fault_answer
 from ams_bff.web.forms import Form
@@ -18,6 +19,7 @@ from ams_bff.web.renewal import Renewal
 from ams_bff.web.routing import View, Views
 from ams_bff.web.services import Services
 from ams_bff.web.sessions import SessionStore
+from ams_bff.web.streams import Streams
 from ams_bff.web.visits import Visit, current_visit
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class WebUi:
         services: Services,
         store: SessionStore,
         own_assets: assets.Assets,
+        streams: Streams,
         views: Iterable[View],
     ) -> None:
         self._public_url = settings.public_url
@@ -51,10 +54,13 @@ class WebUi:
         self._services = services
         self._store = store
         self._assets = own_assets
+        self._streams = streams
         self._views = Views(views)
         self._cookie = SessionCookie(settings.is_https)
         self._renewal = Renewal(store, services.identity)
-        self._pages = Pages(own_assets, current_visit.get, settings.consume_url, settings.debug)
+        self._pages = Pages(
+            own_assets, current_visit.get, settings.consume_url, settings.support_email, settings.debug
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AppError for assets and for who doesn't want HTML; pages show it."""
@@ -66,7 +72,9 @@ class WebUi:
         await answer(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        visit = Visit(request, self._services, self._store, self._renewal, self._pages, self._is_https)
+        visit = Visit(
+            request, self._services, self._store, self._renewal, self._pages, self._streams, self._is_https
+        )
         reset = current_visit.set(visit)
         try:
             answer = await self._serve(visit)
@@ -89,6 +97,7 @@ class WebUi:
         view = self._views.find(request.scope)
         if view.method == "POST":
             await self._check_form(visit)
+        await open_again(visit, view.role)
         view.admit(visit)
         return await view.handler(visit)
 
