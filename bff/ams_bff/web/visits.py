@@ -5,8 +5,10 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.client import invoke
+from ams_common.errors import PermissionDeniedError, UnauthenticatedError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -16,6 +18,7 @@ from ams_bff.web.pages import Pages
 from ams_bff.web.renewal import Renewal
 from ams_bff.web.services import Services
 from ams_bff.web.sessions import Flash, Person, Session, SessionStore, new_session
+from ams_bff.web.streams import Streams
 
 T = TypeVar("T")
 
@@ -34,6 +37,7 @@ class Visit:
         store: SessionStore,
         renewal: Renewal,
         pages: Pages,
+        streams: Streams,
         is_https: bool,
     ) -> None:
         self.request = request
@@ -42,12 +46,16 @@ class Visit:
         self.theme = cookies.theme_of(request)
         self.zone = cookies.zone_of(request)
         self.path = request.url.path
-        self.is_partial = request.headers.get("hx-request") == "true"
+        self.is_partial = (
+            request.headers.get("hx-request") == "true"
+            or request.headers.get("accept") == "text/event-stream"
+        )
         self.form = Form()
         self._session: Session | None = None
         self._store = store
         self._renewal = renewal
         self._pages = pages
+        self.streams = streams
         self.is_cookie_due = False
 
     # Who it is.
@@ -133,6 +141,17 @@ class Visit:
     # What it is answered.
 
     async def render(self, template: str, status: int | None = None, **context: Any) -> Response:
+    async def prove(self, role: Role.ValueType) -> None:
+        """What was so when the visit began is so still: asks Redis and identity-svc, for a visit that lasts.
+        Raises UnauthenticatedError when the session has ended, PermissionDeniedError when the person is
+        blocked or suspended in the role."""
+        self._session = await self._store.load(self.session.secret)
+        if self.person is None:
+            raise UnauthenticatedError("session_ended", "Your session has ended. Sign in again.")
+        known = await self.ask(self.services.identity.GetMe, identity_pb.GetMeRequest())
+        if role not in known.roles:
+            raise PermissionDeniedError("role_required", "Your account doesn't have the role for this page.")
+
         """A page. A `form` among the context gives its status."""
         form = context.get("form")
         if status is None:
@@ -145,6 +164,10 @@ class Visit:
     async def redirect(self, path: str, flash: str | Flash | None = None) -> Response:
         """On to another page of ours, with something to tell there."""
         if flash is not None:
+    def fragment(self, template: str, **context: Any) -> str:
+        """A part of a page, as text."""
+        return self._pages.render(template, self, **context)
+
             told = Flash(flash) if isinstance(flash, str) else flash
             await self._store.add_flash(self.session, told)
         if self.is_partial:
