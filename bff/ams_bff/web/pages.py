@@ -63,6 +63,7 @@ class Pages:
             call_samples=call_samples,
             consume_url=consume_url,
             csrf=self._csrf,
+            lists=lists,
             navigation=navigation,
             now=utc_now,
             visit_key=lambda: uuid7().hex,
@@ -72,7 +73,6 @@ class Pages:
         )
         self._environment.filters.update(self._filters())
         self._load_macros()
-            lists=lists,
 
     def render(self, template: str, visit: Any, **context: Any) -> str:
         """The page's text. A page that extends `layout` is only its block `results` for a script."""
