@@ -121,6 +121,10 @@ class Visit:
 
     def url_with(self, **parameters: str) -> str:
         """This page with other parameters in its query; "" takes one out."""
+        return self.beside(self.path, **parameters)
+
+    def beside(self, path: str, **parameters: str) -> str:
+        """Another page with this one's query, and other parameters in it."""
         together = {**self.query, **parameters}
         query = urlencode({name: text for name, text in together.items() if text})
         return f"{path}?{query}" if query else path
@@ -132,15 +136,8 @@ class Visit:
     async def ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         """Call a service's method for the person signed in. Raises AppError."""
         token = await self._renewal.access_token(self._session) if self._session is not None else None
-        return self.beside(self.path, **parameters)
-
-    def beside(self, path: str, **parameters: str) -> str:
-        """Another page with this one's query, and other parameters in it."""
         return await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
 
-    # What it is answered.
-
-    async def render(self, template: str, status: int | None = None, **context: Any) -> Response:
     async def prove(self, role: Role.ValueType) -> None:
         """What was so when the visit began is so still: asks Redis and identity-svc, for a visit that lasts.
         Raises UnauthenticatedError when the session has ended, PermissionDeniedError when the person is
@@ -152,6 +149,9 @@ class Visit:
         if role not in known.roles:
             raise PermissionDeniedError("role_required", "Your account doesn't have the role for this page.")
 
+    # What it is answered.
+
+    async def render(self, template: str, status: int | None = None, **context: Any) -> Response:
         """A page. A `form` among the context gives its status."""
         form = context.get("form")
         if status is None:
@@ -161,13 +161,13 @@ class Visit:
             flashes = await self._store.take_flashes(self._session)
         return HTMLResponse(self._pages.render(template, self, flashes=flashes, **context), status)
 
-    async def redirect(self, path: str, flash: str | Flash | None = None) -> Response:
-        """On to another page of ours, with something to tell there."""
-        if flash is not None:
     def fragment(self, template: str, **context: Any) -> str:
         """A part of a page, as text."""
         return self._pages.render(template, self, **context)
 
+    async def redirect(self, path: str, flash: str | Flash | None = None) -> Response:
+        """On to another page of ours, with something to tell there."""
+        if flash is not None:
             told = Flash(flash) if isinstance(flash, str) else flash
             await self._store.add_flash(self.session, told)
         if self.is_partial:
