@@ -11,6 +11,7 @@ from ams.identity.v1.events_pb2 import Standing
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from identity_svc import roles
 from identity_svc.keyring import Keyring
@@ -101,7 +102,13 @@ def user_message(account: asyncpg.Record, active: Role.ValueType) -> pb.User:
         created_at=to_timestamp(account["created_at"]),
         merchant_standing=_standing(account["merchant_standing"]),
         consumer_standing=_standing(account["consumer_standing"]),
+        merchant_standing_since=_moment(account["merchant_standing_since"]),
+        consumer_standing_since=_moment(account["consumer_standing_since"]),
     )
+
+
+def _moment(value: datetime | None) -> Timestamp | None:
+    return to_timestamp(value) if value is not None else None
 
 
 def _standing(text: str | None) -> Standing.ValueType:

@@ -4,7 +4,9 @@
 SELECT u.user_id, u.email, u.name, u.created_at,
        coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles,
        max(r.standing) FILTER (WHERE r.role = 'merchant') AS merchant_standing,
-       max(r.standing) FILTER (WHERE r.role = 'consumer') AS consumer_standing
+       max(r.standing) FILTER (WHERE r.role = 'consumer') AS consumer_standing,
+       max(r.standing_since) FILTER (WHERE r.role = 'merchant') AS merchant_standing_since,
+       max(r.standing_since) FILTER (WHERE r.role = 'consumer') AS consumer_standing_since
 FROM users u LEFT JOIN user_roles r USING (user_id)
 WHERE u.user_id = :user_id
 GROUP BY u.user_id;
@@ -39,7 +41,7 @@ ON CONFLICT (slug) DO NOTHING RETURNING slug;
 SELECT standing FROM user_roles WHERE user_id = :user_id AND role = :role FOR UPDATE;
 
 -- name: set_standing
-UPDATE user_roles SET standing = :standing WHERE user_id = :user_id AND role = :role;
+UPDATE user_roles SET standing = :standing, standing_since = now() WHERE user_id = :user_id AND role = :role;
 
 -- name: find_merchant
 SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at

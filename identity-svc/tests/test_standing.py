@@ -159,3 +159,18 @@ async def test_merchants_are_listed_page_by_page(identity: Any) -> None:
     second = await identity.stub.ListMerchants(request, metadata=identity.admin)
     assert [m.merchant_id for m in [*first.merchants, *second.merchants]] == ids[::-1]
     assert second.next_page_token == ""
+
+
+@both
+async def test_who_is_stopped_can_see_so_and_since_when(identity: Any, side: Side) -> None:
+    register = identity.register_merchant if side.role == "merchant" else identity.register_consumer
+    session = await register("u@example.com")
+    assert getattr(session.user, f"{side.role}_standing") == STANDING_ACTIVE
+    assert not session.user.HasField(f"{side.role}_standing_since")
+    await side.call(identity, side.stop, session.user.user_id)
+    renewed = await identity.stub.RefreshSession(
+        pb.RefreshSessionRequest(refresh_token=session.refresh_token)
+    )
+    assert (list(renewed.user.roles), getattr(renewed.user, f"{side.role}_standing")) == ([], side.stopped)
+    since = getattr(renewed.user, f"{side.role}_standing_since")
+    assert since.ToDatetime().year >= session.user.created_at.ToDatetime().year > 1970

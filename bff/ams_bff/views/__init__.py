@@ -6,6 +6,7 @@ from ams_bff.views import (
     admin_merchants,
     admin_overview,
     admin_services,
+    consumer_images,
     dashboard,
     granted_services,
     home,
@@ -41,5 +42,6 @@ VIEWS = (
     *granted_services.VIEWS,
     *invoices.VIEWS,
     *keys.VIEWS,
+    *consumer_images.VIEWS,
     *usage.VIEWS,
 )

@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.errors import NotFoundError
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
 from ams_bff.views.usage import ask_usage
@@ -68,9 +70,12 @@ async def show_service(visit: Visit) -> Response:
         know_services(visit, [service_id]),
         ask_usage(visit, **figures.window(), service_id=service_id),
     )
+    service = known.get(service_id)
+    is_image = service is not None and service.type == DOCKER
     return await visit.render(
         "granted/show.html",
-        service=known.get(service_id),
+        service=service,
+        images=await ask_images(visit, service_id) if is_image else None,
         service_id=service_id,
         name=name_of(known, service_id),
         asked=asked,

@@ -10,7 +10,7 @@ from ams_bff.web.visits import Visit
 async def show_home(visit: Visit) -> Response:
     """The overview of who is signed in, the marketplace for everybody else."""
     person = visit.person
-    return await visit.redirect(home_of(person.active_role) if person is not None else "/marketplace")
+    return await visit.redirect(home_of(visit.role) if person is not None else "/marketplace")
 
 
 VIEWS = (page("/", show_home),)

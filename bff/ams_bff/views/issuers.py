@@ -62,7 +62,7 @@ async def finish(visit: Visit) -> Response:
     except AppError as error:
         return await visit.redirect("/login", Flash(error.message, "bad"))
     await visit.sign_in(answer)
-    return await visit.redirect(safe_path(dance["next"]) or home_of(answer.user.active_role))
+    return await visit.redirect(safe_path(dance["next"]) or home_of(visit.role))
 
 
 def _is_ours(dance: Mapping[str, Any], visit: Visit) -> bool:

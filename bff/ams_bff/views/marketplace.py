@@ -4,9 +4,11 @@ from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
+from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_row
 from ams_bff.web import lists
 from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
@@ -80,8 +82,22 @@ async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, fo
     is_consumer = visit.person is not None and CONSUMER in visit.person.roles
     access = await _access_of(visit, service.service_id) if is_consumer else None
     return await visit.render(
-        "marketplace/service.html", service=service, form=form, access=access, is_consumer=is_consumer
+        "marketplace/service.html",
+        service=service,
+        form=form,
+        access=access,
+        is_consumer=is_consumer,
+        images=await _images_of(visit, service, access),
     )
+
+
+async def _images_of(
+    visit: Visit, service: catalog_pb.MarketplaceService, access: keys_pb.AccessRequest | None
+) -> registry_pb.ListConsumerImagesResponse | None:
+    """The service's images, for who may pull them: only a consumer with a grant is told of any."""
+    if service.type != DOCKER or access is None or access.status != keys_pb.APPROVED:
+        return None
+    return await ask_images(visit, service.service_id)
 
 
 async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | None:

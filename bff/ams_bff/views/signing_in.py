@@ -20,7 +20,7 @@ _CODE_PATH = "/login/code"
 async def show_sign_in(visit: Visit) -> Response:
     """Asks for an address."""
     if visit.person is not None:
-        return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.person.active_role))
+        return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.role))
     form = Form.starting(email=visit.query.get("email", ""), next=safe_path(visit.query.get("next")) or "")
     return await _sign_in_page(visit, form)
 
@@ -71,7 +71,7 @@ async def check_code(visit: Visit) -> Response:
     except AppError as error:
         return await _code_page(visit, form.refused(error))
     await visit.sign_in(answer)
-    return await visit.redirect(safe_path(notes.get("next")) or home_of(answer.user.active_role))
+    return await visit.redirect(safe_path(notes.get("next")) or home_of(visit.role))
 
 
 async def send_again(visit: Visit) -> Response:

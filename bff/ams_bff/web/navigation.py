@@ -23,6 +23,7 @@ PLACES: tuple[Place, ...] = (
     Place(CONSUMER, "API keys", "/dashboard/api-keys", icon="key-round", is_main=True),
     Place(CONSUMER, "Usage", "/dashboard/usage", icon="activity", is_main=True),
     Place(CONSUMER, "Services", "/dashboard/services", icon="boxes"),
+    Place(CONSUMER, "Images", "/dashboard/images", icon="container"),
     Place(CONSUMER, "Invoices", "/dashboard/invoices", icon="receipt"),
     Place(CONSUMER, "Marketplace", "/marketplace", icon="store", is_main=True),
     Place(MERCHANT, "Overview", "/merchant", icon="layout-dashboard", is_main=True),
@@ -45,9 +46,10 @@ ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}
 _AREAS = {"/admin": ADMIN, "/merchant": MERCHANT, "/dashboard": CONSUMER}
 
 
-def places_of(role: Role.ValueType) -> list[Place]:
-    """The main pages of a role."""
-    return [place for place in PLACES if place.role == role]
+def places_of(role: Role.ValueType, is_closed: bool = False) -> list[Place]:
+    """The main pages of a role; of one that is closed, its home, which tells so, and what is open to all."""
+    places = [place for place in PLACES if place.role == role]
+    return [p for p in places if p == places[0] or role_of_path(p.path) is None] if is_closed else places
 
 
 def home_of(role: Role.ValueType) -> str:

@@ -12,6 +12,7 @@ from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
 from ams.policy.v1.policy_pb2 import Role
+from ams.registry.v1.events_pb2 import LicenseModel
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -31,6 +32,7 @@ _ENUMS = {
     "access_status": (AccessRequestStatus, ""),
     "invoice_status": (InvoiceStatus, "INVOICE_"),
     "role": (Role, ""),
+    "license_model": (LicenseModel, "LICENSE_"),
 }
 _PLAIN: dict[str, Callable[..., Any]] = {
     "money": formats.money,
@@ -46,9 +48,16 @@ _PLAIN: dict[str, Callable[..., Any]] = {
 class Pages:
     """Renders templates."""
 
-    def __init__(self, assets: Assets, visit_of: Callable[[], Any], consume_url: str, is_debug: bool) -> None:
+    def __init__(
+        self,
+        assets: Assets,
+        visit_of: Callable[[], Any],
+        consume_url: str,
+        support_email: str,
+        is_debug: bool,
+    ) -> None:
         """`visit_of` gives the visit being served, which macros can't be handed. `consume_url`: the
-        consumption endpoint."""
+        consumption endpoint. `support_email`: whom people write to."""
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -66,6 +75,7 @@ class Pages:
             lists=lists,
             navigation=navigation,
             now=utc_now,
+            support_email=support_email,
             visit_key=lambda: uuid7().hex,
             ui=SimpleNamespace(),
             enums=SimpleNamespace(**{name: enum for name, (enum, _) in _ENUMS.items()}),

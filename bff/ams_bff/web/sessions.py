@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams.policy.v1.policy_pb2 import Role
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE
+from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.errors import UnavailableError
 from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
@@ -46,6 +47,8 @@ class Person:
     name: str
     roles: tuple[Role.ValueType, ...]
     active_role: Role.ValueType
+    # Those in which an admin has stopped the account: a suspended merchant's, a blocked consumer's.
+    closed_roles: tuple[Role.ValueType, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,23 @@ class Session:
     def adopt(self, answer: pb.Session) -> None:
         """Hold what identity-svc has given out."""
         user = answer.user
-        self.person = Person(user.user_id, user.email, user.name, tuple(user.roles), user.active_role)
+        self.person = Person(
+            user.user_id,
+            user.email,
+            user.name,
+            tuple(user.roles),
+            user.active_role,
+            tuple(_closed_roles(user)),
+        )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
         self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)
+
+
+def _closed_roles(user: pb.User) -> Iterator[Role.ValueType]:
+    if user.merchant_standing > STANDING_ACTIVE:
+        yield MERCHANT
+    if user.consumer_standing > STANDING_ACTIVE:
+        yield CONSUMER
 
 
 def new_session() -> Session:
@@ -189,8 +206,9 @@ def _text(session: Session) -> str:
 
 def _parse(text: str) -> tuple[Person, Tokens]:
     document = json.loads(text)
-    person = document["person"] | {"roles": tuple(document["person"]["roles"])}
-    return Person(**person), Tokens(**document["tokens"])
+    person = document["person"]
+    roles = {name: tuple(person.get(name, ())) for name in ("roles", "closed_roles")}
+    return Person(**person | roles), Tokens(**document["tokens"])
 
 
 def _unavailable() -> UnavailableError:

@@ -88,7 +88,10 @@ class Visit:
         if self.person is None:
             return Role.ROLE_UNSPECIFIED
         of_path = navigation.role_of_path(self.path)
-        return of_path if of_path in self.person.roles else self.person.active_role
+        if of_path in (*self.person.roles, *self.person.closed_roles):
+            return of_path
+        # Who was stopped in their only role is told so there.
+        return self.person.active_role or next(iter(self.person.closed_roles), Role.ROLE_UNSPECIFIED)
 
     @property
     def csrf_token(self) -> str:

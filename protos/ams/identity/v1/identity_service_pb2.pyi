@@ -402,6 +402,8 @@ class User(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     MERCHANT_STANDING_FIELD_NUMBER: _builtins.int
     CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
+    MERCHANT_STANDING_SINCE_FIELD_NUMBER: _builtins.int
+    CONSUMER_STANDING_SINCE_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
@@ -417,6 +419,12 @@ class User(_message.Message):
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def merchant_standing_since(self) -> _timestamp_pb2.Timestamp:
+        """When that standing was last changed; unset when it never was."""
+
+    @_builtins.property
+    def consumer_standing_since(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -428,10 +436,12 @@ class User(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         merchant_standing: _events_pb2.Standing.ValueType = ...,
         consumer_standing: _events_pb2.Standing.ValueType = ...,
+        merchant_standing_since: _timestamp_pb2.Timestamp | None = ...,
+        consumer_standing_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "merchant_standing_since", b"merchant_standing_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -675,11 +685,13 @@ class ListMerchantsRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     standing: _events_pb2.Standing.ValueType
     query: _builtins.str
     """Only those where each of these words occurs in the email address, the name or the company, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of company_name, email, standing, registered_at, with " desc" behind it for the other way round.
+    Companies sort whatever their case; a standing by its word: active, suspended.
     Without it: registered_at desc.
     """
     def __init__(
@@ -828,11 +840,13 @@ class ListConsumersRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     standing: _events_pb2.Standing.ValueType
     query: _builtins.str
     """Only those where each of these words occurs in the email address or the name, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, email, standing, registered_at, with " desc" behind it for the other way round.
+    Names sort whatever their case; a standing by its word: active, blocked.
     Without it: registered_at desc.
     """
     def __init__(

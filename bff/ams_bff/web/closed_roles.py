@@ -1,0 +1,41 @@
+"""A role in which an admin has stopped an account: its area tells so, until the role is open again."""
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import MERCHANT, Role
+from ams_common.errors import PermissionDeniedError
+from google.protobuf.timestamp_pb2 import Timestamp
+from starlette.responses import Response
+
+from ams_bff.web.visits import Visit
+
+
+class RoleClosedError(PermissionDeniedError):
+    """The account is suspended or blocked in the role."""
+
+    def __init__(self, role: Role.ValueType, user: pb.User) -> None:
+        super().__init__("role_closed", "An admin has stopped this account.")
+        self.role = role
+        self.user = user
+
+    @property
+    def since(self) -> Timestamp | None:
+        """When it was stopped, where that is known."""
+        user = self.user
+        since = user.merchant_standing_since if self.role == MERCHANT else user.consumer_standing_since
+        return since if since.seconds else None
+
+
+async def open_again(visit: Visit, role: Role.ValueType | None) -> None:
+    """Looks whether a role that was closed is open by now, and goes on in it then: nobody has to sign in
+    anew. Raises RoleClosedError while it is closed."""
+    if visit.person is None or role is None or role not in visit.person.closed_roles:
+        return
+    user = await visit.ask(visit.services.identity.GetMe, pb.GetMeRequest())
+    if role not in user.roles:
+        raise RoleClosedError(role, user)
+    await visit.act_as(role)
+
+
+async def closed_answer(visit: Visit, error: RoleClosedError) -> Response:
+    """What happened, what still works and whom to write to."""
+    return await visit.render("failures/closed.html", 403, closed_role=error.role, since=error.since)
