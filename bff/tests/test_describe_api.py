@@ -69,7 +69,7 @@ def test_the_fields_of_a_get_are_query_parameters(document: dict[str, Any]) -> N
     listed = operation(document, "get", "/services")
     assert "requestBody" not in listed
     parameters = {parameter["name"]: parameter for parameter in listed["parameters"]}
-    assert list(parameters) == ["pageSize", "pageToken", "status", "merchantId"]
+    assert list(parameters) == ["pageSize", "pageToken", "status", "merchantId", "query", "orderBy"]
     assert {parameter["in"] for parameter in parameters.values()} == {"query"}
     assert parameters["pageSize"]["schema"] == {
         "type": "integer",

@@ -64,12 +64,18 @@ WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :ow
 SELECT * FROM service_details WHERE slug = :slug;
 
 -- name: list_services
-SELECT * FROM service_details
+-- Names sort by code points in lower case: the same on every server, and no update of a library ever
+-- reorders (and so breaks) their indexes, as it does with a locale's collation.
+-- order created_at desc: timestamptz created_at, uuid service_id
+-- order updated_at: timestamptz updated_at, uuid service_id
+-- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
+-- order status: text status COLLATE pg_c_utf8, uuid service_id
+SELECT *, {key} FROM service_details
 WHERE (:status::text IS NULL OR status = :status)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-  AND (created_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
-                                  coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-ORDER BY created_at DESC, service_id DESC
+  AND concat_ws(' ', name, slug, description, merchant_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+  AND {after}
+ORDER BY {order}
 LIMIT :limit;
 
 -- name: list_active_services
@@ -80,26 +86,28 @@ ORDER BY service_id
 LIMIT :limit;
 
 -- name: list_marketplace
-SELECT * FROM service_details
+-- order published_at desc: timestamptz published_at, uuid service_id
+-- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
+SELECT *, {key} FROM service_details
 WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-  AND (published_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
-                                    coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-ORDER BY published_at DESC, service_id DESC
+  AND {after}
+ORDER BY {order}
 LIMIT :limit;
 
 -- name: search_marketplace
+-- order published_at desc: timestamptz published_at, uuid service_id
+-- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
 -- The words first and by themselves: beside ORDER BY and LIMIT the planner takes a rare word for a
 -- common one, and would walk through the whole marketplace for it.
 WITH matches AS MATERIALIZED (
     SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
 )
-SELECT service_details.* FROM matches JOIN service_details USING (service_id)
+SELECT service_details.*, {key} FROM matches JOIN service_details USING (service_id)
 WHERE merchant_standing = 'active' AND tags @> :tags::text[]
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-  AND (published_at, service_id) < (coalesce(:after::timestamptz, 'infinity'),
-                                    coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-ORDER BY published_at DESC, service_id DESC
+  AND {after}
+ORDER BY {order}
 LIMIT :limit;

@@ -1,18 +1,16 @@
 """The RPCs that only read: one service, the lists, the marketplace, the gateway's snapshot."""
 
-from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
-from ams.catalog.v1.events_pb2 import ServiceSnapshot, ServiceStatus
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 from ams_common.errors import NotFoundError
 from ams_common.interceptors import Context
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import Page, page_request, patterns_of
 from asyncpg import Connection
 
 from catalog_svc.lifecycle import ACTIVE
@@ -26,7 +24,7 @@ from catalog_svc.messages import (
 from catalog_svc.records import ServiceRecord
 from catalog_svc.search import words_of
 from catalog_svc.slugs import service_id_in
-from catalog_svc.store import MarketplaceFilter, Page, Store
+from catalog_svc.store import MarketplaceFilter, Store
 
 
 class CatalogReads(rpc.CatalogServiceServicer):
@@ -46,33 +44,32 @@ class CatalogReads(rpc.CatalogServiceServicer):
         self, request: pb.ListServicesRequest, context: Context
     ) -> pb.ListServicesResponse:
         merchant_id = UUID(request.merchant_id) if request.merchant_id else None
-        shown, token = await self._list(request.page_size, request.page_token, request.status, merchant_id)
-        return pb.ListServicesResponse(services=map(service_message, shown), next_page_token=token)
+        page = await self._list(request, merchant_id)
+        return pb.ListServicesResponse(
+            services=map(service_message, page.rows), next_page_token=page.next_token
+        )
 
     async def ListMerchantServices(
         self, request: pb.ListMerchantServicesRequest, context: Context
     ) -> pb.ListMerchantServicesResponse:
-        shown, token = await self._list(
-            request.page_size, request.page_token, request.status, current_user_id()
+        page = await self._list(request, current_user_id())
+        return pb.ListMerchantServicesResponse(
+            services=map(service_message, page.rows), next_page_token=page.next_token
         )
-        return pb.ListMerchantServicesResponse(services=map(service_message, shown), next_page_token=token)
 
     async def ListMarketplaceServices(
         self, request: pb.ListMarketplaceServicesRequest, context: Context
     ) -> pb.ListMarketplaceServicesResponse:
-        wanted = MarketplaceFilter(
+        those = MarketplaceFilter(
             words=words_of(request.query) if request.query else None,
             tags=[request.tag] if request.tag else [],
             service_type=type_word(request.type),
             merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
         )
-        page = _page(request.page_size, request.page_token)
         async with self._database.read() as connection:
-            records = await self._store.list_marketplace(connection, page, wanted)
-        shown, last = split_page(records, request.page_size)
-        token = _token(last, last.published_at if last is not None else None)
+            page = await self._store.list_marketplace(connection, page_request(request), those)
         return pb.ListMarketplaceServicesResponse(
-            services=map(marketplace_message, shown), next_page_token=token
+            services=map(marketplace_message, page.rows), next_page_token=page.next_token
         )
 
     async def GetMarketplaceService(
@@ -92,17 +89,16 @@ class CatalogReads(rpc.CatalogServiceServicer):
         return snapshot_message(found(record))
 
     async def _list(
-        self,
-        page_size: int,
-        page_token: str,
-        status: ServiceStatus.ValueType,
-        merchant_id: UUID | None,
-    ) -> tuple[Sequence[ServiceRecord], str]:
-        page = _page(page_size, page_token)
+        self, request: pb.ListServicesRequest | pb.ListMerchantServicesRequest, merchant_id: UUID | None
+    ) -> Page[ServiceRecord]:
         async with self._database.read() as connection:
-            records = await self._store.list_services(connection, page, status_word(status), merchant_id)
-        shown, last = split_page(records, page_size)
-        return shown, _token(last, last.created_at if last is not None else None)
+            return await self._store.list_services(
+                connection,
+                page_request(request),
+                status=status_word(request.status),
+                merchant_id=merchant_id,
+                patterns=patterns_of(request.query),
+            )
 
     async def _find_by_any_name(self, connection: Connection, service: str) -> ServiceRecord | None:
         service_id = service_id_in(service)
@@ -121,12 +117,3 @@ def found(record: ServiceRecord | None) -> ServiceRecord:
 def not_found() -> NotFoundError:
     """The same for what isn't there, isn't yours, and isn't public."""
     return NotFoundError("service_not_found", "There is no such service.")
-
-
-def _page(page_size: int, page_token: str) -> Page:
-    after, after_id = decode_page_token(page_token)
-    return Page(limit=page_limit(page_size), after=after, after_id=after_id)
-
-
-def _token(last: ServiceRecord | None, moment: datetime | None) -> str:
-    return encode_page_token(moment, last.service_id) if last is not None and moment is not None else ""

@@ -3,21 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import Queries
 
 from catalog_svc.records import ServiceRecord, record_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Which rows of a list: at most `limit`, after the row with this moment and id (None: from the start)."""
-
-    limit: int
-    after: datetime | None
-    after_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,37 +114,27 @@ class Store:
         return record_of(row) if row is not None else None
 
     async def list_services(
-        self, connection: asyncpg.Connection, page: Page, status: str | None, merchant_id: UUID | None
-    ) -> list[ServiceRecord]:
-        """Newest first; None: of any status, of any merchant."""
-        rows = await self._queries.many(
-            connection,
-            "list_services",
-            status=status,
-            merchant_id=merchant_id,
-            limit=page.limit,
-            after=page.after,
-            after_id=page.after_id,
-        )
-        return [record_of(row) for row in rows]
+        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: Any
+    ) -> Page[ServiceRecord]:
+        """By `status` and `merchant_id` (None: any), and by `patterns` (patterns_of a query)."""
+        page = await self._queries.page(connection, "list_services", wanted, **filters)
+        return page.map(record_of)
 
     async def list_marketplace(
-        self, connection: asyncpg.Connection, page: Page, wanted: MarketplaceFilter
-    ) -> list[ServiceRecord]:
-        """Active services of merchants in good standing, newest published first."""
-        search = {} if wanted.words is None else {"words": wanted.words}
-        rows = await self._queries.many(
+        self, connection: asyncpg.Connection, wanted: PageRequest, those: MarketplaceFilter
+    ) -> Page[ServiceRecord]:
+        """Active services of merchants in good standing."""
+        search = {} if those.words is None else {"words": those.words}
+        page = await self._queries.page(
             connection,
-            "list_marketplace" if wanted.words is None else "search_marketplace",
+            "list_marketplace" if those.words is None else "search_marketplace",
+            wanted,
             **search,
-            tags=wanted.tags,
-            type=wanted.service_type,
-            merchant_id=wanted.merchant_id,
-            limit=page.limit,
-            after=page.after,
-            after_id=page.after_id,
+            tags=those.tags,
+            type=those.service_type,
+            merchant_id=those.merchant_id,
         )
-        return [record_of(row) for row in rows]
+        return page.map(record_of)
 
     async def list_active_services(
         self, connection: asyncpg.Connection, merchant_id: UUID, after_id: UUID, limit: int

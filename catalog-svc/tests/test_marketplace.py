@@ -1,7 +1,5 @@
 """ListMarketplaceServices and GetMarketplaceService: what everybody sees."""
 
-import re
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -10,6 +8,8 @@ from ams.catalog.v1.events_pb2 import API, DOCKER
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
+from ams_common.paging import PageRequest
+from ams_common.queries import Queries
 from catalog_svc.testing import World
 
 
@@ -193,15 +193,16 @@ async def test_searches_and_pages_are_answered_from_indexes(world: World) -> Non
     )
     await world.database.pool.execute("VACUUM ANALYZE")
     assert await _names(world, query="number4321") == ["Service number4321"]
-    sql = (files("catalog_svc") / "queries.sql").read_text()
-    for name, index, words in (
-        ("search_marketplace", "services_by_words", "ARRAY['number4321']"),
-        ("list_marketplace", "services_published", ""),
+    queries = Queries.load("catalog_svc")
+    filters: dict[str, Any] = {"tags": [], "type": None, "merchant_id": None}
+    for name, order_by, index, words in (
+        ("search_marketplace", "", "services_by_words", {"words": ["number4321"]}),
+        ("search_marketplace", "name", "services_by_words", {"words": ["number4321"]}),
+        ("list_marketplace", "", "services_published", {}),
+        ("list_marketplace", "name desc", "services_published_by_name", {}),
     ):
-        query = sql.split(f"-- name: {name}\n")[1].split("-- name:")[0].rstrip().rstrip(";")
-        for parameter in ("type", "merchant_id", "after_id", "after"):
-            query = re.sub(rf"(?<!:):{parameter}\b", "NULL", query)
-        query = query.replace(":tags", "'{}'").replace(":words", words).replace(":limit", "50")
-        rows = await world.database.pool.fetch("EXPLAIN " + query)
-        plan = "\n".join(row[0] for row in rows)
+        async with world.database.read() as connection:
+            plan = await queries.explain_page(
+                connection, name, PageRequest(order_by=order_by), **filters, **words
+            )
         assert index in plan, plan

@@ -2,6 +2,17 @@
 
 -- name: find_key
 SELECT * FROM keys WHERE key_id = :key_id AND consumer_id = :consumer_id;
+
+A list declares its orders, the default first: for each its columns' types and expressions, the row's id
+last (see orders). {key}, {after} and {order} stand for what depends on them, and PostgreSQL gets a
+statement of its own for each order, way, and first or later page: each can be answered from an index.
+
+-- name: list_keys
+-- order created_at desc: timestamptz created_at, uuid key_id
+-- order name: text lower(name COLLATE pg_c_utf8), uuid key_id
+SELECT key_id, name, {key} FROM keys
+WHERE consumer_id = :consumer_id AND {after}
+ORDER BY {order} LIMIT :limit;
 """
 
 import re
@@ -12,7 +23,11 @@ from typing import Any
 
 import asyncpg
 
+from ams_common.orders import Order, Orders
+from ams_common.paging import Page, PageRequest, decode_page_token, encode_page_token
+
 _NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
+_ORDER = re.compile(r"^-- order ([a-z_]+(?: desc)?): (.+)$\n?", re.MULTILINE)
 # ":name" but not "::type", and not inside a quoted literal.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z][a-z0-9_]*)")
 
@@ -32,13 +47,38 @@ class Query:
         return [values[name] for name in self.parameters]
 
 
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A query of a list: for each order the statement of the first page and that of a later one."""
+
+    orders: Orders
+    first: Mapping[str, Query]
+    later: Mapping[str, Query]
+
+    @classmethod
+    def parse(cls, name: str, sql: str) -> "_List":
+        orders, sql = Orders.parse(_ORDER.findall(sql)), _ORDER.sub("", sql)
+        first = {str(order): _parse(name, _ordered(sql, order, "true")) for order in orders.both_ways()}
+        later = {
+            str(order): _parse(name, _ordered(sql, order, order.after_sql())) for order in orders.both_ways()
+        }
+        return cls(orders, first, later)
+
+
 class Queries:
     """The queries of a service, from `<package>/queries.sql`."""
 
     def __init__(self, text: str) -> None:
         parts = _NAME.split(text)[1:]
-        self._queries = {name: _parse(name, sql) for name, sql in zip(parts[::2], parts[1::2], strict=True)}
-        if len(self._queries) != len(parts) // 2:
+        sql_by_name = dict(zip(parts[::2], parts[1::2], strict=True))
+        self._names = list(sql_by_name)
+        self._lists = {
+            name: _List.parse(name, sql) for name, sql in sql_by_name.items() if _ORDER.search(sql)
+        }
+        self._queries = {
+            name: _parse(name, sql) for name, sql in sql_by_name.items() if name not in self._lists
+        }
+        if len(self._names) != len(parts) // 2:
             raise ValueError("two queries have the same name")
 
     @classmethod
@@ -48,7 +88,7 @@ class Queries:
 
     def names(self) -> list[str]:
         """All names, in the order of the file."""
-        return list(self._queries)
+        return list(self._names)
 
     async def one(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> asyncpg.Record | None:
         """The first row, or None."""
@@ -72,9 +112,52 @@ class Queries:
         status: str = await connection.execute(query.sql, *query.arguments(values))
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
 
+    async def page(
+        self, connection: asyncpg.Connection, name: str, wanted: PageRequest, /, **values: Any
+    ) -> Page[dict[str, Any]]:
+        """The wanted rows of a list. Raises InvalidArgumentError order_by_invalid, page_token_invalid."""
+        order = self._lists[name].orders.choose(wanted.order_by)
+        query, arguments = self._statement(name, order, wanted, values)
+        found = await connection.fetch(query.sql, *arguments)
+        shown = found[: wanted.row_count]
+        has_more = len(found) > len(shown)
+        next_token = encode_page_token(order, order.key_of(shown[-1])) if has_more else ""
+        return Page([order.without_key(row) for row in shown], next_token)
+
+    async def explain_page(
+        self, connection: asyncpg.Connection, name: str, wanted: PageRequest, /, **values: Any
+    ) -> str:
+        """How the server would find that page: for tests of indexes."""
+        order = self._lists[name].orders.choose(wanted.order_by)
+        query, arguments = self._statement(name, order, wanted, values)
+        return "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + query.sql, *arguments))
+
     async def prepare(self, connection: asyncpg.Connection, name: str) -> None:
         """Let the server parse and plan the query, as a test does with each. Raises asyncpg.PostgresError."""
-        await connection.prepare(self._queries[name].sql)
+        listed = self._lists.get(name)
+        queries = [*listed.first.values(), *listed.later.values()] if listed else [self._queries[name]]
+        for query in queries:
+            await connection.prepare(query.sql)
+
+    def _statement(
+        self, name: str, order: Order, wanted: PageRequest, values: Mapping[str, Any]
+    ) -> tuple[Query, list[Any]]:
+        # One row more than shown, to know whether there's a next page.
+        values = {**values, "limit": wanted.row_count + 1}
+        if not wanted.token:
+            query = self._lists[name].first[str(order)]
+            return query, query.arguments(values)
+        query = self._lists[name].later[str(order)]
+        return query, query.arguments(values | order.parameters(decode_page_token(wanted.token, order)))
+
+
+def _ordered(sql: str, order: Order, after: str) -> str:
+    parts = {"{key}": order.key_sql(), "{after}": after, "{order}": order.by_sql()}
+    for name, part in parts.items():
+        if sql.count(name) != 1:
+            raise ValueError(f"a list needs one {name}")
+        sql = sql.replace(name, part)
+    return sql
 
 
 def _parse(name: str, sql: str) -> Query:

@@ -365,12 +365,14 @@ class ListServicesRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     status: _events_pb2.ServiceStatus.ValueType
     merchant_id: _builtins.str
     query: _builtins.str
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
+    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, suspended.
     Without it: created_at desc.
     """
     def __init__(
@@ -425,11 +427,13 @@ class ListMerchantServicesRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     status: _events_pb2.ServiceStatus.ValueType
     query: _builtins.str
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
+    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, suspended.
     Without it: created_at desc.
     """
     def __init__(
@@ -485,6 +489,7 @@ class ListMarketplaceServicesRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     query: _builtins.str
     """Words in the name, the description or the merchant's name."""
     type: _events_pb2.ServiceType.ValueType
@@ -492,6 +497,7 @@ class ListMarketplaceServicesRequest(_message.Message):
     merchant_id: _builtins.str
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, published_at, with " desc" behind it for the other way round.
+    Names sort whatever their case.
     Without it: published_at desc.
     """
     def __init__(

@@ -1,0 +1,172 @@
+"""ListServices, ListMerchantServices and ListMarketplaceServices: every order, and the search for words."""
+
+from typing import Any
+
+import pytest
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams_common.client import invoke
+from ams_common.paging import PageRequest
+from ams_common.queries import Queries
+from ams_common.testing.lists import Ask, check_orders, check_orders_while_rows_come, walk
+from catalog_svc.messages import status_word
+from catalog_svc.testing import Person, World
+
+NAMES = ["weather", "Weather", "Ärzte", "ärzte", "Zebra", "apple", "Österreich", "10 %", "WEATHER"]
+
+
+def ask(world: World, caller: Person, method: str) -> Ask:
+    async def call(**fields: Any) -> Any:
+        request = getattr(pb, f"{method}Request")(**fields)
+        return await invoke(getattr(world.stub, method), request, token=caller.token)
+
+    return call
+
+
+def status_of(service: pb.Service) -> str | None:
+    return status_word(service.status)
+
+
+SORT_KEYS = {
+    "name": lambda service: service.name.lower(),
+    "status": status_of,
+    "created_at": lambda service: service.created_at.ToNanoseconds(),
+    "updated_at": lambda service: service.updated_at.ToNanoseconds(),
+}
+MARKETPLACE_SORT_KEYS = {
+    "name": SORT_KEYS["name"],
+    "published_at": lambda service: service.published_at.ToNanoseconds(),
+}
+
+
+@pytest.fixture
+async def merchant(world: World) -> Person:
+    """One with services of three statuses, whose times are partly the same."""
+    merchant = await world.known_merchant("Acme Ltd")
+    for number, name in enumerate(NAMES):
+        make = (world.create, world.submit, world.publish)[number % 3]
+        await make(merchant, name=name)
+    await make_ties(world)
+    return merchant
+
+
+async def make_ties(world: World) -> None:
+    """Times of two or three values, in no order that ids are in."""
+    await world.database.pool.execute(
+        """
+        UPDATE services SET created_at = now() - rank % 3 * interval '1 s',
+            updated_at = now() - rank % 2 * interval '1 s',
+            published_at = CASE status WHEN 'active' THEN now() - rank % 3 * interval '1 s' END
+        FROM (SELECT service_id, row_number() OVER (ORDER BY service_id) AS rank FROM services) AS ranked
+        WHERE ranked.service_id = services.service_id
+        """
+    )
+
+
+async def test_an_admin_gets_all_services_in_every_order(world: World, merchant: Person) -> None:
+    await world.create(await world.known_merchant("Globex"), name="Maps")
+    await check_orders(ask(world, world.admin(), "ListServices"), SORT_KEYS, "created_at desc")
+
+
+async def test_a_merchant_gets_its_own_services_in_every_order(world: World, merchant: Person) -> None:
+    other = await world.create(await world.known_merchant("Globex"), name="Weather")
+    listed = ask(world, merchant, "ListMerchantServices")
+    await check_orders(listed, SORT_KEYS, "created_at desc")
+    shown = await walk(listed, page_size=2, order_by="name") + await walk(listed, query="weather")
+    assert other.service_id not in [service.service_id for service in shown]
+    assert {service.merchant_id for service in shown} == {str(merchant.user_id)}
+
+
+@pytest.mark.parametrize("query", ["", "forecast"])
+async def test_everybody_gets_the_marketplace_in_every_order(world: World, query: str) -> None:
+    merchant = await world.known_merchant("Acme Ltd")
+    for name in NAMES:
+        await world.publish(merchant, name=name)
+    await make_ties(world)
+    listed = ask(world, world.nobody(), "ListMarketplaceServices")
+
+    async def searched(**fields: Any) -> Any:
+        return await listed(query=query, **fields)
+
+    await check_orders(searched, MARKETPLACE_SORT_KEYS, "published_at desc")
+
+
+async def test_every_order_holds_while_services_are_added(world: World, merchant: Person) -> None:
+    names = iter(["Middle", "aaa", "ZZZ"] * 100)
+
+    async def add() -> None:
+        await world.create(merchant, name=next(names))
+
+    await check_orders_while_rows_come(ask(world, merchant, "ListMerchantServices"), SORT_KEYS, add)
+
+
+async def test_words_are_found_as_they_are_written_whatever_their_case(world: World) -> None:
+    acme, globex = await world.known_merchant("Acme Ltd"), await world.known_merchant("Globex")
+    await world.create(acme, name="Weather 100%", description="Forecasts_daily")
+    await world.create(acme, name="Ärzte", description=r"Paths like C:\maps")
+    await world.create(globex, name="Weather", description="Tiles")
+    found = {
+        query: [
+            s.name
+            for s in await walk(ask(world, world.admin(), "ListServices"), query=query, order_by="name")
+        ]
+        for query in (
+            "",
+            "weather",
+            "WEATHER ltd",
+            "gLoBeX",
+            "ärz",
+            "ÄRZTE",
+            "%",
+            "_",
+            "\\",
+            "\\m",
+            "100",
+            "a%",
+        )
+    }
+    assert found == {
+        "": ["Weather", "Weather 100%", "Ärzte"],
+        "weather": ["Weather", "Weather 100%"],
+        "WEATHER ltd": ["Weather 100%"],
+        "gLoBeX": ["Weather"],
+        "ärz": ["Ärzte"],
+        "ÄRZTE": ["Ärzte"],
+        "%": ["Weather 100%"],
+        "_": ["Weather 100%"],
+        "\\": ["Ärzte"],
+        "\\m": ["Ärzte"],
+        "100": ["Weather 100%"],
+        "a%": [],
+    }
+    own = await walk(ask(world, acme, "ListMerchantServices"), query="  weather   acme ")
+    assert [service.name for service in own] == ["Weather 100%"]
+
+
+async def test_first_and_later_pages_are_answered_from_indexes(world: World) -> None:
+    await world.database.pool.execute(
+        """
+        INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
+        INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
+            documentation_url, version, tags, rate_limit_per_minute, additional_info, draft_price_model,
+            draft_price_currency, draft_price_amount, created_at, updated_at, merchant_name)
+        SELECT gen_random_uuid(), merchant_id, 's-' || n, 'Service ' || n, 'words', 'api', 'draft',
+            'https://a.example', '', '1', '{}', 0, '', 'per_request', 'USD', 1, now(),
+            now() - n * interval '1 s', 'Acme'
+        FROM merchants, generate_series(1, 5000) AS n;
+        """
+    )
+    await world.database.pool.execute("VACUUM ANALYZE")
+    listed, queries = ask(world, world.admin(), "ListServices"), Queries.load("catalog_svc")
+    filters: dict[str, Any] = {"status": None, "merchant_id": None, "patterns": []}
+    for order_by, index in (
+        ("name", "services_by_name"),
+        ("updated_at desc", "services_by_change"),
+        ("created_at", "services_by_age"),
+        ("status desc", "services_by_status_alone"),
+    ):
+        token = (await listed(order_by=order_by)).next_page_token
+        for wanted in (PageRequest(order_by=order_by), PageRequest(token=token, order_by=order_by)):
+            async with world.database.read() as connection:
+                plan = await queries.explain_page(connection, "list_services", wanted, **filters)
+            assert index in plan, plan
+            assert ("Index Cond: (ROW(" in plan) == bool(wanted.token), plan
