@@ -49,11 +49,19 @@ FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (u
 WHERE r.role = 'merchant' AND r.user_id = :user_id;
 
 -- name: list_merchants
-SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at
+-- The id comes from the table of the first column, so that one index holds both. Names sort by code points
+-- in lower case: the same on every server, and no update of a library ever reorders (and so breaks) their
+-- indexes, as it does with a locale's collation.
+-- order registered_at desc: timestamptz r.granted_at, uuid r.user_id
+-- order company_name: text lower(p.company_name COLLATE pg_c_utf8), uuid p.user_id
+-- order email: text u.email COLLATE pg_c_utf8, uuid u.user_id
+-- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
+SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at, {key}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
 WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing)
-  AND (:after_at::timestamptz IS NULL OR (r.granted_at, r.user_id) < (:after_at, :after_id::uuid))
-ORDER BY r.granted_at DESC, r.user_id DESC LIMIT :limit;
+  AND concat_ws(' ', u.email, u.name, p.company_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+  AND {after}
+ORDER BY {order} LIMIT :limit;
 
 -- name: find_consumer
 SELECT u.user_id, u.email, u.name, r.standing, r.granted_at
@@ -61,11 +69,16 @@ FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND r.user_id = :user_id;
 
 -- name: list_consumers
-SELECT u.user_id, u.email, u.name, r.standing, r.granted_at
+-- order registered_at desc: timestamptz r.granted_at, uuid r.user_id
+-- order name: text lower(u.name COLLATE pg_c_utf8), uuid u.user_id
+-- order email: text u.email COLLATE pg_c_utf8, uuid u.user_id
+-- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
+SELECT u.user_id, u.email, u.name, r.standing, r.granted_at, {key}
 FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND (:standing::text IS NULL OR r.standing = :standing)
-  AND (:after_at::timestamptz IS NULL OR (r.granted_at, r.user_id) < (:after_at, :after_id::uuid))
-ORDER BY r.granted_at DESC, r.user_id DESC LIMIT :limit;
+  AND concat_ws(' ', u.email, u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+  AND {after}
+ORDER BY {order} LIMIT :limit;
 
 -- Invites
 
@@ -83,9 +96,10 @@ UPDATE invites SET accepted_at = :now, accepted_by = :user_id
 WHERE invite_id = :invite_id AND accepted_at IS NULL AND expires_at > :now RETURNING invite_id;
 
 -- name: list_invites
-SELECT invite_id, email, note, created_at, expires_at, accepted_at FROM invites
-WHERE :after_at::timestamptz IS NULL OR (created_at, invite_id) < (:after_at, :after_id::uuid)
-ORDER BY created_at DESC, invite_id DESC LIMIT :limit;
+-- order created_at desc: timestamptz created_at, uuid invite_id
+SELECT invite_id, email, note, created_at, expires_at, accepted_at, {key} FROM invites
+WHERE {after}
+ORDER BY {order} LIMIT :limit;
 
 -- Challenges
 
@@ -193,12 +207,14 @@ VALUES (:audit_id, :occurred_at, :actor, :action, :resource, :resource_id, :deta
 ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: list_audit_records
-SELECT audit_id, occurred_at, actor, action, resource, resource_id, details, request_id FROM audit_records
+-- order occurred_at desc: timestamptz occurred_at, uuid audit_id
+SELECT audit_id, occurred_at, actor, action, resource, resource_id, details, request_id, {key}
+FROM audit_records
 WHERE (:actor::text IS NULL OR actor = :actor)
   AND (:action::text IS NULL OR action = :action)
   AND (:resource_id::text IS NULL OR resource_id = :resource_id)
-  AND (:after_at::timestamptz IS NULL OR (occurred_at, audit_id) < (:after_at, :after_id::uuid))
-ORDER BY occurred_at DESC, audit_id DESC LIMIT :limit;
+  AND {after}
+ORDER BY {order} LIMIT :limit;
 
 -- Upkeep, in bounded batches
 

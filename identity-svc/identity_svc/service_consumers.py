@@ -1,12 +1,13 @@
 """RPCs by which admins see consumers and change their standing (PRD FR4-ADMIN-02)."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-import asyncpg
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.clock import to_timestamp
 from ams_common.errors import NotFoundError
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request, patterns_of
 
 from identity_svc import roles
 from identity_svc.accounts import publish_consumer
@@ -18,15 +19,11 @@ class ConsumerHandlers(Handlers):
     async def ListConsumers(
         self, request: pb.ListConsumersRequest, context: Context
     ) -> pb.ListConsumersResponse:
-        after, standing = decode_page_token(request.page_token), roles.standing_text(request.standing)
+        standing, patterns = roles.standing_text(request.standing), patterns_of(request.query)
         async with self._database.read() as connection:
-            rows = await self._store.list_consumers(
-                connection, standing, after, page_limit(request.page_size)
-            )
-        shown, last = split_page(rows, request.page_size)
+            page = await self._store.list_consumers(connection, page_request(request), standing, patterns)
         return pb.ListConsumersResponse(
-            consumers=[_consumer_message(row) for row in shown],
-            next_page_token=encode_page_token(last["granted_at"], last["user_id"]) if last else "",
+            consumers=map(_consumer_message, page.rows), next_page_token=page.next_token
         )
 
     async def GetConsumer(self, request: pb.GetConsumerRequest, context: Context) -> pb.Consumer:
@@ -48,7 +45,7 @@ class ConsumerHandlers(Handlers):
             return _consumer_message(await publish_consumer(self._store, change, user_id))
 
 
-def _consumer_message(row: asyncpg.Record) -> pb.Consumer:
+def _consumer_message(row: Mapping[str, Any]) -> pb.Consumer:
     return pb.Consumer(
         consumer_id=str(row["user_id"]),
         email=row["email"],

@@ -1,10 +1,12 @@
 """RPCs by which admins invite merchants (PRD FR1: merchants don't register by themselves)."""
 
-import asyncpg
+from collections.abc import Mapping
+from typing import Any
+
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.clock import to_timestamp
 from ams_common.errors import FailedPreconditionError
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request
 
 from identity_svc import invites
 from identity_svc.addresses import normalise_email
@@ -35,17 +37,14 @@ class InviteHandlers(Handlers):
         return invite
 
     async def ListInvites(self, request: pb.ListInvitesRequest, context: Context) -> pb.ListInvitesResponse:
-        after = decode_page_token(request.page_token)
         async with self._database.read() as connection:
-            rows = await self._store.list_invites(connection, after, page_limit(request.page_size))
-        shown, last = split_page(rows, request.page_size)
+            page = await self._store.list_invites(connection, page_request(request))
         return pb.ListInvitesResponse(
-            invites=[_invite_message(row) for row in shown],
-            next_page_token=encode_page_token(last["created_at"], last["invite_id"]) if last else "",
+            invites=map(_invite_message, page.rows), next_page_token=page.next_token
         )
 
 
-def _invite_message(row: asyncpg.Record) -> pb.Invite:
+def _invite_message(row: Mapping[str, Any]) -> pb.Invite:
     return pb.Invite(
         invite_id=str(row["invite_id"]),
         email=row["email"],

@@ -1,12 +1,13 @@
 """RPCs by which admins see merchants and change their standing (PRD FR4-ADMIN-01)."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-import asyncpg
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.clock import to_timestamp
 from ams_common.errors import NotFoundError
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request, patterns_of
 
 from identity_svc import roles
 from identity_svc.accounts import publish_merchant
@@ -18,15 +19,11 @@ class MerchantHandlers(Handlers):
     async def ListMerchants(
         self, request: pb.ListMerchantsRequest, context: Context
     ) -> pb.ListMerchantsResponse:
-        after, standing = decode_page_token(request.page_token), roles.standing_text(request.standing)
+        standing, patterns = roles.standing_text(request.standing), patterns_of(request.query)
         async with self._database.read() as connection:
-            rows = await self._store.list_merchants(
-                connection, standing, after, page_limit(request.page_size)
-            )
-        shown, last = split_page(rows, request.page_size)
+            page = await self._store.list_merchants(connection, page_request(request), standing, patterns)
         return pb.ListMerchantsResponse(
-            merchants=[_merchant_message(row) for row in shown],
-            next_page_token=encode_page_token(last["granted_at"], last["user_id"]) if last else "",
+            merchants=map(_merchant_message, page.rows), next_page_token=page.next_token
         )
 
     async def GetMerchant(self, request: pb.GetMerchantRequest, context: Context) -> pb.Merchant:
@@ -48,7 +45,7 @@ class MerchantHandlers(Handlers):
             return _merchant_message(await publish_merchant(self._store, change, user_id))
 
 
-def _merchant_message(row: asyncpg.Record) -> pb.Merchant:
+def _merchant_message(row: Mapping[str, Any]) -> pb.Merchant:
     return pb.Merchant(
         merchant_id=str(row["user_id"]),
         email=row["email"],

@@ -1,12 +1,14 @@
 """The SQL of what people do: accounts, invites, challenges, sessions. It and system_store are the only
 modules that run SQL; rows come as asyncpg.Record, with the columns that queries.sql names."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 from ams_common.ids import uuid7
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import Queries
 
 from identity_svc import slugs
@@ -14,8 +16,7 @@ from identity_svc.challenges import LONGEST_WINDOW, MAX_ATTEMPTS, Draft
 from identity_svc.roles import Transition
 
 Connection: TypeAlias = asyncpg.Connection
-# The row to go on after, as paging.decode_page_token tells it.
-After: TypeAlias = tuple[datetime | None, UUID | None]
+Rows: TypeAlias = Page[dict[str, Any]]
 
 
 class Store:
@@ -88,17 +89,23 @@ class Store:
         return await self._queries.one(connection, "find_merchant", user_id=user_id)
 
     async def list_merchants(
-        self, connection: Connection, standing: str | None, after: After, limit: int
-    ) -> list[asyncpg.Record]:
-        return await self._page(connection, "list_merchants", after, limit, standing=standing)
+        self, connection: Connection, wanted: PageRequest, standing: str | None, patterns: Sequence[str]
+    ) -> Rows:
+        """`patterns`: patterns_of a query."""
+        return await self._queries.page(
+            connection, "list_merchants", wanted, standing=standing, patterns=patterns
+        )
 
     async def find_consumer(self, connection: Connection, user_id: UUID) -> asyncpg.Record | None:
         return await self._queries.one(connection, "find_consumer", user_id=user_id)
 
     async def list_consumers(
-        self, connection: Connection, standing: str | None, after: After, limit: int
-    ) -> list[asyncpg.Record]:
-        return await self._page(connection, "list_consumers", after, limit, standing=standing)
+        self, connection: Connection, wanted: PageRequest, standing: str | None, patterns: Sequence[str]
+    ) -> Rows:
+        """`patterns`: patterns_of a query."""
+        return await self._queries.page(
+            connection, "list_consumers", wanted, standing=standing, patterns=patterns
+        )
 
     # Invites
 
@@ -143,8 +150,8 @@ class Store:
         )
         return accepted is not None
 
-    async def list_invites(self, connection: Connection, after: After, limit: int) -> list[asyncpg.Record]:
-        return await self._page(connection, "list_invites", after, limit)
+    async def list_invites(self, connection: Connection, wanted: PageRequest) -> Rows:
+        return await self._queries.page(connection, "list_invites", wanted)
 
     # Challenges
 
@@ -250,11 +257,3 @@ class Store:
 
     async def end_session(self, connection: Connection, session_id: UUID, now: datetime) -> None:
         await self._queries.run(connection, "end_session", session_id=session_id, now=now)
-
-    async def _page(
-        self, connection: Connection, query: str, after: After, limit: int, **filters: Any
-    ) -> list[asyncpg.Record]:
-        after_at, after_id = after
-        return await self._queries.many(
-            connection, query, after_at=after_at, after_id=after_id, limit=limit, **filters
-        )

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import asyncpg
 from ams_common.ids import uuid7
+from ams_common.paging import PageRequest
 from ams_common.queries import Queries
 
-from identity_svc.store import After, Connection
+from identity_svc.store import Connection, Rows
 
 
 class SystemStore:
@@ -79,13 +80,10 @@ class SystemStore:
         await self._queries.run(connection, "insert_audit_record", **values)
 
     async def list_audit_records(
-        self, connection: Connection, after: After, limit: int, **filters: str | None
-    ) -> list[asyncpg.Record]:
+        self, connection: Connection, wanted: PageRequest, **filters: str | None
+    ) -> Rows:
         """Newest first; a filter that is None takes all."""
-        after_at, after_id = after
-        return await self._queries.many(
-            connection, "list_audit_records", after_at=after_at, after_id=after_id, limit=limit, **filters
-        )
+        return await self._queries.page(connection, "list_audit_records", wanted, **filters)
 
     async def delete_old(self, connection: Connection, what: str, before: datetime, limit: int) -> int:
         """How many were deleted of "challenges", "sessions", "refresh_tokens" or "mails"."""

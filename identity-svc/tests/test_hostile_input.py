@@ -5,6 +5,7 @@ from uuid import UUID
 import grpc
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.orders import Orders
 from ams_common.paging import encode_page_token
 from ams_common.server import MAX_MESSAGE_BYTES
 from google.protobuf.descriptor import FieldDescriptor
@@ -69,7 +70,8 @@ async def test_bytes_that_are_no_request_are_refused(identity: Any) -> None:
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
 async def test_page_tokens_from_the_ends_of_time_are_no_internal_errors(identity: Any, moment: str) -> None:
-    token = encode_page_token(datetime.fromisoformat(moment), UUID(int=0))
+    order = Orders.parse([("created_at desc", "timestamptz created_at, uuid invite_id")]).choose("")
+    token = encode_page_token(order, [datetime.fromisoformat(moment), UUID(int=0)])
     request = pb.ListInvitesRequest(page_token=token)
     try:
         await identity.stub.ListInvites(request, metadata=identity.admin)
