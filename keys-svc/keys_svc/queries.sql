@@ -29,26 +29,26 @@ RETURNING access_request_id, consumer_id, service_id, merchant_id, status, note,
     resolved_at;
 
 -- name: list_access_requests
+-- order requested_at: timestamptz requested_at, uuid access_request_id
 SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at
+    resolved_at, {key}
 FROM access_requests
 WHERE (:status::text IS NULL OR status = :status)
     AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-    AND (:after_time::timestamptz IS NULL
-        OR (requested_at, access_request_id) > (:after_time, :after_id::uuid))
-ORDER BY requested_at, access_request_id
-LIMIT :row_limit;
+    AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: list_consumer_access_requests
+-- order requested_at desc: timestamptz requested_at, uuid access_request_id
 SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at
+    resolved_at, {key}
 FROM access_requests
 WHERE consumer_id = :consumer_id
     AND (:status::text IS NULL OR status = :status)
-    AND (:after_time::timestamptz IS NULL
-        OR (requested_at, access_request_id) < (:after_time, :after_id::uuid))
-ORDER BY requested_at DESC, access_request_id DESC
-LIMIT :row_limit;
+    AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: is_granted
 SELECT EXISTS (SELECT FROM grants WHERE consumer_id = :consumer_id AND service_id = :service_id);
@@ -89,15 +89,21 @@ FROM keys
 WHERE key_id = :key_id AND consumer_id = :consumer_id;
 
 -- name: list_keys
+-- Names sort by code points in lower case, the same on every server. Each order sorts one consumer's keys,
+-- which are few: the index that finds them is enough.
+-- order created_at desc: timestamptz created_at, uuid key_id
+-- order expires_at: timestamptz expires_at, uuid key_id
+-- order name: text lower(name COLLATE pg_c_utf8), uuid key_id
 SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at,
+    revoked_at, {key},
     ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
         AS service_ids
 FROM keys
 WHERE consumer_id = :consumer_id
-    AND (:after_time::timestamptz IS NULL OR (created_at, key_id) < (:after_time, :after_id::uuid))
-ORDER BY created_at DESC, key_id DESC
-LIMIT :row_limit;
+    AND concat_ws(' ', name, description, key_prefix) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+    AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: live_keys
 SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,

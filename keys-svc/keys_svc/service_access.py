@@ -10,7 +10,7 @@ from ams_common.database import Change, Database
 from ams_common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request
 
 from keys_svc import access, standing
 from keys_svc.access import AccessRequest
@@ -59,32 +59,28 @@ class AccessRpcs:
     ) -> pb.ListAccessRequestsResponse:
         """Oldest first, so that with the filter PENDING who has waited longest stands on top."""
         async with self._database.read() as connection:
-            rows = await self._store.list_access_requests(
+            page = await self._store.list_access_requests(
                 connection,
+                page_request(request),
                 status=access.status_filter(request.status),
                 consumer_id=UUID(request.consumer_id) if request.consumer_id else None,
-                after=decode_page_token(request.page_token),
-                row_limit=page_limit(request.page_size),
             )
-        page, last = split_page(rows, request.page_size)
         return pb.ListAccessRequestsResponse(
-            access_requests=map(access.access_request_message, page), next_page_token=_token_after(last)
+            access_requests=map(access.access_request_message, page.rows), next_page_token=page.next_token
         )
 
     async def ListConsumerAccessRequests(
         self, request: pb.ListConsumerAccessRequestsRequest, context: Context
     ) -> pb.ListConsumerAccessRequestsResponse:
         async with self._database.read() as connection:
-            rows = await self._store.list_consumer_access_requests(
+            page = await self._store.list_consumer_access_requests(
                 connection,
+                page_request(request),
                 current_user_id(),
                 status=access.status_filter(request.status),
-                after=decode_page_token(request.page_token),
-                row_limit=page_limit(request.page_size),
             )
-        page, last = split_page(rows, request.page_size)
         return pb.ListConsumerAccessRequestsResponse(
-            access_requests=map(access.access_request_message, page), next_page_token=_token_after(last)
+            access_requests=map(access.access_request_message, page.rows), next_page_token=page.next_token
         )
 
     async def ApproveAccess(self, request: pb.ApproveAccessRequest, context: Context) -> pb.AccessRequest:
@@ -147,7 +143,3 @@ class AccessRpcs:
             reason=reason,
         )
         return resolved
-
-
-def _token_after(last: AccessRequest | None) -> str:
-    return encode_page_token(last.requested_at, last.access_request_id) if last is not None else ""

@@ -12,7 +12,7 @@ from ams_common.database import Change, Database
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request, patterns_of
 from ams_common.snapshots import key_snapshot_key
 
 from keys_svc import keys, standing
@@ -45,17 +45,12 @@ class KeyRpcs:
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
         async with self._database.read() as connection:
-            rows = await self._store.list_keys(
-                connection,
-                current_user_id(),
-                after=decode_page_token(request.page_token),
-                row_limit=page_limit(request.page_size),
+            page = await self._store.list_keys(
+                connection, page_request(request), current_user_id(), patterns_of(request.query)
             )
-        page, last = split_page(rows, request.page_size)
         now = utc_now()
         return pb.ListKeysResponse(
-            keys=[keys.key_message(key, now) for key in page],
-            next_page_token=encode_page_token(last.created_at, last.key_id) if last is not None else "",
+            keys=[keys.key_message(key, now) for key in page.rows], next_page_token=page.next_token
         )
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Context) -> pb.Key:

@@ -7,14 +7,12 @@ from uuid import UUID
 
 import asyncpg
 from ams.identity.v1.events_pb2 import Standing
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import Queries
 
 from keys_svc import standing
 from keys_svc.access import AccessRequest
 from keys_svc.keys import Key
-
-# The sort key of the row to go on after; (None, None) begins at the beginning.
-After = tuple[datetime | None, UUID | None]
 
 
 class Store:
@@ -100,44 +98,25 @@ class Store:
     async def list_access_requests(
         self,
         connection: asyncpg.Connection,
+        wanted: PageRequest,
         *,
         status: str | None,
         consumer_id: UUID | None,
-        after: After,
-        row_limit: int,
-    ) -> list[AccessRequest]:
+    ) -> Page[AccessRequest]:
         """All consumers' requests, oldest first."""
-        rows = await self._queries.many(
-            connection,
-            "list_access_requests",
-            status=status,
-            consumer_id=consumer_id,
-            after_time=after[0],
-            after_id=after[1],
-            row_limit=row_limit,
+        page = await self._queries.page(
+            connection, "list_access_requests", wanted, status=status, consumer_id=consumer_id
         )
-        return [AccessRequest(**row) for row in rows]
+        return page.map(lambda row: AccessRequest(**row))
 
     async def list_consumer_access_requests(
-        self,
-        connection: asyncpg.Connection,
-        consumer_id: UUID,
-        *,
-        status: str | None,
-        after: After,
-        row_limit: int,
-    ) -> list[AccessRequest]:
+        self, connection: asyncpg.Connection, wanted: PageRequest, consumer_id: UUID, *, status: str | None
+    ) -> Page[AccessRequest]:
         """One consumer's requests, newest first."""
-        rows = await self._queries.many(
-            connection,
-            "list_consumer_access_requests",
-            consumer_id=consumer_id,
-            status=status,
-            after_time=after[0],
-            after_id=after[1],
-            row_limit=row_limit,
+        page = await self._queries.page(
+            connection, "list_consumer_access_requests", wanted, consumer_id=consumer_id, status=status
         )
-        return [AccessRequest(**row) for row in rows]
+        return page.map(lambda row: AccessRequest(**row))
 
     async def is_granted(self, connection: asyncpg.Connection, consumer_id: UUID, service_id: UUID) -> bool:
         return bool(
@@ -209,18 +188,17 @@ class Store:
         return _key(await self._queries.one(connection, "find_key_by_hash", key_hash=key_hash))
 
     async def list_keys(
-        self, connection: asyncpg.Connection, consumer_id: UUID, *, after: After, row_limit: int
-    ) -> list[Key]:
-        """One consumer's keys, newest first."""
-        rows = await self._queries.many(
-            connection,
-            "list_keys",
-            consumer_id=consumer_id,
-            after_time=after[0],
-            after_id=after[1],
-            row_limit=row_limit,
+        self,
+        connection: asyncpg.Connection,
+        wanted: PageRequest,
+        consumer_id: UUID,
+        patterns: Sequence[str],
+    ) -> Page[Key]:
+        """One consumer's keys; `patterns`: patterns_of a query."""
+        page = await self._queries.page(
+            connection, "list_keys", wanted, consumer_id=consumer_id, patterns=patterns
         )
-        return [Key(**row) for row in rows]
+        return page.map(lambda row: Key(**row))
 
     async def live_keys(self, connection: asyncpg.Connection, consumer_id: UUID, now: datetime) -> list[Key]:
         """The consumer's keys that are neither revoked nor expired."""

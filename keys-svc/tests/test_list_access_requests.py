@@ -54,8 +54,8 @@ async def test_consumers_see_their_own_newest_first(
     assert ids(await consumer("ListConsumerAccessRequests", status=pb.DENIED)) == [second]
 
 
-def page_token(moment: str, row_id: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps([moment, row_id]).encode()).decode()
+def page_token(*parts: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
 async def test_hostile_fields_are_refused(admin: Any, consumer: Any) -> None:
@@ -64,14 +64,19 @@ async def test_hostile_fields_are_refused(admin: Any, consumer: Any) -> None:
         {"page_size": 201},
         {"page_token": "x" * 1_000_000},
         {"page_token": "bm90IGpzb24"},
-        {"page_token": page_token("2026-01-01T00:00:00+00:00", 7)},
-        {"page_token": page_token("2026-01-01T00:00:00", str(uuid7()))},
-        {"page_token": page_token("0001-01-01T00:00:00+23:59", str(uuid7()))},
-        {"page_token": page_token("9999-12-31T23:59:59-23:59", str(uuid7()))},
         {"status": 99},
     ]
-    for fields in hostile:
-        for person, method in ((admin, "ListAccessRequests"), (consumer, "ListConsumerAccessRequests")):
+    tokens: list[tuple[object, ...]] = [
+        ("2026-01-01T00:00:00+00:00", 7),
+        ("2026-01-01T00:00:00", str(uuid7())),
+        ("0001-01-01T00:00:00+23:59", str(uuid7())),
+        ("9999-12-31T23:59:59-23:59", str(uuid7())),
+    ]
+    for person, method, order_by in (
+        (admin, "ListAccessRequests", "requested_at"),
+        (consumer, "ListConsumerAccessRequests", "requested_at desc"),
+    ):
+        for fields in [*hostile, *({"page_token": page_token(order_by, *key)} for key in tokens)]:
             with pytest.raises(InvalidArgumentError):
                 await person(method, **fields)
     with pytest.raises(InvalidArgumentError):

@@ -38,14 +38,15 @@ FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE token_hash = :token_hash;
 
 -- name: list_push_tokens
+-- order created_at desc: timestamptz created_at, uuid push_token_id
 SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
-    created_at, expires_at, revoked_at, last_used_at
+    created_at, expires_at, revoked_at, last_used_at, {key}
 FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE merchant_id = :merchant_id
     AND (:service_id::uuid IS NULL OR service_id = :service_id)
-    AND (:after_time::timestamptz IS NULL OR (created_at, push_token_id) < (:after_time, :after_id::uuid))
-ORDER BY created_at DESC, push_token_id DESC
-LIMIT :row_limit;
+    AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: lock_push_token
 SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
@@ -95,17 +96,18 @@ WHERE image_id = :image_id AND status <> 'deleted'
     AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id);
 
 -- name: list_images
+-- order pushed_at desc: timestamptz pushed_at, uuid image_id
 SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
     rejection_reason, license_model, pushed_at,
-    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls
+    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls, {key}
 FROM images
 WHERE status <> 'deleted'
     AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
     AND (:service_ids::uuid[] IS NULL OR service_id = ANY (:service_ids))
     AND (:status::text IS NULL OR status = :status)
-    AND (:after_time::timestamptz IS NULL OR (pushed_at, image_id) < (:after_time, :after_id::uuid))
-ORDER BY pushed_at DESC, image_id DESC
-LIMIT :row_limit;
+    AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: list_stocked_services
 SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);

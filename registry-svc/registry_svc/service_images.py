@@ -12,7 +12,7 @@ from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 from ams_common.errors import FailedPreconditionError, NotFoundError
 from ams_common.interceptors import Context
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import Page, PageRequest, page_request
 
 from registry_svc import access, images
 from registry_svc.images import ACTIVE, Image
@@ -30,26 +30,24 @@ class ImageRpcs:
         self._host = host
 
     async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
-        page, token = await self._list(
-            request.page_size,
-            request.page_token,
+        page = await self._list(
+            page_request(request),
             merchant_id=current_user_id(),
             service_ids=_one(request.service_id),
             status=images.status_word(request.status),
         )
-        return pb.ListImagesResponse(images=self._messages(page), next_page_token=token)
+        return pb.ListImagesResponse(images=self._messages(page.rows), next_page_token=page.next_token)
 
     async def ListAllImages(
         self, request: pb.ListAllImagesRequest, context: Context
     ) -> pb.ListAllImagesResponse:
-        page, token = await self._list(
-            request.page_size,
-            request.page_token,
+        page = await self._list(
+            page_request(request),
             merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
             service_ids=_one(request.service_id),
             status=images.status_word(request.status),
         )
-        return pb.ListAllImagesResponse(images=self._messages(page), next_page_token=token)
+        return pb.ListAllImagesResponse(images=self._messages(page.rows), next_page_token=page.next_token)
 
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
         owner_id = None if ADMIN in current_caller().roles else current_user_id()
@@ -74,17 +72,16 @@ class ImageRpcs:
     ) -> pb.ListConsumerImagesResponse:
         granted = await self._neighbours.granted_services(current_user_id())
         wanted = _one(request.service_id)
-        page, token = await self._list(
-            request.page_size,
-            request.page_token,
+        page = await self._list(
+            page_request(request),
             service_ids=await self._on_offer(
                 granted if wanted is None else [one for one in wanted if one in granted]
             ),
             status=ACTIVE,
         )
         return pb.ListConsumerImagesResponse(
-            images=[images.consumer_image_message(image, self._host) for image in page],
-            next_page_token=token,
+            images=[images.consumer_image_message(image, self._host) for image in page.rows],
+            next_page_token=page.next_token,
             login_command=f"docker login {self._host} --username ams",
         )
 
@@ -97,27 +94,23 @@ class ImageRpcs:
 
     async def _list(
         self,
-        page_size: int,
-        page_token: str,
+        wanted: PageRequest,
         *,
         service_ids: Sequence[UUID] | None,
         status: str | None,
         merchant_id: UUID | None = None,
-    ) -> tuple[Sequence[Image], str]:
+    ) -> Page[Image]:
         async with self._database.read() as connection:
-            rows = await self._store.list_images(
+            return await self._store.list_images(
                 connection,
+                wanted,
                 merchant_id=merchant_id,
                 service_ids=service_ids,
                 status=status,
-                after=decode_page_token(page_token),
-                row_limit=page_limit(page_size),
             )
-        page, last = split_page(rows, page_size)
-        return page, encode_page_token(last.pushed_at, last.image_id) if last is not None else ""
 
-    def _messages(self, page: Sequence[Image]) -> list[pb.Image]:
-        return [images.image_message(image, self._host) for image in page]
+    def _messages(self, shown: Sequence[Image]) -> list[pb.Image]:
+        return [images.image_message(image, self._host) for image in shown]
 
 
 def _one(service_id: str) -> list[UUID] | None:

@@ -17,7 +17,7 @@ from ams_common.errors import (
 )
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request
 
 from registry_svc import push_tokens
 from registry_svc.neighbours import Neighbours
@@ -54,18 +54,16 @@ class PushTokenRpcs:
         self, request: pb.ListPushTokensRequest, context: Context
     ) -> pb.ListPushTokensResponse:
         async with self._database.read() as connection:
-            rows = await self._store.list_push_tokens(
+            page = await self._store.list_push_tokens(
                 connection,
+                page_request(request),
                 current_user_id(),
                 service_id=UUID(request.service_id) if request.service_id else None,
-                after=decode_page_token(request.page_token),
-                row_limit=page_limit(request.page_size),
             )
-        page, last = split_page(rows, request.page_size)
         now = utc_now()
         return pb.ListPushTokensResponse(
-            push_tokens=[push_tokens.push_token_message(token, now) for token in page],
-            next_page_token=encode_page_token(last.created_at, last.push_token_id) if last else "",
+            push_tokens=[push_tokens.push_token_message(token, now) for token in page.rows],
+            next_page_token=page.next_token,
         )
 
     async def RevokePushToken(self, request: pb.RevokePushTokenRequest, context: Context) -> pb.PushToken:

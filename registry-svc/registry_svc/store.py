@@ -1,18 +1,17 @@
 """The only module that runs SQL. Each method is the query of its name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import Queries
 
 from registry_svc.images import Image
 from registry_svc.push_tokens import PushToken
-
-# The sort key of the row to go on after; (None, None) begins at the beginning.
-After = tuple[datetime | None, UUID | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +117,16 @@ class Store:
     async def list_push_tokens(
         self,
         connection: asyncpg.Connection,
+        wanted: PageRequest,
         merchant_id: UUID,
         *,
         service_id: UUID | None,
-        after: After,
-        row_limit: int,
-    ) -> list[PushToken]:
+    ) -> Page[PushToken]:
         """Newest first."""
-        rows = await self._queries.many(
-            connection,
-            "list_push_tokens",
-            merchant_id=merchant_id,
-            service_id=service_id,
-            after_time=after[0],
-            after_id=after[1],
-            row_limit=row_limit,
+        page = await self._queries.page(
+            connection, "list_push_tokens", wanted, merchant_id=merchant_id, service_id=service_id
         )
-        return [PushToken(**row) for row in rows]
+        return page.map(lambda row: PushToken(**row))
 
     async def revoke_push_token(
         self, connection: asyncpg.Connection, push_token_id: UUID, revoked_at: datetime
@@ -172,25 +164,22 @@ class Store:
     async def list_images(
         self,
         connection: asyncpg.Connection,
+        wanted: PageRequest,
         *,
         merchant_id: UUID | None = None,
         service_ids: Sequence[UUID] | None = None,
         status: str | None = None,
-        after: After,
-        row_limit: int,
-    ) -> list[Image]:
+    ) -> Page[Image]:
         """Newest first. None lets all through."""
-        rows = await self._queries.many(
+        page = await self._queries.page(
             connection,
             "list_images",
+            wanted,
             merchant_id=merchant_id,
             service_ids=None if service_ids is None else list(service_ids),
             status=status,
-            after_time=after[0],
-            after_id=after[1],
-            row_limit=row_limit,
         )
-        return [image for row in rows if (image := _image(row)) is not None]
+        return page.map(_image_of)
 
     async def list_stocked_services(
         self, connection: asyncpg.Connection, service_ids: Sequence[UUID]
@@ -223,7 +212,7 @@ class Store:
     async def delete_versions(self, connection: asyncpg.Connection, name: str, reference: str) -> list[Image]:
         """The versions with this tag or digest, now deleted."""
         rows = await self._queries.many(connection, "delete_versions", name=name, reference=reference)
-        return [image for row in rows if (image := _image(row)) is not None]
+        return [_image_of(row) for row in rows]
 
     async def add_pull(self, connection: asyncpg.Connection, pull: Pull) -> bool:
         """False when this access token's pull of the version is there already."""
@@ -273,4 +262,8 @@ def _push_token(row: asyncpg.Record | None) -> PushToken | None:
 
 
 def _image(row: asyncpg.Record | None) -> Image | None:
-    return Image(**{**row, "child_digests": tuple(row["child_digests"])}) if row is not None else None
+    return _image_of(row) if row is not None else None
+
+
+def _image_of(row: Mapping[str, Any]) -> Image:
+    return Image(**{**row, "child_digests": tuple(row["child_digests"])})

@@ -393,10 +393,12 @@ class ListKeysRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    """Long enough for the longest text that a list is sorted by."""
     query: _builtins.str
     """Only those where each of these words occurs in the name, the description or the prefix, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, created_at, expires_at, with " desc" behind it for the other way round.
+    Names sort whatever their case.
     Without it: created_at desc.
     """
     def __init__(
