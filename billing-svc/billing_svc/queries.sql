@@ -140,34 +140,47 @@ SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal,
    AND (:is_admin::boolean OR merchant_id = :merchant_id::uuid OR consumer_id = :consumer_id::uuid);
 
 -- name: list_invoices
+-- Amounts of different currencies can't be compared: the currency comes first.
+-- order created_at desc: timestamptz created_at, uuid invoice_id
+-- order period: text period COLLATE pg_c_utf8, uuid invoice_id
+-- order status: text status COLLATE pg_c_utf8, uuid invoice_id
+-- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
 SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at
+       commission, total, created_at, updated_at, {key}
   FROM invoices
  WHERE (:period = '' OR period = :period)
    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
    AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-   AND (:after_at::timestamptz IS NULL OR (created_at, invoice_id) < (:after_at, :after_id::uuid))
- ORDER BY created_at DESC, invoice_id DESC
+   AND {after}
+ ORDER BY {order}
  LIMIT :limit::bigint;
 
 -- name: list_merchant_invoices
+-- order created_at desc: timestamptz created_at, uuid invoice_id
+-- order period: text period COLLATE pg_c_utf8, uuid invoice_id
+-- order status: text status COLLATE pg_c_utf8, uuid invoice_id
+-- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
 SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at
+       commission, total, created_at, updated_at, {key}
   FROM invoices
  WHERE merchant_id = :merchant_id
    AND (:period = '' OR period = :period)
-   AND (:after_at::timestamptz IS NULL OR (created_at, invoice_id) < (:after_at, :after_id::uuid))
- ORDER BY created_at DESC, invoice_id DESC
+   AND {after}
+ ORDER BY {order}
  LIMIT :limit::bigint;
 
 -- name: list_consumer_invoices
+-- order created_at desc: timestamptz created_at, uuid invoice_id
+-- order period: text period COLLATE pg_c_utf8, uuid invoice_id
+-- order status: text status COLLATE pg_c_utf8, uuid invoice_id
+-- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
 SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at
+       commission, total, created_at, updated_at, {key}
   FROM invoices
  WHERE consumer_id = :consumer_id
    AND (:period = '' OR period = :period)
-   AND (:after_at::timestamptz IS NULL OR (created_at, invoice_id) < (:after_at, :after_id::uuid))
- ORDER BY created_at DESC, invoice_id DESC
+   AND {after}
+ ORDER BY {order}
  LIMIT :limit::bigint;
 
 -- name: list_commission_rates

@@ -1,6 +1,7 @@
 """Rows of the tables as the rules' objects, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import asyncpg
 from ams_common.ids import uuid7
@@ -54,11 +55,11 @@ def line_of(row: asyncpg.Record, currency: str) -> Line:
     )
 
 
-def key_of(row: asyncpg.Record) -> InvoiceKey:
+def key_of(row: Mapping[str, Any]) -> InvoiceKey:
     return InvoiceKey(row["merchant_id"], row["consumer_id"], row["currency"])
 
 
-def invoice_of(row: asyncpg.Record, lines: tuple[Line, ...]) -> Invoice:
+def invoice_of(row: Mapping[str, Any], lines: tuple[Line, ...]) -> Invoice:
     content = Draft(
         key=key_of(row),
         lines=lines,

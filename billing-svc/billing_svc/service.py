@@ -15,14 +15,14 @@ from ams_common.database import Database
 from ams_common.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from ams_common.interceptors import Context
 from ams_common.money import to_money
-from ams_common.paging import decode_page_token, encode_page_token, page_limit, split_page
+from ams_common.paging import page_request
 
 from billing_svc.commission import parse_rate
 from billing_svc.generation import draft_month, generate, scope_of_admin, scope_of_merchant
 from billing_svc.invoices import Invoice, draft_lines, totals_by_currency
 from billing_svc.periods import period_of
 from billing_svc.pseudonyms import Pseudonyms
-from billing_svc.store import Ownership, Page, Scope, Store
+from billing_svc.store import Ownership, Scope, Store
 from billing_svc.views import Audience, invoice_message, line_message, rate_message, revenue_message
 
 
@@ -59,30 +59,37 @@ class BillingService(rpc.BillingServiceServicer):
     ) -> pb.ListInvoicesResponse:
         merchant_id, consumer_id = _optional(request.merchant_id), _optional(request.consumer_id)
         async with self._database.read() as connection:
-            found = await self._store.list_invoices(connection, _page(request), merchant_id, consumer_id)
-        shown, next_token = _split(found, request.page_size)
+            page = await self._store.list_invoices(
+                connection,
+                page_request(request),
+                period=request.period,
+                merchant_id=merchant_id,
+                consumer_id=consumer_id,
+            )
         return pb.ListInvoicesResponse(
-            invoices=self._messages(shown, Audience.ADMIN), next_page_token=next_token
+            invoices=self._messages(page.rows, Audience.ADMIN), next_page_token=page.next_token
         )
 
     async def ListMerchantInvoices(
         self, request: pb.ListMerchantInvoicesRequest, context: Context
     ) -> pb.ListMerchantInvoicesResponse:
         async with self._database.read() as connection:
-            found = await self._store.list_merchant_invoices(connection, _page(request), current_user_id())
-        shown, next_token = _split(found, request.page_size)
+            page = await self._store.list_merchant_invoices(
+                connection, page_request(request), period=request.period, merchant_id=current_user_id()
+            )
         return pb.ListMerchantInvoicesResponse(
-            invoices=self._messages(shown, Audience.MERCHANT), next_page_token=next_token
+            invoices=self._messages(page.rows, Audience.MERCHANT), next_page_token=page.next_token
         )
 
     async def ListConsumerInvoices(
         self, request: pb.ListConsumerInvoicesRequest, context: Context
     ) -> pb.ListConsumerInvoicesResponse:
         async with self._database.read() as connection:
-            found = await self._store.list_consumer_invoices(connection, _page(request), current_user_id())
-        shown, next_token = _split(found, request.page_size)
+            page = await self._store.list_consumer_invoices(
+                connection, page_request(request), period=request.period, consumer_id=current_user_id()
+            )
         return pb.ListConsumerInvoicesResponse(
-            invoices=self._messages(shown, Audience.CONSUMER), next_page_token=next_token
+            invoices=self._messages(page.rows, Audience.CONSUMER), next_page_token=page.next_token
         )
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Context) -> pb.Invoice:
@@ -170,18 +177,6 @@ def _audience_of(invoice: Invoice, owner: Ownership) -> Audience:
         return Audience.ADMIN
     is_consumers = invoice.content.key.consumer_id == owner.consumer_id
     return Audience.CONSUMER if is_consumers else Audience.MERCHANT
-
-
-def _page(
-    request: pb.ListInvoicesRequest | pb.ListMerchantInvoicesRequest | pb.ListConsumerInvoicesRequest,
-) -> Page:
-    return Page(page_limit(request.page_size), decode_page_token(request.page_token), request.period)
-
-
-def _split(found: Sequence[Invoice], page_size: int) -> tuple[Sequence[Invoice], str]:
-    """The invoices to show, and the token of the next page ("": none)."""
-    shown, last = split_page(found, page_size)
-    return shown, encode_page_token(last.created_at, last.invoice_id) if last is not None else ""
 
 
 def _optional(text: str) -> UUID | None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import Queries
 
 from billing_svc.commission import CommissionRate
@@ -24,15 +26,6 @@ class Scope:
     period: str
     merchant_id: UUID | None
     consumer_ids: Sequence[UUID] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """`limit` invoices of a period ("": any) that were made before the one at `after`."""
-
-    limit: int
-    after: tuple[datetime | None, UUID | None]
-    period: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,34 +204,45 @@ class Store:
         return found[0] if found else None
 
     async def list_invoices(
-        self, connection: asyncpg.Connection, page: Page, merchant_id: UUID | None, consumer_id: UUID | None
-    ) -> list[Invoice]:
-        """Anybody's, the newest first; None: of all merchants, of all consumers."""
-        rows = await self._queries.many(
-            connection, "list_invoices", merchant_id=merchant_id, consumer_id=consumer_id, **_window(page)
+        self,
+        connection: asyncpg.Connection,
+        wanted: PageRequest,
+        *,
+        period: str,
+        merchant_id: UUID | None,
+        consumer_id: UUID | None,
+    ) -> Page[Invoice]:
+        """Anybody's. None: of all merchants, of all consumers; period "": of all."""
+        page = await self._queries.page(
+            connection,
+            "list_invoices",
+            wanted,
+            period=period,
+            merchant_id=merchant_id,
+            consumer_id=consumer_id,
         )
-        return await self._with_lines(connection, rows)
+        return Page(await self._with_lines(connection, page.rows), page.next_token)
 
     async def list_merchant_invoices(
-        self, connection: asyncpg.Connection, page: Page, merchant_id: UUID
-    ) -> list[Invoice]:
-        """The newest first."""
-        rows = await self._queries.many(
-            connection, "list_merchant_invoices", merchant_id=merchant_id, **_window(page)
+        self, connection: asyncpg.Connection, wanted: PageRequest, *, period: str, merchant_id: UUID
+    ) -> Page[Invoice]:
+        """Period "": of all."""
+        page = await self._queries.page(
+            connection, "list_merchant_invoices", wanted, period=period, merchant_id=merchant_id
         )
-        return await self._with_lines(connection, rows)
+        return Page(await self._with_lines(connection, page.rows), page.next_token)
 
     async def list_consumer_invoices(
-        self, connection: asyncpg.Connection, page: Page, consumer_id: UUID
-    ) -> list[Invoice]:
-        """The newest first."""
-        rows = await self._queries.many(
-            connection, "list_consumer_invoices", consumer_id=consumer_id, **_window(page)
+        self, connection: asyncpg.Connection, wanted: PageRequest, *, period: str, consumer_id: UUID
+    ) -> Page[Invoice]:
+        """Period "": of all."""
+        page = await self._queries.page(
+            connection, "list_consumer_invoices", wanted, period=period, consumer_id=consumer_id
         )
-        return await self._with_lines(connection, rows)
+        return Page(await self._with_lines(connection, page.rows), page.next_token)
 
     async def _with_lines(
-        self, connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]
+        self, connection: asyncpg.Connection, rows: Sequence[Mapping[str, Any]]
     ) -> list[Invoice]:
         currencies: dict[UUID, str] = {row["invoice_id"]: row["currency"] for row in rows}
         lines: dict[UUID, list[Line]] = {invoice_id: [] for invoice_id in currencies}
@@ -265,8 +269,3 @@ class Store:
         """None when there is any rate already."""
         row = await self._queries.one(connection, "add_first_commission_rate", rate=rate, starts_in=starts_in)
         return rate_of(row) if row is not None else None
-
-
-def _window(page: Page) -> dict[str, object]:
-    after_at, after_id = page.after
-    return {"period": page.period, "limit": page.limit, "after_at": after_at, "after_id": after_id}

@@ -213,8 +213,9 @@ class ListInvoicesRequest(_message.Message):
     merchant_id: _builtins.str
     consumer_id: _builtins.str
     order_by: _builtins.str
-    """How to sort (AIP-132): one of period, status, total, with " desc" behind it for the other way round.
-    Without it: newest first.
+    """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
+    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    Without it: created_at desc.
     """
     def __init__(
         self,
@@ -269,8 +270,9 @@ class ListMerchantInvoicesRequest(_message.Message):
     page_token: _builtins.str
     period: _builtins.str
     order_by: _builtins.str
-    """How to sort (AIP-132): one of period, status, total, with " desc" behind it for the other way round.
-    Without it: newest first.
+    """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
+    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    Without it: created_at desc.
     """
     def __init__(
         self,
@@ -323,8 +325,9 @@ class ListConsumerInvoicesRequest(_message.Message):
     page_token: _builtins.str
     period: _builtins.str
     order_by: _builtins.str
-    """How to sort (AIP-132): one of period, status, total, with " desc" behind it for the other way round.
-    Without it: newest first.
+    """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
+    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    Without it: created_at desc.
     """
     def __init__(
         self,
