@@ -106,7 +106,6 @@ def _rows(page: Page) -> list[list[str]]:
 
 _AREA = (
     "/dashboard",
-    "/dashboard/live",
     "/dashboard/api-keys",
     "/dashboard/api-keys/new",
     "/dashboard/usage",

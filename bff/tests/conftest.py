@@ -152,6 +152,7 @@ class Town:
     door: Door
     post: Post
     acme: Acme
+    addresses: Mapping[str, str]  # of the services
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""
@@ -255,7 +256,7 @@ def town(
             log_path = directory / f"{service}.log"
             stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
         settings = {"BFF_DEBUG": "true", "REDIS_URL": redis_url, "port": str(door_port)}
-        yield Town(stack.enter_context(bff(addresses, directory, **settings)), post, acme)
+        yield Town(stack.enter_context(bff(addresses, directory, **settings)), post, acme, addresses)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:

@@ -1,0 +1,224 @@
+"""Live pages: an event when what is shown has changed, silence otherwise, and an end."""
+
+import http.client
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ams_bff.web.streams import MOST, MOST_OF_ONE_SESSION, Streams
+from ams_common.errors import UnavailableError
+from ams_common.ports import free_port
+from browser import Browser
+
+ADMIN_EMAIL = "admin@ams.example"
+
+
+@dataclass
+class Stream:
+    """An answer that goes on."""
+
+    response: http.client.HTTPResponse
+
+    def block(self) -> dict[str, str]:
+        """The next event, comment or setting; {} at the end of the stream."""
+        fields: dict[str, str] = {}
+        while line := self.response.readline().decode():
+            if line == "\n":
+                return fields
+            name, _, value = line.removesuffix("\n").partition(":")
+            fields[name] = fields.get(name, "") + value.removeprefix(" ")
+        return fields
+
+    def until(self, event: str) -> dict[str, str]:
+        """The next event of the name; everything before it is silence."""
+        while (block := self.block()).get("event") != event:
+            assert set(block) in ({"retry"}, {""}), block
+        return block
+
+
+@contextmanager
+def opened(port: int, path: str, cookies: dict[str, str], **headers: str) -> Iterator[Stream]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    sent = {"Accept": "text/event-stream", "Cookie": cookie}
+    try:
+        connection.request("GET", path, headers=sent | headers)
+        yield Stream(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def settings(town: Any, redis_url: str) -> dict[str, str]:
+    """Of a BFF in front of the town that looks again at once."""
+    addresses = {f"{service.upper()}_ADDRESS": address for service, address in town.addresses.items()}
+    return addresses | {"REDIS_URL": redis_url, "BFF_LIVE_BEAT_S": "0.1"}
+
+
+@pytest.fixture(scope="module")
+def port(start_bff: Any, settings: dict[str, str]) -> int:
+    return int(start_bff(**settings).port)
+
+
+def address_in(browser: Browser, port: int, path: str) -> str:
+    """Where the stream of a page is, as the page says."""
+    page = Browser(port, browser.cookies).get(path)
+    found = re.findall(r'data-live="([^"]+)"', page.text)
+    assert len(found) == 1, f"{path} has {len(found)} streams"
+    return str(found[0]).replace("&amp;", "&")
+
+
+def test_nothing_new_is_silence(street: Any, port: int) -> None:
+    admin = street.sign_in(ADMIN_EMAIL)
+    with opened(port, address_in(admin, port, "/admin"), admin.cookies) as stream:
+        headers = stream.response.headers
+        assert (stream.response.status, headers.get_content_type()) == (200, "text/event-stream")
+        assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
+        assert headers["set-cookie"] is None
+        assert 2000 <= int(stream.block()["retry"]) < 4000
+        for _ in range(3):
+            assert set(stream.block()) == {""}  # a comment
+
+
+def test_who_has_something_else_is_told_and_who_comes_back_is_not(street: Any, port: int) -> None:
+    member = street.register()
+    path = "/dashboard/usage/live/old?range=90d"
+    with opened(port, path, member.cookies) as stream:
+        told = stream.until("figures")
+    assert 'id="usage-totals"' in told["data"]
+    assert 'id="usage-chart"' in told["data"]
+    assert "<html" not in told["data"]
+    with opened(port, path, member.cookies, **{"Last-Event-ID": told["id"]}) as stream:
+        assert "retry" in stream.block()
+        assert set(stream.block()) == {""}
+    assert f"/live/{told['id']}?" in address_in(member, port, "/dashboard/usage?range=90d")
+
+
+def test_the_zone_that_a_browser_tells_is_news(street: Any, port: int) -> None:
+    member = street.register()
+    address = address_in(member, port, "/dashboard/usage")
+    with opened(port, address, {**member.cookies, "ams_zone": "Asia%2FKathmandu"}) as stream:
+        assert re.search(r"\d\d:45</time>", stream.until("figures")["data"])
+
+
+def test_signing_out_ends_the_stream(street: Any, port: int) -> None:
+    member = street.register()
+    with opened(port, address_in(member, port, "/dashboard/usage?range=90d"), member.cookies) as stream:
+        assert "retry" in stream.block()
+        assert member.post("/logout", "/marketplace").status == 303
+        stream.until("end")
+        assert stream.block() == {}
+
+
+def test_blocking_a_consumer_ends_their_streams(street: Any, town: Any, port: int) -> None:
+    door, email = town.door, f"{secrets.token_hex(6)}@people.example"
+    member = street.browser()
+    assert member.post("/register", "/register", email=email, name="Zoë").status == 303
+    assert street.prove(member, email).status == 303
+
+    def sign_in(whose: str) -> str:
+        return str(town.sign_in(door.ask("POST", "/api/v1/auth/sign-in", {"email": whose}), whose))
+
+    user_id = door.ask("GET", "/api/v1/me", token=sign_in(email)).json["userId"]
+    with opened(port, address_in(member, port, "/dashboard/usage?range=90d"), member.cookies) as stream:
+        assert "retry" in stream.block()
+        blocked = door.ask("POST", f"/api/v1/consumers/{user_id}:block", {}, sign_in(ADMIN_EMAIL))
+        assert blocked.status == 200, blocked.text
+        stream.until("end")
+        assert stream.block() == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/dashboard", "/dashboard/usage", "/merchant", "/merchant/usage", "/admin", "/admin/usage"],
+)
+def test_a_stream_is_for_whom_the_page_is(path: str, street: Any, port: int) -> None:
+    member, live = street.register(), f"{path}/live/x"
+    is_theirs = path.startswith("/dashboard")
+    with opened(port, live, member.cookies) as stream:
+        assert stream.response.status == (200 if is_theirs else 403)
+    with opened(port, live, {}) as stream:
+        assert stream.response.status == 401
+        assert stream.response.headers.get_content_type() == "application/problem+json"
+
+
+def test_what_cannot_be_looked_at_is_refused_before_the_stream(
+    street: Any, port: int, start_bff: Any, settings: dict[str, str]
+) -> None:
+    member, live = street.register(), "/dashboard/usage/live/x"
+    with opened(port, f"{live}?service=nonsense", member.cookies) as stream:
+        assert stream.response.status == 400
+    without = start_bff(**settings | {"USAGE_ADDRESS": "127.0.0.1:1"})
+    with opened(without.port, live, member.cookies) as stream:
+        assert stream.response.status == 503
+    head = Browser(port, member.cookies).send("HEAD", live)
+    assert (head.status, head.text) == (200, "")
+
+
+def test_a_session_has_so_many_streams_and_a_closed_one_makes_room(street: Any, town: Any, port: int) -> None:
+    member, live = street.register(), "/dashboard/usage/live/x"
+
+    def status() -> int:
+        with opened(port, live, member.cookies) as stream:
+            assert stream.response.status == 200 or stream.response.headers["retry-after"]
+            return stream.response.status
+
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(opened(port, live, member.cookies)) for _ in range(MOST_OF_ONE_SESSION)
+        ]
+        assert {stream.response.status for stream in streams} == {200}
+        assert status() == 429
+        with opened(port, live, street.register().cookies) as others:
+            assert others.response.status == 200
+    town.wait_until(lambda: status() == 200)
+
+
+def test_a_process_has_so_many_streams_and_none_once_it_stops() -> None:
+    streams = Streams(1.0)
+    with ExitStack() as stack:
+        ends = [stack.enter_context(streams.place(f"session {number}")) for number in range(MOST)]
+        with pytest.raises(UnavailableError):
+            stack.enter_context(streams.place("one more"))
+        assert not any(end.is_set() for end in ends)
+    streams.stop()
+    with pytest.raises(UnavailableError), streams.place("late"):
+        pass
+
+
+def test_stopping_waits_for_no_stream(
+    street: Any, town: Any, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Within much less than the 20 s that requests under way get."""
+    member, own_port = street.register(), free_port()
+    environment = {**os.environ, **settings, "BFF_LISTEN": f"127.0.0.1:{own_port}", "BFF_LIVE_BEAT_S": "60"}
+    log = tmp_path / "bff.log"
+    with log.open("wb") as output:
+        running = subprocess.Popen([Path(sys.executable).parent / "ams-bff"], env=environment, stderr=output)
+    try:
+        town.wait_until(lambda: '"serving"' in log.read_text())
+        town.wait_until(lambda: _answers(own_port))
+        with opened(own_port, "/dashboard/usage/live/x", member.cookies) as stream:
+            assert stream.until("figures")
+            running.send_signal(signal.SIGTERM)
+            assert stream.block() == {}
+            assert running.wait(10) == 0, log.read_text()
+    finally:
+        running.kill()
+        running.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return Browser(port).get("/healthz").status == 200
+    except OSError:
+        return False
