@@ -1,6 +1,7 @@
 """A merchant's first page: figures, then what needs a decision, then what went on."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
@@ -8,6 +9,7 @@ from ams.catalog.v1.events_pb2 import ACTIVE, DRAFT, PENDING_APPROVAL, REJECTED
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
+from ams_common.money import to_decimal
 from starlette.responses import Response
 
 from ams_bff.views import figures
@@ -44,17 +46,38 @@ async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, revenue and the chart."""
     now = utc_now()
     usage = usage_pb.GetMerchantUsageRequest(**figures.window(now), group_by=usage_pb.SERVICE)
-    report, revenue = await asyncio.gather(
+    report, revenue, last_revenue = await asyncio.gather(
         visit.ask(visit.services.usage.GetMerchantUsage, usage),
-        visit.ask(visit.services.billing.GetMerchantRevenue, billing_pb.GetMerchantRevenueRequest()),
+        _ask_revenue(visit, now),
+        _ask_revenue(visit, now.replace(day=1) - timedelta(days=1)),
     )
     context = {
         "used": figures.by_group(report, now),
         "requests": figures.trend(report, now=now),
         "billable": figures.trend(report, figures.billable_of, now),
         "revenue": revenue,
+        "last_revenue": last_revenue,
+        "revenue_change": revenue_change(revenue, last_revenue),
     }
-    return Picture(context, mark_of(visit, report, revenue))
+    return Picture(context, mark_of(visit, report, revenue, last_revenue))
+
+
+async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMerchantRevenueResponse:
+    request = billing_pb.GetMerchantRevenueRequest(period=in_month.strftime("%Y-%m"))
+    return await visit.ask(visit.services.billing.GetMerchantRevenue, request)
+
+
+def revenue_change(
+    revenue: billing_pb.GetMerchantRevenueResponse, before: billing_pb.GetMerchantRevenueResponse
+) -> float | None:
+    """A fraction of the month before; None where there is nothing to compare: no revenue then, or other
+    currencies."""
+    if len(revenue.totals) != 1 or len(before.totals) != 1:
+        return None
+    now_gross, gross_before = revenue.totals[0].gross, before.totals[0].gross
+    if now_gross.currency_code != gross_before.currency_code or not to_decimal(gross_before):
+        return None
+    return float(to_decimal(now_gross) / to_decimal(gross_before) - 1)
 
 
 VIEWS = (
