@@ -14,7 +14,14 @@ from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views import figures
-from ams_bff.views.admin_queue import Pending, count_waiting, load_queue, waiting_requests, with_facts
+from ams_bff.views.admin_queue import (
+    Pending,
+    count_waiting,
+    load_queue,
+    services_with_facts,
+    waiting_requests,
+    with_facts,
+)
 from ams_bff.views.admin_services import service_page
 from ams_bff.web.forms import Form
 from ams_bff.web.live import Picture, live, mark_of
@@ -80,7 +87,8 @@ async def _refused_service(visit: Visit, service_id: str, form: Form) -> Respons
         visit.services.catalog.GetService, catalog_pb.GetServiceRequest(service_id=service_id)
     )
     is_waiting = service.status == PENDING_APPROVAL
-    return await _again(visit, service_id, [Pending(service, service.updated_at)] if is_waiting else [], form)
+    items = await services_with_facts(visit, [service]) if is_waiting else []
+    return await _again(visit, service_id, items, form)
 
 
 async def _again(visit: Visit, item_id: str, items: list[Pending], form: Form) -> Response:

@@ -1,14 +1,15 @@
 """Everything that waits for an admin, in one queue: services to approve, consumers who ask for access."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
-from ams.catalog.v1.events_pb2 import PENDING_APPROVAL
+from ams.catalog.v1.events_pb2 import DOCKER, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.registry.v1 import registry_service_pb2 as registry_pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ams_bff.web.forms import Form
@@ -17,6 +18,7 @@ from ams_bff.web.visits import Visit
 SHOWN = 25
 # What one page of a list may hold: more than this waits only after a long holiday.
 _MOST = 200
+_SHOWN_IMAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Pending:
     # Unset for a service that waits itself.
     request: keys_pb.AccessRequest | None = None
     consumer: identity_pb.Consumer | None = None
+    # Of a Docker service that waits itself: its newest images.
+    images: Sequence[registry_pb.Image] = ()
     form: Form = field(default_factory=Form)
 
     @property
@@ -57,7 +61,7 @@ async def load_queue(visit: Visit) -> Queue:
         + [(asked.requested_at.ToDatetime(), asked.access_request_id) for asked in requests]
     )
     shown = {item_id for _, item_id in moments[:SHOWN]}
-    items = [Pending(service, service.updated_at) for service in services if service.service_id in shown]
+    items = await services_with_facts(visit, [one for one in services if one.service_id in shown])
     items += await with_facts(visit, [asked for asked in requests if asked.access_request_id in shown])
     return Queue(sorted(items, key=lambda item: item.moment), len(services) + len(requests))
 
@@ -66,6 +70,24 @@ async def count_waiting(visit: Visit) -> int:
     """How long the queue is."""
     services, requests = await asyncio.gather(_waiting_services(visit), waiting_requests(visit))
     return len(services) + len(requests)
+
+
+async def services_with_facts(visit: Visit, services: Iterable[catalog_pb.Service]) -> list[Pending]:
+    """Services that wait, those of images with what was pushed for them."""
+    waiting = list(services)
+    images = await asyncio.gather(*(images_of(visit, service) for service in waiting))
+    return [
+        Pending(service, service.updated_at, images=pushed)
+        for service, pushed in zip(waiting, images, strict=True)
+    ]
+
+
+async def images_of(visit: Visit, service: catalog_pb.Service) -> Sequence[registry_pb.Image]:
+    """The newest images of a Docker service, rejected pushes among them; none of an API."""
+    if service.type != DOCKER:
+        return ()
+    request = registry_pb.ListAllImagesRequest(service_id=service.service_id, page_size=_SHOWN_IMAGES)
+    return (await visit.ask(visit.services.registry.ListAllImages, request)).images
 
 
 async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) -> list[Pending]:

@@ -17,6 +17,7 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
 from ams_bff.web import lists
@@ -64,12 +65,13 @@ async def service_page(visit: Visit, form: Form) -> Response:
     catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
     service_id = visit.parameter("service_id")
     service = await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
-    merchant, report, records, names = await asyncio.gather(
+    merchant, report, images, records, names = await asyncio.gather(
         visit.ask(identity.GetMerchant, identity_pb.GetMerchantRequest(merchant_id=service.merchant_id)),
         visit.ask(
             usage.GetPlatformUsage,
             usage_pb.GetPlatformUsageRequest(**figures.window(), service_id=service_id),
         ),
+        images_of(visit, service),
         audit_of(visit, service_id),
         actor_names(visit),
     )
@@ -79,6 +81,7 @@ async def service_page(visit: Visit, form: Form) -> Response:
         service=service,
         merchant=merchant,
         requests=figures.trend(report),
+        images=images,
         records=records,
         names=names,
     )

@@ -12,7 +12,7 @@ from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
 from ams.policy.v1.policy_pb2 import Role
-from ams.registry.v1.events_pb2 import LicenseModel
+from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -32,6 +32,7 @@ _ENUMS = {
     "access_status": (AccessRequestStatus, ""),
     "invoice_status": (InvoiceStatus, "INVOICE_"),
     "role": (Role, ""),
+    "image_status": (ImageStatus, "IMAGE_"),
     "license_model": (LicenseModel, "LICENSE_"),
 }
 _PLAIN: dict[str, Callable[..., Any]] = {
