@@ -214,7 +214,8 @@ class ListInvoicesRequest(_message.Message):
     consumer_id: _builtins.str
     order_by: _builtins.str
     """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
-    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    created_at is when it was first made. A status sorts by its word (draft, issued, overdue, paid), a total by
+    its currency and then its amount.
     Without it: created_at desc.
     """
     def __init__(
@@ -271,7 +272,8 @@ class ListMerchantInvoicesRequest(_message.Message):
     period: _builtins.str
     order_by: _builtins.str
     """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
-    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    created_at is when it was first made. A status sorts by its word (draft, issued, overdue, paid), a total by
+    its currency and then its amount.
     Without it: created_at desc.
     """
     def __init__(
@@ -326,7 +328,8 @@ class ListConsumerInvoicesRequest(_message.Message):
     period: _builtins.str
     order_by: _builtins.str
     """How to sort (AIP-132): one of created_at, period, status, total, with " desc" behind it for the other way round.
-    A status sorts by its word (draft, issued, overdue, paid), a total by its currency and then its amount.
+    created_at is when it was first made. A status sorts by its word (draft, issued, overdue, paid), a total by
+    its currency and then its amount.
     Without it: created_at desc.
     """
     def __init__(
