@@ -19,6 +19,7 @@ from ams_bff.views import (
     merchant_services,
     preferences,
     registering,
+    search,
     signing_in,
     usage,
 )
@@ -28,6 +29,7 @@ VIEWS = (
     *signing_in.VIEWS,
     *issuers.VIEWS,
     *registering.VIEWS,
+    *search.VIEWS,
     *preferences.VIEWS,
     *marketplace.VIEWS,
     *merchant_overview.VIEWS,

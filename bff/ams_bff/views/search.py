@@ -1,0 +1,206 @@
+"""Finding things: pages, services, keys and, for admins, people. Each source is asked by itself and for
+little, so one that is away spoils only its own part."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
+from ams.catalog.v1.events_pb2 import ServiceStatus
+from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.identity.v1.events_pb2 import Standing
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.keys.v1.events_pb2 import KeyStatus
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, ROLE_UNSPECIFIED, Role
+from ams_common.errors import AppError, UnauthenticatedError
+from starlette.responses import Response
+
+from ams_bff.web import lists, navigation
+from ams_bff.web.formats import enum_label
+from ams_bff.web.routing import page
+from ams_bff.web.visits import Visit
+
+PATH = "/search"
+_MOST = 5
+# Among so many that fit the words a consumer's own services are looked for.
+_MOST_FITTING = 100
+_MOST_GRANTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something found: where it is, and a word on what it is."""
+
+    title: str
+    note: str
+    path: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What one source has found. `is_away`: it couldn't be asked."""
+
+    title: str
+    hits: Sequence[Hit] = ()
+    is_away: bool = False
+
+
+Find: TypeAlias = Callable[[Visit, str], Awaitable[list[Hit]]]
+
+_PUBLIC_PAGES = (
+    Hit("Marketplace", "", "/marketplace", "store"),
+    Hit("Sign in", "", "/login", "log-in"),
+    Hit("Register", "", "/register", "user-plus"),
+)
+
+
+async def show_results(visit: Visit) -> Response:
+    """As a page."""
+    return await _answer(visit, "search/list.html")
+
+
+async def show_palette(visit: Visit) -> Response:
+    """As what the palette lists while one types."""
+    return await _answer(visit, "search/palette.html")
+
+
+async def _answer(visit: Visit, template: str) -> Response:
+    words, role = lists.words(visit), _role_of(visit)
+    groups = [Group("Pages", _pages(role, words))]
+    if words:
+        sources = _SOURCES[role].items()
+        groups += await asyncio.gather(*(_ask(visit, words, title, find) for title, find in sources))
+    shown = [group for group in groups if group.hits]
+    away = [group.title for group in groups if group.is_away]
+    return await visit.render(template, words=words, groups=shown, away=away)
+
+
+async def _ask(visit: Visit, words: str, title: str, find: Find) -> Group:
+    try:
+        return Group(title, await find(visit, words))
+    except UnauthenticatedError:
+        raise  # the session has ended: nothing will be found before signing in
+    except AppError:
+        return Group(title, is_away=True)
+
+
+def _role_of(visit: Visit) -> Role.ValueType:
+    """The role of the page that the search was opened on, which the URL names, else the active one."""
+    held = visit.person.roles if visit.person is not None else ()
+    named = {label.lower(): role for role, label in navigation.ROLE_LABELS.items()}
+    role = named.get(visit.query.get("as", ""), visit.role)
+    return role if role in held and role in _SOURCES else ROLE_UNSPECIFIED
+
+
+def _pages(role: Role.ValueType, words: str) -> list[Hit]:
+    places = [Hit(place.label, "", place.path, place.icon) for place in navigation.places_of(role)]
+    wanted = words.casefold().split()
+    return [hit for hit in places or _PUBLIC_PAGES if all(word in hit.title.casefold() for word in wanted)]
+
+
+async def _marketplace(visit: Visit, words: str) -> list[Hit]:
+    found = await _published(visit, words, _MOST)
+    return [Hit(each.name, each.merchant_name, f"/marketplace/{each.slug}", "store") for each in found]
+
+
+async def _granted(visit: Visit, words: str) -> list[Hit]:
+    """Those that the consumer may call; other than in the marketplace, with its keys and usage."""
+    request = keys_pb.ListConsumerAccessRequestsRequest(page_size=_MOST_GRANTS, status=keys_pb.APPROVED)
+    found, asked = await asyncio.gather(
+        _published(visit, words, _MOST_FITTING),
+        visit.ask(visit.services.keys.ListConsumerAccessRequests, request),
+    )
+    granted = {each.service_id for each in asked.access_requests}
+    mine = [each for each in found if each.service_id in granted][:_MOST]
+    return [
+        Hit(each.name, each.merchant_name, f"/dashboard/services/{each.service_id}", "boxes") for each in mine
+    ]
+
+
+async def _published(visit: Visit, words: str, most: int) -> Sequence[catalog_pb.MarketplaceService]:
+    request = catalog_pb.ListMarketplaceServicesRequest(page_size=most, query=words)
+    return (await visit.ask(visit.services.catalog.ListMarketplaceServices, request)).services
+
+
+async def _keys(visit: Visit, words: str) -> list[Hit]:
+    request = keys_pb.ListKeysRequest(page_size=_MOST, query=words)
+    answer = await visit.ask(visit.services.keys.ListKeys, request)
+    return [
+        Hit(
+            key.name,
+            f"{key.key_prefix}…, {enum_label(key.status, KeyStatus, 'KEY_').lower()}",
+            f"/dashboard/api-keys/{key.key_id}",
+            "key-round",
+        )
+        for key in answer.keys
+    ]
+
+
+async def _own_services(visit: Visit, words: str) -> list[Hit]:
+    request = catalog_pb.ListMerchantServicesRequest(page_size=_MOST, query=words)
+    answer = await visit.ask(visit.services.catalog.ListMerchantServices, request)
+    return [
+        Hit(each.name, _status_of(each), f"/merchant/services/{each.service_id}", "boxes")
+        for each in answer.services
+    ]
+
+
+async def _all_services(visit: Visit, words: str) -> list[Hit]:
+    request = catalog_pb.ListServicesRequest(page_size=_MOST, query=words)
+    answer = await visit.ask(visit.services.catalog.ListServices, request)
+    return [
+        Hit(
+            each.name,
+            f"{each.merchant_name}, {_status_of(each).lower()}",
+            f"/admin/services/{each.service_id}",
+            "boxes",
+        )
+        for each in answer.services
+    ]
+
+
+async def _merchants(visit: Visit, words: str) -> list[Hit]:
+    request = identity_pb.ListMerchantsRequest(page_size=_MOST, query=words)
+    answer = await visit.ask(visit.services.identity.ListMerchants, request)
+    return [
+        Hit(
+            each.company_name,
+            f"{each.email}, {enum_label(each.standing, Standing, 'STANDING_').lower()}",
+            f"/admin/merchants/{each.merchant_id}",
+            "building-2",
+        )
+        for each in answer.merchants
+    ]
+
+
+async def _consumers(visit: Visit, words: str) -> list[Hit]:
+    request = identity_pb.ListConsumersRequest(page_size=_MOST, query=words)
+    answer = await visit.ask(visit.services.identity.ListConsumers, request)
+    return [
+        Hit(
+            each.email,
+            f"{each.name}, {enum_label(each.standing, Standing, 'STANDING_').lower()}",
+            f"/admin/consumers/{each.consumer_id}",
+            "users",
+        )
+        for each in answer.consumers
+    ]
+
+
+def _status_of(service: catalog_pb.Service) -> str:
+    return enum_label(service.status, ServiceStatus, "SERVICE_")
+
+
+_SOURCES: Mapping[Role.ValueType, Mapping[str, Find]] = {
+    ROLE_UNSPECIFIED: {"Marketplace": _marketplace},
+    CONSUMER: {"Your services": _granted, "API keys": _keys, "Marketplace": _marketplace},
+    MERCHANT: {"Your services": _own_services},
+    ADMIN: {"Services": _all_services, "Merchants": _merchants, "Consumers": _consumers},
+}
+
+VIEWS = (
+    page(PATH, show_results),
+    page(f"{PATH}/palette", show_palette),
+)
