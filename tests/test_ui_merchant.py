@@ -147,7 +147,10 @@ async def test_a_push_token_is_shown_once_and_revoked(shop: Shop) -> None:
     assert secret[0] not in listed
     revoke = re.search(r"/merchant/images/tokens/[0-9a-f-]{36}/revoke", listed)
     assert revoke
-    assert browser.post(revoke[0], "/merchant/images").location == "/merchant/images"
+    assert browser.post(revoke[0], "/merchant/images", confirm="ams_push").location == "/merchant/images"
+    assert "Revoked" not in browser.get("/merchant/images").text
+    prefix = secret[0][: len("ams_push_") + 8]
+    assert browser.post(revoke[0], "/merchant/images", confirm=prefix).location == "/merchant/images"
     assert "Revoked" in browser.get("/merchant/images").text
 
 

@@ -13,7 +13,7 @@ from ams.registry.v1.events_pb2 import (
     IMAGE_STATUS_UNSPECIFIED,
     ImageStatus,
 )
-from ams_common.errors import AppError
+from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.web.formats import enum_label
@@ -25,6 +25,7 @@ from ams_bff.web.visits import Visit
 PATH = "/merchant/images"
 _PAGE_SIZE = 25
 _TOKENS = 10
+_MOST_TOKENS = 200
 _MOST_SERVICES = 200
 _STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
 _HOURS = [("1", "An hour"), ("24", "A day"), ("168", "A week"), ("720", "30 days"), ("8760", "A year")]
@@ -57,12 +58,27 @@ async def create_token(visit: Visit) -> Response:
 
 
 async def revoke_token(visit: Visit) -> Response:
-    """For good."""
-    request = pb.RevokePushTokenRequest(push_token_id=visit.parameter("push_token_id"))
-    token = await visit.ask(visit.services.registry.RevokePushToken, request)
+    """For good. The visible start of the token is typed first."""
+    token = await _find_token(visit, visit.parameter("push_token_id"))
+    if visit.form["confirm"] != token.token_prefix:
+        return await visit.redirect(PATH, Flash(f"Type {token.token_prefix} to revoke it.", "bad"))
+    request = pb.RevokePushTokenRequest(push_token_id=token.push_token_id)
+    await visit.ask(visit.services.registry.RevokePushToken, request)
     return await visit.redirect(
         PATH, f"{token.name or token.token_prefix} is revoked. The next push is refused."
     )
+
+
+async def _find_token(visit: Visit, push_token_id: str) -> pb.PushToken:
+    page_token = ""
+    while True:
+        request = pb.ListPushTokensRequest(page_size=_MOST_TOKENS, page_token=page_token)
+        listed = await visit.ask(visit.services.registry.ListPushTokens, request)
+        for token in listed.push_tokens:
+            if token.push_token_id == push_token_id:
+                return token
+        if not (page_token := listed.next_page_token):
+            raise NotFoundError("push_token_not_found", "There is no such push token.")
 
 
 async def deprecate_image(visit: Visit) -> Response:

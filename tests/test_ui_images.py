@@ -1,0 +1,82 @@
+"""Images at the web UI: what a consumer can pull and how, and what an admin sees before approving."""
+
+import secrets
+from pathlib import Path
+
+import docker_images
+from ams_common.testing.eventually import eventually
+from browser import Browser
+from docker_images import Layout
+from docker_shop import open_publishing, open_shop
+from people import People
+from surfing import sign_in
+from world import ADMIN_EMAIL, World
+
+
+def layout(directory: Path, text: str) -> Layout:
+    return Layout(directory / secrets.token_hex(4), iter([text.encode() * 1000]))
+
+
+async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
+    world: World, people: People, tmp_path: Path
+) -> None:
+    tag = secrets.token_hex(3)
+    shop = await open_shop(people, ADMIN_EMAIL, tag)
+    service = shop.publishing.service
+    pages = (
+        "/dashboard/images",
+        f"/dashboard/services/{service['serviceId']}",
+        f"/marketplace/{service['slug']}",
+    )
+    consumer = await sign_in(world, people, f"puller-{tag}@example.com")
+    for path in pages:
+        page = consumer.get(path)
+        assert (page.status, "docker pull" in page.text) == (200, False), path
+        assert "the merchant has pushed none" in page.text, path
+
+    image = layout(tmp_path, tag)
+    pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
+    assert pushed.succeeded, pushed.text
+    for path in pages:
+        text = consumer.get(path).text
+        for told in (f"docker pull {shop.image('1.0.0')}", "docker login ", "--username ams", "API key"):
+            assert told in text, (path, told)
+        assert image.digest in text and "Connected" in text and "Active" in text, path
+
+    await people.register_consumer(f"looker-{tag}@example.com")
+    looker = await sign_in(world, people, f"looker-{tag}@example.com")
+    for browser in (looker, Browser(world.system.ports.bff)):
+        text = browser.get(f"/marketplace/{service['slug']}").text
+        assert "once you have access" in text
+        assert "docker pull" not in text and image.digest not in text
+    nothing = looker.get("/dashboard/images").text
+    assert 'href="/marketplace?type=docker"' in nothing and "docker pull" not in nothing
+    assert looker.get(f"/dashboard/images?service={service['serviceId']}").status == 200
+    assert image.digest not in looker.get(f"/dashboard/images?service={service['serviceId']}").text
+    assert consumer.get("/dashboard/images?service=not-an-id").status == 404
+
+    await shop.admin.post(f"/merchants/{service['merchantId']}:suspend")
+
+    async def is_withdrawn() -> bool:
+        return "docker pull" not in consumer.get("/dashboard/images").text
+
+    await eventually(is_withdrawn)
+
+
+async def test_an_admin_sees_the_images_before_approving(
+    world: World, people: People, tmp_path: Path
+) -> None:
+    admin, tag = await people.sign_in(ADMIN_EMAIL), secrets.token_hex(3)
+    publishing = await open_publishing(people, admin, tag)
+    image = layout(tmp_path, tag)
+    assert (await docker_images.push(image, f"{publishing.repository}:2.0.0", publishing.secret)).succeeded
+    assert not (
+        await docker_images.push(image, f"{publishing.repository}:latest", publishing.secret)
+    ).succeeded
+    service_id = publishing.service["serviceId"]
+    await publishing.merchant.post(f"/services/{service_id}:submit")
+    browser = await sign_in(world, people, ADMIN_EMAIL)
+    for path in ("/admin", f"/admin/services/{service_id}"):
+        text = browser.get(path).text
+        for told in (":2.0.0", image.digest, "Connected", "not a semantic version"):
+            assert told in text, (path, told)
