@@ -206,7 +206,7 @@ def test_a_key_is_revoked_only_when_its_name_is_typed(shop: Shop) -> None:
     assert (right.status, right.location) == (303, path)
     gone = shop.consumer.get(path).text
     assert "Calls with it are refused, for good." in gone
-    assert 'popovertarget="revoke"' not in gone
+    assert 'commandfor="revoke"' not in gone
 
 
 @pytest.mark.parametrize("area", ["/dashboard", "/merchant"])

@@ -67,7 +67,37 @@
   });
 
   document.querySelector("[data-focus]")?.focus();
+
+  /* A dialog begins with what is to be filled in. */
   document.addEventListener("toggle", (event) => {
     if (event.newState === "open" && event.target.matches?.(".dialog")) event.target.querySelector("input:not([type=hidden]), textarea, select")?.focus();
   }, true);
+
+  /* Browsers that don't know a button's command yet. */
+  if (!("commandForElement" in HTMLButtonElement.prototype)) {
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("[commandfor]");
+      const dialog = button && document.getElementById(button.getAttribute("commandfor"));
+      if (dialog) button.getAttribute("command") === "close" ? dialog.close() : dialog.showModal();
+    });
+  }
+
+  /* A menu or drawer that the focus leaves would lie over what has it now. */
+  document.addEventListener("focusin", (event) => {
+    const open = document.querySelector("[popover]:popover-open");
+    if (open && !open.contains(event.target) && event.target.getAttribute("popovertarget") !== open.id) open.hidePopover();
+  });
+
+  /* An item that a decision takes away hands the focus on: to what is wrong with it, or else to the next item. */
+  document.addEventListener("submit", (event) => {
+    const item = event.target.matches("[hx-post]") && event.target.closest("li");
+    if (!item) return;
+    const next = item.nextElementSibling ?? item.previousElementSibling ?? item.closest(".card");
+    document.addEventListener("htmx:after:swap", () => {
+      if (document.activeElement !== document.body) return;
+      const place = document.getElementById(item.id)?.querySelector("[data-focus]") ?? next;
+      if (!place.matches("input")) place.tabIndex = -1;
+      place.focus();
+    }, { once: true });
+  });
 })();
