@@ -204,41 +204,27 @@ class Store:
         return found[0] if found else None
 
     async def list_invoices(
-        self,
-        connection: asyncpg.Connection,
-        wanted: PageRequest,
-        *,
-        period: str,
-        merchant_id: UUID | None,
-        consumer_id: UUID | None,
+        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
     ) -> Page[Invoice]:
-        """Anybody's. None: of all merchants, of all consumers; period "": of all."""
-        page = await self._queries.page(
-            connection,
-            "list_invoices",
-            wanted,
-            period=period,
-            merchant_id=merchant_id,
-            consumer_id=consumer_id,
-        )
-        return Page(await self._with_lines(connection, page.rows), page.next_token)
+        """Anybody's, by `period` ("": any), `merchant_id` and `consumer_id` (None: any)."""
+        return await self._list(connection, "list_invoices", wanted, filters)
 
     async def list_merchant_invoices(
-        self, connection: asyncpg.Connection, wanted: PageRequest, *, period: str, merchant_id: UUID
+        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
     ) -> Page[Invoice]:
-        """Period "": of all."""
-        page = await self._queries.page(
-            connection, "list_merchant_invoices", wanted, period=period, merchant_id=merchant_id
-        )
-        return Page(await self._with_lines(connection, page.rows), page.next_token)
+        """By `period` ("": any) and `merchant_id`."""
+        return await self._list(connection, "list_merchant_invoices", wanted, filters)
 
     async def list_consumer_invoices(
-        self, connection: asyncpg.Connection, wanted: PageRequest, *, period: str, consumer_id: UUID
+        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
     ) -> Page[Invoice]:
-        """Period "": of all."""
-        page = await self._queries.page(
-            connection, "list_consumer_invoices", wanted, period=period, consumer_id=consumer_id
-        )
+        """By `period` ("": any) and `consumer_id`."""
+        return await self._list(connection, "list_consumer_invoices", wanted, filters)
+
+    async def _list(
+        self, connection: asyncpg.Connection, name: str, wanted: PageRequest, filters: Mapping[str, object]
+    ) -> Page[Invoice]:
+        page = await self._queries.page(connection, name, wanted, **filters)
         return Page(await self._with_lines(connection, page.rows), page.next_token)
 
     async def _with_lines(
