@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
+from ams_common.errors import AppError
 from redis.asyncio import Redis
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,7 +39,11 @@ def build_app(settings: Settings, backends: Backends, redis: Redis, streams: Str
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
     ui = WebUi(settings, Services.over(backends), SessionStore(redis), Assets.load(), streams, VIEWS)
-    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https)
+
+    async def tell(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
+        return None if _is_rest(scope) else await ui.tell(scope, receive, error)
+
+    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https, tell)
 
 
 def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:
@@ -48,11 +53,14 @@ def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope["raw_path"])
         if endpoint is None:
-            is_rest = f"{scope['path']}/".startswith(f"{PREFIX}/")
-            await (rest if is_rest else ui)(scope, receive, send)
+            await (rest if _is_rest(scope) else ui)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowedError(["GET", "HEAD"])
         else:
             await (await endpoint())(scope, receive, send)
 
     return app
+
+
+def _is_rest(scope: Scope) -> bool:
+    return f"{scope['path']}/".startswith(f"{PREFIX}/")

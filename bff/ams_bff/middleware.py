@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import reduce
 from typing import TypeAlias
 
@@ -23,11 +23,19 @@ _LOGGED_PATH_CHARACTERS = 200
 _CLIENT_GONE = 499
 
 Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
+# An error as a page for who reads pages; None for who wants a problem.
+Tell: TypeAlias = Callable[[Scope, Receive, AppError], Awaitable[ASGIApp | None]]
 
 
-def wrap(app: ASGIApp, is_https: bool) -> ASGIApp:
+def wrap(app: ASGIApp, is_https: bool, tell: Tell) -> ASGIApp:
     """`app` behind all of them, the first outermost."""
-    steps: Sequence[Middleware] = [request_ids, access_log, standing_headers(is_https), faults, size_cap]
+    steps: Sequence[Middleware] = [
+        request_ids,
+        access_log,
+        standing_headers(is_https),
+        faults(tell),
+        size_cap,
+    ]
     return reduce(lambda inner, step: step(inner), reversed(steps), app)
 
 
@@ -89,30 +97,35 @@ def standing_headers(is_https: bool) -> Middleware:
     return step
 
 
-def faults(app: ASGIApp) -> ASGIApp:
-    """Turns what is raised into a problem: an AppError as it is, anything else as a bare 500."""
+def faults(tell: Tell) -> Middleware:
+    """Turns what is raised into a page or a problem: an AppError as it is, anything else as a bare 500."""
 
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        is_started = False
+    def step(app: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            is_started = False
 
-        async def noting(message: Message) -> None:
-            nonlocal is_started
-            is_started = is_started or message["type"] == "http.response.start"
-            await send(message)
+            async def noting(message: Message) -> None:
+                nonlocal is_started
+                is_started = is_started or message["type"] == "http.response.start"
+                await send(message)
 
-        try:
-            await app(scope, receive, noting)
-        except ClientDisconnect:
-            return
-        except AppError as error:
-            await problem_answer(error)(scope, receive, send)
-        except Exception:
-            log.exception("unexpected error")
-            if is_started:
-                raise  # the server cuts the connection: half an answer must not look whole
-            await problem_answer(internal_error(current_request_id()))(scope, receive, send)
+            try:
+                await app(scope, receive, noting)
+                return
+            except ClientDisconnect:
+                return
+            except Exception as error:
+                if not isinstance(error, AppError):
+                    log.exception("unexpected error")
+                if is_started:
+                    raise  # the server cuts the connection: half an answer must not look whole
+                told = error if isinstance(error, AppError) else internal_error(current_request_id())
+            answer = await tell(scope, receive, told) or problem_answer(told)
+            await answer(scope, receive, send)
 
-    return wrapped
+        return wrapped
+
+    return step
 
 
 def size_cap(app: ASGIApp) -> ASGIApp:

@@ -11,6 +11,7 @@ from ams_bff.areas import AREAS
 from ams_bff.backends import Backends
 from ams_bff.rest import RestApi
 from ams_bff.routes import RouteTable, routes_of
+from ams_common.errors import AppError, UnavailableError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANSWER_START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -31,8 +32,12 @@ async def call(app: ASGIApp, receive: Receive, method: str = "GET", path: bytes 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await middleware.wrap(app, is_https=False)(scope, receive, send)
+    await middleware.wrap(app, False, tell_no_page)(scope, receive, send)
     return sent
+
+
+async def tell_no_page(scope: Scope, receive: Receive, error: AppError) -> None:
+    """Nobody here reads pages."""
 
 
 async def nothing() -> Message:
@@ -63,6 +68,15 @@ async def test_an_answer_that_breaks_half_way_is_cut_off_not_completed() -> None
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        await call(broken, nothing)
+
+
+async def test_a_download_that_a_service_breaks_off_is_cut_too() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(dict(ANSWER_START))
+        raise UnavailableError("service_unavailable", "Gone.")
+
+    with pytest.raises(UnavailableError):
         await call(broken, nothing)
 
 

@@ -59,7 +59,33 @@ def test_an_endless_header_closes_the_connection(door: Any) -> None:
         answer = door.send(head + b"x" * (2048 * KIB))
     except ConnectionError:
         return  # closed while it was being sent
-    assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431")) or answer == b""
+
+
+def test_people_read_why_their_request_was_too_large(door: Any) -> None:
+    page = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    answer = door.ask("POST", "/login", b"a=" + b"x" * (300 * KIB), headers=page)
+    assert (answer.status, answer.headers.get_content_type()) == (413, "text/html")
+    assert "too much for one form" in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    api = door.ask("POST", "/api/v1/services", blank_object(300 * KIB), headers=page)
+    assert api.code == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "told"),
+    [
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"400", b"can't be read"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=" + b"x" * 70_000, b"431", b"cookies"),
+    ],
+    ids=["address", "cookies"],
+)
+def test_what_cannot_be_parsed_is_told_in_words(door: Any, raw: bytes, status: bytes, told: bytes) -> None:
+    head, _, page = door.send(raw).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert b"content-type: text/html" in head
+    assert told in page
+    assert b"content-length: %d" % len(page) in head
 
 
 def test_endless_trailers_close_the_connection(door: Any) -> None:

@@ -66,6 +66,12 @@ def test_another_method_is_a_405_page(alone: Browser) -> None:
     assert (page.status, page.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
+def test_what_is_only_read_is_a_405_page_too(alone: Browser) -> None:
+    page = alone.send("POST", "/healthz", "a=b")
+    assert (page.status, page.headers["allow"]) == (405, "GET, HEAD")
+    assert "can&#39;t be used like that" in page.text
+
+
 def test_an_unknown_service_and_a_malformed_one_are_404_pages(street: Any) -> None:
     for name in ("nothing-like-it", "%20", "x" * 300, "00000000-0000-0000-0000-000000000000"):
         page = street.browser().get(f"/marketplace/{name}")
@@ -122,7 +128,7 @@ def test_styles_and_scripts_are_small(street: Any) -> None:
     assets = Assets.load()
     packed = {
         name: len(assets._files[assets._names[name]].packed or b"")
-        for name in ("ui.css", "ui.js", "htmx.js", "uplot.js", "chart.js")
+        for name in ("ui.css", "ui.js", "palette.js", "htmx.js", "uplot.js", "chart.js")
     }
     assert 0 < packed.pop("ui.css") < 25_000
     assert 0 < sum(packed.values()) < 60_000

@@ -12,7 +12,8 @@ from ams_common.money import to_decimal
 from starlette.responses import Response
 
 from ams_bff.views.naming import Known, know_services
-from ams_bff.web.csv_files import csv_file
+from ams_bff.web import lists
+from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
 from ams_bff.web.formats import enum_label, month
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -20,6 +21,8 @@ from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 50
+_SORTS = ("period", "status", "total")
+_COLUMNS = ("period", "other_party", "status", "currency", "subtotal", "commission", "total", "invoice_id")
 # How far back a month may be chosen.
 _MONTHS = 24
 _MERCHANT_LIST, _CONSUMER_LIST = "/merchant/invoices", "/dashboard/invoices"
@@ -48,23 +51,25 @@ async def generate_drafts(visit: Visit) -> Response:
 
 
 async def download_list(visit: Visit) -> Response:
-    """The rows of the list's page."""
-    answer = await _ask(visit)
-    known = await _issuers(visit, answer.invoices)
-    columns = ("period", "other_party", "status", "currency", "subtotal", "commission", "total", "invoice_id")
-    is_merchants = visit.role == MERCHANT
-    rows = [
-        (
-            invoice.period,
-            invoice.consumer_pseudonym if is_merchants else issuer_of(known, invoice),
-            enum_label(invoice.status, pb.InvoiceStatus, "INVOICE_"),
-            invoice.subtotal.currency_code,
-            *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
-            invoice.invoice_id,
-        )
-        for invoice in answer.invoices
-    ]
-    return csv_file("invoices", columns, rows)
+    """The whole list."""
+
+    async def rows(page_token: str) -> tuple[list[Cells], str]:
+        answer = await _ask(visit, PAGE_ROWS, page_token)
+        known = await _issuers(visit, answer.invoices)
+        return [_row(visit, known, invoice) for invoice in answer.invoices], answer.next_page_token
+
+    return await csv_list("invoices", _COLUMNS, rows)
+
+
+def _row(visit: Visit, known: Known, invoice: pb.Invoice) -> Cells:
+    return (
+        invoice.period,
+        invoice.consumer_pseudonym if visit.role == MERCHANT else issuer_of(known, invoice),
+        enum_label(invoice.status, pb.InvoiceStatus, "INVOICE_"),
+        invoice.subtotal.currency_code,
+        *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
+        invoice.invoice_id,
+    )
 
 
 async def show_invoice(visit: Visit) -> Response:
@@ -78,7 +83,7 @@ async def show_invoice(visit: Visit) -> Response:
 
 
 async def _list_page(visit: Visit, form: Form) -> Response:
-    answer = await _ask(visit)
+    answer = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
     known = await _issuers(visit, answer.invoices)
     return await visit.render(
         "invoices/list.html",
@@ -91,12 +96,13 @@ async def _list_page(visit: Visit, form: Form) -> Response:
     )
 
 
-async def _ask(visit: Visit) -> Any:
+async def _ask(visit: Visit, size: int, page_token: str) -> Any:
     billing = visit.services.billing
     fields: dict[str, Any] = {
-        "page_size": _PAGE_SIZE,
-        "page_token": visit.query.get("page", ""),
+        "page_size": size,
+        "page_token": page_token,
         "period": visit.query.get("period", ""),
+        "order_by": lists.order_by(visit, _SORTS),
     }
     if visit.role == MERCHANT:
         return await visit.ask(billing.ListMerchantInvoices, pb.ListMerchantInvoicesRequest(**fields))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ams_common.errors import AppError
 from starlette.requests import ClientDisconnect, Request
@@ -71,10 +72,27 @@ class WebUi:
         answer = await self._answer(request)
         await answer(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        visit = Visit(
+    async def tell(self, scope: Scope, receive: Receive, error: AppError) -> Response | None:
+        """The page of what was refused before a view was asked; None for who doesn't want HTML."""
+        request = Request(scope, receive)
+        if not _wants_html(request):
+            return None
+        visit = self._visit(request)
+        reset = current_visit.set(visit)
+        try:
+            with suppress(AppError):  # the page is the same for who can't be known now
+                visit.resume(await self._store.load(self._cookie.read(request)))
+            return self._finished(visit, await self._failed(visit, error))
+        finally:
+            current_visit.reset(reset)
+
+    def _visit(self, request: Request) -> Visit:
+        return Visit(
             request, self._services, self._store, self._renewal, self._pages, self._streams, self._is_https
         )
+
+    async def _answer(self, request: Request) -> Response:
+        visit = self._visit(request)
         reset = current_visit.set(visit)
         try:
             answer = await self._serve(visit)

@@ -1,0 +1,106 @@
+"""The search palette by keyboard, by thumb, and its page without scripts."""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+import pytest
+from merchant import Upstream
+from people import Mailbox, People, open_trade
+from playwright.async_api import Browser, expect
+from windows import Person
+from world import ADMIN_EMAIL, World
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A consumer with access to a service, and the mailbox of its codes."""
+
+    tag: str
+    service_name: str
+    service_id: str
+    email: str
+
+
+@pytest.fixture
+async def shop(people: People, upstream: Upstream) -> Shop:
+    tag = secrets.token_hex(4)
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, tag)
+    service = trade.service
+    return Shop(tag, service["name"], service["serviceId"], f"consumer-{tag}@example.com")
+
+
+async def signed_in(
+    browser: Browser, world: World, mail: Mailbox, shop: Shop, width: int, **options: bool
+) -> Person:
+    person = await Person.arrive(browser, world, mail, shop.email, width, **options)
+    await person.page.goto("/login")
+    await person.fill(email=shop.email)
+    await person.press("Mail me a code")
+    await person.give_code()
+    await expect(person.page).to_have_url(re.compile("/dashboard"))
+    return person
+
+
+@pytest.mark.timeout(120)
+async def test_the_palette_is_found_by_keyboard_thumb_and_link(
+    browser: Browser, world: World, people: People, shop: Shop
+) -> None:
+    ann = await signed_in(browser, world, people.mail, shop, 1440)
+    page = ann.page
+    words = page.get_by_role("combobox", name="Search")
+    link = page.get_by_role("link", name="Search", exact=True)
+    service = page.get_by_role("option", name=shop.service_name)
+
+    # Escape gives the focus back to where it was.
+    await link.focus()
+    await page.keyboard.press("Control+k")
+    await expect(words).to_be_focused()
+    await expect(page.get_by_role("option", name="API keys")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(words).to_be_hidden()
+    await expect(link).to_be_focused()
+
+    # Opened, typed, chosen with an arrow, followed.
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type(shop.tag)
+    await expect(service.first).to_have_attribute("aria-selected", "true")
+    await page.keyboard.press("ArrowDown")
+    await expect(service.first).to_have_attribute("aria-selected", "false")
+    await page.keyboard.press("ArrowUp")
+    chosen = await service.first.get_attribute("id")
+    await expect(words).to_have_attribute("aria-activedescendant", str(chosen))
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile(f"/dashboard/services/{shop.service_id}$"))
+
+    # Enter before the list has come waits for it.
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("invoic")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/dashboard/invoices$"))
+    await ann.looks_right()
+
+    # On a phone, by its button.
+    await page.set_viewport_size({"width": 375, "height": 740})
+    await link.click()
+    await expect(words).to_be_focused()
+    await words.fill(f"nothing {shop.tag}")
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await words.fill(shop.tag)
+    await expect(service.first).to_be_visible()
+    await ann.looks_right()
+    await service.first.click()
+    await expect(page).to_have_url(re.compile("/dashboard/services/"))
+
+
+@pytest.mark.timeout(120)
+async def test_without_scripts_the_search_is_a_page(
+    browser: Browser, world: World, people: People, shop: Shop
+) -> None:
+    visitor = await Person.arrive(browser, world, people.mail, shop.email, 375, java_script_enabled=False)
+    await visitor.page.goto("/marketplace")
+    await visitor.page.get_by_role("link", name="Search", exact=True).click()
+    await visitor.page.get_by_role("searchbox").fill(shop.tag)
+    await visitor.page.keyboard.press("Enter")
+    await visitor.page.get_by_role("link", name=shop.service_name).click()
+    await expect(visitor.page).to_have_url(re.compile("/marketplace/"))
