@@ -2,10 +2,11 @@
 
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import MERCHANT, Role
-from ams_common.errors import PermissionDeniedError
+from ams_common.errors import AppError, PermissionDeniedError
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
+from ams_bff.web import navigation
 from ams_bff.web.visits import Visit
 
 
@@ -34,6 +35,18 @@ async def open_again(visit: Visit, role: Role.ValueType | None) -> None:
     if role not in user.roles:
         raise RoleClosedError(role, user)
     await visit.act_as(role)
+
+
+async def closed_by_now(visit: Visit, error: AppError) -> RoleClosedError | None:
+    """Why a page was refused, when it is that its role is closed; also when an admin has closed it while
+    the person was signed in, and a service was the first to say no."""
+    if isinstance(error, RoleClosedError) or not isinstance(error, PermissionDeniedError):
+        return error if isinstance(error, RoleClosedError) else None
+    try:
+        await open_again(visit, navigation.role_of_path(visit.path))
+    except RoleClosedError as closed:
+        return closed
+    return None
 
 
 async def closed_answer(visit: Visit, error: RoleClosedError) -> Response:

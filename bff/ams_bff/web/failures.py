@@ -9,7 +9,7 @@ from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedErr
 from starlette.responses import Response
 
 from ams_bff.refusals import MethodNotAllowedError
-from ams_bff.web.closed_roles import RoleClosedError, closed_answer
+from ams_bff.web.closed_roles import closed_answer, closed_by_now
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit, safe_path
 
@@ -65,8 +65,8 @@ async def failure_answer(visit: Visit, error: AppError) -> Response:
     """The page of an error, or the way to sign in."""
     if isinstance(error, UnauthenticatedError):
         return await _sign_in_first(visit, error)
-    if isinstance(error, RoleClosedError):
-        return await closed_answer(visit, error)
+    if (closed := await closed_by_now(visit, error)) is not None:
+        return await closed_answer(visit, closed)
     status = error.http_status
     if isinstance(error, InvalidArgumentError) and visit.request.method in ("GET", "HEAD"):
         status = 404  # an id that can't be one: no such page, as for one that doesn't exist
