@@ -146,8 +146,8 @@ async def picture_figures(visit: Visit) -> Picture:
 
 
 def _at_least(count: int, next_page_token: str) -> str:
-    """Lists tell no total: beyond the first page it is "200+"."""
-    return f"{count}+" if next_page_token else str(count)
+    """Lists tell no total: beyond the first page all that is known is that there are more."""
+    return f"over {count}" if next_page_token else str(count)
 
 
 VIEWS = (
