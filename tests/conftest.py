@@ -3,8 +3,10 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import merchant
 import pytest
+import windows
 import world as worlds
 from people import Mailbox, People, Rest
+from playwright.async_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,9 @@ def people(rest: Rest, http: aiohttp.ClientSession, world: worlds.World) -> Peop
 async def upstream() -> AsyncIterator[merchant.Upstream]:
     async with merchant.serving() as serving:
         yield serving
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with windows.chromium() as browser:
+        yield browser

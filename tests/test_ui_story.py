@@ -2,71 +2,15 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_local import tools
 from merchant import Upstream
 from people import Mailbox, consume
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, expect
+from windows import Person
 from world import ADMIN_EMAIL, World
-
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
-        yield browser
-        await browser.close()
-
-
-class Person:
-    """Somebody with a browser window of their own, and an eye on what goes wrong in it."""
-
-    def __init__(self, page: Page, mail: Mailbox, email: str) -> None:
-        self.page = page
-        self.mail = mail
-        self.email = email
-        self.faults: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
-
-    async def fill(self, **values: str) -> None:
-        """Types into the controls with these labels ("base_url" for "Base URL")."""
-        for label, value in values.items():
-            words = re.compile(f"^{label.replace('_', ' ')}", re.IGNORECASE)
-            await self.page.get_by_label(words).first.fill(value)
-
-    async def press(self, name: str) -> None:
-        """The button, or the link, with this name."""
-        button = self.page.get_by_role("button", name=name, exact=True)
-        link = self.page.get_by_role("link", name=name, exact=True)
-        await button.or_(link).first.click()
-
-    async def give_code(self) -> None:
-        """Reads the mailed code and types it."""
-        await self.fill(code=await self.mail.next_code(self.email))
-        await self.press("Go on")
-
-    async def approve(self, text: str) -> None:
-        """The item of the admins' queue that has this text in it."""
-        item = self.page.get_by_role("listitem").filter(has_text=text)
-        button = item.get_by_role("button", name="Approve")
-        await button.click()
-        await expect(button).to_have_count(0)
-
-    async def looks_right(self) -> None:
-        """No horizontal scroll, and nothing has gone wrong so far."""
-        overflow = await self.page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        assert overflow <= 0, f"{self.page.url} scrolls sideways by {overflow} px"
-        assert self.faults == []
 
 
 @pytest.mark.timeout(240)
@@ -79,10 +23,7 @@ async def test_from_the_invitation_mail_to_the_invoice(
     name = f"Geo {tag}"
 
     async def arrive(email: str) -> Person:
-        context = await browser.new_context(
-            base_url=world.rest_url, viewport={"width": width, "height": 900}, reduced_motion="reduce"
-        )
-        return Person(await context.new_page(), mail, email)
+        return await Person.arrive(browser, world, mail, email, width)
 
     admin = await arrive(ADMIN_EMAIL)
     await admin.page.goto("/login")
