@@ -25,7 +25,7 @@ class Settings:
     # How long a live page waits before it asks for its figures again.
     live_beat_s: float = setting(5.0)
     # Whom people write to, above all those whose account was stopped.
-    support_email: str = setting("support@ams.example")
+    support_email: str = setting(development="support@ams.example")
     # Answers are indented for human eyes, templates read anew; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")

@@ -181,6 +181,7 @@ def test_each_service_takes_the_settings_it_gets(
     production = dotenv | {
         "AMS_ENVIRONMENT": "production",
         "PUBLIC_URL": "https://ams.example",
+        "SUPPORT_EMAIL": "help@ams.example",
         "REGISTRY_PUBLIC_URL": "https://images.ams.example",
     }
     prefix = listen_variable(name).removesuffix("_LISTEN")
