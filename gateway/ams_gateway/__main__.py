@@ -6,7 +6,7 @@ import uvicorn
 from ams_common.process import end_when_told, settings_or_exit
 from ams_common.settings import load
 
-from ams_gateway.app import choose_protocol
+from ams_gateway.app import server_options
 from ams_gateway.settings import Settings
 
 
@@ -21,17 +21,8 @@ def main() -> None:
         port=int(port),
         workers=settings.workers,
         loop="uvloop",
-        http=choose_protocol(settings),
-        ws="none",
-        lifespan="on",
-        # The upstream's own Date and Server pass; ours would stand beside them.
-        date_header=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.drain_s),
         backlog=4096,
+        **server_options(settings),
     )
 
 

@@ -32,9 +32,20 @@ def create() -> Door:
     return build(settings)
 
 
-def choose_protocol(settings: Settings) -> type[GatewayProtocol]:
-    """For uvicorn's `http=`: which door consume requests come through."""
-    return FastProtocol if settings.fast_door else GatewayProtocol
+def server_options(settings: Settings) -> dict[str, Any]:
+    """How uvicorn serves us; the door that consume requests come through among them."""
+    return {
+        "http": FastProtocol if settings.fast_door else GatewayProtocol,
+        "ws": "none",
+        "lifespan": "on",
+        # The upstream's own Date and Server pass; ours would stand beside them.
+        "date_header": False,
+        "server_header": False,
+        "access_log": False,
+        "log_config": None,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": int(settings.drain_s),
+    }
 
 
 def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> Door:

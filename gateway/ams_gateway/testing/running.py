@@ -20,7 +20,7 @@ from ams_common import apikeys
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 
-from ams_gateway.app import build, choose_protocol
+from ams_gateway.app import build, server_options
 from ams_gateway.records import read_records
 from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
@@ -137,19 +137,7 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 @contextlib.asynccontextmanager
 async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
     door = build(settings, (Owner(), Owner()))
-    config = uvicorn.Config(
-        door,
-        http=choose_protocol(settings),
-        ws="none",
-        lifespan="on",
-        date_header=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(door, **server_options(settings)))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
