@@ -61,10 +61,12 @@
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
     const all = series(figure);
+    /* The first and the last bar are as wide as the others. */
+    const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
       width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: "Time", value: (_, at) => (at == null ? "–" : full.format(at * 1000)) }, ...all],
       axes: [{ ...axis, grid: { show: false }, values: timeLabels }, { ...axis, grid, size: 48, values: (_, values) => values.map((value) => short.format(value)) }],
-      scales: { y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 1] } },
+      scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 1] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);
     plots.set(figure, plot);

@@ -58,12 +58,13 @@ class Event:
 
 async def show_overview(visit: Visit) -> Response:
     """Figures, a chart, what needs a decision, what happened; three steps for who is new."""
-    keys, requests = await asyncio.gather(all_keys(visit), all_requests(visit))
+    keys, requests, picture = await asyncio.gather(
+        all_keys(visit), all_requests(visit), picture_figures(visit)
+    )
     if not keys:
         return await visit.render("dashboard/first_run.html", requests=requests, steps=_steps(requests))
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
-    picture, known = await asyncio.gather(picture_figures(visit), know_services(visit, ids))
-    now = utc_now()
+    known, now = await know_services(visit, ids), utc_now()
     return await visit.render(
         "dashboard/show.html",
         **_counts(keys, requests),

@@ -151,15 +151,17 @@ async def _look(visit: Visit) -> Seen:
     start, end = figures.span_ending(utc_now(), choice.granularity, choice.reach.buckets[choice.granularity])
     first, last = to_timestamp(start), to_timestamp(end)
     ask = partial(ask_usage, visit, granularity=choice.granularity, **_filters(visit))
-    report, before, by_status = await asyncio.gather(
-        ask(start=first, end=last, group_by=_GROUPS[choice.group]),
+    groupings = dict.fromkeys((_GROUPS[choice.group], pb.STATUS_CLASS))
+    keys, before, reports = await asyncio.gather(
+        _own_keys(visit, choice),
         ask(start=to_timestamp(start - (end - start)), end=first),
-        ask(start=first, end=last, group_by=pb.STATUS_CLASS),
+        asyncio.gather(*(ask(start=first, end=last, group_by=grouping) for grouping in groupings)),
     )
+    report, by_status = reports[0], reports[-1]
     groups = figures.groups_of(report)
     if choice.group == "status":
         groups.sort(key=lambda group: group.name)
-    labels, filters, key_ids = await _name(visit, choice, groups)
+    labels, filters, key_ids = await _name(visit, choice, groups, keys)
     errors = sum(group.requests for group in figures.groups_of(by_status) if group.name in ("4xx", "5xx"))
     return Seen(choice, report, before.total, errors, groups, labels, filters, key_ids)
 
@@ -187,12 +189,12 @@ def _filters(visit: Visit) -> dict[str, str]:
 
 
 async def _name(
-    visit: Visit, choice: Choice, groups: Sequence[Group]
+    visit: Visit, choice: Choice, groups: Sequence[Group], keys: Sequence[keys_pb.Key]
 ) -> tuple[Mapping[str, str], list[tuple[str, str, str]], Mapping[str, str]]:
     """Labels of the groups, filters in words, ids of the consumer's keys by prefix."""
     chosen, names = visit.query.get("service", ""), [group.name for group in groups]
     services = [chosen, *(names if choice.group == "service" else [])]
-    keys, known = await asyncio.gather(_own_keys(visit, choice), know_services(visit, services))
+    known = await know_services(visit, services)
     by_group = {
         "service": {name: name_of(known, name) for name in names if name},
         "key": {key.key_prefix: f"{key.name} · {key.key_prefix}…" for key in keys},
