@@ -128,7 +128,7 @@ def test_styles_and_scripts_are_small(street: Any) -> None:
     assets = Assets.load()
     packed = {
         name: len(assets._files[assets._names[name]].packed or b"")
-        for name in ("ui.css", "ui.js", "palette.js", "htmx.js", "uplot.js", "chart.js")
+        for name in ("ui.css", "ui.js", "palette.js", "htmx.js", "uplot.js", "chart.js", "live.js")
     }
     assert 0 < packed.pop("ui.css") < 25_000
     assert 0 < sum(packed.values()) < 60_000
