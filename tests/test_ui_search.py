@@ -64,6 +64,7 @@ async def test_the_palette_is_found_by_keyboard_thumb_and_link(
     # Opened, typed, chosen with an arrow, followed.
     await page.keyboard.press("Control+k")
     await page.keyboard.type(shop.tag)
+    await expect(page.get_by_role("listbox")).to_have_attribute("data-words", shop.tag)
     await expect(service.first).to_have_attribute("aria-selected", "true")
     await page.keyboard.press("ArrowDown")
     await expect(service.first).to_have_attribute("aria-selected", "false")

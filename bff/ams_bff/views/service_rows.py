@@ -1,7 +1,7 @@
 """Services as rows of a file."""
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
+from ams.catalog.v1.events_pb2 import DOCKER, ServiceStatus
 from ams.catalog.v1.pricing_pb2 import Price
 from ams_common.money import to_decimal
 
@@ -27,7 +27,7 @@ def marketplace_row(service: pb.MarketplaceService) -> Cells:
 
 
 def _shared(service: pb.Service | pb.MarketplaceService) -> Cells:
-    kind = enum_label(service.type, ServiceType)
+    kind = "Docker image" if service.type == DOCKER else "API"
     about = (service.name, service.slug, service.merchant_name, kind, service.version)
     return *about, *_price(service.price)
 
@@ -37,4 +37,4 @@ def _price(price: Price) -> tuple[str, str]:
     if price.WhichOneof("model") != "per_request":
         return "", ""
     amount = price.per_request.amount
-    return f"{to_decimal(amount):f}", amount.currency_code
+    return f"{to_decimal(amount).normalize():f}", amount.currency_code

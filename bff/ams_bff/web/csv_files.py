@@ -11,8 +11,8 @@ Cells: TypeAlias = Sequence[str | int | float]
 # The rows of one page of a list, for its token, and the token of the next.
 AskRows: TypeAlias = Callable[[str], Awaitable[tuple[list[Cells], str]]]
 
-# As many as the contracts let one page hold.
-PAGE_ROWS = 200
+# As many as every contract lets one page hold.
+PAGE_ROWS = 100
 MOST_ROWS = 10_000
 # A spreadsheet takes a cell that starts so for a formula, and names come from strangers.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
