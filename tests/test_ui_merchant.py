@@ -80,7 +80,7 @@ async def test_a_draft_is_made_changed_submitted_and_shown_with_its_rejection(sh
     assert "No docs &lt;yet&gt;" in rejected
     assert f"Atlas {shop.tag}" in browser.get("/merchant/services?status=rejected").text
     assert f"Atlas {shop.tag}" in browser.get("/merchant").text
-    assert "No services with this status" in browser.get("/merchant/services?status=active").text
+    assert "Nothing matches" in browser.get("/merchant/services?status=active").text
 
 
 async def test_an_active_service_keeps_its_price_and_changes_its_description(shop: Shop) -> None:

@@ -86,7 +86,9 @@ async def test_the_palette_is_found_by_keyboard_thumb_and_link(
     await link.click()
     await expect(words).to_be_focused()
     await words.fill(f"nothing {shop.tag}")
-    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await expect(
+        page.get_by_role("dialog").get_by_role("paragraph").filter(has_text="Nothing matches")
+    ).to_be_visible()
     await words.fill(shop.tag)
     await expect(service.first).to_be_visible()
     await ann.looks_right()
