@@ -94,7 +94,7 @@ def _create_key(shop: Shop, page: Page, **fields: str) -> Page:
 def _rows(page: Page) -> list[list[str]]:
     """The texts of the cells of the last table that isn't a chart's."""
     table = re.findall(r'<table class="table">.*?</table>', page.text, re.DOTALL)[-1]
-    rows = re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
     return [
         [
             unescape(re.sub(r"<[^>]+>", "", cell)).strip()
@@ -233,6 +233,8 @@ def test_the_merchant_makes_drafts_and_both_sides_see_their_own(shop: Shop) -> N
     for _ in range(2):
         made = shop.merchant.post("/merchant/invoices/generate", "/merchant/invoices", period=period)
         assert (made.status, made.location) == (303, f"/merchant/invoices?period={period}")
+    sorted_by_sum = shop.merchant.get("/merchant/invoices?sort=-total")
+    assert '<th scope="col" class="num" aria-sort="descending">' in sorted_by_sum.text
     lists = (shop.merchant.get(made.location), shop.consumer.get("/dashboard/invoices"))
     [theirs], [ours] = (
         set(re.findall(r'href="/(?:merchant|dashboard)/invoices/([0-9a-f-]{36})"', page.text))
