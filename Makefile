@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m ams_local
 WORKERS ?= 3
 
 help: ## print every target with its line
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
 run: setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
 	@exec $(LOCAL) run
@@ -35,6 +35,12 @@ gen: setup ## generate the Python code of the protos, beside them
 
 bench: setup ## the gateway beside nginx: CPU per request and the ratio
 	@$(BIN)/python loadtests/bench/run.py
+
+bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
+	@$(LOCAL) exec --tests -- $(BIN)/python tests/measure_pages.py
+
+screenshots: setup ## every page at five widths, light and dark, into .run/screenshots; T="-k name" narrows it
+	@SCREENSHOTS=.run/screenshots $(LOCAL) exec --tests -- $(BIN)/pytest -q tests/test_ui_pages.py $(T)
 
 load: setup ## the whole system under load for a minute: percentiles beside the PRD's targets
 	@$(BIN)/python -m loadtests.load
@@ -68,4 +74,4 @@ $(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -
   \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
 	@$(BIN)/python -m ams_bff.web.bundle
 
-.PHONY: help run test check format gen bench load env lock setup
+.PHONY: help run test check format gen bench bench-pages screenshots load env lock setup

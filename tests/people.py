@@ -113,13 +113,13 @@ class People:
         """An existing account."""
         return await self._prove(email, await self.rest.post("/auth/sign-in", email=email))
 
-    async def register_consumer(self, email: str) -> Rest:
+    async def register_consumer(self, email: str, name: str = "Ann") -> Rest:
         """A new consumer."""
         return await self._prove(
-            email, await self.rest.post("/auth/register/consumer", email=email, name="Ann")
+            email, await self.rest.post("/auth/register/consumer", email=email, name=name)
         )
 
-    async def register_merchant(self, admin: Rest, email: str, company_name: str) -> Rest:
+    async def register_merchant(self, admin: Rest, email: str, company_name: str, name: str = "Max") -> Rest:
         """A new merchant, invited by the admin."""
         await admin.post("/invites", email=email)
         invite = _INVITE.search(await self.mail.next_text(email))
@@ -128,7 +128,7 @@ class People:
             "/auth/register/merchant",
             inviteCode=invite.group(1),
             email=email,
-            name="Max",
+            name=name,
             companyName=company_name,
         )
         return await self._prove(email, challenge)

@@ -10,14 +10,14 @@ from people import Mailbox
 from playwright.async_api import Browser, Page, async_playwright, expect
 from world import World
 
-_CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
-_CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
+CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=_CHROMIUM)
+        browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
         yield browser
         await browser.close()
 

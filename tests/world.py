@@ -60,6 +60,10 @@ class World:
     def mail_url(self) -> str:
         return self.system.url("mail_page")
 
+    @property
+    def topic_prefix(self) -> str:
+        return str(self.programs["usage-svc"].environment["KAFKA_TOPIC_PREFIX"])
+
     def launch(self, name: str) -> None:
         """Start a process, without waiting for it."""
         program, directory = self.programs[name], self.system.run_directory

@@ -24,7 +24,8 @@ ORDERS = Orders.parse([("size desc", "numeric size, uuid thing_id"), ("name", "t
 
 
 async def test_pages_hold_the_declared_columns_and_follow_each_other(database: Database) -> None:
-    queries, token, names = Queries(TEXT), "", []
+    queries, token = Queries(TEXT), ""
+    names: list[str] = []
     async with database.read() as connection:
         await queries.prepare(connection, "list_things")
         for size in (2, 2, 1):

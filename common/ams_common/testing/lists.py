@@ -48,13 +48,18 @@ def id_of(row: Any) -> str:
     return str(getattr(row, row.DESCRIPTOR.fields[0].name))
 
 
+def _with_id(key: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Rows with the same key are sorted by their ids."""
+    return lambda row: (key(row), id_of(row))
+
+
 async def check_orders(ask: Ask, sort_keys: SortKeys, default: str) -> None:
     """Each order both ways, over pages of two: every row once, where Python's sort puts it. Each key must
     have ties among the rows, and more than one value, or there is nothing to be seen."""
     rows = await walk(ask)
     for name, key in sort_keys.items():
         assert 1 < len({key(row) for row in rows}) < len(rows), f"the rows are no test of {name}"
-        ascending = [id_of(row) for row in sorted(rows, key=lambda row, key=key: (key(row), id_of(row)))]
+        ascending = [id_of(row) for row in sorted(rows, key=_with_id(key))]
         for order_by, expected in ((f" {name} ", ascending), (f"{name}   desc", ascending[::-1])):
             shown = await walk(ask, page_size=2, order_by=order_by)
             assert [id_of(row) for row in shown] == expected, order_by
@@ -81,7 +86,7 @@ async def check_orders_while_rows_come(
             shown = await walk(ask, between, page_size=2, order_by=order_by)
             ids = [id_of(row) for row in shown]
             assert len(set(ids)) == len(ids) and there <= set(ids), order_by
-            ordered = sorted(shown, key=lambda row, key=key: (key(row), id_of(row)))
+            ordered = sorted(shown, key=_with_id(key))
             assert shown == (ordered[::-1] if order_by.endswith("desc") else ordered), order_by
 
 
@@ -106,7 +111,9 @@ async def _check_token_refusals(ask: Ask, sort_keys: SortKeys) -> None:
 def _broken(token: str) -> list[str]:
     """Tokens that no list gave out, ever nearer to the one that it did."""
     parts = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    wrong = [[*parts[:at], no_text, *parts[at + 1 :]] for at in range(len(parts)) for no_text in _NO_TEXTS]
+    wrong: list[Any] = [
+        [*parts[:at], no_text, *parts[at + 1 :]] for at in range(len(parts)) for no_text in _NO_TEXTS
+    ]
     wrong += [[], parts[:-1], [*parts, parts[-1]], {"a": 1}, 7, [[[[]]]], parts[1:]]
     texts = ["x", "é", "W10", *(base64.urlsafe_b64encode(json.dumps(one).encode()).decode() for one in wrong)]
     return [text for text in texts if len(text) <= 200]

@@ -1,0 +1,61 @@
+"""The scene with a browser in front of it: what looks at every page begins here."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import scenery
+import surfing
+import windows
+import world as worlds
+from ams_local import tools
+from people import Mailbox, People, Rest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from scenery import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """`sessions`: the session cookie of each person of the scene."""
+
+    url: str
+    scene: Scene
+    sessions: dict[str, str]
+    browser: Browser
+
+    def enter(self, person: str, **options: Any) -> BrowserContext:
+        """A window of somebody who is signed in; of nobody for "". `options`: as Playwright has them."""
+        context = self.browser.new_context(base_url=self.url, **options)
+        if person:
+            cookie = self.sessions[person]
+            context.add_cookies([{"name": "ams_session", "value": cookie, "url": self.url}])
+        return context
+
+
+@contextmanager
+def opened(
+    admin_database_url: str, redis_url: str, kafka_bootstrap: str, directory: Path
+) -> Iterator[Gallery]:
+    """On a database and topics of its own. `directory`: for the images that are pushed."""
+    with worlds.running(admin_database_url, redis_url, kafka_bootstrap) as world:
+        scene = asyncio.run(scenery.build(world, kafka_bootstrap, directory))
+        sessions = asyncio.run(_sign_in(world, scene))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=tools.find("chromium"), args=windows.CHROMIUM
+            )
+            yield Gallery(world.rest_url, scene, sessions, browser)
+            browser.close()
+
+
+async def _sign_in(world: worlds.World, scene: Scene) -> dict[str, str]:
+    async with aiohttp.ClientSession() as http:
+        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+        return {
+            person: (await surfing.sign_in(world, people, email)).session
+            for person, email in scene.emails.items()
+        }

@@ -1,0 +1,143 @@
+"""Every page of the web UI, and who looks at it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page as Tab
+
+Act = Callable[[Tab], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`path` may name ids of the scene. `act`: what to do there before it is looked at. `is_overlay`: what
+    is looked at lies above the page, in the window."""
+
+    name: str
+    path: str
+    person: str = ""
+    status: int = 200
+    act: Act | None = None
+    is_overlay: bool = False
+
+
+def _press(name: str) -> Act:
+    """Presses the first visible button or summary that is called so."""
+    return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
+
+
+def _send_empty(tab: Tab) -> None:
+    form = tab.locator("main form[method=post]").first
+    form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+    tab.get_by_role("alert").first.wait_for()
+
+
+def _create_key(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the gallery")
+    tab.get_by_role("checkbox").first.check()
+    tab.get_by_role("button", name="Create key").click()
+    tab.get_by_role("heading", name="Your new key").wait_for()
+
+
+def _ask_for_code(tab: Tab) -> None:
+    tab.get_by_label("Email").first.fill("nobody@nowhere.example")
+    tab.get_by_role("button", name="Mail me a code").click()
+    tab.wait_for_url("**/login/code")
+
+
+def _search(words: str) -> Act:
+    """In the palette, until something is found."""
+
+    def act(tab: Tab) -> None:
+        tab.keyboard.press("Control+k")
+        tab.get_by_role("combobox").press_sequentially(words)
+        tab.get_by_role("option").first.wait_for()
+
+    return act
+
+
+_CONSUMER, _NEW_CONSUMER = "busy consumer", "new consumer"
+_MERCHANT, _NEW_MERCHANT = "busy merchant", "new merchant"
+
+PAGES = (
+    Page("login", "/login"),
+    Page("login-code", "/login", act=_ask_for_code),
+    Page("login-errors", "/login", act=_send_empty),
+    Page("register", "/register"),
+    Page("register-merchant", "/register/merchant"),
+    Page("marketplace-public", "/marketplace"),
+    Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
+    Page("service-public", "/marketplace/{slug}"),
+    Page("docker-service-public", "/marketplace/{docker_slug}"),
+    Page("search-public", "/search?q=rate"),
+    Page("not-found", "/nowhere", status=404),
+    Page("consumer-overview", "/dashboard", _CONSUMER),
+    Page("consumer-first-run", "/dashboard", _NEW_CONSUMER),
+    Page("consumer-menu", "/dashboard", _CONSUMER, act=_press("Account of"), is_overlay=True),
+    Page("keys", "/dashboard/api-keys", _CONSUMER),
+    Page("keys-none", "/dashboard/api-keys", _NEW_CONSUMER),
+    Page("key-new", "/dashboard/api-keys/new", _CONSUMER),
+    Page("key-errors", "/dashboard/api-keys/new", _CONSUMER, act=_send_empty),
+    Page("key-secret", "/dashboard/api-keys/new", _CONSUMER, act=_create_key),
+    Page("key", "/dashboard/api-keys/{key}", _CONSUMER),
+    Page("key-revoking", "/dashboard/api-keys/{key}", _CONSUMER, act=_press("Revoke"), is_overlay=True),
+    Page("key-revoked", "/dashboard/api-keys/{revoked_key}", _CONSUMER),
+    Page("key-of-somebody-else", "/dashboard/api-keys/{key}", _NEW_CONSUMER, status=404),
+    Page("consumer-usage", "/dashboard/usage?range=30d", _CONSUMER),
+    Page("consumer-usage-by-status", "/dashboard/usage?range=7d&group=status", _CONSUMER),
+    Page("consumer-usage-none", "/dashboard/usage", _NEW_CONSUMER),
+    Page("granted-services", "/dashboard/services", _CONSUMER),
+    Page("granted-service", "/dashboard/services/{service}", _CONSUMER),
+    Page("granted-docker-service", "/dashboard/services/{docker_service}", _CONSUMER),
+    Page("consumer-images", "/dashboard/images", _CONSUMER),
+    Page("consumer-images-none", "/dashboard/images", _NEW_CONSUMER),
+    Page("consumer-invoices", "/dashboard/invoices", _CONSUMER),
+    Page("consumer-invoice", "/dashboard/invoices/{consumer_invoice}", _CONSUMER),
+    Page("marketplace", "/marketplace", _CONSUMER),
+    Page("marketplace-images", "/marketplace?type=docker&sort=name", _CONSUMER),
+    Page("search-consumer", "/search?q=pro", _CONSUMER),
+    Page("palette", "/dashboard", _CONSUMER, act=_search("rate"), is_overlay=True),
+    Page("service", "/marketplace/{slug}", _NEW_CONSUMER),
+    Page("forbidden", "/admin", _CONSUMER, status=403),
+    Page("blocked", "/dashboard", "blocked consumer", status=403),
+    Page("merchant-overview", "/merchant", _MERCHANT),
+    Page("merchant-first-run", "/merchant", _NEW_MERCHANT),
+    Page("merchant-services", "/merchant/services", _MERCHANT),
+    Page("merchant-service-new", "/merchant/services/new", _MERCHANT),
+    Page("merchant-service-errors", "/merchant/services/new", _MERCHANT, act=_send_empty),
+    Page("merchant-service", "/merchant/services/{service}", _MERCHANT),
+    Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
+    Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
+    Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
+    Page("merchant-service-edit", "/merchant/services/{draft_service}/edit", _MERCHANT),
+    Page("merchant-images", "/merchant/images", _MERCHANT),
+    Page("merchant-images-none", "/merchant/images", _NEW_MERCHANT),
+    Page("merchant-usage", "/merchant/usage?range=30d", _MERCHANT),
+    Page("merchant-usage-by-key", "/merchant/usage?range=90d&group=key", _MERCHANT),
+    Page("merchant-invoices", "/merchant/invoices", _MERCHANT),
+    Page("merchant-invoices-none", "/merchant/invoices", _NEW_MERCHANT),
+    Page("merchant-invoice", "/merchant/invoices/{merchant_invoice}", _MERCHANT),
+    Page("suspended", "/merchant", "suspended merchant", status=403),
+    Page("admin-overview", "/admin", "admin"),
+    Page("admin-services", "/admin/services", "admin"),
+    Page("admin-service", "/admin/services/{service}", "admin"),
+    Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
+    Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
+    Page("admin-merchants", "/admin/merchants", "admin"),
+    Page("admin-merchant", "/admin/merchants/{merchant}", "admin"),
+    Page(
+        "admin-merchant-suspending",
+        "/admin/merchants/{merchant}",
+        "admin",
+        act=_press("Suspend"),
+        is_overlay=True,
+    ),
+    Page("admin-merchant-suspended", "/admin/merchants/{suspended}", "admin"),
+    Page("admin-consumers", "/admin/consumers", "admin"),
+    Page("admin-consumer", "/admin/consumers/{consumer}", "admin"),
+    Page("admin-consumer-blocked", "/admin/consumers/{blocked}", "admin"),
+    Page("admin-usage", "/admin/usage?range=30d", "admin"),
+    Page("admin-governance", "/admin/governance", "admin"),
+    Page("admin-commission", "/admin/governance?view=commission", "admin"),
+    Page("search-admin", "/search?q=ma", "admin"),
+)

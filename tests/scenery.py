@@ -1,0 +1,213 @@
+"""A marketplace that has been open for some weeks: every page has something to show, and every kind of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import docker_images
+import history
+import merchant
+from ams_common.testing.eventually import eventually
+from docker_images import Layout
+from people import JSON, Mailbox, People, Rest, consume, new_service
+from world import ADMIN_EMAIL, World
+
+_DAYS = 45
+_PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
+LONG_NAME = "Northern and Western Hemisphere Translation, Transliteration & Localisation"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Who is there, by what they are here for: "busy consumer"; and the ids that pages are about."""
+
+    emails: Mapping[str, str]
+    ids: Mapping[str, str]
+
+    def path(self, path: str) -> str:
+        """With the ids put in: "/admin/services/{service}"."""
+        return path.format_map(self.ids)
+
+
+async def build(world: World, kafka_bootstrap: str, directory: Path) -> Scene:
+    """Takes some seconds. `directory`: for the images that are pushed."""
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=timeout) as http, merchant.serving() as upstream:
+        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+        stage = _Stage(world, people, http, upstream.base_url)
+        return await stage.set_up(kafka_bootstrap, directory)
+
+
+class _Stage:
+    def __init__(self, world: World, people: People, http: aiohttp.ClientSession, upstream_url: str) -> None:
+        self._world = world
+        self._people = people
+        self._http = http
+        self._upstream_url = upstream_url
+        self._ids: dict[str, str] = {}
+
+    async def set_up(self, kafka_bootstrap: str, directory: Path) -> Scene:
+        admin = await self._people.sign_in(ADMIN_EMAIL)
+        numbers = await self._people.register_merchant(admin, "mara@numbers.example", "Numbers Ltd", "Mara")
+        words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
+        await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
+        await admin.post("/invites", email="invited@merchant.example")
+        services = {
+            name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
+            for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
+        }
+        services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
+        await self._leave_undecided(admin, numbers)
+        renderer = await self._publish_images(admin, numbers, directory)
+        self._ids |= {"service": services["Currency"]["serviceId"], "slug": services["Currency"]["slug"]}
+        self._ids |= {"docker_service": renderer["serviceId"], "docker_slug": renderer["slug"]}
+        carla = await self._people.register_consumer("carla@shop.example", "Carla Rossi")
+        devon = await self._people.register_consumer("devon@studio.example", "Devon Blake")
+        await self._people.register_consumer("new@consumer.example", "Nora New")
+        granted = [*services.values(), renderer]
+        await self._use(admin, carla, granted, kafka_bootstrap)
+        await self._use(admin, devon, [services["Quotes"]], kafka_bootstrap)
+        await self._ask_in_vain(admin, numbers, devon, services["Currency"])
+        await self._fill_in(admin, kafka_bootstrap, numbers, carla)
+        await self._fall_out(admin, words_service=services["Quotes"])
+        emails = {
+            "admin": ADMIN_EMAIL,
+            "busy merchant": "mara@numbers.example",
+            "new merchant": "new@merchant.example",
+            "suspended merchant": "sam@spam.example",
+            "busy consumer": "carla@shop.example",
+            "new consumer": "new@consumer.example",
+            "blocked consumer": "bob@blocked.example",
+        }
+        return Scene(emails, self._ids)
+
+    async def _publish(self, admin: Rest, owner: Rest, **service: Any) -> JSON:
+        made = await _patiently(owner, "/services", **new_service(self._upstream_url, **service))
+        await owner.post(f"/services/{made['serviceId']}:submit")
+        return await admin.post(f"/services/{made['serviceId']}:approve")
+
+    async def _leave_undecided(self, admin: Rest, owner: Rest) -> None:
+        """One service of each status before a listing."""
+        for status in ("draft", "pending", "rejected"):
+            body = new_service(self._upstream_url, name=f"Tax Rates {status}", tags=["finance", "tax"])
+            service_id = (await owner.post("/services", **body))["serviceId"]
+            self._ids[f"{status}_service"] = service_id
+            if status != "draft":
+                await owner.post(f"/services/{service_id}:submit")
+            if status == "rejected":
+                await admin.post(f"/services/{service_id}:reject", reason="The documentation link is dead.")
+
+    async def _publish_images(self, admin: Rest, owner: Rest, directory: Path) -> JSON:
+        service = await self._publish(
+            admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=_per_request(250_000_000)
+        )
+        token = await _patiently(owner, "/push-tokens", serviceId=service["serviceId"])
+        repository = f"{token['registry']}/{token['pushToken']['repository']}"
+        for version in ("1.0.0", "1.1.0", "2.0.0"):
+            layout = Layout(directory / version, iter([version.encode() * 400_000]))
+            pushed = await docker_images.push(layout, f"{repository}:{version}", token["secret"])
+            assert pushed.succeeded, pushed.text
+        images = (await owner.get("/merchant/images"))["images"]
+        oldest = next(image for image in images if image["tag"] == "1.0.0")
+        await owner.post(f"/images/{oldest['imageId']}:deprecate")
+        return service
+
+    async def _use(self, admin: Rest, consumer: Rest, services: Sequence[JSON], kafka_bootstrap: str) -> None:
+        """Access to all of them, keys, and a call with each."""
+        for service in services:
+            asked = await _patiently(
+                consumer, "/access-requests", serviceId=service["serviceId"], note="For the shop"
+            )
+            await admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
+        callable_ones = [service for service in services if service["type"] == "API"]
+        for name in ("Production backend", "Laptop"):
+            made = await consumer.post(
+                "/keys",
+                name=name,
+                description="Used by the nightly import; ask Ann before revoking.",
+                serviceIds=[service["serviceId"] for service in services],
+                ttlDays=90,
+            )
+            self._ids.setdefault("key", made["key"]["keyId"])
+            for service in callable_ones:
+                await self._call(made["secret"], service["slug"])
+        retired = await consumer.post(
+            "/keys", name="Retired", serviceIds=[services[0]["serviceId"]], ttlDays=1
+        )
+        await consumer.post(f"/keys/{retired['key']['keyId']}:revoke")
+        self._ids.setdefault("revoked_key", retired["key"]["keyId"])
+
+    async def _call(self, secret: str, slug: str) -> None:
+        async def answered() -> bool:
+            return (await consume(self._http, self._world.gateway_url, secret, slug)).status == 200
+
+        await eventually(answered)
+
+    async def _ask_in_vain(self, admin: Rest, owner: Rest, consumer: Rest, service: JSON) -> None:
+        denied = await _patiently(consumer, "/access-requests", serviceId=service["serviceId"])
+        await admin.post(
+            f"/access-requests/{denied['accessRequestId']}:deny", reason="Tell us what it is for."
+        )
+        await consumer.post("/access-requests", serviceId=service["serviceId"], note="A currency converter")
+
+    async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
+        """The weeks before, and invoices of them."""
+        prefix = self._world.topic_prefix
+        calls = await history.metered(kafka_bootstrap, prefix, 10)
+        sent = await history.repeat(kafka_bootstrap, prefix, calls, _DAYS)
+
+        async def is_counted() -> bool:
+            usage = await admin.get("/admin/usage", start=_ago(_DAYS + 1), end=_ago(-1), granularity="DAY")
+            return int(usage["total"]["requests"]) == sent + len(calls)
+
+        await eventually(is_counted, timeout_s=60)
+        last_month = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+
+        async def is_billed() -> bool:
+            spend = await consumer.get("/consumer/spend", period=last_month)
+            return bool(spend.get("lines"))
+
+        await eventually(is_billed)
+        for period in (last_month, datetime.now(UTC).strftime("%Y-%m")):
+            await admin.post("/invoices:generate", period=period)
+        invoices = (await owner.get("/merchant/invoices", period=last_month))["invoices"]
+        self._ids["merchant_invoice"] = invoices[0]["invoiceId"]
+        invoices = (await consumer.get("/consumer/invoices", period=last_month))["invoices"]
+        self._ids["consumer_invoice"] = invoices[0]["invoiceId"]
+
+    async def _fall_out(self, admin: Rest, words_service: JSON) -> None:
+        """A merchant suspended, a consumer blocked."""
+        spam = await self._people.register_merchant(admin, "sam@spam.example", "Spam Ltd", "Sam Spam")
+        await self._publish(admin, spam, name="Cheap Ads")
+        blocked = await self._people.register_consumer("bob@blocked.example", "Bob Blocked")
+        await _patiently(blocked, "/access-requests", serviceId=words_service["serviceId"])
+        merchants = {one["email"]: one for one in (await admin.get("/merchants"))["merchants"]}
+        consumers = {one["email"]: one for one in (await admin.get("/consumers"))["consumers"]}
+        self._ids["merchant"] = merchants["mara@numbers.example"]["merchantId"]
+        self._ids["consumer"] = consumers["carla@shop.example"]["consumerId"]
+        self._ids["suspended"] = merchants["sam@spam.example"]["merchantId"]
+        self._ids["blocked"] = consumers["bob@blocked.example"]["consumerId"]
+        await admin.post(f"/merchants/{self._ids['suspended']}:suspend", reason="Its calls went nowhere.")
+        await admin.post(f"/consumers/{self._ids['blocked']}:block", reason="Shared a key in public.")
+
+
+def _per_request(nanos: int) -> JSON:
+    return {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": nanos}}}
+
+
+def _ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
+async def _patiently(rest: Rest, path: str, **body: Any) -> JSON:
+    """A POST that may need what another service tells it in a moment: who the merchant is, say."""
+
+    async def made() -> JSON:
+        answer = await rest.ask("POST", path, body)
+        assert answer.status in (200, 404, 409, 503), answer.text
+        return answer.body if answer.status == 200 else {}
+
+    return await eventually(made)
