@@ -12,17 +12,24 @@
     probe.remove();
     return worked;
   };
-  const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
-  const whole = new Intl.NumberFormat();
+  /* As the page around them writes figures and days. */
+  const LOCALE = "en-GB";
+  const short = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
+  const whole = new Intl.NumberFormat(LOCALE);
   const plots = new Map(), shapes = new Map();
-  const full = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const full = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
   /* Hours within two days, days beyond; a day's start always names the day. */
   const timeLabels = (plot, splits) => splits.map((at) => {
     const isDay = plot.scales.x.max - plot.scales.x.min > 2 * 86400 || clock.format(at * 1000) === "00:00";
     return (isDay ? day : clock).format(at * 1000);
   });
+
+  const labelsWidth_px = (_, labels) => 14 + 7 * Math.max(1, ...(labels ?? []).map((label) => label.length));
+  /* There is no half a request. */
+  const WHOLE_STEPS = Array.from({ length: 15 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
+  const isWhole = (data) => data.slice(1).every((column) => column.every(Number.isInteger));
 
   function read(figure) {
     const rows = [...figure.querySelectorAll("tr[data-x]")];
@@ -65,8 +72,8 @@
     const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
       width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: "Time", value: (_, at) => (at == null ? "–" : full.format(at * 1000)) }, ...all],
-      axes: [{ ...axis, grid: { show: false }, values: timeLabels }, { ...axis, grid, size: 48, values: (_, values) => values.map((value) => short.format(value)) }],
-      scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 1] } },
+      axes: [{ ...axis, gap: 8, grid: { show: false }, values: timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
+      scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);
     plots.set(figure, plot);
