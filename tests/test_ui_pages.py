@@ -88,14 +88,16 @@ def test_a_page_is_good_at_every_width(
 
 
 def _take(tab: Tab, page: Page, path: Path) -> None:
-    """Both themes."""
+    """Both themes. A window as tall as the page shows bars at its edges where they belong."""
+    size = tab.viewport_size
+    assert size
+    if not page.is_overlay:
+        height = tab.evaluate("document.documentElement.scrollHeight")
+        tab.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
     for theme in ("dark", "light"):
         tab.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        tab.screenshot(
-            path=path.with_name(f"{path.name}-{theme}.png"),
-            full_page=not page.is_overlay,
-            animations="disabled",
-        )
+        tab.screenshot(path=path.with_name(f"{path.name}-{theme}.png"), animations="disabled")
+    tab.set_viewport_size(size)
 
 
 def test_every_view_that_is_a_page_is_looked_at() -> None:
