@@ -19,6 +19,8 @@ from ams_common.errors import (
 
 # What the person can mend by typing something else, or by waiting.
 _MENDABLE = (InvalidArgumentError, AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError)
+# What a control is called on its page, where its field is called otherwise.
+_LABELS = {"price.per_request.amount": "price per request"}
 _MAX_FIELDS = 500
 _UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _INDEX = re.compile(r"\[\d+\]")
@@ -76,8 +78,8 @@ class Form:
 
     def told(self, name: str) -> str:
         """The field's error as a sentence that names it."""
-        label = name.rpartition(".")[2].replace("_", " ").removesuffix(" ids").removesuffix(" id")
-        return sentence(f"{label} {self.errors[name]}")
+        field = name.rpartition(".")[2].replace("_", " ").removesuffix(" ids").removesuffix(" id")
+        return sentence(f"{_LABELS.get(name, field)} {self.errors[name]}")
 
     def check(self) -> None:
         """Raises InvalidArgumentError when a field was refused here, before any service is asked."""
