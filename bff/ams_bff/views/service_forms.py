@@ -33,7 +33,6 @@ ALL_FIELDS = (
 )
 
 _TEXTS = ("name", "description", "base_url", "documentation_url", "version", "additional_info")
-_REQUIRED = ("name", "description", "version")
 _AMOUNT = re.compile(r"\d{1,12}(?:[.,]\d{1,9})?")
 _MOST_PER_MINUTE = 1_000_000
 
@@ -110,10 +109,6 @@ def _cost(requests: int, amount: Money) -> Money:
 
 def _values(form: Form, fields: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {name: form[name] for name in _TEXTS if name in fields}
-    # As the catalog has it; said here too, so that a missing price and a missing name are told of at once.
-    for name in _REQUIRED:
-        if name in fields and not form[name]:
-            form.refuse(name, "is required")
     if "tags" in fields:
         values["tags"] = [tag for tag in re.split(r"[\s,]+", form["tags"].lower()) if tag]
     if "rate_limit_per_minute" in fields:
@@ -121,5 +116,6 @@ def _values(form: Form, fields: tuple[str, ...]) -> dict[str, Any]:
         limit = form.whole("rate_limit_per_minute", 0, _MOST_PER_MINUTE) if is_limited else 0
         values["rate_limit_per_minute"] = limit
     if "price" in fields:
-        values["price"] = price_of(form)
+        # That one is missing the catalog says, with all else that is missing.
+        values["price"] = price_of(form) if form[AMOUNT] else None
     return values
