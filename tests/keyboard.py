@@ -29,7 +29,7 @@ _STOP = """async () => {
   if (last && last.element !== at && last.element.isConnected && marks(last.element) === last.marks)
     wrong.push(`comes after “${last.name}”, where the focus couldn't be seen`);
   window.amsLastStop = null;
-  if (!at) return {name: "", inside: "", wrong};
+  if (!at) return {name: "", inside: "", isField: false, wrong};
   // A radio button may be drawn as its label.
   const seen = getComputedStyle(at).opacity === "0" && at.labels?.length ? at.labels[0] : at;
   const words = at.getAttribute("aria-label") ?? (at.labels?.length ? at.labels[0].innerText : at.innerText);
@@ -51,7 +51,8 @@ _STOP = """async () => {
     }
   }
   window.amsLastStop = {element: at, marks: marks(at), name};
-  return {name, inside: at.closest("article, li")?.innerText ?? "", wrong};
+  const isField = at.matches("input:not([type=checkbox], [type=radio]), textarea, select");
+  return {name, inside: at.closest("article, li")?.innerText ?? "", isField, wrong};
 }"""
 
 
@@ -61,6 +62,7 @@ class Stop:
 
     name: str  # empty: on the page as a whole
     inside: str  # the text of the list's item that it is in
+    is_field: bool  # to type into, or to choose from
 
 
 class Keyboard:
@@ -76,7 +78,7 @@ class Keyboard:
         """What has the focus; it must be in sight, and what had it at the last call have lost its mark."""
         told = await self._page.evaluate(_STOP)
         assert not told["wrong"], f"{self._page.url}: “{told['name']}” {', '.join(told['wrong'])}"
-        return Stop(told["name"], told["inside"])
+        return Stop(told["name"], told["inside"], told["isField"])
 
     async def tab(self, key: str = "Tab") -> Stop:
         await self.press(key)
@@ -90,10 +92,10 @@ class Keyboard:
             assert len(names) < _FARTHEST, f"{self._page.url}: Tab doesn't come to an end: {names}"
         return names
 
-    async def reach(self, name: str, inside: str = "") -> None:
+    async def reach(self, name: str, inside: str = "", is_field: bool = False) -> None:
         """Tab until what has a name that starts so has the focus, in the item with the text `inside`."""
         stop, passed = await self.stop(), []
-        while not (stop.name.startswith(name) and inside in stop.inside):
+        while not (stop.name.startswith(name) and inside in stop.inside and stop.is_field >= is_field):
             passed.append(stop.name)
             assert len(passed) < _FARTHEST, f"{self._page.url}: “{name}” isn't reached; passed {passed}"
             stop = await self.tab()
@@ -106,7 +108,7 @@ class Keyboard:
 
     async def type(self, name: str, text: str) -> None:
         """Into the field with this label."""
-        await self.reach(name)
+        await self.reach(name, is_field=True)
         await self._page.keyboard.type(text)
 
     async def use(self, name: str, inside: str = "", key: str = "Enter") -> None:

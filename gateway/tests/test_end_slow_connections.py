@@ -70,7 +70,8 @@ async def test_a_connection_without_a_request_is_closed(
 async def test_a_body_that_stops_coming_ends_the_connection(
     patient: Settings, story: Story, merchant: Merchant, piece: bytes
 ) -> None:
-    async with serve_gateway(replace(patient, body_timeout_s=0.3)) as gateway:
+    # Long enough for the piece to reach the merchant on a busy machine.
+    async with serve_gateway(replace(patient, body_timeout_s=3.0)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(head(story, "Content-Length: 10") + piece)
         assert await asyncio.wait_for(reader.read(), WAIT_S) == b""
