@@ -62,7 +62,7 @@ class Stop:
 
     name: str  # empty: on the page as a whole
     inside: str  # the text of the list's item that it is in
-    is_field: bool  # to type into, or to choose from
+    is_field: bool = False  # to type into, or to choose from
 
 
 class Keyboard:

@@ -2,8 +2,10 @@
 to tap; axe-core and the console have nothing to say. `make screenshots` runs this and keeps the pictures."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import gallery as galleries
@@ -12,8 +14,8 @@ from ams_bff.views import VIEWS
 from gallery import Gallery
 from inspection import accessibility_faults, contrast_faults, layout_faults
 from pages import PAGES, Page
+from playwright.sync_api import BrowserContext, ViewportSize
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import ViewportSize
 from starlette.routing import compile_path
 
 
@@ -55,16 +57,31 @@ def pictures() -> Path | None:
     return Path(wanted)
 
 
+Enter = Callable[[str, Device], BrowserContext]
+
+
+@pytest.fixture(scope="module")
+def enter(gallery: Gallery) -> Enter:
+    """Somebody's browser on a device: the same one each time, which has kept the styles and scripts."""
+
+    @cache
+    def browser_of(person: str, device: Device) -> BrowserContext:
+        return gallery.enter(
+            person, color_scheme="light", reduced_motion="reduce", has_touch=device.has_touch
+        )
+
+    return browser_of
+
+
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_is_good_at_every_width(
-    gallery: Gallery, pictures: Path | None, page: Page, device: Device
+    gallery: Gallery, enter: Enter, pictures: Path | None, page: Page, device: Device
 ) -> None:
     faults: list[str] = []
     said: list[str] = []
-    seen = {"color_scheme": "light", "reduced_motion": "reduce", "has_touch": device.has_touch}
-    with gallery.enter(page.person, viewport=device.size(device.widths_px[0]), **seen) as context:
-        tab = context.new_page()
+    with closing(enter(page.person, device).new_page()) as tab:
+        tab.set_viewport_size(device.size(device.widths_px[0]))
         tab.on("pageerror", lambda error: faults.append(f"script: {error}"))
         tab.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
         answer = tab.goto(gallery.scene.path(page.path))
@@ -78,10 +95,8 @@ def test_a_page_is_good_at_every_width(
             faults += [f"{width} px: {fault}" for fault in layout_faults(tab)]
             if pictures:
                 _take(tab, page, pictures / f"{page.name}-{width}")
-        # One markup for all widths and themes: what may differ between these is what can be made out.
-        if device.has_touch:
+        if device.has_touch:  # the markup is one for all devices
             faults += [f"axe-core: {fault}" for fault in accessibility_faults(tab)]
-        else:
             tab.emulate_media(color_scheme="dark")
             faults += [f"axe-core, dark: {fault}" for fault in contrast_faults(tab)]
     # Chromium's console tells of every answer with an error's status, also where that is what is meant.
