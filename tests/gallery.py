@@ -30,6 +30,7 @@ class Gallery:
     def enter(self, person: str, **options: Any) -> BrowserContext:
         """A window of somebody who is signed in; of nobody for "". `options`: as Playwright has them."""
         context = self.browser.new_context(base_url=self.url, **options)
+        context.set_default_timeout(windows.PATIENCE_MS)
         if person:
             cookie = self.sessions[person]
             context.add_cookies([{"name": "ams_session", "value": cookie, "url": self.url}])

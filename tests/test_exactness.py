@@ -152,7 +152,6 @@ def own_world(admin_database_url: str, redis_url: str, kafka: Kafka) -> Iterator
         yield running
 
 
-@pytest.mark.timeout(300)
 async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restarts(
     own_world: World, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
@@ -182,7 +181,6 @@ async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restar
     await settles_at(world, trade, len(upstream.received), timeout_s=60)
 
 
-@pytest.mark.timeout(300)
 async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
     own_world: World, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:

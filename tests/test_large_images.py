@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker_images
-import pytest
 import world as worlds
 from docker_images import Layout
 from docker_shop import open_shop
@@ -29,7 +28,6 @@ def peak_rss_mb(process_id: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-@pytest.mark.timeout(240)
 async def test_a_layer_of_500_mb_passes_through_with_flat_memory(
     world: worlds.World, people: People, tmp_path: Path
 ) -> None:

@@ -149,7 +149,6 @@ async def revokes_the_key(consumer: Typist) -> None:
     await expect(consumer.page.get_by_text("Revoked").first).to_be_visible()
 
 
-@pytest.mark.timeout(240)
 async def test_the_story_needs_no_mouse(arrive: Arrival, upstream: Upstream) -> None:
     tag = secrets.token_hex(3)
     name = f"Geo {tag}"
@@ -184,7 +183,6 @@ async def test_the_story_needs_no_mouse(arrive: Arrival, upstream: Upstream) -> 
         await person.looks_right()
 
 
-@pytest.mark.timeout(120)
 async def test_a_phone_with_a_keyboard_shows_every_stop(arrive: Arrival) -> None:
     admin = await arrive(ADMIN_EMAIL, "/login", 375)
     await signs_in(admin)

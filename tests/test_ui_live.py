@@ -55,7 +55,6 @@ def _streams(page: Page) -> list[Request]:
     return seen
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("whose", "path", "title"),
     [
@@ -107,7 +106,6 @@ async def test_figures_rise_where_they_stand(
     await context.close()
 
 
-@pytest.mark.timeout(120)
 async def test_the_stream_is_open_while_the_page_is_looked_at(
     browser: Browser, world: World, people: People
 ) -> None:
@@ -134,7 +132,6 @@ async def test_the_stream_is_open_while_the_page_is_looked_at(
     await context.close()
 
 
-@pytest.mark.timeout(120)
 async def test_signing_out_elsewhere_stops_the_page(browser: Browser, world: World, people: People) -> None:
     email = f"{secrets.token_hex(6)}@example.com"
     await people.register_consumer(email)

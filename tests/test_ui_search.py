@@ -42,7 +42,6 @@ async def signed_in(
     return person
 
 
-@pytest.mark.timeout(120)
 async def test_the_palette_is_found_by_keyboard_thumb_and_link(
     browser: Browser, world: World, people: People, shop: Shop
 ) -> None:
@@ -96,7 +95,6 @@ async def test_the_palette_is_found_by_keyboard_thumb_and_link(
     await expect(page).to_have_url(re.compile("/dashboard/services/"))
 
 
-@pytest.mark.timeout(120)
 async def test_without_scripts_the_search_is_a_page(
     browser: Browser, world: World, people: People, shop: Shop
 ) -> None:

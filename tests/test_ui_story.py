@@ -13,7 +13,6 @@ from windows import Person
 from world import ADMIN_EMAIL, World
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("width", [375, 1440])
 async def test_from_the_invitation_mail_to_the_invoice(
     width: int, browser: Browser, world: World, http: aiohttp.ClientSession, upstream: Upstream

@@ -14,8 +14,13 @@ CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
 CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
 
 
+# A machine that draws several windows at once, without a graphics card, is slow; what comes late has come.
+PATIENCE_MS = 90_000
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
         yield browser
@@ -46,6 +51,7 @@ class Person:
                 **options,
             }
         )
+        context.set_default_timeout(PATIENCE_MS)
         return cls(await context.new_page(), mail, email)
 
     async def fill(self, **values: str) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 15.0) -> T:
+async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 45.0) -> T:
     """The first truthy answer of `check`. Raises AssertionError with the last answer at the deadline."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := await check()):
