@@ -108,7 +108,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumersResp
 
 
 def _row(consumer: pb.Consumer) -> Cells:
-    standing = enum_label(consumer.standing, Standing, "STANDING_")
+    standing = enum_label(consumer.standing, Standing)
     registered_at = consumer.registered_at.ToJsonString()
     return consumer.email, consumer.name, standing, registered_at, consumer.consumer_id
 

@@ -138,7 +138,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantsResp
 
 
 def _row(merchant: pb.Merchant) -> Cells:
-    standing = enum_label(merchant.standing, Standing, "STANDING_")
+    standing = enum_label(merchant.standing, Standing)
     registered_at = merchant.registered_at.ToJsonString()
     about = (merchant.company_name, merchant.email, merchant.name)
     return *about, standing, registered_at, merchant.merchant_id

@@ -65,7 +65,7 @@ def _row(visit: Visit, known: Known, invoice: pb.Invoice) -> Cells:
     return (
         invoice.period,
         invoice.consumer_pseudonym if visit.role == MERCHANT else issuer_of(known, invoice),
-        enum_label(invoice.status, pb.InvoiceStatus, "INVOICE_"),
+        enum_label(invoice.status, pb.InvoiceStatus),
         invoice.subtotal.currency_code,
         *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
         invoice.invoice_id,

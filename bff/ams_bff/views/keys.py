@@ -142,7 +142,7 @@ def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
         key.name,
         key.description,
         key.key_prefix,
-        enum_label(key.status, KeyStatus, "KEY_"),
+        enum_label(key.status, KeyStatus),
         "; ".join(names[service_id] for service_id in key.service_ids),
         key.expires_at.ToJsonString(),
         key.created_at.ToJsonString(),

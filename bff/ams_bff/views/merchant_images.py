@@ -128,11 +128,11 @@ async def _images_page(visit: Visit, form: Form) -> Response:
 
 
 def _status_of(status: ImageStatus.ValueType) -> str:
-    return enum_label(status, ImageStatus, "IMAGE_")
+    return enum_label(status, ImageStatus)
 
 
 def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
-    return enum_label(status, pb.PushTokenStatus, "PUSH_TOKEN_")
+    return enum_label(status, pb.PushTokenStatus)
 
 
 VIEWS = (

@@ -130,7 +130,7 @@ async def _keys(visit: Visit, words: str) -> list[Hit]:
     return [
         Hit(
             key.name,
-            f"{key.key_prefix}…, {enum_label(key.status, KeyStatus, 'KEY_').lower()}",
+            f"{key.key_prefix}…, {enum_label(key.status, KeyStatus).lower()}",
             f"/dashboard/api-keys/{key.key_id}",
             "key-round",
         )
@@ -167,7 +167,7 @@ async def _merchants(visit: Visit, words: str) -> list[Hit]:
     return [
         Hit(
             each.company_name,
-            f"{each.email}, {enum_label(each.standing, Standing, 'STANDING_').lower()}",
+            f"{each.email}, {enum_label(each.standing, Standing).lower()}",
             f"/admin/merchants/{each.merchant_id}",
             "building-2",
         )
@@ -181,7 +181,7 @@ async def _consumers(visit: Visit, words: str) -> list[Hit]:
     return [
         Hit(
             each.email,
-            f"{each.name}, {enum_label(each.standing, Standing, 'STANDING_').lower()}",
+            f"{each.name}, {enum_label(each.standing, Standing).lower()}",
             f"/admin/consumers/{each.consumer_id}",
             "users",
         )
@@ -190,7 +190,7 @@ async def _consumers(visit: Visit, words: str) -> list[Hit]:
 
 
 def _status_of(service: catalog_pb.Service) -> str:
-    return enum_label(service.status, ServiceStatus, "SERVICE_")
+    return enum_label(service.status, ServiceStatus)
 
 
 _SOURCES: Mapping[Role.ValueType, Mapping[str, Find]] = {

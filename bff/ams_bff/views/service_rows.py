@@ -15,7 +15,7 @@ MARKETPLACE_COLUMNS = (*_SHARED, "rate_limit_per_minute", "tags", "published_at"
 
 def service_row(service: pb.Service) -> Cells:
     """As its merchant and the admins see it."""
-    status = enum_label(service.status, ServiceStatus, "SERVICE_")
+    status = enum_label(service.status, ServiceStatus)
     times = (service.created_at.ToJsonString(), service.updated_at.ToJsonString())
     return *_shared(service), status, *times, service.service_id
 

@@ -13,6 +13,16 @@ from markupsafe import Markup
 
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF "}
 _STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+# What the names of an enum's values begin with, beside those that begin with nothing.
+_ENUM_PREFIXES = {
+    "ImageStatus": "IMAGE_",
+    "InvoiceStatus": "INVOICE_",
+    "KeyStatus": "KEY_",
+    "LicenseModel": "LICENSE_",
+    "PushTokenStatus": "PUSH_TOKEN_",
+    "ServiceStatus": "SERVICE_",
+    "Standing": "STANDING_",
+}
 _BYTE_STEPS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -101,7 +111,7 @@ def month(text: str) -> str:
     return date.fromisoformat(f"{text}-01").strftime("%B %Y")
 
 
-def enum_label(value: int, enum: Any, prefix: str = "") -> str:
-    """An enum's value in words: KEY_ACTIVE with the prefix "KEY_" is "Active"."""
+def enum_label(value: int, enum: Any) -> str:
+    """A value of one of the contracts' enums in words: KEY_ACTIVE of KeyStatus is "Active"."""
     name: str = enum.Name(value)
-    return name.removeprefix(prefix).replace("_", " ").capitalize()
+    return name.removeprefix(_ENUM_PREFIXES.get(enum.DESCRIPTOR.name, "")).replace("_", " ").capitalize()

@@ -1,6 +1,7 @@
 """Templates and what they all know: macros as `ui.…`, filters, the visit."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,15 +26,15 @@ from ams_bff.web.samples import call_samples
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _UTC = ZoneInfo("UTC")
 _ENUMS = {
-    "service_status": (ServiceStatus, "SERVICE_"),
-    "service_type": (ServiceType, ""),
-    "standing": (Standing, "STANDING_"),
-    "key_status": (KeyStatus, "KEY_"),
-    "access_status": (AccessRequestStatus, ""),
-    "invoice_status": (InvoiceStatus, "INVOICE_"),
-    "role": (Role, ""),
-    "image_status": (ImageStatus, "IMAGE_"),
-    "license_model": (LicenseModel, "LICENSE_"),
+    "service_status": ServiceStatus,
+    "service_type": ServiceType,
+    "standing": Standing,
+    "key_status": KeyStatus,
+    "access_status": AccessRequestStatus,
+    "invoice_status": InvoiceStatus,
+    "role": Role,
+    "image_status": ImageStatus,
+    "license_model": LicenseModel,
 }
 _PLAIN: dict[str, Callable[..., Any]] = {
     "money": formats.money,
@@ -79,7 +80,7 @@ class Pages:
             support_email=support_email,
             visit_key=lambda: uuid7().hex,
             ui=SimpleNamespace(),
-            enums=SimpleNamespace(**{name: enum for name, (enum, _) in _ENUMS.items()}),
+            enums=SimpleNamespace(**_ENUMS),
             roles=SimpleNamespace(**dict(Role.items())),
         )
         self._environment.filters.update(self._filters())
@@ -112,17 +113,7 @@ class Pages:
         def ago(value: Any) -> Markup:
             return formats.ago(value, utc_now())
 
-        plain = (
-            formats.money,
-            formats.number,
-            formats.short,
-            formats.size,
-            formats.count,
-            formats.month,
-            forms.sentence,
-        )
-        named = {function.__name__: function for function in plain}
-        return named | {"when": when, "day": day, "clock": clock, "ago": ago} | _enum_filters()
+        return _PLAIN | {"when": when, "day": day, "clock": clock, "ago": ago} | _enum_filters()
 
     def _zone(self) -> ZoneInfo:
         visit = self._visit_of()
@@ -134,7 +125,4 @@ class Pages:
 
 
 def _enum_filters() -> dict[str, Callable[[int], str]]:
-    def labelled(enum: Any, prefix: str) -> Callable[[int], str]:
-        return lambda value: formats.enum_label(value, enum, prefix)
-
-    return {name: labelled(enum, prefix) for name, (enum, prefix) in _ENUMS.items()}
+    return {name: partial(formats.enum_label, enum=enum) for name, enum in _ENUMS.items()}
