@@ -45,10 +45,12 @@ def _execute(arguments: argparse.Namespace) -> int:
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         raise SystemExit("ams-local exec: which command? Give it after --")
-    if arguments.tests:
-        for program in tools.FOR_TESTS:
-            tools.find(program)
-    return execution.execute(words, throwaway=arguments.tests)
+    if not arguments.tests:
+        return execution.execute(words, throwaway=False)
+    for program in tools.FOR_TESTS:
+        tools.find(program)
+    with places.files_in_memory():
+        return execution.execute(words, throwaway=True)
 
 
 def _provision() -> int:

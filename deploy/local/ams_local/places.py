@@ -3,6 +3,8 @@
 import fcntl
 import hashlib
 import os
+import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOM = Path(__file__).resolve().parents[1]
+# Where files lie in memory, and how much of it must be free: all tests together write less.
+MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 8 * 1024**3
 
 
 def project_root() -> Path:
@@ -54,6 +59,33 @@ def throwaway_directory() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="ams-", dir=parent))
     directory.chmod(0o711)
     return directory
+
+
+@contextmanager
+def files_in_memory() -> Iterator[None]:
+    """Temporary files, ours and those of what we run, lie in memory for the block: a database of its own for
+    a test is some hundred files. Not where memory is scarce, nor where TMPDIR names a place."""
+    if "TMPDIR" in os.environ or not has_room(MEMORY):
+        yield
+        return
+    directory = Path(tempfile.mkdtemp(prefix="ams-files-", dir=MEMORY))
+    directory.chmod(0o711)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def has_room(directory: Path) -> bool:
+    """Whether it, and the machine's memory, which may be less than it promises, have enough for all tests."""
+    if not directory.is_dir():
+        return False
+    available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+    memory_bytes = int(available[1]) * 1024 if available else 0
+    return min(memory_bytes, shutil.disk_usage(directory).free) >= _ENOUGH_BYTES
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ams_local import places
 
 EXEC = [sys.executable, "-m", "ams_local", "exec", "--tests", "--"]
 TOLD = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
@@ -89,6 +90,18 @@ print(*(path.name for path in pathlib.Path(os.environ["TMPDIR"]).glob("*/*")))
     command = [*EXEC, sys.executable, "-c", show]
     done = subprocess.run(command, env=environment | given, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [" ".join(given.values()), "lock"]
+
+
+def test_temporary_files_lie_in_memory_where_there_is_room_and_are_gone_afterwards() -> None:
+    outside = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    leave = "import pathlib, tempfile; path = pathlib.Path(tempfile.mkstemp()[1]); print(path)"
+    command = [*EXEC, sys.executable, "-c", leave]
+    done = subprocess.run(
+        command, env=outside | dict.fromkeys(TOLD, "given"), capture_output=True, text=True, check=True
+    )
+    left = Path(done.stdout.strip())
+    assert left.is_relative_to(places.MEMORY) == places.has_room(places.MEMORY)
+    assert not (left.is_relative_to(places.MEMORY) and left.parent.exists())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
