@@ -18,7 +18,7 @@ run: setup ## the whole system on this machine, with a small marketplace in it; 
 	@exec $(LOCAL) run
 
 test: setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
-	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile $(T)
+	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 check: setup ## format, lint, types, and that the generated code is that of the protos
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
