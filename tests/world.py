@@ -15,7 +15,7 @@ from ams_common import ports
 from ams_common.provision import OWNERS, provision
 from ams_local import topics
 from ams_local.keyring import Keyring
-from ams_local.processes import Daemon
+from ams_local.processes import Daemon, stop_all
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
 from ams_local.system import ADMIN_EMAIL, Ports, System, programs
@@ -46,6 +46,8 @@ class World:
     programs: Mapping[str, Program]
     # Numbers of the caught mails that a test has read.
     read_mails: set[int] = field(default_factory=set)
+    # Access tokens by address, and when they were given.
+    tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     _daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
@@ -88,9 +90,8 @@ class World:
         self._daemons[name].stop(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ends everything, the doors first."""
-        for name in reversed(list(self._daemons)):
-            self._daemons[name].stop()
+        """Ends everything, all at once."""
+        stop_all(self._daemons.values())
 
     def process_id(self, name: str) -> int:
         return self._daemons[name].process.pid
@@ -112,7 +113,7 @@ def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> It
     servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
     prefix = f"{database}."
     asyncio.run(topics.create_missing(kafka_bootstrap, prefix))
-    inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": prefix}
+    inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": prefix, "BFF_LIVE_BEAT_S": "0.5"}
     crew = programs(system, servers, urls, Keyring(directory / "secrets.json"), inherited)
     world = World(system, urls, {program.name: program for program in crew if program.name not in _LEFT_OUT})
     try:

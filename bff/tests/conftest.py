@@ -173,30 +173,53 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A console script of ours, and what it is told."""
+
+    name: str
+    environment: Mapping[str, str]
+    port: int
+    log_path: Path
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        script = Path(sys.executable).parent / self.name
+        with self.log_path.open("wb") as log:
+            return subprocess.Popen([script], env={**os.environ, **self.environment}, stderr=log)
+
+    def await_door(self, process: subprocess.Popen[bytes]) -> None:
+        """Until it listens."""
+        wait_until(lambda: process.poll() is not None or accepts(self.port))
+        assert process.poll() is None, self.log_path.read_text()
+
+
 @contextmanager
-def process(name: str, environment: Mapping[str, str], port: int, log_path: Path) -> Iterator[Any]:
-    """A console script of ours, from listening until stopped; it must stop in peace."""
-    script = Path(sys.executable).parent / name
-    with log_path.open("wb") as log:
-        running = subprocess.Popen([script], env={**os.environ, **environment}, stderr=log)
+def processes(programs: Sequence[Program]) -> Iterator[None]:
+    """Side by side, from listening until stopped; each must stop in peace."""
+    running = [program.launch() for program in programs]
     try:
-        wait_until(lambda: running.poll() is not None or accepts(port))
-        assert running.poll() is None, log_path.read_text()
-        yield running
+        for program, process in zip(programs, running, strict=True):
+            program.await_door(process)
+        yield
     finally:
-        running.terminate()
-        code = running.wait(30)
-    assert code == 0, log_path.read_text()[-2000:]
+        for process in running:
+            process.terminate()
+        codes = [process.wait(30) for process in running]
+    for program, code in zip(programs, codes, strict=True):
+        assert code == 0, program.log_path.read_text()[-2000:]
+
+
+def bff_program(addresses: Mapping[str, str], directory: Path, port: int, **settings: str) -> Program:
+    environment = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()}
+    own = {"BFF_LISTEN": f"127.0.0.1:{port}", **settings}
+    return Program("ams-bff", environment | own, port, directory / f"bff-{port}.log")
 
 
 @contextmanager
 def bff(addresses: Mapping[str, str], directory: Path, **settings: str) -> Iterator[Door]:
-    port = int(settings.pop("port", 0)) or free_port()
-    environment = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()}
-    own = {"BFF_LISTEN": f"127.0.0.1:{port}", **settings}
-    log_path = directory / f"bff-{port}.log"
-    with process("ams-bff", environment | own, port, log_path):
-        yield Door(port, log_path)
+    program = bff_program(addresses, directory, free_port(), **settings)
+    with processes([program]):
+        yield Door(program.port, program.log_path)
 
 
 @pytest.fixture(scope="session")
@@ -250,13 +273,20 @@ def town(
             "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
             "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
         }
-        for service in SERVICES:
-            prefix = service.upper()
-            own = {f"{prefix}_DATABASE_URL": urls[service], f"{prefix}_LISTEN": addresses[service]}
-            log_path = directory / f"{service}.log"
-            stack.enter_context(process(f"{service}-svc", common | own, ports[service], log_path))
-        settings = {"BFF_DEBUG": "true", "REDIS_URL": redis_url, "port": str(door_port)}
-        yield Town(stack.enter_context(bff(addresses, directory, **settings)), post, acme, addresses)
+        own = {
+            service: {
+                f"{service.upper()}_DATABASE_URL": urls[service],
+                f"{service.upper()}_LISTEN": addresses[service],
+            }
+            for service in SERVICES
+        }
+        programs = [
+            Program(f"{service}-svc", common | own[service], ports[service], directory / f"{service}.log")
+            for service in SERVICES
+        ]
+        door = bff_program(addresses, directory, door_port, BFF_DEBUG="true", REDIS_URL=redis_url)
+        stack.enter_context(processes([*programs, door]))
+        yield Town(Door(door_port, door.log_path), post, acme, addresses)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:

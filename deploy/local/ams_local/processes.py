@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -65,10 +65,26 @@ class Daemon:
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 20) -> None:
         """Ends the process and reaps it: kindly at first, its whole session by force when it lingers."""
+        self.signal(signal_number)
+        self.reap(timeout_s)
+
+    def signal(self, signal_number: int) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
+
+    def reap(self, timeout_s: float = 20) -> None:
+        """Waits for the end, and brings it about when the time is up."""
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def stop_all(daemons: Iterable[Daemon]) -> None:
+    """Ends them side by side: it takes as long as the slowest."""
+    daemons = list(daemons)
+    for daemon in daemons:
+        daemon.signal(signal.SIGTERM)
+    for daemon in daemons:
+        daemon.reap()
