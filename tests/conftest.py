@@ -30,7 +30,7 @@ def rest(http: aiohttp.ClientSession, world: worlds.World) -> Rest:
 
 @pytest.fixture
 def people(rest: Rest, http: aiohttp.ClientSession, world: worlds.World) -> People:
-    return People(rest, Mailbox(http, world.mail_url, world.read_mails))
+    return People(rest, Mailbox(http, world.mail_url, world.read_mails), world.tokens)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
 
 async def open_shop(people: People, admin_email: str, tag: str) -> Shop:
     """The story up to the first push: invitation, service, approval, access, key."""
-    admin = await people.sign_in(admin_email)
+    admin = await people.signed_in(admin_email)
     publishing = await open_publishing(people, admin, tag)
     service_id = publishing.service["serviceId"]
     await publishing.merchant.post(f"/services/{service_id}:submit")

@@ -1,7 +1,9 @@
 """Whatever is sent to the doors, the answer is a 4xx with a stable code, and nobody else's data."""
 
+import asyncio
 import json
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
@@ -11,18 +13,40 @@ from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
 from merchant import Upstream
-from people import Answer, People, Rest, Trade, new_service, open_trade
+from people import Answer, Mailbox, People, Rest, Trade, new_service, open_trade
 from world import ADMIN_EMAIL, World
 from yarl import URL
 
 MEGABYTE = "x" * 1_000_000
 
 
+@pytest.fixture(scope="module")
+def opened(world: World) -> tuple[Trade, Trade]:
+    """Two merchants with two consumers, strangers to each other. Nobody listens at their base URL."""
+    return asyncio.run(_open(world))
+
+
+async def _open(world: World) -> tuple[Trade, Trade]:
+    async with aiohttp.ClientSession() as http:
+        mail = Mailbox(http, world.mail_url, world.read_mails)
+        people = People(Rest(http, world.rest_url), mail, world.tokens)
+        first = await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
+        return first, await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
+
+
 @pytest.fixture
-async def trades(people: People, upstream: Upstream) -> tuple[Trade, Trade]:
-    """Two merchants with two consumers, strangers to each other."""
-    first = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
-    return first, await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+def trades(opened: tuple[Trade, Trade], rest: Rest) -> tuple[Trade, Trade]:
+    """Those, on this test's connections."""
+    first, second = (
+        replace(
+            trade,
+            admin=rest.as_(trade.admin.token),
+            merchant=rest.as_(trade.merchant.token),
+            consumer=rest.as_(trade.consumer.token),
+        )
+        for trade in opened
+    )
+    return first, second
 
 
 def is_problem(answer: Answer, status: int, code: str) -> None:
@@ -136,9 +160,9 @@ async def test_each_role_stays_in_its_own_rooms(trades: tuple[Trade, Trade]) -> 
 
 
 async def test_the_gateway_refuses_what_is_too_large_or_climbs_out(
-    trades: tuple[Trade, Trade], world: World, http: aiohttp.ClientSession, upstream: Upstream
+    people: People, world: World, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
-    trade = trades[0]
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     headers = {"Authorization": f"Bearer {trade.secret}", "X-AMS-Service": trade.service["slug"]}
     url = f"{world.gateway_url}/api/consume"
     async with http.post(url, headers=headers | {"X-Large": MEGABYTE[:100_000]}) as response:

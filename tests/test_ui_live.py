@@ -1,33 +1,21 @@
 """Live figures in Chromium: they tick where they stand, over one stream, while the page is looked at."""
 
 import secrets
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_local import tools
 from merchant import Upstream
 from people import People, Trade, consume, open_trade
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 from surfing import sign_in
 from world import ADMIN_EMAIL, World
 
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
-CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
 _TICK_MS = 20_000
 _HIDE = """(isHidden) => {
   Object.defineProperty(document, "hidden", {get: () => isHidden, configurable: true});
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
