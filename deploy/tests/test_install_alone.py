@@ -1,11 +1,10 @@
 """Each service, installed as its image installs it, starts with nothing but what it declares."""
 
 import os
+import re
 import signal
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,29 +25,30 @@ NAMES = [*(f"{service}-svc" for service in SERVICES), "ams-gateway", "ams-bff"]
 Install = Callable[[str], Path]
 
 
-@pytest.fixture(scope="session")
-def install() -> Iterator[Install]:
-    """Installs a service once; the directory of its programs."""
-    tools = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable}
-    with tempfile.TemporaryDirectory(prefix="ams-alone-") as directory:
-        home = Path(directory)
-        (home / "wheels").mkdir()
+def test_the_build_context_holds_what_the_dockerfile_copies_and_nothing_private(context: Path) -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    copied = [
+        source
+        for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+        for source in sources.split()
+    ]
+    assert copied
+    assert all((context / source).exists() for source in copied)
+    there = {str(path.relative_to(context)) for path in context.rglob("*")}
+    kept_out = re.compile(r"(^|/)(\.env.*|\.git|\.run|\.venv|tests|__pycache__)(/|$)")
+    assert not [path for path in there if kept_out.search(path)]
 
-        def install(name: str) -> Path:
-            target = home / name
-            if not target.exists():
-                command = [str(ROOT / "deploy/install-service"), name, str(target), str(home / "wheels")]
-                subprocess.run(command, env=environment, check=True, timeout=110)
-            return target / "bin"
 
-        yield install
+def test_the_web_ui_is_installed_with_its_assets(install: Install) -> None:
+    assert list(
+        (install("ams-bff").parent / "lib").glob("python*/site-packages/ams_bff/static/manifest.json")
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_settings_it_names_what_it_needs(install: Install, name: str) -> None:
     finished = subprocess.run(
-        [install(name) / name], env={}, capture_output=True, text=True, timeout=60, check=False
+        [install(name) / "serve"], env={}, capture_output=True, text=True, timeout=60, check=False
     )
     assert finished.returncode == 2, finished.stderr
     assert f"{listen_variable(name)} must be set" in finished.stderr
@@ -81,12 +81,16 @@ async def test_it_starts_alone_is_alive_and_stops(
         return subprocess.run(command, env=environment, timeout=30, check=False).returncode
 
     assert healthcheck() == 1
-    daemon = Daemon(name, [str(installed / name)], log=tmp_path / "log", directory=tmp_path, env=environment)
+    port = int(environment[listen_variable(name)].rpartition(":")[2])
+    daemon = Daemon(
+        name, [str(installed / "serve")], log=tmp_path / "log", directory=tmp_path, env=environment
+    )
     try:
 
         async def alive() -> bool:
             assert daemon.process.poll() is None, daemon.log_end()
-            return healthcheck() == 0
+            # A check is a process of some weight: worth it once there is a door to knock at.
+            return ports.is_listening(port) and healthcheck() == 0
 
         await eventually(alive, timeout_s=60)
         daemon.stop(signal.SIGTERM)
