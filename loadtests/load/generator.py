@@ -7,12 +7,10 @@ is in; `time.sleep` here lets the users work.
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from locust.env import Environment
-from locust.stats import StatsEntry
 
 from loadtests.load.scenarios import SCENARIOS, USERS
 from loadtests.load.stage import Results, Row, Run, Stage
@@ -43,26 +41,13 @@ def measure(stage: Stage, run: Run) -> Results:
     time.sleep(run.seconds)
     runner.stop()
     runner.greenlet.kill(block=True)
-    rows = [_row(entry, run.seconds) for entry in _by_name(environment)]
+    names = dict.fromkeys(answer.row for answer in user.answers)
+    rows = [
+        Row.of(name, [answer for answer in user.answers if answer.row == name], run.seconds) for name in names
+    ]
     complaints = [f"{error.occurrences} × {error.error}" for error in runner.errors.values()]
     complaints += [f"{one['count']} × {one['msg']}" for one in runner.exceptions.values()]
     return Results(rows, user.forwarded, complaints)
-
-
-def _by_name(environment: Environment) -> Iterator[StatsEntry]:
-    """The figures of each row, GET and POST together."""
-    entries = environment.stats.entries.values()
-    for name in dict.fromkeys(entry.name for entry in entries):
-        together = StatsEntry(environment.stats, name, "", use_response_times_cache=False)
-        for entry in entries:
-            if entry.name == name:
-                together.extend(entry)
-        yield together
-
-
-def _row(entry: StatsEntry, seconds: float) -> Row:
-    percentiles = (entry.get_response_time_percentile(share) for share in (0.5, 0.9, 0.95, 0.99))
-    return Row(entry.name, entry.num_requests, entry.num_failures, entry.num_requests / seconds, *percentiles)
 
 
 if __name__ == "__main__":

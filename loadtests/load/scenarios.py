@@ -1,7 +1,8 @@
 """Who sends what: locust users that send at a constant rate, whatever they do.
 
 Each request is named by the row of the table that it counts in. An answer that isn't the expected one is
-a failure.
+a failure. locust rounds the times that it keeps, and counts them from when a request was sent: so each answer
+is kept here, with its time since the request was due.
 """
 
 import itertools
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from locust import FastHttpUser, task
 
-from loadtests.load.stage import CLOSED, ECHO, LIMITED, QUOTES, Stage
+from loadtests.load.stage import CLOSED, ECHO, LIMITED, QUOTES, Answer, Stage
 
 # One user waits for its answer before it asks again: enough of them that the rate holds at slow answers.
 USERS = 40
@@ -34,6 +35,7 @@ class SteadyUser(FastHttpUser):
     requests_per_s: ClassVar[float]
     places: ClassVar[Iterator[int]]
     forwarded: ClassVar[int]
+    answers: ClassVar[list[Answer]]
 
     @classmethod
     def prepare(cls, stage: Stage, requests_per_s: float) -> None:
@@ -42,6 +44,7 @@ class SteadyUser(FastHttpUser):
         cls.requests_per_s = requests_per_s
         cls.places = itertools.cycle(range(USERS))
         cls.forwarded = 0
+        cls.answers = []
 
     def on_start(self) -> None:
         # Without this all of them would ask at the same moments. locust's own constant_throughput would
@@ -59,6 +62,8 @@ class SteadyUser(FastHttpUser):
         """The status."""
         with self.client.request(method, path, name=row, catch_response=True, **parts) as answer:
             status: int = answer.status_code
+            time_ms = (time.monotonic() - self._due_s) * 1000
+            self.answers.append(Answer(row, status, status in expected, time_ms))
             if status in expected:
                 answer.success()
             else:
