@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ams_common import ports
+from ams_common import ports, topics
 from ams_common.provision import OWNERS, provision
-from ams_local import topics
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon, stop_all
 from ams_local.servers import Addresses

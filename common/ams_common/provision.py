@@ -6,7 +6,7 @@ then connect as their own roles and migrate their own schemas.
     python -m ams_common.provision
 
 does so at DATABASE_URL, an administrator's, with the passwords that IDENTITY_DATABASE_PASSWORD and so on
-hold.
+hold; and makes the Kafka topics that are missing at KAFKA_BOOTSTRAP_SERVERS.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+
+from ams_common import topics
 
 # Schema → the role that owns it.
 OWNERS: Mapping[str, str] = {
@@ -111,12 +113,15 @@ def _url(url: str, database: str, user: str | None = None, password: str = "") -
 def main() -> None:
     """Exit code 2, and one line for each variable, when what it needs isn't set."""
     names = {schema: f"{schema.upper()}_DATABASE_PASSWORD" for schema in OWNERS}
-    missing = [name for name in ("DATABASE_URL", *names.values()) if not os.environ.get(name)]
+    needed = ("DATABASE_URL", *names.values(), "KAFKA_BOOTSTRAP_SERVERS")
+    missing = [name for name in needed if not os.environ.get(name)]
     if missing:
         sys.stderr.writelines(f"provision: {name} must be set\n" for name in missing)
         sys.exit(2)
     passwords = {schema: os.environ[name] for schema, name in names.items()}
     asyncio.run(provision(os.environ["DATABASE_URL"], passwords=passwords))
+    prefix = os.environ.get("KAFKA_TOPIC_PREFIX", "")
+    asyncio.run(topics.create_missing(os.environ["KAFKA_BOOTSTRAP_SERVERS"], prefix))
 
 
 if __name__ == "__main__":

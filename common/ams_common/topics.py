@@ -1,8 +1,51 @@
 """The Kafka topics. All messages are protobuf; the type of each stands beside its name."""
 
+from collections.abc import Mapping
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 USAGE_EVENTS = "usage.events"  # ams.usage.v1.UsageEvent
 USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageDelta
 IDENTITY_EVENTS = "identity.events"  # ams.identity.v1.IdentityEvent
 CATALOG_EVENTS = "catalog.events"  # ams.catalog.v1.CatalogEvent
 REGISTRY_EVENTS = "registry.events"  # ams.registry.v1.RegistryEvent
 AUDIT_EVENTS = "audit.events"  # ams.audit.v1.AuditRecord
+
+PARTITIONS = 4
+_FOR_GOOD_MS = -1
+# Long enough to be read after a long outage.
+_SIXTY_DAYS_MS = 60 * 24 * 3600 * 1000
+# What tells of present state is kept for good, for a service may begin to read it years later. Nothing is
+# compacted: a service's prices share its key.
+RETENTION_MS: Mapping[str, int] = {
+    USAGE_EVENTS: _SIXTY_DAYS_MS,
+    USAGE_AGGREGATED: _SIXTY_DAYS_MS,
+    IDENTITY_EVENTS: _FOR_GOOD_MS,
+    CATALOG_EVENTS: _FOR_GOOD_MS,
+    REGISTRY_EVENTS: _SIXTY_DAYS_MS,
+    AUDIT_EVENTS: _SIXTY_DAYS_MS,
+}
+
+
+async def create_missing(bootstrap_servers: str, prefix: str = "") -> None:
+    """Makes those that aren't there, with as many copies as the cluster allows, up to three.
+
+    Before anybody reads or writes them: a topic that Kafka makes by itself keeps its messages for a week,
+    and a consumer that starts before its topic exists learns of it seconds later.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        brokers = (await admin.describe_cluster())["brokers"]
+        copies = min(3, len(brokers))
+        missing = [name for name in RETENTION_MS if prefix + name not in there]
+        await admin.create_topics([_topic(prefix, name, copies) for name in missing])
+    finally:
+        await admin.close()
+
+
+def _topic(prefix: str, name: str, copies: int) -> NewTopic:
+    return NewTopic(
+        prefix + name, PARTITIONS, copies, topic_configs={"retention.ms": str(RETENTION_MS[name])}
+    )

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ams_common import ports
+from ams_common import ports, topics
 from ams_common.healthcheck import listen_variable
 from ams_common.provision import OWNERS
 from ams_common.testing.eventually import eventually
-from ams_local import topics
 from ams_local.keyring import Keyring
 from ams_local.places import project_root
 from ams_local.processes import Daemon
@@ -105,3 +104,4 @@ def test_provisioning_names_what_it_needs(install: Install) -> None:
     assert finished.returncode == 2
     for schema in OWNERS:
         assert f"{schema.upper()}_DATABASE_PASSWORD must be set" in finished.stderr
+    assert "KAFKA_BOOTSTRAP_SERVERS must be set" in finished.stderr

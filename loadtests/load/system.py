@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from ams_common import ports
-from ams_local import topics
+from ams_common import ports, topics
 from ams_local.guide import wait_until_ready
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon

@@ -3,9 +3,9 @@
 import asyncio
 import os
 
-from ams_common import ports
+from ams_common import ports, topics
 
-from ams_local import places, topics
+from ams_local import places
 from ams_local.guide import say, write_down
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
