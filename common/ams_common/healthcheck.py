@@ -1,6 +1,6 @@
 """`python -m ams_common.healthcheck`: whether the service of this container is alive; the exit code says.
 
-AMS_SERVICE names the service. Its address is the one that it listens on, by its own settings.
+AMS_SERVICE names the service. Its addresses are those that it listens on, by its own settings.
 """
 
 import os
@@ -13,8 +13,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _TIMEOUT_S = 3
-# Those that speak HTTP; the others speak gRPC.
-_PAGES = {"ams-gateway": "/healthz", "ams-bff": "/healthz"}
+# What names the HTTP door of those that have one. Those named …-svc have a gRPC door.
+_HTTP_LISTEN = {
+    "ams-gateway": "GATEWAY_LISTEN",
+    "ams-bff": "BFF_LISTEN",
+    "registry-svc": "REGISTRY_HTTP_LISTEN",
+}
 
 
 def listen_variable(service: str) -> str:
@@ -23,11 +27,15 @@ def listen_variable(service: str) -> str:
 
 
 def is_alive(service: str, environ: Mapping[str, str]) -> bool:
-    """Whether it answers on this machine within three seconds."""
-    port = environ[listen_variable(service)].rpartition(":")[2]
-    address = f"127.0.0.1:{port}"
-    page = _PAGES.get(service)
-    return _answers(f"http://{address}{page}") if page else _is_serving(address)
+    """Whether it answers on this machine, each of its doors within three seconds."""
+    page = _HTTP_LISTEN.get(service)
+    if page and not _answers(f"http://{_here(environ[page])}/healthz"):
+        return False
+    return not service.endswith("-svc") or _is_serving(_here(environ[listen_variable(service)]))
+
+
+def _here(listen: str) -> str:
+    return f"127.0.0.1:{listen.rpartition(':')[2]}"
 
 
 def _answers(url: str) -> bool:

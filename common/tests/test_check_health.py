@@ -1,0 +1,75 @@
+"""A container is healthy while every door of its service answers."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import grpc
+import pytest
+from ams_common.healthcheck import is_alive, listen_variable
+from ams_common.ports import free_port
+from grpc_health.v1 import health, health_pb2_grpc
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def http_door(port: int) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Page)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def grpc_door(port: int) -> Iterator[None]:
+    server = grpc.server(ThreadPoolExecutor(1))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop(None).wait()
+
+
+def test_the_registry_is_alive_only_with_both_doors_open() -> None:
+    rpc_port, http_port = free_port(), free_port()
+    told = {"REGISTRY_LISTEN": f"0.0.0.0:{rpc_port}", "REGISTRY_HTTP_LISTEN": f"0.0.0.0:{http_port}"}
+    with grpc_door(rpc_port):
+        assert not is_alive("registry-svc", told)
+        with http_door(http_port):
+            assert is_alive("registry-svc", told)
+    with http_door(http_port):
+        assert not is_alive("registry-svc", told)
+
+
+@pytest.mark.parametrize("service", ["ams-gateway", "ams-bff"])
+def test_those_with_pages_are_asked_for_one(service: str) -> None:
+    port = free_port()
+    told = {listen_variable(service): f"0.0.0.0:{port}"}
+    assert not is_alive(service, told)
+    with http_door(port):
+        assert is_alive(service, told)
+
+
+def test_a_service_without_pages_is_asked_by_grpc() -> None:
+    port = free_port()
+    told = {"KEYS_LISTEN": f"0.0.0.0:{port}"}
+    assert not is_alive("keys-svc", told)
+    with grpc_door(port):
+        assert is_alive("keys-svc", told)
