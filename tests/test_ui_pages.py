@@ -34,7 +34,7 @@ class Device:
 # From the widest down, so that axe-core looks at a phone; the widths are the PRD's (NFR5).
 DEVICES = (Device("touch", (1024, 768, 375, 320), has_touch=True), Device("mouse", (1440,), has_touch=False))
 # Answers that aren't pages: files, parts of a page, and ways to elsewhere.
-_NO_PAGES = ("/table.csv", "/chart.csv", "/audit.csv", "/live/{mark}", "/price", "/palette", "/return")
+_NO_PAGES = ("/table.csv", "/chart.csv", "/live/{mark}", "/price", "/palette", "/return")
 _ELSEWHERE = ("/", "/login/with/{issuer}")
 
 
@@ -96,6 +96,7 @@ def test_a_page_is_good_at_every_width(
             if pictures:
                 _take(tab, page, pictures / f"{page.name}-{width}")
         if device.has_touch:  # the markup is one for all devices
+            faults += [f"no file: {href}" for href in _files(tab) if not _is_file(tab, href)]
             faults += [f"axe-core: {fault}" for fault in accessibility_faults(tab)]
             tab.emulate_media(color_scheme="dark")
             faults += [f"axe-core, dark: {fault}" for fault in contrast_faults(tab)]
@@ -103,6 +104,16 @@ def test_a_page_is_good_at_every_width(
     is_refused = page.status != 200 or page.act
     faults += [f"console: {line}" for line in said if not (is_refused and "Failed to load resource" in line)]
     assert not faults, "\n".join(faults)
+
+
+def _files(tab: Tab) -> set[str]:
+    """What the page offers to keep."""
+    return {str(link.get_attribute("href")) for link in tab.locator("a[download]").all()}
+
+
+def _is_file(tab: Tab, href: str) -> bool:
+    answer = tab.request.get(href)
+    return answer.ok and answer.headers["content-type"].startswith("text/csv")
 
 
 def _take(tab: Tab, page: Page, path: Path) -> None:

@@ -76,12 +76,24 @@ def test_a_file_has_what_the_list_shows(admin: Browser, people: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/admin/consumers", "/admin/merchants", "/admin/services", "/marketplace"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/consumers",
+        "/admin/merchants",
+        "/admin/merchants/invites",
+        "/admin/services",
+        "/admin/governance",
+        "/marketplace",
+    ],
+)
 def test_every_list_has_its_file(admin: Browser, path: str) -> None:
     assert admin.get(f"{path}/table.csv").status == 200
 
 
-@pytest.mark.parametrize("path", ["/dashboard/api-keys", "/dashboard/services", "/dashboard/invoices"])
+@pytest.mark.parametrize(
+    "path", ["/dashboard/api-keys", "/dashboard/services", "/dashboard/images", "/dashboard/invoices"]
+)
 def test_a_consumers_lists_have_their_files(street: Any, path: str) -> None:
     assert street.register().get(f"{path}/table.csv").status == 200
 

@@ -13,7 +13,7 @@ from ams_bff.views import figures
 from ams_bff.views.admin_queue import services_by_id
 from ams_bff.views.admin_records import actor_names, audit_of
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -24,6 +24,16 @@ _PAGE_SIZE = 25
 _SHOWN_REQUESTS = 20
 _SORTS = ("name", "email", "standing", "registered_at")
 _COLUMNS = ("email", "name", "standing", "registered_at", "consumer_id")
+_ACCESS_COLUMNS = (
+    "service",
+    "merchant",
+    "status",
+    "requested_at",
+    "resolved_at",
+    "note",
+    "reason",
+    "access_request_id",
+)
 _STANDINGS = {"active": STANDING_ACTIVE, "blocked": STANDING_BLOCKED}
 
 
@@ -35,26 +45,13 @@ async def list_consumers(visit: Visit) -> Response:
     )
 
 
-async def download_consumers(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [_row(consumer) for consumer in listed.consumers], listed.next_page_token
-
-    return await csv_list("consumers", _COLUMNS, rows)
-
-
 async def show_consumer(visit: Visit) -> Response:
     """Profile, access, usage, and what was done."""
     consumer_id = visit.parameter("consumer_id")
-    identity, keys, usage = visit.services.identity, visit.services.keys, visit.services.usage
+    identity, usage = visit.services.identity, visit.services.usage
     consumer = await visit.ask(identity.GetConsumer, pb.GetConsumerRequest(consumer_id=consumer_id))
     asked, report, records, names = await asyncio.gather(
-        visit.ask(
-            keys.ListAccessRequests,
-            keys_pb.ListAccessRequestsRequest(page_size=_SHOWN_REQUESTS, consumer_id=consumer_id),
-        ),
+        _ask_access(visit, _SHOWN_REQUESTS, ""),
         visit.ask(
             usage.GetPlatformUsage,
             usage_pb.GetPlatformUsageRequest(
@@ -107,16 +104,48 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumersResp
     return await visit.ask(visit.services.identity.ListConsumers, request)
 
 
-def _row(consumer: pb.Consumer) -> Cells:
-    standing = enum_label(consumer.standing, Standing)
-    registered_at = consumer.registered_at.ToJsonString()
-    return consumer.email, consumer.name, standing, registered_at, consumer.consumer_id
+async def _rows(visit: Visit, listed: pb.ListConsumersResponse) -> list[Cells]:
+    return [
+        (
+            consumer.email,
+            consumer.name,
+            enum_label(consumer.standing, Standing),
+            instant(consumer.registered_at),
+            consumer.consumer_id,
+        )
+        for consumer in listed.consumers
+    ]
+
+
+async def _ask_access(visit: Visit, size: int, page_token: str) -> keys_pb.ListAccessRequestsResponse:
+    request = keys_pb.ListAccessRequestsRequest(
+        page_size=size, page_token=page_token, consumer_id=visit.parameter("consumer_id")
+    )
+    return await visit.ask(visit.services.keys.ListAccessRequests, request)
+
+
+async def _access_rows(visit: Visit, listed: keys_pb.ListAccessRequestsResponse) -> list[Cells]:
+    services = await services_by_id(visit, (asked.service_id for asked in listed.access_requests))
+    return [
+        (
+            services[asked.service_id].name,
+            services[asked.service_id].merchant_name,
+            enum_label(asked.status, keys_pb.AccessRequestStatus),
+            instant(asked.requested_at),
+            instant(asked.resolved_at),
+            asked.note,
+            asked.reason,
+            asked.access_request_id,
+        )
+        for asked in listed.access_requests
+    ]
 
 
 VIEWS = (
     page(PATH, list_consumers, ADMIN),
-    page(f"{PATH}/table.csv", download_consumers, ADMIN),
+    table(PATH, "consumers", _COLUMNS, _ask, _rows, ADMIN),
     page(f"{PATH}/{{consumer_id}}", show_consumer, ADMIN),
+    table(f"{PATH}/{{consumer_id}}", "access-requests", _ACCESS_COLUMNS, _ask_access, _access_rows, ADMIN),
     action(f"{PATH}/{{consumer_id}}/block", block_consumer, ADMIN),
     action(f"{PATH}/{{consumer_id}}/unblock", unblock_consumer, ADMIN),
 )

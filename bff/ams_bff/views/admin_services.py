@@ -19,9 +19,9 @@ from starlette.responses import Response
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import table
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
@@ -43,16 +43,6 @@ async def list_services(visit: Visit) -> Response:
     return await visit.render(
         "admin/services.html", services=listed.services, next_token=listed.next_page_token
     )
-
-
-async def download_services(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [service_row(service) for service in listed.services], listed.next_page_token
-
-    return await csv_list("services", SERVICE_COLUMNS, rows)
 
 
 async def show_service(visit: Visit) -> Response:
@@ -100,6 +90,6 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListServicesRespo
 
 VIEWS = (
     page("/admin/services", list_services, ADMIN),
-    page("/admin/services/table.csv", download_services, ADMIN),
+    table("/admin/services", "services", SERVICE_COLUMNS, _ask, service_rows, ADMIN),
     page("/admin/services/{service_id}", show_service, ADMIN),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED, KeyStatus
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.clock import utc_now
 from ams_common.errors import AppError
@@ -18,7 +18,7 @@ from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
 from ams_bff.views.usage import ask_usage
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -28,6 +28,7 @@ from ams_bff.web.visits import Visit
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
 _SORTS = ("name", "created_at", "expires_at")
+_STATUSES = {"active": KEY_ACTIVE, "expired": KEY_EXPIRED, "revoked": KEY_REVOKED}
 # Never a secret: nobody has it but who made the key.
 _COLUMNS = (
     "name",
@@ -51,17 +52,6 @@ async def list_keys(visit: Visit) -> Response:
     return await visit.render(
         "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
     )
-
-
-async def download_keys(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        answer = await _ask(visit, PAGE_ROWS, page_token)
-        names = await _service_names(visit, answer.keys)
-        return [_row(key, names) for key in answer.keys], answer.next_page_token
-
-    return await csv_list("api-keys", _COLUMNS, rows)
 
 
 async def show_form(visit: Visit) -> Response:
@@ -126,6 +116,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
         page_token=page_token,
         query=lists.words(visit),
         order_by=lists.order_by(visit, _SORTS),
+        status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
     )
     return await visit.ask(visit.services.keys.ListKeys, request)
 
@@ -137,6 +128,11 @@ async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, s
     return {service_id: name_of(known, service_id) for service_id in ids}
 
 
+async def _rows(visit: Visit, answer: pb.ListKeysResponse) -> list[Cells]:
+    names = await _service_names(visit, answer.keys)
+    return [_row(key, names) for key in answer.keys]
+
+
 def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
     return (
         key.name,
@@ -144,9 +140,9 @@ def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
         key.key_prefix,
         enum_label(key.status, KeyStatus),
         "; ".join(names[service_id] for service_id in key.service_ids),
-        key.expires_at.ToJsonString(),
-        key.created_at.ToJsonString(),
-        key.revoked_at.ToJsonString() if key.HasField("revoked_at") else "",
+        instant(key.expires_at),
+        instant(key.created_at),
+        instant(key.revoked_at),
         key.key_id,
     )
 
@@ -186,7 +182,7 @@ def _in_order(known: Known) -> list[Any]:
 
 VIEWS = (
     page(_LIST, list_keys, CONSUMER),
-    page(f"{_LIST}/table.csv", download_keys, CONSUMER),
+    table(_LIST, "api-keys", _COLUMNS, _ask, _rows, CONSUMER),
     page(f"{_LIST}/new", show_form, CONSUMER),
     action(_LIST, create_key, CONSUMER),
     page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),

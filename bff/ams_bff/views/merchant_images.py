@@ -16,6 +16,8 @@ from ams.registry.v1.events_pb2 import (
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
+from ams_bff.web import lists
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -25,6 +27,28 @@ from ams_bff.web.visits import Visit
 PATH = "/merchant/images"
 _PAGE_SIZE = 25
 _TOKENS = 10
+_COLUMNS = (
+    "image",
+    "tag",
+    "status",
+    "size_bytes",
+    "pulls",
+    "pushed_at",
+    "digest",
+    "rejection_reason",
+    "image_id",
+)
+# Never a secret.
+_TOKEN_COLUMNS = (
+    "name",
+    "repository",
+    "prefix",
+    "status",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "push_token_id",
+)
 _MOST_TOKENS = 200
 _MOST_SERVICES = 200
 _STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
@@ -92,24 +116,9 @@ async def deprecate_image(visit: Visit) -> Response:
 
 
 async def _images_page(visit: Visit, form: Form) -> Response:
-    registry, service_id = visit.services.registry, visit.query.get("service", "")
-    status = _STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED)
     images, tokens, listed = await asyncio.gather(
-        visit.ask(
-            registry.ListImages,
-            pb.ListImagesRequest(
-                page_size=_PAGE_SIZE,
-                page_token=visit.query.get("page", ""),
-                service_id=service_id,
-                status=status,
-            ),
-        ),
-        visit.ask(
-            registry.ListPushTokens,
-            pb.ListPushTokensRequest(
-                page_size=_TOKENS, page_token=visit.query.get("tokens", ""), service_id=service_id
-            ),
-        ),
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
+        _ask_tokens(visit, _TOKENS, visit.query.get("tokens", "")),
         visit.ask(
             visit.services.catalog.ListMerchantServices,
             catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES),
@@ -127,6 +136,56 @@ async def _images_page(visit: Visit, form: Form) -> Response:
     )
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListImagesResponse:
+    request = pb.ListImagesRequest(
+        page_size=size,
+        page_token=page_token,
+        service_id=visit.query.get("service", ""),
+        status=_STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED),
+    )
+    return await visit.ask(visit.services.registry.ListImages, request)
+
+
+async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
+    return [
+        (
+            image.name,
+            image.tag,
+            _status_of(image.status),
+            image.size_bytes,
+            image.pulls,
+            instant(image.pushed_at),
+            image.digest,
+            image.rejection_reason,
+            image.image_id,
+        )
+        for image in listed.images
+    ]
+
+
+async def _ask_tokens(visit: Visit, size: int, page_token: str) -> pb.ListPushTokensResponse:
+    request = pb.ListPushTokensRequest(
+        page_size=size, page_token=page_token, service_id=visit.query.get("service", "")
+    )
+    return await visit.ask(visit.services.registry.ListPushTokens, request)
+
+
+async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[Cells]:
+    return [
+        (
+            token.name,
+            token.repository,
+            token.token_prefix,
+            _token_status_of(token.status),
+            instant(token.created_at),
+            instant(token.expires_at),
+            instant(token.last_used_at),
+            token.push_token_id,
+        )
+        for token in listed.push_tokens
+    ]
+
+
 def _status_of(status: ImageStatus.ValueType) -> str:
     return enum_label(status, ImageStatus)
 
@@ -137,6 +196,8 @@ def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
 
 VIEWS = (
     page(PATH, list_images, MERCHANT),
+    table(PATH, "images", _COLUMNS, _ask, _rows, MERCHANT),
+    table(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, _token_rows, MERCHANT),
     action(f"{PATH}/tokens", create_token, MERCHANT),
     action(f"{PATH}/tokens/{{push_token_id}}/revoke", revoke_token, MERCHANT),
     action(f"{PATH}/{{image_id}}/deprecate", deprecate_image, MERCHANT),

@@ -18,9 +18,9 @@ from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.views import figures, service_forms
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import table
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -52,16 +52,6 @@ async def list_services(visit: Visit) -> Response:
         next_token=listed.next_page_token,
         used=figures.by_group(report),
     )
-
-
-async def download_services(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [service_row(service) for service in listed.services], listed.next_page_token
-
-    return await csv_list("services", SERVICE_COLUMNS, rows)
 
 
 async def show_new(visit: Visit) -> Response:
@@ -224,7 +214,7 @@ async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService
 VIEWS = (
     page(PATH, list_services, MERCHANT),
     action(PATH, create_service, MERCHANT),
-    page(f"{PATH}/table.csv", download_services, MERCHANT),
+    table(PATH, "services", SERVICE_COLUMNS, _ask, service_rows, MERCHANT),
     page(f"{PATH}/new", show_new, MERCHANT),
     page(f"{PATH}/price", preview_price, MERCHANT),
     page(f"{PATH}/{{service_id}}", show_service, MERCHANT),
