@@ -1,7 +1,10 @@
 """An admin's first page, and the decisions taken on it."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC
+from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
@@ -22,6 +25,7 @@ from ams_bff.views.admin_queue import (
     waiting_requests,
     with_facts,
 )
+from ams_bff.views.admin_records import actor_names, latest_news, subjects_of
 from ams_bff.views.admin_services import service_page
 from ams_bff.web.forms import Form
 from ams_bff.web.live import Picture, live, mark_of
@@ -112,9 +116,10 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
 
 async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
     catalog, identity = visit.services.catalog, visit.services.identity
-    queue, picture, merchants, consumers, active = await asyncio.gather(
+    queue, picture, activity, merchants, consumers, active = await asyncio.gather(
         load_queue(visit),
         picture_figures(visit),
+        _activity(visit),
         visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
         visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
         visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
@@ -127,14 +132,22 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         form.status if form else None,
         items=items,
         waiting=queue.total,
+        merchant_level=None if merchants.next_page_token else _level_of(merchants.merchants),
+        consumer_level=None if consumers.next_page_token else _level_of(consumers.consumers),
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(len(active.services), active.next_page_token),
         is_new=not merchants.merchants,
         has_services=bool(active.services) or queue.total > 0,
         mark=picture.mark,
+        **activity,
         **picture.context,
     )
+
+
+async def _activity(visit: Visit) -> dict[str, Any]:
+    news, names = await asyncio.gather(latest_news(visit), actor_names(visit))
+    return {"news": news, "names": names, "subjects": await subjects_of(visit, news, names)}
 
 
 async def picture_figures(visit: Visit) -> Picture:
@@ -143,6 +156,10 @@ async def picture_figures(visit: Visit) -> Picture:
     request = usage_pb.GetPlatformUsageRequest(**figures.window(now))
     report = await visit.ask(visit.services.usage.GetPlatformUsage, request)
     return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
+
+
+def _level_of(people: Iterable[identity_pb.Merchant | identity_pb.Consumer]) -> figures.Level:
+    return figures.level((each.registered_at.ToDatetime(tzinfo=UTC), None) for each in people)
 
 
 def _at_least(count: int, next_page_token: str) -> str:

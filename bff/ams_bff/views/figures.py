@@ -1,18 +1,22 @@
 """Usage as overviews show it: day by day, days without requests too, and against the period before."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import utc_now
+from ams_common.money import to_decimal
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
 
 SHOWN_DAYS = 30
 
 Row: TypeAlias = tuple[int, str, list[int]]
+# From when to when something is there; None: it has no end.
+Life: TypeAlias = tuple[datetime, datetime | None]
 Value: TypeAlias = Callable[[pb.UsageFigures], int]
 
 
@@ -49,6 +53,41 @@ class Trend:
         """For ui.chart."""
         days = zip(self.starts, self.values, strict=True)
         return [(int(start.timestamp()), f"{start:%-d %b}", [value]) for start, value in days]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many there were at the end of each of the shown days, UTC, the last of which is now; and before
+    them."""
+
+    values: Sequence[int]
+    before: int
+
+    @property
+    def change(self) -> float | None:
+        """Against how many there were before, as a fraction; None when there were none."""
+        return (self.values[-1] - self.before) / self.before if self.before else None
+
+
+def level(lives: Iterable[Life], now: datetime | None = None) -> Level:
+    """Of things by their lives."""
+    now = now or utc_now()
+    first, known = _first_day(now), list(lives)
+    ends = [first + timedelta(days=day) for day in range(1, SHOWN_DAYS)]
+    return Level([_alive(known, at) for at in (*ends, now)], _alive(known, first))
+
+
+def _alive(lives: Iterable[Life], at: datetime) -> int:
+    return sum(start <= at and (end is None or end > at) for start, end in lives)
+
+
+def change_of(now: Sequence[Money], before: Sequence[Money]) -> float | None:
+    """As a fraction of what was before; None where there is nothing to compare: nothing then, or other
+    currencies."""
+    if len(now) != 1 or len(before) != 1 or now[0].currency_code != before[0].currency_code:
+        return None
+    amount_before = to_decimal(before[0])
+    return float(to_decimal(now[0]) / amount_before - 1) if amount_before else None
 
 
 def window(now: datetime | None = None) -> dict[str, Any]:

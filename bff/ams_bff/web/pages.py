@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from ams_bff.web import formats, forms, guards, lists, navigation
 from ams_bff.web.assets import Assets
+from ams_bff.web.audit_words import audit_words
 from ams_bff.web.samples import call_samples
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -44,6 +45,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "count": formats.count,
     "month": formats.month,
     "sentence": forms.sentence,
+    "audit_words": audit_words,
 }
 
 
