@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const dialog = document.getElementById("palette");
-  if (!dialog) return;
   const input = dialog.querySelector("[role=combobox]");
   const status = dialog.querySelector("[data-palette-status]");
   const isApple = /Mac|iPhone|iPad/.test(navigator.platform);

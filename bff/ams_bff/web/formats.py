@@ -48,9 +48,12 @@ def short(value: float) -> str:
     return _scaled(value, _STEPS, "")
 
 
-def size(size_bytes: float) -> str:
-    """ "1.2 MB"."""
-    return _scaled(size_bytes, _BYTE_STEPS, " B", space=" ")
+def size(size_bytes: float) -> Markup:
+    """ "1.2 MB", with the exact number on hover."""
+    text = _scaled(size_bytes, _BYTE_STEPS, " B", space=" ")
+    if size_bytes < _BYTE_STEPS[-1][0]:
+        return Markup("<span>{}</span>").format(text)
+    return Markup('<span title="{} bytes">{}</span>').format(number(size_bytes), text)
 
 
 def _scaled(value: float, steps: tuple[tuple[int, str], ...], small: str, space: str = "") -> str:

@@ -40,7 +40,6 @@ _ENUMS = {
 _PLAIN: dict[str, Callable[..., Any]] = {
     "money": formats.money,
     "number": formats.number,
-    "short": formats.short,
     "size": formats.size,
     "count": formats.count,
     "month": formats.month,
@@ -109,13 +108,13 @@ class Pages:
         def day(value: Any) -> Markup:
             return formats.shown_time(value, self._zone(), "%-d %b %Y")
 
-        def clock(value: Any) -> Markup:
-            return formats.shown_time(value, self._zone(), "%H:%M:%S")
+        def exact(value: Any) -> Markup:
+            return formats.shown_time(value, self._zone(), "%-d %b %Y, %H:%M:%S")
 
         def ago(value: Any) -> Markup:
             return formats.ago(value, utc_now())
 
-        return _PLAIN | {"when": when, "day": day, "clock": clock, "ago": ago} | _enum_filters()
+        return _PLAIN | {"when": when, "day": day, "exact": exact, "ago": ago} | _enum_filters()
 
     def _zone(self) -> ZoneInfo:
         visit = self._visit_of()
