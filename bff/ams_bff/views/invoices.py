@@ -14,7 +14,7 @@ from starlette.responses import Response
 from ams_bff.views.naming import Known, know_services
 from ams_bff.web import lists
 from ams_bff.web.csv_files import Cells, csv_file, table
-from ams_bff.web.formats import enum_label, month
+from ams_bff.web.formats import counted, enum_label, month
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import View, action, page
 from ams_bff.web.sessions import Flash
@@ -45,7 +45,7 @@ async def generate_drafts(visit: Visit) -> Response:
     if not answer.invoices:
         told = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
         return await visit.redirect(_MERCHANT_LIST, Flash(told, "plain"))
-    made = "1 draft" if len(answer.invoices) == 1 else f"{len(answer.invoices)} drafts"
+    made = counted(len(answer.invoices), "draft")
     return await visit.redirect(
         f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])} up to date."
     )

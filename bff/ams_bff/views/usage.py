@@ -17,7 +17,7 @@ from ams_bff.views.naming import know_services, name_of
 from ams_bff.views.usage_choices import people_in_words, service_choices
 from ams_bff.web import usage_figures as figures
 from ams_bff.web.csv_files import csv_file
-from ams_bff.web.formats import shown_time
+from ams_bff.web.formats import counted, shown_time
 from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import View, page
 from ams_bff.web.usage_figures import Group
@@ -267,7 +267,7 @@ def summary_of(visit: Visit, report: pb.UsageReport, words: str) -> str:
     if report.granularity == pb.DAY:
         at = busiest.strftime("%-d %B")
     return (
-        f"{sum(points):,} requests in the last {words}. The most were {max(points):,} "
+        f"{counted(sum(points), 'request')} in the last {words}. The most were {max(points):,} "
         f"in the {_NAMES[report.granularity]} of {at}."
     )
 

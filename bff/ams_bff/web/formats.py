@@ -73,6 +73,11 @@ def count(value: float) -> Markup:
     return Markup('<span title="{}">{}</span>').format(number(value), short(value))
 
 
+def counted(value: int, noun: str) -> str:
+    """ "1 request", "12,345 requests"."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def moment(value: Timestamp | datetime) -> datetime | None:
     """Aware, in UTC; None for an unset timestamp."""
     if isinstance(value, datetime):
@@ -104,7 +109,7 @@ def _span(now: datetime, at: datetime) -> str:
     distance_s = int((at - now).total_seconds())
     for length_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if units := abs(distance_s) // length_s:
-            text = f"{units} {unit}{'s' if units > 1 else ''}"
+            text = counted(units, unit)
             return f"in {text}" if distance_s > 0 else f"{text} ago"
     return "in a moment" if distance_s > 0 else "just now"
 

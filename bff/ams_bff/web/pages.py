@@ -42,6 +42,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "number": formats.number,
     "size": formats.size,
     "count": formats.count,
+    "counted": formats.counted,
     "month": formats.month,
     "sentence": forms.sentence,
     "audit_words": audit_words,
