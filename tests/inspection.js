@@ -49,13 +49,25 @@
     }
     return false;
   };
+  const boxOf = (element) =>
+    ((element.matches("[type=checkbox], [type=radio]") && element.closest("label")) || element).getBoundingClientRect();
   const sizeOf = (element) => {
-    const isBox = element.matches("[type=checkbox], [type=radio]");
-    const { width, height } = ((isBox && element.closest("label")) || element).getBoundingClientRect();
+    const { width, height } = boxOf(element);
     const over = getComputedStyle(element, "::after");
     if (over.content === "none" || over.position !== "absolute") return [width, height];
     return [Math.max(width, parseFloat(over.width)), Math.max(height, parseFloat(over.height))];
   };
+
+  /* What stays where it is while the page scrolls, or lies above it, is meant to be over other things. */
+  const layerOf = (element) => {
+    for (let around = element; around; around = around.parentElement)
+      if (/fixed|sticky/.test(getComputedStyle(around).position)) return around;
+    return null;
+  };
+  const isOver = (one, other) =>
+    Math.min(one.right, other.right) - Math.max(one.left, other.left) > 2 &&
+    Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 2;
+  const controls = [];
 
   const beyond = page.scrollWidth - page.clientWidth;
   if (beyond > 0) faults.add(`the page scrolls sideways by ${beyond} px`);
@@ -67,9 +79,15 @@
     if (isOutside && !isInScroller(element)) faults.add(`sticks out of the page: ${tell(element)}`);
     if (isCutOff(element, style)) faults.add(`is cut off: ${tell(element)}`);
     if (!element.matches(targets) || isInText(element, style)) continue;
+    if (!isInScroller(element)) controls.push({ element, layer: layerOf(element), box: boxOf(element) });
     const [width, height] = sizeOf(element);
     if (Math.min(width, height) < smallest)
       faults.add(`${Math.round(width)} × ${Math.round(height)} px to hit: ${tell(element)}`);
   }
+  controls.forEach((one, index) => {
+    for (const other of controls.slice(index + 1))
+      if (one.layer === other.layer && isOver(one.box, other.box))
+        faults.add(`lie over each other: ${tell(one.element)} and ${tell(other.element)}`);
+  });
   return [...faults];
 };

@@ -51,7 +51,7 @@ def _service_events(service: catalog_pb.Service, published_at: Mapping[str, Time
     since = service.created_at
     if service.service_id in published_at:
         since = published_at[service.service_id]
-        yield Event("Service approved", f"{name} is in the marketplace", since, "good", href)
+        yield Event("Service approved", name, since, "good", href)
     if service.status in _STATES:
         title, kind = _STATES[service.status]
         yield Event(title, name, service.updated_at, kind, href)
@@ -63,7 +63,7 @@ def _image_event(image: registry_pb.Image) -> Event:
     name = f"{image.name.rpartition('/')[2]}:{image.tag}"
     href = f"/merchant/images?service={image.service_id}"
     if image.status == IMAGE_REJECTED:
-        return Event("Image refused", f"{name}: {image.rejection_reason}", image.pushed_at, "bad", href)
+        return Event("Image refused", name, image.pushed_at, "bad", href)
     return Event("Image pushed", name, image.pushed_at, "info", href)
 
 
