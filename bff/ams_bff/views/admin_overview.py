@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC
-from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
@@ -25,7 +24,7 @@ from ams_bff.views.admin_queue import (
     waiting_requests,
     with_facts,
 )
-from ams_bff.views.admin_records import actor_names, latest_news, subjects_of
+from ams_bff.views.admin_records import latest_news, names_of, subjects_of
 from ams_bff.views.admin_services import service_page
 from ams_bff.web.forms import Form
 from ams_bff.web.live import Picture, live, mark_of
@@ -116,14 +115,15 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
 
 async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
     catalog, identity = visit.services.catalog, visit.services.identity
-    queue, picture, activity, merchants, consumers, active = await asyncio.gather(
+    queue, picture, news, merchants, consumers, active = await asyncio.gather(
         load_queue(visit),
         picture_figures(visit),
-        _activity(visit),
+        latest_news(visit),
         visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
         visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
         visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
     )
+    names = names_of(visit, merchants.merchants, consumers.consumers)
     items = [
         replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
     ]
@@ -139,15 +139,12 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         active_count=_at_least(len(active.services), active.next_page_token),
         is_new=not merchants.merchants,
         has_services=bool(active.services) or queue.total > 0,
+        news=news,
+        names=names,
+        subjects=await subjects_of(visit, news, names),
         mark=picture.mark,
-        **activity,
         **picture.context,
     )
-
-
-async def _activity(visit: Visit) -> dict[str, Any]:
-    news, names = await asyncio.gather(latest_news(visit), actor_names(visit))
-    return {"news": news, "names": names, "subjects": await subjects_of(visit, news, names)}
 
 
 async def picture_figures(visit: Visit) -> Picture:

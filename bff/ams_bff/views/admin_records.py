@@ -1,7 +1,7 @@
 """The audit log as pages show it: who an actor is, where a resource's page is."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ams.audit.v1.events_pb2 import AuditRecord
@@ -84,9 +84,16 @@ async def actor_names(visit: Visit) -> Mapping[str, str]:
         visit.ask(identity.ListMerchants, pb.ListMerchantsRequest(page_size=_MOST_PEOPLE)),
         visit.ask(identity.ListConsumers, pb.ListConsumersRequest(page_size=_MOST_PEOPLE)),
     )
+    return names_of(visit, merchants.merchants, consumers.consumers)
+
+
+def names_of(
+    visit: Visit, merchants: Iterable[pb.Merchant], consumers: Iterable[pb.Consumer]
+) -> Mapping[str, str]:
+    """As `actor_names`, of those that are known already."""
     names = {"": "somebody not signed in", "system": "AMS itself"}
-    names |= {consumer.consumer_id: consumer.email for consumer in consumers.consumers}
-    names |= {merchant.merchant_id: merchant.email for merchant in merchants.merchants}
+    names |= {consumer.consumer_id: consumer.email for consumer in consumers}
+    names |= {merchant.merchant_id: merchant.email for merchant in merchants}
     if visit.person is not None:
         names[visit.person.user_id] = "you"
     return names
