@@ -16,10 +16,9 @@ from starlette.responses import Response
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import (
     Pending,
-    count_waiting,
     load_queue,
+    load_waiting,
     services_with_facts,
-    waiting_requests,
     with_facts,
 )
 from ams_bff.views.admin_services import service_page
@@ -74,8 +73,8 @@ async def decide_access(visit: Visit) -> Response:
             told = "Access denied."
     except AppError as error:
         form.refused(error)
-        waiting = [one for one in await waiting_requests(visit) if one.access_request_id == request_id]
-        items = await with_facts(visit, waiting)
+        waiting = (await load_waiting(visit)).requests
+        items = await with_facts(visit, [one for one in waiting if one.access_request_id == request_id])
         return await _again(visit, request_id, items, form)
     return await _decided(visit, request_id, told)
 
@@ -106,7 +105,7 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
         is_on_page = visit.form["from"] == "service"
         return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
     return await visit.render(
-        "admin/decided.html", item_id=item_id, flash=flash, waiting=await count_waiting(visit)
+        "admin/decided.html", item_id=item_id, flash=flash, waiting=await load_waiting(visit)
     )
 
 
@@ -126,12 +125,12 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         "admin/overview.html",
         form.status if form else None,
         items=items,
-        waiting=queue.total,
+        waiting=queue.waiting,
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(len(active.services), active.next_page_token),
-        is_new=not merchants.merchants,
-        has_services=bool(active.services) or queue.total > 0,
+        has_merchants=bool(merchants.merchants),
+        has_services=bool(active.services),
         mark=picture.mark,
         **picture.context,
     )
