@@ -129,8 +129,11 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(len(active.services), active.next_page_token),
-        has_merchants=bool(merchants.merchants),
-        has_services=bool(active.services),
+        steps=first_steps(
+            has_merchants=bool(merchants.merchants),
+            is_open=bool(active.services or picture.context["requests"].total),
+            has_consumers=bool(consumers.consumers),
+        ),
         mark=picture.mark,
         **picture.context,
     )
@@ -142,6 +145,32 @@ async def picture_figures(visit: Visit) -> Picture:
     request = usage_pb.GetPlatformUsageRequest(**figures.window(now))
     report = await visit.ask(visit.services.usage.GetPlatformUsage, request)
     return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
+
+
+def first_steps(has_merchants: bool, is_open: bool, has_consumers: bool) -> list[tuple[str, str, str, bool]]:
+    """For ui.checklist, in place of figures and chart; none once something is, or was, called."""
+    if is_open:
+        return []
+    return [
+        (
+            "Invite a merchant",
+            "The code in the mail registers one merchant.",
+            "/admin/merchants#invite",
+            has_merchants,
+        ),
+        (
+            "Approve a service",
+            "Merchants submit them; they wait for you on this page.",
+            "/admin/services",
+            False,
+        ),
+        (
+            "Let consumers in",
+            "Who wants to call a service asks for access, which you approve here too.",
+            "/admin/consumers",
+            has_consumers,
+        ),
+    ]
 
 
 def _at_least(count: int, next_page_token: str) -> str:

@@ -93,7 +93,8 @@ async def load_waiting(visit: Visit) -> Waiting:
             catalog_pb.ListServicesRequest(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
         ),
         visit.ask(
-            keys.ListAccessRequests, keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING)
+            keys.ListAccessRequests,
+            keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING),
         ),
     )
     is_all = not services.next_page_token and not requests.next_page_token
