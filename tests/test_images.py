@@ -10,7 +10,7 @@ import world as worlds
 from ams_common.testing.eventually import eventually
 from docker_images import Layout
 from docker_shop import PRICE, open_publishing, open_shop
-from people import JSON, People, new_service
+from people import JSON, People, Rest, new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
@@ -23,6 +23,22 @@ async def change_row(world: worlds.World, schema: str, statement: str, *values: 
         assert (await connection.execute(statement, *values)).endswith(" 1")
     finally:
         await connection.close()
+
+
+async def audits(admin: Rest, resource_id: str, count: int) -> list[JSON]:
+    """The records about the resource, once there are so many; in the order of their actions."""
+
+    async def recorded() -> list[JSON]:
+        answer = await admin.get("/audit-records", resource_id=resource_id)
+        records: list[JSON] = answer.get("auditRecords", [])
+        assert len(records) <= count, records
+        return (
+            sorted(records, key=lambda record: str(record["action"]), reverse=True)[:count]
+            if len(records) == count
+            else []
+        )
+
+    return await eventually(recorded)
 
 
 async def test_a_pushed_image_is_pulled_metered_and_audited(
@@ -58,12 +74,12 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
     assert [line["quantity"] for line in spend["lines"]] == ["1"]
     assert spend["totals"] == [{**PRICE["perRequest"]["amount"], "units": "0"}]
 
-    async def recorded() -> set[str]:
-        records = (await shop.admin.get("/audit-records", resource_id=shown["imageId"]))["auditRecords"]
-        actions = {record["action"] for record in records}
-        return actions if len(actions) == 2 else set()
-
-    assert await eventually(recorded) == {"image.push", "image.pull"}
+    push, pull = await audits(shop.admin, shown["imageId"], 2)
+    assert (push["action"], push["details"]["push_token_id"]) == (
+        "image.push",
+        shop.publishing.token["pushTokenId"],
+    )
+    assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", shop.key["keyPrefix"])
     again = await shop.publishing.merchant.get(f"/images/{shown['imageId']}")
     assert int(again["pulls"]) == 1
 
@@ -98,6 +114,19 @@ async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> No
     other = await docker_images.push(layout(tmp_path, "other"), shop.image("1.0.0"), shop.publishing.secret)
     assert not other.succeeded
     assert "is there already with other content" in other.text
+
+
+async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    nowhere = [f"{shop.publishing.registry}/{secrets.token_hex(4)}/nowhere" for _ in range(3)]
+    for name in nowhere:
+        refused = await docker_images.pull(f"{name}:1.0.0", shop.secret, tmp_path / "pulled")
+        assert "this API key has no access to it" in refused.text
+    (refusal,) = await audits(shop.admin, nowhere[0].partition("/")[2], 1)
+    assert refusal["details"]["key_id"] == shop.key["keyId"]
+    for name in nowhere[1:]:
+        answer = await shop.admin.get("/audit-records", resource_id=name.partition("/")[2])
+        assert answer.get("auditRecords", []) == []
 
 
 async def test_another_merchants_namespace_is_closed(people: People, tmp_path: Path) -> None:
@@ -179,6 +208,13 @@ async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People,
     ungranted = await docker_images.pull(image, stranger.secret, tmp_path / "ungranted")
     assert not ungranted.succeeded
     assert "this API key has no access to it" in ungranted.text
+    assert not (await docker_images.pull(image, stranger.secret, tmp_path / "again")).succeeded
+    name = shop.publishing.token["repository"]
+    (refusal,) = await audits(shop.admin, name, 1)  # once a minute is enough
+    assert (refusal["action"], refusal["actor"]) == ("image.pull_refused", stranger.key["consumerId"])
+    assert refusal["details"]["key_prefix"] == stranger.key["keyPrefix"]
+    assert refusal["details"]["reference"] == "1.0.0"
+    assert "has no access to it" in refusal["details"]["reason"]
     pushing = await docker_images.push(layout(tmp_path), shop.image("2.0.0"), shop.secret)
     assert not pushing.succeeded
     assert "An API key can't push" in pushing.text
@@ -199,6 +235,8 @@ async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_p
     refused = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
     assert not refused.succeeded
     assert "taken out of use" in refused.text
+    (refusal,) = await audits(shop.admin, shop.publishing.token["repository"], 1)
+    assert (refusal["action"], refusal["details"]["key_id"]) == ("image.pull_refused", shop.key["keyId"])
     assert (await shop.consumer.get("/consumer/images")).get("images", []) == []
 
 

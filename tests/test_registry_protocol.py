@@ -44,6 +44,37 @@ async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) ->
         assert (await anybody.ask("GET", "/token", headers=headers)).status == 401
 
 
+async def test_an_oauth2_form_signs_in_as_basic_authentication_does(
+    anybody: Client, pusher: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+    # As containerd sends it.
+    form = {
+        "grant_type": "password",
+        "service": "ams",
+        "client_id": "containerd-client",
+        "scope": f"repository:{name}:pull repository:{name}/tool:pull",
+        "username": "ams",
+        "password": shop.secret,
+    }
+    answer = await anybody.ask("POST", "/token", data=form)
+    assert answer.status == 200, answer.text
+    body = json.loads(answer.body)
+    assert (body["token"], body["expires_in"]) == (body["access_token"], 300)
+    client = Client(anybody.http, anybody.url, body["access_token"])
+    assert (await client.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
+    assert (await anybody.ask("POST", "/token", data={**form, "password": "wrong"})).status == 401
+    refresh = {**form, "grant_type": "refresh_token", "refresh_token": shop.secret}
+    for unfit in (refresh, {}, {"grant_type": ""}):
+        refused = await anybody.ask("POST", "/token", data=unfit)
+        assert refused.status == 400
+        assert json.loads(refused.body)["error"] == "unsupported_grant_type"
+    for hostile in (b"%ff=%ff&\xff", b"&".join([b"a=1"] * 100), b"grant_type"):
+        assert (await anybody.ask("POST", "/token", data=hostile)).status == 400
+    assert (await anybody.ask("POST", "/token", data=b"x" * 5000)).status == 413
+
+
 async def test_there_is_no_catalogue_for_anybody_signed_in(pusher: Client, puller: Client) -> None:
     for client in (pusher, puller):
         assert (await client.ask("GET", "/v2/")).status == 200
