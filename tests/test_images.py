@@ -1,20 +1,32 @@
-"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo, as with docker."""
+"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo and podman, as with
+docker."""
 
 import secrets
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import docker_images
+import pytest
 import world as worlds
 from ams_common.testing.eventually import eventually
-from docker_images import Layout
+from docker_client import pulled_tags
+from docker_images import Layout, Podman
 from docker_shop import PRICE, open_publishing, open_shop
 from people import JSON, People, Rest, new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
     return Layout(directory / secrets.token_hex(4), iter([text.encode() * 1000]), **manifest)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """For podman, which wants at most 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="ams-", dir="/tmp") as directory:
+        yield Path(directory)
 
 
 async def change_row(world: worlds.World, schema: str, statement: str, *values: object) -> None:
@@ -82,6 +94,31 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
     assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", shop.key["keyPrefix"])
     again = await shop.publishing.merchant.get(f"/images/{shown['imageId']}")
     assert int(again["pulls"]) == 1
+
+
+@pytest.mark.parametrize("form", ["oci", "v2s2"])
+async def test_podman_logs_in_pushes_and_pulls(
+    world: worlds.World, people: People, short_path: Path, form: str
+) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    host, image, bad = shop.publishing.registry, shop.image("1.0.0"), shop.image("newest")
+    merchant, consumer = Podman(short_path / "m"), Podman(short_path / "c")
+    made = await merchant.make(image, secrets.token_bytes(100_000))
+    assert made.succeeded, made.text
+    assert not (await merchant.log_in(host, "wrong")).succeeded
+    for podman, secret in ((merchant, shop.publishing.secret), (consumer, shop.secret)):
+        done = await podman.log_in(host, secret)
+        assert done.succeeded, done.text
+    assert (await merchant("tag", image, bad)).succeeded
+    refused = await merchant.push(bad, form)
+    assert (refused.succeeded, "not a semantic version" in refused.text) == (False, True)
+    pushed = await merchant.push(image, form)
+    assert pushed.succeeded, pushed.text
+    pulled = await consumer.pull(image)
+    assert pulled.succeeded, pulled.text
+    ids = [(await podman("images", "--no-trunc", "--quiet", image)).text for podman in (merchant, consumer)]
+    assert ids[0] == ids[1] != ""
+    assert await pulled_tags(world, shop.publishing.token["repository"]) == ["1.0.0"]
 
 
 async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
