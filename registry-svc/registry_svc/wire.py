@@ -86,7 +86,7 @@ class OciWire:
             await _expect(answer, 201)
 
     async def cancel_upload(self, name: str, session: str) -> None:
-        # Refused is one that the session isn't the newest of: the provider throws it away by itself.
+        # Refused is one that has gone on with another session: the provider throws it away when it is old.
         with suppress(RefusedByProviderError):
             async with self._ask("DELETE", name, session) as answer:
                 await _expect(answer, 204, 202, 404)
