@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 import world as worlds
+from ams_common.ports import is_listening
 from ams_common.testing.eventually import eventually
 from docker_client import Answer, Client, name_of, push, query, upload
 from docker_images import MANIFEST, digest_of
@@ -47,7 +50,7 @@ async def begin(client: Client, name: str) -> str:
 @asynccontextmanager
 async def half_sent(
     world: worlds.World, client: Client, location: str, content: bytes
-) -> AsyncIterator[None]:
+) -> AsyncIterator["asyncio.Task[Answer]"]:
     """Within the block the provider has `content` of a PATCH that isn't over."""
     before, body = provider_bytes(world), Halting(content)
     sending = asyncio.create_task(client.ask("PATCH", location, data=body))
@@ -57,7 +60,7 @@ async def half_sent(
         return provider_bytes(world) >= stored
 
     assert await eventually(has_arrived)
-    yield
+    yield sending
     body.on.set()
     await asyncio.gather(sending, return_exceptions=True)
 
@@ -89,6 +92,22 @@ async def test_an_upload_that_was_killed_midway_is_begun_anew_and_not_looped_on(
         assert (await pusher.ask("PATCH", location, data=content[1_000_000:])).status == 404
         assert await upload(pusher, name, content) == digest_of(content)
     assert await query(world, "SELECT FROM uploads WHERE name = $1", name) == []
+
+
+async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
+    world: worlds.World, pusher: Client, shop: Shop
+) -> None:
+    location = await begin(pusher, name_of(shop))
+    async with half_sent(world, pusher, location, b"first" * 200_000) as sending:
+        os.kill(world.process_id("registry-svc"), signal.SIGTERM)
+
+        async def is_closed() -> bool:
+            return not is_listening(world.system.ports.images)
+
+        assert await eventually(is_closed)
+    assert sending.result().status == 202
+    world.restart("registry-svc")
+    assert (await pusher.ask("GET", location)).headers["Range"] == "0-999999"
 
 
 async def test_two_requests_never_add_to_one_upload_at_once(

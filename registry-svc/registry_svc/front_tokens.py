@@ -21,6 +21,7 @@ from registry_svc.oci_errors import OciError
 from registry_svc.streams import read_bounded
 
 _MAX_CREDENTIALS = 4096
+_MAX_FORM_BYTES = 16 * 1024  # with as many scopes as there may be
 
 
 class Door:
@@ -100,7 +101,7 @@ def _asked(action: str) -> str:
 
 async def _form(request: Request) -> Mapping[str, Sequence[str]]:
     """The fields of an OAuth2 form; none when it is no form, or too large for one."""
-    body = await read_bounded(request, _MAX_CREDENTIALS)
+    body = await read_bounded(request, _MAX_FORM_BYTES)
     try:
         return parse_qs(body.decode(), max_num_fields=50)
     except ValueError:

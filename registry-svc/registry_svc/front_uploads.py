@@ -15,7 +15,7 @@ from registry_svc.front_tokens import Door
 from registry_svc.gatekeeper import Principal, Publisher
 from registry_svc.oci_errors import OciError
 from registry_svc.provider import ImageRegistryProvider
-from registry_svc.store import Upload
+from registry_svc.store_uploads import Upload
 from registry_svc.streams import Body, Streams, Watch
 from registry_svc.uploads import Uploads
 

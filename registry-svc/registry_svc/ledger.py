@@ -82,7 +82,8 @@ class Ledger:
                 raise OciError("DENIED", conflict)
             yield
             saved = await self._store.save_image(change.connection, image)
-            assert saved is not None, "nobody else writes versions of this repository now"
+            if saved is None:
+                raise OciError("DENIED", f"Version {image.tag} was deprecated meanwhile. Push a new version.")
             await self._note_manifest(change, image.name, manifest)
             _audit(change, saved, publisher)
             self._announce(change, saved)
@@ -90,10 +91,13 @@ class Ledger:
     async def reject(self, publisher: Publisher, image: Image) -> None:
         async with self._change("image.reject", image.merchant_id) as change:
             image_id = await self._store.save_rejection(change.connection, image)
-            shown = image if image_id is None else replace(image, image_id=image_id)
-            _audit(change, shown, publisher, reason=image.rejection_reason)
             if image_id is not None:
-                self._announce(change, shown)
+                self._announce(change, replace(image, image_id=image_id))
+            else:  # it was published once, and stays what it is
+                there = await self._store.find_tag(change.connection, image.name, image.tag)
+                image_id = there.image_id if there is not None else image.image_id
+            rejected = replace(image, image_id=image_id)
+            _audit(change, rejected, publisher, reason=image.rejection_reason)
 
     async def delete(
         self, publisher: Publisher, name: str, reference: str, forget: Callable[[str], Awaitable[None]]

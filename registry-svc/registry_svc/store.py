@@ -1,4 +1,4 @@
-"""The only module that runs SQL. Each method is the query of its name."""
+"""The only module that runs SQL, with store_uploads. Each method is the query of its name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,10 +8,10 @@ from uuid import UUID
 
 import asyncpg
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import Queries
 
 from registry_svc.images import Image
 from registry_svc.push_tokens import PushToken
+from registry_svc.store_uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,6 @@ class Repository:
     service_id: UUID
     merchant_id: UUID
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An upload under way: how to go on with the provider, and how much is there."""
-
-    upload_id: UUID
-    session: str
-    size_bytes: int
-    is_open: bool = False  # a request adds to it, or broke while it did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +36,8 @@ class Pull:
     pulled_at: datetime
 
 
-class Store:
+class Store(UploadStore):
     """Every method works within the transaction of the connection that it is given."""
-
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
 
     async def save_merchant(self, connection: asyncpg.Connection, merchant_id: UUID, slug: str) -> None:
         await self._queries.run(connection, "save_merchant", merchant_id=merchant_id, slug=slug)
@@ -269,49 +256,6 @@ class Store:
         """The digests of active versions of which nobody wrote down the layers."""
         rows = await self._queries.many(connection, "list_unread_manifests", name=name)
         return [row["digest"] for row in rows]
-
-    async def add_upload(
-        self,
-        connection: asyncpg.Connection,
-        upload_id: UUID,
-        *,
-        name: str,
-        push_token_id: UUID,
-        session: str,
-        changed_at: datetime,
-    ) -> None:
-        await self._queries.run(
-            connection,
-            "add_upload",
-            upload_id=upload_id,
-            name=name,
-            push_token_id=push_token_id,
-            session=session,
-            changed_at=changed_at,
-        )
-
-    async def find_upload(
-        self, connection: asyncpg.Connection, upload_id: UUID, name: str, push_token_id: UUID
-    ) -> Upload | None:
-        """Who began it goes on with it, and nobody else."""
-        row = await self._queries.one(
-            connection, "find_upload", upload_id=upload_id, name=name, push_token_id=push_token_id
-        )
-        return Upload(**row) if row is not None else None
-
-    async def open_upload(self, connection: asyncpg.Connection, upload: Upload, changed_at: datetime) -> bool:
-        """False when another request adds to it, or has since."""
-        values = {"upload_id": upload.upload_id, "session": upload.session, "changed_at": changed_at}
-        return await self._queries.run(connection, "open_upload", **values) == 1
-
-    async def move_upload(self, connection: asyncpg.Connection, upload: Upload, changed_at: datetime) -> None:
-        await self._queries.run(connection, "move_upload", **asdict(upload), changed_at=changed_at)
-
-    async def end_upload(self, connection: asyncpg.Connection, upload_id: UUID) -> None:
-        await self._queries.run(connection, "end_upload", upload_id=upload_id)
-
-    async def forget_uploads(self, connection: asyncpg.Connection, before: datetime) -> None:
-        await self._queries.run(connection, "forget_uploads", before=before)
 
 
 def _push_token(row: asyncpg.Record | None) -> PushToken | None:

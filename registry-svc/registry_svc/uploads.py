@@ -7,7 +7,8 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 
 from registry_svc.provider import ImageRegistryProvider, RefusedByProviderError
-from registry_svc.store import Store, Upload
+from registry_svc.store import Store
+from registry_svc.store_uploads import Upload
 from registry_svc.streams import Body
 
 _LIFE = timedelta(days=7)

@@ -1,3 +1,6 @@
+-- A version that was once published names one digest for ever: only a rejected one may be pushed anew. What
+-- 0001_images.sql says of deprecated and deleted ones holds no more.
+
 -- What a manifest that was pushed names: consumers are given the layers of active versions and no others.
 -- A manifest from before this table is read from the provider when a consumer asks for one of its layers.
 CREATE TABLE manifests (
