@@ -105,6 +105,7 @@ async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
             return not is_listening(world.system.ports.images)
 
         assert await eventually(is_closed)
+        await asyncio.sleep(1)  # the layer takes its time
     assert sending.result().status == 202
     world.restart("registry-svc")
     assert (await pusher.ask("GET", location)).headers["Range"] == "0-999999"
