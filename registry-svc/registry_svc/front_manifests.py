@@ -66,8 +66,8 @@ class Manifests:
 
     async def _push(self, request: Request, name: str, reference: str) -> Response:
         access = self._door.require(request, name, PUSH)
-        publisher = await self._door.gatekeeper.push_again(access, name)
         body = await read_bounded(request, MAX_MANIFEST_BYTES, self._silence_s)
+        publisher = await self._door.gatekeeper.push_again(access, name)
         media_type = request.headers.get("content-type", "")
         try:
             manifest = manifests.check_manifest(media_type, body)
