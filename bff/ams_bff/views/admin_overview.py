@@ -8,9 +8,8 @@ from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common.errors import AppError, InvalidArgumentError
 from starlette.responses import Response
 
 from ams_bff.views import figures
@@ -41,7 +40,7 @@ async def decide_service(visit: Visit) -> Response:
     form, service_id = visit.form, visit.parameter("service_id")
     catalog, reason = visit.services.catalog, form["reason"]
     try:
-        if form["decision"] == "approve":
+        if _is_approval(form):
             service = await visit.ask(
                 catalog.ApproveService, catalog_pb.ApproveServiceRequest(service_id=service_id, reason=reason)
             )
@@ -65,7 +64,7 @@ async def decide_access(visit: Visit) -> Response:
     keys = visit.services.keys
     fields = {"access_request_id": request_id, "reason": form["reason"]}
     try:
-        if form["decision"] == "approve":
+        if _is_approval(form):
             await visit.ask(keys.ApproveAccess, keys_pb.ApproveAccessRequest(**fields))
             told = "Access approved. The consumer may use it now."
         else:
@@ -77,6 +76,13 @@ async def decide_access(visit: Visit) -> Response:
         items = await with_facts(visit, [one for one in waiting if one.access_request_id == request_id])
         return await _again(visit, request_id, items, form)
     return await _decided(visit, request_id, told)
+
+
+def _is_approval(form: Form) -> bool:
+    """Raises InvalidArgumentError for what neither button sends: nothing is decided by mistake."""
+    if form["decision"] not in ("approve", "refuse"):
+        raise InvalidArgumentError("decision_unknown", "Nothing was decided: press one of the two buttons.")
+    return form["decision"] == "approve"
 
 
 async def _refused_service(visit: Visit, service_id: str, form: Form) -> Response:
@@ -142,8 +148,7 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
 async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests and the chart."""
     now = utc_now()
-    request = usage_pb.GetPlatformUsageRequest(**figures.window(now))
-    report = await visit.ask(visit.services.usage.GetPlatformUsage, request)
+    report = await figures.ask_shown(visit, now)
     return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
 
 

@@ -11,12 +11,10 @@ from ams.registry.v1.events_pb2 import (
     IMAGE_DEPRECATED,
     IMAGE_REJECTED,
     IMAGE_STATUS_UNSPECIFIED,
-    ImageStatus,
 )
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
-from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -118,21 +116,13 @@ async def _images_page(visit: Visit, form: Form) -> Response:
     return await visit.render(
         "merchant/images.html",
         form=form,
-        images=[(image, _status_of(image.status)) for image in images.images],
+        images=images.images,
         next_token=images.next_page_token,
-        tokens=[(token, _token_status_of(token.status)) for token in tokens.push_tokens],
+        tokens=tokens.push_tokens,
         next_tokens=tokens.next_page_token,
         services=[service for service in listed.services if service.type == DOCKER],
         hours=_HOURS,
     )
-
-
-def _status_of(status: ImageStatus.ValueType) -> str:
-    return enum_label(status, ImageStatus)
-
-
-def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
-    return enum_label(status, pb.PushTokenStatus)
 
 
 VIEWS = (

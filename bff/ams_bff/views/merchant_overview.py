@@ -36,7 +36,7 @@ async def show_overview(visit: Visit) -> Response:
         active_count=sum(service.status == ACTIVE for service in services),
         pending=[service for service in services if service.status == PENDING_APPROVAL],
         undecided=[service for service in services if service.status in (REJECTED, DRAFT)],
-        busiest=sorted(services, key=lambda service: -used[service.service_id])[:_BUSIEST],
+        busiest=sorted(services, key=lambda service: -(used[service.service_id] or 0))[:_BUSIEST],
         mark=picture.mark,
         **picture.context,
     )
@@ -45,11 +45,10 @@ async def show_overview(visit: Visit) -> Response:
 async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, revenue and the chart."""
     now = utc_now()
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(now), group_by=usage_pb.SERVICE)
     report, revenue, last_revenue = await asyncio.gather(
-        visit.ask(visit.services.usage.GetMerchantUsage, usage),
-        _ask_revenue(visit, now),
-        _ask_revenue(visit, now.replace(day=1) - timedelta(days=1)),
+        figures.ask_shown(visit, now, group_by=usage_pb.SERVICE),
+        visit.unless_away(_ask_revenue(visit, now)),
+        visit.unless_away(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
     )
     context = {
         "used": figures.by_group(report, now),
@@ -68,10 +67,13 @@ async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMercha
 
 
 def revenue_change(
-    revenue: billing_pb.GetMerchantRevenueResponse, before: billing_pb.GetMerchantRevenueResponse
+    revenue: billing_pb.GetMerchantRevenueResponse | None,
+    before: billing_pb.GetMerchantRevenueResponse | None,
 ) -> float | None:
     """A fraction of the month before; None where there is nothing to compare: no revenue then, or other
     currencies."""
+    if revenue is None or before is None:
+        return None
     if len(revenue.totals) != 1 or len(before.totals) != 1:
         return None
     now_gross, gross_before = revenue.totals[0].gross, before.totals[0].gross

@@ -41,10 +41,9 @@ _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspende
 
 async def list_services(visit: Visit) -> Response:
     """With their requests of the last 30 days."""
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), group_by=usage_pb.SERVICE)
     listed, report = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
-        visit.ask(visit.services.usage.GetMerchantUsage, usage),
+        figures.ask_shown(visit, group_by=usage_pb.SERVICE),
     )
     return await visit.render(
         "merchant/services.html",
@@ -185,9 +184,8 @@ def _form_context(form: Form) -> dict[str, Any]:
 
 async def _service_page(visit: Visit, form: Form) -> Response:
     service = await _load(visit)
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), service_id=service.service_id)
     report, published = await asyncio.gather(
-        visit.ask(visit.services.usage.GetMerchantUsage, usage), _published(visit, service)
+        figures.ask_shown(visit, service_id=service.service_id), _published(visit, service)
     )
     return await visit.render(
         "merchant/service.html",
