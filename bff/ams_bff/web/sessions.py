@@ -21,6 +21,7 @@ from ams_common.errors import UnavailableError
 from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 
+# As long as identity-svc lets any session last; it is the one that ends them.
 IDLE_S = 30 * 24 * 3600
 
 _NOTES_S = 30 * 60
