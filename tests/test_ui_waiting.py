@@ -1,7 +1,7 @@
 """What scripts ask for while a page is open: it shows that it is under way, and why it didn't come."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from merchant import Upstream
@@ -17,6 +17,14 @@ _TOAST = """<div class="toast toast-bad" data-toast role="alert">A part of AMS i
 @pytest.fixture
 async def trade(people: People, upstream: Upstream) -> Trade:
     return await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+
+
+@pytest.fixture
+async def page(browser: Browser, world: World, people: People) -> AsyncIterator[Page]:
+    """An admin's."""
+    context = await open_window(browser, world, people, ADMIN_EMAIL)
+    yield await context.new_page()
+    await context.close()
 
 
 def only_by_script(answer: Callable[[Route], Awaitable[None]]) -> Callable[[Route], Awaitable[None]]:
@@ -43,11 +51,7 @@ async def waiting_item(page: Page, trade: Trade, reason: str) -> str:
     return str(service_id)
 
 
-async def test_what_takes_more_than_a_second_shows_that_it_is_under_way(
-    browser: Browser, world: World, people: People, trade: Trade
-) -> None:
-    context = await open_window(browser, world, people, ADMIN_EMAIL)
-    page = await context.new_page()
+async def test_what_takes_more_than_a_second_shows_that_it_is_under_way(page: Page, trade: Trade) -> None:
     held: list[Route] = []
 
     @only_by_script
@@ -70,14 +74,11 @@ async def test_what_takes_more_than_a_second_shows_that_it_is_under_way(
     await held.pop().fallback()
     await expect(item).to_have_count(0)
     await expect(page.locator(".busy")).to_be_hidden()
-    await context.close()
 
 
 async def test_without_a_connection_a_message_says_so_and_the_button_works_again(
-    browser: Browser, world: World, people: People, trade: Trade
+    page: Page, trade: Trade
 ) -> None:
-    context = await open_window(browser, world, people, ADMIN_EMAIL)
-    page = await context.new_page()
     service_id = await waiting_item(page, trade, "A reason")
     approve = page.locator(f"#item-{service_id}").get_by_role("button", name="Approve")
     await page.route("**/*", no_connection)
@@ -92,14 +93,9 @@ async def test_without_a_connection_a_message_says_so_and_the_button_works_again
     await page.unroute("**/*")
     await approve.click()
     await expect(page.locator(f"#item-{service_id}")).to_have_count(0)
-    await context.close()
 
 
-async def test_a_decision_that_fails_leaves_its_item_and_what_was_typed(
-    browser: Browser, world: World, people: People, trade: Trade
-) -> None:
-    context = await open_window(browser, world, people, ADMIN_EMAIL)
-    page = await context.new_page()
+async def test_a_decision_that_fails_leaves_its_item_and_what_was_typed(page: Page, trade: Trade) -> None:
     service_id = await waiting_item(page, trade, "A reason")
 
     @only_by_script
@@ -115,14 +111,9 @@ async def test_a_decision_that_fails_leaves_its_item_and_what_was_typed(
     await page.unroute("**/decision")
     await item.get_by_role("button", name="Reject").click()
     await expect(item).to_have_count(0)
-    await context.close()
 
 
-async def test_a_search_that_fails_says_so_and_finds_again_later(
-    browser: Browser, world: World, people: People, trade: Trade
-) -> None:
-    context = await open_window(browser, world, people, ADMIN_EMAIL)
-    page = await context.new_page()
+async def test_a_search_that_fails_says_so_and_finds_again_later(page: Page, world: World) -> None:
 
     @only_by_script
     async def away(route: Route) -> None:
@@ -139,4 +130,3 @@ async def test_a_search_that_fails_says_so_and_finds_again_later(
     await expect(dialog.get_by_role("option", name="Merchants")).to_be_visible()
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{world.rest_url}/admin/merchants")
-    await context.close()

@@ -28,6 +28,12 @@ _MOST_SERVICES = 200
 _STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
 _HOURS = [("1", "An hour"), ("24", "A day"), ("168", "A week"), ("720", "30 days"), ("8760", "A year")]
 _MOST_HOURS = 8760
+# Of the kind that stays until it is dismissed.
+_SENT_TWICE = Flash(
+    "The form was sent twice, so this token was made already, and its secret went out with the first answer: "
+    "AMS can't show it again. If you haven't kept it, revoke this token and make another.",
+    "bad",
+)
 
 
 async def list_images(visit: Visit) -> Response:
@@ -51,7 +57,7 @@ async def create_token(visit: Visit) -> Response:
     except AppError as error:
         return await _images_page(visit, form.refused(error))
     if not made.secret:
-        return await visit.redirect(PATH, "That token was made already; its secret was shown then.")
+        return await visit.redirect(PATH, _SENT_TWICE)
     return await visit.render("merchant/push_token.html", made=made)
 
 
