@@ -7,14 +7,16 @@ from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDI
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import services_by_id
-from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
 from ams_bff.web import lists
 from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
+from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
@@ -47,22 +49,22 @@ async def list_consumers(visit: Visit) -> Response:
 
 async def show_consumer(visit: Visit) -> Response:
     """Profile, access, usage, and what was done."""
+    return await _consumer_page(visit, Form())
+
+
+async def _consumer_page(visit: Visit, form: Form) -> Response:
     consumer_id = visit.parameter("consumer_id")
-    identity, usage = visit.services.identity, visit.services.usage
+    identity = visit.services.identity
     consumer = await visit.ask(identity.GetConsumer, pb.GetConsumerRequest(consumer_id=consumer_id))
     asked, report, records, names = await asyncio.gather(
         _ask_access(visit, _SHOWN_REQUESTS, ""),
-        visit.ask(
-            usage.GetPlatformUsage,
-            usage_pb.GetPlatformUsageRequest(
-                **figures.window(), consumer_id=consumer_id, group_by=usage_pb.SERVICE
-            ),
-        ),
+        figures.ask_shown(visit, consumer_id=consumer_id, group_by=usage_pb.SERVICE),
         audit_of(visit, consumer_id),
         actor_names(visit),
     )
     return await visit.render(
         "admin/consumer.html",
+        form=form,
         consumer=consumer,
         requests_for_access=asked.access_requests,
         has_more=bool(asked.next_page_token),
@@ -79,8 +81,11 @@ async def block_consumer(visit: Visit) -> Response:
     """Can be undone from the toast."""
     consumer_id = visit.parameter("consumer_id")
     request = pb.BlockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
-    consumer = await visit.ask(visit.services.identity.BlockConsumer, request)
     path = f"{PATH}/{consumer_id}"
+    try:
+        consumer = await visit.ask(visit.services.identity.BlockConsumer, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _consumer_page)
     told = f"{consumer.email} is blocked. Calls with its keys stop within a second."
     return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/unblock"))
 
@@ -89,8 +94,12 @@ async def unblock_consumer(visit: Visit) -> Response:
     """Its keys work again."""
     consumer_id = visit.parameter("consumer_id")
     request = pb.UnblockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
-    consumer = await visit.ask(visit.services.identity.UnblockConsumer, request)
-    return await visit.redirect(f"{PATH}/{consumer_id}", f"{consumer.email} is unblocked.")
+    path = f"{PATH}/{consumer_id}"
+    try:
+        consumer = await visit.ask(visit.services.identity.UnblockConsumer, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _consumer_page)
+    return await visit.redirect(path, f"{consumer.email} is unblocked.")
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumersResponse:

@@ -13,7 +13,7 @@ from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views import figures
-from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
 from ams_bff.web.csv_files import Cells, instant, table
@@ -53,22 +53,22 @@ async def invite_merchant(visit: Visit) -> Response:
 
 async def show_merchant(visit: Visit) -> Response:
     """Profile, services, usage, and what was done."""
+    return await _merchant_page(visit, Form())
+
+
+async def _merchant_page(visit: Visit, form: Form) -> Response:
     merchant_id = visit.parameter("merchant_id")
-    identity, usage = visit.services.identity, visit.services.usage
+    identity = visit.services.identity
     merchant = await visit.ask(identity.GetMerchant, pb.GetMerchantRequest(merchant_id=merchant_id))
     services, report, records, names = await asyncio.gather(
         _ask_services(visit, _MOST_SERVICES, ""),
-        visit.ask(
-            usage.GetPlatformUsage,
-            usage_pb.GetPlatformUsageRequest(
-                **figures.window(), merchant_id=merchant_id, group_by=usage_pb.SERVICE
-            ),
-        ),
+        figures.ask_shown(visit, merchant_id=merchant_id, group_by=usage_pb.SERVICE),
         audit_of(visit, merchant_id),
         actor_names(visit),
     )
     return await visit.render(
         "admin/merchant.html",
+        form=form,
         merchant=merchant,
         services=services.services,
         has_more=bool(services.next_page_token),
@@ -84,8 +84,11 @@ async def suspend_merchant(visit: Visit) -> Response:
     """Can be undone from the toast."""
     merchant_id = visit.parameter("merchant_id")
     request = pb.SuspendMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
-    merchant = await visit.ask(visit.services.identity.SuspendMerchant, request)
     path = f"{PATH}/{merchant_id}"
+    try:
+        merchant = await visit.ask(visit.services.identity.SuspendMerchant, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _merchant_page)
     told = f"{merchant.company_name} is suspended. Calls to its services stop within a second."
     return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/reinstate"))
 
@@ -94,8 +97,12 @@ async def reinstate_merchant(visit: Visit) -> Response:
     """Its services can be called again."""
     merchant_id = visit.parameter("merchant_id")
     request = pb.ReinstateMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
-    merchant = await visit.ask(visit.services.identity.ReinstateMerchant, request)
-    return await visit.redirect(f"{PATH}/{merchant_id}", f"{merchant.company_name} is reinstated.")
+    path = f"{PATH}/{merchant_id}"
+    try:
+        merchant = await visit.ask(visit.services.identity.ReinstateMerchant, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _merchant_page)
+    return await visit.redirect(path, f"{merchant.company_name} is reinstated.")
 
 
 async def _list_page(visit: Visit, form: Form) -> Response:

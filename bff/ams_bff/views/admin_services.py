@@ -13,7 +13,6 @@ from ams.catalog.v1.events_pb2 import (
 )
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams.usage.v1 import usage_service_pb2 as usage_pb
 from starlette.responses import Response
 
 from ams_bff.views import figures
@@ -52,15 +51,12 @@ async def show_service(visit: Visit) -> Response:
 
 async def service_page(visit: Visit, form: Form) -> Response:
     """With the decision as far as it was typed."""
-    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
+    catalog, identity = visit.services.catalog, visit.services.identity
     service_id = visit.parameter("service_id")
     service = await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
     merchant, report, images, records, names = await asyncio.gather(
         visit.ask(identity.GetMerchant, identity_pb.GetMerchantRequest(merchant_id=service.merchant_id)),
-        visit.ask(
-            usage.GetPlatformUsage,
-            usage_pb.GetPlatformUsageRequest(**figures.window(), service_id=service_id),
-        ),
+        figures.ask_shown(visit, service_id=service_id),
         images_of(visit, service),
         audit_of(visit, service_id),
         actor_names(visit),

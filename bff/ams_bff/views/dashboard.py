@@ -69,16 +69,16 @@ async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, spend and the chart."""
     now = utc_now()
     month, spend, last_spend, hours = await asyncio.gather(
-        ask_usage(visit, **figures.window(now)),
-        _ask_spend(visit, now),
-        _ask_spend(visit, now.replace(day=1) - timedelta(days=1)),
-        _ask_hours(visit, now),
+        figures.ask_shown(visit, now),
+        visit.unless_away(_ask_spend(visit, now)),
+        visit.unless_away(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
+        visit.unless_away(_ask_hours(visit, now)),
     )
     context = {
         "trend": figures.trend(month, now=now),
         "spend": spend,
         "last_spend": last_spend,
-        "spend_change": figures.change_of(spend.totals, last_spend.totals),
+        "spend_change": figures.change_of(spend.totals, last_spend.totals) if spend and last_spend else None,
     }
     return Picture(context | _chart(visit, hours), mark_of(visit, month, spend, last_spend, hours))
 
@@ -116,7 +116,9 @@ def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, st
     ]
 
 
-def _chart(visit: Visit, report: usage_pb.UsageReport) -> dict[str, Any]:
+def _chart(visit: Visit, report: usage_pb.UsageReport | None) -> dict[str, Any]:
+    if report is None:
+        return {"rows": None, "summary": ""}
     return {
         "rows": chart_rows(visit, report, [usage_figures.points_of(report)]),
         "summary": summary_of(visit, report, "24 hours"),

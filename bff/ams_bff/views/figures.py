@@ -1,7 +1,8 @@
-"""Usage as overviews show it: day by day, days without requests too, and against the period before."""
+"""Usage as overviews show it: day by day, days without requests too, and against the period before. Where
+the report couldn't be had, figures are None, which pages show as a dash."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -11,6 +12,9 @@ from ams_common.clock import utc_now
 from ams_common.money import to_decimal
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
+
+from ams_bff.views.usage import ask_usage
+from ams_bff.web.visits import Visit
 
 SHOWN_DAYS = 30
 
@@ -32,25 +36,28 @@ def billable_of(figures: pb.UsageFigures) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A figure over the shown days, UTC."""
+    """A figure over the shown days, UTC. Not known: nobody could be asked."""
 
     starts: Sequence[datetime]
     values: Sequence[int]
     before: int
+    is_known: bool = True
 
     @property
-    def total(self) -> int:
+    def total(self) -> int | None:
         """Of the shown days."""
-        return sum(self.values)
+        return sum(self.values) if self.is_known else None
 
     @property
     def change(self) -> float | None:
         """Against as many days before, as a fraction; None when there was nothing."""
-        return (self.total - self.before) / self.before if self.before else None
+        return (sum(self.values) - self.before) / self.before if self.before else None
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Row] | None:
         """For ui.chart."""
+        if not self.is_known:
+            return None
         days = zip(self.starts, self.values, strict=True)
         return [(int(start.timestamp()), f"{start:%-d %b}", [value]) for start, value in days]
 
@@ -100,8 +107,16 @@ def window(now: datetime | None = None) -> dict[str, Any]:
     return {"start": start, "end": end, "granularity": pb.DAY}
 
 
-def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | None = None) -> Trend:
+async def ask_shown(visit: Visit, now: datetime | None = None, **fields: Any) -> pb.UsageReport | None:
+    """The report of `window()` for the area's role; None when usage-svc is away. `fields`: as of
+    `ask_usage()`."""
+    return await visit.unless_away(ask_usage(visit, **window(now), **fields))
+
+
+def trend(report: pb.UsageReport | None, value: Value = requests_of, now: datetime | None = None) -> Trend:
     """From the answer to a request with `window()`, whatever it is grouped by."""
+    if report is None:
+        return Trend((), (), 0, is_known=False)
     first = _first_day(now or utc_now())
     by_day: Counter[datetime] = Counter()
     for point in report.points:
@@ -111,8 +126,10 @@ def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | No
     return Trend(starts, [by_day[start] for start in starts], before)
 
 
-def by_group(report: pb.UsageReport, now: datetime | None = None) -> Counter[str]:
-    """Requests of the shown days by group."""
+def by_group(report: pb.UsageReport | None, now: datetime | None = None) -> Mapping[str, int | None]:
+    """Requests of the shown days by group, of any that is asked for."""
+    if report is None:
+        return defaultdict(lambda: None)
     first = _first_day(now or utc_now())
     totals: Counter[str] = Counter()
     for point in report.points:

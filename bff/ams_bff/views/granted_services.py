@@ -15,7 +15,6 @@ from ams_bff.views import figures
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
-from ams_bff.views.usage import ask_usage
 from ams_bff.web import lists
 from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
@@ -97,7 +96,7 @@ async def show_service(visit: Visit) -> Response:
         raise NotFoundError("service_not_found", "There is no such service among yours.")
     known, report = await asyncio.gather(
         know_services(visit, [service_id]),
-        ask_usage(visit, **figures.window(), service_id=service_id),
+        figures.ask_shown(visit, service_id=service_id),
     )
     service = known.get(service_id)
     is_image = service is not None and service.type == DOCKER

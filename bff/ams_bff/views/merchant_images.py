@@ -54,6 +54,12 @@ _MOST_SERVICES = 200
 _STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
 _HOURS = [("1", "An hour"), ("24", "A day"), ("168", "A week"), ("720", "30 days"), ("8760", "A year")]
 _MOST_HOURS = 8760
+# Of the kind that stays until it is dismissed.
+_SENT_TWICE = Flash(
+    "The form was sent twice, so this token was made already, and its secret went out with the first answer: "
+    "AMS can't show it again. If you haven't kept it, revoke this token and make another.",
+    "bad",
+)
 
 
 async def list_images(visit: Visit) -> Response:
@@ -77,7 +83,7 @@ async def create_token(visit: Visit) -> Response:
     except AppError as error:
         return await _images_page(visit, form.refused(error))
     if not made.secret:
-        return await visit.redirect(PATH, "That token was made already; its secret was shown then.")
+        return await visit.redirect(PATH, _SENT_TWICE)
     return await visit.render("merchant/push_token.html", made=made)
 
 
@@ -127,9 +133,9 @@ async def _images_page(visit: Visit, form: Form) -> Response:
     return await visit.render(
         "merchant/images.html",
         form=form,
-        images=[(image, _status_of(image.status)) for image in images.images],
+        images=images.images,
         next_token=images.next_page_token,
-        tokens=[(token, _token_status_of(token.status)) for token in tokens.push_tokens],
+        tokens=tokens.push_tokens,
         next_tokens=tokens.next_page_token,
         services=[service for service in listed.services if service.type == DOCKER],
         hours=_HOURS,
@@ -151,7 +157,7 @@ async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
         (
             image.name,
             image.tag,
-            _status_of(image.status),
+            enum_label(image.status, ImageStatus),
             image.size_bytes,
             image.pulls,
             instant(image.pushed_at),
@@ -176,7 +182,7 @@ async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[C
             token.name,
             token.repository,
             token.token_prefix,
-            _token_status_of(token.status),
+            enum_label(token.status, pb.PushTokenStatus),
             instant(token.created_at),
             instant(token.expires_at),
             instant(token.last_used_at),
@@ -184,14 +190,6 @@ async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[C
         )
         for token in listed.push_tokens
     ]
-
-
-def _status_of(status: ImageStatus.ValueType) -> str:
-    return enum_label(status, ImageStatus)
-
-
-def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
-    return enum_label(status, pb.PushTokenStatus)
 
 
 VIEWS = (

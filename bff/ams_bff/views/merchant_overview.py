@@ -42,7 +42,7 @@ async def show_overview(visit: Visit) -> Response:
         active_count=sum(service.status == ACTIVE for service in services),
         pending=[service for service in services if service.status == PENDING_APPROVAL],
         undecided=[service for service in services if service.status in (REJECTED, DRAFT)],
-        busiest=sorted(services, key=lambda service: -used[service.service_id])[:_BUSIEST],
+        busiest=sorted(services, key=lambda service: -(used[service.service_id] or 0))[:_BUSIEST],
         events=events_of(services, *facts),
         mark=picture.mark,
         **picture.context,
@@ -64,23 +64,26 @@ async def _ask_facts(
                 page_size=_MOST_PUBLISHED, merchant_id=visit.person.user_id
             ),
         ),
-        visit.ask(visit.services.registry.ListImages, registry_pb.ListImagesRequest(page_size=_NEWEST)),
-        visit.ask(
-            visit.services.billing.ListMerchantInvoices,
-            billing_pb.ListMerchantInvoicesRequest(page_size=_NEWEST),
+        visit.unless_away(
+            visit.ask(visit.services.registry.ListImages, registry_pb.ListImagesRequest(page_size=_NEWEST))
+        ),
+        visit.unless_away(
+            visit.ask(
+                visit.services.billing.ListMerchantInvoices,
+                billing_pb.ListMerchantInvoicesRequest(page_size=_NEWEST),
+            )
         ),
     )
-    return published.services, images.images, invoices.invoices
+    return published.services, images.images if images else (), invoices.invoices if invoices else ()
 
 
 async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, revenue and the chart."""
     now = utc_now()
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(now), group_by=usage_pb.SERVICE)
     report, revenue, last_revenue = await asyncio.gather(
-        visit.ask(visit.services.usage.GetMerchantUsage, usage),
-        _ask_revenue(visit, now),
-        _ask_revenue(visit, now.replace(day=1) - timedelta(days=1)),
+        figures.ask_shown(visit, now, group_by=usage_pb.SERVICE),
+        visit.unless_away(_ask_revenue(visit, now)),
+        visit.unless_away(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
     )
     context = {
         "used": figures.by_group(report, now),
@@ -99,9 +102,12 @@ async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMercha
 
 
 def revenue_change(
-    revenue: billing_pb.GetMerchantRevenueResponse, before: billing_pb.GetMerchantRevenueResponse
+    revenue: billing_pb.GetMerchantRevenueResponse | None,
+    before: billing_pb.GetMerchantRevenueResponse | None,
 ) -> float | None:
-    """A fraction of the month before."""
+    """A fraction of the month before; None also where one of them isn't known."""
+    if revenue is None or before is None:
+        return None
     return figures.change_of(
         [total.gross for total in revenue.totals], [total.gross for total in before.totals]
     )

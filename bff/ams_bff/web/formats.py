@@ -38,9 +38,9 @@ def money_of(amount: Decimal, currency: str) -> str:
     return f"{sign}{_SYMBOLS.get(currency, currency + ' ')}{abs(amount):,.{digits}f}"
 
 
-def number(value: float) -> str:
-    """In full, with thousands apart: "12,345"."""
-    return f"{value:,}".replace("-", "−")
+def number(value: float | None) -> str:
+    """In full, with thousands apart: "12,345"; a dash for what isn't known."""
+    return "–" if value is None else f"{value:,}".replace("-", "−")
 
 
 def short(value: float) -> str:
@@ -66,9 +66,9 @@ def _scaled(value: float, steps: tuple[tuple[int, str], ...], small: str, space:
     return f"{value:,.0f}{small}"
 
 
-def count(value: float) -> Markup:
+def count(value: float | None) -> Markup:
     """Short, with the exact number on hover."""
-    if abs(value) < 10_000:
+    if value is None or abs(value) < 10_000:
         return Markup("<span>{}</span>").format(number(value))
     return Markup('<span title="{}">{}</span>').format(number(value), short(value))
 

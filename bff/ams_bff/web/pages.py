@@ -14,6 +14,7 @@ from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
 from ams.policy.v1.policy_pb2 import Role
 from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
+from ams.registry.v1.registry_service_pb2 import PushTokenStatus
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -36,6 +37,7 @@ _ENUMS = {
     "role": Role,
     "image_status": ImageStatus,
     "license_model": LicenseModel,
+    "push_token_status": PushTokenStatus,
 }
 _PLAIN: dict[str, Callable[..., Any]] = {
     "money": formats.money,
