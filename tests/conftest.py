@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -5,6 +6,8 @@ import merchant
 import pytest
 import windows
 import world as worlds
+from docker_client import Client, name_of
+from docker_shop import Shop, open_shop
 from people import Mailbox, People, Rest
 from playwright.async_api import Browser
 
@@ -43,3 +46,23 @@ async def upstream() -> AsyncIterator[merchant.Upstream]:
 async def browser() -> AsyncIterator[Browser]:
     async with windows.chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def anybody(world: worlds.World, http: aiohttp.ClientSession) -> Client:
+    return Client(http, world.system.url("images"))
+
+
+@pytest.fixture
+async def shop(people: People) -> Shop:
+    return await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+
+
+@pytest.fixture
+async def pusher(anybody: Client, shop: Shop) -> Client:
+    return await anybody.sign_in(shop.publishing.secret, f"repository:{name_of(shop)}:pull,push")
+
+
+@pytest.fixture
+async def puller(anybody: Client, shop: Shop) -> Client:
+    return await anybody.sign_in(shop.secret, f"repository:{name_of(shop)}:pull")

@@ -1,9 +1,11 @@
-"""Images on disk, and skopeo to push and pull them as docker would."""
+"""Images on disk, and skopeo and podman to push and pull them as docker would."""
 
 import asyncio
 import hashlib
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +77,7 @@ def _descriptor(media_type: str, part: Part) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What skopeo said, and whether it succeeded."""
+    """What the program said, and whether it succeeded."""
 
     succeeded: bool
     text: str
@@ -83,19 +85,54 @@ class Done:
 
 async def skopeo(*words: str) -> Done:
     """Runs skopeo; its insecure policy is about signatures only."""
-    program = shutil.which("skopeo")
-    assert program, "apt-get install skopeo"
+    return await _run("skopeo", "--insecure-policy", *words)
+
+
+async def _run(program: str, *words: str) -> Done:
+    path = shutil.which(program)
+    assert path, f"apt-get install {program}"
     process = await asyncio.create_subprocess_exec(
-        program,
-        "--insecure-policy",
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        path, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(_TIMEOUT_S):
         output, _ = await process.communicate()
-    # Its log quotes what the registry says.
+    # Their logs quote what the registry says.
     return Done(process.returncode == 0, output.decode().replace('\\"', '"'))
+
+
+class Podman:
+    """podman, as somebody who has just installed it: with no image, and signed in nowhere."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._secrets = directory / "auth.json"
+        directory.mkdir()
+
+    async def __call__(self, *words: str) -> Done:
+        """One command, such as "images"."""
+        storage = ["--root", str(self._directory / "root"), "--runroot", str(self._directory / "run")]
+        return await _run("podman", "--storage-driver", "vfs", *storage, *words)
+
+    async def make(self, image: str, content: bytes) -> Done:
+        """An image of one file."""
+        archive = self._directory / "files.tar"
+        with tarfile.open(archive, "w") as files:
+            file = tarfile.TarInfo("content")
+            file.size = len(content)
+            files.addfile(file, io.BytesIO(content))
+        return await self("import", str(archive), image)
+
+    async def log_in(self, host: str, secret: str) -> Done:
+        words = ["--authfile", str(self._secrets), "--username", "ams", "--password", secret]
+        return await self("login", "--tls-verify=false", *words, host)
+
+    async def push(self, image: str, form: str) -> Done:
+        """`form`: "oci", or "v2s2" for docker's own."""
+        words = ["--tls-verify=false", "--authfile", str(self._secrets), "--format", form]
+        return await self("push", *words, image)
+
+    async def pull(self, image: str) -> Done:
+        return await self("pull", "--tls-verify=false", "--authfile", str(self._secrets), image)
 
 
 async def log_in(host: str, secret: str, file: Path) -> Done:

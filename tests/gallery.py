@@ -12,10 +12,16 @@ import scenery
 import surfing
 import windows
 import world as worlds
+from ams_common import ports
+from ams_common.provision import OWNERS
 from ams_local import tools
+from ams_local.processes import Daemon
 from people import Mailbox, People, Rest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from scenery import Scene
+
+_NOBODY = "127.0.0.1:1"
+_READY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,9 @@ def opened(
     admin_database_url: str, redis_url: str, kafka_bootstrap: str, directory: Path
 ) -> Iterator[Gallery]:
     """On a database and topics of its own. `directory`: for the images that are pushed."""
-    with worlds.running(admin_database_url, redis_url, kafka_bootstrap) as world:
-        scene = asyncio.run(scenery.build(world, kafka_bootstrap, directory))
+    with worlds.running(admin_database_url, redis_url, kafka_bootstrap) as world, _alone(world) as alone_url:
+        built = asyncio.run(scenery.build(world, kafka_bootstrap, directory))
+        scene = Scene(built.emails, {**built.ids, "alone": alone_url})
         sessions = asyncio.run(_sign_in(world, scene))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
@@ -51,6 +58,23 @@ def opened(
             )
             yield Gallery(world.rest_url, scene, sessions, browser)
             browser.close()
+
+
+@contextmanager
+def _alone(world: worlds.World) -> Iterator[str]:
+    """The address of a second BFF, behind which no service is."""
+    program, run_directory, port = world.programs["ams-bff"], world.system.run_directory, ports.free_port()
+    url = f"http://127.0.0.1:{port}"
+    own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
+    nobody = {f"{service.upper()}_ADDRESS": _NOBODY for service in OWNERS}
+    log = run_directory / "bff-alone.log"
+    environment = {**program.environment, **nobody, **own}
+    daemon = Daemon("bff-alone", program.command, log=log, directory=run_directory, env=environment)
+    try:
+        daemon.wait_until(lambda: ports.is_listening(port), _READY_S)
+        yield url
+    finally:
+        daemon.stop()
 
 
 async def _sign_in(world: worlds.World, scene: Scene) -> dict[str, str]:

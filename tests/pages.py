@@ -10,8 +10,8 @@ Act = Callable[[Tab], None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`path` may name ids of the scene. `act`: what to do there before it is looked at. `is_overlay`: what
-    is looked at lies above the page, in the window."""
+    """`path` may name ids of the scene, and be an address. `act`: what to do there before it is looked at.
+    `is_overlay`: what is looked at lies above the page, in the window."""
 
     name: str
     path: str
@@ -19,6 +19,7 @@ class Page:
     status: int = 200
     act: Act | None = None
     is_overlay: bool = False
+    widths_px: tuple[int, ...] = ()  # where there is something to see; none: everywhere
 
 
 def _press(name: str) -> Act:
@@ -39,6 +40,18 @@ def _create_key(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your new key").wait_for()
 
 
+def _create_token(tab: Tab) -> None:
+    tab.get_by_role("button", name="Create token").click()
+    tab.get_by_role("heading", name="Your push token").wait_for()
+
+
+def _make_drafts(tab: Tab) -> None:
+    """Makes nothing that isn't there. The toast stays while the pointer is on it."""
+    _press("Make drafts")(tab)
+    tab.get_by_role("dialog").get_by_role("button", name="Make drafts").click()
+    tab.locator("[data-toast]").hover()
+
+
 def _ask_for_code(tab: Tab) -> None:
     tab.get_by_label("Email").first.fill("nobody@nowhere.example")
     tab.get_by_role("button", name="Mail me a code").click()
@@ -56,7 +69,8 @@ def _search(words: str) -> Act:
     return act
 
 
-_CONSUMER, _NEW_CONSUMER = "busy consumer", "new consumer"
+_PHONE_PX = (375, 320)
+_CONSUMER, _NEW_CONSUMER, _DENIED = "busy consumer", "new consumer", "denied consumer"
 _MERCHANT, _NEW_MERCHANT = "busy merchant", "new merchant"
 
 PAGES = (
@@ -70,11 +84,23 @@ PAGES = (
     Page("service-public", "/marketplace/{slug}"),
     Page("docker-service-public", "/marketplace/{docker_slug}"),
     Page("search-public", "/search?q=cu"),
+    Page("public-menu", "/marketplace", act=_press("Menu"), is_overlay=True, widths_px=_PHONE_PX),
     Page("not-found", "/nowhere", status=404),
+    Page("unavailable", "{alone}/marketplace", status=503),
     Page("consumer-overview", "/dashboard", _CONSUMER),
     Page("consumer-first-run", "/dashboard", _NEW_CONSUMER),
+    Page(
+        "consumer-drawer",
+        "/dashboard",
+        _CONSUMER,
+        act=_press("Navigation"),
+        is_overlay=True,
+        widths_px=_PHONE_PX,
+    ),
+    Page("consumer-denied", "/dashboard", _DENIED),
     Page("consumer-menu", "/dashboard", _CONSUMER, act=_press("Account of"), is_overlay=True),
     Page("keys", "/dashboard/api-keys", _CONSUMER),
+    Page("keys-revoked", "/dashboard/api-keys?status=revoked", _CONSUMER),
     Page("keys-none", "/dashboard/api-keys", _NEW_CONSUMER),
     Page("key-new", "/dashboard/api-keys/new", _CONSUMER),
     Page("key-errors", "/dashboard/api-keys/new", _CONSUMER, act=_send_empty),
@@ -88,6 +114,8 @@ PAGES = (
     Page("consumer-usage-none", "/dashboard/usage", _NEW_CONSUMER),
     Page("granted-services", "/dashboard/services", _CONSUMER),
     Page("granted-service", "/dashboard/services/{service}", _CONSUMER),
+    Page("granted-service-denied", "/dashboard/services/{denied_service}", _DENIED),
+    Page("granted-services-denied", "/dashboard/services?status=denied", _DENIED),
     Page("granted-docker-service", "/dashboard/services/{docker_service}", _CONSUMER),
     Page("consumer-images", "/dashboard/images", _CONSUMER),
     Page("consumer-images-none", "/dashboard/images", _NEW_CONSUMER),
@@ -98,6 +126,7 @@ PAGES = (
     Page("search-consumer", "/search?q=pro", _CONSUMER),
     Page("palette", "/dashboard", _CONSUMER, act=_search("cu"), is_overlay=True),
     Page("service", "/marketplace/{slug}", _NEW_CONSUMER),
+    Page("service-denied", "/marketplace/{denied_slug}", _DENIED),
     Page("forbidden", "/admin", _CONSUMER, status=403),
     Page("blocked", "/dashboard", "blocked consumer", status=403),
     Page("merchant-overview", "/merchant", _MERCHANT),
@@ -111,10 +140,13 @@ PAGES = (
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
     Page("merchant-service-edit", "/merchant/services/{draft_service}/edit", _MERCHANT),
     Page("merchant-images", "/merchant/images", _MERCHANT),
+    Page("merchant-push-token", "/merchant/images", _MERCHANT, act=_create_token),
     Page("merchant-images-none", "/merchant/images", _NEW_MERCHANT),
     Page("merchant-usage", "/merchant/usage?range=30d", _MERCHANT),
     Page("merchant-usage-by-key", "/merchant/usage?range=90d&group=key", _MERCHANT),
     Page("merchant-invoices", "/merchant/invoices", _MERCHANT),
+    Page("merchant-drafts", "/merchant/invoices", _MERCHANT, act=_press("Make drafts"), is_overlay=True),
+    Page("merchant-toast", "/merchant/invoices", _MERCHANT, act=_make_drafts, is_overlay=True),
     Page("merchant-invoices-none", "/merchant/invoices", _NEW_MERCHANT),
     Page("merchant-invoice", "/merchant/invoices/{merchant_invoice}", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
@@ -136,6 +168,7 @@ PAGES = (
     Page("admin-consumers", "/admin/consumers", "admin"),
     Page("admin-consumer", "/admin/consumers/{consumer}", "admin"),
     Page("admin-consumer-blocked", "/admin/consumers/{blocked}", "admin"),
+    Page("admin-usage-of-merchant", "/admin/usage?range=30d&merchant={merchant}&service={service}", "admin"),
     Page("admin-usage", "/admin/usage?range=30d", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
     Page("admin-commission", "/admin/governance?view=commission", "admin"),

@@ -71,6 +71,9 @@ class _Stage:
         await self._use(admin, carla, granted, kafka_bootstrap)
         await self._use(admin, devon, [services["Quotes"]], kafka_bootstrap)
         await self._ask_in_vain(admin, numbers, devon, services["Currency"])
+        self._ids["denied_service"] = services["Word Count"]["serviceId"]
+        self._ids["denied_slug"] = services["Word Count"]["slug"]
+        await self._deny(admin, devon, services["Word Count"])
         await self._fill_in(admin, kafka_bootstrap, numbers, carla)
         await self._fall_out(admin, words_service=services["Quotes"])
         emails = {
@@ -80,6 +83,7 @@ class _Stage:
             "suspended merchant": "sam@spam.example",
             "busy consumer": "carla@shop.example",
             "new consumer": "new@consumer.example",
+            "denied consumer": "devon@studio.example",
             "blocked consumer": "bob@blocked.example",
         }
         return Scene(emails, self._ids)
@@ -146,11 +150,14 @@ class _Stage:
 
         await eventually(answered)
 
-    async def _ask_in_vain(self, admin: Rest, owner: Rest, consumer: Rest, service: JSON) -> None:
+    async def _deny(self, admin: Rest, consumer: Rest, service: JSON) -> None:
         denied = await _patiently(consumer, "/access-requests", serviceId=service["serviceId"])
         await admin.post(
             f"/access-requests/{denied['accessRequestId']}:deny", reason="Tell us what it is for."
         )
+
+    async def _ask_in_vain(self, admin: Rest, owner: Rest, consumer: Rest, service: JSON) -> None:
+        await self._deny(admin, consumer, service)
         await consumer.post("/access-requests", serviceId=service["serviceId"], note="A currency converter")
 
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:

@@ -1,7 +1,11 @@
-"""People at the web UI, without scripts."""
+"""People at the web UI: without scripts, or in a window of a real browser."""
+
+from typing import Any
 
 from browser import Browser
 from people import People
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import BrowserContext
 from world import World
 
 
@@ -12,3 +16,15 @@ async def sign_in(world: World, people: People, email: str) -> Browser:
     code = await people.mail.next_code(email)
     assert browser.post("/login/code", "/login/code", code=code).status == 303
     return browser
+
+
+async def open_window(
+    chromium: Chromium, world: World, people: People, email: str, **options: Any
+) -> BrowserContext:
+    """Of somebody signed in; `options`: more of Playwright's."""
+    cookies = (await sign_in(world, people, email)).cookies
+    context = await chromium.new_context(base_url=world.rest_url, **options)
+    await context.add_cookies(
+        [{"name": name, "value": value, "url": world.rest_url} for name, value in cookies.items()]
+    )
+    return context

@@ -1,20 +1,32 @@
-"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo, as with docker."""
+"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo and podman, as with
+docker."""
 
 import secrets
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import docker_images
+import pytest
 import world as worlds
 from ams_common.testing.eventually import eventually
-from docker_images import Layout
+from docker_client import pulled_tags
+from docker_images import Layout, Podman
 from docker_shop import PRICE, open_publishing, open_shop
-from people import JSON, People, new_service
+from people import JSON, People, Rest, new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
     return Layout(directory / secrets.token_hex(4), iter([text.encode() * 1000]), **manifest)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """For podman, which wants at most 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="ams-", dir="/tmp") as directory:
+        yield Path(directory)
 
 
 async def change_row(world: worlds.World, schema: str, statement: str, *values: object) -> None:
@@ -23,6 +35,22 @@ async def change_row(world: worlds.World, schema: str, statement: str, *values: 
         assert (await connection.execute(statement, *values)).endswith(" 1")
     finally:
         await connection.close()
+
+
+async def audits(admin: Rest, resource_id: str, count: int) -> list[JSON]:
+    """The records about the resource, once there are so many; in the order of their actions."""
+
+    async def recorded() -> list[JSON]:
+        answer = await admin.get("/audit-records", resource_id=resource_id)
+        records: list[JSON] = answer.get("auditRecords", [])
+        assert len(records) <= count, records
+        return (
+            sorted(records, key=lambda record: str(record["action"]), reverse=True)[:count]
+            if len(records) == count
+            else []
+        )
+
+    return await eventually(recorded)
 
 
 async def test_a_pushed_image_is_pulled_metered_and_audited(
@@ -58,14 +86,39 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
     assert [line["quantity"] for line in spend["lines"]] == ["1"]
     assert spend["totals"] == [{**PRICE["perRequest"]["amount"], "units": "0"}]
 
-    async def recorded() -> set[str]:
-        records = (await shop.admin.get("/audit-records", resource_id=shown["imageId"]))["auditRecords"]
-        actions = {record["action"] for record in records}
-        return actions if len(actions) == 2 else set()
-
-    assert await eventually(recorded) == {"image.push", "image.pull"}
+    push, pull = await audits(shop.admin, shown["imageId"], 2)
+    assert (push["action"], push["details"]["push_token_id"]) == (
+        "image.push",
+        shop.publishing.token["pushTokenId"],
+    )
+    assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", shop.key["keyPrefix"])
     again = await shop.publishing.merchant.get(f"/images/{shown['imageId']}")
     assert int(again["pulls"]) == 1
+
+
+@pytest.mark.parametrize("form", ["oci", "v2s2"])
+async def test_podman_logs_in_pushes_and_pulls(
+    world: worlds.World, people: People, short_path: Path, form: str
+) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    host, image, bad = shop.publishing.registry, shop.image("1.0.0"), shop.image("newest")
+    merchant, consumer = Podman(short_path / "m"), Podman(short_path / "c")
+    made = await merchant.make(image, secrets.token_bytes(100_000))
+    assert made.succeeded, made.text
+    assert not (await merchant.log_in(host, "wrong")).succeeded
+    for podman, secret in ((merchant, shop.publishing.secret), (consumer, shop.secret)):
+        done = await podman.log_in(host, secret)
+        assert done.succeeded, done.text
+    assert (await merchant("tag", image, bad)).succeeded
+    refused = await merchant.push(bad, form)
+    assert (refused.succeeded, "not a semantic version" in refused.text) == (False, True)
+    pushed = await merchant.push(image, form)
+    assert pushed.succeeded, pushed.text
+    pulled = await consumer.pull(image)
+    assert pulled.succeeded, pulled.text
+    ids = [(await podman("images", "--no-trunc", "--quiet", image)).text for podman in (merchant, consumer)]
+    assert ids[0] == ids[1] != ""
+    assert await pulled_tags(world, shop.publishing.token["repository"]) == ["1.0.0"]
 
 
 async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
@@ -98,6 +151,19 @@ async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> No
     other = await docker_images.push(layout(tmp_path, "other"), shop.image("1.0.0"), shop.publishing.secret)
     assert not other.succeeded
     assert "is there already with other content" in other.text
+
+
+async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Path) -> None:
+    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    nowhere = [f"{shop.publishing.registry}/{secrets.token_hex(4)}/nowhere" for _ in range(3)]
+    for name in nowhere:
+        refused = await docker_images.pull(f"{name}:1.0.0", shop.secret, tmp_path / "pulled")
+        assert "this API key has no access to it" in refused.text
+    (refusal,) = await audits(shop.admin, nowhere[0].partition("/")[2], 1)
+    assert refusal["details"]["key_id"] == shop.key["keyId"]
+    for name in nowhere[1:]:
+        answer = await shop.admin.get("/audit-records", resource_id=name.partition("/")[2])
+        assert answer.get("auditRecords", []) == []
 
 
 async def test_another_merchants_namespace_is_closed(people: People, tmp_path: Path) -> None:
@@ -179,6 +245,13 @@ async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People,
     ungranted = await docker_images.pull(image, stranger.secret, tmp_path / "ungranted")
     assert not ungranted.succeeded
     assert "this API key has no access to it" in ungranted.text
+    assert not (await docker_images.pull(image, stranger.secret, tmp_path / "again")).succeeded
+    name = shop.publishing.token["repository"]
+    (refusal,) = await audits(shop.admin, name, 1)  # once a minute is enough
+    assert (refusal["action"], refusal["actor"]) == ("image.pull_refused", stranger.key["consumerId"])
+    assert refusal["details"]["key_prefix"] == stranger.key["keyPrefix"]
+    assert refusal["details"]["reference"] == "1.0.0"
+    assert "has no access to it" in refusal["details"]["reason"]
     pushing = await docker_images.push(layout(tmp_path), shop.image("2.0.0"), shop.secret)
     assert not pushing.succeeded
     assert "An API key can't push" in pushing.text
@@ -199,6 +272,8 @@ async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_p
     refused = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
     assert not refused.succeeded
     assert "taken out of use" in refused.text
+    (refusal,) = await audits(shop.admin, shop.publishing.token["repository"], 1)
+    assert (refusal["action"], refusal["details"]["key_id"]) == ("image.pull_refused", shop.key["keyId"])
     assert (await shop.consumer.get("/consumer/images")).get("images", []) == []
 
 

@@ -1,126 +1,27 @@
 """The OCI protocol at /v2/ of registry-svc, request by request: what skopeo never does."""
 
 import asyncio
-import base64
-import io
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
-import asyncpg
 import pytest
 import world as worlds
 from ams_common.testing.eventually import eventually
+from docker_client import (
+    INDEX,
+    Client,
+    basic_auth,
+    manifest,
+    name_of,
+    pulled_tags,
+    push,
+    upload,
+)
 from docker_images import MANIFEST, Part, digest_of
 from docker_shop import Shop, open_shop
 from people import People
-
-INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-def basic_auth(password: str) -> str:
-    return f"Basic {base64.b64encode(f'anybody:{password}'.encode()).decode()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode(errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Somebody at /v2/ with an access token."""
-
-    http: aiohttp.ClientSession
-    url: str
-    token: str = ""
-
-    async def sign_in(self, password: str, *scopes: str) -> "Client":
-        """With an access token for the scopes."""
-        basic = {"Authorization": basic_auth(password)}
-        params = [("service", "ams"), *(("scope", scope) for scope in scopes)]
-        async with self.http.get(f"{self.url}/token", headers=basic, params=params) as response:
-            body = await response.json()
-            assert response.status == 200, body
-            return Client(self.http, self.url, body["token"])
-
-    async def ask(self, method: str, path: str, **options: Any) -> Answer:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        headers |= options.pop("headers", {})
-        if isinstance(options.get("data"), bytes):
-            options["data"] = io.BytesIO(options["data"])  # aiohttp sends it in parts
-        async with self.http.request(method, f"{self.url}{path}", headers=headers, **options) as response:
-            return Answer(response.status, response.headers, await response.read())
-
-
-@pytest.fixture
-def anybody(world: worlds.World, http: aiohttp.ClientSession) -> Client:
-    return Client(http, world.system.url("images"))
-
-
-@pytest.fixture
-async def shop(people: People) -> Shop:
-    return await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
-
-
-def name_of(shop: Shop) -> str:
-    return str(shop.publishing.token["repository"])
-
-
-@pytest.fixture
-async def pusher(anybody: Client, shop: Shop) -> Client:
-    return await anybody.sign_in(shop.publishing.secret, f"repository:{name_of(shop)}:pull,push")
-
-
-@pytest.fixture
-async def puller(anybody: Client, shop: Shop) -> Client:
-    return await anybody.sign_in(shop.secret, f"repository:{name_of(shop)}:pull")
-
-
-async def upload(client: Client, name: str, content: bytes) -> str:
-    """A layer, in one request; its digest."""
-    path = f"/v2/{name}/blobs/uploads/?digest={digest_of(content)}"
-    done = await client.ask("POST", path, data=content)
-    assert done.status == 201, done.text
-    return digest_of(content)
-
-
-def manifest(config: Part, *layers: Part) -> bytes:
-    parts = [{"mediaType": "any", "digest": part.digest, "size": part.size} for part in (config, *layers)]
-    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]}
-    return json.dumps(document).encode()
-
-
-async def push(client: Client, name: str, tag: str, content: bytes = b"layer") -> str:
-    """An image of one layer; its manifest's digest."""
-    config, layer = await upload(client, name, b"{}"), await upload(client, name, content)
-    body = manifest(Part(config, 2), Part(layer, len(content)))
-    headers = {"Content-Type": MANIFEST}
-    done = await client.ask("PUT", f"/v2/{name}/manifests/{tag}", data=body, headers=headers)
-    assert done.status == 201, done.text
-    assert done.headers["Docker-Content-Digest"] == digest_of(body)
-    return digest_of(body)
-
-
-async def count_pulls(world: worlds.World, name: str) -> int:
-    """How many pulls of the image were written down."""
-    connection = await asyncpg.connect(world.database_urls["registry"])
-    try:
-        counted: int = await connection.fetchval(
-            "SELECT count(*) FROM pulls JOIN images USING (image_id) WHERE name = $1", name
-        )
-    finally:
-        await connection.close()
-    return counted
 
 
 async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) -> None:
@@ -141,6 +42,37 @@ async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) ->
     for password in ("", "wrong", "ams_push_" + "0" * 40, "ams_live_" + "0" * 46):
         headers = {"Authorization": basic_auth(password)}
         assert (await anybody.ask("GET", "/token", headers=headers)).status == 401
+
+
+async def test_an_oauth2_form_signs_in_as_basic_authentication_does(
+    anybody: Client, pusher: Client, shop: Shop
+) -> None:
+    name = name_of(shop)
+    await push(pusher, name, "1.0.0")
+    # As containerd sends it.
+    form = {
+        "grant_type": "password",
+        "service": "ams",
+        "client_id": "containerd-client",
+        "scope": f"repository:{name}:pull repository:{name}/tool:pull",
+        "username": "ams",
+        "password": shop.secret,
+    }
+    answer = await anybody.ask("POST", "/token", data=form)
+    assert answer.status == 200, answer.text
+    body = json.loads(answer.body)
+    assert (body["token"], body["expires_in"]) == (body["access_token"], 300)
+    client = Client(anybody.http, anybody.url, body["access_token"])
+    assert (await client.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
+    assert (await anybody.ask("POST", "/token", data={**form, "password": "wrong"})).status == 401
+    refresh = {**form, "grant_type": "refresh_token", "refresh_token": shop.secret}
+    for unfit in (refresh, {}, {"grant_type": ""}):
+        refused = await anybody.ask("POST", "/token", data=unfit)
+        assert refused.status == 400
+        assert json.loads(refused.body)["error"] == "unsupported_grant_type"
+    for hostile in (b"%ff=%ff&\xff", b"&".join([b"a=1"] * 100), b"grant_type"):
+        assert (await anybody.ask("POST", "/token", data=hostile)).status == 400
+    assert (await anybody.ask("POST", "/token", data=b"x" * 20_000)).status == 413
 
 
 async def test_there_is_no_catalogue_for_anybody_signed_in(pusher: Client, puller: Client) -> None:
@@ -237,13 +169,17 @@ async def test_content_with_another_digest_is_refused(pusher: Client, shop: Shop
 
 async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client, shop: Shop) -> None:
     name = name_of(shop)
-    digest = await upload(pusher, name, b"0123456789")
-    path = f"/v2/{name}/blobs/{digest}"
+    await push(pusher, name, "1.0.0", b"0123456789")
+    path = f"/v2/{name}/blobs/{digest_of(b'0123456789')}"
     head = await puller.ask("HEAD", path)
     assert (head.status, head.headers["Content-Length"]) == (200, "10")
     part = await puller.ask("GET", path, headers={"Range": "bytes=2-4"})
     assert (part.status, part.body, part.headers["Content-Range"]) == (206, b"234", "bytes 2-4/10")
     assert (await puller.ask("GET", path, headers={"Range": "bytes=20-"})).status == 416
+    assert (await puller.ask("GET", path, headers={"Range": "bytes=-3"})).body == b"789"
+    for not_one in ("bytes=0-1,4-5", "bytes=0-1, -1", "bytes=x-", "lines=0-1"):
+        whole = await puller.ask("GET", path, headers={"Range": not_one})
+        assert (whole.status, whole.body) == (200, b"0123456789"), not_one
     assert (await puller.ask("GET", f"/v2/{name}/blobs/{digest_of(b'none')}")).status == 404
 
 
@@ -294,7 +230,7 @@ async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
         got = await puller.ask("GET", f"/v2/{name}/manifests/{reference}")
         assert (got.status, digest_of(got.body)) == (200, digest)
         assert (await puller.ask("HEAD", f"/v2/{name}/manifests/{reference}")).status == 200
-    assert await count_pulls(world, name) == 1
+    assert len(await pulled_tags(world, name)) == 1
 
 
 async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_pulled(
@@ -315,7 +251,7 @@ async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_p
     assert (await puller.ask("GET", path)).body == index
     assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(platform)}")).body == platform
     assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(orphan)}")).status == 404
-    assert await count_pulls(world, name) == 1
+    assert len(await pulled_tags(world, name)) == 1
 
 
 async def test_revocation_reaches_a_token_that_is_still_good(
@@ -389,11 +325,11 @@ async def test_while_the_store_is_away_clients_are_told_to_come_back(
             refused = await pusher.ask(method, path)
             assert (refused.status, "UNAVAILABLE" in refused.text) == (503, True)
         assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 503
-        assert await count_pulls(world, name) == 0  # what isn't given isn't billed
+        assert await pulled_tags(world, name) == []  # what isn't given isn't billed
     finally:
         world.start("distribution")
     assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
-    assert await count_pulls(world, name) == 1
+    assert len(await pulled_tags(world, name)) == 1
 
 
 async def test_a_killed_registry_goes_on_with_uploads_between_two_chunks(

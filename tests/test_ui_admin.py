@@ -153,7 +153,7 @@ async def test_the_audit_log_tells_and_exports_who_did_what(office: Office) -> N
 
     await eventually(told)
     assert f"maps-{office.tag}@example.com" in office.browser.get(f"/admin/governance?{query}").text
-    lines = office.browser.get(f"/admin/governance/audit.csv?{query}").text.splitlines()
+    lines = office.browser.get(f"/admin/governance/table.csv?{query}").text.splitlines()
     assert [line.split(",")[2] for line in lines] == ["action", "service.submit", "service.create"]
 
 

@@ -169,6 +169,8 @@ def test_a_new_keys_secret_is_shown_once_with_samples_that_hold_it(shop: Shop) -
     samples = re.findall(r"<pre[^>]*>(.*?)</pre>", made.text, re.DOTALL)
     assert len(samples) == 3
     assert all(secret in sample and "/api/consume/" in sample for sample in samples)
+    copied = re.findall(r'data-copy="([^"]*)" aria-label="Copy (?:curl|Python|JavaScript)"', made.text)
+    assert [unescape(text) for text in copied] == [unescape(re.sub("<[^>]+>", "", text)) for text in samples]
     [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
     for later in (path, "/dashboard/api-keys", "/dashboard"):
         page = shop.consumer.get(later)
@@ -182,7 +184,8 @@ def test_a_form_sent_twice_makes_one_key_and_shows_no_secret_again(shop: Shop) -
     again = _create_key(shop, form, name="Twice")
     assert again.status == 303
     told = shop.consumer.get(again.location)
-    assert "This key is made already" in told.text
+    assert "revoke this key and make another" in told.text
+    assert "toast-bad" in told.text  # which stays until it is dismissed
     assert not _SECRET.search(told.text)
     assert shop.consumer.get("/dashboard/api-keys").text.count(">Twice</a>") == 1
 
@@ -201,7 +204,10 @@ def test_a_key_is_revoked_only_when_its_name_is_typed(shop: Shop) -> None:
     [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
     wrong = shop.consumer.post(f"{path}/revoke", path, confirm="doomed")
     assert wrong.status == 400
-    assert "nothing was revoked" in wrong.text
+    assert re.search(r'<dialog class="dialog" id="revoke"[^>]* open>', wrong.text)
+    field = wrong.text.partition('<dialog class="dialog" id="revoke"')[2].partition("</dialog>")[0]
+    assert "nothing was revoked" in field
+    assert 'aria-invalid="true"' in field
     right = shop.consumer.post(f"{path}/revoke", path, confirm="Doomed")
     assert (right.status, right.location) == (303, path)
     gone = shop.consumer.get(path).text

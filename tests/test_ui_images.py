@@ -1,6 +1,8 @@
 """Images at the web UI: what a consumer can pull and how, and what an admin sees before approving."""
 
+import re
 import secrets
+from html import unescape
 from pathlib import Path
 
 import docker_images
@@ -42,6 +44,15 @@ async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
         for told in (f"docker pull {shop.image('1.0.0')}", "docker login ", "--username ams", "API key"):
             assert told in text, (path, told)
         assert image.digest in text and "Connected" in text and "Active" in text, path
+
+    fields = {"name": "Puller", "service_ids": service["serviceId"], "ttl_days": "30"}
+    made = consumer.post("/dashboard/api-keys", "/dashboard/api-keys/new", **fields).text
+    secret = re.findall(r"ams_live_[A-Za-z0-9]{30,}", made)[0]
+    [sample] = re.findall(r'data-copy="([^"]*)" aria-label="Copy Docker"', made)
+    login, pull = unescape(sample).splitlines()
+    registry = shop.publishing.registry
+    assert login == f'echo "{secret}" | docker login {registry} --username ams --password-stdin'
+    assert pull == f"docker pull {shop.image('1.0.0')}"
 
     await people.register_consumer(f"looker-{tag}@example.com")
     looker = await sign_in(world, people, f"looker-{tag}@example.com")

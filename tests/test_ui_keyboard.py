@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
+from ams_common.clock import utc_now
 from keyboard import Keyboard, Stop
 from merchant import Upstream
-from people import Mailbox
+from people import Mailbox, consume
 from playwright.async_api import Browser, Page, expect
 from windows import Person
 from world import ADMIN_EMAIL, World
@@ -34,7 +35,7 @@ class Typist(Person):
         """Approves the item of the queue; the focus goes on to what is next, not back to the page's start."""
         await self.page.goto("/admin")
         await self.keys.use("Approve", inside=text)
-        await expect(self.page.get_by_role("listitem").filter(has_text=text)).to_have_count(0)
+        await expect(self.page.locator("#queue li", has_text=text)).to_have_count(0)
         await self.page.wait_for_function("document.activeElement !== document.body")
         await self.keys.stop()
 
@@ -119,7 +120,8 @@ async def asks_for(consumer: Typist, name: str, tag: str) -> None:
     await expect(consumer.page.get_by_text("You asked")).to_be_visible()
 
 
-async def creates_and_copies_a_key(consumer: Typist, service: str) -> None:
+async def creates_and_copies_a_key(consumer: Typist, service: str) -> str:
+    """The key's secret."""
     await consumer.page.goto("/dashboard/api-keys/new")
     await consumer.keys.type("Name", "Laptop")
     # The only service is chosen already: Space takes it away and gives it back.
@@ -138,6 +140,22 @@ async def creates_and_copies_a_key(consumer: Typist, service: str) -> None:
     assert (await consumer.keys.stop()).name == "Python"
     await consumer.keys.follow("I have kept it")
     await expect(consumer.page.get_by_role("heading", name="Laptop")).to_be_visible()
+    return secret.group(0)
+
+
+async def reads_what_was_used(consumer: Typist, requests: int, spent: str) -> None:
+    """The figures tick until all has come."""
+    await consumer.keys.follow("Usage")
+    count = consumer.page.locator(".kpi").filter(has=consumer.page.get_by_text("Requests", exact=True))
+    await expect(count.locator(".kpi-value")).to_have_text(str(requests))
+    await consumer.keys.follow("Overview")
+    await expect(consumer.page.locator("#kpi-spend .kpi-value")).to_have_text(spent)
+
+
+async def reads_the_invoice(person: Typist, service: str, amount: str) -> None:
+    await person.keys.follow(f"{utc_now():%B %Y}")
+    await expect(person.page.get_by_role("cell", name=service)).to_be_visible()
+    await expect(person.page.get_by_role("main")).to_contain_text(amount)
 
 
 async def revokes_the_key(consumer: Typist) -> None:
@@ -149,7 +167,9 @@ async def revokes_the_key(consumer: Typist) -> None:
     await expect(consumer.page.get_by_text("Revoked").first).to_be_visible()
 
 
-async def test_the_story_needs_no_mouse(arrive: Arrival, upstream: Upstream) -> None:
+async def test_the_story_needs_no_mouse(
+    arrive: Arrival, upstream: Upstream, world: World, http: aiohttp.ClientSession
+) -> None:
     tag = secrets.token_hex(3)
     name = f"Geo {tag}"
 
@@ -177,7 +197,20 @@ async def test_the_story_needs_no_mouse(arrive: Arrival, upstream: Upstream) -> 
     await consumer.prove("/")
     await asks_for(consumer, name, tag)
     await admin.decide(consumer.email)
-    await creates_and_copies_a_key(consumer, name)
+    secret = await creates_and_copies_a_key(consumer, name)
+    for _ in range(3):
+        assert (await consume(http, world.gateway_url, secret, f"geo-{tag}")).status == 200
+    await reads_what_was_used(consumer, 3, "€0.02")
+
+    await merchant.keys.follow("Invoices")
+    await merchant.keys.use("Make drafts")
+    await merchant.keys.follow("Make drafts")
+    await reads_the_invoice(merchant, name, "€0.02")
+    await consumer.keys.follow("Invoices")
+    await reads_the_invoice(consumer, name, "€0.02")
+
+    await consumer.keys.follow("API keys")
+    await consumer.keys.follow("Laptop")
     await revokes_the_key(consumer)
     for person in (admin, merchant, consumer):
         await person.looks_right()

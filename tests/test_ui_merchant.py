@@ -70,7 +70,7 @@ async def test_a_draft_is_made_changed_submitted_and_shown_with_its_rejection(sh
     assert re.fullmatch(r"/merchant/services/[0-9a-f-]{36}", path)
     draft = browser.get(path).text
     assert "CHF 0.0035" in draft
-    assert f"X-AMS-Service: geo-{shop.tag}" in draft
+    assert f"/api/consume/geo-{shop.tag}/" in draft
     assert browser.post(f"{path}/edit", f"{path}/edit", **typed(name=f"Atlas {shop.tag}")).location == path
     assert browser.post(f"{path}/submit", path).location == path
     assert "Waiting for approval" in browser.get(path).text

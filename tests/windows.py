@@ -66,6 +66,16 @@ class Person:
         link = self.page.get_by_role("link", name=name, exact=True)
         await button.or_(link).first.click()
 
+    async def visit(self, place: str) -> None:
+        """One of the main pages, by the navigation: at the side or the bottom, else in the drawer."""
+        link = self.page.get_by_role("navigation").get_by_role("link", name=place, exact=True)
+        shown = link.filter(visible=True)
+        await self.page.get_by_role("main").wait_for()
+        if not await shown.count():
+            await self.press("Navigation")
+        await shown.first.click()
+        await expect(self.page.get_by_role("heading", name=place, level=1)).to_be_visible()
+
     async def give_code(self) -> None:
         """Reads the mailed code and types it."""
         await self.fill(code=await self.mail.next_code(self.email))

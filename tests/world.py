@@ -65,12 +65,12 @@ class World:
     def topic_prefix(self) -> str:
         return str(self.programs["usage-svc"].environment["KAFKA_TOPIC_PREFIX"])
 
-    def launch(self, name: str) -> None:
-        """Start a process, without waiting for it."""
+    def launch(self, name: str, **environment: str) -> None:
+        """Start a process, without waiting for it; `environment` is what it is told besides."""
         program, directory = self.programs[name], self.system.run_directory
         log = directory / f"{name}.log"
         self._daemons[name] = Daemon(
-            name, program.command, log=log, directory=directory, env=program.environment
+            name, program.command, log=log, directory=directory, env={**program.environment, **environment}
         )
 
     def wait(self, name: str) -> None:
@@ -79,14 +79,19 @@ class World:
         port: int = asdict(self.system.ports)[door]
         self._daemons[name].wait_until(lambda: ports.is_listening(port), _READY_S)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, **environment: str) -> None:
         """Start a process and wait until it listens."""
-        self.launch(name)
+        self.launch(name, **environment)
         self.wait(name)
 
     def kill(self, name: str) -> None:
         """SIGKILL, as an out-of-memory kill would; returns when it is gone."""
         self._daemons[name].stop(signal.SIGKILL)
+
+    def restart(self, name: str, **environment: str) -> None:
+        """End a process kindly, and start it again."""
+        self._daemons[name].stop()
+        self.start(name, **environment)
 
     def stop(self) -> None:
         """Ends everything, all at once."""

@@ -15,6 +15,8 @@ TEXT_MESSAGES = frozenset(
 
 def find_field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
     """The field with this JSON or proto name."""
+    if not name.isascii():  # protobuf fails to look up what it can't encode
+        return None
     by_proto_name: FieldDescriptor | None = descriptor.fields_by_name.get(name)
     if by_proto_name is not None:
         return by_proto_name

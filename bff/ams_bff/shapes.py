@@ -125,6 +125,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _enum_problem(value: Any, enum: EnumDescriptor) -> str | None:
-    is_name = isinstance(value, str) and value in enum.values_by_name
+    is_name = isinstance(value, str) and value.isascii() and value in enum.values_by_name
     is_number = isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number
     return None if is_name or is_number else f"must be one of {', '.join(enum.values_by_name)}"

@@ -76,12 +76,24 @@ def test_a_file_has_what_the_list_shows(admin: Browser, people: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/admin/consumers", "/admin/merchants", "/admin/services", "/marketplace"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/consumers",
+        "/admin/merchants",
+        "/admin/merchants/invites",
+        "/admin/services",
+        "/admin/governance",
+        "/marketplace",
+    ],
+)
 def test_every_list_has_its_file(admin: Browser, path: str) -> None:
     assert admin.get(f"{path}/table.csv").status == 200
 
 
-@pytest.mark.parametrize("path", ["/dashboard/api-keys", "/dashboard/services", "/dashboard/invoices"])
+@pytest.mark.parametrize(
+    "path", ["/dashboard/api-keys", "/dashboard/services", "/dashboard/images", "/dashboard/invoices"]
+)
 def test_a_consumers_lists_have_their_files(street: Any, path: str) -> None:
     assert street.register().get(f"{path}/table.csv").status == 200
 
@@ -130,3 +142,24 @@ def test_strange_words_are_no_fault(street: Any, query: str) -> None:
     page = street.browser().get(f"/search?{query}")
     assert page.status == 200
     assert "<b>" not in page.text
+
+
+def test_what_a_page_offers_to_do_is_found_as_pages_are(street: Any, admin: Browser) -> None:
+    consumer = street.register()
+    assert 'href="/dashboard/api-keys/new">New key<' in consumer.get("/search?q=new+key").text
+    assert 'href="/admin/merchants#invite">Invite a merchant<' in admin.get("/search?q=invite").text
+    assert "New key" not in street.browser().get("/search?q=new").text
+
+
+def test_pages_without_the_palette_dont_load_its_script(street: Any) -> None:
+    browser = street.browser()
+    for path, is_there in (("/login", False), ("/register", False), ("/marketplace", True)):
+        text = browser.get(path).text
+        assert ('id="palette"' in text, "/palette." in text) == (is_there, is_there), path
+
+
+@pytest.mark.parametrize("status", ["active", "expired", "revoked", "evil"])
+def test_keys_are_filtered_by_what_they_are_now(street: Any, status: str) -> None:
+    page = street.register().get(f"/dashboard/api-keys?status={status}")
+    assert page.status == 200
+    assert "No key of yours has all of these words and this status." in page.text

@@ -51,7 +51,21 @@ def test_without_redis_who_has_a_session_gets_a_503_page_and_others_the_page(alo
     assert "not reachable" in page.text
 
 
-def test_a_form_that_cannot_be_served_now_is_a_503_page(alone: Browser) -> None:
+def test_without_redis_nobody_loses_the_cookie_of_their_session(alone: Browser) -> None:
+    alone.cookies["ams_session"] = "A" * 43
+    assert alone.get("/login").set_cookies == []
+
+
+def test_a_form_that_cannot_be_served_now_is_a_503_page_that_keeps_it(start_bff: Any, redis_url: str) -> None:
+    browser = Browser(start_bff(REDIS_URL=redis_url).port)
+    fields = {"email": "a<b>@c.example", "next": "/marketplace"}
+    page = browser.post("/register", "/login", name="Zoë", **fields)
+    assert page.status == 503
+    assert "What you typed is still here" in page.text
+    assert 'value="a&lt;b&gt;@c.example"' in page.text
+
+
+def test_a_form_of_nobodys_session_is_a_403_page(alone: Browser) -> None:
     token = alone.get("/login").hidden("csrf")
     alone.cookies.clear()
     assert alone.send("POST", "/login", f"csrf={token}").status == 403

@@ -10,7 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import windows
+from ams_local import tools
 from browser import Browser, Page
+from playwright.sync_api import sync_playwright
 
 SCRIPT = Path(__file__).with_name("oidc_provider.mjs")
 
@@ -108,6 +111,28 @@ def test_somebody_new_becomes_a_consumer_and_comes_back_as_the_same(acme: Any, s
     again = street.browser()
     sign_in(acme, again, login)
     assert email_of(again) == f"{login}@acme.example"
+
+
+def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
+    """Nothing that a browser holds to, such as the policy of our pages, is in the way."""
+    login, ours = new_login(), f"http://127.0.0.1:{street.town.door.port}"
+    said: list[str] = []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=tools.find("chromium"), args=windows.CHROMIUM)
+        page = chromium.new_page(base_url=ours)
+        page.set_default_timeout(windows.PATIENCE_MS)
+        page.on("console", lambda line: said.append(line.text) if page.url.startswith(ours) else None)
+        page.goto("/login?next=/dashboard")
+        page.get_by_role("link", name="Go on with Acme").click()
+        page.get_by_placeholder("Enter any login").fill(login)
+        page.get_by_placeholder("and password").fill("any")
+        page.get_by_role("button", name="Sign-in").click()
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_url("**/dashboard")
+        page.get_by_role("button", name=f"Account of Dr. {login}").click()
+        assert page.get_by_text(f"{login}@acme.example").is_visible()
+        chromium.close()
+    assert said == []
 
 
 def test_an_account_with_the_verified_address_is_the_same_account(acme: Any, street: Any) -> None:

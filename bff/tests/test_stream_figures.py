@@ -79,7 +79,7 @@ def address_in(browser: Browser, port: int, path: str) -> str:
 
 def test_nothing_new_is_silence(street: Any, port: int) -> None:
     admin = street.sign_in(ADMIN_EMAIL)
-    with opened(port, address_in(admin, port, "/admin"), admin.cookies) as stream:
+    with opened(port, address_in(admin, port, "/admin/usage"), admin.cookies) as stream:
         headers = stream.response.headers
         assert (stream.response.status, headers.get_content_type()) == (200, "text/event-stream")
         assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")

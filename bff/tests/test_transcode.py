@@ -132,6 +132,8 @@ def test_a_get_takes_no_body() -> None:
         ({"tags": {"a": 1}}, ["tags"]),
         ({"tags": ["a", None, 3]}, ["tags[1]", "tags[2]"]),
         ({"type": "NOPE"}, ["type"]),
+        ({"type": "\ud800"}, ["type"]),
+        ({"\ud800": 1}, ["\\ud800"]),
         ({"type": []}, ["type"]),
         ({"type": True}, ["type"]),
         ({"type": 1.5}, ["type"]),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
-from catalog_svc.edits import json_name
+from catalog_svc.edits import CHANGEABLE, json_name
 from catalog_svc.records import ServiceRecord
 
 DRAFT = "draft"
@@ -48,15 +48,26 @@ def check_reachable(service_type: str, base_url: str) -> None:
         )
 
 
+def changeable_fields(record: ServiceRecord) -> frozenset[str]:
+    """What may be changed now."""
+    if record.status in _SUBMITTABLE:
+        return CHANGEABLE
+    return _CHANGEABLE_WHEN_ACTIVE if record.status == ACTIVE else frozenset()
+
+
+def is_submittable(record: ServiceRecord) -> bool:
+    """Whether an admin may be asked to approve it, as soon as nothing is missing."""
+    return record.status in _SUBMITTABLE
+
+
 def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
     """Raises FailedPreconditionError service_not_editable or service_field_locked."""
-    if record.status in _SUBMITTABLE:
-        return
-    if record.status != ACTIVE:
+    changeable = changeable_fields(record)
+    if not changeable:
         raise FailedPreconditionError(
             "service_not_editable", "A service can't be changed while it waits for approval or is suspended."
         )
-    if locked := sorted(fields - _CHANGEABLE_WHEN_ACTIVE):
+    if locked := sorted(fields - changeable):
         raise FailedPreconditionError(
             "service_field_locked",
             f"An active service keeps its {', '.join(locked).replace('_', ' ')}.",
@@ -66,7 +77,7 @@ def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
 
 def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
     """Raises FailedPreconditionError service_not_submittable or service_incomplete."""
-    if record.status not in _SUBMITTABLE:
+    if not is_submittable(record):
         raise FailedPreconditionError(
             "service_not_submittable", "Only a draft or a rejected service can be submitted."
         )

@@ -15,6 +15,7 @@ from ams.identity.v1.events_pb2 import (
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 
+from catalog_svc import lifecycle
 from catalog_svc.prices import price_message
 from catalog_svc.records import PriceTerms, ServiceRecord
 
@@ -75,6 +76,8 @@ def service_message(record: ServiceRecord) -> pb.Service:
         rejection_reason=record.rejection_reason,
         created_at=to_timestamp(record.created_at),
         updated_at=to_timestamp(record.updated_at),
+        changeable_fields=sorted(lifecycle.changeable_fields(record)),
+        is_submittable=lifecycle.is_submittable(record),
     )
 
 

@@ -30,6 +30,7 @@ async def test_submitting_makes_a_draft_wait_for_approval(world: World) -> None:
     merchant = world.merchant()
     service = await world.submit(merchant)
     assert service.status == PENDING_APPROVAL
+    assert not service.is_submittable
     assert (await world.audits())[-1] == (
         str(merchant.user_id),
         "service.submit",
@@ -135,6 +136,7 @@ async def test_rejecting_shows_the_reason_and_the_service_can_be_submitted_again
     submitted = await world.submit(merchant)
     rejected = await admin.call(world.stub.RejectService, _reject(submitted.service_id))
     assert rejected.status == REJECTED
+    assert rejected.is_submittable
     assert rejected.rejection_reason == "No documentation"
     assert (await world.audits())[-1] == (
         str(admin.user_id),

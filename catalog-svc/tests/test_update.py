@@ -35,6 +35,7 @@ async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(world: Wor
     expected.MergeFrom(pb.Service(**fields))
     expected.updated_at.CopyFrom(changed.updated_at)
     assert changed == expected
+    assert set(service.changeable_fields) == set(fields)
     assert (await world.audits())[-1][1] == "service.update"
     assert await world.snapshots(service.service_id) == []
 
@@ -71,6 +72,7 @@ async def test_an_active_service_changes_in_the_gateway_at_once(world: World) ->
     changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **OPEN))
     assert changed.status == ACTIVE
     assert changed.price == service.price
+    assert set(changed.changeable_fields) == set(OPEN)
     snapshots = await world.snapshots(service.service_id)
     assert [s.rate_limit_per_minute for s in snapshots] == [600, 5]
     assert await world.snapshots(service.slug) == snapshots
@@ -96,6 +98,7 @@ async def test_a_service_that_waits_for_approval_cannot_be_changed(world: World)
     before = await world.state()
     refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **OPEN))
     assert refusal.code == "service_not_editable"
+    assert not service.changeable_fields
     assert await world.state() == before
 
 

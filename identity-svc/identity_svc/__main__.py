@@ -59,7 +59,7 @@ async def run(settings: Settings) -> None:
                 vault=vault,
                 keyring=keyring,
                 outgoing=Outgoing(system_store, vault, settings.public_url),
-                issuer=SessionIssuer(store, keyring),
+                issuer=SessionIssuer(store, keyring, settings.session_lives()),
                 service_secrets=ServiceSecrets(settings.secrets_by_service()),
                 providers=providers,
                 clock=utc_now,

@@ -135,7 +135,7 @@ INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_h
 
 -- name: lock_session
 -- Both rows are locked: a second user of the token waits, and then sees it used.
-SELECT s.session_id, s.user_id, s.active_role, s.expires_at, s.ended_at, t.used_at
+SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = :token_hash FOR UPDATE;
 
@@ -146,7 +146,7 @@ WHERE t.token_hash = :token_hash AND s.ended_at IS NULL;
 -- name: use_refresh_token
 UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;
 
--- name: extend_session
+-- name: refresh_session
 UPDATE sessions SET expires_at = :expires_at, active_role = :active_role WHERE session_id = :session_id;
 
 -- name: end_session
@@ -228,11 +228,6 @@ DELETE FROM challenges WHERE challenge_id IN (
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
     FOR UPDATE SKIP LOCKED
-);
-
--- name: delete_old_refresh_tokens
-DELETE FROM refresh_tokens WHERE token_hash IN (
-    SELECT token_hash FROM refresh_tokens WHERE used_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_old_mails

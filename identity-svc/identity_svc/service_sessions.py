@@ -8,12 +8,8 @@ from ams_common.tokens import ACCESS_TOKEN_TTL, sign_service_token
 
 from identity_svc import roles
 from identity_svc.handlers import Context, Handlers
-from identity_svc.issuance import user_message
+from identity_svc.issuance import refresh_token_invalid, user_message
 from identity_svc.vault import token_hash
-
-
-def _refresh_token_invalid() -> UnauthenticatedError:
-    return UnauthenticatedError("refresh_token_invalid", "This session has ended. Sign in again.")
 
 
 class SessionHandlers(Handlers):
@@ -23,7 +19,7 @@ class SessionHandlers(Handlers):
         async with self._database.change() as change:
             session = await self._store.lock_session(change.connection, given)
             if session is None or session["ended_at"] is not None or session["expires_at"] <= now:
-                raise _refresh_token_invalid()
+                raise refresh_token_invalid()
             change.actor = str(session["user_id"])
             if session["used_at"] is not None:
                 await self._store.end_session(change.connection, session["session_id"], now)
@@ -38,7 +34,7 @@ class SessionHandlers(Handlers):
                 change.audit("session", session["session_id"])
         # Only now: raised inside, it would let the session live on.
         if answer is None:
-            raise _refresh_token_invalid()
+            raise refresh_token_invalid()
         return answer
 
     async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ams_common.errors import SettingsError
 from ams_common.settings import https_only, setting, strong_secret
 
 from identity_svc.addresses import is_address, normalise_email
+from identity_svc.issuance import LONGEST_SESSION, SessionLives
 from identity_svc.issuers import Issuer, parse_issuers
 from identity_svc.mailer import SMTP_TLS_MODES
 from identity_svc.vault import Vault
@@ -50,11 +52,15 @@ class Settings:
     # OpenID Connect issuers, as JSON: [{"id": "google", "label": "Google",
     # "issuer": "https://accounts.google.com", "client_id": "…", "client_secret": "…"}]. See issuers.Issuer.
     oidc_issuers: str = setting("[]", secret=True)
+    # How long sessions last from signing in, at most 30 days; those of accounts that hold the admin role.
+    session_hours: int = setting(720)
+    admin_session_hours: int = setting(12)
     # Where people reach AMS: the links in mails begin with it.
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
     def __post_init__(self) -> None:
         problems = [*self._secret_problems(), *self._mail_problems(), *self._issuer_problems()]
+        problems += self._session_problems()
         if problems:
             raise SettingsError(problems)
 
@@ -71,6 +77,18 @@ class Settings:
         except ValueError:
             problems.append("IDENTITY_ENCRYPTION_KEY must be 32 random bytes in url-safe base64")
         return problems
+
+    def session_lives(self) -> SessionLives:
+        """When sessions end."""
+        return SessionLives(timedelta(hours=self.session_hours), timedelta(hours=self.admin_session_hours))
+
+    def _session_problems(self) -> list[str]:
+        most = LONGEST_SESSION // timedelta(hours=1)
+        hours = {
+            "IDENTITY_SESSION_HOURS": self.session_hours,
+            "IDENTITY_ADMIN_SESSION_HOURS": self.admin_session_hours,
+        }
+        return [f"{name} must be from 1 to {most}" for name, value in hours.items() if not 1 <= value <= most]
 
     def issuers(self) -> Sequence[Issuer]:
         """Those with which people may sign in."""

@@ -236,7 +236,7 @@ class Store:
         """The session of a refresh token, unless it has ended."""
         return await self._queries.one(connection, "find_session", token_hash=token_hash)
 
-    async def extend_session(
+    async def refresh_session(
         self,
         connection: Connection,
         session_id: UUID,
@@ -245,11 +245,11 @@ class Store:
         now: datetime,
         expires_at: datetime,
     ) -> None:
-        """Use a refresh token up; the session lasts longer."""
+        """Use a refresh token up; the session goes on until its end, which a role may have moved."""
         await self._queries.run(connection, "use_refresh_token", token_hash=used_token_hash, now=now)
         await self._queries.run(
             connection,
-            "extend_session",
+            "refresh_session",
             session_id=session_id,
             active_role=active_role,
             expires_at=expires_at,

@@ -8,7 +8,6 @@ from ams_common.database import PASSING_FAULTS, Database
 
 from identity_svc import challenges
 from identity_svc.clocks import Clock
-from identity_svc.issuance import SESSION_TTL
 from identity_svc.system_store import SystemStore
 
 log = logging.getLogger(__name__)
@@ -16,12 +15,11 @@ log = logging.getLogger(__name__)
 _BATCH = 500
 _PAUSE_S = 60.0
 
-# What, and how long it is kept: challenges as long as they count against a limit, used refresh tokens
-# as long as an unused one would have been good.
+# What, and how long it is kept: challenges as long as they count against a limit. With a session go its
+# refresh tokens, all of which are needed until then: one that is used twice ends it.
 _KEPT = {
     "challenges": challenges.LONGEST_WINDOW,
     "sessions": timedelta(days=1),
-    "refresh_tokens": SESSION_TTL,
     "mails": timedelta(days=7),
 }
 

@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import grpc
@@ -11,6 +11,7 @@ from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import TokenVerifier, sign_user_token
+from identity_svc.accounts import appoint_admins
 
 EMAIL = "cora@example.com"
 
@@ -63,14 +64,48 @@ async def test_a_refresh_token_used_at_once_from_two_sides_is_traded_once(identi
     )
 
 
-async def test_a_session_slides_thirty_days_with_each_refresh(identity: Any) -> None:
+async def test_a_session_ends_thirty_days_after_signing_in_however_often_it_is_refreshed(
+    identity: Any,
+) -> None:
     session = await identity.register_consumer(EMAIL)
-    for _ in range(3):
-        identity.clock.advance(timedelta(days=29))
+    ends_at = session.refresh_token_expires_at
+    for _ in range(29):
+        identity.clock.advance(timedelta(days=1))
         session = await identity.stub.RefreshSession(refresh(session.refresh_token))
-    identity.clock.advance(timedelta(days=30, seconds=1))
+        assert session.refresh_token_expires_at == ends_at
+    identity.clock.advance(timedelta(days=1))
     error = await identity.refusal(identity.stub.RefreshSession(refresh(session.refresh_token)))
     assert error.code == "refresh_token_invalid"
+    assert await identity.sign_in(EMAIL)
+
+
+async def appoint(identity: Any, *emails: str) -> None:
+    parts = identity.parts
+    await appoint_admins(parts.database, parts.store, emails, identity.clock)
+
+
+async def test_an_admins_session_ends_after_twelve_hours_in_whichever_role(identity: Any) -> None:
+    await identity.register_consumer(EMAIL)
+    await appoint(identity, EMAIL)
+    session = await identity.sign_in(EMAIL)
+    for _ in range(11):
+        identity.clock.advance(timedelta(hours=1))
+        session = await identity.stub.RefreshSession(refresh(session.refresh_token, CONSUMER))
+    identity.clock.advance(timedelta(hours=1))
+    error = await identity.refusal(identity.stub.RefreshSession(refresh(session.refresh_token)))
+    assert error.code == "refresh_token_invalid"
+
+
+async def test_who_becomes_an_admin_has_an_admins_session_from_then_on(identity: Any) -> None:
+    fresh, old = await identity.register_consumer(EMAIL), await identity.sign_in(EMAIL)
+    await appoint(identity, EMAIL)
+    fresh = await identity.stub.RefreshSession(refresh(fresh.refresh_token))
+    ends_at = fresh.refresh_token_expires_at.ToDatetime(tzinfo=UTC)
+    assert ends_at - identity.clock() <= timedelta(hours=12)
+    identity.clock.advance(timedelta(hours=12, seconds=1))
+    for session in (fresh, old):
+        error = await identity.refusal(identity.stub.RefreshSession(refresh(session.refresh_token)))
+        assert (error.grpc_code, error.code) == (grpc.StatusCode.UNAUTHENTICATED, "refresh_token_invalid")
 
 
 async def test_an_unknown_refresh_token_is_refused(identity: Any) -> None:

@@ -12,6 +12,8 @@ from ams_common.clock import to_timestamp
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 MAX_ACTIVE_KEYS = 100
+# What lists are filtered by: the words of the query list_keys.
+_STATUS_IN_QUERY = {KEY_ACTIVE: "active", KEY_EXPIRED: "expired", KEY_REVOKED: "revoked"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,11 @@ def status_of(key: Key, now: datetime) -> KeyStatus.ValueType:
     if key.revoked_at is not None:
         return KEY_REVOKED
     return KEY_EXPIRED if key.expires_at <= now else KEY_ACTIVE
+
+
+def status_filter(status: KeyStatus.ValueType) -> str | None:
+    """A status as the query has it; None for the unspecified, which means all."""
+    return _STATUS_IN_QUERY.get(status)
 
 
 def require_distinct(service_ids: Sequence[UUID]) -> None:

@@ -101,6 +101,9 @@ SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, c
 FROM keys
 WHERE consumer_id = :consumer_id
     AND concat_ws(' ', name, description, key_prefix) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+    -- As keys.status_of has it.
+    AND (:status::text IS NULL OR :status = CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+        WHEN expires_at <= :now THEN 'expired' ELSE 'active' END)
     AND {after}
 ORDER BY {order}
 LIMIT :limit;

@@ -44,11 +44,16 @@ class KeyRpcs:
         return keys.key_message(_found(key), utc_now())
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
+        now = utc_now()
         async with self._database.read() as connection:
             page = await self._store.list_keys(
-                connection, page_request(request), current_user_id(), patterns_of(request.query)
+                connection,
+                page_request(request),
+                current_user_id(),
+                patterns_of(request.query),
+                keys.status_filter(request.status),
+                now,
             )
-        now = utc_now()
         return pb.ListKeysResponse(
             keys=[keys.key_message(key, now) for key in page.rows], next_page_token=page.next_token
         )

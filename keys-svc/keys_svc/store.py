@@ -193,10 +193,18 @@ class Store:
         wanted: PageRequest,
         consumer_id: UUID,
         patterns: Sequence[str],
+        status: str | None,
+        now: datetime,
     ) -> Page[Key]:
         """One consumer's keys; `patterns`: patterns_of a query."""
         page = await self._queries.page(
-            connection, "list_keys", wanted, consumer_id=consumer_id, patterns=patterns
+            connection,
+            "list_keys",
+            wanted,
+            consumer_id=consumer_id,
+            patterns=patterns,
+            status=status,
+            now=now,
         )
         return page.map(lambda row: Key(**row))
 

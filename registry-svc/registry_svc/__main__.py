@@ -22,6 +22,7 @@ from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.identity.aio import DefaultAzureCredential
+from starlette.types import ASGIApp
 
 from registry_svc.access_tokens import AccessTokens
 from registry_svc.azure_registry import AzureProvider, EntraExchange
@@ -31,13 +32,18 @@ from registry_svc.front import build_front
 from registry_svc.front_blobs import Blobs
 from registry_svc.front_manifests import Manifests
 from registry_svc.front_tokens import Door
+from registry_svc.front_uploads import UploadFront
 from registry_svc.gatekeeper import Gatekeeper
 from registry_svc.ledger import Ledger
 from registry_svc.neighbours import Neighbours
+from registry_svc.parts import Parts
 from registry_svc.provider import ImageRegistryProvider
+from registry_svc.refusals import Refusals
 from registry_svc.service import RegistryService
 from registry_svc.settings import Settings
 from registry_svc.store import Store
+from registry_svc.streams import Streams
+from registry_svc.uploads import Uploads
 from registry_svc.web import listen, serve_http
 from registry_svc.wire import open_session
 
@@ -56,7 +62,7 @@ async def run(settings: Settings) -> None:
         catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         provider = await stack.enter_async_context(open_provider(settings))
-        listener = stack.enter_context(listen(settings.http_listen))
+        listener = stack.enter_context(listen(settings.http_listen, settings.silence_s))
 
         token = ServiceToken(identity, "registry-svc", settings.service_secret)
         neighbours = Neighbours(
@@ -76,8 +82,8 @@ async def run(settings: Settings) -> None:
 
         access_tokens = AccessTokens(settings.signing_seed, settings.host)
         door = Door(Gatekeeper(database, store, neighbours), access_tokens, settings.public_url)
-        blobs = Blobs(door, provider, database, store, max_bytes=settings.max_blob_bytes)
-        front = build_front(door, blobs, Manifests(door, provider, Ledger(database, store)))
+        ledger = Ledger(database, store)
+        front = build_front_of(settings, door, provider, ledger, Uploads(database, store, provider))
 
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
@@ -88,11 +94,28 @@ async def run(settings: Settings) -> None:
             settings.kafka_topic_prefix,
         )
         background = [
-            serve_http(front, listener),
+            serve_http(
+                front, listener, max_requests=settings.max_requests, stop_grace_s=settings.stop_grace_s
+            ),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
         ]
         await serve(server, settings.listen, background)
+
+
+def build_front_of(
+    settings: Settings, door: Door, provider: ImageRegistryProvider, ledger: Ledger, uploads: Uploads
+) -> ASGIApp:
+    """The HTTP side."""
+    streams, refusals = Streams(settings.max_streams), Refusals(door, ledger)
+    silence_s = settings.silence_s
+    return build_front(
+        door,
+        Blobs(door, provider, Parts(ledger, provider), refusals, streams, silence_s=silence_s),
+        UploadFront(door, provider, uploads, streams, max_bytes=settings.max_blob_bytes, silence_s=silence_s),
+        Manifests(door, provider, ledger, refusals, silence_s=silence_s),
+        max_requests=settings.max_requests,
+    )
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 Manifests are written and deleted through azure-containerregistry. Blobs stream through the registry's
 own data endpoint, and manifests are read there too: the package only hands them out parsed, but what a
 client gets must have the digest that it asked for. Both sign in with a Microsoft Entra token that the
-registry exchanges, first for a refresh token of its own, then for access to one repository.
+registry exchanges, first for a refresh token of its own, then for access to one repository, or to two when
+a blob of the one becomes a blob of the other.
 """
 
 import io
@@ -13,13 +14,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
+from azure.containerregistry import DigestValidationError
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 
 from registry_svc.names import is_digest
-from registry_svc.provider import ProviderError, RefusedByProviderError
-from registry_svc.wire import Authorizer, OciWire
+from registry_svc.provider import ProviderError
+from registry_svc.wire import Authorizer, OciWire, fault
 
 ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
 _RENEW_BEFORE_S = 60.0
@@ -35,26 +37,30 @@ class EntraExchange:
         self._service = urlsplit(url).netloc
         self._credential = credential
         self._refresh_token, self._renew_at_s = "", 0.0
-        # By image name: the token, and when to get another.
+        # By scope: the token, and when to get another.
         self._access: dict[str, tuple[str, float]] = {}
 
-    async def headers(self, name: str) -> Mapping[str, str]:
-        """For all that we do with the repository; renewed a minute before its end."""
-        token, renew_at_s = self._access.get(name, ("", 0.0))
+    async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
+        """For all that we do with the repository, and to read in `source`; renewed a minute before its
+        end."""
+        scope = f"repository:{name}:pull,push,delete"
+        if source:
+            scope += f" repository:{source}:pull"
+        token, renew_at_s = self._access.get(scope, ("", 0.0))
         if time.time() >= renew_at_s:
-            token = await self._new_access_token(name)
+            token = await self._new_access_token(scope)
             if len(self._access) >= _KEPT_TOKENS:
                 self._access.clear()
-            self._access[name] = (token, _renewal_s(token))
+            self._access[scope] = (token, _renewal_s(token))
         return {"Authorization": f"Bearer {token}"}
 
-    async def _new_access_token(self, name: str) -> str:
+    async def _new_access_token(self, scope: str) -> str:
         if time.time() >= self._renew_at_s:
             await self._renew_refresh_token()
         form = {
             "grant_type": "refresh_token",
             "service": self._service,
-            "scope": f"repository:{name}:pull,push,delete",
+            "scope": scope,
             "refresh_token": self._refresh_token,
         }
         return await self._exchange("token", form, "access_token")
@@ -100,12 +106,9 @@ class AzureProvider(OciWire):
                 name, io.BytesIO(body), tag=tag, media_type=media_type, **self._options
             )
         except HttpResponseError as error:
-            if error.status_code is not None and error.status_code in (400, 404):
-                raise RefusedByProviderError(
-                    "MANIFEST_BLOB_UNKNOWN", "a part of it was not pushed"
-                ) from error
-            raise ProviderError(repr(error)) from error
-        except AzureError as error:
+            text = error.response.text() if error.response is not None else ""
+            raise fault(f"PUT manifest {reference}", error.status_code or 0, text) from error
+        except (AzureError, DigestValidationError) as error:
             raise ProviderError(repr(error)) from error
 
     async def delete_manifest(self, name: str, digest: str) -> None:

@@ -14,40 +14,46 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from registry_svc.front_blobs import Blobs
 from registry_svc.front_manifests import Manifests
 from registry_svc.front_tokens import Door
+from registry_svc.front_uploads import UploadFront
 from registry_svc.oci_errors import OciError
 from registry_svc.provider import ProviderError, RefusedByProviderError
+from registry_svc.streams import BrokenOffError
 
 log = logging.getLogger(__name__)
 
 
-def build_front(door: Door, blobs: Blobs, manifests: Manifests) -> ASGIApp:
+def build_front(
+    door: Door, blobs: Blobs, uploads: UploadFront, manifests: Manifests, *, max_requests: int
+) -> ASGIApp:
     """Everything that docker, podman and skopeo talk to."""
     manifest_methods = ["GET", "HEAD", "PUT", "DELETE"]
+    upload_methods = ["GET", "PATCH", "PUT", "DELETE"]
     routes = [
         Route("/healthz", _alive),
-        Route("/token", door.token, methods=["GET"]),
+        Route("/token", door.token, methods=["GET", "POST"]),
         Route("/v2/", door.version),
         Route("/v2", door.version),
         Route("/v2/_catalog", door.catalogue),
         Route("/v2/{name:path}/tags/list", manifests.tags),
         Route("/v2/{name:path}/manifests/{reference}", manifests.manifest, methods=manifest_methods),
-        Route("/v2/{name:path}/blobs/uploads/", blobs.start, methods=["POST"]),
-        Route("/v2/{name:path}/blobs/uploads", blobs.start, methods=["POST"]),
-        Route(
-            "/v2/{name:path}/blobs/uploads/{upload}", blobs.upload, methods=["GET", "PATCH", "PUT", "DELETE"]
-        ),
+        Route("/v2/{name:path}/blobs/uploads/", uploads.start, methods=["POST"]),
+        Route("/v2/{name:path}/blobs/uploads", uploads.start, methods=["POST"]),
+        Route("/v2/{name:path}/blobs/uploads/{upload}", uploads.upload, methods=upload_methods),
         Route("/v2/{name:path}/blobs/{digest}", blobs.blob, methods=["GET", "HEAD", "DELETE"]),
     ]
     # A bare router: an application's own middleware would answer errors before Faults sees them.
-    return Faults(Router(routes, redirect_slashes=False, default=_nothing_here))
+    router = Router(routes, redirect_slashes=False, default=_nothing_here)
+    return Faults(router, max_requests)
 
 
 class Faults:
     """Gives each request its id, logs it, and turns what it raises into an OCI error: the unexpected as
-    UNKNOWN, without its text."""
+    UNKNOWN, without its text. Beyond `max_requests` at once it sends away."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_requests: int) -> None:
         self._app = app
+        self._max_requests = max_requests
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,9 +62,11 @@ class Faults:
         reset = current_call.set(call)
         answer = _Answer(send, call.request_id)
         started_s = time.monotonic()
+        self._under_way += 1
         try:
             await self._serve(scope, receive, answer)
         finally:
+            self._under_way -= 1
             fields = {"method": scope["method"], "path": scope["path"], "status": answer.status}
             duration_ms = round((time.monotonic() - started_s) * 1000, 1)
             log.info("request", extra={**fields, "duration_ms": duration_ms})
@@ -66,9 +74,13 @@ class Faults:
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
+            if self._under_way > self._max_requests:
+                raise _too_many()
             await self._app(scope, receive, answer)
         except ClientDisconnect:
             log.info("the client went away")
+        except BrokenOffError as reason:
+            log.warning("an answer was broken off", extra={"reason": str(reason)})
         except Exception as error:
             refusal = _as_oci(error)
             if answer.status:
@@ -108,6 +120,12 @@ def _as_oci(error: Exception) -> OciError:
         return OciError("UNAVAILABLE", "A part of the system is not reachable. Try again shortly.")
     log.error("unexpected error", exc_info=error)
     return OciError("UNKNOWN", "Something went wrong on our side.")
+
+
+def _too_many() -> OciError:
+    """The body of the refused request is left unread: the connection ends."""
+    headers = {"Retry-After": "5", "Connection": "close"}
+    return OciError("TOOMANYREQUESTS", "Too much is under way. Try again shortly.", headers, status=503)
 
 
 async def _alive(request: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from registry_svc import manifests, names
 from registry_svc.access_tokens import DELETE, PULL, PUSH
-from registry_svc.front_blobs import image_name
+from registry_svc.front_names import image_name, reference_in, tag_in
 from registry_svc.front_tokens import Door
 from registry_svc.gatekeeper import Publisher
 from registry_svc.images import ACTIVE, REJECTED, Image
@@ -17,6 +17,8 @@ from registry_svc.ledger import Ledger
 from registry_svc.manifests import MAX_MANIFEST_BYTES, Manifest, ManifestError
 from registry_svc.oci_errors import OciError
 from registry_svc.provider import ImageRegistryProvider, StoredManifest
+from registry_svc.refusals import Refusals
+from registry_svc.streams import read_bounded
 
 _MAX_TAGS = 1000
 
@@ -24,38 +26,48 @@ _MAX_TAGS = 1000
 class Manifests:
     """/v2/<name>/manifests/<reference> and /v2/<name>/tags/list"""
 
-    def __init__(self, door: Door, provider: ImageRegistryProvider, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        door: Door,
+        provider: ImageRegistryProvider,
+        ledger: Ledger,
+        refusals: Refusals,
+        *,
+        silence_s: float,
+    ) -> None:
         self._door = door
         self._provider = provider
         self._ledger = ledger
+        self._refusals = refusals
+        self._silence_s = silence_s
 
     async def manifest(self, request: Request) -> Response:
         """GET and HEAD pull, PUT pushes, DELETE takes a version away."""
-        name, reference = image_name(request), _reference(request)
+        name, reference = image_name(request), reference_in(request.path_params["reference"])
         if request.method == "PUT":
             return await self._push(request, name, reference)
         if request.method == "DELETE":
             return await self._delete(request, name, reference)
-        return await self._pull(request, name, reference)
+        async with self._refusals.written_down(request, name, reference):
+            return await self._pull(request, name, reference)
 
     async def tags(self, request: Request) -> Response:
         """The active versions; `n` and `last` page through them."""
         name = image_name(request)
-        self._door.require(request, name, PULL)
-        last, wanted = request.query_params.get("last", ""), _count(request.query_params.get("n", ""))
-        tags = await self._ledger.tags(name, last, wanted + 1)
+        await self._door.gatekeeper.still_pulls(self._door.require(request, name, PULL), name)
+        wanted = _count(request.query_params.get("n", ""))
+        last = request.query_params.get("last", "")
+        tags = await self._ledger.tags(name, tag_in(last) if last else "", wanted + 1)
         headers = {}
-        if len(tags) > wanted:
+        if 0 < wanted < len(tags):
             tags = tags[:wanted]
-            headers["Link"] = (
-                f'</v2/{name}/tags/list?n={wanted}&last={tags[-1] if tags else last}>; rel="next"'
-            )
-        return JSONResponse({"name": name, "tags": tags}, headers=headers)
+            headers["Link"] = f'</v2/{name}/tags/list?n={wanted}&last={tags[-1]}>; rel="next"'
+        return JSONResponse({"name": name, "tags": tags[:wanted]}, headers=headers)
 
     async def _push(self, request: Request, name: str, reference: str) -> Response:
         access = self._door.require(request, name, PUSH)
+        body = await read_bounded(request, MAX_MANIFEST_BYTES, self._silence_s)
         publisher = await self._door.gatekeeper.push_again(access, name)
-        body = await _read_bounded(request)
         media_type = request.headers.get("content-type", "")
         try:
             manifest = manifests.check_manifest(media_type, body)
@@ -66,16 +78,23 @@ class Manifests:
         except ManifestError as refusal:
             await self._reject(publisher, name, reference, media_type, body, refusal)
             raise OciError(refusal.code, refusal.message) from None
-        # By digest first: that can't disturb a version that is there.
-        await self._provider.put_manifest(name, manifest.digest, manifest.media_type, body)
-        if not names.is_digest(reference):
-            await self._ledger.publish(_version(publisher, name, reference, manifest))
-            await self._provider.put_manifest(name, reference, manifest.media_type, body)
+        if names.is_digest(reference):
+            await self._store(name, reference, manifest, body)
+            await self._ledger.note_manifest(name, manifest)
+        else:
+            version = _version(publisher, name, reference, manifest)
+            async with self._ledger.publishing(publisher, version, manifest):
+                # By digest first: that can't disturb a tag that is there.
+                await self._store(name, manifest.digest, manifest, body)
+                await self._store(name, reference, manifest, body)
         headers = {
             "Location": f"/v2/{name}/manifests/{manifest.digest}",
             "Docker-Content-Digest": manifest.digest,
         }
         return Response(status_code=201, headers=headers)
+
+    async def _store(self, name: str, reference: str, manifest: Manifest, body: bytes) -> None:
+        await self._provider.put_manifest(name, reference, manifest.media_type, body)
 
     async def _reject(
         self,
@@ -104,13 +123,13 @@ class Manifests:
             license_model=None,
             pushed_at=utc_now(),
         )
-        await self._ledger.reject(image)
+        await self._ledger.reject(publisher, image)
 
     async def _pull(self, request: Request, name: str, reference: str) -> Response:
         started_s = time.monotonic()
         access = self._door.require(request, name, PULL)
         who = await self._door.gatekeeper.pull_again(access, name)
-        version = await self._ledger.find_version(name, reference)
+        version = await self._ledger.find_version(access, name, reference)
         digest = reference if names.is_digest(reference) else version.digest if version is not None else ""
         if isinstance(who, Publisher):
             return _found(request, await self._stored(name, digest))
@@ -119,6 +138,8 @@ class Manifests:
         if version.status != ACTIVE:
             raise OciError("DENIED", f"Version {version.tag} was taken out of use by its merchant.")
         stored = await self._stored(name, digest)
+        if reference == version.tag:
+            await self._ledger.resolve(access, version)
         if request.method == "GET":
             puller, service = who
             duration_ms = round((time.monotonic() - started_s) * 1000)
@@ -128,11 +149,12 @@ class Manifests:
     async def _delete(self, request: Request, name: str, reference: str) -> Response:
         access = self._door.require(request, name, DELETE)
         publisher = await self._door.gatekeeper.push_again(access, name)
-        digests = await self._ledger.delete(publisher, name, reference)
-        if not digests:
-            raise _unknown(reference)
-        for digest in digests:
+
+        async def forget(digest: str) -> None:
             await self._provider.delete_manifest(name, digest)
+
+        if not await self._ledger.delete(publisher, name, reference, forget):
+            raise _unknown(reference)
         return Response(status_code=202)
 
     async def _stored(self, name: str, digest: str) -> StoredManifest:
@@ -170,16 +192,6 @@ def _found(request: Request, stored: StoredManifest) -> Response:
     return Response(b"" if request.method == "HEAD" else stored.body, headers=headers)
 
 
-def _reference(request: Request) -> str:
-    """A tag or a digest. Raises OciError."""
-    reference: str = request.path_params["reference"]
-    if ":" in reference and not names.is_digest(reference):
-        raise OciError("DIGEST_INVALID", "A digest is sha256: and 64 hexadecimal digits.")
-    if ":" not in reference and not names.is_tag(reference):
-        raise OciError("TAG_INVALID", "This is not a tag.")
-    return reference
-
-
 def _check_digest(reference: str, manifest: Manifest) -> None:
     if reference != manifest.digest:
         raise ManifestError("DIGEST_INVALID", f"The manifest's digest is {manifest.digest}.")
@@ -187,15 +199,6 @@ def _check_digest(reference: str, manifest: Manifest) -> None:
 
 def _count(text: str) -> int:
     return min(int(text), _MAX_TAGS) if text.isascii() and text.isdigit() and len(text) < 9 else _MAX_TAGS
-
-
-async def _read_bounded(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_MANIFEST_BYTES:
-            raise OciError("SIZE_INVALID", f"A manifest may have at most {MAX_MANIFEST_BYTES} bytes.")
-    return body
 
 
 def _unknown(reference: str) -> OciError:

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs, quote
 
 from ams_common.clock import utc_now
 from starlette.requests import Request
@@ -17,8 +18,10 @@ from registry_svc.access_tokens import (
 )
 from registry_svc.gatekeeper import Gatekeeper
 from registry_svc.oci_errors import OciError
+from registry_svc.streams import read_bounded
 
 _MAX_CREDENTIALS = 4096
+_MAX_FORM_BYTES = 16 * 1024  # with as many scopes as there may be
 
 
 class Door:
@@ -30,10 +33,18 @@ class Door:
         self._realm = f"{public_url.rstrip('/')}/token"
 
     async def token(self, request: Request) -> Response:
-        """GET /token, with the push token or API key as the password of Basic authentication."""
-        principal = await self.gatekeeper.sign_in(_password(request))
-        scopes = parse_scopes(request.query_params.getlist("scope"))
-        grants = await self.gatekeeper.decide(principal, scopes)
+        """GET /token, with the push token or API key as the password of Basic authentication; or POST, with
+        it in an OAuth2 form, as containerd tries first."""
+        if request.method == "POST":
+            form = await _form(request)
+            if form.get("grant_type") != ["password"]:
+                return _no_such_grant()
+            return await self._token("".join(form.get("password", [])[:1]), form.get("scope", []))
+        return await self._token(_password(request), request.query_params.getlist("scope"))
+
+    async def _token(self, password: str, scopes: Sequence[str]) -> Response:
+        principal = await self.gatekeeper.sign_in(password)
+        grants = await self.gatekeeper.decide(principal, parse_scopes(scopes))
         now = utc_now()
         token = self._tokens.sign(principal.credential, grants, now)
         answer = {
@@ -46,18 +57,18 @@ class Door:
 
     async def version(self, request: Request) -> Response:
         """GET /v2/: what clients ask first, to learn how to sign in."""
-        self._access(request, "")
+        self.access(request)
         return JSONResponse({})
 
     async def catalogue(self, request: Request) -> Response:
         """GET /v2/_catalog: nobody's."""
-        self._access(request, "")
+        self.access(request)
         raise OciError("DENIED", "There is no catalogue here: look for images in AMS.")
 
     def require(self, request: Request, name: str, action: str) -> Access:
         """The request's access token, which allows the action. Raises OciError: UNAUTHORIZED with a
         challenge, or DENIED with the reason that was found at the sign-in."""
-        access = self._access(request, f"repository:{name}:{_asked(action)}")
+        access = self.access(request, f"repository:{name}:{_asked(action)}")
         if not access.allows(name, action):
             grant = access.on(name)
             if grant is not None and grant.refusal:
@@ -67,7 +78,8 @@ class Door:
             )
         return access
 
-    def _access(self, request: Request, scope: str) -> Access:
+    def access(self, request: Request, scope: str = "") -> Access:
+        """What the request's access token says. Raises OciError UNAUTHORIZED, which asks for `scope`."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise self._challenge("Sign in first.", scope, "")
@@ -85,6 +97,24 @@ class Door:
 def _asked(action: str) -> str:
     """What a client should ask for: who pushes looks first what is there."""
     return "pull,push" if action == "push" else quote(action)
+
+
+async def _form(request: Request) -> Mapping[str, Sequence[str]]:
+    """The fields of an OAuth2 form; none when it is no form, or too large for one."""
+    body = await read_bounded(request, _MAX_FORM_BYTES)
+    try:
+        return parse_qs(body.decode(), max_num_fields=50)
+    except ValueError:
+        return {}
+
+
+def _no_such_grant() -> Response:
+    """In the words of RFC 6749: nobody has a refresh token of ours."""
+    answer = {
+        "error": "unsupported_grant_type",
+        "error_description": "Sign in with grant_type=password: there are no refresh tokens here.",
+    }
+    return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
 
 
 def _password(request: Request) -> str:

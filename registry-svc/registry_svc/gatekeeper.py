@@ -1,9 +1,9 @@
 """Who signs in with what, and what it opens: push tokens from our own tables, API keys from keys-svc,
-the state of services from catalog-svc. Asked at each sign-in, and again whenever a manifest is pushed or
-pulled, so that what is revoked ends within seconds and not only with its access token."""
+the state of services from catalog-svc. Asked at each sign-in, again at every request, and now and then while
+a layer is on its way: what is revoked ends within seconds, not only with its access token."""
 
-import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,15 +15,16 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 
 from registry_svc import access, names, push_tokens
-from registry_svc.access_tokens import PULL, Access, Grant, Scope
+from registry_svc.access_tokens import PULL, PUSH, Access, Grant, Scope
 from registry_svc.neighbours import Neighbours
 from registry_svc.oci_errors import OciError
 from registry_svc.push_tokens import PushToken
 from registry_svc.store import Repository, Store
 
-log = logging.getLogger(__name__)
-
 _PUSH, _KEY = "push:", "key:"
+# How long a yes holds for layers, of which a pull has many.
+_RECENT_S = 2.0
+_MAX_RECENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Gatekeeper:
         self._database = database
         self._store = store
         self._neighbours = neighbours
+        # By access token, image name and action: who was let in, and until when that holds.
+        self._recent: dict[tuple[UUID, str, str], tuple[Principal, float]] = {}
 
     async def sign_in(self, password: str) -> Principal:
         """Whose push token or API key it is. Raises OciError UNAUTHORIZED with the reason."""
@@ -72,9 +75,32 @@ class Gatekeeper:
         """What of `scopes` is granted."""
         return [await self._decide_one(principal, scope) for scope in scopes]
 
+    async def still_pushes(self, granted: Access, name: str) -> Principal:
+        """As push_again; a yes of two seconds ago will do."""
+        return await self._recently(granted, name, PUSH, self.push_again)
+
+    async def still_pulls(self, granted: Access, name: str) -> Principal:
+        """As pull_again; a yes of two seconds ago will do."""
+
+        async def pull_again(granted: Access, name: str) -> Principal:
+            who = await self.pull_again(granted, name)
+            return who if isinstance(who, Publisher) else who[0]
+
+        return await self._recently(granted, name, PULL, pull_again)
+
+    async def recognise(self, granted: Access) -> Principal:
+        """Whose access token it is. Raises OciError UNAUTHORIZED when the credential isn't good any more."""
+        kind, _, text = granted.credential.partition(":")
+        if f"{kind}:" == _PUSH:
+            async with self._database.read() as connection:
+                token = await self._store.find_push_token(connection, UUID(text))
+            return _good_publisher(token, utc_now())
+        key_hash = bytes.fromhex(text)
+        return self._good(key_hash, await self._neighbours.find_key(key_hash))
+
     async def push_again(self, granted: Access, name: str) -> Publisher:
         """Who pushes, still in good standing."""
-        principal = await self._again(granted)
+        principal = await self.recognise(granted)
         if not isinstance(principal, Publisher):
             raise OciError("DENIED", "An API key can't push: sign in with a push token.")
         service = await self._neighbours.find_service(principal.token.service_id)
@@ -83,7 +109,7 @@ class Gatekeeper:
 
     async def pull_again(self, granted: Access, name: str) -> "tuple[Puller, ServiceSnapshot] | Publisher":
         """Who pulls, still in good standing; a consumer with what its pull is priced by."""
-        principal = await self._again(granted)
+        principal = await self.recognise(granted)
         if isinstance(principal, Publisher):
             service = await self._neighbours.find_service(principal.token.service_id)
             _require(access.push_refusal(principal.token, name, service))
@@ -96,14 +122,17 @@ class Gatekeeper:
         assert service is not None, "pull_refusal refuses none"
         return principal, service
 
-    async def _again(self, granted: Access) -> Principal:
-        kind, text = granted.credential[: len(_PUSH)], granted.credential.partition(":")[2]
-        if kind == _PUSH:
-            async with self._database.read() as connection:
-                token = await self._store.find_push_token(connection, UUID(text))
-            return _good_publisher(token, utc_now())
-        key_hash = bytes.fromhex(text)
-        return self._good(key_hash, await self._neighbours.find_key(key_hash))
+    async def _recently(
+        self, granted: Access, name: str, action: str, ask: Callable[[Access, str], Awaitable[Principal]]
+    ) -> Principal:
+        found, until_s = self._recent.get((granted.token_id, name, action), (None, 0.0))
+        if found is not None and time.monotonic() < until_s:
+            return found
+        who = await ask(granted, name)
+        if len(self._recent) >= _MAX_RECENT:
+            self._recent.clear()
+        self._recent[granted.token_id, name, action] = (who, time.monotonic() + _RECENT_S)
+        return who
 
     async def _publisher(self, token_hash: bytes) -> Publisher:
         now = utc_now()

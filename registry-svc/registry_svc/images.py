@@ -55,6 +55,23 @@ class Image:
     pushed_at: datetime
     pulls: int = 0
 
+    @property
+    def was_published(self) -> bool:
+        """Whether it can be found; that it can be pulled only an active one's status says."""
+        return self.status in (ACTIVE, DEPRECATED)
+
+
+def push_conflict(there: Image | None, digest: str) -> str | None:
+    """Why the version that is `there` can't be pushed with this digest; None when it can. What was published
+    once names one digest for ever, and what its merchant took away doesn't come back."""
+    if there is None or there.status == REJECTED or (there.status == ACTIVE and there.digest == digest):
+        return None
+    version = f"Version {there.tag} of {there.name}"
+    if there.status == ACTIVE:
+        return f"{version} is there already with other content. Push a new version."
+    word = "deleted" if there.status == DELETED else "deprecated"
+    return f"{version} was {word}, which is for good. Push a new version."
+
 
 def status_word(status: ImageStatus.ValueType) -> str | None:
     """The database's word; None for UNSPECIFIED."""

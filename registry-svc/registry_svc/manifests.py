@@ -35,12 +35,15 @@ LICENSE_MODELS = (CONNECTED, TIME_LIMITED)
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that may be stored. `size_bytes` is its own and that of all it names; 0 for an index."""
+    """A manifest that may be stored. `size_bytes` is its own and that of all it names; 0 for an index.
+
+    An index names children, an image blobs: its configuration and layers."""
 
     digest: str
     media_type: str
     size_bytes: int
     child_digests: tuple[str, ...]
+    blob_digests: tuple[str, ...]
     license_model: str
 
 
@@ -74,11 +77,13 @@ def check_manifest(media_type: str, body: bytes) -> Manifest:
     is_index = media_type in INDEX_TYPES
     parts = list(_parts(document, is_index))
     size_bytes = 0 if is_index else len(body) + sum(part["size"] for part in parts)
+    digests = tuple(part["digest"] for part in parts)
     return Manifest(
         digest=names.digest_of(body),
         media_type=media_type,
         size_bytes=size_bytes,
-        child_digests=tuple(part["digest"] for part in parts) if is_index else (),
+        child_digests=digests if is_index else (),
+        blob_digests=() if is_index else digests,
         license_model=_license_model(document),
     )
 

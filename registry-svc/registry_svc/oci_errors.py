@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-# Code → HTTP status, where it is always the same.
+# Code → HTTP status, unless an error says another.
 _STATUSES = {
     "UNAUTHORIZED": 401,
     "DENIED": 403,
@@ -22,6 +22,7 @@ _STATUSES = {
     "SIZE_INVALID": 413,
     "RANGE_INVALID": 416,
     "UNSUPPORTED": 405,
+    "TOOMANYREQUESTS": 429,
     "UNAVAILABLE": 503,
     "UNKNOWN": 500,
 }
@@ -30,11 +31,18 @@ _STATUSES = {
 class OciError(Exception):
     """A refusal with one of the specification's codes; clients show the message in the terminal."""
 
-    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.status = _STATUSES[code]
+        self.status = status or _STATUSES[code]
         self.headers = dict(headers or {})
 
     def response(self) -> Response:

@@ -53,6 +53,10 @@ class ImageRegistryProvider(Protocol):
     async def append(self, name: str, session: str, body: AsyncIterator[bytes]) -> str:
         """Adds what `body` yields; the session to go on with. Raises RefusedByProviderError."""
 
+    async def find_upload(self, name: str, session: str) -> tuple[str, int] | None:
+        """The session to go on with and the bytes that are there (one reads as none); None when the upload
+        is gone, or won't go on from this session."""
+
     async def finish_upload(self, name: str, session: str, digest: str) -> None:
         """Makes the upload a blob. Raises RefusedByProviderError DIGEST_INVALID."""
 
@@ -60,7 +64,8 @@ class ImageRegistryProvider(Protocol):
         """What was uploaded is thrown away. An upload that is gone already is no error."""
 
     async def mount_blob(self, name: str, digest: str, source: str) -> str | None:
-        """Makes a blob of `source` one of `name` too; None when done, else the session of an upload."""
+        """Makes a blob of `source` one of `name` too; None when done, else the session of an upload: also
+        when the provider won't."""
 
     async def find_blob(self, name: str, digest: str) -> int | None:
         """The blob's size in bytes, or None."""

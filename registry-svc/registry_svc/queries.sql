@@ -13,7 +13,7 @@ ON CONFLICT (service_id) DO NOTHING;
 SELECT service_id, merchant_id, name FROM repositories WHERE name = :name;
 
 -- name: lock_repository
-SELECT service_id, merchant_id, name FROM repositories WHERE service_id = :service_id FOR UPDATE;
+SELECT service_id, merchant_id, name FROM repositories WHERE service_id = :service_id FOR NO KEY UPDATE;
 
 -- name: count_active_push_tokens
 SELECT count(*) FROM push_tokens
@@ -71,7 +71,7 @@ SET digest = excluded.digest, child_digests = excluded.child_digests, media_type
     size_bytes = excluded.size_bytes, status = excluded.status,
     rejection_reason = excluded.rejection_reason, license_model = excluded.license_model,
     pushed_at = excluded.pushed_at
-WHERE images.status <> 'active' OR images.digest = excluded.digest
+WHERE images.status = 'rejected' OR (images.status = 'active' AND images.digest = excluded.digest)
 RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
     rejection_reason, license_model, pushed_at, 0::bigint AS pulls;
 
@@ -84,7 +84,7 @@ ON CONFLICT (name, tag) DO UPDATE
 SET digest = excluded.digest, media_type = excluded.media_type, size_bytes = excluded.size_bytes,
     status = excluded.status, rejection_reason = excluded.rejection_reason,
     license_model = excluded.license_model, pushed_at = excluded.pushed_at
-WHERE images.status IN ('rejected', 'deleted')
+WHERE images.status = 'rejected'
 RETURNING image_id;
 
 -- name: find_image
@@ -112,14 +112,33 @@ LIMIT :limit;
 -- name: list_stocked_services
 SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);
 
--- name: find_version
+-- name: find_tag
 SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
     rejection_reason, license_model, pushed_at, 0::bigint AS pulls
 FROM images
+WHERE name = :name AND tag = :tag;
+
+-- name: find_digest
+SELECT images.image_id, service_id, merchant_id, name, tag, images.digest, child_digests, media_type, size_bytes,
+    status, rejection_reason, license_model, pushed_at, 0::bigint AS pulls
+FROM images
+    LEFT JOIN resolutions ON resolutions.image_id = images.image_id AND resolutions.token_id = :token_id
+    LEFT JOIN pulls ON pulls.image_id = images.image_id AND pulls.token_id = :token_id
 WHERE name = :name AND status IN ('active', 'deprecated')
-    AND (tag = :reference OR digest = :reference OR :reference = ANY (child_digests))
-ORDER BY status, pushed_at DESC
+    AND (images.digest = :digest OR :digest = ANY (child_digests))
+ORDER BY images.digest <> :digest AND pull_id IS NOT NULL DESC, resolved_at DESC NULLS LAST,
+    pull_id IS NOT NULL DESC, status, pushed_at DESC
 LIMIT 1;
+
+-- name: is_in_use
+SELECT EXISTS (
+    SELECT FROM images
+    WHERE name = :name AND status IN ('active', 'deprecated')
+        AND (digest = :digest OR :digest = ANY (child_digests))
+);
+
+-- name: is_known
+SELECT EXISTS (SELECT FROM images WHERE name = :name);
 
 -- name: list_tags
 SELECT tag FROM images
@@ -145,16 +164,49 @@ INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, pul
 VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :pulled_at)
 ON CONFLICT (token_id, image_id, digest) DO NOTHING;
 
+-- name: add_resolution
+INSERT INTO resolutions (token_id, image_id, resolved_at) VALUES (:token_id, :image_id, :resolved_at)
+ON CONFLICT (token_id, image_id) DO UPDATE SET resolved_at = excluded.resolved_at;
+
+-- name: forget_resolutions
+DELETE FROM resolutions WHERE resolved_at < :before;
+
+-- name: add_refusal
+INSERT INTO refusals (key_id, name, refused_at) VALUES (:key_id, :name, :refused_at)
+ON CONFLICT (key_id, name) DO UPDATE SET refused_at = excluded.refused_at
+WHERE refusals.refused_at <= :before;
+
+-- name: save_manifest
+INSERT INTO manifests (name, digest, blob_digests) VALUES (:name, :digest, :blob_digests::text[])
+ON CONFLICT (name, digest) DO UPDATE SET blob_digests = excluded.blob_digests;
+
+-- name: is_on_offer
+SELECT EXISTS (
+    SELECT FROM manifests JOIN images USING (name)
+    WHERE name = :name AND :blob_digest = ANY (blob_digests) AND images.status = 'active'
+        AND (images.digest = manifests.digest OR manifests.digest = ANY (images.child_digests))
+);
+
+-- name: list_unread_manifests
+SELECT DISTINCT wanted.digest
+FROM images, unnest(images.digest || images.child_digests) AS wanted (digest)
+WHERE images.name = :name AND images.status = 'active'
+    AND NOT EXISTS (SELECT FROM manifests WHERE manifests.name = :name AND manifests.digest = wanted.digest);
+
 -- name: add_upload
 INSERT INTO uploads (upload_id, name, push_token_id, session, changed_at)
 VALUES (:upload_id, :name, :push_token_id, :session, :changed_at);
 
 -- name: find_upload
-SELECT upload_id, session, size_bytes FROM uploads
+SELECT upload_id, session, size_bytes, is_open FROM uploads
 WHERE upload_id = :upload_id AND name = :name AND push_token_id = :push_token_id;
 
+-- name: open_upload
+UPDATE uploads SET is_open = true, changed_at = :changed_at
+WHERE upload_id = :upload_id AND session = :session AND NOT is_open;
+
 -- name: move_upload
-UPDATE uploads SET session = :session, size_bytes = :size_bytes, changed_at = :changed_at
+UPDATE uploads SET session = :session, size_bytes = :size_bytes, is_open = :is_open, changed_at = :changed_at
 WHERE upload_id = :upload_id;
 
 -- name: end_upload

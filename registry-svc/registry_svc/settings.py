@@ -34,6 +34,16 @@ class Settings(ServiceSettings):
     provider_url: str = setting(development="http://127.0.0.1:5051")
     max_blob_bytes: int = setting(20 * 1024**3)
 
+    # How long a client may send nothing in the middle of a push, or take nothing of a layer that it pulls.
+    silence_s: float = setting(60.0)
+    # Layers that one push token or API key may move at once, and requests of everybody: more are told to
+    # come back.
+    max_streams: int = setting(64)
+    max_requests: int = setting(1000)
+    # What is under way at the end of a process may take this long. Who stops it by force must wait longer,
+    # by the five seconds that the RPCs have before: compose's stop_grace_period.
+    stop_grace_s: int = setting(15)
+
     def __post_init__(self) -> None:
         problems = []
         if self.provider not in PROVIDERS:

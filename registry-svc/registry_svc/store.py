@@ -1,4 +1,4 @@
-"""The only module that runs SQL. Each method is the query of its name."""
+"""The only module that runs SQL, with store_uploads. Each method is the query of its name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,10 +8,10 @@ from uuid import UUID
 
 import asyncpg
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import Queries
 
 from registry_svc.images import Image
 from registry_svc.push_tokens import PushToken
+from registry_svc.store_uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,6 @@ class Repository:
     service_id: UUID
     merchant_id: UUID
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An upload under way: how to go on with the provider, and how much is there."""
-
-    upload_id: UUID
-    session: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +36,8 @@ class Pull:
     pulled_at: datetime
 
 
-class Store:
+class Store(UploadStore):
     """Every method works within the transaction of the connection that it is given."""
-
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
 
     async def save_merchant(self, connection: asyncpg.Connection, merchant_id: UUID, slug: str) -> None:
         await self._queries.run(connection, "save_merchant", merchant_id=merchant_id, slug=slug)
@@ -141,18 +129,19 @@ class Store:
         await self._queries.run(connection, "touch_push_token", push_token_id=push_token_id, used_at=used_at)
 
     async def save_image(self, connection: asyncpg.Connection, image: Image) -> Image | None:
-        """The version as it now is; None, and nothing changed, when it is active with another digest."""
+        """The version as it now is; None, and nothing changed, when images.push_conflict says why."""
         values = asdict(image)
         del values["pulls"]
         row = await self._queries.one(connection, "save_image", **values)
         return _image(row)
 
-    async def save_rejection(self, connection: asyncpg.Connection, image: Image) -> UUID:
-        """The id under which the rejection can be seen. A version that was accepted once stays as it is."""
+    async def save_rejection(self, connection: asyncpg.Connection, image: Image) -> UUID | None:
+        """The id under which the rejection can be seen. None, and nothing changed, when the version was
+        accepted once."""
         values = asdict(image)
         del values["pulls"]
         image_id: UUID | None = await self._queries.value(connection, "save_rejection", **values)
-        return image_id or image.image_id
+        return image_id
 
     async def find_image(
         self, connection: asyncpg.Connection, image_id: UUID, merchant_id: UUID | None
@@ -188,10 +177,27 @@ class Store:
         rows = await self._queries.many(connection, "list_stocked_services", service_ids=list(service_ids))
         return [row["service_id"] for row in rows]
 
-    async def find_version(self, connection: asyncpg.Connection, name: str, reference: str) -> Image | None:
-        """The version with this tag or digest, or one whose index names the digest; an active one where
-        several do. Only of those that were accepted and not deleted."""
-        return _image(await self._queries.one(connection, "find_version", name=name, reference=reference))
+    async def find_tag(self, connection: asyncpg.Connection, name: str, tag: str) -> Image | None:
+        """The version with this tag, whatever became of it."""
+        return _image(await self._queries.one(connection, "find_tag", name=name, tag=tag))
+
+    async def find_digest(
+        self, connection: asyncpg.Connection, name: str, digest: str, token_id: UUID
+    ) -> Image | None:
+        """The version that has the digest or names it in its index, accepted and not deleted.
+
+        Where several do it is the one that the access token is pulling: for a part of an index what it has
+        pulled of already, else what it asked for by tag last; else an active one, the newest."""
+        row = await self._queries.one(connection, "find_digest", name=name, digest=digest, token_id=token_id)
+        return _image(row)
+
+    async def is_in_use(self, connection: asyncpg.Connection, name: str, digest: str) -> bool:
+        """Whether a version has the digest or names it."""
+        return bool(await self._queries.value(connection, "is_in_use", name=name, digest=digest))
+
+    async def is_known(self, connection: asyncpg.Connection, name: str) -> bool:
+        """Whether anything was ever pushed under this name."""
+        return bool(await self._queries.value(connection, "is_known", name=name))
 
     async def list_tags(
         self, connection: asyncpg.Connection, name: str, last: str, row_limit: int
@@ -218,43 +224,38 @@ class Store:
         """False when this access token's pull of the version is there already."""
         return await self._queries.run(connection, "add_pull", **asdict(pull)) == 1
 
-    async def add_upload(
-        self,
-        connection: asyncpg.Connection,
-        upload_id: UUID,
-        *,
-        name: str,
-        push_token_id: UUID,
-        session: str,
-        changed_at: datetime,
+    async def add_resolution(
+        self, connection: asyncpg.Connection, token_id: UUID, image_id: UUID, resolved_at: datetime
     ) -> None:
         await self._queries.run(
-            connection,
-            "add_upload",
-            upload_id=upload_id,
-            name=name,
-            push_token_id=push_token_id,
-            session=session,
-            changed_at=changed_at,
+            connection, "add_resolution", token_id=token_id, image_id=image_id, resolved_at=resolved_at
         )
 
-    async def find_upload(
-        self, connection: asyncpg.Connection, upload_id: UUID, name: str, push_token_id: UUID
-    ) -> Upload | None:
-        """Who began it goes on with it, and nobody else."""
-        row = await self._queries.one(
-            connection, "find_upload", upload_id=upload_id, name=name, push_token_id=push_token_id
+    async def forget_resolutions(self, connection: asyncpg.Connection, before: datetime) -> None:
+        await self._queries.run(connection, "forget_resolutions", before=before)
+
+    async def add_refusal(
+        self, connection: asyncpg.Connection, key_id: UUID, name: str, refused_at: datetime, before: datetime
+    ) -> bool:
+        """False when the last one was not `before`."""
+        values = {"key_id": key_id, "name": name, "refused_at": refused_at, "before": before}
+        return await self._queries.run(connection, "add_refusal", **values) == 1
+
+    async def save_manifest(
+        self, connection: asyncpg.Connection, name: str, digest: str, blob_digests: Sequence[str]
+    ) -> None:
+        await self._queries.run(
+            connection, "save_manifest", name=name, digest=digest, blob_digests=list(blob_digests)
         )
-        return Upload(**row) if row is not None else None
 
-    async def move_upload(self, connection: asyncpg.Connection, upload: Upload, changed_at: datetime) -> None:
-        await self._queries.run(connection, "move_upload", **asdict(upload), changed_at=changed_at)
+    async def is_on_offer(self, connection: asyncpg.Connection, name: str, blob_digest: str) -> bool:
+        """Whether an active version has this layer or configuration."""
+        return bool(await self._queries.value(connection, "is_on_offer", name=name, blob_digest=blob_digest))
 
-    async def end_upload(self, connection: asyncpg.Connection, upload_id: UUID) -> None:
-        await self._queries.run(connection, "end_upload", upload_id=upload_id)
-
-    async def forget_uploads(self, connection: asyncpg.Connection, before: datetime) -> None:
-        await self._queries.run(connection, "forget_uploads", before=before)
+    async def list_unread_manifests(self, connection: asyncpg.Connection, name: str) -> list[str]:
+        """The digests of active versions of which nobody wrote down the layers."""
+        rows = await self._queries.many(connection, "list_unread_manifests", name=name)
+        return [row["digest"] for row in rows]
 
 
 def _push_token(row: asyncpg.Record | None) -> PushToken | None:

@@ -4,7 +4,7 @@ such a registry shares."""
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -28,14 +28,14 @@ _PASSED_ON = frozenset(
 class Authorizer(Protocol):
     """How the provider lets us in."""
 
-    async def headers(self, name: str) -> Mapping[str, str]:
-        """The headers of a request about the image name. Raises ProviderError."""
+    async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
+        """For a request about the image name, which may read in `source` too. Raises ProviderError."""
 
 
 class LetIn:
     """A registry that only we can reach asks nothing."""
 
-    async def headers(self, name: str) -> Mapping[str, str]:
+    async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
         return {}
 
 
@@ -69,20 +69,35 @@ class OciWire:
             await _expect(answer, 202)
             return self._session(answer)
 
+    async def find_upload(self, name: str, session: str) -> tuple[str, int] | None:
+        async with self._ask("GET", name, session) as answer:
+            try:
+                await _expect(answer, 204, 404)
+            except RefusedByProviderError:
+                return None  # distribution has more, or less, than the session says: it won't go on
+            if answer.status == 404:
+                return None
+            last = int(answer.headers["Range"].rpartition("-")[2])
+            return self._session(answer), last + 1 if last else 0
+
     async def finish_upload(self, name: str, session: str, digest: str) -> None:
         joint = "&" if "?" in session else "?"
         async with self._ask("PUT", name, f"{session}{joint}digest={digest}") as answer:
             await _expect(answer, 201)
 
     async def cancel_upload(self, name: str, session: str) -> None:
-        async with self._ask("DELETE", name, session) as answer:
-            await _expect(answer, 204, 202, 404)
+        # Refused is one that has gone on with another session: the provider throws it away when it is old.
+        with suppress(RefusedByProviderError):
+            async with self._ask("DELETE", name, session) as answer:
+                await _expect(answer, 204, 202, 404)
 
     async def mount_blob(self, name: str, digest: str, source: str) -> str | None:
         path = f"blobs/uploads/?mount={digest}&from={source}"
-        async with self._ask("POST", name, path) as answer:
-            await _expect(answer, 201, 202)
-            return None if answer.status == 201 else self._session(answer)
+        async with self._ask("POST", name, path, source=source) as answer:
+            if answer.status not in (401, 403, 404):
+                await _expect(answer, 201, 202)
+                return None if answer.status == 201 else self._session(answer)
+        return await self.start_upload(name)
 
     async def find_blob(self, name: str, digest: str) -> int | None:
         async with self._ask("HEAD", name, f"blobs/{digest}", allow_redirects=True) as answer:
@@ -127,10 +142,17 @@ class OciWire:
 
     @asynccontextmanager
     async def _ask(
-        self, method: str, name: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+        self,
+        method: str,
+        name: str,
+        path: str,
+        *,
+        source: str = "",
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request about `name`. Faults of the transport become ProviderError."""
-        sent = {**await self._authorizer.headers(name), **(headers or {})}
+        sent = {**await self._authorizer.headers(name, source), **(headers or {})}
         options.setdefault("allow_redirects", False)
         try:
             async with self._http.request(
@@ -165,12 +187,12 @@ async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
-    body = b""
+    body = bytearray()
     async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
         body += chunk
         if len(body) > MAX_MANIFEST_BYTES:
             raise ProviderError("the provider's manifest is too large")
-    return body
+    return bytes(body)
 
 
 async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
@@ -178,11 +200,16 @@ async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
     if answer.status in statuses:
         return
     text = (await answer.content.read(CHUNK_BYTES)).decode(errors="replace")
+    raise fault(f"{answer.method} {answer.url.path}", answer.status, text)
+
+
+def fault(request: str, status: int, text: str) -> RefusedByProviderError | ProviderError:
+    """What an answer of a registry that is no success means to us."""
     try:
         first = json.loads(text)["errors"][0]
         code, message = str(first["code"]), str(first.get("message", ""))
     except (ValueError, LookupError, TypeError, AttributeError):
         code, message = "", ""
     if code in _PASSED_ON:
-        raise RefusedByProviderError(code, message)
-    raise ProviderError(f"{answer.method} {answer.url.path} answered {answer.status} {code}: {text[:200]}")
+        return RefusedByProviderError(code, message)
+    return ProviderError(f"{request} answered {status} {code}: {text[:200]}")

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ from ams_common.ports import free_port
 from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from registry_svc import push_tokens
 from registry_svc.images import Image
 from registry_svc.neighbours import Neighbours
@@ -38,6 +44,7 @@ from registry_svc.service import RegistryService
 from registry_svc.store import Store
 
 HOST = "registry.example"
+ACR_ISSUER = "Azure Container Registry"
 
 
 @pytest.fixture(scope="session")
@@ -202,8 +209,46 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator["AzureRegistry"]:
+    """The same, for which one signs in as at Azure Container Registry."""
+    program = shutil.which("docker-registry")
+    assert program is not None, "apt-get install docker-registry"
+    directory = tmp_path_factory.mktemp("azure")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _self_signed(key)
+    (directory / "root.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    port = free_port()
+    token = {
+        "realm": f"http://127.0.0.1:{port}/oauth2/token",
+        "service": f"127.0.0.1:{port}",
+        "issuer": ACR_ISSUER,
+        "rootcertbundle": str(directory / "root.pem"),
+    }
+    with _distribution(program, directory, auth={"token": token}) as url:
+        yield AzureRegistry(url, port, key, certificate.public_bytes(Encoding.DER))
+
+
+@dataclass(frozen=True, slots=True)
+class AzureRegistry:
+    """A distribution at `behind` that lets in who has a token signed with `key`. The registry's own address,
+    with what gives those tokens, is at `port`, for a test to serve."""
+
+    behind: str
+    port: int
+    key: ec.EllipticCurvePrivateKey
+    certificate: bytes
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ACR_ISSUER)]), utc_now()
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+    return builder.sign(key, SHA256())
+
+
 @contextmanager
-def _distribution(program: str, directory: Path) -> Iterator[str]:
+def _distribution(program: str, directory: Path, **more: Any) -> Iterator[str]:
     port = free_port()
     config = {
         "version": 0.1,
@@ -214,6 +259,7 @@ def _distribution(program: str, directory: Path) -> Iterator[str]:
             "cache": {"blobdescriptor": ""},
         },
         "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True, "secret": "x" * 32},
+        **more,
     }
     (directory / "config.yml").write_text(json.dumps(config))
     with (directory / "log").open("wb") as log:

@@ -17,14 +17,18 @@
   const short = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
   const whole = new Intl.NumberFormat(LOCALE);
   const plots = new Map(), shapes = new Map();
-  const full = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
+  const DAY = { day: "numeric", month: "short" }, CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const day = new Intl.DateTimeFormat(LOCALE, DAY), clock = new Intl.DateTimeFormat(LOCALE, CLOCK);
+  const full = new Intl.DateTimeFormat(LOCALE, { ...DAY, ...CLOCK });
+  const utcDay = new Intl.DateTimeFormat(LOCALE, { ...DAY, timeZone: "UTC" });
   /* Hours within two days, days beyond; a day's start always names the day. */
   const timeLabels = (plot, splits) => splits.map((at) => {
     const isDay = plot.scales.x.max - plot.scales.x.min > 2 * 86400 || clock.format(at * 1000) === "00:00";
     return (isDay ? day : clock).format(at * 1000);
   });
+  /* Days begin and end by UTC, wherever the reader is; between two of them there is nothing to name. */
+  const dayLabels = (_, splits) => splits.map((at) => (at % 86400 ? "" : utcDay.format(at * 1000)));
+  const utcDate = (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC");
 
   const labelsWidth_px = (_, labels) => 14 + 7 * Math.max(1, ...(labels ?? []).map((label) => label.length));
   /* There is no half a request. */
@@ -46,6 +50,12 @@
   const heads = (figure) => [...figure.querySelectorAll("thead th")].slice(1);
   const shape = (figure) => heads(figure).map((head) => `${head.textContent}:${head.dataset.tone}`).join();
 
+  /* The legend tells of the point under the pointer, else of the last one. */
+  const shown = (format) => (plot, value, column) => {
+    const told = value ?? plot.data[column].at(-1);
+    return told == null ? "–" : format(told);
+  };
+
   function series(figure) {
     const unit = figure.dataset.unit ? ` ${figure.dataset.unit}` : "";
     const names = heads(figure).map((head) => head.textContent);
@@ -54,7 +64,7 @@
     return names.map((label, index) => {
       const stroke = colours[index];
       const fill = bars || names.length === 1 ? stroke.replace(/\)$/, bars ? " / 0.85)" : " / 0.1)") : undefined;
-      return { label, stroke, fill, width: bars ? 0 : 1.75, paths: bars, points: { show: false }, value: (_, value) => (value == null ? "–" : whole.format(value) + unit) };
+      return { label, stroke, fill, width: bars ? 0 : 1.75, paths: bars, points: { show: false }, value: shown((value) => whole.format(value) + unit) };
     });
   }
 
@@ -67,12 +77,14 @@
     const grid = { stroke: colour("--line"), width: 1 };
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
-    const all = series(figure);
+    const all = series(figure), isDaily = figure.dataset.daily !== undefined;
+    const time = isDaily ? utcDay : full;
     /* The first and the last bar are as wide as the others. */
     const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
-      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: "Time", value: (_, at) => (at == null ? "–" : full.format(at * 1000)) }, ...all],
-      axes: [{ ...axis, gap: 8, grid: { show: false }, values: timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
+      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
+      ...(isDaily && { tzDate: utcDate }),
+      axes: [{ ...axis, gap: 8, grid: { show: false }, values: isDaily ? dayLabels : timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);
@@ -104,6 +116,7 @@
   }
   document.addEventListener("live:shown", (event) => {
     for (const figure of document.querySelectorAll("[data-chart][data-drawn]")) if (event.detail.includes(figure.id)) update(figure);
+    drawAll();  // those that couldn't be shown before
   });
   document.addEventListener("htmx:after:swap", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => [...plots.keys()].forEach(redraw));

@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const dialog = document.getElementById("palette");
-  if (!dialog) return;
   const input = dialog.querySelector("[role=combobox]");
   const status = dialog.querySelector("[data-palette-status]");
   const isApple = /Mac|iPhone|iPad/.test(navigator.platform);
@@ -41,7 +40,7 @@
     load();
   }
   function follow() {
-    isAwaited = words(input.value) !== list().dataset.words;
+    isAwaited = words(input.value) !== list()?.dataset.words;
     if (!isAwaited) chosen()?.click();
   }
 
@@ -71,7 +70,7 @@
     const count = options().length;
     input.setAttribute("aria-expanded", String(count > 0));
     choose(options()[0]);
-    const told = dialog.querySelector(".palette-told")?.textContent ?? "";
+    const told = dialog.querySelector(".palette-told, .palette-found .notice")?.textContent.trim() ?? "";
     status.textContent = told || (count === 1 ? "1 result" : `${count} results`);
     if (isAwaited) follow();
   });

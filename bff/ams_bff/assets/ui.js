@@ -26,11 +26,11 @@
     if (dismiss) dismiss.closest("[data-toast]").remove();
   });
 
-  /* Toasts go by themselves, except under the pointer, with the focus inside, or with something to do. */
+  /* Toasts go by themselves, except under the pointer, with the focus inside, with something to do or a fault to tell. */
   const timeToasts = () => {
     for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {
       toast.dataset.timed = "";
-      if (toast.querySelector("form")) continue;
+      if (toast.matches(".toast-bad, :has(form)")) continue;
       const leave = () => (toast.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : toast.remove());
       setTimeout(leave, 6000);
     }
@@ -38,22 +38,46 @@
   timeToasts();
   document.addEventListener("htmx:after:swap", timeToasts);
 
-  /* A form is sent once; coming back through the browser's history makes it good again. */
+  /* A form is sent once. It is good again when its answer doesn't come, or one comes back to it. */
+  const ANSWER_MS = 10000;
+  function forgive(form) {
+    if (!form.dataset.sent) return;
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+  }
   document.addEventListener("submit", (event) => {
-    if (event.target.method !== "post") return;
-    if (event.target.dataset.sent) return event.preventDefault();
-    event.target.dataset.sent = "true";
-    event.target.removeAttribute("data-dirty");
-    const button = event.submitter;
-    if (button?.classList.contains("button")) setTimeout(() => button.setAttribute("aria-busy", "true"), 100);
+    const form = event.target, button = event.submitter;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = "true";
+    form.removeAttribute("data-dirty");
+    if (button?.classList.contains("button")) setTimeout(() => form.dataset.sent && button.setAttribute("aria-busy", "true"), 100);
+    setTimeout(() => {
+      if (form.dataset.sent && form.matches("[data-guard]")) form.setAttribute("data-dirty", "");
+      forgive(form);
+    }, ANSWER_MS);
   });
-  window.addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
-    for (const form of document.querySelectorAll("[data-sent]")) delete form.dataset.sent;
-    for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+  window.addEventListener("pageshow", () => document.querySelectorAll("[data-sent]").forEach(forgive));
+  document.addEventListener("htmx:finally:request", (event) => {
+    if (event.target.matches?.("form")) forgive(event.target);
+  });
+
+  /* What a script asks for and doesn't have within a second shows that it is under way; what can't be asked for says so. */
+  const busy = document.querySelector("[data-busy]");
+  const waits = new Map();
+  document.addEventListener("htmx:before:request", (event) => {
+    waits.set(event.detail.ctx, setTimeout(() => { busy.hidden = false; }, 1000));
   });
   document.addEventListener("htmx:finally:request", (event) => {
-    if (event.target.dataset) delete event.target.dataset.sent;
+    clearTimeout(waits.get(event.detail.ctx));
+    waits.delete(event.detail.ctx);
+    if (!waits.size) busy.hidden = true;
+  });
+  document.addEventListener("htmx:error", () => {
+    const toast = document.querySelector("[data-unreachable]").content.cloneNode(true);
+    const place = document.querySelector("dialog:modal") ?? document.querySelector(".toasts");
+    place.querySelector(".toast-unreachable")?.remove();
+    place.append(toast);
   });
 
   /* What was typed isn't lost by leaving unasked. */
@@ -66,6 +90,12 @@
     if (document.querySelector("form[data-dirty]")) event.preventDefault();
   });
 
+  /* A dialog that stands open, for what it asks was refused, keeps the page out as one that was just opened does. */
+  const refused = document.querySelector("dialog[open]");
+  if (refused) {
+    refused.close();
+    refused.showModal();
+  }
   document.querySelector("[data-focus]")?.focus();
 
   /* A dialog begins with what is to be filled in. */

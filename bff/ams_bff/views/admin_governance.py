@@ -17,7 +17,7 @@ from starlette.responses import Response
 from ams_bff.areas import AREAS
 from ams_bff.views.admin_records import actor_names
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import month
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -34,16 +34,6 @@ _FILTERS = ("actor", "action", "resource_id")
 async def show_governance(visit: Visit) -> Response:
     """The audit log, filtered by the URL, and the commission."""
     return await _page(visit, Form())
-
-
-async def export_log(visit: Visit) -> Response:
-    """All records that fit the filters."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [_row(record) for record in listed.audit_records], listed.next_page_token
-
-    return await csv_list("audit-log", _COLUMNS, rows)
 
 
 async def create_rate(visit: Visit) -> Response:
@@ -103,9 +93,13 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsR
     return await visit.ask(visit.services.identity.ListAuditRecords, request)
 
 
+async def _rows(visit: Visit, listed: pb.ListAuditRecordsResponse) -> list[Cells]:
+    return [_row(record) for record in listed.audit_records]
+
+
 def _row(record: AuditRecord) -> Cells:
     return (
-        record.occurred_at.ToJsonString(),
+        instant(record.occurred_at),
         record.actor,
         record.action,
         record.resource,
@@ -131,6 +125,6 @@ def _months_after(now: datetime) -> list[str]:
 
 VIEWS = (
     page(PATH, show_governance, ADMIN),
-    page(f"{PATH}/audit.csv", export_log, ADMIN),
+    table(PATH, "audit-log", _COLUMNS, _ask, _rows, ADMIN),
     action(PATH, create_rate, ADMIN),
 )

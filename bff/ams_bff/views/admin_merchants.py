@@ -1,19 +1,22 @@
 """Merchants: invited, listed, suspended and reinstated (PRD FR4-ADMIN-01)."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_UNSPECIFIED, Standing
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
+from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views import figures
-from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -26,22 +29,13 @@ _INVITES = 10
 _MOST_SERVICES = 100
 _SORTS = ("company_name", "email", "standing", "registered_at")
 _COLUMNS = ("company", "email", "name", "standing", "registered_at", "merchant_id")
+_INVITE_COLUMNS = ("email", "status", "note", "created_at", "expires_at", "accepted_at", "invite_id")
 _STANDINGS = {"active": STANDING_ACTIVE, "suspended": STANDING_SUSPENDED}
 
 
 async def list_merchants(visit: Visit) -> Response:
     """With the invites that are under way."""
     return await _list_page(visit, Form())
-
-
-async def download_merchants(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [_row(merchant) for merchant in listed.merchants], listed.next_page_token
-
-    return await csv_list("merchants", _COLUMNS, rows)
 
 
 async def invite_merchant(visit: Visit) -> Response:
@@ -59,25 +53,22 @@ async def invite_merchant(visit: Visit) -> Response:
 
 async def show_merchant(visit: Visit) -> Response:
     """Profile, services, usage, and what was done."""
+    return await _merchant_page(visit, Form())
+
+
+async def _merchant_page(visit: Visit, form: Form) -> Response:
     merchant_id = visit.parameter("merchant_id")
-    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
+    identity = visit.services.identity
     merchant = await visit.ask(identity.GetMerchant, pb.GetMerchantRequest(merchant_id=merchant_id))
     services, report, records, names = await asyncio.gather(
-        visit.ask(
-            catalog.ListServices,
-            catalog_pb.ListServicesRequest(page_size=_MOST_SERVICES, merchant_id=merchant_id),
-        ),
-        visit.ask(
-            usage.GetPlatformUsage,
-            usage_pb.GetPlatformUsageRequest(
-                **figures.window(), merchant_id=merchant_id, group_by=usage_pb.SERVICE
-            ),
-        ),
+        _ask_services(visit, _MOST_SERVICES, ""),
+        figures.ask_shown(visit, merchant_id=merchant_id, group_by=usage_pb.SERVICE),
         audit_of(visit, merchant_id),
         actor_names(visit),
     )
     return await visit.render(
         "admin/merchant.html",
+        form=form,
         merchant=merchant,
         services=services.services,
         has_more=bool(services.next_page_token),
@@ -93,8 +84,11 @@ async def suspend_merchant(visit: Visit) -> Response:
     """Can be undone from the toast."""
     merchant_id = visit.parameter("merchant_id")
     request = pb.SuspendMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
-    merchant = await visit.ask(visit.services.identity.SuspendMerchant, request)
     path = f"{PATH}/{merchant_id}"
+    try:
+        merchant = await visit.ask(visit.services.identity.SuspendMerchant, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _merchant_page)
     told = f"{merchant.company_name} is suspended. Calls to its services stop within a second."
     return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/reinstate"))
 
@@ -103,25 +97,26 @@ async def reinstate_merchant(visit: Visit) -> Response:
     """Its services can be called again."""
     merchant_id = visit.parameter("merchant_id")
     request = pb.ReinstateMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
-    merchant = await visit.ask(visit.services.identity.ReinstateMerchant, request)
-    return await visit.redirect(f"{PATH}/{merchant_id}", f"{merchant.company_name} is reinstated.")
+    path = f"{PATH}/{merchant_id}"
+    try:
+        merchant = await visit.ask(visit.services.identity.ReinstateMerchant, request)
+    except AppError as error:
+        return await standing_refused(visit, path, error, _merchant_page)
+    return await visit.redirect(path, f"{merchant.company_name} is reinstated.")
 
 
 async def _list_page(visit: Visit, form: Form) -> Response:
-    identity = visit.services.identity
     listed, invites = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
-        visit.ask(
-            identity.ListInvites,
-            pb.ListInvitesRequest(page_size=_INVITES, page_token=visit.query.get("invites", "")),
-        ),
+        _ask_invites(visit, _INVITES, visit.query.get("invites", "")),
     )
+    now = utc_now()
     return await visit.render(
         "admin/merchants.html",
         form=form,
         merchants=listed.merchants,
         next_token=listed.next_page_token,
-        invites=invites.invites,
+        invites=[(invite, invite_status(invite, now)) for invite in invites.invites],
         next_invites=invites.next_page_token,
     )
 
@@ -137,18 +132,62 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantsResp
     return await visit.ask(visit.services.identity.ListMerchants, request)
 
 
-def _row(merchant: pb.Merchant) -> Cells:
-    standing = enum_label(merchant.standing, Standing)
-    registered_at = merchant.registered_at.ToJsonString()
-    about = (merchant.company_name, merchant.email, merchant.name)
-    return *about, standing, registered_at, merchant.merchant_id
+async def _rows(visit: Visit, listed: pb.ListMerchantsResponse) -> list[Cells]:
+    return [
+        (
+            merchant.company_name,
+            merchant.email,
+            merchant.name,
+            enum_label(merchant.standing, Standing),
+            instant(merchant.registered_at),
+            merchant.merchant_id,
+        )
+        for merchant in listed.merchants
+    ]
+
+
+async def _ask_invites(visit: Visit, size: int, page_token: str) -> pb.ListInvitesResponse:
+    request = pb.ListInvitesRequest(page_size=size, page_token=page_token)
+    return await visit.ask(visit.services.identity.ListInvites, request)
+
+
+async def _invite_rows(visit: Visit, listed: pb.ListInvitesResponse) -> list[Cells]:
+    now = utc_now()
+    return [
+        (
+            invite.email,
+            invite_status(invite, now),
+            invite.note,
+            instant(invite.created_at),
+            instant(invite.expires_at),
+            instant(invite.accepted_at),
+            invite.invite_id,
+        )
+        for invite in listed.invites
+    ]
+
+
+def invite_status(invite: pb.Invite, now: datetime) -> str:
+    """In words."""
+    if invite.HasField("accepted_at"):
+        return "Accepted"
+    return "Expired" if invite.expires_at.ToDatetime(tzinfo=UTC) <= now else "Open"
+
+
+async def _ask_services(visit: Visit, size: int, page_token: str) -> catalog_pb.ListServicesResponse:
+    request = catalog_pb.ListServicesRequest(
+        page_size=size, page_token=page_token, merchant_id=visit.parameter("merchant_id")
+    )
+    return await visit.ask(visit.services.catalog.ListServices, request)
 
 
 VIEWS = (
     page(PATH, list_merchants, ADMIN),
-    page(f"{PATH}/table.csv", download_merchants, ADMIN),
+    table(PATH, "merchants", _COLUMNS, _ask, _rows, ADMIN),
+    table(f"{PATH}/invites", "invites", _INVITE_COLUMNS, _ask_invites, _invite_rows, ADMIN),
     action(PATH, invite_merchant, ADMIN),
     page(f"{PATH}/{{merchant_id}}", show_merchant, ADMIN),
+    table(f"{PATH}/{{merchant_id}}", "services", SERVICE_COLUMNS, _ask_services, service_rows, ADMIN),
     action(f"{PATH}/{{merchant_id}}/suspend", suspend_merchant, ADMIN),
     action(f"{PATH}/{{merchant_id}}/reinstate", reinstate_merchant, ADMIN),
 )

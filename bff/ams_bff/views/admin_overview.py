@@ -1,27 +1,28 @@
 """An admin's first page, and the decisions taken on it."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common.errors import AppError, InvalidArgumentError
 from starlette.responses import Response
 
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import (
     Pending,
-    count_waiting,
     load_queue,
+    load_waiting,
     services_with_facts,
-    waiting_requests,
     with_facts,
 )
+from ams_bff.views.admin_records import latest_news, names_of, subjects_of
 from ams_bff.views.admin_services import service_page
 from ams_bff.web.forms import Form
 from ams_bff.web.live import Picture, live, mark_of
@@ -42,7 +43,7 @@ async def decide_service(visit: Visit) -> Response:
     form, service_id = visit.form, visit.parameter("service_id")
     catalog, reason = visit.services.catalog, form["reason"]
     try:
-        if form["decision"] == "approve":
+        if _is_approval(form):
             service = await visit.ask(
                 catalog.ApproveService, catalog_pb.ApproveServiceRequest(service_id=service_id, reason=reason)
             )
@@ -66,7 +67,7 @@ async def decide_access(visit: Visit) -> Response:
     keys = visit.services.keys
     fields = {"access_request_id": request_id, "reason": form["reason"]}
     try:
-        if form["decision"] == "approve":
+        if _is_approval(form):
             await visit.ask(keys.ApproveAccess, keys_pb.ApproveAccessRequest(**fields))
             told = "Access approved. The consumer may use it now."
         else:
@@ -74,10 +75,17 @@ async def decide_access(visit: Visit) -> Response:
             told = "Access denied."
     except AppError as error:
         form.refused(error)
-        waiting = [one for one in await waiting_requests(visit) if one.access_request_id == request_id]
-        items = await with_facts(visit, waiting)
+        waiting = (await load_waiting(visit)).requests
+        items = await with_facts(visit, [one for one in waiting if one.access_request_id == request_id])
         return await _again(visit, request_id, items, form)
     return await _decided(visit, request_id, told)
+
+
+def _is_approval(form: Form) -> bool:
+    """Raises InvalidArgumentError for what neither button sends: nothing is decided by mistake."""
+    if form["decision"] not in ("approve", "refuse"):
+        raise InvalidArgumentError("decision_unknown", "Nothing was decided: press one of the two buttons.")
+    return form["decision"] == "approve"
 
 
 async def _refused_service(visit: Visit, service_id: str, form: Form) -> Response:
@@ -106,19 +114,21 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
         is_on_page = visit.form["from"] == "service"
         return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
     return await visit.render(
-        "admin/decided.html", item_id=item_id, flash=flash, waiting=await count_waiting(visit)
+        "admin/decided.html", item_id=item_id, flash=flash, waiting=await load_waiting(visit)
     )
 
 
 async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
     catalog, identity = visit.services.catalog, visit.services.identity
-    queue, picture, merchants, consumers, active = await asyncio.gather(
+    queue, picture, news, merchants, consumers, active = await asyncio.gather(
         load_queue(visit),
         picture_figures(visit),
+        latest_news(visit),
         visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
         visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
         visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
     )
+    names = names_of(visit, merchants.merchants, consumers.consumers)
     items = [
         replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
     ]
@@ -126,12 +136,20 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         "admin/overview.html",
         form.status if form else None,
         items=items,
-        waiting=queue.total,
+        waiting=queue.waiting,
+        merchant_level=None if merchants.next_page_token else _level_of(merchants.merchants),
+        consumer_level=None if consumers.next_page_token else _level_of(consumers.consumers),
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(len(active.services), active.next_page_token),
-        is_new=not merchants.merchants,
-        has_services=bool(active.services) or queue.total > 0,
+        steps=first_steps(
+            has_merchants=bool(merchants.merchants),
+            is_open=bool(active.services or picture.context["requests"].total),
+            has_consumers=bool(consumers.consumers),
+        ),
+        news=news,
+        names=names,
+        subjects=await subjects_of(visit, news, names),
         mark=picture.mark,
         **picture.context,
     )
@@ -140,9 +158,38 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
 async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests and the chart."""
     now = utc_now()
-    request = usage_pb.GetPlatformUsageRequest(**figures.window(now))
-    report = await visit.ask(visit.services.usage.GetPlatformUsage, request)
+    report = await figures.ask_shown(visit, now)
     return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
+
+
+def _level_of(people: Iterable[identity_pb.Merchant | identity_pb.Consumer]) -> figures.Level:
+    return figures.level((each.registered_at.ToDatetime(tzinfo=UTC), None) for each in people)
+
+
+def first_steps(has_merchants: bool, is_open: bool, has_consumers: bool) -> list[tuple[str, str, str, bool]]:
+    """For ui.checklist, in place of figures and chart; none once something is, or was, called."""
+    if is_open:
+        return []
+    return [
+        (
+            "Invite a merchant",
+            "The code in the mail registers one merchant.",
+            "/admin/merchants#invite",
+            has_merchants,
+        ),
+        (
+            "Approve a service",
+            "Merchants submit them; they wait for you on this page.",
+            "/admin/services",
+            False,
+        ),
+        (
+            "Let consumers in",
+            "Who wants to call a service asks for access, which you approve here too.",
+            "/admin/consumers",
+            has_consumers,
+        ),
+    ]
 
 
 def _at_least(count: int, next_page_token: str) -> str:

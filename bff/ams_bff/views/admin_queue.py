@@ -46,30 +46,59 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """All that waits, as far as one page of each list goes. `is_all`: there is no more."""
+
+    services: Sequence[catalog_pb.Service]
+    requests: Sequence[keys_pb.AccessRequest]
+    is_all: bool
+
+    @property
+    def count(self) -> int:
+        """How many are known of."""
+        return len(self.services) + len(self.requests)
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" if self.is_all else f"over {self.count:,}"
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
-    """The oldest decisions, and how many there are in all."""
+    """The oldest decisions, and how long the queue is."""
 
     items: list[Pending]
-    total: int
+    waiting: Waiting
 
 
 async def load_queue(visit: Visit) -> Queue:
     """With the facts of the ones that are shown."""
-    services, requests = await asyncio.gather(_waiting_services(visit), waiting_requests(visit))
+    waiting = await load_waiting(visit)
     moments = sorted(
-        [(service.updated_at.ToDatetime(), service.service_id) for service in services]
-        + [(asked.requested_at.ToDatetime(), asked.access_request_id) for asked in requests]
+        [(service.updated_at.ToDatetime(), service.service_id) for service in waiting.services]
+        + [(asked.requested_at.ToDatetime(), asked.access_request_id) for asked in waiting.requests]
     )
     shown = {item_id for _, item_id in moments[:SHOWN]}
-    items = await services_with_facts(visit, [one for one in services if one.service_id in shown])
-    items += await with_facts(visit, [asked for asked in requests if asked.access_request_id in shown])
-    return Queue(sorted(items, key=lambda item: item.moment), len(services) + len(requests))
+    services = [one for one in waiting.services if one.service_id in shown]
+    requests = [asked for asked in waiting.requests if asked.access_request_id in shown]
+    items = await services_with_facts(visit, services) + await with_facts(visit, requests)
+    return Queue(sorted(items, key=lambda item: item.moment), waiting)
 
 
-async def count_waiting(visit: Visit) -> int:
-    """How long the queue is."""
-    services, requests = await asyncio.gather(_waiting_services(visit), waiting_requests(visit))
-    return len(services) + len(requests)
+async def load_waiting(visit: Visit) -> Waiting:
+    """Of each kind the oldest."""
+    catalog, keys = visit.services.catalog, visit.services.keys
+    services, requests = await asyncio.gather(
+        visit.ask(
+            catalog.ListServices,
+            catalog_pb.ListServicesRequest(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
+        ),
+        visit.ask(
+            keys.ListAccessRequests,
+            keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING),
+        ),
+    )
+    is_all = not services.next_page_token and not requests.next_page_token
+    return Waiting(services.services, requests.access_requests, is_all)
 
 
 async def services_with_facts(visit: Visit, services: Iterable[catalog_pb.Service]) -> list[Pending]:
@@ -120,14 +149,3 @@ async def consumers_by_id(visit: Visit, consumer_ids: Iterable[str]) -> dict[str
         for consumer_id in set(consumer_ids)
     ]
     return {consumer.consumer_id: consumer for consumer in await asyncio.gather(*calls)}
-
-
-async def waiting_requests(visit: Visit) -> list[keys_pb.AccessRequest]:
-    """Oldest first."""
-    request = keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING)
-    return list((await visit.ask(visit.services.keys.ListAccessRequests, request)).access_requests)
-
-
-async def _waiting_services(visit: Visit) -> list[catalog_pb.Service]:
-    request = catalog_pb.ListServicesRequest(page_size=_MOST, status=PENDING_APPROVAL)
-    return list((await visit.ask(visit.services.catalog.ListServices, request)).services)

@@ -1,21 +1,84 @@
-"""The audit log as pages show it: who an actor is, where a resource's page is."""
+"""What admins' pages share: the audit log, who an actor is, and why a standing wasn't changed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.errors import AppError, FailedPreconditionError
+from starlette.responses import Response
 
+from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.web.audit_words import is_news
+from ams_bff.web.formats import month
+from ams_bff.web.forms import Form
+from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
 
 _NEWEST = 10
 _MOST_PEOPLE = 200
+_NEWS = 8
+# Among so many records news are looked for: everybody's visits stand in the log too.
+_PAGE_SIZE = 100
+_MOST_PAGES = 5
+# What a record was done to, in words, and its page, "" for none.
+Subject: TypeAlias = tuple[str, str]
 
 
 async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
     """The newest records of a resource."""
     request = pb.ListAuditRecordsRequest(page_size=_NEWEST, resource_id=resource_id)
     return list((await visit.ask(visit.services.identity.ListAuditRecords, request)).audit_records)
+
+
+async def latest_news(visit: Visit) -> list[AuditRecord]:
+    """The newest records of what isn't said of every visit."""
+    news: list[AuditRecord] = []
+    token = ""
+    for _ in range(_MOST_PAGES):
+        request = pb.ListAuditRecordsRequest(page_size=_PAGE_SIZE, page_token=token)
+        listed = await visit.ask(visit.services.identity.ListAuditRecords, request)
+        news += filter(is_news, listed.audit_records)
+        token = listed.next_page_token
+        if len(news) >= _NEWS or not token:
+            break
+    return news[:_NEWS]
+
+
+async def subjects_of(
+    visit: Visit, records: Sequence[AuditRecord], names: Mapping[str, str]
+) -> Mapping[str, Subject]:
+    """By audit id."""
+    known = await know_services(visit, map(_service_id_of, records))
+    return {record.audit_id: subject_of(record, known, names) for record in records}
+
+
+def _service_id_of(record: AuditRecord) -> str:
+    return record.resource_id if record.resource == "service" else record.details.get("service_id", "")
+
+
+def subject_of(record: AuditRecord, known: Known, names: Mapping[str, str]) -> Subject:
+    """Of the people among `names`; others are called by their id."""
+    details, resource_id = record.details, record.resource_id
+    person = names.get(resource_id) or f"{resource_id[:8]}…"
+    match record.resource:
+        case "service" | "access_request":
+            service_id = _service_id_of(record)
+            return name_of(known, service_id), f"/admin/services/{service_id}" if service_id in known else ""
+        case "merchant" | "consumer":
+            return person, f"/admin/{record.resource}s/{resource_id}"
+        case "user":
+            return person, ""
+        case "image":
+            return f"{details['name'].rpartition('/')[2]}:{details['tag']}", ""
+        case "billing_period":
+            return month(resource_id), ""
+        case "commission_rate":
+            return f"from {month(resource_id)}" if resource_id > "2001" else "", ""
+        case _:
+            told = details.get("email") or details.get("key_prefix") or details.get("token_prefix")
+            return told or "", ""
 
 
 async def actor_names(visit: Visit) -> Mapping[str, str]:
@@ -25,9 +88,26 @@ async def actor_names(visit: Visit) -> Mapping[str, str]:
         visit.ask(identity.ListMerchants, pb.ListMerchantsRequest(page_size=_MOST_PEOPLE)),
         visit.ask(identity.ListConsumers, pb.ListConsumersRequest(page_size=_MOST_PEOPLE)),
     )
+    return names_of(visit, merchants.merchants, consumers.consumers)
+
+
+def names_of(
+    visit: Visit, merchants: Iterable[pb.Merchant], consumers: Iterable[pb.Consumer]
+) -> Mapping[str, str]:
+    """As `actor_names`, of those that are known already."""
     names = {"": "somebody not signed in", "system": "AMS itself"}
-    names |= {consumer.consumer_id: consumer.email for consumer in consumers.consumers}
-    names |= {merchant.merchant_id: merchant.email for merchant in merchants.merchants}
+    names |= {consumer.consumer_id: consumer.email for consumer in consumers}
+    names |= {merchant.merchant_id: merchant.email for merchant in merchants}
     if visit.person is not None:
         names[visit.person.user_id] = "you"
     return names
+
+
+async def standing_refused(
+    visit: Visit, path: str, error: AppError, show: Callable[[Visit, Form], Awaitable[Response]]
+) -> Response:
+    """What was done already, by somebody else or by a second click, is no fault: the account's page at `path`
+    says so. Else `show` is that page with the form as it was refused."""
+    if isinstance(error, FailedPreconditionError):
+        return await visit.redirect(path, Flash(error.message, "plain"))
+    return await show(visit, visit.form.refused(error))

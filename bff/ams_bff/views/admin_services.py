@@ -13,15 +13,14 @@ from ams.catalog.v1.events_pb2 import (
 )
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams.usage.v1 import usage_service_pb2 as usage_pb
 from starlette.responses import Response
 
 from ams_bff.views import figures
 from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import table
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
@@ -45,16 +44,6 @@ async def list_services(visit: Visit) -> Response:
     )
 
 
-async def download_services(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [service_row(service) for service in listed.services], listed.next_page_token
-
-    return await csv_list("services", SERVICE_COLUMNS, rows)
-
-
 async def show_service(visit: Visit) -> Response:
     """Everything an admin needs to decide on it."""
     return await service_page(visit, Form())
@@ -62,15 +51,12 @@ async def show_service(visit: Visit) -> Response:
 
 async def service_page(visit: Visit, form: Form) -> Response:
     """With the decision as far as it was typed."""
-    catalog, identity, usage = visit.services.catalog, visit.services.identity, visit.services.usage
+    catalog, identity = visit.services.catalog, visit.services.identity
     service_id = visit.parameter("service_id")
     service = await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
     merchant, report, images, records, names = await asyncio.gather(
         visit.ask(identity.GetMerchant, identity_pb.GetMerchantRequest(merchant_id=service.merchant_id)),
-        visit.ask(
-            usage.GetPlatformUsage,
-            usage_pb.GetPlatformUsageRequest(**figures.window(), service_id=service_id),
-        ),
+        figures.ask_shown(visit, service_id=service_id),
         images_of(visit, service),
         audit_of(visit, service_id),
         actor_names(visit),
@@ -100,6 +86,6 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListServicesRespo
 
 VIEWS = (
     page("/admin/services", list_services, ADMIN),
-    page("/admin/services/table.csv", download_services, ADMIN),
+    table("/admin/services", "services", SERVICE_COLUMNS, _ask, service_rows, ADMIN),
     page("/admin/services/{service_id}", show_service, ADMIN),
 )

@@ -7,15 +7,20 @@ from typing import Any
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1 import registry_service_pb2 as pb
+from ams.registry.v1.events_pb2 import LicenseModel
 from starlette.responses import Response
 
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import know_services, name_of
+from ams_bff.web import lists
+from ams_bff.web.csv_files import Cells, instant, table
+from ams_bff.web.formats import enum_label
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
 PATH = "/dashboard/images"
 _PAGE_SIZE = 25
+_COLUMNS = ("image", "tag", "service", "licence", "size_bytes", "pushed_at", "digest", "pull_command")
 # On a service's own page: the newest, the rest is on the page of all images.
 _SHOWN_OF_ONE = 5
 
@@ -24,7 +29,7 @@ async def list_images(visit: Visit) -> Response:
     """Newest first; of one service when the URL says so."""
     service_id = visit.query.get("service", "")
     images, requests = await asyncio.gather(
-        ask_images(visit, service_id, _PAGE_SIZE, visit.query.get("page", "")), all_requests(visit)
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)), all_requests(visit)
     )
     wanted = [*approved_services(requests), *(image.service_id for image in images.images)]
     known = await know_services(visit, wanted)
@@ -49,8 +54,32 @@ async def ask_images(
     return await visit.ask(visit.services.registry.ListConsumerImages, request)
 
 
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumerImagesResponse:
+    return await ask_images(visit, visit.query.get("service", ""), size, page_token)
+
+
+async def _rows(visit: Visit, listed: pb.ListConsumerImagesResponse) -> list[Cells]:
+    names = _names(await know_services(visit, (each.service_id for each in listed.images)), listed.images)
+    return [
+        (
+            image.name,
+            image.tag,
+            names[image.service_id],
+            enum_label(image.license_model, LicenseModel) if image.license_model else "",
+            image.size_bytes,
+            instant(image.pushed_at),
+            image.digest,
+            image.pull_command,
+        )
+        for image in listed.images
+    ]
+
+
 def _names(known: Any, images: Iterable[pb.ConsumerImage]) -> dict[str, str]:
     return {image.service_id: name_of(known, image.service_id) for image in images}
 
 
-VIEWS = (page(PATH, list_images, CONSUMER),)
+VIEWS = (
+    page(PATH, list_images, CONSUMER),
+    table(PATH, "images", _COLUMNS, _ask, _rows, CONSUMER),
+)

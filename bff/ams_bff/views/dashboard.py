@@ -1,7 +1,7 @@
 """The consumer's overview."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.views.activity import Event, newest
 from ams_bff.views.consumer_lists import (
     active_keys,
     all_keys,
@@ -31,7 +32,6 @@ from ams_bff.web.visits import Visit
 
 _EXPIRES_SOON = timedelta(days=14)
 _DENIED_LATELY = timedelta(days=30)
-_MOST_EVENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,6 @@ class Decision:
     href: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that has happened."""
-
-    title: str
-    text: str
-    at: Timestamp
-    kind: str
-
-
 async def show_overview(visit: Visit) -> Response:
     """Figures, a chart, what needs a decision, what happened; three steps for who is new."""
     keys, requests, picture = await asyncio.gather(
@@ -67,7 +57,7 @@ async def show_overview(visit: Visit) -> Response:
     known, now = await know_services(visit, ids), utc_now()
     return await visit.render(
         "dashboard/show.html",
-        **_counts(keys, requests),
+        **_counts(keys, requests, now),
         decisions=_decisions(keys, requests, known, now),
         events=_events(keys, requests, known, now),
         mark=picture.mark,
@@ -79,12 +69,17 @@ async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, spend and the chart."""
     now = utc_now()
     month, spend, last_spend, hours = await asyncio.gather(
-        ask_usage(visit, **figures.window(now)),
-        _ask_spend(visit, now),
-        _ask_spend(visit, now.replace(day=1) - timedelta(days=1)),
-        _ask_hours(visit, now),
+        figures.ask_shown(visit, now),
+        visit.unless_away(_ask_spend(visit, now)),
+        visit.unless_away(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
+        visit.unless_away(_ask_hours(visit, now)),
     )
-    context = {"trend": figures.trend(month, now=now), "spend": spend, "last_spend": last_spend}
+    context = {
+        "trend": figures.trend(month, now=now),
+        "spend": spend,
+        "last_spend": last_spend,
+        "spend_change": figures.change_of(spend.totals, last_spend.totals) if spend and last_spend else None,
+    }
     return Picture(context | _chart(visit, hours), mark_of(visit, month, spend, last_spend, hours))
 
 
@@ -121,21 +116,38 @@ def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, st
     ]
 
 
-def _chart(visit: Visit, report: usage_pb.UsageReport) -> dict[str, Any]:
+def _chart(visit: Visit, report: usage_pb.UsageReport | None) -> dict[str, Any]:
+    if report is None:
+        return {"rows": None, "summary": ""}
     return {
         "rows": chart_rows(visit, report, [usage_figures.points_of(report)]),
         "summary": summary_of(visit, report, "24 hours"),
     }
 
 
-def _counts(keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest]) -> dict[str, Any]:
+def _counts(
+    keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest], now: datetime
+) -> dict[str, Any]:
     newest = newest_by_service(requests)
     return {
+        "active_level": figures.level(map(_life_of, keys), now),
+        "service_level": figures.level(_granted_since(requests), now),
         "active": len(active_keys(keys)),
         "keys": len(keys),
         "services": len(approved_services(requests)),
         "pending": sum(each.status == keys_pb.PENDING for each in newest),
     }
+
+
+def _life_of(key: keys_pb.Key) -> figures.Life:
+    ends = [_moment(at) for at in (key.expires_at, key.revoked_at) if at.seconds]
+    return _moment(key.created_at), min(ends)
+
+
+def _granted_since(requests: Iterable[keys_pb.AccessRequest]) -> Iterator[figures.Life]:
+    """Access is given once for each service, and for good."""
+    approved = (each for each in requests if each.status == keys_pb.APPROVED)
+    return ((_moment(each.resolved_at), None) for each in newest_by_service(approved))
 
 
 def _decisions(
@@ -196,8 +208,7 @@ def _events(
             events.append(Event("Access approved", name, request.resolved_at, "good"))
         elif request.status == keys_pb.DENIED:
             events.append(Event("Access denied", name, request.resolved_at, "bad"))
-    events.sort(key=lambda event: (event.at.seconds, event.at.nanos), reverse=True)
-    return events[:_MOST_EVENTS]
+    return newest(events)
 
 
 def _key_events(key: keys_pb.Key, now: datetime) -> list[Event]:

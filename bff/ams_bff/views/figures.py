@@ -1,18 +1,26 @@
-"""Usage as overviews show it: day by day, days without requests too, and against the period before."""
+"""Usage as overviews show it: day by day, days without requests too, and against the period before. Where
+the report couldn't be had, figures are None, which pages show as a dash."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import utc_now
+from ams_common.money import to_decimal
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+
+from ams_bff.views.usage import ask_usage
+from ams_bff.web.visits import Visit
 
 SHOWN_DAYS = 30
 
 Row: TypeAlias = tuple[int, str, list[int]]
+# From when to when something is there; None: it has no end.
+Life: TypeAlias = tuple[datetime, datetime | None]
 Value: TypeAlias = Callable[[pb.UsageFigures], int]
 
 
@@ -28,27 +36,65 @@ def billable_of(figures: pb.UsageFigures) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A figure over the shown days, UTC."""
+    """A figure over the shown days, UTC. Not known: nobody could be asked."""
 
     starts: Sequence[datetime]
     values: Sequence[int]
     before: int
+    is_known: bool = True
 
     @property
-    def total(self) -> int:
+    def total(self) -> int | None:
         """Of the shown days."""
-        return sum(self.values)
+        return sum(self.values) if self.is_known else None
 
     @property
     def change(self) -> float | None:
         """Against as many days before, as a fraction; None when there was nothing."""
-        return (self.total - self.before) / self.before if self.before else None
+        return (sum(self.values) - self.before) / self.before if self.before else None
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Row] | None:
         """For ui.chart."""
+        if not self.is_known:
+            return None
         days = zip(self.starts, self.values, strict=True)
         return [(int(start.timestamp()), f"{start:%-d %b}", [value]) for start, value in days]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many there were at the end of each of the shown days, UTC, the last of which is now; and before
+    them."""
+
+    values: Sequence[int]
+    before: int
+
+    @property
+    def change(self) -> float | None:
+        """Against how many there were before, as a fraction; None when there were none."""
+        return (self.values[-1] - self.before) / self.before if self.before else None
+
+
+def level(lives: Iterable[Life], now: datetime | None = None) -> Level:
+    """Of things by their lives."""
+    now = now or utc_now()
+    first, known = _first_day(now), list(lives)
+    ends = [first + timedelta(days=day) for day in range(1, SHOWN_DAYS)]
+    return Level([_alive(known, at) for at in (*ends, now)], _alive(known, first))
+
+
+def _alive(lives: Iterable[Life], at: datetime) -> int:
+    return sum(start <= at and (end is None or end > at) for start, end in lives)
+
+
+def change_of(now: Sequence[Money], before: Sequence[Money]) -> float | None:
+    """As a fraction of what was before; None where there is nothing to compare: nothing then, or other
+    currencies."""
+    if len(now) != 1 or len(before) != 1 or now[0].currency_code != before[0].currency_code:
+        return None
+    amount_before = to_decimal(before[0])
+    return float(to_decimal(now[0]) / amount_before - 1) if amount_before else None
 
 
 def window(now: datetime | None = None) -> dict[str, Any]:
@@ -61,8 +107,16 @@ def window(now: datetime | None = None) -> dict[str, Any]:
     return {"start": start, "end": end, "granularity": pb.DAY}
 
 
-def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | None = None) -> Trend:
+async def ask_shown(visit: Visit, now: datetime | None = None, **fields: Any) -> pb.UsageReport | None:
+    """The report of `window()` for the area's role; None when usage-svc is away. `fields`: as of
+    `ask_usage()`."""
+    return await visit.unless_away(ask_usage(visit, **window(now), **fields))
+
+
+def trend(report: pb.UsageReport | None, value: Value = requests_of, now: datetime | None = None) -> Trend:
     """From the answer to a request with `window()`, whatever it is grouped by."""
+    if report is None:
+        return Trend((), (), 0, is_known=False)
     first = _first_day(now or utc_now())
     by_day: Counter[datetime] = Counter()
     for point in report.points:
@@ -72,8 +126,10 @@ def trend(report: pb.UsageReport, value: Value = requests_of, now: datetime | No
     return Trend(starts, [by_day[start] for start in starts], before)
 
 
-def by_group(report: pb.UsageReport, now: datetime | None = None) -> Counter[str]:
-    """Requests of the shown days by group."""
+def by_group(report: pb.UsageReport | None, now: datetime | None = None) -> Mapping[str, int | None]:
+    """Requests of the shown days by group, of any that is asked for."""
+    if report is None:
+        return defaultdict(lambda: None)
     first = _first_day(now or utc_now())
     totals: Counter[str] = Counter()
     for point in report.points:

@@ -1,6 +1,8 @@
 """The services that a consumer may call, or has asked for."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ams.catalog.v1.events_pb2 import DOCKER
@@ -13,39 +15,53 @@ from ams_bff.views import figures
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
-from ams_bff.views.usage import ask_usage
-from ams_bff.web.csv_files import csv_file
+from ams_bff.web import lists
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
+PATH = "/dashboard/services"
+_PAGE_SIZE = 25
 _STATUSES = {"approved": pb.APPROVED, "pending": pb.PENDING, "denied": pb.DENIED}
+_COLUMNS = ("service", "status", "requested_at", "active_keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of the newest requests, one for each service; as an answer to a List RPC would be."""
+
+    requests: Sequence[pb.AccessRequest]
+    next_page_token: str
 
 
 async def list_services(visit: Visit) -> Response:
     """One row for each service, with the newest request for it."""
-    return await visit.render("granted/list.html", rows=await _rows(visit))
+    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    return await visit.render(
+        "granted/list.html", rows=await _services(visit, listed), next_token=listed.next_page_token
+    )
 
 
-async def download_services(visit: Visit) -> Response:
-    """The same as a table file."""
-    rows = [
-        (
-            row["name"],
-            enum_label(row["request"].status, pb.AccessRequestStatus),
-            row["request"].requested_at.ToJsonString(),
-            row["key_count"],
-        )
-        for row in await _rows(visit)
-    ]
-    return csv_file("services", ("service", "status", "requested_at", "active_keys"), rows)
-
-
-async def _rows(visit: Visit) -> list[dict[str, Any]]:
-    requests, keys = await asyncio.gather(all_requests(visit), all_keys(visit))
+async def _ask(visit: Visit, size: int, page_token: str) -> Listed:
     wanted = _STATUSES.get(visit.query.get("status", ""))
-    shown = [each for each in newest_by_service(requests) if wanted in (None, each.status)]
-    known = await know_services(visit, (each.service_id for each in shown))
+    newest = newest_by_service(await all_requests(visit))
+    return page_of([each for each in newest if wanted in (None, each.status)], size, page_token)
+
+
+def page_of(requests: Sequence[pb.AccessRequest], size: int, page_token: str) -> Listed:
+    """Those that follow the request that the token names, whether it is still among them or not: ids are in
+    the order of asking (UUIDv7)."""
+    ordered = sorted(requests, key=lambda each: each.access_request_id, reverse=True)
+    after = [each for each in ordered if not page_token or each.access_request_id < page_token]
+    shown = after[:size]
+    return Listed(shown, shown[-1].access_request_id if len(after) > size else "")
+
+
+async def _services(visit: Visit, listed: Listed) -> list[dict[str, Any]]:
+    keys, known = await asyncio.gather(
+        all_keys(visit), know_services(visit, (each.service_id for each in listed.requests))
+    )
     active = active_keys(keys)
     return [
         {
@@ -54,7 +70,19 @@ async def _rows(visit: Visit) -> list[dict[str, Any]]:
             "name": name_of(known, each.service_id),
             "key_count": sum(each.service_id in key.service_ids for key in active),
         }
-        for each in shown
+        for each in listed.requests
+    ]
+
+
+async def _rows(visit: Visit, listed: Listed) -> list[Cells]:
+    return [
+        (
+            row["name"],
+            enum_label(row["request"].status, pb.AccessRequestStatus),
+            instant(row["request"].requested_at),
+            row["key_count"],
+        )
+        for row in await _services(visit, listed)
     ]
 
 
@@ -68,7 +96,7 @@ async def show_service(visit: Visit) -> Response:
         raise NotFoundError("service_not_found", "There is no such service among yours.")
     known, report = await asyncio.gather(
         know_services(visit, [service_id]),
-        ask_usage(visit, **figures.window(), service_id=service_id),
+        figures.ask_shown(visit, service_id=service_id),
     )
     service = known.get(service_id)
     is_image = service is not None and service.type == DOCKER
@@ -85,7 +113,7 @@ async def show_service(visit: Visit) -> Response:
 
 
 VIEWS = (
-    page("/dashboard/services", list_services, CONSUMER),
-    page("/dashboard/services/table.csv", download_services, CONSUMER),
-    page("/dashboard/services/{service_id}", show_service, CONSUMER),
+    page(PATH, list_services, CONSUMER),
+    table(PATH, "services", _COLUMNS, _ask, _rows, CONSUMER),
+    page(f"{PATH}/{{service_id}}", show_service, CONSUMER),
 )

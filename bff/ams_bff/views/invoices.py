@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from ams.billing.v1 import billing_service_pb2 as pb
-from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
+from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from ams_common.money import to_decimal
@@ -13,16 +13,17 @@ from starlette.responses import Response
 
 from ams_bff.views.naming import Known, know_services
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
-from ams_bff.web.formats import enum_label, month
+from ams_bff.web.csv_files import Cells, csv_file, table
+from ams_bff.web.formats import counted, enum_label, month
 from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
+from ams_bff.web.routing import View, action, page
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 50
 _SORTS = ("period", "status", "total")
 _COLUMNS = ("period", "other_party", "status", "currency", "subtotal", "commission", "total", "invoice_id")
+_LINE_COLUMNS = ("service", "requests", "price_each", "amount", "currency", "service_id")
 # How far back a month may be chosen.
 _MONTHS = 24
 _MERCHANT_LIST, _CONSUMER_LIST = "/merchant/invoices", "/dashboard/invoices"
@@ -44,21 +45,32 @@ async def generate_drafts(visit: Visit) -> Response:
     if not answer.invoices:
         told = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
         return await visit.redirect(_MERCHANT_LIST, Flash(told, "plain"))
-    made = "1 draft" if len(answer.invoices) == 1 else f"{len(answer.invoices)} drafts"
+    made = counted(len(answer.invoices), "draft")
     return await visit.redirect(
         f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])} up to date."
     )
 
 
-async def download_list(visit: Visit) -> Response:
-    """The whole list."""
+async def download_lines(visit: Visit) -> Response:
+    """What an invoice is made of."""
+    invoice = await _load(visit)
+    lines = [
+        (
+            line.service_name,
+            line.quantity,
+            f"{to_decimal(line.unit_price).normalize():f}",
+            f"{to_decimal(line.amount):f}",
+            line.amount.currency_code,
+            line.service_id,
+        )
+        for line in invoice.lines
+    ]
+    return csv_file(f"invoice-{invoice.period}", _LINE_COLUMNS, lines)
 
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        answer = await _ask(visit, PAGE_ROWS, page_token)
-        known = await _issuers(visit, answer.invoices)
-        return [_row(visit, known, invoice) for invoice in answer.invoices], answer.next_page_token
 
-    return await csv_list("invoices", _COLUMNS, rows)
+async def _rows(visit: Visit, answer: Any) -> list[Cells]:
+    known = await _issuers(visit, answer.invoices)
+    return [_row(visit, known, invoice) for invoice in answer.invoices]
 
 
 def _row(visit: Visit, known: Known, invoice: pb.Invoice) -> Cells:
@@ -74,12 +86,16 @@ def _row(visit: Visit, known: Known, invoice: pb.Invoice) -> Cells:
 
 async def show_invoice(visit: Visit) -> Response:
     """One invoice with its lines."""
-    request = pb.GetInvoiceRequest(invoice_id=visit.parameter("invoice_id"))
-    invoice = await visit.ask(visit.services.billing.GetInvoice, request)
+    invoice = await _load(visit)
     known = await _issuers(visit, [invoice])
     return await visit.render(
         "invoices/show.html", invoice=invoice, issuer=issuer_of(known, invoice), **_place(visit)
     )
+
+
+async def _load(visit: Visit) -> pb.Invoice:
+    request = pb.GetInvoiceRequest(invoice_id=visit.parameter("invoice_id"))
+    return await visit.ask(visit.services.billing.GetInvoice, request)
 
 
 async def _list_page(visit: Visit, form: Form) -> Response:
@@ -136,12 +152,17 @@ def _place(visit: Visit) -> dict[str, Any]:
     return {"path": _MERCHANT_LIST if is_merchants else _CONSUMER_LIST, "is_merchants": is_merchants}
 
 
+def _views_of(path: str, role: Role.ValueType) -> tuple[View, ...]:
+    return (
+        page(path, list_invoices, role),
+        table(path, "invoices", _COLUMNS, _ask, _rows, role),
+        page(f"{path}/{{invoice_id}}", show_invoice, role),
+        page(f"{path}/{{invoice_id}}/table.csv", download_lines, role),
+    )
+
+
 VIEWS = (
-    page(_MERCHANT_LIST, list_invoices, MERCHANT),
-    page(f"{_MERCHANT_LIST}/table.csv", download_list, MERCHANT),
-    page(f"{_MERCHANT_LIST}/{{invoice_id}}", show_invoice, MERCHANT),
+    *_views_of(_MERCHANT_LIST, MERCHANT),
+    *_views_of(_CONSUMER_LIST, CONSUMER),
     action(f"{_MERCHANT_LIST}/generate", generate_drafts, MERCHANT),
-    page(_CONSUMER_LIST, list_invoices, CONSUMER),
-    page(f"{_CONSUMER_LIST}/table.csv", download_list, CONSUMER),
-    page(f"{_CONSUMER_LIST}/{{invoice_id}}", show_invoice, CONSUMER),
 )

@@ -7,27 +7,30 @@ from typing import Any
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED, KeyStatus
 from ams.policy.v1.policy_pb2 import CONSUMER
+from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
 from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
-from ams_bff.views.usage import ask_usage
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
+from ams_bff.web.samples import Samples, pull_samples
 from ams_bff.web.sessions import Flash
 from ams_bff.web.visits import Visit
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
 _SORTS = ("name", "created_at", "expires_at")
+_STATUSES = {"active": KEY_ACTIVE, "expired": KEY_EXPIRED, "revoked": KEY_REVOKED}
 # Never a secret: nobody has it but who made the key.
 _COLUMNS = (
     "name",
@@ -42,6 +45,12 @@ _COLUMNS = (
 )
 _TTL_DAYS = (7, 30, 90, 180, 365)
 _DEFAULT_TTL_DAYS = 90
+# Of the kind that stays until it is dismissed.
+_SENT_TWICE = Flash(
+    "The form was sent twice, so this key was made already, and its secret went out with the first answer: "
+    "AMS can't show it again. If you haven't kept it, revoke this key and make another.",
+    "bad",
+)
 
 
 async def list_keys(visit: Visit) -> Response:
@@ -51,17 +60,6 @@ async def list_keys(visit: Visit) -> Response:
     return await visit.render(
         "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
     )
-
-
-async def download_keys(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        answer = await _ask(visit, PAGE_ROWS, page_token)
-        names = await _service_names(visit, answer.keys)
-        return [_row(key, names) for key in answer.keys], answer.next_page_token
-
-    return await csv_list("api-keys", _COLUMNS, rows)
 
 
 async def show_form(visit: Visit) -> Response:
@@ -85,6 +83,8 @@ async def create_key(visit: Visit) -> Response:
         if not form.all("service_ids"):
             form.refuse("service_ids", "is required: choose what the key may call")
         form.check()
+        # Before the key is made: whatever fails after it would take the only sight of its secret along.
+        known = await know_services(visit, form.all("service_ids"))
         made = await visit.ask(
             visit.services.keys.CreateKey,
             pb.CreateKeyRequest(
@@ -96,12 +96,18 @@ async def create_key(visit: Visit) -> Response:
             ),
         )
     except AppError as error:
-        return await _form_page(visit, await _granted(visit), form.refused(error))
+        refused = form.refused(error, service="service_ids")
+        return await _form_page(visit, await _granted(visit), refused)
     if not made.secret:
-        told = "This key is made already. Its secret was shown once; if it is lost, revoke the key."
-        return await visit.redirect(f"{_LIST}/{made.key.key_id}", Flash(told, "plain"))
-    known = await know_services(visit, made.key.service_ids)
-    return await visit.render("keys/secret.html", key=made.key, secret=made.secret, apis=_in_order(known))
+        return await visit.redirect(f"{_LIST}/{made.key.key_id}", _SENT_TWICE)
+    return await visit.render(
+        "keys/secret.html",
+        key=made.key,
+        secret=made.secret,
+        services=_in_order(known),
+        apis=_apis(known),
+        pulls=await _pulls(visit, known, made.secret),
+    )
 
 
 async def show_key(visit: Visit) -> Response:
@@ -113,10 +119,13 @@ async def revoke_key(visit: Visit) -> Response:
     """For good, when the key's name is typed."""
     form, request = visit.form, pb.GetKeyRequest(key_id=visit.parameter("key_id"))
     key = await visit.ask(visit.services.keys.GetKey, request)
-    if form["confirm"] != key.name.strip():
-        form.refuse("confirm", f"is not “{key.name}”: nothing was revoked")
-        return await _key_page(visit, form)
-    await visit.ask(visit.services.keys.RevokeKey, pb.RevokeKeyRequest(key_id=key.key_id))
+    try:
+        if form["confirm"] != key.name.strip():
+            form.refuse("confirm", f"that is not “{key.name}”: nothing was revoked")
+        form.check()
+        await visit.ask(visit.services.keys.RevokeKey, pb.RevokeKeyRequest(key_id=key.key_id))
+    except AppError as error:
+        return await _key_page(visit, form.refused(error))
     return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
 
 
@@ -126,6 +135,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
         page_token=page_token,
         query=lists.words(visit),
         order_by=lists.order_by(visit, _SORTS),
+        status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
     )
     return await visit.ask(visit.services.keys.ListKeys, request)
 
@@ -137,6 +147,11 @@ async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, s
     return {service_id: name_of(known, service_id) for service_id in ids}
 
 
+async def _rows(visit: Visit, answer: pb.ListKeysResponse) -> list[Cells]:
+    names = await _service_names(visit, answer.keys)
+    return [_row(key, names) for key in answer.keys]
+
+
 def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
     return (
         key.name,
@@ -144,9 +159,9 @@ def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
         key.key_prefix,
         enum_label(key.status, KeyStatus),
         "; ".join(names[service_id] for service_id in key.service_ids),
-        key.expires_at.ToJsonString(),
-        key.created_at.ToJsonString(),
-        key.revoked_at.ToJsonString() if key.HasField("revoked_at") else "",
+        instant(key.expires_at),
+        instant(key.created_at),
+        instant(key.revoked_at),
         key.key_id,
     )
 
@@ -166,27 +181,47 @@ async def _key_page(visit: Visit, form: Form) -> Response:
     keys, key_id = visit.services.keys, visit.parameter("key_id")
     key, report = await asyncio.gather(
         visit.ask(keys.GetKey, pb.GetKeyRequest(key_id=key_id)),
-        ask_usage(visit, **figures.window(), api_key_id=key_id),
+        figures.ask_shown(visit, api_key_id=key_id),
     )
-    known = await know_services(visit, key.service_ids)
+    known = await visit.unless_away(know_services(visit, key.service_ids))
     return await visit.render(
         "keys/show.html",
         key=key,
         form=form,
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
-        apis=_in_order(known),
+        apis=_apis(known or {}),
         trend=figures.trend(report),
     )
 
 
 def _in_order(known: Known) -> list[Any]:
-    """APIs first, for they are what a sample can call."""
+    """APIs first, for they are what most keys are for."""
     return sorted(known.values(), key=lambda service: (service.type == DOCKER, service.name.casefold()))
+
+
+def _apis(known: Known) -> list[Any]:
+    return [service for service in _in_order(known) if service.type != DOCKER]
+
+
+async def _pulls(visit: Visit, known: Known, secret: str) -> list[tuple[Any, Samples]]:
+    """Each Docker service, and how to pull its newest version; nothing when there is none."""
+    services = [service for service in _in_order(known) if service.type == DOCKER]
+    asked = (visit.unless_away(ask_images(visit, service.service_id, 1)) for service in services)
+    return [
+        (service, _pull_samples(images, secret))
+        for service, images in zip(services, await asyncio.gather(*asked), strict=True)
+    ]
+
+
+def _pull_samples(images: ListConsumerImagesResponse | None, secret: str) -> Samples:
+    if images is None or not images.images:
+        return []
+    return pull_samples(images.login_command, images.images[0].pull_command, secret)
 
 
 VIEWS = (
     page(_LIST, list_keys, CONSUMER),
-    page(f"{_LIST}/table.csv", download_keys, CONSUMER),
+    table(_LIST, "api-keys", _COLUMNS, _ask, _rows, CONSUMER),
     page(f"{_LIST}/new", show_form, CONSUMER),
     action(_LIST, create_key, CONSUMER),
     page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),

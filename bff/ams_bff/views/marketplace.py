@@ -9,9 +9,9 @@ from ams_common.errors import AppError
 from starlette.responses import Response
 
 from ams_bff.views.consumer_images import ask_images
-from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_row
+from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import table
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.visits import Visit
@@ -29,16 +29,6 @@ async def list_services(visit: Visit) -> Response:
     return await visit.render(
         "marketplace/list.html", services=answer.services, next_token=answer.next_page_token
     )
-
-
-async def download_services(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        answer = await _ask(visit, PAGE_ROWS, page_token)
-        return [marketplace_row(service) for service in answer.services], answer.next_page_token
-
-    return await csv_list("marketplace", MARKETPLACE_COLUMNS, rows)
 
 
 async def show_service(visit: Visit) -> Response:
@@ -115,7 +105,7 @@ async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | N
 
 VIEWS = (
     page("/marketplace", list_services),
-    page("/marketplace/table.csv", download_services),
+    table("/marketplace", "marketplace", MARKETPLACE_COLUMNS, _ask, marketplace_rows),
     page("/marketplace/{service}", show_service),
     action("/marketplace/{service}/access", request_access, CONSUMER),
 )

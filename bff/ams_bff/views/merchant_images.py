@@ -16,6 +16,8 @@ from ams.registry.v1.events_pb2 import (
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
+from ams_bff.web import lists
+from ams_bff.web.csv_files import Cells, instant, table
 from ams_bff.web.formats import enum_label
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
@@ -25,11 +27,39 @@ from ams_bff.web.visits import Visit
 PATH = "/merchant/images"
 _PAGE_SIZE = 25
 _TOKENS = 10
+_COLUMNS = (
+    "image",
+    "tag",
+    "status",
+    "size_bytes",
+    "pulls",
+    "pushed_at",
+    "digest",
+    "rejection_reason",
+    "image_id",
+)
+# Never a secret.
+_TOKEN_COLUMNS = (
+    "name",
+    "repository",
+    "prefix",
+    "status",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "push_token_id",
+)
 _MOST_TOKENS = 200
 _MOST_SERVICES = 200
 _STATUSES = {"active": IMAGE_ACTIVE, "rejected": IMAGE_REJECTED, "deprecated": IMAGE_DEPRECATED}
 _HOURS = [("1", "An hour"), ("24", "A day"), ("168", "A week"), ("720", "30 days"), ("8760", "A year")]
 _MOST_HOURS = 8760
+# Of the kind that stays until it is dismissed.
+_SENT_TWICE = Flash(
+    "The form was sent twice, so this token was made already, and its secret went out with the first answer: "
+    "AMS can't show it again. If you haven't kept it, revoke this token and make another.",
+    "bad",
+)
 
 
 async def list_images(visit: Visit) -> Response:
@@ -53,7 +83,7 @@ async def create_token(visit: Visit) -> Response:
     except AppError as error:
         return await _images_page(visit, form.refused(error))
     if not made.secret:
-        return await visit.redirect(PATH, "That token was made already; its secret was shown then.")
+        return await visit.redirect(PATH, _SENT_TWICE)
     return await visit.render("merchant/push_token.html", made=made)
 
 
@@ -92,24 +122,9 @@ async def deprecate_image(visit: Visit) -> Response:
 
 
 async def _images_page(visit: Visit, form: Form) -> Response:
-    registry, service_id = visit.services.registry, visit.query.get("service", "")
-    status = _STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED)
     images, tokens, listed = await asyncio.gather(
-        visit.ask(
-            registry.ListImages,
-            pb.ListImagesRequest(
-                page_size=_PAGE_SIZE,
-                page_token=visit.query.get("page", ""),
-                service_id=service_id,
-                status=status,
-            ),
-        ),
-        visit.ask(
-            registry.ListPushTokens,
-            pb.ListPushTokensRequest(
-                page_size=_TOKENS, page_token=visit.query.get("tokens", ""), service_id=service_id
-            ),
-        ),
+        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
+        _ask_tokens(visit, _TOKENS, visit.query.get("tokens", "")),
         visit.ask(
             visit.services.catalog.ListMerchantServices,
             catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES),
@@ -118,25 +133,69 @@ async def _images_page(visit: Visit, form: Form) -> Response:
     return await visit.render(
         "merchant/images.html",
         form=form,
-        images=[(image, _status_of(image.status)) for image in images.images],
+        images=images.images,
         next_token=images.next_page_token,
-        tokens=[(token, _token_status_of(token.status)) for token in tokens.push_tokens],
+        tokens=tokens.push_tokens,
         next_tokens=tokens.next_page_token,
         services=[service for service in listed.services if service.type == DOCKER],
         hours=_HOURS,
     )
 
 
-def _status_of(status: ImageStatus.ValueType) -> str:
-    return enum_label(status, ImageStatus)
+async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListImagesResponse:
+    request = pb.ListImagesRequest(
+        page_size=size,
+        page_token=page_token,
+        service_id=visit.query.get("service", ""),
+        status=_STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED),
+    )
+    return await visit.ask(visit.services.registry.ListImages, request)
 
 
-def _token_status_of(status: pb.PushTokenStatus.ValueType) -> str:
-    return enum_label(status, pb.PushTokenStatus)
+async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
+    return [
+        (
+            image.name,
+            image.tag,
+            enum_label(image.status, ImageStatus),
+            image.size_bytes,
+            image.pulls,
+            instant(image.pushed_at),
+            image.digest,
+            image.rejection_reason,
+            image.image_id,
+        )
+        for image in listed.images
+    ]
+
+
+async def _ask_tokens(visit: Visit, size: int, page_token: str) -> pb.ListPushTokensResponse:
+    request = pb.ListPushTokensRequest(
+        page_size=size, page_token=page_token, service_id=visit.query.get("service", "")
+    )
+    return await visit.ask(visit.services.registry.ListPushTokens, request)
+
+
+async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[Cells]:
+    return [
+        (
+            token.name,
+            token.repository,
+            token.token_prefix,
+            enum_label(token.status, pb.PushTokenStatus),
+            instant(token.created_at),
+            instant(token.expires_at),
+            instant(token.last_used_at),
+            token.push_token_id,
+        )
+        for token in listed.push_tokens
+    ]
 
 
 VIEWS = (
     page(PATH, list_images, MERCHANT),
+    table(PATH, "images", _COLUMNS, _ask, _rows, MERCHANT),
+    table(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, _token_rows, MERCHANT),
     action(f"{PATH}/tokens", create_token, MERCHANT),
     action(f"{PATH}/tokens/{{push_token_id}}/revoke", revoke_token, MERCHANT),
     action(f"{PATH}/{{image_id}}/deprecate", deprecate_image, MERCHANT),

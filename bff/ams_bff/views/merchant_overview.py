@@ -1,31 +1,37 @@
 """A merchant's first page: figures, then what needs a decision, then what went on."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, DRAFT, PENDING_APPROVAL, REJECTED
 from ams.policy.v1.policy_pb2 import MERCHANT
+from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
-from ams_common.money import to_decimal
 from starlette.responses import Response
 
 from ams_bff.views import figures
+from ams_bff.views.merchant_activity import events_of
 from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import page
 from ams_bff.web.visits import Visit
 
 _MOST_SERVICES = 200
+_MOST_PUBLISHED = 100
 _BUSIEST = 5
+_NEWEST = 20
 
 
 async def show_overview(visit: Visit) -> Response:
     """Three steps to the first service instead, for who has none that is active."""
     request = catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES)
-    listed, picture = await asyncio.gather(
-        visit.ask(visit.services.catalog.ListMerchantServices, request), picture_figures(visit)
+    listed, facts, picture = await asyncio.gather(
+        visit.ask(visit.services.catalog.ListMerchantServices, request),
+        _ask_facts(visit),
+        picture_figures(visit),
     )
     services, used = list(listed.services), picture.context["used"]
     return await visit.render(
@@ -36,20 +42,48 @@ async def show_overview(visit: Visit) -> Response:
         active_count=sum(service.status == ACTIVE for service in services),
         pending=[service for service in services if service.status == PENDING_APPROVAL],
         undecided=[service for service in services if service.status in (REJECTED, DRAFT)],
-        busiest=sorted(services, key=lambda service: -used[service.service_id])[:_BUSIEST],
+        busiest=sorted(services, key=lambda service: -(used[service.service_id] or 0))[:_BUSIEST],
+        events=events_of(services, *facts),
         mark=picture.mark,
         **picture.context,
     )
 
 
+async def _ask_facts(
+    visit: Visit,
+) -> tuple[
+    Iterable[catalog_pb.MarketplaceService], Iterable[registry_pb.Image], Iterable[billing_pb.Invoice]
+]:
+    """What tells of the merchant's services, beside themselves: since when each is published, and the
+    newest images and invoices."""
+    assert visit.person is not None, "the page is for merchants"
+    published, images, invoices = await asyncio.gather(
+        visit.ask(
+            visit.services.catalog.ListMarketplaceServices,
+            catalog_pb.ListMarketplaceServicesRequest(
+                page_size=_MOST_PUBLISHED, merchant_id=visit.person.user_id
+            ),
+        ),
+        visit.unless_away(
+            visit.ask(visit.services.registry.ListImages, registry_pb.ListImagesRequest(page_size=_NEWEST))
+        ),
+        visit.unless_away(
+            visit.ask(
+                visit.services.billing.ListMerchantInvoices,
+                billing_pb.ListMerchantInvoicesRequest(page_size=_NEWEST),
+            )
+        ),
+    )
+    return published.services, images.images if images else (), invoices.invoices if invoices else ()
+
+
 async def picture_figures(visit: Visit) -> Picture:
     """What ticks: requests, revenue and the chart."""
     now = utc_now()
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(now), group_by=usage_pb.SERVICE)
     report, revenue, last_revenue = await asyncio.gather(
-        visit.ask(visit.services.usage.GetMerchantUsage, usage),
-        _ask_revenue(visit, now),
-        _ask_revenue(visit, now.replace(day=1) - timedelta(days=1)),
+        figures.ask_shown(visit, now, group_by=usage_pb.SERVICE),
+        visit.unless_away(_ask_revenue(visit, now)),
+        visit.unless_away(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
     )
     context = {
         "used": figures.by_group(report, now),
@@ -68,16 +102,15 @@ async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMercha
 
 
 def revenue_change(
-    revenue: billing_pb.GetMerchantRevenueResponse, before: billing_pb.GetMerchantRevenueResponse
+    revenue: billing_pb.GetMerchantRevenueResponse | None,
+    before: billing_pb.GetMerchantRevenueResponse | None,
 ) -> float | None:
-    """A fraction of the month before; None where there is nothing to compare: no revenue then, or other
-    currencies."""
-    if len(revenue.totals) != 1 or len(before.totals) != 1:
+    """A fraction of the month before; None also where one of them isn't known."""
+    if revenue is None or before is None:
         return None
-    now_gross, gross_before = revenue.totals[0].gross, before.totals[0].gross
-    if now_gross.currency_code != gross_before.currency_code or not to_decimal(gross_before):
-        return None
-    return float(to_decimal(now_gross) / to_decimal(gross_before) - 1)
+    return figures.change_of(
+        [total.gross for total in revenue.totals], [total.gross for total in before.totals]
+    )
 
 
 VIEWS = (

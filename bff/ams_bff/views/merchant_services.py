@@ -18,9 +18,9 @@ from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.views import figures, service_forms
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_row
+from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 from ams_bff.web import lists
-from ams_bff.web.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.web.csv_files import table
 from ams_bff.web.forms import Form
 from ams_bff.web.routing import action, page
 from ams_bff.web.sessions import Flash
@@ -41,10 +41,9 @@ _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspende
 
 async def list_services(visit: Visit) -> Response:
     """With their requests of the last 30 days."""
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), group_by=usage_pb.SERVICE)
     listed, report = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
-        visit.ask(visit.services.usage.GetMerchantUsage, usage),
+        figures.ask_shown(visit, group_by=usage_pb.SERVICE),
     )
     return await visit.render(
         "merchant/services.html",
@@ -52,16 +51,6 @@ async def list_services(visit: Visit) -> Response:
         next_token=listed.next_page_token,
         used=figures.by_group(report),
     )
-
-
-async def download_services(visit: Visit) -> Response:
-    """The whole list."""
-
-    async def rows(page_token: str) -> tuple[list[Cells], str]:
-        listed = await _ask(visit, PAGE_ROWS, page_token)
-        return [service_row(service) for service in listed.services], listed.next_page_token
-
-    return await csv_list("services", SERVICE_COLUMNS, rows)
 
 
 async def show_new(visit: Visit) -> Response:
@@ -102,7 +91,7 @@ async def show_service(visit: Visit) -> Response:
 async def show_edit(visit: Visit) -> Response:
     """Its form, with what its state lets change."""
     service = await _load(visit)
-    if not _fields_of(service):
+    if not service.changeable_fields:
         return await visit.redirect(f"{PATH}/{service.service_id}", _NOT_NOW)
     return await _edit_page(visit, service, service_forms.form_of(service))
 
@@ -111,15 +100,14 @@ async def update_service(visit: Visit) -> Response:
     """Changes it; or only shows the price's example month."""
     service, form = await _load(visit), visit.form
     path = f"{PATH}/{service.service_id}"
-    fields = _fields_of(service)
-    if not fields:
+    if not service.changeable_fields:
         return await visit.redirect(path, _NOT_NOW)
     if form["intent"] == "preview":
         service_forms.price_of(form)
         form.status = 200
         return await _edit_page(visit, service, form)
     try:
-        request = service_forms.changed_service(service.service_id, form, fields)
+        request = service_forms.changed_service(service, form)
         await visit.ask(visit.services.catalog.UpdateService, request)
     except AppError as error:
         return await _edit_page(visit, service, _refused(form, error))
@@ -158,13 +146,6 @@ async def _load(visit: Visit) -> pb.Service:
     return service
 
 
-def _fields_of(service: pb.Service) -> tuple[str, ...]:
-    """What may be changed; the service decides in the end."""
-    if service.status in (DRAFT, REJECTED):
-        return service_forms.ALL_FIELDS
-    return service_forms.OPEN_FIELDS if service.status == ACTIVE else ()
-
-
 def _refused(form: Form, error: AppError) -> Form:
     return form.refused(error, price=service_forms.AMOUNT)
 
@@ -178,7 +159,7 @@ async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
         "merchant/edit_service.html",
         form=form,
         service=service,
-        fields=_fields_of(service),
+        fields=service.changeable_fields,
         **_form_context(form),
     )
 
@@ -193,17 +174,14 @@ def _form_context(form: Form) -> dict[str, Any]:
 
 async def _service_page(visit: Visit, form: Form) -> Response:
     service = await _load(visit)
-    usage = usage_pb.GetMerchantUsageRequest(**figures.window(), service_id=service.service_id)
     report, published = await asyncio.gather(
-        visit.ask(visit.services.usage.GetMerchantUsage, usage), _published(visit, service)
+        figures.ask_shown(visit, service_id=service.service_id), _published(visit, service)
     )
     return await visit.render(
         "merchant/service.html",
         form=form,
         service=service,
         published=published,
-        can_edit=bool(_fields_of(service)),
-        can_submit=service.status in (DRAFT, REJECTED),
         requests=figures.trend(report),
         billable=figures.trend(report, figures.billable_of),
         report=report,
@@ -224,7 +202,7 @@ async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService
 VIEWS = (
     page(PATH, list_services, MERCHANT),
     action(PATH, create_service, MERCHANT),
-    page(f"{PATH}/table.csv", download_services, MERCHANT),
+    table(PATH, "services", SERVICE_COLUMNS, _ask, service_rows, MERCHANT),
     page(f"{PATH}/new", show_new, MERCHANT),
     page(f"{PATH}/price", preview_price, MERCHANT),
     page(f"{PATH}/{{service_id}}", show_service, MERCHANT),

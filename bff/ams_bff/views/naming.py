@@ -33,7 +33,10 @@ async def _find(visit: Visit, service_id: str) -> AnyService | None:
         return None
 
 
-def name_of(known: Known, service_id: str) -> str:
-    """What to call a service, also one that is gone from the marketplace."""
+def name_of(known: Known | None, service_id: str) -> str:
+    """What to call a service, also one that is gone from the marketplace, and any when nobody could be
+    asked."""
+    if known is None:
+        return f"Service …{service_id[-6:]}"
     service = known.get(service_id)
     return service.name if service is not None else f"Withdrawn service …{service_id[-6:]}"

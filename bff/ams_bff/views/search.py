@@ -49,6 +49,19 @@ class Group:
 
 Find: TypeAlias = Callable[[Visit, str], Awaitable[list[Hit]]]
 
+# What a page offers to do is found by its name, as the page is.
+_ACTIONS: Mapping[Role.ValueType, Sequence[Hit]] = {
+    CONSUMER: (Hit("New key", "", "/dashboard/api-keys/new", icon="plus"),),
+    MERCHANT: (
+        Hit("New service", "", "/merchant/services/new", icon="plus"),
+        Hit("New push token", "", "/merchant/images#new-token", icon="key-round"),
+    ),
+    ADMIN: (
+        Hit("Invite a merchant", "", "/admin/merchants#invite", icon="user-plus"),
+        Hit("Audit log", "", "/admin/governance", icon="scroll-text"),
+        Hit("Set commission", "", "/admin/governance?view=commission", icon="percent"),
+    ),
+}
 _PUBLIC_PAGES = (
     Hit("Marketplace", "", "/marketplace", "store"),
     Hit("Sign in", "", "/login", "log-in"),
@@ -96,8 +109,9 @@ def _role_of(visit: Visit) -> Role.ValueType:
 
 def _pages(role: Role.ValueType, words: str) -> list[Hit]:
     places = [Hit(place.label, "", place.path, place.icon) for place in navigation.places_of(role)]
+    hits = [*places, *_ACTIONS.get(role, ())] or _PUBLIC_PAGES
     wanted = words.casefold().split()
-    return [hit for hit in places or _PUBLIC_PAGES if all(word in hit.title.casefold() for word in wanted)]
+    return [hit for hit in hits if all(word in hit.title.casefold() for word in wanted)]
 
 
 async def _marketplace(visit: Visit, words: str) -> list[Hit]:
@@ -196,7 +210,7 @@ def _status_of(service: catalog_pb.Service) -> str:
 _SOURCES: Mapping[Role.ValueType, Mapping[str, Find]] = {
     ROLE_UNSPECIFIED: {"Marketplace": _marketplace},
     CONSUMER: {"Your services": _granted, "API keys": _keys, "Marketplace": _marketplace},
-    MERCHANT: {"Your services": _own_services},
+    MERCHANT: {"Your services": _own_services, "Marketplace": _marketplace},
     ADMIN: {"Services": _all_services, "Merchants": _merchants, "Consumers": _consumers},
 }
 

@@ -1,6 +1,7 @@
 """A service as a form: what was typed as a request, what is stored as a form, and the price's example."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,20 +20,8 @@ CURRENCY = "price.per_request.amount.currency_code"
 TYPES = {"API": API, "DOCKER": DOCKER}
 CURRENCIES = ("EUR", *sorted(MINOR_UNIT_DIGITS.keys() - {"EUR"}))
 EXAMPLES = (1_000, 10_000, 100_000, 1_000_000)
-# What can be changed of a service that is in the marketplace, and of a draft.
-OPEN_FIELDS = ("description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info")
-ALL_FIELDS = (
-    "name",
-    "description",
-    "base_url",
-    "documentation_url",
-    "version",
-    "tags",
-    "price",
-    *OPEN_FIELDS[3:],
-)
-
 _TEXTS = ("name", "description", "base_url", "documentation_url", "version", "additional_info")
+_FIELDS = (*_TEXTS, "tags", "rate_limit_per_minute", "price")
 _AMOUNT = re.compile(r"\d{1,12}(?:[.,]\d{1,9})?")
 _MOST_PER_MINUTE = 1_000_000
 
@@ -67,18 +56,19 @@ def new_service(form: Form) -> pb.CreateServiceRequest:
     kind = TYPES.get(form["type"], SERVICE_TYPE_UNSPECIFIED)
     if kind == SERVICE_TYPE_UNSPECIFIED:
         form.refuse("type", "must be chosen")
-    values = _values(form, ALL_FIELDS)
+    values = _values(form, _FIELDS)
     form.check()
     if kind == DOCKER:
         values["base_url"] = ""
     return pb.CreateServiceRequest(**values, type=kind, idempotency_key=form["idempotency_key"])
 
 
-def changed_service(service_id: str, form: Form, fields: tuple[str, ...]) -> pb.UpdateServiceRequest:
-    """Raises InvalidArgumentError when something typed can't be sent."""
-    values = _values(form, fields)
+def changed_service(service: pb.Service, form: Form) -> pb.UpdateServiceRequest:
+    """All that may be changed. Raises InvalidArgumentError when something typed can't be sent."""
+    values = _values(form, service.changeable_fields)
     form.check()
-    return pb.UpdateServiceRequest(service_id=service_id, update_mask=FieldMask(paths=fields), **values)
+    mask = FieldMask(paths=service.changeable_fields)
+    return pb.UpdateServiceRequest(service_id=service.service_id, update_mask=mask, **values)
 
 
 def price_of(form: Form) -> Price | None:
@@ -107,7 +97,7 @@ def _cost(requests: int, amount: Money) -> Money:
     return to_money(round_to_minor_unit(exact, amount.currency_code), amount.currency_code)
 
 
-def _values(form: Form, fields: tuple[str, ...]) -> dict[str, Any]:
+def _values(form: Form, fields: Collection[str]) -> dict[str, Any]:
     values: dict[str, Any] = {name: form[name] for name in _TEXTS if name in fields}
     if "tags" in fields:
         values["tags"] = [tag for tag in re.split(r"[\s,]+", form["tags"].lower()) if tag]

@@ -5,25 +5,36 @@ from ams.catalog.v1.events_pb2 import DOCKER, ServiceStatus
 from ams.catalog.v1.pricing_pb2 import Price
 from ams_common.money import to_decimal
 
-from ams_bff.web.csv_files import Cells
+from ams_bff.web.csv_files import Cells, instant
 from ams_bff.web.formats import enum_label
+from ams_bff.web.visits import Visit
 
 _SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price_per_request", "currency")
 SERVICE_COLUMNS = (*_SHARED, "status", "created_at", "changed_at", "service_id")
 MARKETPLACE_COLUMNS = (*_SHARED, "rate_limit_per_minute", "tags", "published_at", "service_id")
 
 
-def service_row(service: pb.Service) -> Cells:
-    """As its merchant and the admins see it."""
+async def service_rows(
+    visit: Visit, listed: pb.ListServicesResponse | pb.ListMerchantServicesResponse
+) -> list[Cells]:
+    """As their merchant and the admins see them."""
+    return [_service_row(service) for service in listed.services]
+
+
+async def marketplace_rows(visit: Visit, listed: pb.ListMarketplaceServicesResponse) -> list[Cells]:
+    """As everybody sees them."""
+    return [_marketplace_row(service) for service in listed.services]
+
+
+def _service_row(service: pb.Service) -> Cells:
     status = enum_label(service.status, ServiceStatus)
-    times = (service.created_at.ToJsonString(), service.updated_at.ToJsonString())
+    times = (instant(service.created_at), instant(service.updated_at))
     return *_shared(service), status, *times, service.service_id
 
 
-def marketplace_row(service: pb.MarketplaceService) -> Cells:
-    """As everybody sees it."""
+def _marketplace_row(service: pb.MarketplaceService) -> Cells:
     limit, tags = service.rate_limit_per_minute or "", " ".join(service.tags)
-    return *_shared(service), limit, tags, service.published_at.ToJsonString(), service.service_id
+    return *_shared(service), limit, tags, instant(service.published_at), service.service_id
 
 
 def _shared(service: pb.Service | pb.MarketplaceService) -> Cells:

@@ -14,9 +14,10 @@ from ams_common.clock import to_timestamp, utc_now
 from starlette.responses import Response
 
 from ams_bff.views.naming import know_services, name_of
+from ams_bff.views.usage_choices import people_in_words, service_choices
 from ams_bff.web import usage_figures as figures
 from ams_bff.web.csv_files import csv_file
-from ams_bff.web.formats import shown_time
+from ams_bff.web.formats import counted, shown_time
 from ams_bff.web.live import Picture, live, mark_of
 from ams_bff.web.routing import View, page
 from ams_bff.web.usage_figures import Group
@@ -105,8 +106,8 @@ class Seen:
 
 async def show_usage(visit: Visit) -> Response:
     """Totals, chart and table."""
-    picture = await picture_usage(visit)
-    return await visit.render("usage/show.html", mark=picture.mark, **picture.context)
+    picture, services = await asyncio.gather(picture_usage(visit), service_choices(visit))
+    return await visit.render("usage/show.html", services=services, mark=picture.mark, **picture.context)
 
 
 async def picture_usage(visit: Visit) -> Picture:
@@ -194,7 +195,7 @@ async def _name(
     """Labels of the groups, filters in words, ids of the consumer's keys by prefix."""
     chosen, names = visit.query.get("service", ""), [group.name for group in groups]
     services = [chosen, *(names if choice.group == "service" else [])]
-    known = await know_services(visit, services)
+    known, people = await asyncio.gather(know_services(visit, services), people_in_words(visit))
     by_group = {
         "service": {name: name_of(known, name) for name in names if name},
         "key": {key.key_prefix: f"{key.name} · {key.key_prefix}…" for key in keys},
@@ -203,7 +204,7 @@ async def _name(
     key_names = {key.key_id: key.name for key in keys}
     in_words = {"service": name_of(known, chosen), "key": key_names.get(visit.query.get("key", ""), "")}
     filters = [
-        (name, name.capitalize(), in_words.get(name) or visit.query[name])
+        (name, name.capitalize(), (in_words | people).get(name) or visit.query[name])
         for name in ("service", "key", "merchant", "consumer")
         if visit.query.get(name)
     ]
@@ -266,7 +267,7 @@ def summary_of(visit: Visit, report: pb.UsageReport, words: str) -> str:
     if report.granularity == pb.DAY:
         at = busiest.strftime("%-d %B")
     return (
-        f"{sum(points):,} requests in the last {words}. The most were {max(points):,} "
+        f"{counted(sum(points), 'request')} in the last {words}. The most were {max(points):,} "
         f"in the {_NAMES[report.granularity]} of {at}."
     )
 

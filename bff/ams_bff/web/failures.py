@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from ams_common.context import current_request_id
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError
@@ -10,20 +9,23 @@ from starlette.responses import Response
 
 from ams_bff.refusals import MethodNotAllowedError
 from ams_bff.web.closed_roles import closed_answer, closed_by_now
+from ams_bff.web.guards import FIELD
 from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit, safe_path
+from ams_bff.web.visits import Visit
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One failure in words. `is_ours`: the request id helps whoever looks into it."""
+    """One failure in words. `is_ours`: trying again may help, and the request id whoever looks into it."""
 
     title: str
     text: str
     icon: str
     is_ours: bool = False
+    # In place of `text` when a form was sent: it is unknown how much of it was done.
+    text_of_form: str = ""
 
 
 _NOT_FOUND = Told(
@@ -33,9 +35,10 @@ _NOT_FOUND = Told(
 )
 _AWAY = Told(
     "A part of AMS is not reachable",
-    "We are most likely restarting it. Nothing you did is lost; try again in a moment.",
+    "We are most likely restarting it. Try again in a moment.",
     icon="plug-zap",
     is_ours=True,
+    text_of_form="We are most likely restarting it, so what you sent may not have been done.",
 )
 _BY_STATUS = {
     400: Told("That request can't be read", "Go back, and try once more.", icon="circle-alert"),
@@ -55,6 +58,8 @@ _FAULT = Told(
     "The error has been noted. Try again; if it comes back, tell us the number below.",
     icon="bug",
     is_ours=True,
+    text_of_form="The error has been noted; what you sent may not have been done. If it comes back, tell us "
+    "the number below.",
 )
 # Here the error's own sentence is for the person.
 _SPEAKING = (403, 409, 429)
@@ -68,7 +73,7 @@ async def failure_answer(visit: Visit, error: AppError) -> Response:
     if (closed := await closed_by_now(visit, error)) is not None:
         return await closed_answer(visit, closed)
     status = error.http_status
-    if isinstance(error, InvalidArgumentError) and visit.request.method in ("GET", "HEAD"):
+    if isinstance(error, InvalidArgumentError) and visit.is_read:
         status = 404  # an id that can't be one: no such page, as for one that doesn't exist
     answer = await _page(visit, status, error.message if status in _SPEAKING else "")
     if isinstance(error, MethodNotAllowedError):
@@ -89,19 +94,33 @@ async def _sign_in_first(visit: Visit, error: UnauthenticatedError) -> Response:
         flash = Flash("Your session has ended. Sign in again to go on.", kind="plain")
     else:
         flash = None
-    is_page = visit.request.method in ("GET", "HEAD") and not visit.is_partial
-    came_from = visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
-    back = safe_path(came_from) if is_page else None
-    return await visit.redirect(f"/login?next={quote(back, safe='/')}" if back else "/login", flash)
+    return await visit.redirect(visit.sign_in_path, flash)
 
 
 async def _page(visit: Visit, status: int, message: str) -> Response:
     told = _BY_STATUS.get(status, _FAULT)
+    visit.has_gaps = False
+    text = message or (told.text if visit.is_read else told.text_of_form or told.text)
+    if visit.is_partial:
+        return await _alert(visit, status, told, text)
     return await visit.render(
         "failures/failure.html",
         status,
         told=told,
-        text=message or told.text,
+        text=text,
         code=status,
+        can_resend=told.is_ours and bool(visit.form.values),
+        typed=[(name, text) for name, texts in visit.form.values.items() if name != FIELD for text in texts],
         request_id=current_request_id(),
     )
+
+
+async def _alert(visit: Visit, status: int, told: Told, text: str) -> Response:
+    """For a script that asked: where it would have put what it asked for. What a form stands in is left as it
+    is, with what was typed: the message stands at the page's edge then."""
+    flash = Flash(f"{told.title}. {text}", "bad")
+    answer = await visit.render("failures/alert.html", status, flash=flash)
+    if not visit.is_read:
+        answer.headers["hx-retarget"] = ".toasts"
+        answer.headers["hx-reswap"] = "beforeend"
+    return answer

@@ -38,9 +38,9 @@ def money_of(amount: Decimal, currency: str) -> str:
     return f"{sign}{_SYMBOLS.get(currency, currency + ' ')}{abs(amount):,.{digits}f}"
 
 
-def number(value: float) -> str:
-    """In full, with thousands apart: "12,345"."""
-    return f"{value:,}".replace("-", "−")
+def number(value: float | None) -> str:
+    """In full, with thousands apart: "12,345"; a dash for what isn't known."""
+    return "–" if value is None else f"{value:,}".replace("-", "−")
 
 
 def short(value: float) -> str:
@@ -48,9 +48,12 @@ def short(value: float) -> str:
     return _scaled(value, _STEPS, "")
 
 
-def size(size_bytes: float) -> str:
-    """ "1.2 MB"."""
-    return _scaled(size_bytes, _BYTE_STEPS, " B", space=" ")
+def size(size_bytes: float) -> Markup:
+    """ "1.2 MB", with the exact number on hover."""
+    text = _scaled(size_bytes, _BYTE_STEPS, " B", space=" ")
+    if size_bytes < _BYTE_STEPS[-1][0]:
+        return Markup("<span>{}</span>").format(text)
+    return Markup('<span title="{} bytes">{}</span>').format(number(size_bytes), text)
 
 
 def _scaled(value: float, steps: tuple[tuple[int, str], ...], small: str, space: str = "") -> str:
@@ -63,11 +66,16 @@ def _scaled(value: float, steps: tuple[tuple[int, str], ...], small: str, space:
     return f"{value:,.0f}{small}"
 
 
-def count(value: float) -> Markup:
+def count(value: float | None) -> Markup:
     """Short, with the exact number on hover."""
-    if abs(value) < 10_000:
+    if value is None or abs(value) < 10_000:
         return Markup("<span>{}</span>").format(number(value))
     return Markup('<span title="{}">{}</span>').format(number(value), short(value))
+
+
+def counted(value: int, noun: str) -> str:
+    """ "1 request", "12,345 requests"."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def moment(value: Timestamp | datetime) -> datetime | None:
@@ -101,7 +109,7 @@ def _span(now: datetime, at: datetime) -> str:
     distance_s = int((at - now).total_seconds())
     for length_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if units := abs(distance_s) // length_s:
-            text = f"{units} {unit}{'s' if units > 1 else ''}"
+            text = counted(units, unit)
             return f"in {text}" if distance_s > 0 else f"{text} ago"
     return "in a moment" if distance_s > 0 else "just now"
 

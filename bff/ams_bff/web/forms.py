@@ -11,16 +11,27 @@ from urllib.parse import parse_qsl
 from ams_common.errors import (
     AlreadyExistsError,
     AppError,
+    DeadlineExceededError,
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
     ResourceExhaustedError,
+    UnavailableError,
 )
 
 # What the person can mend by typing something else, or by waiting.
-_MENDABLE = (InvalidArgumentError, AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError)
-# What a control is called on its page, where its field is called otherwise.
-_LABELS = {"price.per_request.amount": "price per request"}
+_AWAY = (UnavailableError, DeadlineExceededError)
+_MENDABLE = (
+    InvalidArgumentError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+    *_AWAY,
+)
+_AWAY_TEXT = (
+    "A part of AMS is not reachable, so this may not have been done. What you typed is still here: "
+    "send it again in a moment."
+)
 _MAX_FIELDS = 500
 _UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _INDEX = re.compile(r"\[\d+\]")
@@ -32,8 +43,12 @@ class Form:
     def __init__(self, values: Mapping[str, Sequence[str]] | None = None) -> None:
         self.values = {name: list(texts) for name, texts in (values or {}).items()}
         self.errors: dict[str, str] = {}
+        # What controls are called on the page, by name: as far as it has been drawn.
+        self.labels: dict[str, str] = {}
         self.message = ""
         self.status = 200
+        # Whether it was sent, and so holds what is stored nowhere.
+        self.is_sent = False
 
     @classmethod
     def starting(cls, **values: str | Sequence[str]) -> "Form":
@@ -50,6 +65,7 @@ class Form:
         except ValueError:
             raise InvalidArgumentError("form_invalid", "This form can't be read.") from None
         form = cls()
+        form.is_sent = True
         for name, text in pairs:
             form.values.setdefault(name, []).append(text)
         return form
@@ -76,10 +92,16 @@ class Form:
         self.errors.setdefault(name, description)
         self.status = InvalidArgumentError.http_status
 
+    def name_control(self, name: str, label: str) -> str:
+        """Remember what the page calls a control; "" for the template that says so."""
+        self.labels[name] = label
+        return ""
+
     def told(self, name: str) -> str:
-        """The field's error as a sentence that names it."""
-        field = name.rpartition(".")[2].replace("_", " ").removesuffix(" ids").removesuffix(" id")
-        return sentence(f"{_LABELS.get(name, field)} {self.errors[name]}")
+        """The field's error as a sentence that begins with its label."""
+        label = self.labels.get(name, name.rpartition(".")[2].replace("_", " ").replace(" url", " URL"))
+        quoted = f"“{label}”" if label.endswith("?") else label
+        return sentence(f"{quoted} {self.errors[name]}")
 
     def check(self) -> None:
         """Raises InvalidArgumentError when a field was refused here, before any service is asked."""
@@ -96,6 +118,8 @@ class Form:
             self.errors.setdefault(names.get(field.replace(".", "__"), field), violation.description)
         # The fields' own sentences say it better.
         self.message = "" if error.violations else error.message
+        if isinstance(error, _AWAY):
+            self.message = _AWAY_TEXT
         self.status = error.http_status
         return self
 

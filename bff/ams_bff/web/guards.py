@@ -20,12 +20,20 @@ def check_origin(request: Request, public_url: str) -> None:
     origin = request.headers.get("origin")
     if origin is None:
         return
-    told, ours = urlsplit(origin), urlsplit(public_url)
+    if not is_ours(origin, request, public_url):
+        raise _foreign()
+
+
+def is_ours(url: str, request: Request, public_url: str) -> bool:
+    """Whether an origin, or a page, is of this site."""
+    try:
+        told, ours = urlsplit(url), urlsplit(public_url)
+    except ValueError:
+        return False
     is_public = (told.scheme, told.netloc) == (ours.scheme, ours.netloc)
     # In development people open 127.0.0.1, localhost and whatever their container is called.
     is_host = ours.scheme == "http" and told.netloc == request.headers.get("host")
-    if not (is_public or is_host):
-        raise _foreign()
+    return is_public or is_host
 
 
 def check_token(session: Session | None, request: Request, form: Form) -> None:

@@ -14,6 +14,7 @@ from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
 from ams.policy.v1.policy_pb2 import Role
 from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
+from ams.registry.v1.registry_service_pb2 import PushTokenStatus
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,6 +22,7 @@ from markupsafe import Markup
 
 from ams_bff.web import formats, forms, guards, lists, navigation
 from ams_bff.web.assets import Assets
+from ams_bff.web.audit_words import audit_words
 from ams_bff.web.samples import call_samples
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -35,15 +37,17 @@ _ENUMS = {
     "role": Role,
     "image_status": ImageStatus,
     "license_model": LicenseModel,
+    "push_token_status": PushTokenStatus,
 }
 _PLAIN: dict[str, Callable[..., Any]] = {
     "money": formats.money,
     "number": formats.number,
-    "short": formats.short,
     "size": formats.size,
     "count": formats.count,
+    "counted": formats.counted,
     "month": formats.month,
     "sentence": forms.sentence,
+    "audit_words": audit_words,
 }
 
 
@@ -107,13 +111,13 @@ class Pages:
         def day(value: Any) -> Markup:
             return formats.shown_time(value, self._zone(), "%-d %b %Y")
 
-        def clock(value: Any) -> Markup:
-            return formats.shown_time(value, self._zone(), "%H:%M:%S")
+        def exact(value: Any) -> Markup:
+            return formats.shown_time(value, self._zone(), "%-d %b %Y, %H:%M:%S")
 
         def ago(value: Any) -> Markup:
             return formats.ago(value, utc_now())
 
-        return _PLAIN | {"when": when, "day": day, "clock": clock, "ago": ago} | _enum_filters()
+        return _PLAIN | {"when": when, "day": day, "exact": exact, "ago": ago} | _enum_filters()
 
     def _zone(self) -> ZoneInfo:
         visit = self._visit_of()

@@ -1,39 +1,55 @@
-"""How a service is called, in the languages most people paste from."""
+"""How a service is used, in the languages most people paste from.
+
+Plain text on purpose: markup would be copied as it stands in the page's source.
+"""
+
+from typing import TypeAlias
+
+# For ui.code_sample: what each is called, and its text.
+Samples: TypeAlias = list[tuple[str, str]]
+
+# Where a program that doesn't hold its key itself finds it.
+_VARIABLE = "AMS_KEY"
 
 _CURL = """\
-curl -X POST {url} \\
-  -H "Authorization: Bearer {key}" \\
-  -H "X-AMS-Service: {service}" \\
-  -H "Content-Type: application/json" \\
-  -d '{{"hello": "world"}}'"""
+curl "{url}" \\
+  -H "Authorization: Bearer {key}\""""
 
 _PYTHON = """\
-import requests
+{imports}from urllib.request import Request, urlopen
 
-answer = requests.post(
-    "{url}",
-    headers={{"Authorization": "Bearer {key}", "X-AMS-Service": "{service}"}},
-    json={{"hello": "world"}},
-    timeout=30,
-)
-answer.raise_for_status()
-print(answer.text)"""
+key = {key}
+
+request = Request("{url}", headers={{"Authorization": f"Bearer {{key}}"}})
+with urlopen(request) as response:
+    print(response.read().decode())"""
 
 _JAVASCRIPT = """\
-const answer = await fetch("{url}", {{
-  method: "POST",
-  headers: {{
-    "Authorization": "Bearer {key}",
-    "X-AMS-Service": "{service}",
-    "Content-Type": "application/json",
-  }},
-  body: JSON.stringify({{ hello: "world" }}),
+const key = {key};
+const response = await fetch("{url}", {{
+  headers: {{ Authorization: `Bearer ${{key}}` }},
 }});
-if (!answer.ok) throw new Error(`AMS answered ${{answer.status}}`);
-console.log(await answer.text());"""
+console.log(await response.text());"""
+
+_PULL = """\
+echo "{key}" | {login} --password-stdin
+{pull}"""
 
 
-def call_samples(url: str, service: str, key: str) -> list[tuple[str, str]]:
-    """For ui.code_sample: a call of the consumption endpoint at `url`. `service`: its slug."""
-    samples = (("curl", _CURL), ("Python", _PYTHON), ("JavaScript", _JAVASCRIPT))
-    return [(label, text.format(url=url, service=service, key=key)) for label, text in samples]
+def call_samples(consume_url: str, service: str, key: str = "") -> Samples:
+    """Calls of a service, by its slug. Without a `key` they read it from the environment."""
+    url = f"{consume_url}/{service}/"
+    python, javascript = f'os.environ["{_VARIABLE}"]', f"process.env.{_VARIABLE}"
+    return [
+        ("curl", _CURL.format(url=url, key=key or f"${_VARIABLE}")),
+        (
+            "Python",
+            _PYTHON.format(url=url, imports="" if key else "import os\n", key=f'"{key}"' if key else python),
+        ),
+        ("JavaScript", _JAVASCRIPT.format(url=url, key=f'"{key}"' if key else javascript)),
+    ]
+
+
+def pull_samples(login_command: str, pull_command: str, key: str) -> Samples:
+    """Signing in to the registry with the key, and pulling."""
+    return [("Docker", _PULL.format(key=key, login=login_command, pull=pull_command))]

@@ -21,6 +21,7 @@ from ams_common.errors import UnavailableError
 from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 
+# As long as identity-svc lets any session last; it is the one that ends them.
 IDLE_S = 30 * 24 * 3600
 
 _NOTES_S = 30 * 60
@@ -170,10 +171,11 @@ class SessionStore:
             await pipeline.execute()
 
     async def take_flashes(self, session: Session) -> tuple[Flash, ...]:
-        """Those that were there at load(), each shown once."""
+        """Those that were there at load(), each shown once; or twice, when Redis has gone meanwhile: no page
+        is lost for that, least of all one with a secret."""
         taken, session.flashes = session.flashes, ()
         if taken:
-            with _redis_faults():
+            with suppress(RedisError):
                 await self._redis.ltrim(_key(session.secret, "flashes"), len(taken), -1)
         return taken
 

@@ -51,7 +51,6 @@ class WebUi:
         views: Iterable[View],
     ) -> None:
         self._public_url = settings.public_url
-        self._is_https = settings.is_https
         self._services = services
         self._store = store
         self._assets = own_assets
@@ -88,7 +87,7 @@ class WebUi:
 
     def _visit(self, request: Request) -> Visit:
         return Visit(
-            request, self._services, self._store, self._renewal, self._pages, self._streams, self._is_https
+            request, self._services, self._store, self._renewal, self._pages, self._streams, self._public_url
         )
 
     async def _answer(self, request: Request) -> Response:
@@ -114,15 +113,18 @@ class WebUi:
         visit.resume(await self._store.load(self._cookie.read(request)))
         view = self._views.find(request.scope)
         if view.method == "POST":
-            await self._check_form(visit)
+            await self._check_form(visit, view)
         await open_again(visit, view.role)
         view.admit(visit)
         return await view.handler(visit)
 
-    async def _check_form(self, visit: Visit) -> None:
+    async def _check_form(self, visit: Visit, view: View) -> None:
         guards.check_origin(visit.request, self._public_url)
-        visit.form = Form.parse(await visit.request.body())
-        guards.check_token(visit.known_session, visit.request, visit.form)
+        if visit.known_session is None:
+            view.admit(visit)  # whose cookie has run out is asked to sign in, not told of a wrong form
+        form = Form.parse(await visit.request.body())
+        guards.check_token(visit.known_session, visit.request, form)
+        visit.form = form
 
     async def _failed(self, visit: Visit, error: AppError) -> Response:
         """The page of an error; a simpler one when what it needs is away too."""
@@ -135,6 +137,8 @@ class WebUi:
     def _finished(self, visit: Visit, answer: Response) -> Response:
         for name, value in _HEADERS.items():
             answer.headers.setdefault(name, value)
+        if answer.status_code >= 500:
+            return answer  # whose session couldn't be looked up keeps its cookie
         if visit.is_cookie_due or (visit.person is not None and not visit.is_partial):
             self._cookie.write(answer, visit.session.secret)
         return answer

@@ -8,11 +8,16 @@ from urllib.parse import quote, urlencode, urlsplit
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.client import invoke
-from ams_common.errors import PermissionDeniedError, UnauthenticatedError
+from ams_common.errors import (
+    DeadlineExceededError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ams_bff.web import cookies, navigation
+from ams_bff.web import cookies, guards, navigation
 from ams_bff.web.forms import Form
 from ams_bff.web.pages import Pages
 from ams_bff.web.renewal import Renewal
@@ -38,23 +43,25 @@ class Visit:
         renewal: Renewal,
         pages: Pages,
         streams: Streams,
-        is_https: bool,
+        public_url: str,
     ) -> None:
         self.request = request
-        self.is_https = is_https
+        self.is_https = public_url.startswith("https://")
         self.services = services
         self.theme = cookies.theme_of(request)
         self.zone = cookies.zone_of(request)
         self.path = request.url.path
-        self.is_partial = (
-            request.headers.get("hx-request") == "true"
-            or request.headers.get("accept") == "text/event-stream"
-        )
+        self.is_stream = request.headers.get("accept") == "text/event-stream"
+        self.is_partial = self.is_stream or request.headers.get("hx-request") == "true"
+        # What was posted, once it is known to come from a page of ours.
         self.form = Form()
+        # Whether the page does without something that couldn't be asked for.
+        self.has_gaps = False
         self._session: Session | None = None
         self._store = store
         self._renewal = renewal
         self._pages = pages
+        self._public_url = public_url
         self.streams = streams
         self.is_cookie_due = False
 
@@ -117,10 +124,26 @@ class Visit:
         return f"{self.path}?{query}" if query else self.path
 
     @property
+    def is_read(self) -> bool:
+        """Whether a page is asked for, and nothing is to be done."""
+        return self.request.method in ("GET", "HEAD")
+
+    @property
+    def form_page(self) -> str | None:
+        """The page that a form was sent from, if it is one of ours."""
+        referrer = self.request.headers.get("referer", "")
+        if not guards.is_ours(referrer, self.request, self._public_url):
+            return None
+        parts = urlsplit(referrer)
+        return safe_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+
+    @property
     def sign_in_path(self) -> str:
-        """Where to sign in, and come back from."""
-        is_worth_it = self.request.method in ("GET", "HEAD") and self.path not in ("/", "/login", "/register")
-        return f"/login?next={quote(self.address, safe='/')}" if is_worth_it else "/login"
+        """Where to sign in, and come back from: to the page, or to the form that was sent."""
+        back = safe_path(self.address) if self.is_read and not self.is_partial else self.form_page
+        if back is None or urlsplit(back).path in ("/", "/login", "/register"):
+            return "/login"
+        return f"/login?next={quote(back, safe='/')}"
 
     def url_with(self, **parameters: str) -> str:
         """This page with other parameters in its query; "" takes one out."""
@@ -140,6 +163,17 @@ class Visit:
         """Call a service's method for the person signed in. Raises AppError."""
         token = await self._renewal.access_token(self._session) if self._session is not None else None
         return await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
+
+    async def unless_away(self, asked: Awaitable[T]) -> T | None:
+        """For what a page can do without: None when its service can't be reached, which the page then says.
+        A stream has nothing to say in place of what is shown already: it raises."""
+        try:
+            return await asked
+        except (UnavailableError, DeadlineExceededError):
+            if self.is_stream:
+                raise
+            self.has_gaps = True
+            return None
 
     async def prove(self, role: Role.ValueType) -> None:
         """What was so when the visit began is so still: asks Redis and identity-svc, for a visit that lasts.

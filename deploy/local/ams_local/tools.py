@@ -9,10 +9,11 @@ PACKAGES = {
     "mvn": "maven",
     "docker-registry": "docker-registry",
     "skopeo": "skopeo",
+    "podman": "podman",
     "chromium": "chromium",
 }
 # What tests call by name.
-FOR_TESTS = ("docker-registry", "skopeo", "chromium")
+FOR_TESTS = ("docker-registry", "skopeo", "podman", "chromium")
 
 
 class ToolMissingError(Exception):

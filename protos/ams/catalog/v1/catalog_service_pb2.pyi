@@ -46,6 +46,8 @@ class Service(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     MERCHANT_NAME_FIELD_NUMBER: _builtins.int
+    CHANGEABLE_FIELDS_FIELD_NUMBER: _builtins.int
+    IS_SUBMITTABLE_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -62,6 +64,8 @@ class Service(_message.Message):
     rejection_reason: _builtins.str
     """Why it was rejected; "" otherwise."""
     merchant_name: _builtins.str
+    is_submittable: _builtins.bool
+    """Whether SubmitService takes it in its present status."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -72,6 +76,10 @@ class Service(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def changeable_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What UpdateService takes in its present status, by field name, sorted."""
+
     def __init__(
         self,
         *,
@@ -93,10 +101,12 @@ class Service(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         merchant_name: _builtins.str = ...,
+        changeable_fields: _abc.Iterable[_builtins.str] | None = ...,
+        is_submittable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "price", b"price", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -298,7 +298,11 @@ class Session(_message.Message):
     @_builtins.property
     def access_token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def refresh_token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def refresh_token_expires_at(self) -> _timestamp_pb2.Timestamp:
+        """The session's end: refreshing doesn't move it. 30 days after signing in, 12 hours for who holds the
+        admin role, unless the deployment has set less.
+        """
+
     @_builtins.property
     def user(self) -> Global___User: ...
     def __init__(

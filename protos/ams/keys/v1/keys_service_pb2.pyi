@@ -391,6 +391,7 @@ class ListKeysRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     """Long enough for the longest text that a list is sorted by."""
@@ -401,6 +402,8 @@ class ListKeysRequest(_message.Message):
     Names sort whatever their case.
     Without it: created_at desc.
     """
+    status: _events_pb2.KeyStatus.ValueType
+    """Only those that are so now: a key expires by the clock."""
     def __init__(
         self,
         *,
@@ -408,10 +411,11 @@ class ListKeysRequest(_message.Message):
         page_token: _builtins.str = ...,
         query: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        status: _events_pb2.KeyStatus.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

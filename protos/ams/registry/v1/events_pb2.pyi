@@ -29,7 +29,7 @@ class _ImageStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageStat
     IMAGE_REJECTED: _ImageStatus.ValueType  # 2
     """Refused when it was pushed; its reason says why. Nothing of it was stored."""
     IMAGE_DEPRECATED: _ImageStatus.ValueType  # 3
-    """Taken out of use by its merchant."""
+    """Taken out of use by its merchant, for good: no push brings it back."""
 
 class ImageStatus(_ImageStatus, metaclass=_ImageStatusEnumTypeWrapper):
     """PRD FR2-MERCH-02. Only an ACTIVE image can be pulled by consumers."""
@@ -39,7 +39,7 @@ IMAGE_ACTIVE: ImageStatus.ValueType  # 1
 IMAGE_REJECTED: ImageStatus.ValueType  # 2
 """Refused when it was pushed; its reason says why. Nothing of it was stored."""
 IMAGE_DEPRECATED: ImageStatus.ValueType  # 3
-"""Taken out of use by its merchant."""
+"""Taken out of use by its merchant, for good: no push brings it back."""
 Global___ImageStatus: _TypeAlias = ImageStatus  # noqa: Y015
 
 class _LicenseModel:

@@ -95,7 +95,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokePushToken(self, request, context):
-        """For good: the next push with it is refused, also when it has begun.
+        """For good, within seconds: also what it has begun to push is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +116,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeprecateImage(self, request, context):
-        """ACTIVE → DEPRECATED: consumers can't pull this version any more.
+        """ACTIVE → DEPRECATED, for good: consumers can't pull this version any more, and it can't be pushed again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,13 +23,13 @@ class RegistryServiceStub:
     ListPushTokens: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListPushTokensRequest, _registry_service_pb2.ListPushTokensResponse]
     """The calling merchant's push tokens; newest first."""
     RevokePushToken: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RevokePushTokenRequest, _registry_service_pb2.PushToken]
-    """For good: the next push with it is refused, also when it has begun."""
+    """For good, within seconds: also what it has begun to push is refused."""
     ListImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListImagesRequest, _registry_service_pb2.ListImagesResponse]
     """The calling merchant's images, rejected pushes among them; newest first."""
     GetImage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetImageRequest, _registry_service_pb2.Image]
     """A merchant's own image, or any for an admin."""
     DeprecateImage: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeprecateImageRequest, _registry_service_pb2.Image]
-    """ACTIVE → DEPRECATED: consumers can't pull this version any more."""
+    """ACTIVE → DEPRECATED, for good: consumers can't pull this version any more, and it can't be pushed again."""
     ListAllImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListAllImagesRequest, _registry_service_pb2.ListAllImagesResponse]
     """All images of all merchants; newest first."""
     ListConsumerImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListConsumerImagesRequest, _registry_service_pb2.ListConsumerImagesResponse]
@@ -62,7 +62,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.RevokePushTokenRequest,
         context: _aio.ServicerContext[_registry_service_pb2.RevokePushTokenRequest, _abc.Awaitable[_registry_service_pb2.PushToken]],
     ) -> _abc.Awaitable[_registry_service_pb2.PushToken]:
-        """For good: the next push with it is refused, also when it has begun."""
+        """For good, within seconds: also what it has begun to push is refused."""
 
     @_abc_1.abstractmethod
     def ListImages(
@@ -86,7 +86,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.DeprecateImageRequest,
         context: _aio.ServicerContext[_registry_service_pb2.DeprecateImageRequest, _abc.Awaitable[_registry_service_pb2.Image]],
     ) -> _abc.Awaitable[_registry_service_pb2.Image]:
-        """ACTIVE → DEPRECATED: consumers can't pull this version any more."""
+        """ACTIVE → DEPRECATED, for good: consumers can't pull this version any more, and it can't be pushed again."""
 
     @_abc_1.abstractmethod
     def ListAllImages(

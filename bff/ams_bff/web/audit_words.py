@@ -1,0 +1,61 @@
+"""What the audit log's actions are called on pages."""
+
+from ams.audit.v1.events_pb2 import AuditRecord
+
+# By action; what somebody registers as, for the sign-in that completes it. Each with its colour.
+_NEWS = {
+    "access.request": ("Access requested", "warn"),
+    "access.approve": ("Access approved", "good"),
+    "access.deny": ("Access denied", "bad"),
+    "admin.appoint": ("Admin appointed", "info"),
+    "commission_rate.create": ("Commission set", "info"),
+    "consumer.block": ("Consumer blocked", "bad"),
+    "consumer.unblock": ("Consumer unblocked", "good"),
+    "image.push": ("Image pushed", "info"),
+    "image.reject": ("Image refused", "bad"),
+    "image.deprecate": ("Image deprecated", "warn"),
+    "image.delete": ("Image deleted", "bad"),
+    "invite.create": ("Merchant invited", "info"),
+    "invoice.generate": ("Invoices drafted", "info"),
+    "key.create": ("Key created", "info"),
+    "key.revoke": ("Key revoked", "bad"),
+    "merchant.suspend": ("Merchant suspended", "bad"),
+    "merchant.reinstate": ("Merchant reinstated", "good"),
+    "push_token.create": ("Push token created", "info"),
+    "push_token.revoke": ("Push token revoked", "bad"),
+    "register_consumer": ("Consumer registered", "good"),
+    "register_merchant": ("Merchant registered", "good"),
+    "service.create": ("Service created", "plain"),
+    "service.update": ("Service changed", "plain"),
+    "service.submit": ("Service submitted", "warn"),
+    "service.approve": ("Service approved", "good"),
+    "service.reject": ("Service rejected", "bad"),
+}
+# What comes with everybody's every visit.
+_NOISE = {
+    "consumer.register_start": ("Registration begun", "plain"),
+    "merchant.register_start": ("Registration begun", "plain"),
+    "image.pull": ("Image pulled", "plain"),
+    "session.refresh": ("Session renewed", "plain"),
+    "session.sign_out": ("Signed out", "plain"),
+    "sign_in.start": ("Code asked for", "plain"),
+    "sign_in.complete": ("Signed in", "plain"),
+    "sign_in.oidc": ("Signed in", "plain"),
+}
+WORDS = _NEWS | _NOISE
+
+
+def audit_words(record: AuditRecord) -> tuple[str, str]:
+    """A title and a colour; of an action that is new here its own words."""
+    plain = record.action.replace(".", " ").replace("_", " ").capitalize()
+    return WORDS.get(_key(record), (plain, "plain"))
+
+
+def is_news(record: AuditRecord) -> bool:
+    """Whether somebody who looks after the platform wants to hear of it."""
+    return _key(record) in _NEWS
+
+
+def _key(record: AuditRecord) -> str:
+    purpose = record.details.get("purpose", "")
+    return purpose if record.action == "sign_in.complete" and purpose in _NEWS else record.action

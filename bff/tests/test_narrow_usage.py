@@ -1,0 +1,95 @@
+"""Usage of one service, merchant or consumer: chosen from what the reader may see, called by name."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from ams_bff.views.service_forms import AMOUNT, CURRENCY
+from ams_common.ids import uuid7
+from browser import Browser
+
+ADMIN_EMAIL = "admin@ams.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A merchant with a service."""
+
+    browser: Browser
+    merchant_id: str
+    service_id: str
+
+
+@pytest.fixture(scope="module")
+def admin(street: Any) -> Any:
+    return street.sign_in(ADMIN_EMAIL)
+
+
+@pytest.fixture(scope="module")
+def shop(street: Any, admin: Browser) -> Shop:
+    email, post = f"{secrets.token_hex(6)}@people.example", street.town.post
+    about = {"email": email, "name": "Max", "company_name": "Münz AG"}
+    assert admin.post("/admin/merchants", "/admin/merchants", email=email).status == 303
+    code = post.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
+    browser = street.browser()
+    path = "/register/merchant"
+    assert browser.post(path, path, invite_code=code, **about).status == 303
+    assert street.prove(browser, email).status == 303
+    made = browser.post(
+        "/merchant/services",
+        "/merchant/services/new",
+        name="Coins",
+        type="API",
+        description="d",
+        version="1",
+        rate_limit_per_minute="0",
+        **{"documentation_url": "https://coins.example", AMOUNT: "1", CURRENCY: "EUR", "base_url": ""},
+    )
+    assert made.status == 303, made.text
+    found = street.town.wait_until(
+        lambda: re.search(rf'/admin/merchants/([^"]+)">{"Münz AG"}', admin.get("/admin/merchants").text)
+    )
+    return Shop(browser, found[1], made.location.rpartition("/")[2])
+
+
+def test_a_reader_chooses_from_its_own_services(street: Any, shop: Shop, admin: Browser) -> None:
+    option = f'<option value="{shop.service_id}">Coins</option>'
+    assert option in shop.browser.get("/merchant/usage").text
+    assert option in admin.get("/admin/usage").text
+    assert "Coins" not in street.register().get("/dashboard/usage").text
+
+
+def test_the_choice_stays_with_the_rest_of_the_url(shop: Shop) -> None:
+    text = shop.browser.get(f"/merchant/usage?range=7d&group=status&service={shop.service_id}").text
+    assert f'<option value="{shop.service_id}" selected>Coins</option>' in text
+    assert '<input type="hidden" name="group" value="status">' in text
+    assert f"range=30d&amp;group=status&amp;service={shop.service_id}" in text
+
+
+def test_a_merchants_and_a_consumers_usage_are_called_by_their_names(admin: Browser, shop: Shop) -> None:
+    page = admin.get(f"/admin/merchants/{shop.merchant_id}").text
+    path = f"/admin/usage?range=30d&amp;merchant={shop.merchant_id}"
+    assert f'href="{path}"' in page
+    assert "<span>Merchant: Münz AG</span>" in admin.get(path.replace("&amp;", "&")).text
+
+
+@pytest.mark.parametrize("name", ["merchant", "consumer"])
+def test_usage_of_nobody_is_no_fault(admin: Browser, name: str) -> None:
+    nobody = str(uuid7())
+    page = admin.get(f"/admin/usage?{name}={nobody}")
+    assert page.status == 200
+    assert f": {nobody}</span>" in page.text
+    assert admin.get(f"/admin/usage?{name}=evil").status == 404
+
+
+def test_who_is_no_admin_learns_no_name(shop: Shop, street: Any) -> None:
+    for browser, path in ((shop.browser, "/merchant/usage"), (street.register(), "/dashboard/usage")):
+        assert "Merchant: Münz AG" not in browser.get(f"{path}?merchant={shop.merchant_id}").text
+
+
+def test_a_merchant_finds_its_own_services_what_it_can_do_and_the_marketplace(shop: Shop) -> None:
+    assert f'href="/merchant/services/{shop.service_id}">Coins<' in shop.browser.get("/search?q=coins").text
+    assert 'href="/merchant/services/new">New service<' in shop.browser.get("/search?q=new").text
+    assert "Invite a merchant" not in shop.browser.get("/search?q=invite").text
