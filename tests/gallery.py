@@ -14,7 +14,6 @@ import windows
 import world as worlds
 from ams_common import ports
 from ams_common.provision import OWNERS
-from ams_local import tools
 from ams_local.processes import Daemon
 from people import Mailbox, People, Rest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -53,9 +52,7 @@ def opened(
         scene = Scene(built.emails, {**built.ids, "alone": alone_url})
         sessions = asyncio.run(_sign_in(world, scene))
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=tools.find("chromium"), args=windows.CHROMIUM
-            )
+            browser = windows.launch(playwright)
             yield Gallery(world.rest_url, scene, sessions, browser)
             browser.close()
 

@@ -75,6 +75,7 @@ async def test_from_the_invitation_mail_to_the_invoice(
     await consumer.page.get_by_role("searchbox").fill(tag)
     await consumer.page.get_by_role("main").get_by_role("link", name=name).click()
     await consumer.press("Request access")
+    await expect(consumer.page.get_by_text("You asked")).to_be_visible()
     await consumer.looks_right()
 
     await admin.visit("Overview")
@@ -86,10 +87,12 @@ async def test_from_the_invitation_mail_to_the_invoice(
     await consumer.fill(name="Laptop")
     await consumer.page.get_by_role("checkbox").first.check()
     await consumer.press("Create key")
+    await expect(consumer.page.get_by_role("heading", name="Your new key")).to_be_visible()
     secret = re.search(r"ams_live_\w+", await consumer.page.locator("main").inner_text())
     assert secret
     await consumer.looks_right()
     await consumer.press("I have kept it")
+    await expect(consumer.page.get_by_role("heading", name="Laptop")).to_be_visible()
     assert secret.group(0) not in await consumer.page.content()
 
     slug = f"geo-{tag}"
@@ -106,10 +109,12 @@ async def test_from_the_invitation_mail_to_the_invoice(
         await merchant.visit("Invoices")
         await merchant.press("Make drafts")
         await merchant.page.get_by_role("dialog").get_by_role("button", name="Make drafts").click()
-        await merchant.page.locator("tbody a").first.click()
-        return "€0.02" in await merchant.page.get_by_role("main").inner_text()
+        await merchant.page.locator("[data-toast]").first.wait_for()
+        amounts = merchant.page.get_by_role("cell", name="€0.02")
+        return await amounts.count() > 0
 
     await eventually(is_drafted)  # 3 × 0.005 = 0.015, half-even: 0.02
+    await merchant.page.locator("tbody a").first.click()
     await expect(merchant.page.get_by_role("cell", name=name)).to_be_visible()
     assert "ann-" not in await merchant.page.content()
     await merchant.looks_right()

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from ams_local import tools
 from people import Mailbox
+from playwright import sync_api
 from playwright.async_api import Browser, Page, async_playwright, expect
 from world import World
 
@@ -25,6 +26,11 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
         yield browser
         await browser.close()
+
+
+def launch(playwright: sync_api.Playwright) -> sync_api.Browser:
+    """The same for who waits for each step."""
+    return playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
 
 
 class Person:

@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import windows
-from ams_local import tools
 from browser import Browser, Page
 from playwright.sync_api import sync_playwright
 
@@ -118,7 +117,7 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
     login, ours = new_login(), f"http://127.0.0.1:{street.town.door.port}"
     said: list[str] = []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=tools.find("chromium"), args=windows.CHROMIUM)
+        chromium = windows.launch(playwright)
         page = chromium.new_page(base_url=ours)
         page.set_default_timeout(windows.PATIENCE_MS)
         page.on("console", lambda line: said.append(line.text) if page.url.startswith(ours) else None)

@@ -3,6 +3,7 @@
 import random
 import socket
 from collections.abc import Iterator
+from itertools import islice
 
 # Below the range from which Linux takes the local ports of outgoing connections, so that no client
 # takes a port between our asking and the server's binding.
@@ -10,6 +11,8 @@ FIRST, LAST = 18000, 32000
 
 # Not the shared generator: test runs seed that, and two of them would then choose the same ports.
 _RANDOM = random.SystemRandom()
+# What this process was told of already: it may not listen there yet.
+_GIVEN: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -29,14 +32,8 @@ def is_listening(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on."""
-    found: set[int] = set()
-    for port in _candidates():
-        if is_free(port):
-            found.add(port)
-        if len(found) == count:
-            break
-    return list(found)
+    """Ports that nobody listens on, none of which this process was given before."""
+    return list(islice(_candidates(), count))
 
 
 def free_port() -> int:
@@ -51,4 +48,7 @@ def default_or_free(default: int) -> int:
 
 def _candidates() -> Iterator[int]:
     while True:
-        yield _RANDOM.randrange(FIRST, LAST)
+        port = _RANDOM.randrange(FIRST, LAST)
+        if port not in _GIVEN and is_free(port):
+            _GIVEN.add(port)
+            yield port
