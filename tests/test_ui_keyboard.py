@@ -138,7 +138,7 @@ async def creates_and_copies_a_key(consumer: Typist, service: str) -> str:
     await consumer.keys.reach("curl")
     await consumer.keys.press("ArrowRight")
     assert (await consumer.keys.stop()).name == "Python"
-    await consumer.keys.follow("I have kept it")
+    await consumer.keys.follow("I have saved it")
     await expect(consumer.page.get_by_role("heading", name="Laptop")).to_be_visible()
     return secret.group(0)
 

@@ -74,6 +74,7 @@ async def test_the_palette_is_found_by_keyboard_thumb_and_link(
     await expect(page).to_have_url(re.compile(f"/dashboard/services/{shop.service_id}$"))
 
     # Enter before the list has come waits for it.
+    await page.wait_for_load_state()
     await page.keyboard.press("Control+k")
     await page.keyboard.type("invoic")
     await page.keyboard.press("Enter")

@@ -121,7 +121,7 @@ async def test_an_account_with_another_good_role_goes_on_in_that(world: World, p
     assert overview.status == 200
     assert 'href="/merchant"' in overview.text
     told = browser.get("/merchant")
-    assert (told.status, "Go on as consumer" in told.text) == (403, True)
+    assert (told.status, "Continue as consumer" in told.text) == (403, True)
     assert browser.post("/role", "/merchant", role="3").location == "/dashboard"
 
 

@@ -91,7 +91,7 @@ async def test_from_the_invitation_mail_to_the_invoice(
     secret = re.search(r"ams_live_\w+", await consumer.page.locator("main").inner_text())
     assert secret
     await consumer.looks_right()
-    await consumer.press("I have kept it")
+    await consumer.press("I have saved it")
     await expect(consumer.page.get_by_role("heading", name="Laptop")).to_be_visible()
     assert secret.group(0) not in await consumer.page.content()
 

@@ -85,7 +85,7 @@ class Person:
     async def give_code(self) -> None:
         """Reads the mailed code and types it."""
         await self.fill(code=await self.mail.next_code(self.email))
-        await self.press("Go on")
+        await self.press("Continue")
 
     async def approve(self, text: str) -> None:
         """The item of the admins' queue that has this text in it."""

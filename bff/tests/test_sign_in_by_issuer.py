@@ -80,7 +80,7 @@ def email_of(browser: Browser) -> str:
 
 def test_the_sign_in_page_has_a_button_for_each_issuer(street: Any) -> None:
     page = street.browser().get("/login?next=/marketplace%3Fq%3Dgeo")
-    assert "Go on with Acme" in page.text
+    assert "Continue with Acme" in page.text
     assert 'href="/login/with/acme?next=/marketplace%3Fq%3Dgeo"' in page.text
 
 
@@ -122,7 +122,7 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
         page.set_default_timeout(windows.PATIENCE_MS)
         page.on("console", lambda line: said.append(line.text) if page.url.startswith(ours) else None)
         page.goto("/login?next=/dashboard")
-        page.get_by_role("link", name="Go on with Acme").click()
+        page.get_by_role("link", name="Continue with Acme").click()
         page.get_by_placeholder("Enter any login").fill(login)
         page.get_by_placeholder("and password").fill("any")
         page.get_by_role("button", name="Sign-in").click()

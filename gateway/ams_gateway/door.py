@@ -46,18 +46,21 @@ class Door:
 class AsgiClient:
     """The consumer behind an ASGI server."""
 
-    __slots__ = ("_receive", "_send", "_watcher")
+    __slots__ = ("_is_uploading", "_receive", "_send", "_watcher")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
+        # There is more of the body, for `read` alone to receive.
+        self._is_uploading = False
 
     async def read(self) -> tuple[bytes, bool]:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        return message["body"], message.get("more_body", False)
+        self._is_uploading = message.get("more_body", False)
+        return message["body"], self._is_uploading
 
     async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
         message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
@@ -65,7 +68,8 @@ class AsgiClient:
         await self.write(data, more)
 
     async def write(self, data: bytes, more: bool) -> None:
-        if self._watcher is not None and self._watcher.done():
+        # Where more is to come it isn't left to the next sweep: until then all would go to nobody.
+        if more and not self._is_uploading and self.is_gone():
             raise ClientGoneError
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 

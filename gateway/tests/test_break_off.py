@@ -85,7 +85,8 @@ async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
     await asyncio.wait_for(merchant.hung_up.wait(), 10)
     event = await the_event(gateway)
     assert (event.status_code, event.outcome) == (200, usage.ANSWERED)
-    assert 100_000 <= event.response_payload_size_bytes < 100_000_000
+    # What the sockets hold, and not what came afterwards.
+    assert 100_000 <= event.response_payload_size_bytes < 30_000_000
 
 
 async def test_a_slow_reader_of_a_large_answer_costs_little_memory(

@@ -1,5 +1,7 @@
 """What the audit log's actions are called on pages."""
 
+from operator import itemgetter
+
 from ams.audit.v1.events_pb2 import AuditRecord
 
 # By action; what somebody registers as, for the sign-in that completes it. Each with its colour.
@@ -36,6 +38,7 @@ _NOISE = {
     "consumer.register_start": ("Registration begun", "plain"),
     "merchant.register_start": ("Registration begun", "plain"),
     "image.pull": ("Image pulled", "plain"),
+    "image.pull_refused": ("Pull refused", "bad"),
     "session.refresh": ("Session renewed", "plain"),
     "session.sign_out": ("Signed out", "plain"),
     "sign_in.start": ("Code asked for", "plain"),
@@ -49,6 +52,12 @@ def audit_words(record: AuditRecord) -> tuple[str, str]:
     """A title and a colour; of an action that is new here its own words."""
     plain = record.action.replace(".", " ").replace("_", " ").capitalize()
     return WORDS.get(_key(record), (plain, "plain"))
+
+
+def actions() -> list[tuple[str, str]]:
+    """All that the log can tell of, by its words: for ui.select."""
+    # What somebody registers as is no action of its own.
+    return sorted(((name, title) for name, (title, _) in WORDS.items() if "." in name), key=itemgetter(1, 0))
 
 
 def is_news(record: AuditRecord) -> bool:

@@ -30,7 +30,7 @@ class Told:
 
 _NOT_FOUND = Told(
     "There is no such page",
-    "It may have been moved or removed, or it isn't yours to see. Check the address, or go on from below.",
+    "It may have been moved or removed, or it isn't yours to see. Check the address, or continue below.",
     icon="search-x",
 )
 _AWAY = Told(
@@ -91,7 +91,7 @@ async def fault_answer(visit: Visit) -> Response:
 async def _sign_in_first(visit: Visit, error: UnauthenticatedError) -> Response:
     if error.code in _SESSION_CODES and visit.person is not None:
         await visit.forget()
-        flash = Flash("Your session has ended. Sign in again to go on.", kind="plain")
+        flash = Flash("Your session has ended. Sign in again to continue.", kind="plain")
     else:
         flash = None
     return await visit.redirect(visit.sign_in_path, flash)
