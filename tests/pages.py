@@ -64,7 +64,7 @@ def _search(words: str) -> Act:
     def act(tab: Tab) -> None:
         tab.keyboard.press("Control+k")
         tab.get_by_role("combobox").press_sequentially(words)
-        tab.get_by_role("option").first.wait_for()
+        tab.locator(f"#palette-list[data-words='{words}']").wait_for()
 
     return act
 

@@ -165,7 +165,7 @@ async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(office:
     assert refused.status == 400
     assert 'value="120"' in refused.text
     assert office.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
-    assert "12.5 %" in office.browser.get(page).text
+    assert "12.5%" in office.browser.get(page).text
 
 
 async def test_only_admins_come_in(office: Office, world: World, people: People) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from ams_bff.web.formats import ago, count, counted, shown_time, size
+from ams_bff.web.formats import ago, breakable, count, counted, short_ids, shown_time, size
 
 AT = datetime(2026, 11, 22, 23, 30, 5, tzinfo=UTC)
 
@@ -35,3 +35,15 @@ def test_times_stand_in_the_readers_zone_with_utc_on_hover() -> None:
 )
 def test_distances_in_time_are_counted_too(seconds: int, text: str) -> None:
     assert f">{text}<" in ago(AT + timedelta(seconds=seconds), AT)
+
+
+def test_addresses_break_after_their_slashes_and_nothing_in_them_becomes_markup() -> None:
+    assert breakable("https://a.example/v1/<b>") == "https://a.example/<wbr>v1/<wbr>&lt;b&gt;"
+    assert breakable("registry/numbers:1") == "registry/<wbr>numbers:1"
+
+
+def test_ids_are_shown_by_their_ends_and_the_rest_stays() -> None:
+    identity = "01a21ae6-f0bf-7ef1-a9a9-e88e4d4e40cb"
+    shown = '<code class="nowrap" title="01a21ae6-f0bf-7ef1-a9a9-e88e4d4e40cb">01a21ae6…40cb</code>'
+    assert short_ids(f"<i> {identity},x") == f"&lt;i&gt; {shown},x"
+    assert short_ids("sha256:0123") == "sha256:0123"

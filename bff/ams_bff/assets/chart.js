@@ -23,8 +23,9 @@
   const utcDay = new Intl.DateTimeFormat(LOCALE, { ...DAY, timeZone: "UTC" });
   /* Hours within two days, days beyond; a day's start always names the day. */
   const timeLabels = (plot, splits) => splits.map((at) => {
-    const isDay = plot.scales.x.max - plot.scales.x.min > 2 * 86400 || clock.format(at * 1000) === "00:00";
-    return (isDay ? day : clock).format(at * 1000);
+    const isLong = plot.scales.x.max - plot.scales.x.min > 2 * 86400, isMidnight = clock.format(at * 1000) === "00:00";
+    if (isLong && !isMidnight) return "";
+    return (isMidnight ? day : clock).format(at * 1000);
   });
   /* Days begin and end by UTC, wherever the reader is; between two of them there is nothing to name. */
   const dayLabels = (_, splits) => splits.map((at) => (at % 86400 ? "" : utcDay.format(at * 1000)));
@@ -73,7 +74,7 @@
     const data = read(figure);
     if (figure.dataset.drawn === undefined) figure.querySelector("details").open = false;
     figure.dataset.drawn = "";
-    if (!data[0].length) return;
+    if (!data[0].length || figure.dataset.none !== undefined) return;
     const grid = { stroke: colour("--line"), width: 1 };
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
@@ -82,7 +83,7 @@
     /* The first and the last bar are as wide as the others. */
     const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
-      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
+      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 4, 0, 0], series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
       ...(isDaily && { tzDate: utcDate }),
       axes: [{ ...axis, gap: 8, grid: { show: false }, values: isDaily ? dayLabels : timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },

@@ -65,9 +65,10 @@
   });
   /* Opened before htmx was there: nobody heard of it. */
   document.addEventListener("htmx:after:init", (event) => { if (event.target === input && dialog.open) load(); });
-  input.addEventListener("input", () => { isAwaited = false; });
+  input.addEventListener("input", () => { isAwaited = false; dialog.dataset.awaits = ""; });
   dialog.addEventListener("htmx:after:swap", () => {
     const count = options().length;
+    if (words(input.value) === list()?.dataset.words) delete dialog.dataset.awaits;
     input.setAttribute("aria-expanded", String(count > 0));
     choose(options()[0]);
     const told = dialog.querySelector(".palette-told, .palette-found .notice")?.textContent.trim() ?? "";

@@ -47,7 +47,7 @@
   }
   document.addEventListener("submit", (event) => {
     const form = event.target, button = event.submitter;
-    if (form.method !== "post") return;
+    if ((button?.getAttribute("formmethod") ?? form.method) !== "post") return;
     if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = "true";
     form.removeAttribute("data-dirty");

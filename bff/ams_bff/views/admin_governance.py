@@ -51,8 +51,8 @@ async def create_rate(visit: Visit) -> Response:
 
 
 def percent(fraction: str) -> str:
-    """ "0.125" as "12.5 %"."""
-    return f"{(Decimal(fraction) * 100).normalize():f} %"
+    """ "0.125" as "12.5%"."""
+    return f"{(Decimal(fraction) * 100).normalize():f}%"
 
 
 def _fraction(form: Form) -> str:

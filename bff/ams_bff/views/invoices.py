@@ -47,7 +47,7 @@ async def generate_drafts(visit: Visit) -> Response:
         return await visit.redirect(_MERCHANT_LIST, Flash(told, "plain"))
     made = counted(len(answer.invoices), "draft")
     return await visit.redirect(
-        f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])} up to date."
+        f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])}: up to date."
     )
 
 

@@ -1,6 +1,7 @@
 """How values are shown: Jinja filters. Times stand in the reader's zone, big numbers short; the exact
 value is always within reach."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -23,6 +24,8 @@ _ENUM_PREFIXES = {
     "ServiceStatus": "SERVICE_",
     "Standing": "STANDING_",
 }
+_SLASH = re.compile("(?<!/)/(?!/)")
+_UUID = re.compile(r"\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 _BYTE_STEPS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -71,6 +74,20 @@ def count(value: float | None) -> Markup:
     if value is None or abs(value) < 10_000:
         return Markup("<span>{}</span>").format(number(value))
     return Markup('<span title="{}">{}</span>').format(number(value), short(value))
+
+
+def breakable(text: str) -> Markup:
+    """An address or a path that may break after its slashes before it breaks anywhere."""
+    return Markup("/<wbr>").join(_SLASH.split(text))
+
+
+def short_ids(text: str) -> Markup:
+    """UUIDs by their ends, the whole on hover."""
+    parts = _UUID.split(text)
+    short = Markup('<code class="nowrap" title="{0}">{1}…{2}</code>')
+    return Markup("").join(
+        short.format(part, part[:8], part[-4:]) if place % 2 else part for place, part in enumerate(parts)
+    )
 
 
 def counted(value: int, noun: str) -> str:

@@ -44,9 +44,11 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "number": formats.number,
     "size": formats.size,
     "count": formats.count,
+    "breakable": formats.breakable,
     "counted": formats.counted,
     "month": formats.month,
     "sentence": forms.sentence,
+    "short_ids": formats.short_ids,
     "audit_words": audit_words,
 }
 
