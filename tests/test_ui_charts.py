@@ -4,9 +4,11 @@ import re
 import secrets
 from typing import Any
 
+import aiohttp
 import pytest
+from ams_common.testing.eventually import eventually
 from merchant import Upstream
-from people import People, Trade, open_trade
+from people import People, Trade, consume, open_trade
 from playwright.async_api import Browser, Page, expect
 from surfing import open_window
 from world import ADMIN_EMAIL, World
@@ -37,8 +39,19 @@ _DAYS = """() => {
 
 
 @pytest.fixture
-async def trade(people: People, upstream: Upstream) -> Trade:
-    return await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+async def trade(world: World, people: People, upstream: Upstream, http: aiohttp.ClientSession) -> Trade:
+    """With a call that is counted."""
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
+
+    async def is_answered() -> bool:
+        return (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
+
+    async def is_counted() -> bool:
+        return bool((await trade.consumer.get("/consumer/usage"))["total"].get("requests"))
+
+    await eventually(is_answered)
+    await eventually(is_counted)
+    return trade
 
 
 async def legend(page: Page) -> dict[str, str]:

@@ -162,7 +162,7 @@ async def revokes_the_key(consumer: Typist) -> None:
     await opens_and_closes(consumer, "Revoke", "#revoke")
     await consumer.keys.use("Revoke")
     await stays_inside(consumer, "#revoke")
-    await consumer.keys.type("Type Laptop", "Laptop")
+    await consumer.keys.type("Type “Laptop”", "Laptop")
     await consumer.keys.follow("Revoke key")
     await expect(consumer.page.get_by_text("Revoked").first).to_be_visible()
 

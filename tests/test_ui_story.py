@@ -83,7 +83,7 @@ async def test_from_the_invitation_mail_to_the_invoice(
     await admin.looks_right()
 
     await consumer.visit("API keys")
-    await consumer.press("New key")
+    await consumer.press("Create your first key")
     await consumer.fill(name="Laptop")
     await consumer.page.get_by_role("checkbox").first.check()
     await consumer.press("Create key")

@@ -78,6 +78,7 @@ def service_message(record: ServiceRecord) -> pb.Service:
         updated_at=to_timestamp(record.updated_at),
         changeable_fields=sorted(lifecycle.changeable_fields(record)),
         is_submittable=lifecycle.is_submittable(record),
+        merchant_standing=STANDINGS[record.merchant_standing],
     )
 
 

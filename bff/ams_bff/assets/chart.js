@@ -83,7 +83,7 @@
     /* The first and the last bar are as wide as the others. */
     const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
-      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 4, 0, 0], series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
+      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 18, 0, 0], series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
       ...(isDaily && { tzDate: utcDate }),
       axes: [{ ...axis, gap: 8, grid: { show: false }, values: isDaily ? dayLabels : timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },

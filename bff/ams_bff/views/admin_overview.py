@@ -8,6 +8,7 @@ from datetime import UTC
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.clock import utc_now
@@ -141,7 +142,7 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         consumer_level=None if consumers.next_page_token else _level_of(consumers.consumers),
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
-        active_count=_at_least(len(active.services), active.next_page_token),
+        active_count=_at_least(sum(map(_is_listed, active.services)), active.next_page_token),
         steps=first_steps(
             has_merchants=bool(merchants.merchants),
             is_open=bool(active.services or picture.context["requests"].total),
@@ -190,6 +191,10 @@ def first_steps(has_merchants: bool, is_open: bool, has_consumers: bool) -> list
             has_consumers,
         ),
     ]
+
+
+def _is_listed(service: catalog_pb.Service) -> bool:
+    return service.merchant_standing != STANDING_SUSPENDED
 
 
 def _at_least(count: int, next_page_token: str) -> str:

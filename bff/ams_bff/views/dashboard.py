@@ -181,7 +181,7 @@ def _expiring(key: keys_pb.Key) -> Decision:
 def _denied(request: keys_pb.AccessRequest, known: Known) -> Decision:
     service = known.get(request.service_id)
     path = f"/marketplace/{service.slug}#access" if service is not None else "/dashboard/services"
-    text = request.reason or "No reason was given. You may ask again, and say more of what for."
+    text = f"Reason: {request.reason}" if request.reason else "No reason was given."
     title = f"Access to {name_of(known, request.service_id)} was denied"
     return Decision(title, text, request.resolved_at, "bad", "Ask again", path)
 

@@ -5,6 +5,7 @@ Services, their metadata, pricing and approval, and the public marketplace."""
 
 from ams.catalog.v1 import events_pb2 as _events_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
+from ams.identity.v1 import events_pb2 as _events_pb2_1
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -48,6 +49,7 @@ class Service(_message.Message):
     MERCHANT_NAME_FIELD_NUMBER: _builtins.int
     CHANGEABLE_FIELDS_FIELD_NUMBER: _builtins.int
     IS_SUBMITTABLE_FIELD_NUMBER: _builtins.int
+    MERCHANT_STANDING_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -66,6 +68,8 @@ class Service(_message.Message):
     merchant_name: _builtins.str
     is_submittable: _builtins.bool
     """Whether SubmitService takes it in its present status."""
+    merchant_standing: _events_pb2_1.Standing.ValueType
+    """As far as the catalog has heard: an active service of a suspended merchant isn't in the marketplace."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -103,10 +107,11 @@ class Service(_message.Message):
         merchant_name: _builtins.str = ...,
         changeable_fields: _abc.Iterable[_builtins.str] | None = ...,
         is_submittable: _builtins.bool = ...,
+        merchant_standing: _events_pb2_1.Standing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "price", b"price", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
