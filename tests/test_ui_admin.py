@@ -129,10 +129,17 @@ async def test_an_invite_is_mailed_and_a_bad_address_stays_in_the_form(
 
 async def test_suspending_and_blocking_can_be_undone(office: Office, people: People) -> None:
     merchant = f"/admin/merchants/{office.service['merchantId']}"
+    await office.admin.post(f"/services/{office.service['serviceId']}:approve")
     office.browser.post(f"{merchant}/suspend", merchant, reason="Complaints")
     shown = office.browser.get(merchant).text
     assert "is suspended" in shown
     assert f'action="{merchant}/reinstate"' in shown
+    assert "<span>Undo</span>" in shown
+
+    async def is_unavailable() -> bool:
+        return "Not available" in office.browser.get(f"/admin/services?q={office.tag}").text
+
+    await eventually(is_unavailable)
     office.browser.post(f"{merchant}/reinstate", merchant)
     assert "is reinstated" in office.browser.get(merchant).text
 

@@ -110,6 +110,10 @@ async def test_a_suspended_merchants_services_leave_the_marketplace_and_the_gate
 
             await eventually(arrived)
             assert await shown() == visible
+            listed = await world.admin().call(
+                world.stub.ListServices, pb.ListServicesRequest(merchant_id=str(merchant.user_id))
+            )
+            assert {service.merchant_standing for service in listed.services} == {standing}
     assert await redis.get(service_snapshot_key(draft.service_id)) is None
 
 
