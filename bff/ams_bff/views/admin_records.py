@@ -71,7 +71,7 @@ def subject_of(record: AuditRecord, known: Known, names: Mapping[str, str]) -> S
         case "user":
             return person, ""
         case "image":
-            return f"{details['name'].rpartition('/')[2]}:{details['tag']}", ""
+            return f"{details.get('name', '').rpartition('/')[2]}:{details.get('tag', '')}".strip(":"), ""
         case "billing_period":
             return month(resource_id), ""
         case "commission_rate":
