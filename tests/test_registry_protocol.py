@@ -148,6 +148,20 @@ async def test_an_upload_in_chunks_is_resumed_where_it_broke_off(pusher: Client,
     assert (blob.status, blob.body == content) == (200, True)
 
 
+async def test_asking_how_much_is_there_never_ends_an_upload(pusher: Client, shop: Shop) -> None:
+    """Also at the moment at which a request that adds to it ends."""
+    name, content = name_of(shop), secrets.token_bytes(50_000)
+    location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
+    for _ in range(20):
+        adding = asyncio.create_task(pusher.ask("PATCH", location, data=content))
+        while not adding.done():
+            asked = await asyncio.gather(*(pusher.ask("GET", location) for _ in range(4)))
+            assert {answer.status for answer in asked} == {204}
+        assert adding.result().status == 202
+    done = await pusher.ask("PUT", f"{location}?digest={digest_of(20 * content)}")
+    assert done.status == 201, done.text
+
+
 async def test_an_upload_is_its_pushers_alone_and_can_be_cancelled(
     anybody: Client, pusher: Client, shop: Shop
 ) -> None:

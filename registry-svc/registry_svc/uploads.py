@@ -40,11 +40,15 @@ class Uploads:
 
     async def find(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
         """As the provider has it, where a request that added to it was killed."""
-        async with self._database.read() as connection:
-            upload = await self._store.find_upload(connection, upload_id, name, push_token_id)
+        upload = await self._read(upload_id, name, push_token_id)
         if upload is None or not upload.is_open or upload_id in self._growing:
             return upload
         found = await self._provider.find_upload(name, upload.session)
+        # A request that added to it may have ended since the row was read: what the provider says of the
+        # session before is no news then.
+        now = await self._read(upload_id, name, push_token_id)
+        if now != upload or upload_id in self._growing:
+            return now
         if found is None:
             await self._forget(upload)
             return None
@@ -53,6 +57,10 @@ class Uploads:
         settled = Upload(upload_id, session, size_bytes or min(upload.size_bytes, 1))
         await self._move(settled)
         return settled
+
+    async def _read(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
+        async with self._database.read() as connection:
+            return await self._store.find_upload(connection, upload_id, name, push_token_id)
 
     async def append(self, name: str, upload: Upload, body: Body) -> Upload | None:
         """The upload with the body at its end, as far as it came; None when another request adds to it."""
