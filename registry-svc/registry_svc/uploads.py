@@ -1,5 +1,6 @@
 """Uploads under way: our rows, and what the provider has of them."""
 
+from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,7 +23,7 @@ class Uploads:
         self._store = store
         self._provider = provider
         # What requests of this very process are adding to.
-        self._growing: set[UUID] = set()
+        self._growing: Counter[UUID] = Counter()
 
     async def add(self, upload: Upload, name: str, push_token_id: UUID) -> None:
         """A new one; with it those end that nobody has touched for days."""
@@ -64,11 +65,12 @@ class Uploads:
 
     async def append(self, name: str, upload: Upload, body: Body) -> Upload | None:
         """The upload with the body at its end, as far as it came; None when another request adds to it."""
-        async with self._database.change_by_system("upload", audited=False) as change:
-            if not await self._store.open_upload(change.connection, upload, utc_now()):
-                return None
-        self._growing.add(upload.upload_id)
+        # Before the row says that it is open: nobody here then takes the request for a broken one.
+        self._growing[upload.upload_id] += 1
         try:
+            async with self._database.change_by_system("upload", audited=False) as change:
+                if not await self._store.open_upload(change.connection, upload, utc_now()):
+                    return None
             session = await self._provider.append(name, upload.session, body.chunks())
             grown = Upload(upload.upload_id, session, upload.size_bytes + body.size_bytes)
             await self._move(grown)
@@ -76,7 +78,9 @@ class Uploads:
             await self._forget(upload)
             raise
         finally:
-            self._growing.discard(upload.upload_id)
+            self._growing[upload.upload_id] -= 1
+            if not self._growing[upload.upload_id]:
+                del self._growing[upload.upload_id]
         return grown
 
     async def finish(self, name: str, upload: Upload, digest: str) -> None:
