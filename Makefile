@@ -3,9 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-ROOMS := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff deploy/local
-PROJECTS := $(ROOMS:%=%/pyproject.toml)
-CHECKED := conftest.py tests loadtests deploy/tests $(ROOMS)
+PACKAGES := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff local
+PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+CHECKED := conftest.py tests loadtests deploy/tests $(PACKAGES)
 ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local
 # Test files side by side: more than the cores, for most of them wait for servers.
@@ -23,7 +23,7 @@ test: setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T
 check: setup ## format, lint, types, and that the generated code is that of the protos
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@for room in $(CHECKED); do $(BIN)/mypy --no-error-summary $$room || exit 1; done
+	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done
 	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
 	@diff -rq --exclude=__pycache__ --exclude='*.proto' .run/gen/ams protos/ams || { echo "the generated code is not that of the protos: make gen"; exit 1; }
 
@@ -34,10 +34,10 @@ gen: setup ## generate the Python code of the protos, beside them
 	@$(BIN)/python protos/generate.py protos
 
 bench: setup ## the gateway beside nginx: CPU per request and the ratio
-	@$(BIN)/python loadtests/bench/run.py
+	@$(BIN)/python loadtests/bench/gateway.py
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
-	@$(LOCAL) exec --tests -- $(BIN)/python tests/measure_pages.py
+	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
 screenshots: setup ## every page at five widths, light and dark, into .run/screenshots; T="-k name" narrows it
 	@SCREENSHOTS=.run/screenshots $(LOCAL) exec --tests -- $(BIN)/pytest -q tests/test_ui_pages.py $(T)
@@ -48,13 +48,13 @@ load: setup ## the whole system under load for a minute: percentiles beside the 
 env: ## .env for `docker compose up`: addresses, and secrets made at random; what is there stays
 	@$(PYTHON) deploy/make-env
 
-lock: ## compile requirements.lock anew from the rooms' pyproject files
+lock: ## compile requirements.lock anew from the packages' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
 	  -o requirements.lock
 
-setup: .venv/installed $(ASSETS) ## install the locked packages and our own rooms, build the web UI's assets
+setup: .venv/installed $(ASSETS) ## install the locked packages and our own packages, build the web UI's assets
 
 .venv/installed: requirements.lock $(PROJECTS)
 	@echo "==> installing the locked packages into .venv (once, about a minute)"
@@ -62,7 +62,7 @@ setup: .venv/installed $(ASSETS) ## install the locked packages and our own room
 	  || { echo "AMS needs Python 3.11 or newer: install it, or set PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "Python has no venv module: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(ROOMS:%=-e ./%)
+	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	@touch $@
 
 bff/node_modules/installed: bff/package.json bff/package-lock.json

@@ -1,4 +1,4 @@
-"""Every room's tests share the fixtures on real servers."""
+"""Every package's tests share the fixtures on real servers."""
 
 from collections import Counter
 
@@ -14,17 +14,17 @@ LONGEST_FIRST = (
     "tests/test_production.py",
     "tests/test_ui_live.py",
     "bff/tests/test_survive_hostile_input.py",
-    "deploy/local/tests/test_serve_servers.py",
+    "local/tests/test_serve_servers.py",
     "tests/test_registry_protocol.py",
     "tests/test_ui_story.py",
     "gateway/tests/test_survive_kills.py",
     "gateway/tests/test_end_slow_connections.py",
-    "deploy/local/tests/test_run_everything.py",
+    "local/tests/test_run_everything.py",
     "tests/test_ui_search.py",
     "tests/test_large_images.py",
     "tests/test_ui_keyboard.py",
     "bff/tests/test_stream_figures.py",
-    "deploy/local/tests/test_supervise_processes.py",
+    "local/tests/test_supervise_processes.py",
     "catalog-svc/tests/test_consume_merchants.py",
     "usage-svc/tests/test_survive_crash.py",
     "billing-svc/tests/test_survive_crash.py",

@@ -1,4 +1,4 @@
-"""The rooms keep to themselves: what architecture §2 calls the rules of the house."""
+"""The packages keep to themselves: what architecture §2 calls the rules of the house."""
 
 import ast
 import tomllib
@@ -18,7 +18,7 @@ PACKAGES = {
     "registry-svc": "registry_svc",
     "bff": "ams_bff",
     "common": "ams_common",
-    "deploy/local": "ams_local",
+    "local": "ams_local",
 }
 OURS = {*PACKAGES.values(), "ams"}
 
@@ -34,37 +34,37 @@ def imports_of(file: Path) -> Iterator[str]:
             yield from (str(arg.value).split(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
 
 
-def sources(room: str) -> list[Path]:
-    found = sorted((ROOT / room).rglob("*.py"))
-    assert found, f"{room} has no Python file"
+def sources(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} has no Python file"
     return found
 
 
-@pytest.mark.parametrize("room", PACKAGES)
-def test_a_room_imports_only_itself_common_and_the_contracts(room: str) -> None:
-    allowed = {PACKAGES[room], "ams_common", "ams"} if room != "common" else {"ams_common", "ams"}
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_room_imports_only_itself_common_and_the_contracts(folder: str) -> None:
+    allowed = {PACKAGES[folder], "ams_common", "ams"} if folder != "common" else {"ams_common", "ams"}
     foreign = {
         f"{file.relative_to(ROOT)} imports {package}"
-        for file in sources(room)
+        for file in sources(folder)
         for package in imports_of(file)
         if package in OURS - allowed
     }
     assert foreign == set()
 
 
-@pytest.mark.parametrize("room", PACKAGES)
-def test_a_room_declares_every_package_of_ours_that_it_imports(room: str) -> None:
-    project = tomllib.loads((ROOT / room / "pyproject.toml").read_text())["project"]
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_room_declares_every_package_of_ours_that_it_imports(folder: str) -> None:
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
     declared = {dependency.split("[")[0] for dependency in project["dependencies"]}
     names = {"ams": "ams-protos", "ams_common": "ams-common"}
-    package = ROOT / room / PACKAGES[room]
+    package = ROOT / folder / PACKAGES[folder]
     imported = {name for file in package.rglob("*.py") for name in imports_of(file)}
     assert {names[name] for name in imported & names.keys() if names[name] != project["name"]} <= declared
 
 
-@pytest.mark.parametrize("room", [room for room in PACKAGES if room.endswith("-svc")])
-def test_only_the_store_runs_sql(room: str) -> None:
-    package = ROOT / room / PACKAGES[room]
+@pytest.mark.parametrize("folder", [folder for folder in PACKAGES if folder.endswith("-svc")])
+def test_only_the_store_runs_sql(folder: str) -> None:
+    package = ROOT / folder / PACKAGES[folder]
     others = [file for file in package.rglob("*.py") if file.name not in ("store.py", "testing.py")]
     running = {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"}
     offenders = {
@@ -78,11 +78,11 @@ def test_only_the_store_runs_sql(room: str) -> None:
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
     said_nothing = {"utils.py", "util.py", "helpers.py", "helper.py", "manager.py", "base.py", "misc.py"}
-    assert [file for room in PACKAGES for file in sources(room) if file.name in said_nothing] == []
+    assert [file for folder in PACKAGES for file in sources(folder) if file.name in said_nothing] == []
 
 
 def test_no_tests_folder_is_a_package() -> None:
-    assert [path for room in PACKAGES for path in (ROOT / room).rglob("tests/__init__.py")] == []
+    assert [path for folder in PACKAGES for path in (ROOT / folder).rglob("tests/__init__.py")] == []
 
 
 def test_the_lock_has_hashes_and_no_address() -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
-import world as worlds
 from ams_common import ports
 from ams_common.testing.eventually import eventually
 from ams_local.kafka import Kafka
-from merchant import Upstream
-from people import Mailbox, People, Rest, Trade, consume, open_trade
-from world import ADMIN_EMAIL, World
+from support.rest_clients import Mailbox, People, Rest, Trade, consume, open_trade
+from support.running_system import ADMIN_EMAIL, BEHIND_THE_GATEWAY, World, running
+from support.upstream_api import Upstream
 
 REQUESTS = 500
 AT_A_TIME = 32
@@ -148,8 +147,8 @@ def kafka(tmp_path: Path) -> Iterator[Kafka]:
 
 @pytest.fixture
 def own_world(admin_database_url: str, redis_url: str, kafka: Kafka) -> Iterator[World]:
-    with worlds.running(admin_database_url, redis_url, kafka.bootstrap_servers) as running:
-        yield running
+    with running(admin_database_url, redis_url, kafka.bootstrap_servers) as system:
+        yield system
 
 
 async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restarts(
@@ -188,13 +187,13 @@ async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
     people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     assert (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
-    for name in worlds.BEHIND_THE_GATEWAY:
+    for name in BEHIND_THE_GATEWAY:
         await asyncio.to_thread(world.kill, name)
     statuses = [
         (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status
         for _ in range(50)
     ]
     assert statuses == [200] * 50
-    for name in worlds.BEHIND_THE_GATEWAY:
+    for name in BEHIND_THE_GATEWAY:
         await asyncio.to_thread(world.start, name)
     await settles_at(world, trade, 51, timeout_s=60)

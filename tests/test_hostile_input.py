@@ -12,9 +12,9 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
-from merchant import Upstream
-from people import Answer, Mailbox, People, Rest, Trade, new_service, open_trade
-from world import ADMIN_EMAIL, World
+from support.rest_clients import Answer, Mailbox, People, Rest, Trade, new_service, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 from yarl import URL
 
 MEGABYTE = "x" * 1_000_000

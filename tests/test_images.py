@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import docker_images
 import pytest
-import world as worlds
 from ams_common.testing.eventually import eventually
-from docker_client import pulled_tags
-from docker_images import Layout, Podman
-from docker_shop import PRICE, open_publishing, open_shop
-from people import JSON, People, Rest, new_service
+from support import docker_images, running_system
+from support.docker_images import Layout, Podman
+from support.image_merchant import PRICE, open_publishing, open_shop
+from support.registry_client import pulled_tags
+from support.rest_clients import JSON, People, Rest, new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
@@ -29,7 +28,7 @@ def short_path() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def change_row(world: worlds.World, schema: str, statement: str, *values: object) -> None:
+async def change_row(world: running_system.World, schema: str, statement: str, *values: object) -> None:
     connection = await asyncpg.connect(world.database_urls[schema])
     try:
         assert (await connection.execute(statement, *values)).endswith(" 1")
@@ -54,9 +53,9 @@ async def audits(admin: Rest, resource_id: str, count: int) -> list[JSON]:
 
 
 async def test_a_pushed_image_is_pulled_metered_and_audited(
-    world: worlds.World, people: People, tmp_path: Path
+    world: running_system.World, people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     image = layout(tmp_path)
     pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
     assert pushed.succeeded, pushed.text
@@ -98,9 +97,9 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
 
 @pytest.mark.parametrize("form", ["oci", "v2s2"])
 async def test_podman_logs_in_pushes_and_pulls(
-    world: worlds.World, people: People, short_path: Path, form: str
+    world: running_system.World, people: People, short_path: Path, form: str
 ) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     host, image, bad = shop.publishing.registry, shop.image("1.0.0"), shop.image("newest")
     merchant, consumer = Podman(short_path / "m"), Podman(short_path / "c")
     made = await merchant.make(image, secrets.token_bytes(100_000))
@@ -124,7 +123,7 @@ async def test_podman_logs_in_pushes_and_pulls(
 async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
     people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     publishing = shop.publishing
     latest = await docker_images.push(layout(tmp_path), shop.image("latest"), publishing.secret)
     assert not latest.succeeded
@@ -144,7 +143,7 @@ async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_
 
 
 async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     first = layout(tmp_path)
     for _ in range(2):  # the same again is no harm
         assert (await docker_images.push(first, shop.image("1.0.0"), shop.publishing.secret)).succeeded
@@ -154,7 +153,7 @@ async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> No
 
 
 async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     nowhere = [f"{shop.publishing.registry}/{secrets.token_hex(4)}/nowhere" for _ in range(3)]
     for name in nowhere:
         refused = await docker_images.pull(f"{name}:1.0.0", shop.secret, tmp_path / "pulled")
@@ -167,7 +166,7 @@ async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Pat
 
 
 async def test_another_merchants_namespace_is_closed(people: People, tmp_path: Path) -> None:
-    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    admin = await people.sign_in(running_system.ADMIN_EMAIL)
     mine = await open_publishing(people, admin, secrets.token_hex(3))
     theirs = await open_publishing(people, admin, secrets.token_hex(3))
     for image in (f"{theirs.repository}:1.0.0", f"{theirs.repository}/tool:1.0.0"):
@@ -180,9 +179,9 @@ async def test_another_merchants_namespace_is_closed(people: People, tmp_path: P
 
 
 async def test_expired_and_revoked_push_tokens_are_refused(
-    world: worlds.World, people: People, tmp_path: Path
+    world: running_system.World, people: People, tmp_path: Path
 ) -> None:
-    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    admin = await people.sign_in(running_system.ADMIN_EMAIL)
     publishing = await open_publishing(people, admin, secrets.token_hex(3))
     service_id = publishing.service["serviceId"]
     other = await publishing.merchant.post("/push-tokens", serviceId=service_id, ttlHours=1)
@@ -207,7 +206,7 @@ async def test_expired_and_revoked_push_tokens_are_refused(
 
 
 async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people: People) -> None:
-    admin = await people.sign_in(worlds.ADMIN_EMAIL)
+    admin = await people.sign_in(running_system.ADMIN_EMAIL)
     mine = await open_publishing(people, admin, secrets.token_hex(3))
     theirs = await open_publishing(people, admin, secrets.token_hex(3))
     api = await mine.merchant.post("/services", **new_service("https://api.example/v1"))
@@ -226,7 +225,7 @@ async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people
 
 
 async def test_logging_in_tells_good_credentials_from_bad(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     host = shop.publishing.registry
     for secret, is_good in ((shop.publishing.secret, True), (shop.secret, True), ("wrong", False)):
         done = await docker_images.log_in(host, secret, tmp_path / "auth.json")
@@ -234,8 +233,8 @@ async def test_logging_in_tells_good_credentials_from_bad(people: People, tmp_pa
 
 
 async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
-    stranger = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+    stranger = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     image = shop.image("1.0.0")
     assert (await docker_images.push(layout(tmp_path), image, shop.publishing.secret)).succeeded
 
@@ -265,7 +264,7 @@ async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People,
 
 
 async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     assert (await docker_images.push(layout(tmp_path), shop.image("1.0.0"), shop.publishing.secret)).succeeded
     (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
     await shop.publishing.merchant.post(f"/images/{shown['imageId']}:deprecate")
@@ -278,7 +277,7 @@ async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_p
 
 
 async def test_a_consumer_is_offered_only_what_can_be_pulled(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     for number, version in enumerate(("1.0.0", "1.1.0")):
         pushed = await docker_images.push(
             layout(tmp_path, str(number)), shop.image(version), shop.publishing.secret

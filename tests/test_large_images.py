@@ -4,11 +4,10 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker_images
-import world as worlds
-from docker_images import Layout
-from docker_shop import open_shop
-from people import People
+from support import docker_images, running_system
+from support.docker_images import Layout
+from support.image_merchant import open_shop
+from support.rest_clients import People
 
 LAYER_MB = 500
 MAX_RSS_MB = 150
@@ -29,9 +28,9 @@ def peak_rss_mb(process_id: int) -> float:
 
 
 async def test_a_layer_of_500_mb_passes_through_with_flat_memory(
-    world: worlds.World, people: People, tmp_path: Path
+    world: running_system.World, people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
     image = Layout(tmp_path / "image", noise())
     pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
     assert pushed.succeeded, pushed.text

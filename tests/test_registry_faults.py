@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-import world as worlds
 from ams_common.ports import is_listening
 from ams_common.testing.eventually import eventually
-from docker_client import Answer, Client, name_of, push, query, upload
-from docker_images import MANIFEST, digest_of
-from docker_shop import Shop
+from support.docker_images import MANIFEST, digest_of
+from support.image_merchant import Shop
+from support.registry_client import Answer, Client, name_of, push, query, upload
+from support.running_system import World
 
 
 @pytest.fixture
-def strict(world: worlds.World) -> Iterator[worlds.World]:
+def strict(world: World) -> Iterator[World]:
     """registry-svc that waits a second for bytes, with place for one layer of each and four requests."""
     limits = {"REGISTRY_SILENCE_S": "1", "REGISTRY_MAX_STREAMS": "1", "REGISTRY_MAX_REQUESTS": "4"}
     world.restart("registry-svc", **limits)
@@ -49,7 +49,7 @@ async def begin(client: Client, name: str) -> str:
 
 @asynccontextmanager
 async def half_sent(
-    world: worlds.World, client: Client, location: str, content: bytes
+    world: World, client: Client, location: str, content: bytes
 ) -> AsyncIterator["asyncio.Task[Answer]"]:
     """Within the block the provider has `content` of a PATCH that isn't over."""
     before, body = provider_bytes(world), Halting(content)
@@ -65,7 +65,7 @@ async def half_sent(
     await asyncio.gather(sending, return_exceptions=True)
 
 
-def provider_bytes(world: worlds.World) -> int:
+def provider_bytes(world: World) -> int:
     """What distribution has of all uploads under way."""
     uploads = (world.system.run_directory / "distribution" / "data").rglob("_uploads/*/data")
     return sum(upload.stat().st_size for upload in uploads)
@@ -73,7 +73,7 @@ def provider_bytes(world: worlds.World) -> int:
 
 @pytest.mark.parametrize("killed", ["registry-svc", "distribution"])
 async def test_an_upload_that_was_killed_midway_is_begun_anew_and_not_looped_on(
-    world: worlds.World, pusher: Client, shop: Shop, killed: str
+    world: World, pusher: Client, shop: Shop, killed: str
 ) -> None:
     name, content = name_of(shop), secrets.token_bytes(3_000_000)
     location = await begin(pusher, name)
@@ -95,7 +95,7 @@ async def test_an_upload_that_was_killed_midway_is_begun_anew_and_not_looped_on(
 
 
 async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
-    world: worlds.World, pusher: Client, shop: Shop
+    world: World, pusher: Client, shop: Shop
 ) -> None:
     location = await begin(pusher, name_of(shop))
     async with half_sent(world, pusher, location, b"first" * 200_000) as sending:
@@ -111,9 +111,7 @@ async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
     assert (await pusher.ask("GET", location)).headers["Range"] == "0-999999"
 
 
-async def test_two_requests_never_add_to_one_upload_at_once(
-    world: worlds.World, pusher: Client, shop: Shop
-) -> None:
+async def test_two_requests_never_add_to_one_upload_at_once(world: World, pusher: Client, shop: Shop) -> None:
     name = name_of(shop)
     location = await begin(pusher, name)
     async with half_sent(world, pusher, location, b"first" * 200_000):
@@ -124,7 +122,7 @@ async def test_two_requests_never_add_to_one_upload_at_once(
 
 
 async def test_a_silent_client_is_told_so_and_goes_on_later(
-    strict: worlds.World, pusher: Client, shop: Shop
+    strict: World, pusher: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     location = await begin(pusher, name)
@@ -139,7 +137,7 @@ async def test_a_silent_client_is_told_so_and_goes_on_later(
 
 
 async def test_a_client_that_takes_nothing_holds_nothing_and_one_layer_at_a_time_means_one(
-    strict: worlds.World, pusher: Client, puller: Client, shop: Shop
+    strict: World, pusher: Client, puller: Client, shop: Shop
 ) -> None:
     name, content = name_of(shop), secrets.token_bytes(2**20) * 60
     await push(pusher, name, "1.0.0", content)
@@ -162,7 +160,7 @@ async def test_a_client_that_takes_nothing_holds_nothing_and_one_layer_at_a_time
 
 
 async def test_more_requests_than_there_is_place_for_are_told_to_come_back(
-    strict: worlds.World, anybody: Client, pusher: Client, shop: Shop
+    strict: World, anybody: Client, pusher: Client, shop: Shop
 ) -> None:
     manifests = [f"/v2/{name_of(shop)}/manifests/{number}.0.0" for number in range(4)]
     bodies = [Halting(b"{") for _ in manifests]

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import world as worlds
 from ams_common.testing.eventually import eventually
-from docker_client import (
+from support.docker_images import MANIFEST, Part, digest_of
+from support.image_merchant import Shop, open_shop
+from support.registry_client import (
     INDEX,
     Client,
     basic_auth,
@@ -19,9 +20,8 @@ from docker_client import (
     push,
     upload,
 )
-from docker_images import MANIFEST, Part, digest_of
-from docker_shop import Shop, open_shop
-from people import People
+from support.rest_clients import People
+from support.running_system import ADMIN_EMAIL, World
 
 
 async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) -> None:
@@ -200,7 +200,7 @@ async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client
 async def test_a_layer_is_mounted_only_from_where_one_may_read(
     anybody: Client, people: People, pusher: Client, shop: Shop
 ) -> None:
-    other = await open_shop(people, worlds.ADMIN_EMAIL, secrets.token_hex(3))
+    other = await open_shop(people, ADMIN_EMAIL, secrets.token_hex(3))
     theirs, mine = name_of(other), name_of(shop)
     stranger = await anybody.sign_in(other.publishing.secret, f"repository:{theirs}:pull,push")
     secret = await upload(stranger, theirs, secrets.token_bytes(100))
@@ -236,7 +236,7 @@ async def test_bad_manifests_are_refused(pusher: Client, shop: Shop) -> None:
 
 
 async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
-    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+    world: World, pusher: Client, puller: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     digest = await push(pusher, name, "1.0.0")
@@ -248,7 +248,7 @@ async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
 
 
 async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_pulled(
-    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+    world: World, pusher: Client, puller: Client, shop: Shop
 ) -> None:
     name, headers = name_of(shop), {"Content-Type": MANIFEST}
     config = Part(await upload(pusher, name, b"{}"), 2)
@@ -325,7 +325,7 @@ async def test_a_merchant_deletes_its_version_and_nobody_elses(
 
 
 async def test_while_the_store_is_away_clients_are_told_to_come_back(
-    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+    world: World, pusher: Client, puller: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     digest = await push(pusher, name, "1.0.0")
@@ -347,7 +347,7 @@ async def test_while_the_store_is_away_clients_are_told_to_come_back(
 
 
 async def test_a_killed_registry_goes_on_with_uploads_between_two_chunks(
-    world: worlds.World, pusher: Client, shop: Shop
+    world: World, pusher: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]

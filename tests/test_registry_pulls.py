@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
-import world as worlds
 from ams_common.testing.eventually import eventually
-from docker_client import (
+from support.docker_images import Part, digest_of
+from support.image_merchant import Shop
+from support.registry_client import (
     Client,
     manifest,
     name_of,
@@ -21,8 +22,7 @@ from docker_client import (
     query,
     upload,
 )
-from docker_images import Part, digest_of
-from docker_shop import Shop
+from support.running_system import World
 
 NOTHING = Part(digest_of(b"{}"), 2)
 
@@ -36,7 +36,7 @@ async def platform(client: Client, name: str, content: bytes) -> bytes:
 
 
 async def test_a_platform_that_two_versions_share_belongs_to_the_one_that_is_pulled(
-    world: worlds.World, anybody: Client, pusher: Client, shop: Shop
+    world: World, anybody: Client, pusher: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     shared, old = await platform(pusher, name, b"arm"), await platform(pusher, name, b"x86")
@@ -62,7 +62,7 @@ async def test_a_platform_that_two_versions_share_belongs_to_the_one_that_is_pul
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_promoted_digest_is_pulled_as_the_version_that_was_asked_for(
-    world: worlds.World, pusher: Client, puller: Client, shop: Shop, method: str
+    world: World, pusher: Client, puller: Client, shop: Shop, method: str
 ) -> None:
     name = name_of(shop)
     digest = await push(pusher, name, "1.0.0-rc.1")
@@ -96,7 +96,7 @@ async def test_a_consumer_gets_the_layers_of_active_versions_only(
 
 
 async def test_layers_of_images_from_before_layers_were_written_down_are_found(
-    world: worlds.World, pusher: Client, puller: Client, shop: Shop
+    world: World, pusher: Client, puller: Client, shop: Shop
 ) -> None:
     name = name_of(shop)
     await push_index(pusher, name, "1.0.0", await platform(pusher, name, b"arm"))

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from merchant import Upstream
-from people import People, Rest, Trade, consume, open_trade
-from world import ADMIN_EMAIL, World
+from support.rest_clients import People, Rest, Trade, consume, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 
 STOPS_WITHIN_S = 1.0
 

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from merchant import Upstream
-from people import Mailbox, People, Trade, open_trade
 from playwright.async_api import Browser, Page, expect
-from windows import Person
-from world import ADMIN_EMAIL, World
+from support.chromium import Person
+from support.rest_clients import Mailbox, People, Trade, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 
 # Names of what moves longer than a hundredth of a second, or would when something changes.
 _MOVES = """() => {

@@ -7,11 +7,11 @@ from typing import Any
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from merchant import Upstream
-from people import People, Trade, consume, open_trade
 from playwright.async_api import Browser, Page, expect
-from surfing import open_window
-from world import ADMIN_EMAIL, World
+from support.rest_clients import People, Trade, consume, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import open_window
+from support.upstream_api import Upstream
 
 # Keeps what is written on a canvas, and where.
 _KEEP_TEXTS = """

@@ -11,12 +11,11 @@ from html import unescape
 from urllib.parse import urlencode
 
 import aiohttp
-import merchant
 import pytest
-import world as worlds
 from ams_common.testing.eventually import eventually
-from browser import Browser, Page
-from people import Mailbox, People, Rest, consume, open_trade
+from support import running_system, upstream_api
+from support.plain_browser import Browser, Page
+from support.rest_clients import Mailbox, People, Rest, consume, open_trade
 
 _SECRET = re.compile(r"ams_live_[A-Za-z0-9]{30,}")
 _CALLS = 3
@@ -35,15 +34,15 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(world: worlds.World) -> Iterator[Shop]:
+def shop(world: running_system.World) -> Iterator[Shop]:
     yield asyncio.run(_open_shop(world))
 
 
-async def _open_shop(world: worlds.World) -> Shop:
+async def _open_shop(world: running_system.World) -> Shop:
     tag = secrets.token_hex(4)
-    async with aiohttp.ClientSession() as http, merchant.serving() as upstream:
+    async with aiohttp.ClientSession() as http, upstream_api.serving() as upstream:
         people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
-        trade = await open_trade(people, worlds.ADMIN_EMAIL, upstream.base_url, tag)
+        trade = await open_trade(people, running_system.ADMIN_EMAIL, upstream.base_url, tag)
         await people.register_consumer(f"outsider-{tag}@example.com")
         service = trade.service
         await eventually(lambda: _has_called(http, world, trade.secret, service["slug"]))
@@ -67,11 +66,13 @@ async def _open_shop(world: worlds.World) -> Shop:
         )
 
 
-async def _has_called(http: aiohttp.ClientSession, world: worlds.World, secret: str, slug: str) -> bool:
+async def _has_called(
+    http: aiohttp.ClientSession, world: running_system.World, secret: str, slug: str
+) -> bool:
     return (await consume(http, world.gateway_url, secret, slug)).status == 200
 
 
-async def _browse(world: worlds.World, people: People, email: str) -> Browser:
+async def _browse(world: running_system.World, people: People, email: str) -> Browser:
     browser = Browser(world.system.ports.bff)
     assert browser.post("/login", email=email).location == "/login/code"
     code = await people.mail.next_code(email)

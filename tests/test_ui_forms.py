@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from ams_common.testing.eventually import eventually
-from merchant import Upstream
-from people import JSON, People, Rest, Trade, new_service, open_trade
 from playwright.async_api import Browser, Dialog, Page, Route, expect
-from surfing import open_window, sign_in
-from world import ADMIN_EMAIL, World
+from support.rest_clients import JSON, People, Rest, Trade, new_service, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import open_window, sign_in
+from support.upstream_api import Upstream
 
 Open = Callable[..., Awaitable[Page]]
 

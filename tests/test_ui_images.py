@@ -5,14 +5,14 @@ import secrets
 from html import unescape
 from pathlib import Path
 
-import docker_images
 from ams_common.testing.eventually import eventually
-from browser import Browser
-from docker_images import Layout
-from docker_shop import open_publishing, open_shop
-from people import People
-from surfing import sign_in
-from world import ADMIN_EMAIL, World
+from support import docker_images
+from support.docker_images import Layout
+from support.image_merchant import open_publishing, open_shop
+from support.plain_browser import Browser
+from support.rest_clients import People
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import sign_in
 
 
 def layout(directory: Path, text: str) -> Layout:

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 from ams_common.clock import utc_now
-from keyboard import Keyboard, Stop
-from merchant import Upstream
-from people import Mailbox, consume
 from playwright.async_api import Browser, Page, expect
-from windows import Person
-from world import ADMIN_EMAIL, World
+from support.chromium import Person
+from support.keyboard import Keyboard, Stop
+from support.rest_clients import Mailbox, consume
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 
 Arrival = Callable[[str, str, int], Awaitable["Typist"]]
 

@@ -5,11 +5,11 @@ import secrets
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from merchant import Upstream
-from people import People, Trade, consume, open_trade
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
-from surfing import sign_in
-from world import ADMIN_EMAIL, World
+from support.rest_clients import People, Trade, consume, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import sign_in
+from support.upstream_api import Upstream
 
 _TICK_MS = 20_000
 _HIDE = """(isHidden) => {

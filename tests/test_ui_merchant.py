@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 from ams_common.testing.eventually import eventually
-from browser import Browser, Page
-from people import JSON, People, Rest, new_service
-from surfing import sign_in
-from world import ADMIN_EMAIL, World
+from support.plain_browser import Browser, Page
+from support.rest_clients import JSON, People, Rest, new_service
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import sign_in
 
 BASE_URL = "https://api.maps.example/v1"
 

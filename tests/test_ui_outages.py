@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 import pytest
 from ams_common import ports
 from ams_local.processes import Daemon
-from browser import Browser, Page
-from merchant import Upstream
-from people import People, Trade, open_trade
-from surfing import sign_in
-from world import ADMIN_EMAIL, World
+from support.plain_browser import Browser, Page
+from support.rest_clients import People, Trade, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import sign_in
+from support.upstream_api import Upstream
 
 Lacking = Callable[..., int]
 _NOBODY = "127.0.0.1:1"

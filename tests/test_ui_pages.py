@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import gallery as galleries
 import pytest
 from ams_bff.views import VIEWS
-from gallery import Gallery
-from inspection import accessibility_faults, contrast_faults, layout_faults
-from pages import PAGES, Page
 from playwright.sync_api import BrowserContext, ViewportSize
 from playwright.sync_api import Page as Tab
 from starlette.routing import compile_path
+from support import page_tour
+from support.page_checks import accessibility_faults, contrast_faults, layout_faults
+from support.page_list import PAGES, Page
+from support.page_tour import Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def gallery(
     admin_database_url: str, redis_url: str, kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gallery]:
     directory = tmp_path_factory.mktemp("images")
-    with galleries.opened(admin_database_url, redis_url, kafka_bootstrap, directory) as gallery:
+    with page_tour.opened(admin_database_url, redis_url, kafka_bootstrap, directory) as gallery:
         yield gallery
 
 

@@ -5,11 +5,11 @@ import secrets
 from dataclasses import dataclass
 
 import pytest
-from merchant import Upstream
-from people import Mailbox, People, open_trade
 from playwright.async_api import Browser, expect
-from windows import Person
-from world import ADMIN_EMAIL, World
+from support.chromium import Person
+from support.rest_clients import Mailbox, People, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import secrets
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from merchant import Upstream
-from people import Mailbox, consume
 from playwright.async_api import Browser, expect
-from windows import Person
-from world import ADMIN_EMAIL, World
+from support.chromium import Person
+from support.rest_clients import Mailbox, consume
+from support.running_system import ADMIN_EMAIL, World
+from support.upstream_api import Upstream
 
 
 @pytest.mark.parametrize("width", [375, 1440])

@@ -4,11 +4,11 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from merchant import Upstream
-from people import People, Trade, new_service, open_trade
 from playwright.async_api import Browser, Page, Route, expect
-from surfing import open_window
-from world import ADMIN_EMAIL, World
+from support.rest_clients import People, Trade, new_service, open_trade
+from support.running_system import ADMIN_EMAIL, World
+from support.signed_in_browser import open_window
+from support.upstream_api import Upstream
 
 _AWAY = """<div class="notice" role="alert">A part of AMS is not reachable.</div>"""
 _TOAST = """<div class="toast toast-bad" data-toast role="alert">A part of AMS is not reachable.</div>"""

@@ -22,7 +22,7 @@ import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
 from ams_common.provision import provision
-from browser import Browser, Page
+from support.plain_browser import Browser, Page
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 ADMIN_EMAIL = "admin@ams.example"

@@ -8,7 +8,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from browser import HTML, Browser
+from support.plain_browser import HTML, Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from browser import Browser
 from redis import Redis
+from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 

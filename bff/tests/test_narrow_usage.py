@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ams_bff.views.service_forms import AMOUNT, CURRENCY
 from ams_common.ids import uuid7
-from browser import Browser
+from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 

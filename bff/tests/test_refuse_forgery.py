@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from browser import Browser
+from support.plain_browser import Browser
 
 PATHS = [
     "/login",

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from browser import Browser
+from support.plain_browser import Browser
 
 POLICY = {
     "default-src 'none'",

@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 import pytest
-from browser import Browser
+from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 

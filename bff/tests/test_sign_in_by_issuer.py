@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-import windows
-from browser import Browser, Page
 from playwright.sync_api import sync_playwright
+from support import chromium
+from support.plain_browser import Browser, Page
 
 SCRIPT = Path(__file__).with_name("oidc_provider.mjs")
 
@@ -117,9 +117,9 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
     login, ours = new_login(), f"http://127.0.0.1:{street.town.door.port}"
     said: list[str] = []
     with sync_playwright() as playwright:
-        chromium = windows.launch(playwright)
-        page = chromium.new_page(base_url=ours)
-        page.set_default_timeout(windows.PATIENCE_MS)
+        browser = chromium.launch(playwright)
+        page = browser.new_page(base_url=ours)
+        page.set_default_timeout(chromium.PATIENCE_MS)
         page.on("console", lambda line: said.append(line.text) if page.url.startswith(ours) else None)
         page.goto("/login?next=/dashboard")
         page.get_by_role("link", name="Continue with Acme").click()
@@ -130,7 +130,7 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
         page.wait_for_url("**/dashboard")
         page.get_by_role("button", name=f"Account of Dr. {login}").click()
         assert page.get_by_text(f"{login}@acme.example").is_visible()
-        chromium.close()
+        browser.close()
     assert said == []
 
 

@@ -17,7 +17,7 @@ import pytest
 from ams_bff.web.streams import MOST, MOST_OF_ONE_SESSION, Streams
 from ams_common.errors import UnavailableError
 from ams_common.ports import free_port
-from browser import Browser
+from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 

@@ -1,4 +1,4 @@
-"""What a room imports it declares itself: what happens to come with another package may stop coming."""
+"""What a folder imports it declares itself: what happens to come with another package may stop coming."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 from ams_local.places import project_root
 
 ROOT = project_root()
-ROOMS = sorted(path.parent.name for path in ROOT.glob("*/pyproject.toml"))
+FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/pyproject.toml"))
 # google.rpc, google.protobuf and so on share a top package.
 _GOOGLE = {
     "google.protobuf": "protobuf",
@@ -40,17 +40,17 @@ def imports(package: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def owners() -> dict[str, set[str]]:
-    """By top package: the distributions that it may come from. Our own rooms aren't found by metadata."""
+    """By top package: the distributions that it may come from. Our own packages aren't found by metadata."""
     found = {package: {normal(name) for name in names} for package, names in packages_distributions().items()}
-    for room in ROOMS:
-        name, packages, _ = described(room)
+    for folder in FOLDERS:
+        name, packages, _ = described(folder)
         found |= {package: {name} for package in packages}
     return found
 
 
-def described(room: str) -> tuple[str, list[str], set[str]]:
-    """A room's name, its packages and what it declares."""
-    project = tomllib.loads((ROOT / room / "pyproject.toml").read_text())
+def described(folder: str) -> tuple[str, list[str], set[str]]:
+    """A folder's name, its packages and what it declares."""
+    project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())
     declared = {normal(re.split(r"[\[<>=!~; ]", each)[0]) for each in project["project"]["dependencies"]}
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     return normal(project["project"]["name"]), packages, declared
@@ -66,10 +66,10 @@ def origin(module: str, owners: dict[str, set[str]]) -> set[str]:
     return owners.get(parts[0], {parts[0]})
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_what_a_room_imports_it_declares(room: str, owners: dict[str, set[str]]) -> None:
-    name, packages, declared = described(room)
-    used = {module for package in packages for module in imports(ROOT / room / package)}
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_room_imports_it_declares(folder: str, owners: dict[str, set[str]]) -> None:
+    name, packages, declared = described(folder)
+    used = {module for package in packages for module in imports(ROOT / folder / package)}
     assert used
     undeclared = {
         module

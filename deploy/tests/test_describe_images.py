@@ -139,7 +139,7 @@ def test_containers_run_the_servers_that_the_tests_run_on(compose: dict[str, Any
         minor = re.escape(".".join(tested.split(".")[:2]))
         assert re.search(rf":{minor}([.-]|$)", images[name]), (images[name], tested)
     kafka = images["kafka"].partition(":")[2]
-    assert f"<version>{kafka}</version>" in (ROOT / "deploy/local/kafka/pom.xml").read_text()
+    assert f"<version>{kafka}</version>" in (ROOT / "local/kafka/pom.xml").read_text()
 
 
 def test_a_stop_waits_longer_than_a_service_drains(compose: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-import world as worlds
-from docker_images import MANIFEST, Part, digest_of
-from docker_shop import Shop
+
+from support.docker_images import MANIFEST, Part, digest_of
+from support.image_merchant import Shop
+from support.running_system import World
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -102,7 +103,7 @@ async def put_manifest(
     assert done.headers["Docker-Content-Digest"] == digest_of(body)
 
 
-async def query(world: worlds.World, statement: str, *values: object) -> Sequence[Any]:
+async def query(world: World, statement: str, *values: object) -> Sequence[Any]:
     """The rows that the registry's database answers with."""
     connection = await asyncpg.connect(world.database_urls["registry"])
     try:
@@ -112,7 +113,7 @@ async def query(world: worlds.World, statement: str, *values: object) -> Sequenc
     return rows
 
 
-async def pulled_tags(world: worlds.World, name: str) -> list[str]:
+async def pulled_tags(world: World, name: str) -> list[str]:
     """The version of each pull of the image that was written down, and billed with that."""
     statement = "SELECT tag FROM pulls JOIN images USING (image_id) WHERE name = $1 ORDER BY pulled_at"
     return [row["tag"] for row in await query(world, statement, name)]

@@ -1,6 +1,6 @@
 """The gateway with everything on beside nginx as a plain reverse proxy: CPU per request and the ratio.
 
-    .venv/bin/python loadtests/bench/run.py [--rounds N] [--seconds S]
+    .venv/bin/python loadtests/bench/gateway.py [--rounds N] [--seconds S]
 
 The proxy under test has core 0 for itself; wrk, the upstream (nginx), Redis and Kafka share core 1.
 Rounds are interleaved, since machines drift. POST, 512-byte body, 1 KiB answer, 64 connections. The

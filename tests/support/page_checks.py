@@ -5,8 +5,8 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 _HERE = Path(__file__).parent
-_LAYOUT = (_HERE / "inspection.js").read_text().rstrip().removesuffix(";")
-_AXE = (_HERE.parent / "bff/node_modules/axe-core/axe.min.js").read_text()
+_LAYOUT = (_HERE / "page_checks.js").read_text().rstrip().removesuffix(";")
+_AXE = (_HERE.parents[1] / "bff/node_modules/axe-core/axe.min.js").read_text()
 _RUN_AXE = """async (options) => {
   const tell = (rule) => (node) =>
     `${rule.id}: ${node.html.slice(0, 160)} (${node.failureSummary.split("\\n")[1]?.trim()})`;

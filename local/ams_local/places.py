@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOM = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 # Where files lie in memory, and how much of it must be free: all tests together write less.
 MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 8 * 1024**3
@@ -19,7 +19,7 @@ _ENOUGH_BYTES = 8 * 1024**3
 
 def project_root() -> Path:
     """The checkout that this package is installed from, else the working directory."""
-    checkout = ROOM.parents[1]
+    checkout = PACKAGE.parent
     return checkout if (checkout / "Makefile").exists() else Path.cwd()
 
 

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from ams_local import tools
-from people import Mailbox
 from playwright import sync_api
 from playwright.async_api import Browser, Page, async_playwright, expect
-from world import World
+
+from support.rest_clients import Mailbox
+from support.running_system import World
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
 CHROMIUM += ["--disable-background-networking", "--disable-component-update"]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ams_common.testing.eventually import eventually
-from people import JSON, People, Rest, new_service
+
+from support.rest_clients import JSON, People, Rest, new_service
 
 PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
 

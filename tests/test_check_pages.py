@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-import windows
 from ams_local import tools
-from inspection import layout_faults
 from playwright.sync_api import Page, sync_playwright
+from support import chromium
+from support.page_checks import layout_faults
 
 _SMALL = "display: inline-block; height: 20px"
 
@@ -15,7 +15,7 @@ _SMALL = "display: inline-block; height: 20px"
 def tab() -> Iterator[Page]:
     """A finger's, 375 px wide."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tools.find("chromium"), args=windows.CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=tools.find("chromium"), args=chromium.CHROMIUM)
         yield browser.new_page(viewport={"width": 375, "height": 800}, has_touch=True)
         browser.close()
 

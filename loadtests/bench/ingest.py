@@ -1,6 +1,6 @@
 """How many usage events a second one usage-svc process counts, and how soon one event is visible.
 
-    .venv/bin/python -m ams_local exec --tests -- .venv/bin/python loadtests/ingest/run.py
+    .venv/bin/python -m ams_local exec --tests -- .venv/bin/python loadtests/bench/ingest.py
 
 Fills a topic first, then starts the real process (raw rows, rollups, deltas through the outbox to Kafka)
 and watches its database: the start of the process is not counted, the first committed batch starts the

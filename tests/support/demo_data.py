@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import docker_images
-import history
-import merchant
 from ams_common.testing.eventually import eventually
-from docker_images import Layout
-from people import JSON, Mailbox, People, Rest, consume, new_service
-from world import ADMIN_EMAIL, World
+
+from support import backfill, docker_images, upstream_api
+from support.docker_images import Layout
+from support.rest_clients import JSON, Mailbox, People, Rest, consume, new_service
+from support.running_system import ADMIN_EMAIL, World
 
 _DAYS = 45
 _PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
@@ -35,7 +34,7 @@ class Scene:
 async def build(world: World, kafka_bootstrap: str, directory: Path) -> Scene:
     """Takes some seconds. `directory`: for the images that are pushed."""
     timeout = aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(timeout=timeout) as http, merchant.serving() as upstream:
+    async with aiohttp.ClientSession(timeout=timeout) as http, upstream_api.serving() as upstream:
         people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
         stage = _Stage(world, people, http, upstream.base_url)
         return await stage.set_up(kafka_bootstrap, directory)
@@ -53,8 +52,8 @@ class _Stage:
         admin = await self._people.sign_in(ADMIN_EMAIL)
         numbers = await self._people.register_merchant(admin, "mara@numbers.example", "Numbers Ltd", "Mara")
         words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
-        await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
-        await admin.post("/invites", email="invited@merchant.example")
+        await self._people.register_merchant(admin, "new@upstream_api.example", "Brand New Ltd", "Nele")
+        await admin.post("/invites", email="invited@upstream_api.example")
         services = {
             name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
             for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
@@ -79,7 +78,7 @@ class _Stage:
         emails = {
             "admin": ADMIN_EMAIL,
             "busy merchant": "mara@numbers.example",
-            "new merchant": "new@merchant.example",
+            "new merchant": "new@upstream_api.example",
             "suspended merchant": "sam@spam.example",
             "busy consumer": "carla@shop.example",
             "new consumer": "new@consumer.example",
@@ -163,8 +162,8 @@ class _Stage:
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
         """The weeks before, and invoices of them."""
         prefix = self._world.topic_prefix
-        calls = await history.metered(kafka_bootstrap, prefix, 10)
-        sent = await history.repeat(kafka_bootstrap, prefix, calls, _DAYS)
+        calls = await backfill.metered(kafka_bootstrap, prefix, 10)
+        sent = await backfill.repeat(kafka_bootstrap, prefix, calls, _DAYS)
 
         async def is_counted() -> bool:
             usage = await admin.get("/admin/usage", start=_ago(_DAYS + 1), end=_ago(-1), granularity="DAY")

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import gallery as galleries
-from gallery import Gallery
-from pages import PAGES, Page
+from support import page_tour
+from support.page_list import PAGES, Page
+from support.page_tour import Gallery
 
 _REQUESTS = 100
 _WARM_UP = 5
@@ -83,7 +83,7 @@ def main() -> None:
     )
     with (
         tempfile.TemporaryDirectory() as directory,
-        galleries.opened(database, redis, kafka, Path(directory)) as gallery,
+        page_tour.opened(database, redis, kafka, Path(directory)) as gallery,
     ):
         is_fast = measure(gallery)
     raise SystemExit(not is_fast)

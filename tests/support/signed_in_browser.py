@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from browser import Browser
-from people import People
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import BrowserContext
-from world import World
+
+from support.plain_browser import Browser
+from support.rest_clients import People
+from support.running_system import World
 
 
 async def sign_in(world: World, people: People, email: str) -> Browser:

@@ -17,7 +17,7 @@ from ams_common import ports
 from ams_local import places, tools
 from ams_local.processes import Daemon, StartError
 
-DEFINITION = places.ROOM / "kafka"
+DEFINITION = places.PACKAGE / "kafka"
 # A short life, or a small one: the serial collector and the first compiler start fastest.
 JVM = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto"]
 
