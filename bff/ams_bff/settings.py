@@ -29,6 +29,7 @@ class Settings:
     # Answers are indented for human eyes, templates read anew; nothing else.
     debug: bool = setting(False, production=switched_off)
     log_level: str = setting("INFO", name="LOG_LEVEL")
+    metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served
 
     def __post_init__(self) -> None:
         host, _, port = self.listen.rpartition(":")

@@ -12,9 +12,9 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.queries import Queries
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.tokens import TokenVerifier
-from ams_common.upkeep import forget_old_answers
 
 from billing_svc.commission import FIRST_MONTH, format_rate
 from billing_svc.consumers import build_consumer
@@ -58,7 +58,7 @@ async def run(settings: Settings) -> None:
             background=[
                 OutboxRelay(settings.database_url, kafka).run(),
                 consumer.run(),
-                forget_old_answers(database),
+                purge_old_answers(database),
                 forget_old_deltas(database, store),
             ],
         )

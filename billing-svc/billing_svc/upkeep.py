@@ -5,8 +5,10 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 from ams_common.clock import utc_now
-from ams_common.database import PASSING_FAULTS, Database
+from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 
 from billing_svc.store import Store
 
@@ -24,7 +26,7 @@ async def forget_old_deltas(database: Database, store: Store) -> None:
         try:
             while await forget_batch(database, store) == _BATCH:
                 pass
-        except PASSING_FAULTS as error:
+        except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
             log.warning("upkeep waits", extra={"error": repr(error)})
         await asyncio.sleep(_EVERY_S)
 

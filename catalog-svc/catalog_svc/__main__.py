@@ -12,10 +12,10 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.process import run_process
 from ams_common.queries import Queries
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
-from ams_common.upkeep import forget_old_answers
 from redis.asyncio import Redis
 
 from catalog_svc.consumers import MerchantProjection
@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
         )
         subscriptions = [MerchantProjection(store).subscription()]
         background = [
-            forget_old_answers(database),
+            purge_old_answers(database),
             OutboxRelay(url, KafkaDestination(servers, prefix)).run(),
             OutboxRelay(url, RedisDestination(redis)).run(),
             EventConsumer(database, servers, "catalog-svc", subscriptions, prefix).run(),

@@ -5,7 +5,6 @@ that can't be processed goes to `dead_letters` and doesn't stop its partition; a
 (the database away) is waited out.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from google.protobuf.message import Message
 
+from ams_common import metrics
 from ams_common.database import Change, Database
+from ams_common.faults import PASSING_FAULTS
+from ams_common.loops import run_forever
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,6 @@ M = TypeVar("M", bound=Message)
 _BATCH = 1000
 _POLL_MS = 500
 _RETRY_S = 0.5
-
-# Faults that pass: the connection, the server's shutdown, its limits, a lost race.
-_PASSING = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +56,7 @@ class EventConsumer:
 
     async def run(self) -> None:
         """For ever; faults are logged and tried again from the stored offsets."""
-        while True:
-            try:
-                await self._consume()
-            except (KafkaError, *_PASSING) as error:
-                log.warning("consumer starts again", extra={"group": self._group, "error": repr(error)})
-            await asyncio.sleep(_RETRY_S)
+        await run_forever(f"consumer {self._group}", self._consume, _RETRY_S)
 
     async def _consume(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -104,7 +87,7 @@ class EventConsumer:
         subscription = self._subscriptions[partition.topic]
         try:
             await self._process_together(subscription, partition, records)
-        except _PASSING:
+        except PASSING_FAULTS:
             raise
         except Exception:
             # One of them is bad: take them one by one, so that the others are not held up.
@@ -123,21 +106,22 @@ class EventConsumer:
                     change, [subscription.message_type.FromString(r.value) for r in new]
                 )
                 await _store_offset(change.connection, partition, new[-1].offset + 1)
+        _count(partition, "applied", len(new))
 
     async def _process_alone(
         self, subscription: Subscription[M], partition: TopicPartition, record: ConsumerRecord
     ) -> None:
         try:
             await self._process_together(subscription, partition, [record])
-        except _PASSING:
+        except PASSING_FAULTS:
             raise
         except Exception as error:
             where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             log.exception("message dead-lettered", extra=where)
-            await self._bury(partition, record, error)
+            await self._dead_letter(partition, record, error)
 
-    async def _bury(self, partition: TopicPartition, record: ConsumerRecord, error: Exception) -> None:
-        async with self._database.change_by_system(f"bury {partition.topic}", audited=False) as change:
+    async def _dead_letter(self, partition: TopicPartition, record: ConsumerRecord, error: Exception) -> None:
+        async with self._database.change_by_system(f"dead-letter {partition.topic}", audited=False) as change:
             if record.offset < await _lock_offset(change.connection, partition):
                 return
             await change.connection.execute(
@@ -151,6 +135,13 @@ class EventConsumer:
                 repr(error)[:2000],
             )
             await _store_offset(change.connection, partition, record.offset + 1)
+        _count(partition, "dead_lettered", 1)
+
+
+def _count(partition: TopicPartition, outcome: str, messages: int) -> None:
+    metrics.counter(
+        "ams_events", "Messages of Kafka that were taken in, by outcome.", "topic", "outcome"
+    ).labels(partition.topic, outcome).inc(messages)
 
 
 class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -176,7 +167,7 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _seek(self, assigned: Sequence[TopicPartition]) -> None:
         begins = await self._consumer.beginning_offsets(list(assigned))
         ends = await self._consumer.end_offsets(list(assigned))
-        async with self._database.pool.acquire() as connection:
+        async with self._database.connection() as connection:
             for partition in assigned:
                 next_offset = await _stored_offset(connection, partition)
                 if next_offset > ends[partition]:

@@ -1,20 +1,22 @@
 """PostgreSQL: a pool, transactions that read, and transactions that change.
 
 There is no third way in: a reading transaction is READ ONLY to the server, and a changing one needs
-the audit name of its RPC and ends with its audit record and its outbox rows in the same commit.
+the audit name of its RPC and ends with its audit record and its outbox rows in the same commit. Either
+gives the service's store on the transaction's connection.
 """
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic
 from uuid import UUID
 
 import asyncpg
 from ams.audit.v1.events_pb2 import AuditRecord
 from google.protobuf.message import Message
+from typing_extensions import TypeVar
 
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
@@ -25,10 +27,8 @@ from ams_common.ids import uuid7
 log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
-
-# What work in the background waits out. asyncpg raises the last one when the server's farewell has been read
-# and the connection's end hasn't.
-PASSING_FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# A bare `Database` is one of whatever store.
+S = TypeVar("S", default=Any)
 
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 10.0
@@ -39,14 +39,15 @@ class AuditMissingError(Exception):
 
 
 @dataclass(slots=True)
-class Change:
-    """One changing transaction: the connection, and what goes out with its commit."""
+class Change(Generic[S]):
+    """One changing transaction: the store on its connection, and what goes out with its commit."""
 
     connection: asyncpg.Connection
+    store: S
     action: str
     actor: str
     request_id: str
-    audited: bool = False
+    _is_audited: bool = False
     _outbox: list[tuple[str, str, bytes, bytes]] = field(default_factory=list)
 
     def audit(self, resource: str, resource_id: UUID | str, **details: str) -> None:
@@ -62,7 +63,11 @@ class Change:
             request_id=self.request_id,
         )
         self.publish(topics.AUDIT_EVENTS, str(resource_id), record)
-        self.audited = True
+        self._is_audited = True
+
+    def nothing_to_audit(self) -> None:
+        """Say that the transaction turned out to change nothing that an audit record could tell."""
+        self._is_audited = True
 
     def publish(self, topic: str, key: str, message: Message) -> None:
         """Send `message` to Kafka after the commit; messages of one `key` stay in order."""
@@ -100,7 +105,7 @@ class Change:
             raise InvalidArgumentError(
                 "idempotency_key_reused", "This idempotency key belongs to another request."
             )
-        self.audited = True  # nothing changes, so there is nothing to tell
+        self.nothing_to_audit()
         return answer_type.FromString(row["answer"])
 
     async def remember(self, request: Message, answer: Message) -> None:
@@ -129,35 +134,48 @@ class Change:
         self._outbox.clear()
 
 
-class Database:
-    """A service's schema."""
+class Database(Generic[S]):
+    """A service's schema, through its store `S`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self.pool = pool
+    def __init__(self, pool: asyncpg.Pool, store: Callable[[asyncpg.Connection], S]) -> None:
+        self._pool = pool
+        self._store = store
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, size: int = 10) -> AsyncIterator["Database"]:
+    async def open(
+        cls, url: str, store: Callable[[asyncpg.Connection], S] | None = None, *, size: int = 10
+    ) -> AsyncIterator["Database[S]"]:
         """Connect as the service's own role, whose search_path is its schema."""
         pool = await asyncpg.create_pool(
             url, min_size=1, max_size=size, timeout=_CONNECT_TIMEOUT_S, command_timeout=_STATEMENT_TIMEOUT_S
         )
         try:
-            yield cls(pool)
+            yield cls(pool, store or _connection_itself)
         finally:
             await pool.close()
 
+    @property
+    def pool(self) -> asyncpg.Pool:
+        return self._pool
+
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[asyncpg.Connection]:
-        """A READ ONLY transaction with one view of the data."""
-        async with (
-            self.pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection outside of any transaction: for where Kafka is read on, and for tests."""
+        async with self._pool.acquire() as connection:
             yield connection
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[Change]:
+    async def read(self) -> AsyncIterator[S]:
+        """The store in a READ ONLY transaction with one view of the data."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield self._store(connection)
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change[S]]:
         """The changing transaction of the RPC being served.
 
         Raises AuditMissingError when the RPC's rule has no audit name, or nothing was audited.
@@ -165,28 +183,30 @@ class Database:
         call = current_call.get()
         if call is None or not call.rule.audit:
             raise AuditMissingError("only an RPC whose rule has an audit name may change anything")
-        async with self._transaction(call.rule.audit, call.caller.actor, call.request_id) as change:
+        async with self._transaction(call.rule.audit, call.caller.actor, call.request_id, True) as change:
             yield change
-            if not change.audited:
-                raise AuditMissingError(
-                    f"{change.action} was about to change something without an audit record"
-                )
 
     @asynccontextmanager
-    async def change_by_system(self, action: str, *, audited: bool = True) -> AsyncIterator[Change]:
+    async def change_by_system(self, action: str, *, audited: bool = True) -> AsyncIterator[Change[S]]:
         """A change that no RPC asks for. `audited=False` only for the effects of an event whose cause is
-        in the audit log already, and for upkeep."""
-        async with self._transaction(action, "system", "") as change:
+        in the audit log already, and for retention."""
+        async with self._transaction(action, "system", "", audited) as change:
             yield change
-            if audited and not change.audited:
-                raise AuditMissingError(f"{action} was about to change something without an audit record")
 
     @asynccontextmanager
-    async def _transaction(self, action: str, actor: str, request_id: str) -> AsyncIterator[Change]:
-        async with self.pool.acquire() as connection, connection.transaction():
-            change = Change(connection, action, actor, request_id)
+    async def _transaction(
+        self, action: str, actor: str, request_id: str, audited: bool
+    ) -> AsyncIterator[Change[S]]:
+        async with self._pool.acquire() as connection, connection.transaction():
+            change = Change(connection, self._store(connection), action, actor, request_id)
             yield change
+            if audited and not change._is_audited:
+                raise AuditMissingError(f"{action} was about to change something without an audit record")
             await change.flush()
+
+
+def _connection_itself(connection: asyncpg.Connection) -> Any:
+    return connection
 
 
 def _hash(request: Message) -> bytes:

@@ -93,8 +93,8 @@ class DeadlineExceededError(AppError):
 
 
 _BY_GRPC_CODE: Mapping[grpc.StatusCode, type[AppError]] = {
-    kind.grpc_code: kind for kind in AppError.__subclasses__() if kind is not FailedPreconditionError
-} | {FailedPreconditionError.grpc_code: FailedPreconditionError}
+    kind.grpc_code: kind for kind in AppError.__subclasses__()
+}
 
 
 def internal_error(request_id: str) -> InternalError:

@@ -14,16 +14,8 @@ from ams.policy.v1.policy_pb2 import UUID as UUID_FORMAT
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from ams_common import formats
 from ams_common.errors import FieldViolation
-
-_EMAIL = re.compile(
-    r"[^@\s<>\"',;:()\[\]\\]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+"
-)
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_MONTH = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# C0 and C1 controls but tab, line feed and carriage return; lone surrogates can't occur in protobuf.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def violations(message: Message, path: str = "") -> list[FieldViolation]:
@@ -99,7 +91,7 @@ def _text_violations(value: str, rule: FieldRule, name: str) -> Iterator[FieldVi
         yield FieldViolation(name, f"must have at most {rule.max_len} characters")
     elif len(value) < rule.min_len:
         yield FieldViolation(name, f"must have at least {rule.min_len} characters")
-    elif _CONTROL.search(value):
+    elif formats.CONTROL.search(value):
         yield FieldViolation(name, "must not contain control characters")
     elif rule.format and (wrong := _format_problem(value, rule.format)):
         yield FieldViolation(name, wrong)
@@ -107,13 +99,15 @@ def _text_violations(value: str, rule: FieldRule, name: str) -> Iterator[FieldVi
 
 def _format_problem(value: str, kind: Format.ValueType) -> str | None:
     if kind == UUID_FORMAT:
-        return None if _UUID.fullmatch(value) and UUID(value) else "must be a lower-case UUID"
+        return None if formats.UUID.fullmatch(value) and UUID(value) else "must be a lower-case UUID"
     if kind == EMAIL:
-        return None if _EMAIL.fullmatch(value) else "must be an email address"
+        return None if formats.EMAIL.fullmatch(value) else "must be an email address"
     if kind == SLUG:
-        return None if _SLUG.fullmatch(value) else "must be lower-case letters, digits and single hyphens"
+        return (
+            None if formats.SLUG.fullmatch(value) else "must be lower-case letters, digits and single hyphens"
+        )
     if kind == MONTH:
-        return None if _MONTH.fullmatch(value) else "must be a month such as 2026-11"
+        return None if formats.MONTH.fullmatch(value) else "must be a month such as 2026-11"
     return _url_problem(value) if kind == URL else None
 
 

@@ -14,7 +14,7 @@ import grpc
 from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
-from ams_common import errors, fields, policy
+from ams_common import errors, fields, metrics, policy
 from ams_common.context import Call, current_call, request_id_or_new
 from ams_common.tokens import TokenVerifier
 
@@ -47,8 +47,11 @@ async def faults(method: str, request: Message, context: Context, proceed: Handl
         await context.abort_with_status(errors.to_grpc_status(errors.internal_error(call.request_id)))
         raise
     finally:
-        duration_ms = round((time.monotonic() - started_s) * 1000, 1)
-        log.info("rpc", extra={"method": method, "code": code, "duration_ms": duration_ms})
+        duration_s = time.monotonic() - started_s
+        metrics.histogram("ams_rpc_seconds", "RPCs served, by outcome.", "method", "code").labels(
+            method, code
+        ).observe(duration_s)
+        log.info("rpc", extra={"method": method, "code": code, "duration_ms": round(duration_s * 1000, 1)})
         current_call.reset(reset)
 
 
@@ -76,9 +79,9 @@ def enforce(rules: Mapping[str, Rule]) -> Step:
     async def step(method: str, request: Message, context: Context, proceed: Handler) -> Message:
         rule = rules.get(method)
         call = _current_call()
-        refusal = policy.refusal(rule, call.caller)
-        if refusal is not None or rule is None:
-            raise refusal or errors.PermissionDeniedError("rpc_not_served", "This call is not available.")
+        if (denial := policy.denial(rule, call.caller)) is not None:
+            raise denial
+        assert rule is not None, "what has no rule is denied"
         current_call.set(replace(call, rule=rule))
         return await proceed(request, context)
 

@@ -12,7 +12,8 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
-from ams_common.database import PASSING_FAULTS
+from ams_common import metrics
+from ams_common.loops import run_forever
 from ams_common.snapshots import INVALIDATION_CHANNEL, SNAPSHOT_TTL_S
 from ams_common.wakeups import Wakeups
 
@@ -114,14 +115,7 @@ class OutboxRelay:
     async def run(self) -> None:
         """For ever; faults are logged and tried again."""
         try:
-            while True:
-                try:
-                    await self._relay()
-                except PASSING_FAULTS as error:
-                    log.warning(
-                        "outbox waits", extra={"destination": self._destination.name, "error": repr(error)}
-                    )
-                await asyncio.sleep(_RETRY_S)
+            await run_forever(f"outbox to {self._destination.name}", self._relay, _RETRY_S)
         finally:
             await self._destination.close()
 
@@ -166,6 +160,9 @@ class OutboxRelay:
             log.warning("delivery waits", extra={"destination": self._destination.name, "error": repr(error)})
             await asyncio.sleep(_RETRY_S)
             return True
+        metrics.counter(
+            "ams_outbox_delivered", "Rows of the outbox that were delivered.", "destination"
+        ).labels(self._destination.name).inc(len(rows))
         await connection.execute(
             "DELETE FROM outbox WHERE outbox_id = ANY($1)", [row["outbox_id"] for row in rows]
         )

@@ -28,7 +28,7 @@ def rules_of(services: Iterable[ServiceDescriptor]) -> Mapping[str, Rule]:
     return rules
 
 
-def refusal(method_rule: Rule | None, caller: Caller) -> AppError | None:
+def denial(method_rule: Rule | None, caller: Caller) -> AppError | None:
     """Why `caller` may not call an RPC with this rule, or None. Without a rule nobody may."""
     if method_rule is None:
         return PermissionDeniedError("rpc_not_served", "This call is not available.")

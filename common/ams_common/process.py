@@ -8,31 +8,36 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 import uvloop
 
+from ams_common import metrics
 from ams_common.errors import SettingsError
 from ams_common.logs import configure_logs
 
 
-class Logged(Protocol):
-    """Settings that say how much is logged."""
+class ProcessSettings(Protocol):
+    """What the settings of every process say."""
 
     @property
     def log_level(self) -> str: ...
+    @property
+    def metrics_listen(self) -> str: ...
 
 
-S = TypeVar("S", bound=Logged)
+S = TypeVar("S", bound=ProcessSettings)
 
 BAD_SETTINGS_EXIT_CODE = 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def settings_or_exit(name: str, load_settings: Callable[[], S]) -> S:
-    """The process's settings, its logs configured by them. Without good ones it ends with exit code 2 and
-    one line for each variable that is wrong."""
+    """The process's settings; its logs and metrics are configured by them. Without good ones it ends with
+    exit code 2 and one line for each variable that is wrong."""
     try:
         settings = load_settings()
     except SettingsError as error:
         _refuse(name, error)
     configure_logs(name, settings.log_level)
+    metrics.share_among_workers()
+    metrics.serve(settings.metrics_listen)
     return settings
 
 

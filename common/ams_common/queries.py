@@ -13,20 +13,32 @@ statement of its own for each order, way, and first or later page: each can be a
 SELECT key_id, name, {key} FROM keys
 WHERE consumer_id = :consumer_id AND {after}
 ORDER BY {order} LIMIT :limit;
+
+What several queries say alike, such as a list of columns, stands once as a fragment, before its users:
+
+-- fragment: key_columns
+key_id, name, created_at
+-- name: list_all_keys
+SELECT {key_columns} FROM keys;
+
+A store is a class that declares what it takes from the file, a line each (see QueryStore).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 import asyncpg
 
 from ams_common.orders import Order, Orders
 from ams_common.paging import Page, PageRequest, decode_page_token, encode_page_token
 
-_NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+_SECTION = re.compile(r"^-- (name|fragment): ([a-z][a-z0-9_]*)$", re.MULTILINE)
 _ORDER = re.compile(r"^-- order ([a-z_]+(?: desc)?): (.+)$\n?", re.MULTILINE)
 # ":name" but not "::type", and not inside a quoted literal.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|(?<![:\w]):([a-z][a-z0-9_]*)")
@@ -69,8 +81,18 @@ class Queries:
     """The queries of a service, from `<package>/queries.sql`."""
 
     def __init__(self, text: str) -> None:
-        parts = _NAME.split(text)[1:]
-        sql_by_name = dict(zip(parts[::2], parts[1::2], strict=True))
+        fragments: dict[str, str] = {}
+        sql_by_name: dict[str, str] = {}
+        sections = _SECTION.split(text)[1:]
+        for kind, name, sql in zip(sections[::3], sections[1::3], sections[2::3], strict=True):
+            if name in fragments or name in sql_by_name:
+                raise ValueError(f"two queries have the same name: {name}")
+            for fragment, words in fragments.items():
+                sql = sql.replace(f"{{{fragment}}}", words)
+            if kind == "fragment":
+                fragments[name] = sql.strip()
+            else:
+                sql_by_name[name] = sql
         self._names = list(sql_by_name)
         self._lists = {
             name: _List.parse(name, sql) for name, sql in sql_by_name.items() if _ORDER.search(sql)
@@ -78,8 +100,6 @@ class Queries:
         self._queries = {
             name: _parse(name, sql) for name, sql in sql_by_name.items() if name not in self._lists
         }
-        if len(self._names) != len(parts) // 2:
-            raise ValueError("two queries have the same name")
 
     @classmethod
     def load(cls, package: str, file: str = "queries.sql") -> "Queries":
@@ -149,6 +169,142 @@ class Queries:
             return query, query.arguments(values)
         query = self._lists[name].later[str(order)]
         return query, query.arguments(values | order.parameters(decode_page_token(wanted.token, order)))
+
+
+class _Declared(Generic[T]):
+    """A query as an attribute of a store: called with the query's parameters by name."""
+
+    def __init__(self, fetch: Callable[..., Awaitable[T]]) -> None:
+        self._fetch = fetch
+
+    def __set_name__(self, owner: type["QueryStore"], name: str) -> None:
+        # A store that does more than forward declares the query privately and calls it.
+        self.query = name.removeprefix("_")
+
+    @overload
+    def __get__(self, store: None, owner: type["QueryStore"]) -> Self: ...
+    @overload
+    def __get__(self, store: "QueryStore", owner: type["QueryStore"]) -> Callable[..., Awaitable[T]]: ...
+    def __get__(
+        self, store: "QueryStore | None", owner: type["QueryStore"]
+    ) -> "Self | Callable[..., Awaitable[T]]":
+        if store is None:
+            return self
+        bound = store
+        return lambda *wanted, **values: self._fetch(bound, self.query, *wanted, **values)
+
+
+class QueryStore:
+    """A service's statements on one connection, which it is made with for a transaction.
+
+    class Store(QueryStore, package="keys_svc"):
+        find_key = one(Key)
+        count_active_keys = value(int)
+
+    `await store.find_key(key_id=…)` runs the query `find_key`, and gives a Key or None.
+    Raises AttributeError at the class's definition for a name that isn't in the file.
+    """
+
+    queries: ClassVar[Queries] = Queries("")
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    def __init_subclass__(cls, package: str = "", file: str = "queries.sql") -> None:
+        if package:
+            cls.queries = Queries.load(package, file)
+        if unknown := cls.declared() - set(cls.queries.names()):
+            raise AttributeError(f"no query is called {', '.join(sorted(unknown))}")
+
+    @classmethod
+    def declared(cls) -> set[str]:
+        """The queries that the store takes from its file: for the test that none lies there unused."""
+        members = (member for base in cls.__mro__ for member in vars(base).values())
+        return {member.query for member in members if isinstance(member, _Declared)}
+
+
+def one(
+    make: Callable[..., T] | None = None, *, row: Callable[[Row], T] | None = None
+) -> _Declared[T | None]:
+    """Declares a query of one row, or none: `make` gets its columns by name, or `row` the row itself."""
+    read = _reader(make, row)
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> T | None:
+        found = await store.queries.one(store.connection, name, **values)
+        return None if found is None else read(found)
+
+    return _Declared(fetch)
+
+
+def many(
+    make: Callable[..., T] | None = None, *, row: Callable[[Row], T] | None = None
+) -> _Declared[list[T]]:
+    """Declares a query of any number of rows; `make` and `row` as in `one`."""
+    read = _reader(make, row)
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> list[T]:
+        return [read(found) for found in await store.queries.many(store.connection, name, **values)]
+
+    return _Declared(fetch)
+
+
+def page(
+    make: Callable[..., T] | None = None, *, row: Callable[[Row], T] | None = None
+) -> _Declared[Page[T]]:
+    """Declares a list: called with the PageRequest first. `make` and `row` as in `one`."""
+    read = _reader(make, row)
+
+    async def fetch(store: QueryStore, name: str, wanted: PageRequest, **values: Any) -> Page[T]:
+        return (await store.queries.page(store.connection, name, wanted, **values)).map(read)
+
+    return _Declared(fetch)
+
+
+def value(kind: Callable[..., T]) -> _Declared[T]:
+    """Declares a query of one value of type `kind`, which is always there."""
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> T:
+        found: T | None = await store.queries.value(store.connection, name, **values)
+        assert found is not None, f"{name} gave no value"
+        return found
+
+    return _Declared(fetch)
+
+
+def maybe_value(kind: Callable[..., T]) -> _Declared[T | None]:
+    """Declares a query of one value of type `kind`; None for no row, or NULL."""
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> T | None:
+        found: T | None = await store.queries.value(store.connection, name, **values)
+        return found
+
+    return _Declared(fetch)
+
+
+def column(kind: Callable[..., T]) -> _Declared[list[T]]:
+    """Declares a query of one column whose values are of type `kind`."""
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> list[T]:
+        return [found[0] for found in await store.queries.many(store.connection, name, **values)]
+
+    return _Declared(fetch)
+
+
+def run() -> _Declared[int]:
+    """Declares a statement; called, it tells how many rows it touched."""
+
+    async def fetch(store: QueryStore, name: str, **values: Any) -> int:
+        return await store.queries.run(store.connection, name, **values)
+
+    return _Declared(fetch)
+
+
+def _reader(make: Callable[..., T] | None, row: Callable[[Row], T] | None) -> Callable[[Row], T]:
+    if make is not None:
+        by_name = make
+        return lambda found: by_name(**found)
+    assert row is not None, "say what a row becomes: make=, or row="
+    return row
 
 
 def _ordered(sql: str, order: Order, after: str) -> str:

@@ -112,6 +112,12 @@ def _parse(text: str, kind: Any) -> Any:
     return text
 
 
+def parse_listen(text: str) -> tuple[str, int]:
+    """ "127.0.0.1:7001" or "[::1]:7001" → host and port. Raises ValueError for what is neither."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
     """What every gRPC service is told by its environment."""
@@ -122,3 +128,4 @@ class ServiceSettings:
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
     kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
     log_level: str = setting("INFO", name="LOG_LEVEL")
+    metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served

@@ -12,7 +12,7 @@ from ams_common.clock import utc_now
 from ams_common.context import ANONYMOUS, Caller, current_call
 from ams_common.errors import AppError, NotFoundError, UnauthenticatedError
 from ams_common.ids import uuid7
-from ams_common.policy import PolicyError, refusal, rules_of
+from ams_common.policy import PolicyError, denial, rules_of
 from ams_common.testing.plugin import Serve
 from ams_common.testing.tokens import TestIssuer
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -57,8 +57,8 @@ def test_a_service_with_an_rpc_without_a_rule_cannot_be_built() -> None:
 def test_without_a_rule_nobody_is_let_in() -> None:
     admin = Caller(user_id=uuid7(), roles=frozenset({ADMIN}))
     for caller in (ANONYMOUS, admin, Caller(service="gateway")):
-        assert refusal(None, caller) is not None
-        assert refusal(Rule(), caller) is not None
+        assert denial(None, caller) is not None
+        assert denial(Rule(), caller) is not None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_without_a_rule_nobody_is_let_in() -> None:
     ],
 )
 def test_only_whom_the_rule_names_is_let_in(rule: Rule, caller: Caller, code: str | None) -> None:
-    answer = refusal(rule, caller)
+    answer = denial(rule, caller)
     assert (answer.code if answer else None) == code
 
 

@@ -43,3 +43,4 @@ class Settings:
     # How long a stop waits for requests, and then for the journal.
     drain_s: float = setting(10.0)
     log_level: str = setting("INFO", name="LOG_LEVEL")
+    metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served

@@ -12,10 +12,10 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.queries import Queries
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
-from ams_common.upkeep import forget_old_answers
 
 from identity_svc.accounts import appoint_admins
 from identity_svc.consumers import audit_subscription
@@ -73,7 +73,7 @@ async def run(settings: Settings) -> None:
             server,
             settings.listen,
             background=[
-                forget_old_answers(database),
+                purge_old_answers(database),
                 keyring.run(),
                 OutboxRelay(settings.database_url, kafka).run(),
                 _audit_consumer(settings, database, system_store).run(),

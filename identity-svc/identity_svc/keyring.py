@@ -6,7 +6,8 @@ from datetime import datetime
 
 import asyncpg
 import jwt
-from ams_common.database import PASSING_FAULTS, Change, Database
+from ams_common.database import Change, Database
+from ams_common.faults import PASSING_FAULTS
 from ams_common.ids import uuid7
 from ams_common.tokens import SigningKey, jwks_json
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,7 +51,7 @@ class Keyring:
             await asyncio.sleep(_REFRESH_S)
             try:
                 await self.refresh()
-            except PASSING_FAULTS as error:
+            except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
                 log.warning("keyring waits", extra={"error": repr(error)})
 
     async def refresh(self) -> None:

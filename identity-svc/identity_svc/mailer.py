@@ -10,7 +10,8 @@ from email.utils import parseaddr
 
 import aiosmtplib
 import asyncpg
-from ams_common.database import PASSING_FAULTS, Database
+from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 from ams_common.wakeups import Wakeups
 
 from identity_svc.clocks import Clock
@@ -107,7 +108,7 @@ class Mailer:
         while True:
             try:
                 await self._send_as_they_come()
-            except PASSING_FAULTS as error:
+            except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
                 log.warning("mailer waits", extra={"error": repr(error)})
             await asyncio.sleep(_RETRY_S)
 

@@ -31,6 +31,7 @@ class Settings:
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
     kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
     log_level: str = setting("INFO", name="LOG_LEVEL")
+    metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served
 
     # These addresses get the admin role at the start (PRD 4.1: a small team, none of it self-registered).
     admin_emails: tuple[str, ...] = setting(())

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from ams_common.database import PASSING_FAULTS, Database
+import asyncpg
+from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 
 from identity_svc import challenges
 from identity_svc.clocks import Clock
@@ -37,7 +39,7 @@ class Upkeep:
         while True:
             try:
                 await self.sweep()
-            except PASSING_FAULTS as error:
+            except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
                 log.warning("upkeep waits", extra={"error": repr(error)})
             await asyncio.sleep(_PAUSE_S)
 

@@ -15,10 +15,10 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.process import run_process
 from ams_common.queries import Queries
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
-from ams_common.upkeep import forget_old_answers
 from redis.asyncio import Redis
 
 from keys_svc.catalog import Catalog
@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
             settings.kafka_topic_prefix,
         )
         background = [
-            forget_old_answers(database),
+            purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),

@@ -109,7 +109,7 @@ class Ledger:
             for image in deleted:
                 _audit(change, image, publisher)
                 self._announce(change, image)
-            change.audited = True  # nothing deleted, nothing to tell
+            change.nothing_to_audit()  # nothing deleted, nothing to tell
             for digest in {image.digest for image in deleted}:
                 if not await self._store.is_in_use(change.connection, name, digest):
                     await forget(digest)
@@ -159,7 +159,7 @@ class Ledger:
             outcome=ANSWERED,
         )
         async with self._change("image.pull", pull.consumer_id) as change:
-            change.audited = True  # a pull that was written down before needs no second record
+            change.nothing_to_audit()  # a pull that was written down before needs no second record
             if await self._store.add_pull(change.connection, pull):
                 _audit(change, image, puller)
                 change.publish(topics.USAGE_EVENTS, usage.consumer_id, usage)
@@ -170,7 +170,7 @@ class Ledger:
         now = utc_now()
         async with self._change("image.pull_refused", UUID(puller.key.consumer_id)) as change:
             subject = name if await self._store.is_known(change.connection, name) else ""
-            change.audited = True  # what was written down within the minute needs no second record
+            change.nothing_to_audit()  # what was written down within the minute needs no second record
             if await self._store.add_refusal(
                 change.connection, UUID(puller.key.key_id), subject, now, now - _BETWEEN_REFUSALS
             ):

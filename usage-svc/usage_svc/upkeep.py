@@ -4,8 +4,10 @@ import asyncio
 import logging
 from datetime import date, timedelta
 
+import asyncpg
 from ams_common.clock import utc_now
-from ams_common.database import PASSING_FAULTS, Database
+from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 
 from usage_svc.store import Store
 
@@ -34,7 +36,7 @@ class PartitionUpkeep:
             try:
                 await self.make_partitions()
                 await asyncio.sleep(_INTERVAL_S)
-            except PASSING_FAULTS as error:
+            except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
                 log.warning("partition upkeep waits", extra={"error": repr(error)})
                 await asyncio.sleep(_RETRY_S)
 

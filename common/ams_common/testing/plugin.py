@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from ams_common.database import Database
 from ams_common.migrations import migrate
+from ams_common.queries import QueryStore
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import TokenVerifier
@@ -27,6 +28,7 @@ class Schema:
 
     name: str
     package: str
+    store: type[QueryStore] | None = None
 
 
 def _from_environment(variable: str) -> str:
@@ -83,7 +85,7 @@ class Template:
 @pytest.fixture(scope="session")
 def templates(admin_database_url: str) -> Iterator[Callable[[Schema], Template]]:
     """The template of a schema, made when it is first asked for. Rooms share the session, so a fixture of
-    the session that took `schema` itself would give every room the first one's."""
+    the session that took `schema` itself would give every package the first one's."""
     made: dict[Schema, Template] = {}
 
     def template_of(schema: Schema) -> Template:
@@ -136,8 +138,8 @@ async def database_url(
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url, size=5) as opened:
+async def database(database_url: str, schema: Schema) -> AsyncIterator[Database]:
+    async with Database.open(database_url, schema.store, size=5) as opened:
         yield opened
 
 

@@ -1,0 +1,12 @@
+"""The patterns of identifiers, for `fullmatch`; each is the field format of its name in the contracts."""
+
+import re
+
+# C0 and C1 controls but tab, line feed and carriage return; lone surrogates can't occur in protobuf.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+EMAIL = re.compile(
+    r"[^@\s<>\"',;:()\[\]\\]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+"
+)
+MONTH = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
+SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
