@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """The present moment as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 

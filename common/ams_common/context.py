@@ -38,7 +38,7 @@ ANONYMOUS = Caller()
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One RPC being served."""
+    """The RPC or HTTP request being served: who calls, and what its rule says."""
 
     request_id: str
     caller: Caller = ANONYMOUS

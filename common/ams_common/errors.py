@@ -69,7 +69,7 @@ class AlreadyExistsError(AppError):
 
 
 class FailedPreconditionError(AppError):
-    """The resource's state doesn't allow it."""
+    """The resource is in a state that doesn't allow what was asked."""
 
     grpc_code, http_status = grpc.StatusCode.FAILED_PRECONDITION, 409
 
@@ -117,7 +117,7 @@ def to_status(error: AppError) -> status_pb2.Status:
 
 
 def to_grpc_status(error: AppError) -> grpc.Status:
-    """For context.abort_with_status()."""
+    """The status of an error as `context.abort_with_status()` takes it."""
     status: grpc.Status = rpc_status.to_status(to_status(error))
     return status
 

@@ -81,7 +81,7 @@ class Orders:
         return cls(tuple(_order(by, columns) for by, columns in declarations))
 
     def both_ways(self) -> list[Order]:
-        """Everything that can be chosen."""
+        """Every order that a caller can choose, ascending and descending."""
         return [Order(o.name, way, o.columns) for o in self.declared for way in (False, True)]
 
     def choose(self, order_by: str) -> Order:

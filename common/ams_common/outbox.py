@@ -27,7 +27,7 @@ _LOCK = 7_310_002
 
 
 class Destination(Protocol):
-    """Where outbox rows go."""
+    """Where a relay delivers the rows of an outbox."""
 
     name: str
 
@@ -35,7 +35,7 @@ class Destination(Protocol):
         """Returns when all rows are safely there; raises when any may not be."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections that the destination made itself."""
 
 
 class KafkaDestination:
@@ -93,7 +93,7 @@ class RedisDestination:
         self._redis = redis
 
     async def deliver(self, rows: Sequence[asyncpg.Record]) -> None:
-        """All in one transaction of Redis."""
+        """Sets and announces all snapshots in one transaction of Redis."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             for row in rows:
                 pipeline.set(row["topic"], row["payload"], ex=SNAPSHOT_TTL_S)
@@ -143,7 +143,7 @@ class OutboxRelay:
             await asyncio.sleep(_POLL_S)
 
     async def _relay_batch(self, connection: asyncpg.Connection) -> bool:
-        """Whether to look again at once."""
+        """Deliver the oldest rows; returns whether there may be more, to look for at once."""
         rows = await connection.fetch(
             "SELECT outbox_id, topic, message_key, payload FROM outbox"
             " WHERE destination = $1 ORDER BY outbox_id LIMIT $2",
@@ -155,8 +155,8 @@ class OutboxRelay:
         try:
             await self._destination.deliver(rows)
         except Exception as error:  # whatever it is, the rows stay
-            # They are read again: who has lost the connection, and so the turn, must not deliver what is
-            # older than the successor's.
+            # The rows are read again instead of being delivered once more as they are: a relay that lost its
+            # connection has lost its turn too, and would overwrite its successor's newer snapshots.
             log.warning("delivery waits", extra={"destination": self._destination.name, "error": repr(error)})
             await asyncio.sleep(_RETRY_S)
             return True

@@ -37,7 +37,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a TCP port of the loopback address on which nobody listens."""
     return free_ports(1)[0]
 
 

@@ -1,4 +1,4 @@
-"""How each of our processes begins: settings or a clear refusal, logs, an event loop."""
+"""How each of our processes begins: settings or a clear error, logs, an event loop."""
 
 import asyncio
 import signal
@@ -34,7 +34,7 @@ def settings_or_exit(name: str, load_settings: Callable[[], S]) -> S:
     try:
         settings = load_settings()
     except SettingsError as error:
-        _refuse(name, error)
+        _exit(name, error)
     configure_logs(name, settings.log_level)
     metrics.share_among_workers()
     metrics.serve(settings.metrics_listen)
@@ -62,9 +62,9 @@ def run_process(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except SettingsError as error:
-        _refuse(name, error)
+        _exit(name, error)
 
 
-def _refuse(name: str, error: SettingsError) -> NoReturn:
+def _exit(name: str, error: SettingsError) -> NoReturn:
     sys.stderr.writelines(f"{name}: {problem}\n" for problem in error.problems)
     sys.exit(BAD_SETTINGS_EXIT_CODE)

@@ -111,12 +111,12 @@ class Queries:
         return list(self._names)
 
     async def one(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> asyncpg.Record | None:
-        """The first row, or None."""
+        """Runs a query and returns its first row, or None."""
         query = self._queries[name]
         return await connection.fetchrow(query.sql, *query.arguments(values))
 
     async def many(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> list[asyncpg.Record]:
-        """All rows."""
+        """Runs a query and returns all of its rows."""
         query = self._queries[name]
         rows: list[asyncpg.Record] = await connection.fetch(query.sql, *query.arguments(values))
         return rows
@@ -127,7 +127,7 @@ class Queries:
         return await connection.fetchval(query.sql, *query.arguments(values))
 
     async def run(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> int:
-        """How many rows the statement touched."""
+        """Runs a statement and returns how many rows it touched."""
         query = self._queries[name]
         status: str = await connection.execute(query.sql, *query.arguments(values))
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
@@ -291,7 +291,7 @@ def column(kind: Callable[..., T]) -> _Declared[list[T]]:
 
 
 def run() -> _Declared[int]:
-    """Declares a statement; called, it tells how many rows it touched."""
+    """Declares a statement; when it is called, it returns how many rows it touched."""
 
     async def fetch(store: QueryStore, name: str, **values: Any) -> int:
         return await store.queries.run(store.connection, name, **values)

@@ -72,7 +72,7 @@ def _sign(key: SigningKey, subject: str, now: datetime, claims: Mapping[str, obj
 
 
 class KeySource(Protocol):
-    """Where a verifier finds public keys."""
+    """Where a verifier of tokens finds public keys by their ids."""
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
         """The public key with this id, or None."""

@@ -20,7 +20,7 @@ _NO_ORDERS = ("nothing", "{0} asc", "{0} desc desc", "{0}, {0}", "{0};--", "{0}\
 
 
 async def nothing() -> None:
-    """Nothing happens between two pages."""
+    """The default of `walk`: nothing happens between two pages."""
 
 
 async def walk(ask: Ask, between: Callable[[], Awaitable[Any]] = nothing, **fields: Any) -> list[Any]:
@@ -95,7 +95,7 @@ async def _check_order_refusals(ask: Ask, name: str) -> None:
         order_by = template.format(name)
         with pytest.raises(InvalidArgumentError) as refused:
             await ask(order_by=order_by)
-        assert _told(refused.value) == ("order_by_invalid", ["orderBy"]), order_by
+        assert _code_and_fields(refused.value) == ("order_by_invalid", ["orderBy"]), order_by
 
 
 async def _check_token_refusals(ask: Ask, sort_keys: SortKeys) -> None:
@@ -122,8 +122,8 @@ def _broken(token: str) -> list[str]:
 async def _check_refused(ask: Ask, token: str, order_by: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         await ask(page_token=token, order_by=order_by)
-    assert _told(refused.value) == ("page_token_invalid", ["pageToken"]), (token, order_by)
+    assert _code_and_fields(refused.value) == ("page_token_invalid", ["pageToken"]), (token, order_by)
 
 
-def _told(error: AppError) -> tuple[str, list[str]]:
+def _code_and_fields(error: AppError) -> tuple[str, list[str]]:
     return error.code, [violation.field for violation in error.violations]

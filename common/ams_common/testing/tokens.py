@@ -30,5 +30,5 @@ class TestIssuer:
         return sign_user_token(self.key, user_id, roles, roles[0], now or utc_now())
 
     def service_token(self, service: str) -> str:
-        """One of our services' access token."""
+        """Returns an access token of one of our services."""
         return sign_service_token(self.key, service, utc_now())
