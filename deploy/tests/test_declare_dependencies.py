@@ -67,7 +67,7 @@ def origin(module: str, owners: dict[str, set[str]]) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_what_a_room_imports_it_declares(folder: str, owners: dict[str, set[str]]) -> None:
+def test_what_a_package_imports_it_declares(folder: str, owners: dict[str, set[str]]) -> None:
     name, packages, declared = described(folder)
     used = {module for package in packages for module in imports(ROOT / folder / package)}
     assert used
