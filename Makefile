@@ -14,10 +14,10 @@ WORKERS ?= 3
 help: ## print every target with its line
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
-run: setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
+run: for-run setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
 	@exec $(LOCAL) run
 
-test: setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
+test: for-tests setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
 	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 check: setup ## format, lint, types, and that the generated code is that of the protos
@@ -53,6 +53,17 @@ lock: ## compile requirements.lock anew from the packages' pyproject files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
 	  -o requirements.lock
+	@! command -v mvn >/dev/null || $(BIN)/python -m ams_local.kafka_jars
+
+bare-machine: ## run and test on a Debian made with debootstrap, as root and not; ALL=1: with every test
+	@$(PYTHON) local/bare_machine.py $(if $(ALL),--all-tests)
+
+# What no wheel has is looked for first: who may not install it is told at once what will be off.
+for-run:
+	@$(PYTHON) local/ams_local/tools.py docker-registry
+
+for-tests:
+	@$(PYTHON) local/ams_local/tools.py docker-registry chromium skopeo podman
 
 setup: .venv/installed $(ASSETS) ## install the locked packages and our own packages, build the web UI's assets
 
@@ -65,13 +76,13 @@ setup: .venv/installed $(ASSETS) ## install the locked packages and our own pack
 	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	@touch $@
 
-bff/node_modules/installed: bff/package.json bff/package-lock.json
-	@command -v npm >/dev/null || { echo "The web UI's assets come from npm: apt-get install nodejs npm"; exit 1; }
-	@cd bff && npm ci --silent --ignore-scripts && touch node_modules/installed
+bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/installed
+	@echo "==> installing what the web UI takes from npm (once, about ten seconds)"
+	@cd bff && ../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
 
 # Icons are gathered from templates and modules, so these are sources too.
 $(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -path bff/ams_bff/static -prune -o \
   \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
 	@$(BIN)/python -m ams_bff.web.bundle
 
-.PHONY: help run test check format gen bench bench-pages screenshots load env lock setup
+.PHONY: help run test check format gen bench bench-pages screenshots load env lock bare-machine for-run for-tests setup

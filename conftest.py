@@ -1,8 +1,11 @@
 """Every package's tests share the fixtures on real servers."""
 
+import os
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
+from ams_local import tools
 
 pytest_plugins = ["ams_common.testing.plugin"]
 
@@ -39,3 +42,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ranks = {file: rank for rank, file in enumerate(LONGEST_FIRST)}
     counts = Counter(files.values())
     items.sort(key=lambda item: (ranks.get(files[item], len(ranks)), -counts[files[item]]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """A test whose program isn't installed is skipped, and says how to get it; CI skips nothing."""
+    yield from _skipping_what_is_missing()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield from _skipping_what_is_missing()
+
+
+def _skipping_what_is_missing() -> Iterator[None]:
+    try:
+        yield
+    except tools.ToolMissingError as missing:
+        if os.environ.get(tools.REQUIRE_ALL):
+            raise
+        pytest.skip(str(missing))

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from ams_local import tools
 from playwright.sync_api import sync_playwright
 from support import chromium
 from support.plain_browser import Browser, Page
@@ -19,8 +19,7 @@ SCRIPT = Path(__file__).with_name("oidc_provider.mjs")
 
 @pytest.fixture(scope="module")
 def acme(town: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    node = shutil.which("node")
-    assert node, "node is missing: apt-get install nodejs npm"
+    node = str(tools.node())
     about, log_path = town.acme.setting, tmp_path_factory.mktemp("acme") / "log"
     arguments = [str(town.acme.port), about["client_id"], about["client_secret"], town.acme.redirect_uri]
     with log_path.open("wb") as log:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from ams_local.execution import end_on_sigterm
+from ams_local.execution import end_on_signals
 from ams_local.guide import say
 from ams_local.processes import die_with_parent
 
@@ -29,7 +29,7 @@ COUNTED_TIMEOUT_S = 30
 
 def main() -> None:
     arguments = _parser().parse_args()
-    end_on_sigterm()
+    end_on_signals()
     # NFR1. For the gateway the PRD has no figure of its own: it is held to that of a single item.
     targets = [
         Target("consume", arguments.consume, 95, 200, frozenset({200, 401, 403, 429})),

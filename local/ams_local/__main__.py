@@ -15,7 +15,7 @@ from ams_local.tools import ToolMissingError
 
 def main() -> None:
     arguments = _parser().parse_args()
-    execution.end_on_sigterm()
+    execution.end_on_signals()
     try:
         sys.exit(_dispatch(arguments))
     except (PlaceTakenError, RefusedError, StartError, TimeoutError, ToolMissingError) as problem:
@@ -38,6 +38,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
             asyncio.run(mail.serve(arguments.smtp_port, arguments.page_port))
         case "upstream":
             upstream.serve(arguments.port)
+        case "npm":
+            return tools.run_npm(arguments.words)
     return 0
 
 
@@ -47,8 +49,6 @@ def _execute(arguments: argparse.Namespace) -> int:
         raise SystemExit("ams-local exec: which command? Give it after --")
     if not arguments.tests:
         return execution.execute(words, throwaway=False)
-    for program in tools.FOR_TESTS:
-        tools.find(program)
     with places.files_in_memory():
         return execution.execute(words, throwaway=True)
 
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     catcher.add_argument("page_port", type=int)
     merchant = commands.add_parser("upstream", help="only the demo merchants' API")
     merchant.add_argument("port", type=int)
+    npm = commands.add_parser("npm", help="npm from the Node.js wheel, in the working directory")
+    npm.add_argument("words", nargs=argparse.REMAINDER)
     commands.add_parser("guide", help="what `run` does once its processes are started")
     return parser
 

@@ -2,10 +2,18 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from ams_local import tools
 from ams_local.supervision import Program
+
+PROGRAM = "docker-registry"
+
+
+def is_installed() -> bool:
+    """Without it all of AMS runs but what pushes and pulls images."""
+    return shutil.which(PROGRAM) is not None
 
 
 def program(directory: Path, port: int, secret: str) -> Program:
@@ -18,9 +26,7 @@ def program(directory: Path, port: int, secret: str) -> Program:
     config = home / "config.yml"
     config.write_text(json.dumps(_config(home, port, secret), indent=2))  # JSON is YAML
     # Nothing of ours in its environment: it takes every REGISTRY_… variable for a setting of its own.
-    return Program(
-        "distribution", [tools.find("docker-registry"), "serve", str(config)], {"PATH": os.defpath}
-    )
+    return Program("distribution", [tools.find(PROGRAM), "serve", str(config)], {"PATH": os.defpath})
 
 
 def _config(home: Path, port: int, secret: str) -> dict[str, object]:

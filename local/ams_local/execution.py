@@ -31,13 +31,18 @@ def execute(command: Sequence[str], *, throwaway: bool) -> int:
     return code if code >= 0 else 128 - code
 
 
-def end_on_sigterm() -> None:
-    """Makes SIGTERM unwind the stack as Ctrl-C does, so that every `finally` runs."""
+def end_on_signals() -> None:
+    """Makes SIGTERM unwind the stack as Ctrl-C does, so that every `finally` runs.
+
+    A job in the background, or under nohup, is started with SIGINT ignored; Python then leaves it so, and all
+    that we start would inherit it: nothing could be stopped by SIGINT any more.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(process: subprocess.Popen[bytes], *, signal_it: bool) -> None:

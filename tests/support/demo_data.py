@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 from ams_common.testing.eventually import eventually
+from ams_local import distribution, tools
 
 from support import backfill, docker_images, upstream_api
 from support.docker_images import Layout
@@ -111,6 +112,7 @@ class _Stage:
         repository = f"{token['registry']}/{token['pushToken']['repository']}"
         for version in ("1.0.0", "1.1.0", "2.0.0"):
             layout = Layout(directory / version, iter([version.encode() * 400_000]))
+            tools.find(distribution.PROGRAM)
             pushed = await docker_images.push(layout, f"{repository}:{version}", token["secret"])
             assert pushed.succeeded, pushed.text
         images = (await owner.get("/merchant/images"))["images"]

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ams_local import tools
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -89,10 +90,8 @@ async def skopeo(*words: str) -> Done:
 
 
 async def _run(program: str, *words: str) -> Done:
-    path = shutil.which(program)
-    assert path, f"apt-get install {program}"
     process = await asyncio.create_subprocess_exec(
-        path, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        tools.find(program), *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(_TIMEOUT_S):
         output, _ = await process.communicate()

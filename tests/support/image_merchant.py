@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ams_common.testing.eventually import eventually
+from ams_local import distribution, tools
 
 from support.rest_clients import JSON, People, Rest, new_service
 
@@ -39,7 +40,8 @@ class Shop:
 
 
 async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
-    """A new merchant, its service a draft."""
+    """A new merchant, its service a draft. Without a registry there is nothing to push to."""
+    tools.find(distribution.PROGRAM)
     merchant = await people.register_merchant(admin, f"docker-{tag}@example.com", f"Docks {tag}")
     service = await merchant.post(
         "/services", **new_service("", name=f"Crane {tag}", type="DOCKER", price=PRICE)
