@@ -36,7 +36,7 @@ LENT = (
     "etc/npmrc",
     "etc/pip.conf",
     "etc/resolv.conf",
-    "etc/ssl/certs",
+    "etc/ssl/certs/ca-certificates.crt",
 )
 LENT_VARIABLES = re.compile(
     r"PIP_(?!FIND_LINKS)\w+|npm_config_\w+|UV_\w+|\w+_CA_BUNDLE|\w+_(proxy|PROXY)|SSL_CERT_FILE|NODE_EXTRA_CA_CERTS"
@@ -188,10 +188,13 @@ def mount(arguments: Sequence[str]) -> None:
 def lend(source: Path, target: Path) -> None:
     """A copy of one of this machine's settings, where it has them."""
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
     elif source.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target, follow_symlinks=True)
+        # Never through a link of the new machine, which would lead back into this one.
+        target.unlink(missing_ok=True)
+        shutil.copy(source, target)
 
 
 if __name__ == "__main__":
