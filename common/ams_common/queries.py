@@ -229,7 +229,7 @@ def one(
     """Declares a query of one row, or none: `make` gets its columns by name, or `row` the row itself."""
     read = _reader(make, row)
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> T | None:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> T | None:
         found = await store.queries.one(store.connection, name, **values)
         return None if found is None else read(found)
 
@@ -242,7 +242,7 @@ def many(
     """Declares a query of any number of rows; `make` and `row` as in `one`."""
     read = _reader(make, row)
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> list[T]:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> list[T]:
         return [read(found) for found in await store.queries.many(store.connection, name, **values)]
 
     return _Declared(fetch)
@@ -254,7 +254,7 @@ def page(
     """Declares a list: called with the PageRequest first. `make` and `row` as in `one`."""
     read = _reader(make, row)
 
-    async def fetch(store: QueryStore, name: str, wanted: PageRequest, **values: Any) -> Page[T]:
+    async def fetch(store: QueryStore, name: str, wanted: PageRequest, /, **values: Any) -> Page[T]:
         return (await store.queries.page(store.connection, name, wanted, **values)).map(read)
 
     return _Declared(fetch)
@@ -263,7 +263,7 @@ def page(
 def value(kind: Callable[..., T]) -> _Declared[T]:
     """Declares a query of one value of type `kind`, which is always there."""
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> T:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> T:
         found: T | None = await store.queries.value(store.connection, name, **values)
         assert found is not None, f"{name} gave no value"
         return found
@@ -274,7 +274,7 @@ def value(kind: Callable[..., T]) -> _Declared[T]:
 def maybe_value(kind: Callable[..., T]) -> _Declared[T | None]:
     """Declares a query of one value of type `kind`; None for no row, or NULL."""
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> T | None:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> T | None:
         found: T | None = await store.queries.value(store.connection, name, **values)
         return found
 
@@ -284,7 +284,7 @@ def maybe_value(kind: Callable[..., T]) -> _Declared[T | None]:
 def column(kind: Callable[..., T]) -> _Declared[list[T]]:
     """Declares a query of one column whose values are of type `kind`."""
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> list[T]:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> list[T]:
         return [found[0] for found in await store.queries.many(store.connection, name, **values)]
 
     return _Declared(fetch)
@@ -293,7 +293,7 @@ def column(kind: Callable[..., T]) -> _Declared[list[T]]:
 def run() -> _Declared[int]:
     """Declares a statement; when it is called, it returns how many rows it touched."""
 
-    async def fetch(store: QueryStore, name: str, **values: Any) -> int:
+    async def fetch(store: QueryStore, name: str, /, **values: Any) -> int:
         return await store.queries.run(store.connection, name, **values)
 
     return _Declared(fetch)

@@ -109,6 +109,15 @@ async def test_a_store_declares_what_its_queries_give(database: Database) -> Non
             await store.count(first=1)
 
 
+async def test_a_parameter_may_have_any_name(database: Database) -> None:
+    class Store(QueryStore):
+        queries = Queries("-- name: join\nSELECT concat(:name::text, :store::text, :self::text)")
+        join = value(str)
+
+    async with database.connection() as connection:
+        assert await Store(connection).join(name="a", store="b", self="c") == "abc"
+
+
 def test_a_store_that_declares_what_its_file_lacks_is_refused() -> None:
     with pytest.raises(AttributeError, match="no query is called list_words"):
         store_of(STORE[: STORE.index("-- name: list_words")])
