@@ -14,7 +14,6 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.process import run_process
-from ams_common.queries import Queries
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -22,43 +21,37 @@ from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
 from keys_svc.catalog import Catalog
-from keys_svc.consumers import IdentityEvents
-from keys_svc.service import KeysService
+from keys_svc.event_handlers import apply_identity_events
+from keys_svc.rpc import KeysService
 from keys_svc.settings import Settings
 from keys_svc.store import Store
 
 
 def main() -> None:
-    """The console script."""
     run_process("keys-svc", partial(load, Settings, "KEYS"), run)
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serves until SIGTERM or SIGINT."""
     await migrate(settings.database_url, "keys_svc")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url))
+        database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
         token = ServiceToken(identity, "keys-svc", settings.service_secret)
-        store = Store(Queries.load("keys_svc"))
-        servicer = KeysService(database, store, Catalog(catalog_rpc.CatalogServiceStub(catalog), token))
-        server = build_server(
-            TokenVerifier(jwks_of(identity)),
-            [
-                (
-                    pb.DESCRIPTOR.services_by_name["KeysService"],
-                    partial(rpc.add_KeysServiceServicer_to_server, servicer),
-                )
-            ],
+        servicer = KeysService(
+            database=database, catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token)
         )
+        descriptor = pb.DESCRIPTOR.services_by_name["KeysService"]
+        add_servicer = partial(rpc.add_KeysServiceServicer_to_server, servicer)
+        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
             settings.kafka_bootstrap_servers,
             "keys-svc",
-            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, IdentityEvents(store).apply)],
+            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
         background = [

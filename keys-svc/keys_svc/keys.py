@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ams.identity.v1.events_pb2 import Standing
-from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeySnapshot, KeyStatus
-from ams_common.clock import to_timestamp
+from ams.identity.v1.events_pb2 import STANDING_ACTIVE
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeyStatus
+from ams_common.access import KeyProblem, key_problem
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 MAX_ACTIVE_KEYS = 100
-# What lists are filtered by: the words of the query list_keys.
-_STATUS_IN_QUERY = {KEY_ACTIVE: "active", KEY_EXPIRED: "expired", KEY_REVOKED: "revoked"}
+_STATUS_BY_PROBLEM = {KeyProblem.REVOKED: KEY_REVOKED, KeyProblem.EXPIRED: KEY_EXPIRED, None: KEY_ACTIVE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +38,19 @@ def expiry(now: datetime, ttl_days: int) -> datetime:
 
 def status_of(key: Key, now: datetime) -> KeyStatus.ValueType:
     """Revoked stays revoked though the key would have expired since; at expires_at it is expired."""
-    if key.revoked_at is not None:
-        return KEY_REVOKED
-    return KEY_EXPIRED if key.expires_at <= now else KEY_ACTIVE
+    stored = KEY_ACTIVE if key.revoked_at is None else KEY_REVOKED
+    # A key's status is its own: whether its consumer may use it is told apart from it.
+    problem = key_problem(stored, key.expires_at.timestamp(), STANDING_ACTIVE, now.timestamp())
+    return _STATUS_BY_PROBLEM[problem]
 
 
 def status_filter(status: KeyStatus.ValueType) -> str | None:
-    """A status as the query has it; None for the unspecified, which means all."""
-    return _STATUS_IN_QUERY.get(status)
+    """A status by its word in the query list_keys; None for the unspecified, which means all."""
+    return KeyStatus.Name(status).removeprefix("KEY_").lower() if status else None
 
 
 def require_distinct(service_ids: Sequence[UUID]) -> None:
-    """Raises InvalidArgumentError that names the repeated ones."""
+    """A service can be assigned once: raises InvalidArgumentError that names the repeated ones."""
     violations = [
         FieldViolation(f"serviceIds[{index}]", "is there twice")
         for index, service_id in enumerate(service_ids)
@@ -62,8 +61,8 @@ def require_distinct(service_ids: Sequence[UUID]) -> None:
 
 
 def require_granted(service_ids: Sequence[UUID], ungranted: Collection[UUID]) -> None:
-    """Raises FailedPreconditionError that names all ungranted ones. The same for services that don't
-    exist: nobody can probe for them."""
+    """Raises FailedPreconditionError that names all ungranted ones."""
+    # Services that don't exist are ungranted like all others: nobody can probe for them.
     violations = [
         FieldViolation(f"serviceIds[{index}]", "needs an approved access request")
         for index, service_id in enumerate(service_ids)
@@ -76,7 +75,7 @@ def require_granted(service_ids: Sequence[UUID], ungranted: Collection[UUID]) ->
         )
 
 
-def require_room(active_keys: int) -> None:
+def require_below_limit(active_keys: int) -> None:
     """Raises FailedPreconditionError when one more active key would be too many."""
     if active_keys >= MAX_ACTIVE_KEYS:
         raise FailedPreconditionError(
@@ -88,33 +87,3 @@ def require_unrevoked(key: Key) -> None:
     """Raises FailedPreconditionError: revoking is for good and done once."""
     if key.revoked_at is not None:
         raise FailedPreconditionError("key_already_revoked", "This key is revoked already.")
-
-
-def key_message(key: Key, now: datetime) -> pb.Key:
-    return pb.Key(
-        key_id=str(key.key_id),
-        consumer_id=str(key.consumer_id),
-        name=key.name,
-        description=key.description,
-        key_prefix=key.key_prefix,
-        service_ids=[str(service_id) for service_id in key.service_ids],
-        status=status_of(key, now),
-        ttl_days=key.ttl_days,
-        expires_at=to_timestamp(key.expires_at),
-        created_at=to_timestamp(key.created_at),
-        revoked_at=to_timestamp(key.revoked_at),
-    )
-
-
-def key_snapshot(key: Key, standing: Standing.ValueType, now: datetime) -> KeySnapshot:
-    """What the gateway serves from. Written for keys that are active or revoked; expiry is the gateway's
-    to see, by its clock."""
-    return KeySnapshot(
-        key_id=str(key.key_id),
-        consumer_id=str(key.consumer_id),
-        key_prefix=key.key_prefix,
-        service_ids=[str(service_id) for service_id in key.service_ids],
-        status=status_of(key, now),
-        expires_at=to_timestamp(key.expires_at),
-        consumer_standing=standing,
-    )

@@ -1,3 +1,13 @@
+-- fragment: access_request_columns
+access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
+    resolved_at
+
+-- fragment: key_columns
+key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
+    revoked_at,
+    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
+        AS service_ids
+
 -- name: add_consumer
 INSERT INTO consumers (consumer_id) VALUES (:consumer_id) ON CONFLICT DO NOTHING;
 
@@ -8,16 +18,14 @@ SELECT standing FROM consumers WHERE consumer_id = :consumer_id FOR UPDATE;
 UPDATE consumers SET standing = :standing WHERE consumer_id = :consumer_id;
 
 -- name: add_access_request
+-- No row when one for this service is pending already.
 INSERT INTO access_requests (access_request_id, consumer_id, service_id, merchant_id, note, requested_at)
 VALUES (:access_request_id, :consumer_id, :service_id, :merchant_id, :note, :requested_at)
 ON CONFLICT (consumer_id, service_id) WHERE status = 'pending' DO NOTHING
-RETURNING access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at;
+RETURNING {access_request_columns};
 
 -- name: lock_access_request
-SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at
-FROM access_requests
+SELECT {access_request_columns} FROM access_requests
 WHERE access_request_id = :access_request_id
 FOR UPDATE;
 
@@ -25,14 +33,12 @@ FOR UPDATE;
 UPDATE access_requests
 SET status = :status, reason = :reason, resolved_at = :resolved_at, resolved_by = :resolved_by
 WHERE access_request_id = :access_request_id AND status = 'pending'
-RETURNING access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at;
+RETURNING {access_request_columns};
 
 -- name: list_access_requests
+-- Oldest first: with the filter 'pending', who has waited longest stands on top.
 -- order requested_at: timestamptz requested_at, uuid access_request_id
-SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at, {key}
-FROM access_requests
+SELECT {access_request_columns}, {key} FROM access_requests
 WHERE (:status::text IS NULL OR status = :status)
     AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
     AND {after}
@@ -41,9 +47,7 @@ LIMIT :limit;
 
 -- name: list_consumer_access_requests
 -- order requested_at desc: timestamptz requested_at, uuid access_request_id
-SELECT access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at, {key}
-FROM access_requests
+SELECT {access_request_columns}, {key} FROM access_requests
 WHERE consumer_id = :consumer_id
     AND (:status::text IS NULL OR status = :status)
     AND {after}
@@ -54,6 +58,7 @@ LIMIT :limit;
 SELECT EXISTS (SELECT FROM grants WHERE consumer_id = :consumer_id AND service_id = :service_id);
 
 -- name: add_grant
+-- What an approved request gives, from the moment of its approval.
 INSERT INTO grants (consumer_id, service_id, merchant_id, access_request_id, granted_at)
 VALUES (:consumer_id, :service_id, :merchant_id, :access_request_id, :granted_at);
 
@@ -81,11 +86,8 @@ INSERT INTO key_services (key_id, consumer_id, service_id)
 SELECT :key_id, :consumer_id, unnest(:service_ids::uuid[]);
 
 -- name: find_key
-SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at,
-    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
-        AS service_ids
-FROM keys
+-- Somebody else's key is found as little as one that there isn't.
+SELECT {key_columns} FROM keys
 WHERE key_id = :key_id AND consumer_id = :consumer_id;
 
 -- name: list_keys
@@ -94,11 +96,7 @@ WHERE key_id = :key_id AND consumer_id = :consumer_id;
 -- order created_at desc: timestamptz created_at, uuid key_id
 -- order expires_at: timestamptz expires_at, uuid key_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid key_id
-SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at, {key},
-    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
-        AS service_ids
-FROM keys
+SELECT {key_columns}, {key} FROM keys
 WHERE consumer_id = :consumer_id
     AND concat_ws(' ', name, description, key_prefix) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
     -- As keys.status_of has it.
@@ -109,11 +107,8 @@ ORDER BY {order}
 LIMIT :limit;
 
 -- name: live_keys
-SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at,
-    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
-        AS service_ids
-FROM keys
+-- Neither revoked nor expired: those whose snapshots a gateway may still serve from.
+SELECT {key_columns} FROM keys
 WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now
 ORDER BY created_at, key_id;
 
@@ -122,11 +117,7 @@ UPDATE keys SET revoked_at = :revoked_at
 WHERE key_id = :key_id AND consumer_id = :consumer_id AND revoked_at IS NULL;
 
 -- name: find_key_by_hash
-SELECT key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at,
-    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
-        AS service_ids
-FROM keys
+SELECT {key_columns} FROM keys
 WHERE key_hash = :key_hash;
 
 -- name: standing

@@ -1,4 +1,4 @@
-"""What keys-svc is told by its environment."""
+"""The settings of keys-svc, from its environment."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,7 @@
 """The rules of a consumer's standing, as identity-svc tells it (PRD FR4-ADMIN-02)."""
 
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED, Standing
+from ams_common.access import is_stopped
 from ams_common.errors import PermissionDeniedError
 
 _IN_TABLE = {
@@ -25,5 +26,5 @@ def from_table(text: str | None) -> Standing.ValueType:
 
 def require_active(standing: Standing.ValueType) -> None:
     """Raises PermissionDeniedError for a consumer that an admin has blocked."""
-    if standing != STANDING_ACTIVE:
+    if is_stopped(standing):
         raise PermissionDeniedError("consumer_blocked", "Your account is blocked. Ask AMS support.")

@@ -1,5 +1,3 @@
-"""What the tests of keys-svc share."""
-
 import asyncio
 import os
 import socket
@@ -25,23 +23,17 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
 from keys_svc.catalog import Catalog
-from keys_svc.consumers import IdentityEvents
-from keys_svc.service import KeysService
+from keys_svc.event_handlers import apply_identity_events
+from keys_svc.rpc import KeysService
 from keys_svc.store import Store
 
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("keys", "keys_svc")
-
-
-@pytest.fixture(scope="session")
-def store() -> Store:
-    return Store(Queries.load("keys_svc"))
+    return Schema("keys", "keys_svc", Store)
 
 
 @pytest.fixture
@@ -61,21 +53,21 @@ async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
 
 
 @pytest.fixture
-def service(database: Database, store: Store, catalog: Catalog) -> KeysService:
-    return KeysService(database, store, catalog)
+def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
+    return KeysService(database=database, catalog=catalog)
 
 
 @pytest.fixture
 async def channel(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], service: KeysService
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], servicer: KeysService
 ) -> grpc.aio.Channel:
     """To the real server, on this test's database."""
-    add = partial(rpc.add_KeysServiceServicer_to_server, service)
+    add = partial(rpc.add_KeysServiceServicer_to_server, servicer)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add)
 
 
-class Person:
-    """Somebody signed in, who calls RPCs: `await person("GetKey", key_id=…)`. Raises AppError."""
+class Caller:
+    """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str, user_id: UUID) -> None:
         self._stub = rpc.KeysServiceStub(channel)
@@ -88,55 +80,54 @@ class Person:
 
 
 @pytest.fixture
-def new_consumer(channel: grpc.aio.Channel, issuer: TestIssuer) -> Callable[[], Person]:
-    def make() -> Person:
+def new_consumer(channel: grpc.aio.Channel, issuer: TestIssuer) -> Callable[[], Caller]:
+    def make() -> Caller:
         user_id = uuid7()
-        return Person(channel, issuer.user_token(user_id, CONSUMER), user_id)
+        return Caller(channel, issuer.user_token(user_id, CONSUMER), user_id)
 
     return make
 
 
 @pytest.fixture
-def consumer(new_consumer: Callable[[], Person]) -> Person:
+def consumer(new_consumer: Callable[[], Caller]) -> Caller:
     return new_consumer()
 
 
 @pytest.fixture
-def outsider(new_consumer: Callable[[], Person]) -> Person:
-    """Another consumer, who knows the ids."""
+def outsider(new_consumer: Callable[[], Caller]) -> Caller:
+    """Another consumer, who knows the ids of what the first one has."""
     return new_consumer()
 
 
 @pytest.fixture
-def admin(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
+def admin(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
     user_id = uuid7()
-    return Person(channel, issuer.user_token(user_id, ADMIN), user_id)
+    return Caller(channel, issuer.user_token(user_id, ADMIN), user_id)
 
 
 @pytest.fixture
-def registry(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
-    return Person(channel, issuer.service_token("registry-svc"), uuid7())
+def registry(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
+    return Caller(channel, issuer.service_token("registry-svc"), uuid7())
 
 
 @pytest.fixture
-def gateway(channel: grpc.aio.Channel, issuer: TestIssuer) -> Person:
-    return Person(channel, issuer.service_token("gateway"), uuid7())
+def gateway(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
+    return Caller(channel, issuer.service_token("gateway"), uuid7())
 
 
-Ask = Callable[..., Awaitable[str]]
+RequestAccess = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-def ask(database: Database, store: Store) -> Ask:
-    """`await ask(consumer, service_id)`: the id of a pending request, written without the catalog."""
+def request_access(database: Database[Store]) -> RequestAccess:
+    """`await request_access(consumer, service_id)`: the id of a pending request, made without the catalog."""
 
-    async def add(person: Person, service_id: UUID | None = None) -> str:
+    async def add(caller: Caller, service_id: UUID | None = None) -> str:
         async with database.change_by_system("set up", audited=False) as change:
-            await store.lock_consumer(change.connection, person.user_id)
-            added = await store.add_access_request(
-                change.connection,
+            await change.store.lock_consumer(caller.user_id)
+            added = await change.store.add_access_request(
                 access_request_id=uuid7(),
-                consumer_id=person.user_id,
+                consumer_id=caller.user_id,
                 service_id=service_id or uuid7(),
                 merchant_id=uuid7(),
                 note="please",
@@ -149,23 +140,23 @@ def ask(database: Database, store: Store) -> Ask:
 
 
 @pytest.fixture
-def granted(ask: Ask, admin: Person) -> Callable[[Person], Awaitable[str]]:
-    """`await granted(consumer)`: the id of a service that the consumer was given access to."""
+def grant(request_access: RequestAccess, admin: Caller) -> Callable[[Caller], Awaitable[str]]:
+    """`await grant(consumer)`: the id of a service that the consumer was given access to."""
 
-    async def grant(person: Person) -> str:
-        approved = await admin("ApproveAccess", access_request_id=await ask(person))
+    async def approve(caller: Caller) -> str:
+        approved = await admin("ApproveAccess", access_request_id=await request_access(caller))
         return str(approved.service_id)
 
-    return grant
+    return approve
 
 
 @pytest.fixture
-def new_key(granted: Any) -> Callable[..., Awaitable[pb.CreateKeyResponse]]:
+def new_key(grant: Any) -> Callable[..., Awaitable[pb.CreateKeyResponse]]:
     """`await new_key(consumer)`: a key for a newly granted service."""
 
-    async def create(person: Person, ttl_days: int = 30) -> pb.CreateKeyResponse:
-        service_ids = [await granted(person)]
-        created: pb.CreateKeyResponse = await person(
+    async def create(caller: Caller, ttl_days: int = 30) -> pb.CreateKeyResponse:
+        service_ids = [await grant(caller)]
+        created: pb.CreateKeyResponse = await caller(
             "CreateKey", name="ci", service_ids=service_ids, ttl_days=ttl_days
         )
         return created
@@ -180,7 +171,7 @@ class Written:
         self._database = database
 
     async def count(self, table: str) -> int:
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
 
     async def audits(self, action: str) -> list[AuditRecord]:
@@ -196,7 +187,7 @@ class Written:
 
     async def everything(self) -> dict[str, str]:
         """All rows of all tables as text, by table; bytes are in hex."""
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             tables = await connection.fetch(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
             )
@@ -206,7 +197,7 @@ class Written:
             }
 
     async def _outbox(self, destination: str, topic: str) -> list[bytes]:
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             rows = await connection.fetch(
                 "SELECT payload FROM outbox WHERE destination = $1 AND topic = $2 ORDER BY outbox_id",
                 destination,
@@ -225,7 +216,7 @@ def somebody_waits(database: Database) -> Callable[[], Awaitable[bool]]:
     """Whether a transaction in this test's database waits for another's lock."""
 
     async def check() -> bool:
-        async with database.read() as connection:
+        async with database.connection() as connection:
             return bool(
                 await connection.fetchval(
                     "SELECT count(*) FROM pg_stat_activity"
@@ -250,19 +241,19 @@ def standing_event() -> Callable[..., IdentityEvent]:
 
 
 @pytest.fixture
-def tell(database: Database, store: Store) -> Callable[..., Awaitable[None]]:
-    """`await tell(consumer_id, STANDING_BLOCKED)`: the event is handled, without Kafka."""
+def apply_standing(database: Database[Store]) -> Callable[..., Awaitable[None]]:
+    """`await apply_standing(consumer_id, STANDING_BLOCKED)`: the event is handled, without Kafka."""
 
     async def handle(consumer_id: UUID, standing: Standing.ValueType) -> None:
         async with database.change_by_system("consume", audited=False) as change:
-            await IdentityEvents(store).apply(change, [_standing_event(consumer_id, standing)])
+            await apply_identity_events(change, [_standing_event(consumer_id, standing)])
 
     return handle
 
 
 @pytest.fixture
 async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """Publishes payloads on identity.events, in order, in one partition."""
+    """`await send(*payloads)` publishes them on identity.events, in order, in one partition."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
     await producer.start()
 

@@ -9,7 +9,7 @@ from ams_common.database import Database
 from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
-from keys_svc.access import DENIED
+from keys_svc.access_requests import DENIED
 from keys_svc.store import Store
 
 DECISIONS = [("ApproveAccess", pb.APPROVED, 1), ("DenyAccess", pb.DENIED, 0)]
@@ -17,14 +17,21 @@ DECISIONS = [("ApproveAccess", pb.APPROVED, 1), ("DenyAccess", pb.DENIED, 0)]
 
 @pytest.mark.parametrize(("method", "status", "grants"), DECISIONS)
 async def test_a_decision_is_stored_audited_and_only_approval_grants(
-    method: str, status: int, grants: int, admin: Any, consumer: Any, ask: Any, written: Any, database: Any
+    method: str,
+    status: int,
+    grants: int,
+    admin: Any,
+    consumer: Any,
+    request_access: Any,
+    written: Any,
+    database: Any,
 ) -> None:
-    access_request_id = await ask(consumer)
+    access_request_id = await request_access(consumer)
     answer = await admin(method, access_request_id=access_request_id, reason="checked")
     assert (answer.status, answer.reason) == (status, "checked")
     assert answer.HasField("resolved_at")
     assert await written.count("grants") == grants
-    async with database.read() as connection:
+    async with database.connection() as connection:
         assert await connection.fetchval("SELECT resolved_by FROM access_requests") == admin.user_id
     [record] = await written.audits("access.approve" if grants else "access.deny")
     assert (record.actor, record.resource_id) == (str(admin.user_id), access_request_id)
@@ -33,9 +40,9 @@ async def test_a_decision_is_stored_audited_and_only_approval_grants(
 
 @pytest.mark.parametrize(("method", "status", "grants"), DECISIONS)
 async def test_what_is_decided_stays_decided(
-    method: str, status: int, grants: int, admin: Any, consumer: Any, ask: Any, written: Any
+    method: str, status: int, grants: int, admin: Any, consumer: Any, request_access: Any, written: Any
 ) -> None:
-    access_request_id = await ask(consumer)
+    access_request_id = await request_access(consumer)
     await admin(method, access_request_id=access_request_id)
     for again in ("ApproveAccess", "DenyAccess"):
         with pytest.raises(FailedPreconditionError) as refused:
@@ -46,9 +53,9 @@ async def test_what_is_decided_stays_decided(
 
 @pytest.mark.parametrize("rival", ["ApproveAccess", "DenyAccess"])
 async def test_of_two_decisions_at_once_one_counts(
-    rival: str, admin: Any, consumer: Any, ask: Any, written: Any
+    rival: str, admin: Any, consumer: Any, request_access: Any, written: Any
 ) -> None:
-    access_request_id = await ask(consumer)
+    access_request_id = await request_access(consumer)
     outcomes = await asyncio.gather(
         admin("ApproveAccess", access_request_id=access_request_id),
         admin(rival, access_request_id=access_request_id),
@@ -65,17 +72,21 @@ async def test_of_two_decisions_at_once_one_counts(
 
 @pytest.mark.parametrize("method", ["ApproveAccess", "DenyAccess"])
 async def test_a_decision_waits_for_the_one_being_made_and_then_finds_it(
-    method: str, admin: Any, consumer: Any, ask: Any, written: Any, database: Database, store: Store,
+    method: str,
+    admin: Any,
+    consumer: Any,
+    request_access: Any,
+    written: Any,
+    database: Database[Store],
     somebody_waits: Any,
-) -> None:  # fmt: skip
-    access_request_id = await ask(consumer)
+) -> None:
+    access_request_id = await request_access(consumer)
     async with database.change_by_system("test", audited=False) as first:
-        await store.lock_access_request(first.connection, UUID(access_request_id))
+        await first.store.lock_access_request(access_request_id=UUID(access_request_id))
         second = asyncio.create_task(admin(method, access_request_id=access_request_id))
         await eventually(somebody_waits)
-        await store.resolve_access_request(
-            first.connection,
-            UUID(access_request_id),
+        await first.store.resolve_access_request(
+            access_request_id=UUID(access_request_id),
             status=DENIED,
             reason="",
             resolved_at=utc_now(),
@@ -98,10 +109,10 @@ async def test_no_such_request_and_no_id_are_refused(method: str, admin: Any) ->
 
 
 async def test_the_registry_reads_what_a_consumer_may_use(
-    consumer: Any, outsider: Any, registry: Any, granted: Any
+    consumer: Any, outsider: Any, registry: Any, grant: Any
 ) -> None:
-    services = [await granted(consumer) for _ in range(2)]
-    await granted(outsider)
+    services = [await grant(consumer) for _ in range(2)]
+    await grant(outsider)
     answer = await registry("ListGrantedServices", consumer_id=str(consumer.user_id))
     assert list(answer.service_ids) == services
     nobody = await registry("ListGrantedServices", consumer_id=str(uuid7()))

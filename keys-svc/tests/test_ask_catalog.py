@@ -28,7 +28,7 @@ from ams_common.testing.eventually import eventually
 from ams_common.testing.tokens import TestIssuer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from keys_svc.catalog import Catalog, CatalogError
-from keys_svc.service import KeysService
+from keys_svc.rpc import KeysService
 from keys_svc.store import Store
 
 Addresses = tuple[str, str]
@@ -42,7 +42,7 @@ def free_address() -> str:
 async def schemas(admin_database_url: str) -> AsyncIterator[dict[str, str]]:
     """URLs of identity-svc's and catalog-svc's schemas, in a database of this test's own."""
     suffix = secrets.token_hex(4)
-    database, owners = f"neighbours_{suffix}", {name: f"{name}_{suffix}" for name in ("identity", "catalog")}
+    database, owners = f"others_{suffix}", {name: f"{name}_{suffix}" for name in ("identity", "catalog")}
     yield await provision(admin_database_url, database, owners=owners)
     connection = await asyncpg.connect(admin_database_url)
     for statement in (
@@ -54,7 +54,7 @@ async def schemas(admin_database_url: str) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.fixture
-async def neighbours(
+async def addresses(
     schemas: dict[str, str], redis_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[Addresses]:
     """The addresses of identity-svc and catalog-svc, running."""
@@ -100,12 +100,12 @@ async def _serves(address: str) -> bool:
 
 
 async def test_keys_svc_asks_as_itself_and_learns_that_there_is_no_such_service(
-    neighbours: Addresses, database: Database, store: Store, serve_rpc: Any, issuer: TestIssuer
+    addresses: Addresses, database: Database[Store], serve_rpc: Any, issuer: TestIssuer
 ) -> None:
-    async with open_channel(neighbours[0]) as identity, open_channel(neighbours[1]) as channel:
+    async with open_channel(addresses[0]) as identity, open_channel(addresses[1]) as channel:
         token = ServiceToken(identity, "keys-svc", "development-secret")
         catalog = Catalog(catalog_rpc.CatalogServiceStub(channel), token)
-        add = partial(rpc.add_KeysServiceServicer_to_server, KeysService(database, store, catalog))
+        add = partial(rpc.add_KeysServiceServicer_to_server, KeysService(database=database, catalog=catalog))
         keys = rpc.KeysServiceStub(await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add))
         request = pb.RequestAccessRequest(service_id=str(uuid7()))
         with pytest.raises(NotFoundError) as refused:

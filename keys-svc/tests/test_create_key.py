@@ -11,12 +11,7 @@ from ams.keys.v1.events_pb2 import KEY_ACTIVE
 from ams_common import apikeys
 from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
-from ams_common.errors import (
-    AppError,
-    FailedPreconditionError,
-    InvalidArgumentError,
-    PermissionDeniedError,
-)
+from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
@@ -25,9 +20,9 @@ from keys_svc.store import Store
 
 
 async def test_a_key_is_made_for_granted_services_and_shown_once(
-    consumer: Any, granted: Any, written: Any
+    consumer: Any, grant: Any, written: Any
 ) -> None:
-    service_ids = [await granted(consumer), await granted(consumer)]
+    service_ids = [await grant(consumer), await grant(consumer)]
     created = await consumer(
         "CreateKey", name="ci", description="builds", service_ids=service_ids[::-1], ttl_days=7
     )
@@ -55,10 +50,10 @@ async def test_the_gateway_gets_a_snapshot_of_a_new_key(consumer: Any, new_key: 
 
 
 async def test_the_refusal_names_each_service_without_grant_and_only_those(
-    consumer: Any, outsider: Any, granted: Any, ask: Any, written: Any
+    consumer: Any, outsider: Any, grant: Any, request_access: Any, written: Any
 ) -> None:
-    mine, theirs, unknown, pending = await granted(consumer), await granted(outsider), uuid7(), uuid7()
-    await ask(consumer, pending)
+    mine, theirs, unknown, pending = (await grant(consumer), await grant(outsider), uuid7(), uuid7())
+    await request_access(consumer, pending)
     wanted = [mine, theirs, str(unknown), str(pending)]
     with pytest.raises(FailedPreconditionError) as refused:
         await consumer("CreateKey", name="ci", service_ids=wanted, ttl_days=1)
@@ -74,20 +69,20 @@ async def test_the_refusal_names_each_service_without_grant_and_only_those(
 
 
 async def test_sql_itself_refuses_a_key_for_a_service_without_grant(
-    database: Database, store: Store, consumer: Any, outsider: Any, granted: Any
+    database: Database[Store], consumer: Any, outsider: Any, grant: Any
 ) -> None:
-    key = new_key_of(consumer.user_id, await granted(outsider))
+    key = new_key_of(consumer.user_id, await grant(outsider))
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with database.change_by_system("test", audited=False) as change:
-            await store.lock_consumer(change.connection, consumer.user_id)
-            await store.add_key(change.connection, key)
+            await change.store.lock_consumer(consumer.user_id)
+            await change.store.add_key(key)
 
 
 async def test_a_blocked_consumer_can_not_create(
-    consumer: Any, granted: Any, tell: Any, written: Any
+    consumer: Any, grant: Any, apply_standing: Any, written: Any
 ) -> None:
-    service_id = await granted(consumer)
-    await tell(consumer.user_id, STANDING_BLOCKED)
+    service_id = await grant(consumer)
+    await apply_standing(consumer.user_id, STANDING_BLOCKED)
     with pytest.raises(PermissionDeniedError) as refused:
         await consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1)
     assert refused.value.code == "consumer_blocked"
@@ -95,23 +90,21 @@ async def test_a_blocked_consumer_can_not_create(
 
 
 async def test_a_key_made_while_its_consumer_is_being_blocked_is_refused(
-    consumer: Any, granted: Any, database: Database, store: Store, written: Any, somebody_waits: Any
+    consumer: Any, grant: Any, database: Database[Store], written: Any, somebody_waits: Any
 ) -> None:
-    service_id = await granted(consumer)
+    service_id = await grant(consumer)
     async with database.change_by_system("test", audited=False) as blocking:
-        await store.lock_consumer(blocking.connection, consumer.user_id)
+        await blocking.store.lock_consumer(consumer.user_id)
         creating = asyncio.create_task(consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1))
         await eventually(somebody_waits)
-        await store.set_standing(blocking.connection, consumer.user_id, STANDING_BLOCKED)
+        await blocking.store.set_standing(consumer_id=consumer.user_id, standing="blocked")
     with pytest.raises(PermissionDeniedError):
         await creating
     assert await written.count("keys") == 0
 
 
-async def test_a_repeated_request_answers_without_the_secret(
-    consumer: Any, granted: Any, written: Any
-) -> None:
-    fields = {"name": "ci", "service_ids": [await granted(consumer)], "ttl_days": 1, "idempotency_key": "a"}
+async def test_a_repeated_request_answers_without_the_secret(consumer: Any, grant: Any, written: Any) -> None:
+    fields = {"name": "ci", "service_ids": [await grant(consumer)], "ttl_days": 1, "idempotency_key": "a"}
     first, again = await consumer("CreateKey", **fields), await consumer("CreateKey", **fields)
     assert first.secret
     assert (again.key, again.secret) == (first.key, "")
@@ -121,8 +114,8 @@ async def test_a_repeated_request_answers_without_the_secret(
     assert refused.value.code == "idempotency_key_reused"
 
 
-async def test_two_identical_requests_at_once_make_one_key(consumer: Any, granted: Any, written: Any) -> None:
-    fields = {"name": "ci", "service_ids": [await granted(consumer)], "ttl_days": 1, "idempotency_key": "a"}
+async def test_two_identical_requests_at_once_make_one_key(consumer: Any, grant: Any, written: Any) -> None:
+    fields = {"name": "ci", "service_ids": [await grant(consumer)], "ttl_days": 1, "idempotency_key": "a"}
     answers = await asyncio.gather(*[consumer("CreateKey", **fields) for _ in range(2)])
     assert answers[0].key == answers[1].key
     assert sorted(bool(answer.secret) for answer in answers) == [False, True]
@@ -131,14 +124,14 @@ async def test_two_identical_requests_at_once_make_one_key(consumer: Any, grante
 
 
 async def test_an_idempotency_key_is_its_consumers_own(
-    consumer: Any, outsider: Any, granted: Any, written: Any
+    consumer: Any, outsider: Any, grant: Any, written: Any
 ) -> None:
-    for person in (consumer, outsider):
-        service_ids = [await granted(person)]
-        created = await person(
+    for caller in (consumer, outsider):
+        service_ids = [await grant(caller)]
+        created = await caller(
             "CreateKey", name="ci", service_ids=service_ids, ttl_days=1, idempotency_key="a"
         )
-        assert (created.key.consumer_id, bool(created.secret)) == (str(person.user_id), True)
+        assert (created.key.consumer_id, bool(created.secret)) == (str(caller.user_id), True)
     assert await written.count("keys") == 2
 
 
@@ -159,14 +152,14 @@ def new_key_of(consumer_id: UUID, service_id: str) -> Key:
 
 
 async def test_active_keys_are_limited_also_when_they_are_made_at_once(
-    consumer: Any, granted: Any, database: Database, store: Store, written: Any, somebody_waits: Any
+    consumer: Any, grant: Any, database: Database[Store], written: Any, somebody_waits: Any
 ) -> None:
-    service_id = await granted(consumer)
+    service_id = await grant(consumer)
     one_more = {"name": "one more", "service_ids": [service_id], "ttl_days": 1}
     async with database.change_by_system("test", audited=False) as change:
-        await store.lock_consumer(change.connection, consumer.user_id)
+        await change.store.lock_consumer(consumer.user_id)
         for _ in range(MAX_ACTIVE_KEYS - 1):
-            await store.add_key(change.connection, new_key_of(consumer.user_id, service_id))
+            await change.store.add_key(new_key_of(consumer.user_id, service_id))
         attempts = [asyncio.create_task(consumer("CreateKey", **one_more)) for _ in range(3)]
         await eventually(somebody_waits)
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
@@ -202,8 +195,8 @@ async def test_hostile_fields_are_refused(consumer: Any, written: Any) -> None:
     assert await written.count("keys") == 0
 
 
-async def test_a_service_is_assigned_only_once(consumer: Any, granted: Any) -> None:
-    service_id = await granted(consumer)
+async def test_a_service_is_assigned_only_once(consumer: Any, grant: Any) -> None:
+    service_id = await grant(consumer)
     with pytest.raises(InvalidArgumentError) as refused:
         await consumer("CreateKey", name="ci", service_ids=[service_id, service_id], ttl_days=1)
     assert refused.value.code == "service_ids_repeated"

@@ -26,7 +26,8 @@ async def keys(consumer: Any, new_key: Any, database: Database) -> Any:
     """Three keys of each status, many of which share their times and all of which share the name."""
     for _ in range(9):
         await new_key(consumer)
-    await database.pool.execute(_AGE)
+    async with database.connection() as connection:
+        await connection.execute(_AGE)
     return partial(consumer, "ListKeys")
 
 
@@ -50,7 +51,8 @@ async def test_a_key_that_expires_while_one_pages_stands_on_no_later_page(
     keys: Any, database: Database
 ) -> None:
     first = await keys(status=KEY_ACTIVE, page_size=1)
-    await database.pool.execute("UPDATE keys SET expires_at = now() WHERE revoked_at IS NULL")
+    async with database.connection() as connection:
+        await connection.execute("UPDATE keys SET expires_at = now() WHERE revoked_at IS NULL")
     rest = await keys(status=KEY_ACTIVE, page_size=1, page_token=first.next_page_token)
     assert (list(rest.keys), rest.next_page_token) == ([], "")
     assert len((await keys(status=KEY_EXPIRED)).keys) == 6

@@ -2,7 +2,7 @@ from ams.catalog.v1.events_pb2 import ACTIVE, ServiceSnapshot, ServiceStatus
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, Standing
 from hypothesis import given
 from hypothesis import strategies as st
-from keys_svc.access import is_open
+from keys_svc.access_requests import is_open
 
 
 @given(st.sampled_from(ServiceStatus.values()), st.sampled_from(Standing.values()))

@@ -15,10 +15,10 @@ def places_of(text: str, rows: dict[str, str]) -> set[str]:
 
 
 async def test_a_secret_is_in_no_row_and_no_log(
-    consumer: Any, granted: Any, gateway: Any, written: Any, caplog: pytest.LogCaptureFixture
+    consumer: Any, grant: Any, gateway: Any, written: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    fields = {"name": "ci", "service_ids": [await granted(consumer)], "ttl_days": 1, "idempotency_key": "a"}
+    fields = {"name": "ci", "service_ids": [await grant(consumer)], "ttl_days": 1, "idempotency_key": "a"}
     created = await consumer("CreateKey", **fields)
     await consumer("CreateKey", **fields)
     with pytest.raises(FailedPreconditionError):

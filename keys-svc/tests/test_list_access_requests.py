@@ -13,9 +13,9 @@ def ids(answer: Any) -> list[str]:
 
 
 async def test_admins_see_all_oldest_first_a_page_at_a_time(
-    admin: Any, consumer: Any, outsider: Any, ask: Any
+    admin: Any, consumer: Any, outsider: Any, request_access: Any
 ) -> None:
-    asked = [await ask(person) for person in (consumer, outsider, consumer, outsider, consumer)]
+    asked = [await request_access(caller) for caller in (consumer, outsider, consumer, outsider, consumer)]
     seen: list[str] = []
     token = ""
     for size in (2, 2, 1):
@@ -27,10 +27,10 @@ async def test_admins_see_all_oldest_first_a_page_at_a_time(
 
 
 async def test_admins_filter_by_status_and_consumer(
-    admin: Any, consumer: Any, outsider: Any, ask: Any
+    admin: Any, consumer: Any, outsider: Any, request_access: Any
 ) -> None:
     approved, pending, denied, other = [
-        await ask(person) for person in (consumer, consumer, consumer, outsider)
+        await request_access(caller) for caller in (consumer, consumer, consumer, outsider)
     ]
     await admin("ApproveAccess", access_request_id=approved)
     await admin("DenyAccess", access_request_id=denied)
@@ -42,10 +42,10 @@ async def test_admins_filter_by_status_and_consumer(
 
 
 async def test_consumers_see_their_own_newest_first(
-    admin: Any, consumer: Any, outsider: Any, ask: Any
+    admin: Any, consumer: Any, outsider: Any, request_access: Any
 ) -> None:
-    first, second, third = [await ask(consumer) for _ in range(3)]
-    await ask(outsider)
+    first, second, third = [await request_access(consumer) for _ in range(3)]
+    await request_access(outsider)
     await admin("DenyAccess", access_request_id=second)
     page = await consumer("ListConsumerAccessRequests", page_size=2)
     assert ids(page) == [third, second]
@@ -72,12 +72,12 @@ async def test_hostile_fields_are_refused(admin: Any, consumer: Any) -> None:
         ("0001-01-01T00:00:00+23:59", str(uuid7())),
         ("9999-12-31T23:59:59-23:59", str(uuid7())),
     ]
-    for person, method, order_by in (
+    for caller, method, order_by in (
         (admin, "ListAccessRequests", "requested_at"),
         (consumer, "ListConsumerAccessRequests", "requested_at desc"),
     ):
         for fields in [*hostile, *({"page_token": page_token(order_by, *key)} for key in tokens)]:
             with pytest.raises(InvalidArgumentError):
-                await person(method, **fields)
+                await caller(method, **fields)
     with pytest.raises(InvalidArgumentError):
         await admin("ListAccessRequests", consumer_id="everybody")

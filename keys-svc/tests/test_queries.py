@@ -1,15 +1,9 @@
 from ams_common.database import Database
-from ams_common.queries import Queries
 from keys_svc.store import Store
 
 
-async def test_every_query_can_be_prepared_and_is_a_method_of_the_store(database: Database) -> None:
-    queries = Queries.load("keys_svc")
-    async with database.pool.acquire() as connection:
-        for name in queries.names():
-            await queries.prepare(connection, name)
-    # These two are one step of another method.
-    assert {name for name in queries.names() if not hasattr(Store, name)} == {
-        "add_consumer",
-        "assign_services",
-    }
+async def test_every_query_can_be_prepared_and_is_declared_in_the_store(database: Database[Store]) -> None:
+    async with database.connection() as connection:
+        for name in Store.queries.names():
+            await Store.queries.prepare(connection, name)
+    assert set(Store.queries.names()) == Store.declared()

@@ -15,7 +15,7 @@ def hash_of(created: Any) -> bytes:
 
 async def expire_all(database: Database) -> None:
     """Moves every key's life into the past."""
-    async with database.pool.acquire() as connection:
+    async with database.connection() as connection:
         await connection.execute(
             "UPDATE keys SET created_at = created_at - interval '400 days',"
             " expires_at = expires_at - interval '400 days'"
@@ -49,13 +49,13 @@ async def test_an_expired_key_reads_as_expired_and_may_be_revoked(
 
 
 async def test_the_gateway_loads_a_snapshot_by_hash_in_every_state(
-    consumer: Any, gateway: Any, new_key: Any, tell: Any
+    consumer: Any, gateway: Any, new_key: Any, apply_standing: Any
 ) -> None:
     created = await new_key(consumer)
     snapshot = await gateway("GetKeySnapshot", key_hash=hash_of(created))
     assert (snapshot.key_id, snapshot.service_ids) == (created.key.key_id, created.key.service_ids)
     assert (snapshot.status, snapshot.consumer_standing) == (KEY_ACTIVE, STANDING_ACTIVE)
-    await tell(consumer.user_id, STANDING_BLOCKED)
+    await apply_standing(consumer.user_id, STANDING_BLOCKED)
     blocked = await gateway("GetKeySnapshot", key_hash=hash_of(created))
     assert (blocked.status, blocked.consumer_standing) == (KEY_ACTIVE, STANDING_BLOCKED)
     await consumer("RevokeKey", key_id=created.key.key_id)

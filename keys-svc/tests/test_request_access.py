@@ -19,7 +19,7 @@ from ams_common.errors import (
     UnavailableError,
 )
 from ams_common.ids import uuid7
-from keys_svc.service import KeysService
+from keys_svc.rpc import KeysService
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def request_for(snapshot: ServiceSnapshot, idempotency_key: str = "") -> pb.Requ
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_a_request_is_pending_and_audited(
-    service: KeysService, snapshot: ServiceSnapshot, consumer: Any, written: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, consumer: Any, written: Any
 ) -> None:
-    added = await service.request_open(request_for(snapshot), snapshot)
+    added = await servicer.request_access(request_for(snapshot), snapshot)
     assert (added.status, added.note) == (pb.PENDING, "for our shop")
     assert (added.consumer_id, added.service_id) == (str(consumer.user_id), snapshot.service_id)
     assert added.HasField("requested_at")
@@ -60,42 +60,42 @@ async def test_a_request_is_pending_and_audited(
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_only_one_request_is_pending_and_a_denied_one_may_be_followed(
-    service: KeysService, snapshot: ServiceSnapshot, admin: Any, written: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, admin: Any, written: Any
 ) -> None:
-    first = await service.request_open(request_for(snapshot), snapshot)
+    first = await servicer.request_access(request_for(snapshot), snapshot)
     with pytest.raises(AlreadyExistsError) as refused:
-        await service.request_open(request_for(snapshot), snapshot)
+        await servicer.request_access(request_for(snapshot), snapshot)
     assert refused.value.code == "access_already_requested"
     await admin("DenyAccess", access_request_id=first.access_request_id)
-    second = await service.request_open(request_for(snapshot), snapshot)
+    second = await servicer.request_access(request_for(snapshot), snapshot)
     assert second.access_request_id != first.access_request_id
     assert await written.count("access_requests") == 2
 
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_access_that_is_granted_is_not_requested_again(
-    service: KeysService, snapshot: ServiceSnapshot, admin: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, admin: Any
 ) -> None:
-    first = await service.request_open(request_for(snapshot), snapshot)
+    first = await servicer.request_access(request_for(snapshot), snapshot)
     await admin("ApproveAccess", access_request_id=first.access_request_id)
     with pytest.raises(FailedPreconditionError) as refused:
-        await service.request_open(request_for(snapshot), snapshot)
+        await servicer.request_access(request_for(snapshot), snapshot)
     assert refused.value.code == "access_already_granted"
 
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_a_repeated_request_gets_the_same_answer(
-    service: KeysService, snapshot: ServiceSnapshot, written: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, written: Any
 ) -> None:
-    first = await service.request_open(request_for(snapshot, "a"), snapshot)
-    assert await service.request_open(request_for(snapshot, "a"), snapshot) == first
+    first = await servicer.request_access(request_for(snapshot, "a"), snapshot)
+    assert await servicer.request_access(request_for(snapshot, "a"), snapshot) == first
     assert await written.count("access_requests") == 1
     assert len(await written.audits("access.request")) == 1
 
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_missing_draft_and_suspended_services_answer_alike(
-    service: KeysService, snapshot: ServiceSnapshot, written: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, written: Any
 ) -> None:
     draft, suspended, shut = ServiceSnapshot(), ServiceSnapshot(), ServiceSnapshot()
     for copy in (draft, suspended, shut):
@@ -104,7 +104,7 @@ async def test_missing_draft_and_suspended_services_answer_alike(
     answers = set()
     for closed in (None, draft, suspended, shut):
         with pytest.raises(NotFoundError) as refused:
-            await service.request_open(request_for(snapshot), closed)
+            await servicer.request_access(request_for(snapshot), closed)
         answers.add((refused.value.code, refused.value.message))
     assert answers == {("service_not_found", "There is no such service.")}
     assert await written.count("access_requests") == 0
@@ -112,11 +112,11 @@ async def test_missing_draft_and_suspended_services_answer_alike(
 
 @pytest.mark.usefixtures("as_consumer")
 async def test_a_blocked_consumer_can_not_request(
-    service: KeysService, snapshot: ServiceSnapshot, consumer: Any, tell: Any, written: Any
+    servicer: KeysService, snapshot: ServiceSnapshot, consumer: Any, apply_standing: Any, written: Any
 ) -> None:
-    await tell(consumer.user_id, STANDING_BLOCKED)
+    await apply_standing(consumer.user_id, STANDING_BLOCKED)
     with pytest.raises(PermissionDeniedError) as refused:
-        await service.request_open(request_for(snapshot), snapshot)
+        await servicer.request_access(request_for(snapshot), snapshot)
     assert refused.value.code == "consumer_blocked"
     assert await written.count("access_requests") == 0
 

@@ -10,7 +10,7 @@ from ams_common.errors import AppError, FailedPreconditionError, InvalidArgument
 from ams_common.ids import uuid7
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
-from keys_svc.consumers import IdentityEvents
+from keys_svc.event_handlers import apply_identity_events
 from keys_svc.store import Store
 
 
@@ -55,28 +55,28 @@ async def test_somebody_elses_key_answers_as_none_and_stays(
 
 
 async def test_a_blocked_consumer_may_revoke_and_unblocking_does_not_revive(
-    consumer: Any, new_key: Any, tell: Any, written: Any
+    consumer: Any, new_key: Any, apply_standing: Any, written: Any
 ) -> None:
     created = await new_key(consumer)
-    await tell(consumer.user_id, STANDING_BLOCKED)
+    await apply_standing(consumer.user_id, STANDING_BLOCKED)
     await consumer("RevokeKey", key_id=created.key.key_id)
-    await tell(consumer.user_id, STANDING_ACTIVE)
+    await apply_standing(consumer.user_id, STANDING_ACTIVE)
     redis_key = key_snapshot_key(hashlib.sha256(created.secret.encode()).digest())
     last = (await written.snapshots(redis_key))[-1]
     assert (last.status, last.consumer_standing) == (KEY_REVOKED, STANDING_BLOCKED)
 
 
 async def test_a_key_revoked_while_its_consumers_standing_changes_stays_revoked_in_the_snapshot(
-    consumer: Any, new_key: Any, database: Database, store: Store, written: Any, somebody_waits: Any
+    consumer: Any, new_key: Any, database: Database[Store], written: Any, somebody_waits: Any
 ) -> None:
     created = await new_key(consumer)
     redis_key = key_snapshot_key(hashlib.sha256(created.secret.encode()).digest())
     async with database.change_by_system("test", audited=False) as blocking:
-        await store.lock_consumer(blocking.connection, consumer.user_id)
+        await blocking.store.lock_consumer(consumer.user_id)
         revoking = asyncio.create_task(consumer("RevokeKey", key_id=created.key.key_id))
         await eventually(somebody_waits)
         event = ConsumerChanged(consumer_id=str(consumer.user_id), standing=STANDING_BLOCKED)
-        await IdentityEvents(store).apply(blocking, [IdentityEvent(consumer_changed=event)])
+        await apply_identity_events(blocking, [IdentityEvent(consumer_changed=event)])
     await revoking
     assert [(each.status, each.consumer_standing) for each in await written.snapshots(redis_key)] == [
         (KEY_ACTIVE, STANDING_ACTIVE),

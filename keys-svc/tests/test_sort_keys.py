@@ -16,25 +16,26 @@ SORT_KEYS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-async def add_key(granted: Any, person: Any, name: str, description: str = "") -> Any:
-    service_ids = [await granted(person)]
-    return await person("CreateKey", name=name, description=description, service_ids=service_ids, ttl_days=30)
+async def add_key(grant: Any, caller: Any, name: str, description: str = "") -> Any:
+    service_ids = [await grant(caller)]
+    return await caller("CreateKey", name=name, description=description, service_ids=service_ids, ttl_days=30)
 
 
 @pytest.fixture
-async def keys(consumer: Any, outsider: Any, granted: Any, database: Database) -> Any:
+async def keys(consumer: Any, outsider: Any, grant: Any, database: Database) -> Any:
     """Seven keys of the consumer, whose times have three values, and one of somebody else's."""
     for name in NAMES:
-        await add_key(granted, consumer, name)
-    await add_key(granted, outsider, "ci")
-    await database.pool.execute(
-        """
-        UPDATE keys SET created_at = now() - rank % 3 * interval '1 s',
-            expires_at = now() + rank * 2 % 3 * interval '1 s' + interval '1 day'
-        FROM (SELECT key_id, row_number() OVER (ORDER BY key_id) AS rank FROM keys) AS ranked
-        WHERE ranked.key_id = keys.key_id
-        """
-    )
+        await add_key(grant, consumer, name)
+    await add_key(grant, outsider, "ci")
+    async with database.connection() as connection:
+        await connection.execute(
+            """
+            UPDATE keys SET created_at = now() - rank % 3 * interval '1 s',
+                expires_at = now() + rank * 2 % 3 * interval '1 s' + interval '1 day'
+            FROM (SELECT key_id, row_number() OVER (ORDER BY key_id) AS rank FROM keys) AS ranked
+            WHERE ranked.key_id = keys.key_id
+            """
+        )
     return partial(consumer, "ListKeys")
 
 
@@ -43,21 +44,21 @@ async def test_a_consumer_gets_its_own_keys_in_every_order(keys: Any) -> None:
     assert sorted(key.name for key in await walk(keys, page_size=3, order_by="name desc")) == sorted(NAMES)
 
 
-async def test_every_order_holds_while_keys_are_made(keys: Any, consumer: Any, granted: Any) -> None:
+async def test_every_order_holds_while_keys_are_made(keys: Any, consumer: Any, grant: Any) -> None:
     names = iter(["Middle", "aaa", "ZZZ"] * 100)
 
     async def add() -> None:
-        await add_key(granted, consumer, next(names))
+        await add_key(grant, consumer, next(names))
 
     await check_orders_while_rows_come(keys, SORT_KEYS, add)
 
 
 async def test_words_are_found_as_they_are_written_whatever_their_case(
-    consumer: Any, outsider: Any, granted: Any
+    consumer: Any, outsider: Any, grant: Any
 ) -> None:
-    one = await add_key(granted, consumer, "Build_Server", "nightly 100%")
-    await add_key(granted, consumer, "BuildXServer", r"Ärger \o/")
-    await add_key(granted, outsider, "Build_Server", "nightly 100%")
+    one = await add_key(grant, consumer, "Build_Server", "nightly 100%")
+    await add_key(grant, consumer, "BuildXServer", r"Ärger \o/")
+    await add_key(grant, outsider, "Build_Server", "nightly 100%")
     queries = (
         "build",
         "BUILD nightly",

@@ -39,7 +39,7 @@ async def test_missing_settings_are_named_and_end_the_process() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "keys_svc", env=environment, stderr=asyncio.subprocess.PIPE
     )
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == 2
     for variable in ("KEYS_DATABASE_URL", "KEYS_LISTEN", "CATALOG_ADDRESS"):
-        assert variable in told.decode()
+        assert variable in errors.decode()
