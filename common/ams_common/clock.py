@@ -1,8 +1,13 @@
 """Time: UTC always, and its protobuf form."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
+# What tells the time: utc_now, or something that a test moves.
+Clock: TypeAlias = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
