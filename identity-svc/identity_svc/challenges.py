@@ -2,10 +2,8 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import UUID
 
 TTL = timedelta(minutes=10)
 MAX_ATTEMPTS = 5
@@ -17,24 +15,15 @@ LONGEST_WINDOW = max(window for window, _ in LIMITS)
 
 
 class Purpose(StrEnum):
+    """What happens when the code of a challenge is given back."""
+
     SIGN_IN = "sign_in"
     REGISTER_CONSUMER = "register_consumer"
     REGISTER_MERCHANT = "register_merchant"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A challenge that is to be made: what is to happen when its code is proven."""
-
-    purpose: Purpose
-    email: str
-    name: str | None = None
-    company_name: str | None = None
-    invite_id: UUID | None = None
-
-
 def new_code() -> str:
-    """Six digits."""
+    """Six digits, leading zeros among them."""
     return f"{secrets.randbelow(1_000_000):06}"
 
 

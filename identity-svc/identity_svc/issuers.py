@@ -5,7 +5,6 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,20 +12,20 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ams_common.errors import PermissionDeniedError, UnauthenticatedError
+from ams_common.formats import SLUG
 
 # Signatures only that a client can check and not make; "none" and HMAC are never among them.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 _SCOPES = "openid email profile"
-_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """One that the deployment trusts to say who somebody is.
+    """An issuer that the deployment trusts to say who somebody is.
 
-    `trusts_email`: every address that it tells counts as verified, for issuers that vouch for all their
+    `trusts_email`: every address that it names counts as verified, for issuers that vouch for all their
     addresses and don't say so in the token (Microsoft Entra ID with a single tenant).
     """
 
@@ -40,7 +39,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Whom an issuer has told of."""
+    """Who somebody is, as an issuer says."""
 
     subject: str
     email: str
@@ -48,22 +47,22 @@ class Claimant:
 
 
 @dataclass(frozen=True, slots=True)
-class Dance:
-    """What one sign-in is bound by: to the browser (state), to the ID token (nonce), to who trades the
-    code (verifier)."""
+class AuthorizationRequest:
+    """What binds one sign-in together: `state` to the browser, `nonce` to the ID token, `code_verifier` to
+    whoever exchanges the code for tokens."""
 
     state: str
     nonce: str
     code_verifier: str
 
     @classmethod
-    def begin(cls) -> "Dance":
-        """Each of 256 bits."""
+    def new(cls) -> "AuthorizationRequest":
+        """Each value has 256 random bits."""
         return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
 
 
 def parse_issuers(text: str) -> Sequence[Issuer]:
-    """The setting's issuers. Raises ValueError with what goes on after the setting's name."""
+    """The setting's issuers. Raises ValueError, whose text goes on after the setting's name."""
     try:
         documents = json.loads(text)
         issuers = [_issuer(document) for document in documents]
@@ -89,7 +88,7 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
         trusts_email=document.get("trusts_email", False) is True,
     )
     url = urlsplit(issuer.url)
-    if not _ID.fullmatch(issuer.id) or len(issuer.id) > 32:
+    if not SLUG.fullmatch(issuer.id) or len(issuer.id) > 32:
         raise ValueError(f"has an id that isn't lower-case letters, digits and hyphens: {issuer.id}")
     if url.scheme not in ("https", "http") or not url.netloc or url.query or url.fragment:
         raise ValueError(f"has an issuer that is no https URL: {issuer.id}")
@@ -98,16 +97,16 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
     return issuer
 
 
-def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, dance: Dance) -> str:
+def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, request: AuthorizationRequest) -> str:
     """Where the browser goes to sign in."""
-    challenge = hashlib.sha256(dance.code_verifier.encode()).digest()
+    challenge = hashlib.sha256(request.code_verifier.encode()).digest()
     parameters = {
         "response_type": "code",
         "client_id": issuer.client_id,
         "redirect_uri": redirect_uri,
         "scope": _SCOPES,
-        "state": dance.state,
-        "nonce": dance.nonce,
+        "state": request.state,
+        "nonce": request.nonce,
         "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
         "code_challenge_method": "S256",
     }
@@ -115,23 +114,26 @@ def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, dance: D
 
 
 def check_id_token(claims: Mapping[str, Any], issuer: Issuer, nonce: str) -> str:
-    """The subject of a token whose signature, issuer, audience and times are good. Raises
-    UnauthenticatedError: another sign-in's token, or one made out to several and not for us."""
-    told = claims.get("nonce")
-    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), nonce.encode()):
-        raise not_proven()
+    """The subject of a token whose signature, issuer, audience and times are good.
+
+    Raises UnauthenticatedError for another sign-in's token, and for one that is made out to several and
+    wasn't asked for by us.
+    """
+    given = claims.get("nonce")
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+        raise sign_in_refused()
     audience = claims.get("aud")
     is_shared = isinstance(audience, list) and len(audience) > 1
     if (is_shared or "azp" in claims) and claims.get("azp") != issuer.client_id:
-        raise not_proven()
+        raise sign_in_refused()
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT_CHARACTERS:
-        raise not_proven()
+        raise sign_in_refused()
     return subject
 
 
 def claimant(subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claimant:
-    """Who it is. Raises PermissionDeniedError when the issuer hasn't verified the address."""
+    """Who the claims say it is. Raises PermissionDeniedError when the issuer hasn't verified the address."""
     email, name = claims.get("email"), claims.get("name")
     # Some issuers write the boolean as text.
     is_verified = claims.get("email_verified") in (True, "true") or issuer.trusts_email
@@ -144,6 +146,6 @@ def claimant(subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claiman
     return Claimant(subject, email, name if isinstance(name, str) else "")
 
 
-def not_proven() -> UnauthenticatedError:
-    """One answer for whatever is wrong with a code or a token."""
+def sign_in_refused() -> UnauthenticatedError:
+    """One answer for whatever is wrong with a code or a token: guessing learns nothing from it."""
     return UnauthenticatedError("sign_in_refused", "This sign-in could not be verified. Try again.")

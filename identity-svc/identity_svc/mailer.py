@@ -6,17 +6,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.utils import parseaddr
 
 import aiosmtplib
-import asyncpg
+from ams_common.clock import Clock
 from ams_common.database import Database
-from ams_common.faults import PASSING_FAULTS
+from ams_common.loops import run_forever
 from ams_common.wakeups import Wakeups
 
-from identity_svc.clocks import Clock
 from identity_svc.mails import Composer, Template
-from identity_svc.system_store import SystemStore
+from identity_svc.records import Mail
+from identity_svc.store import Store
 from identity_svc.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -86,31 +85,22 @@ class Mailer:
     def __init__(
         self,
         database_url: str,
-        database: Database,
-        store: SystemStore,
+        database: Database[Store],
         vault: Vault,
         composer: Composer,
         server: SmtpServer,
-        sender: str,
         clock: Clock,
     ) -> None:
         self._database_url = database_url
         self._database = database
-        self._store = store
         self._vault = vault
         self._composer = composer
         self._server = server
-        self._sender_address = parseaddr(sender)[1]
         self._clock = clock
 
     async def run(self) -> None:
         """For ever; faults are logged and tried again."""
-        while True:
-            try:
-                await self._send_as_they_come()
-            except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
-                log.warning("mailer waits", extra={"error": repr(error)})
-            await asyncio.sleep(_RETRY_S)
+        await run_forever("mailer", self._send_as_they_come, _RETRY_S)
 
     async def _send_as_they_come(self) -> None:
         async with Wakeups.open(self._database_url, "mails") as wakeups:
@@ -118,68 +108,65 @@ class Mailer:
                 wakeups.clear()
                 if not await self.send_batch():
                     await wakeups.wait(_POLL_S)
-                _stop_if_cancelled()
+                # aiosmtplib waits by asyncio.wait_for, which before Python 3.12 loses a cancellation that
+                # comes together with an answer of the server: the mailer would never end.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
 
     async def send_batch(self) -> int:
-        """Send what is due, a batch at most; returns how many mails that were."""
+        """Sends what is due, a batch at most; returns how many mails that were."""
         now = self._clock()
         async with self._database.change_by_system("mail.send", audited=False) as change:
-            mails = await self._store.claim_mails(change.connection, now, now + _LEASE, _BATCH)
-        if mails:
-            await self._send_all(mails)
-        return len(mails)
-
-    async def _send_all(self, mails: list[asyncpg.Record]) -> None:
+            mails = await change.store.claim_mails(now=now, leased_until=now + _LEASE, limit=_BATCH)
+        if not mails:
+            return 0
         client = self._server.client()
         try:
             await client.connect()
         except (aiosmtplib.SMTPException, OSError) as error:
             for mail in mails:
                 await self._settle_failure(mail, error, is_final=False)
-            return
+            return len(mails)
         try:
             for mail in mails:
                 await self._send(client, mail)
         finally:
             client.close()
+        return len(mails)
 
-    async def _send(self, client: aiosmtplib.SMTP, mail: asyncpg.Record) -> None:
+    async def _send(self, client: aiosmtplib.SMTP, mail: Mail) -> None:
         now = self._clock()
-        if mail["give_up_at"] <= now:
-            await self._settle(mail, "failed", "too late", now)
+        if mail.give_up_at <= now:
+            await self._finish(mail, "failed", "too late", now)
             return
         try:
-            values = json.loads(self._vault.unseal(mail["sealed_values"]))
-            message = self._composer.compose(Template(mail["template"]), mail["recipient"], values, now)
+            values = json.loads(self._vault.unseal(mail.sealed_values))
+            message = self._composer.compose(Template(mail.template), mail.recipient, values, now)
             # The envelope's recipient is the stored address itself, whatever a header parser makes of it.
-            await client.send_message(message, sender=self._sender_address, recipients=[mail["recipient"]])
+            sender = self._composer.sender_address
+            await client.send_message(message, sender=sender, recipients=[mail.recipient])
         except Exception as error:  # whatever one mail has, the others go on
             await self._settle_failure(mail, error, is_final=is_final(error))
         else:
-            await self._settle(mail, "sent", None, now)
+            await self._finish(mail, "sent", None, now)
 
-    async def _settle_failure(self, mail: asyncpg.Record, error: Exception, *, is_final: bool) -> None:
+    async def _settle_failure(self, mail: Mail, error: Exception, *, is_final: bool) -> None:
         now = self._clock()
-        next_attempt_at = now + backoff(mail["attempts"])
+        next_attempt_at = now + backoff(mail.attempts)
         reason = repr(error)[:500]
-        gives_up = is_final or next_attempt_at >= mail["give_up_at"]
+        gives_up = is_final or next_attempt_at >= mail.give_up_at
         log.warning(
-            "mail not sent", extra={"mail_id": str(mail["mail_id"]), "gives_up": gives_up, "error": reason}
+            "mail not sent", extra={"mail_id": str(mail.mail_id), "gives_up": gives_up, "error": reason}
         )
         if gives_up:
-            await self._settle(mail, "failed", reason, now)
+            await self._finish(mail, "failed", reason, now)
             return
         async with self._database.change_by_system("mail.postpone", audited=False) as change:
-            await self._store.postpone_mail(change.connection, mail["mail_id"], reason, next_attempt_at)
+            await change.store.postpone_mail(
+                mail_id=mail.mail_id, error=reason, next_attempt_at=next_attempt_at
+            )
 
-    async def _settle(self, mail: asyncpg.Record, status: str, error: str | None, now: datetime) -> None:
+    async def _finish(self, mail: Mail, status: str, error: str | None, now: datetime) -> None:
         async with self._database.change_by_system("mail.finish", audited=False) as change:
-            await self._store.finish_mail(change.connection, mail["mail_id"], status, error, now)
-
-
-def _stop_if_cancelled() -> None:
-    """aiosmtplib waits by asyncio.wait_for, which before Python 3.12 loses a cancellation that comes
-    together with an answer of the server."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+            await change.store.finish_mail(mail_id=mail.mail_id, status=status, error=error, now=now)

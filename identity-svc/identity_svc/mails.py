@@ -1,4 +1,4 @@
-"""What mails say: a template and its values become an EmailMessage; queueing one in a transaction."""
+"""What mails say: queueing a template's values in a transaction, and making them an EmailMessage."""
 
 import json
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from enum import StrEnum
 from urllib.parse import urlencode
 
-import asyncpg
 import jinja2
+from ams_common.ids import uuid7
 
 from identity_svc import challenges, invites
-from identity_svc.system_store import SystemStore
+from identity_svc.store import Store
 from identity_svc.vault import Vault
 
-# An invite is worth trying for a day; a code only while it is good.
-_INVITE_PATIENCE = timedelta(days=1)
+# For how long sending is tried: an invite for a day, a code only while it is good.
+_GIVE_UP_INVITE_AFTER = timedelta(days=1)
 
 
 class Template(StrEnum):
@@ -33,11 +33,58 @@ _SUBJECTS: Mapping[Template, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class MailQueue:
+    """Puts mails into the queue, in the caller's transaction. Their values are sealed: codes stand nowhere
+    else in the clear."""
+
+    vault: Vault
+    public_url: str
+
+    async def send_code(
+        self, store: Store, recipient: str, code: str, purpose: challenges.Purpose, now: datetime
+    ) -> None:
+        """Queues the mail with a code; one for signing in only when the address has an account."""
+        minutes = challenges.TTL // timedelta(minutes=1)
+        values = {"code": code, "purpose": purpose.value, "minutes": minutes}
+        insert = store.insert_mail_to_user if purpose is challenges.Purpose.SIGN_IN else store.insert_mail
+        await insert(**self._mail(Template.CODE, recipient, values, now, now + challenges.TTL))
+        await store.announce_mail()
+
+    async def send_invite(self, store: Store, recipient: str, code: str, now: datetime) -> None:
+        """Queues the mail with an invite's code, and a link that holds both."""
+        query = urlencode({"invite_code": code, "email": recipient})
+        link = f"{self.public_url.rstrip('/')}/register/merchant?{query}"
+        values = {"code": code, "link": link, "days": invites.TTL.days}
+        give_up_at = now + _GIVE_UP_INVITE_AFTER
+        await store.insert_mail(**self._mail(Template.INVITE, recipient, values, now, give_up_at))
+        await store.announce_mail()
+
+    def _mail(
+        self,
+        template: Template,
+        recipient: str,
+        values: Mapping[str, object],
+        now: datetime,
+        give_up_at: datetime,
+    ) -> Mapping[str, object]:
+        """The columns of a queued mail."""
+        return {
+            "mail_id": uuid7(),
+            "recipient": recipient,
+            "template": template.value,
+            "sealed_values": self.vault.seal(json.dumps(values).encode()),
+            "now": now,
+            "give_up_at": give_up_at,
+        }
+
+
 class Composer:
-    """Writes the messages."""
+    """Writes the messages, which come from `sender`: an address, or a name and <an address>."""
 
     def __init__(self, sender: str) -> None:
         self._sender = sender
+        self.sender_address = parseaddr(sender)[1]
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("identity_svc"),
             autoescape=jinja2.select_autoescape(["html"]),
@@ -54,66 +101,9 @@ class Composer:
         message["To"] = recipient
         message["Subject"] = _SUBJECTS[template]
         message["Date"] = format_datetime(now)
-        message["Message-ID"] = make_msgid(domain=parseaddr(self._sender)[1].rpartition("@")[2])
+        message["Message-ID"] = make_msgid(domain=self.sender_address.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: keeps out-of-office answers away
-        message.set_content(self._render(template, "txt", values))
-        message.add_alternative(self._render(template, "html", values), subtype="html")
+        message.set_content(self._templates.get_template(f"{template}.txt").render(values))
+        html = self._templates.get_template(f"{template}.html").render(values)
+        message.add_alternative(html, subtype="html")
         return message
-
-    def _render(self, template: Template, kind: str, values: Mapping[str, object]) -> str:
-        return self._templates.get_template(f"{template.value}.{kind}").render(values)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """Puts mails into the queue, as part of the caller's transaction. Their values are sealed: codes
-    stand nowhere else in the clear."""
-
-    store: SystemStore
-    vault: Vault
-    public_url: str
-
-    async def send_code(
-        self, connection: asyncpg.Connection, draft: challenges.Draft, code: str, now: datetime
-    ) -> None:
-        """Signing in, only to an address that has an account."""
-        minutes = challenges.TTL // timedelta(minutes=1)
-        values = {"code": code, "purpose": draft.purpose.value, "minutes": minutes}
-        await self._queue(
-            connection,
-            Template.CODE,
-            draft.email,
-            values,
-            now,
-            patience=challenges.TTL,
-            only_to_user=draft.purpose is challenges.Purpose.SIGN_IN,
-        )
-
-    async def send_invite(
-        self, connection: asyncpg.Connection, recipient: str, code: str, now: datetime
-    ) -> None:
-        query = urlencode({"invite_code": code, "email": recipient})
-        link = f"{self.public_url.rstrip('/')}/register/merchant?{query}"
-        values = {"code": code, "link": link, "days": invites.TTL.days}
-        await self._queue(connection, Template.INVITE, recipient, values, now, patience=_INVITE_PATIENCE)
-
-    async def _queue(
-        self,
-        connection: asyncpg.Connection,
-        template: Template,
-        recipient: str,
-        values: Mapping[str, object],
-        now: datetime,
-        *,
-        patience: timedelta,
-        only_to_user: bool = False,
-    ) -> None:
-        await self.store.insert_mail(
-            connection,
-            only_to_user=only_to_user,
-            recipient=recipient,
-            template=template.value,
-            sealed_values=self.vault.seal(json.dumps(values).encode()),
-            now=now,
-            give_up_at=now + patience,
-        )

@@ -1,4 +1,4 @@
-"""Talking to OpenID Connect issuers: discovery, keys, and trading codes for tokens."""
+"""The client of OpenID Connect issuers: discovery, keys, and exchanging codes for tokens."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ from ams_common.errors import NotFoundError, UnavailableError
 
 from identity_svc.issuers import (
     ALGORITHMS,
+    AuthorizationRequest,
     Claimant,
-    Dance,
     Issuer,
     authorization_url,
     check_id_token,
     claimant,
-    not_proven,
+    sign_in_refused,
 )
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,18 @@ class Provider:
         self._keys_at_s = float("-inf")
         self._fetching = asyncio.Lock()
 
-    async def authorization_url(self, dance: Dance) -> str:
-        """Where the browser goes. Raises UnavailableError."""
-        metadata = await self._discover()
-        return authorization_url(metadata["authorization_endpoint"], self.issuer, self._redirect_uri, dance)
+    async def authorization_url(self, request: AuthorizationRequest) -> str:
+        """Where the browser goes to sign in. Raises UnavailableError."""
+        endpoint = (await self._discover())["authorization_endpoint"]
+        return authorization_url(endpoint, self.issuer, self._redirect_uri, request)
 
-    async def prove(self, code: str, nonce: str, code_verifier: str) -> Claimant:
+    async def authenticate(self, code: str, nonce: str, code_verifier: str) -> Claimant:
         """Who has signed in there. Raises UnauthenticatedError, PermissionDeniedError, UnavailableError."""
-        tokens = await self._trade(code, code_verifier)
+        tokens = await self._exchange_code(code, code_verifier)
         claims = await self._verify(str(tokens.get("id_token", "")))
         subject = check_id_token(claims, self.issuer, nonce)
         if "email" not in claims:
-            claims = await self._ask_userinfo(str(tokens.get("access_token", "")), subject)
+            claims = await self._fetch_userinfo(str(tokens.get("access_token", "")), subject)
         return claimant(subject, claims, self.issuer)
 
     async def _discover(self) -> Mapping[str, Any]:
@@ -67,13 +67,13 @@ class Provider:
                 url = f"{self.issuer.url.rstrip('/')}/.well-known/openid-configuration"
                 status, metadata = await self._fetch("GET", url)
                 needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-                # A document that tells of another issuer would make that one's tokens good (RFC 8414, 3.3).
+                # A document of another issuer would make that one's tokens good (RFC 8414, 3.3).
                 if status != 200 or metadata.get("issuer") != self.issuer.url or not _has(metadata, needed):
                     raise self._unavailable()
                 self._metadata, self._metadata_at_s = metadata, time.monotonic()
         return self._metadata
 
-    async def _trade(self, code: str, code_verifier: str) -> Mapping[str, Any]:
+    async def _exchange_code(self, code: str, code_verifier: str) -> Mapping[str, Any]:
         metadata = await self._discover()
         form = {
             "grant_type": "authorization_code",
@@ -95,7 +95,7 @@ class Provider:
             return tokens
         # What comes back is the issuer's word on our client, not on the person: it is for the log only.
         log.warning("code refused", extra={"issuer": self.issuer.id, "error": str(tokens.get("error"))[:100]})
-        raise not_proven() if 400 <= status < 500 else self._unavailable()
+        raise sign_in_refused() if 400 <= status < 500 else self._unavailable()
 
     async def _verify(self, token: str) -> Mapping[str, Any]:
         """The claims of an ID token whose signature, issuer, audience and times are good."""
@@ -103,7 +103,7 @@ class Provider:
             header = jwt.get_unverified_header(token)
             algorithm, key = header.get("alg"), await self._key(header.get("kid"))
             if algorithm not in ALGORITHMS or key is None:
-                raise not_proven()
+                raise sign_in_refused()
             claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key.key,
@@ -116,7 +116,7 @@ class Provider:
             return claims
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             log.warning("ID token refused", extra={"issuer": self.issuer.id, "error": type(error).__name__})
-            raise not_proven() from None
+            raise sign_in_refused() from None
 
     async def _key(self, key_id: str | None) -> jwt.PyJWK | None:
         if key_id not in self._keys and time.monotonic() - self._keys_at_s > _KEYS_REFETCH_S:
@@ -128,7 +128,7 @@ class Provider:
             self._keys, self._keys_at_s = {key.key_id: key for key in keys}, time.monotonic()
         return self._keys.get(key_id)
 
-    async def _ask_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
+    async def _fetch_userinfo(self, access_token: str, subject: str) -> Mapping[str, Any]:
         """Claims that the ID token leaves out. They must be of the same subject (Core, 5.3.2)."""
         endpoint = (await self._discover()).get("userinfo_endpoint")
         if not endpoint:
@@ -136,7 +136,7 @@ class Provider:
         headers = {"Authorization": f"Bearer {access_token}"}
         status, claims = await self._fetch("GET", endpoint, headers=headers)
         if status != 200 or claims.get("sub") != subject:
-            raise not_proven()
+            raise sign_in_refused()
         return claims
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, Mapping[str, Any]]:
@@ -156,7 +156,7 @@ class Provider:
 
 
 class Providers:
-    """All issuers of the deployment."""
+    """The clients of all issuers of the deployment."""
 
     def __init__(self, http: aiohttp.ClientSession, issuers: Sequence[Issuer], public_url: str) -> None:
         base = public_url.rstrip("/")
@@ -166,11 +166,11 @@ class Providers:
 
     @property
     def issuers(self) -> Sequence[Issuer]:
-        """In the order of the setting."""
+        """All issuers, in the order of the setting."""
         return [provider.issuer for provider in self._providers.values()]
 
     def find(self, issuer_id: str) -> Provider:
-        """Raises NotFoundError."""
+        """The client of an issuer. Raises NotFoundError."""
         provider = self._providers.get(issuer_id)
         if provider is None:
             raise NotFoundError("issuer_not_found", "There is no such way to sign in.")
@@ -179,14 +179,14 @@ class Providers:
 
 @asynccontextmanager
 async def open_providers(issuers: Sequence[Issuer], public_url: str) -> AsyncIterator[Providers]:
-    """With a pool of connections that is closed at the end."""
+    """All clients, with one pool of connections that is closed at the end."""
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         yield Providers(http, issuers, public_url)
 
 
 async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
-    """Raises ValueError when there's more than any issuer has to say."""
+    """The body. Raises ValueError when it is longer than any issuer's has to be."""
     body = b""
     async for chunk in answer.content.iter_any():
         body += chunk

@@ -1,6 +1,13 @@
 -- Accounts and roles
 
+-- fragment: merchant_columns
+u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at
+
+-- fragment: consumer_columns
+u.user_id, u.email, u.name, r.standing, r.granted_at
+
 -- name: find_account
+-- `roles` are those in which the account may act now.
 SELECT u.user_id, u.email, u.name, u.created_at,
        coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles,
        max(r.standing) FILTER (WHERE r.role = 'merchant') AS merchant_standing,
@@ -18,6 +25,7 @@ SELECT user_id FROM users WHERE email = :email;
 SELECT user_id FROM federated_identities WHERE issuer = :issuer AND subject = :subject;
 
 -- name: link_federated_identity
+-- For good. Of two that link it at once, the first does; both mean the same account.
 INSERT INTO federated_identities (issuer, subject, user_id, linked_at)
 VALUES (:issuer, :subject, :user_id, :now)
 ON CONFLICT (issuer, subject) DO NOTHING;
@@ -31,11 +39,11 @@ ON CONFLICT (email) DO NOTHING RETURNING user_id;
 
 -- name: grant_role
 INSERT INTO user_roles (user_id, role, granted_at) VALUES (:user_id, :role, :now)
-ON CONFLICT (user_id, role) DO NOTHING RETURNING user_id;
+ON CONFLICT (user_id, role) DO NOTHING;
 
 -- name: insert_merchant_profile
 INSERT INTO merchant_profiles (user_id, company_name, slug) VALUES (:user_id, :company_name, :slug)
-ON CONFLICT (slug) DO NOTHING RETURNING slug;
+ON CONFLICT (slug) DO NOTHING;
 
 -- name: lock_role
 SELECT standing FROM user_roles WHERE user_id = :user_id AND role = :role FOR UPDATE;
@@ -44,7 +52,7 @@ SELECT standing FROM user_roles WHERE user_id = :user_id AND role = :role FOR UP
 UPDATE user_roles SET standing = :standing, standing_since = now() WHERE user_id = :user_id AND role = :role;
 
 -- name: find_merchant
-SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at
+SELECT {merchant_columns}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
 WHERE r.role = 'merchant' AND r.user_id = :user_id;
 
@@ -56,7 +64,7 @@ WHERE r.role = 'merchant' AND r.user_id = :user_id;
 -- order company_name: text lower(p.company_name COLLATE pg_c_utf8), uuid p.user_id
 -- order email: text u.email COLLATE pg_c_utf8, uuid u.user_id
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
-SELECT u.user_id, u.email, u.name, p.company_name, p.slug, r.standing, r.granted_at, {key}
+SELECT {merchant_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
 WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing)
   AND concat_ws(' ', u.email, u.name, p.company_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
@@ -64,7 +72,7 @@ WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing
 ORDER BY {order} LIMIT :limit;
 
 -- name: find_consumer
-SELECT u.user_id, u.email, u.name, r.standing, r.granted_at
+SELECT {consumer_columns}
 FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND r.user_id = :user_id;
 
@@ -73,7 +81,7 @@ WHERE r.role = 'consumer' AND r.user_id = :user_id;
 -- order name: text lower(u.name COLLATE pg_c_utf8), uuid u.user_id
 -- order email: text u.email COLLATE pg_c_utf8, uuid u.user_id
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
-SELECT u.user_id, u.email, u.name, r.standing, r.granted_at, {key}
+SELECT {consumer_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND (:standing::text IS NULL OR r.standing = :standing)
   AND concat_ws(' ', u.email, u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
@@ -88,12 +96,13 @@ VALUES (:invite_id, :email, :code_hash, :note, :now, :expires_at)
 RETURNING invite_id, email, note, created_at, expires_at, accepted_at;
 
 -- name: find_open_invite
+-- By its code, if it is for this address and still good.
 SELECT invite_id FROM invites
 WHERE code_hash = :code_hash AND email = :email AND accepted_at IS NULL AND expires_at > :now;
 
 -- name: accept_invite
 UPDATE invites SET accepted_at = :now, accepted_by = :user_id
-WHERE invite_id = :invite_id AND accepted_at IS NULL AND expires_at > :now RETURNING invite_id;
+WHERE invite_id = :invite_id AND accepted_at IS NULL AND expires_at > :now;
 
 -- name: list_invites
 -- order created_at desc: timestamptz created_at, uuid invite_id
@@ -139,10 +148,6 @@ SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.end
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = :token_hash FOR UPDATE;
 
--- name: find_session
-SELECT s.session_id, s.user_id FROM refresh_tokens t JOIN sessions s USING (session_id)
-WHERE t.token_hash = :token_hash AND s.ended_at IS NULL;
-
 -- name: use_refresh_token
 UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;
 
@@ -155,9 +160,11 @@ UPDATE sessions SET ended_at = :now WHERE session_id = :session_id AND ended_at 
 -- Signing keys
 
 -- name: lock_signing_keys
+-- Until the commit nobody else makes or deletes keys; they can still be read.
 LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: list_signing_keys
+-- In the order in which they start to sign.
 SELECT key_id, sealed_private_key, created_at, active_from FROM signing_keys ORDER BY active_from, key_id;
 
 -- name: insert_signing_key
@@ -180,6 +187,7 @@ SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::time
 FROM users WHERE email = :recipient;
 
 -- name: announce_mail
+-- Wakes the mailers on commit.
 SELECT pg_notify('mails_' || current_schema(), '');
 
 -- name: claim_mails
@@ -216,21 +224,21 @@ WHERE (:actor::text IS NULL OR actor = :actor)
   AND {after}
 ORDER BY {order} LIMIT :limit;
 
--- Upkeep, in bounded batches
+-- Retention, in bounded batches
 
--- name: delete_old_challenges
+-- name: purge_challenges
 DELETE FROM challenges WHERE challenge_id IN (
     SELECT challenge_id FROM challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 
--- name: delete_old_sessions
+-- name: purge_sessions
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 
--- name: delete_old_mails
+-- name: purge_mails
 DELETE FROM mails WHERE mail_id IN (
     SELECT mail_id FROM mails WHERE finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
 );

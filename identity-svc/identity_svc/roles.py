@@ -1,10 +1,12 @@
-"""Roles and standings: their names in the database and in the contract, and which role is active."""
+"""Roles and standings: their names in the database and in the contract, which role is active, and how a
+standing changes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ams.identity.v1.events_pb2 import Standing
+from ams.identity.v1.events_pb2 import STANDING_UNSPECIFIED, Standing
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
+from ams_common.errors import NotFoundError
 
 # In the order in which one is taken when nothing else says which.
 _ORDER = (ADMIN, MERCHANT, CONSUMER)
@@ -12,48 +14,30 @@ _ORDER = (ADMIN, MERCHANT, CONSUMER)
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of a role's standing, and the codes that refuse it."""
+    """A change of a role's standing, and what is said when it isn't `before`."""
 
     role: str
     before: str
     after: str
-    not_found_code: str
-    refused_code: str
-    refused_message: str
+    wrong_standing_code: str
+    wrong_standing_message: str
 
 
 SUSPEND = Transition(
-    "merchant",
-    "active",
-    "suspended",
-    "merchant_not_found",
-    "merchant_already_suspended",
-    "This merchant is suspended already.",
+    "merchant", "active", "suspended", "merchant_already_suspended", "This merchant is suspended already."
 )
 REINSTATE = Transition(
-    "merchant",
-    "suspended",
-    "active",
-    "merchant_not_found",
-    "merchant_not_suspended",
-    "This merchant is not suspended.",
+    "merchant", "suspended", "active", "merchant_not_suspended", "This merchant is not suspended."
 )
 BLOCK = Transition(
-    "consumer",
-    "active",
-    "blocked",
-    "consumer_not_found",
-    "consumer_already_blocked",
-    "This consumer is blocked already.",
+    "consumer", "active", "blocked", "consumer_already_blocked", "This consumer is blocked already."
 )
-UNBLOCK = Transition(
-    "consumer",
-    "blocked",
-    "active",
-    "consumer_not_found",
-    "consumer_not_blocked",
-    "This consumer is not blocked.",
-)
+UNBLOCK = Transition("consumer", "blocked", "active", "consumer_not_blocked", "This consumer is not blocked.")
+
+
+def role_not_found(role: str) -> NotFoundError:
+    """merchant_not_found or consumer_not_found: the same for a user without the role as for nobody."""
+    return NotFoundError(f"{role}_not_found", f"There is no such {role}.")
 
 
 def role_of(text: str) -> Role.ValueType:
@@ -71,9 +55,9 @@ def ordered_roles(texts: Collection[str]) -> Sequence[Role.ValueType]:
     return [role for role in _ORDER if role_text(role) in texts]
 
 
-def standing_of(text: str) -> Standing.ValueType:
-    """`suspended` → STANDING_SUSPENDED."""
-    return Standing.Value(f"STANDING_{text.upper()}")
+def standing_of(text: str | None) -> Standing.ValueType:
+    """`suspended` → STANDING_SUSPENDED; unspecified for None, the standing in a role that isn't held."""
+    return Standing.Value(f"STANDING_{text.upper()}") if text is not None else STANDING_UNSPECIFIED
 
 
 def standing_text(standing: Standing.ValueType) -> str | None:

@@ -1,4 +1,4 @@
-"""What identity-svc is told by its environment."""
+"""The settings of identity-svc, from its environment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from ams_common.errors import SettingsError
 from ams_common.settings import https_only, setting, strong_secret
 
 from identity_svc.addresses import is_address, normalise_email
-from identity_svc.issuance import LONGEST_SESSION, SessionLives
 from identity_svc.issuers import Issuer, parse_issuers
 from identity_svc.mailer import SMTP_TLS_MODES
+from identity_svc.sessions import LONGEST_SESSION, SessionLifetimes
 from identity_svc.vault import Vault
 
 # Everybody can read these two: production refuses them.
@@ -26,6 +26,8 @@ def _strong_secrets(value: tuple[str, ...]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
+    """Loaded with the prefix IDENTITY."""
+
     database_url: str = setting(secret=True)  # the service's own role; its search_path is its schema
     listen: str = setting()  # host:port
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
@@ -59,17 +61,19 @@ class Settings:
     # Where people reach AMS: the links in mails begin with it.
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
-    def __post_init__(self) -> None:
-        problems = [*self._secret_problems(), *self._mail_problems(), *self._issuer_problems()]
-        problems += self._session_problems()
-        if problems:
-            raise SettingsError(problems)
-
     def secrets_by_service(self) -> Mapping[str, str]:
         """The service secrets by service name."""
         return {name.strip(): secret for name, _, secret in (p.partition("=") for p in self.service_secrets)}
 
-    def _secret_problems(self) -> list[str]:
+    def session_lifetimes(self) -> SessionLifetimes:
+        usual, admins = timedelta(hours=self.session_hours), timedelta(hours=self.admin_session_hours)
+        return SessionLifetimes(usual, admins)
+
+    def issuers(self) -> Sequence[Issuer]:
+        """The OpenID Connect issuers with which people may sign in."""
+        return parse_issuers(self.oidc_issuers)
+
+    def __post_init__(self) -> None:
         problems = []
         if not all(name and secret for name, secret in self.secrets_by_service().items()):
             problems.append("IDENTITY_SERVICE_SECRETS must look like keys-svc=secret,gateway=secret")
@@ -77,39 +81,21 @@ class Settings:
             Vault(self.encryption_key)
         except ValueError:
             problems.append("IDENTITY_ENCRYPTION_KEY must be 32 random bytes in url-safe base64")
-        return problems
-
-    def session_lives(self) -> SessionLives:
-        """When sessions end."""
-        return SessionLives(timedelta(hours=self.session_hours), timedelta(hours=self.admin_session_hours))
-
-    def _session_problems(self) -> list[str]:
-        most = LONGEST_SESSION // timedelta(hours=1)
-        hours = {
-            "IDENTITY_SESSION_HOURS": self.session_hours,
-            "IDENTITY_ADMIN_SESSION_HOURS": self.admin_session_hours,
-        }
-        return [f"{name} must be from 1 to {most}" for name, value in hours.items() if not 1 <= value <= most]
-
-    def issuers(self) -> Sequence[Issuer]:
-        """Those with which people may sign in."""
-        return parse_issuers(self.oidc_issuers)
-
-    def _issuer_problems(self) -> list[str]:
-        try:
-            issuers = self.issuers()
-        except ValueError as error:
-            return [f"IDENTITY_OIDC_ISSUERS {error}"]
-        insecure = [issuer.id for issuer in issuers if not issuer.url.startswith("https://")]
-        if insecure and self.public_url.startswith("https://"):
-            return [f"IDENTITY_OIDC_ISSUERS must have https issuers: {', '.join(insecure)}"]
-        return []
-
-    def _mail_problems(self) -> list[str]:
-        problems = []
         if self.smtp_tls not in SMTP_TLS_MODES:
             problems.append(f"IDENTITY_SMTP_TLS must be one of {', '.join(SMTP_TLS_MODES)}")
         wrong = [email for email in self.admin_emails if not is_address(normalise_email(email))]
         if wrong:
             problems.append(f"IDENTITY_ADMIN_EMAILS has what is no address: {', '.join(wrong)}")
-        return problems
+        try:
+            insecure = [issuer.id for issuer in self.issuers() if not issuer.url.startswith("https://")]
+            if insecure and self.public_url.startswith("https://"):
+                problems.append(f"IDENTITY_OIDC_ISSUERS must have https issuers: {', '.join(insecure)}")
+        except ValueError as error:
+            problems.append(f"IDENTITY_OIDC_ISSUERS {error}")
+        most = LONGEST_SESSION // timedelta(hours=1)
+        if not 1 <= self.session_hours <= most:
+            problems.append(f"IDENTITY_SESSION_HOURS must be from 1 to {most}")
+        if not 1 <= self.admin_session_hours <= most:
+            problems.append(f"IDENTITY_ADMIN_SESSION_HOURS must be from 1 to {most}")
+        if problems:
+            raise SettingsError(problems)

@@ -14,7 +14,7 @@ HEAD_START = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DatedKey:
-    """A signing key and its time."""
+    """A signing key, when it was made and when it starts to sign."""
 
     key: SigningKey
     created_at: datetime

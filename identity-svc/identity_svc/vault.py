@@ -40,5 +40,5 @@ class Vault:
 
 
 def token_hash(token: str) -> bytes:
-    """SHA-256 of a secret that is too long to guess."""
+    """The SHA-256 of a secret that is too long to guess, which needs no key and no salt."""
     return hashlib.sha256(token.encode()).digest()

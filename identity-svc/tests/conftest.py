@@ -22,19 +22,15 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from cryptography.fernet import Fernet
-from identity_svc.handlers import Parts
-from identity_svc.issuance import SessionIssuer
 from identity_svc.keyring import Keyring
-from identity_svc.mails import Outgoing
-from identity_svc.peers import ServiceSecrets
+from identity_svc.mails import MailQueue
 from identity_svc.providers import Providers, open_providers
-from identity_svc.service import IdentityServicer
+from identity_svc.rpc import IdentityService
+from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
-from identity_svc.system_store import SystemStore
 from identity_svc.vault import Vault
 
 
@@ -57,20 +53,20 @@ class Identity:
 
     channel: grpc.aio.Channel
     stub: rpc.IdentityServiceStub
-    parts: Parts
+    servicer: IdentityService
     clock: MovingClock
     admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
 
-    async def refusal(self, call: Awaitable[Any]) -> AppError:
-        """The error that a call is refused with."""
+    async def error_of(self, call: Awaitable[Any]) -> AppError:
+        """The error that a call ends with."""
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
-        raise AssertionError(f"not refused: {answer}")
+        raise AssertionError(f"no error: {answer}")
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        async with self.parts.database.read() as connection:
+        async with self.servicer.database.connection() as connection:
             rows: list[Any] = await connection.fetch(query, *arguments)
         return rows
 
@@ -83,7 +79,7 @@ class Identity:
         rows = await self.fetch(query, email)
         if not rows:
             return None
-        values: dict[str, Any] = json.loads(self.parts.vault.unseal(rows[0]["sealed_values"]))
+        values: dict[str, Any] = json.loads(self.servicer.vault.unseal(rows[0]["sealed_values"]))
         return values
 
     async def code_to(self, email: str) -> str:
@@ -141,7 +137,7 @@ class Identity:
 
 
 @dataclass
-class Post:
+class MailServer:
     """An SMTP server on a port of its own; `answers` are given before it takes everything."""
 
     port: int = 0
@@ -171,20 +167,20 @@ class Post:
 
 
 @pytest.fixture
-def make_post() -> type[Post]:
-    return Post
+def make_smtp() -> type[MailServer]:
+    return MailServer
 
 
 @pytest.fixture
-async def post() -> AsyncIterator[Post]:
-    post = Post()
-    async with post.serving():
-        yield post
+async def smtp() -> AsyncIterator[MailServer]:
+    server = MailServer()
+    async with server.serving():
+        yield server
 
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("identity", "identity_svc")
+    return Schema("identity", "identity_svc", Store)
 
 
 @pytest.fixture(scope="session")
@@ -205,20 +201,19 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 @pytest.fixture
-async def parts(database: Database, encryption_key: str, clock: MovingClock, providers: Providers) -> Parts:
-    queries = Queries.load("identity_svc")
-    store, system_store, vault = Store(queries), SystemStore(queries), Vault([encryption_key])
-    keyring = Keyring(database, system_store, vault, clock)
+async def servicer(
+    database: Database[Store], encryption_key: str, clock: MovingClock, providers: Providers
+) -> IdentityService:
+    vault = Vault([encryption_key])
+    keyring = Keyring(database, vault, clock)
     await keyring.refresh()
-    return Parts(
+    return IdentityService(
         database=database,
-        store=store,
-        system_store=system_store,
         vault=vault,
         keyring=keyring,
-        outgoing=Outgoing(system_store, vault, "https://ams.example"),
-        issuer=SessionIssuer(store, keyring),
-        service_secrets=ServiceSecrets({"keys-svc": "k" * 32, "gateway": "g" * 32}),
+        mail_queue=MailQueue(vault, "https://ams.example"),
+        session_issuer=SessionIssuer(keyring),
+        service_secrets={"keys-svc": "k" * 32, "gateway": "g" * 32},
         providers=providers,
         clock=clock,
     )
@@ -226,9 +221,9 @@ async def parts(database: Database, encryption_key: str, clock: MovingClock, pro
 
 @pytest.fixture
 async def identity(
-    parts: Parts, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer
+    servicer: IdentityService, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer
 ) -> AsyncIterator[Identity]:
-    add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, IdentityServicer(parts))
+    add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
     channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
     admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
-    yield Identity(channel, rpc.IdentityServiceStub(channel), parts, clock, admin)
+    yield Identity(channel, rpc.IdentityServiceStub(channel), servicer, clock, admin)

@@ -6,7 +6,7 @@ from identity_svc.accounts import appoint_admins
 
 
 async def appoint(identity: Any, *emails: str) -> None:
-    await appoint_admins(identity.parts.database, identity.parts.store, emails, identity.clock)
+    await appoint_admins(identity.servicer.database, emails, identity.clock)
 
 
 async def test_a_configured_address_signs_in_as_admin(identity: Any) -> None:

@@ -11,12 +11,12 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common import topics
 from ams_common.clock import to_timestamp
-from ams_common.consumer import EventConsumer
+from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.testing.eventually import eventually
-from identity_svc.consumers import audit_subscription
+from identity_svc.event_handlers import store_audit_records
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -31,13 +31,12 @@ def record(minutes: int = 0, **values: Any) -> AuditRecord:
 
 
 @pytest.fixture
-def keep(parts: Any) -> Any:
-    """Store records as the consumer does."""
-    subscription = audit_subscription(parts.system_store)
+def keep(servicer: Any) -> Any:
+    """Stores records as the event consumer does."""
 
     async def keep(*records: AuditRecord) -> None:
-        async with parts.database.change_by_system("test", audited=False) as change:
-            await subscription.handle(change, records)
+        async with servicer.database.change_by_system("test", audited=False) as change:
+            await store_audit_records(change, records)
 
     return keep
 
@@ -87,7 +86,7 @@ async def test_records_can_neither_be_changed_nor_deleted(
 ) -> None:
     kept = record()
     await keep(kept)
-    async with database.pool.acquire() as connection:
+    async with database.connection() as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await connection.execute(statement)
     assert list((await listed()).audit_records) == [kept]
@@ -103,10 +102,10 @@ async def running(*work: Any) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def make_consumer(parts: Any, kafka_bootstrap: str, topic_prefix: str) -> Any:
+def make_reader(servicer: Any, kafka_bootstrap: str, topic_prefix: str) -> Any:
     def make() -> EventConsumer:
-        subscriptions = [audit_subscription(parts.system_store)]
-        return EventConsumer(parts.database, kafka_bootstrap, "identity-svc", subscriptions, topic_prefix)
+        subscriptions = [Subscription(topics.AUDIT_EVENTS, AuditRecord, store_audit_records)]
+        return EventConsumer(servicer.database, kafka_bootstrap, "identity-svc", subscriptions, topic_prefix)
 
     return make
 
@@ -125,7 +124,7 @@ async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Any]:
 
 
 async def test_a_record_that_comes_twice_and_across_a_restart_is_kept_once(
-    send: Any, make_consumer: Any, listed: Any
+    send: Any, make_reader: Any, listed: Any
 ) -> None:
     first, second = record(1), record(2)
 
@@ -133,15 +132,15 @@ async def test_a_record_that_comes_twice_and_across_a_restart_is_kept_once(
         return list((await listed()).audit_records) == list(expected)
 
     await send(first.SerializeToString(), first.SerializeToString())
-    async with running(make_consumer()):
+    async with running(make_reader()):
         await eventually(lambda: has(first))
     await send(first.SerializeToString(), second.SerializeToString())
-    async with running(make_consumer()):
+    async with running(make_reader()):
         await eventually(lambda: has(second, first))
 
 
 async def test_a_malformed_message_is_put_aside_and_the_next_is_kept(
-    send: Any, make_consumer: Any, listed: Any, database: Database
+    send: Any, make_reader: Any, listed: Any, database: Database
 ) -> None:
     good = record()
     no_id = AuditRecord(audit_id="not-an-id", action="x")
@@ -151,14 +150,14 @@ async def test_a_malformed_message_is_put_aside_and_the_next_is_kept(
     async def has_good() -> bool:
         return list((await listed()).audit_records) == [good]
 
-    async with running(make_consumer()):
+    async with running(make_reader()):
         await eventually(has_good)
-    async with database.read() as connection:
+    async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 3
 
 
 async def test_what_this_service_does_goes_through_kafka_into_the_log(
-    identity: Any, database_url: str, kafka_bootstrap: str, topic_prefix: str, make_consumer: Any, listed: Any
+    identity: Any, database_url: str, kafka_bootstrap: str, topic_prefix: str, make_reader: Any, listed: Any
 ) -> None:
     await identity.invite("mia@example.com")
     relay = OutboxRelay(database_url, KafkaDestination(kafka_bootstrap, topic_prefix))
@@ -166,5 +165,5 @@ async def test_what_this_service_does_goes_through_kafka_into_the_log(
     async def stored() -> list[str]:
         return [each.action for each in (await listed(action="invite.create")).audit_records]
 
-    async with running(relay, make_consumer()):
+    async with running(relay, make_reader()):
         assert await eventually(stored) == ["invite.create"]

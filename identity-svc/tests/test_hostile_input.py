@@ -40,15 +40,15 @@ async def test_no_text_is_an_internal_error(identity: Any, text: str) -> None:
             if text is MEGABYTE and request_type.DESCRIPTOR.fields:
                 # What is more than the server takes at all is refused before it is parsed.
                 is_parsed = filled(request_type, text).ByteSize() <= MAX_MESSAGE_BYTES
-                refusals = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
-                assert error.code() is refusals[is_parsed], method.name
+                codes = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+                assert error.code() is codes[is_parsed], method.name
 
 
 @pytest.mark.parametrize("token", ["x", "W10", "AAAA", "eyJhIjoxfQ", "8J+SpQ", "WyIyMDI2IiwiMSJd"])
 async def test_made_up_page_tokens_are_refused(identity: Any, token: str) -> None:
     for name in ("Invites", "Merchants", "Consumers", "AuditRecords"):
         request = getattr(pb, f"List{name}Request")(page_token=token)
-        error = await identity.refusal(
+        error = await identity.error_of(
             getattr(identity.stub, f"List{name}")(request, metadata=identity.admin)
         )
         assert (error.grpc_code, error.code) == (grpc.StatusCode.INVALID_ARGUMENT, "page_token_invalid")
@@ -57,7 +57,7 @@ async def test_made_up_page_tokens_are_refused(identity: Any, token: str) -> Non
 @pytest.mark.parametrize("page_size", [-1, 201, 2**31 - 1])
 async def test_page_sizes_have_bounds(identity: Any, page_size: int) -> None:
     request = pb.ListInvitesRequest(page_size=page_size)
-    error = await identity.refusal(identity.stub.ListInvites(request, metadata=identity.admin))
+    error = await identity.error_of(identity.stub.ListInvites(request, metadata=identity.admin))
     assert error.grpc_code is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -40,7 +40,7 @@ async def test_an_idempotency_key_invites_once(identity: Any) -> None:
 async def test_who_is_a_merchant_is_not_invited(identity: Any) -> None:
     await identity.register_merchant(EMAIL)
     request = pb.CreateInviteRequest(email="MIA@example.com")
-    error = await identity.refusal(identity.stub.CreateInvite(request, metadata=identity.admin))
+    error = await identity.error_of(identity.stub.CreateInvite(request, metadata=identity.admin))
     assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, "already_a_merchant")
 
 

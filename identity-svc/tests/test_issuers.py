@@ -1,4 +1,4 @@
-"""What an issuer's answers must hold: a small issuer of ours that lies as the test wants."""
+"""What an issuer's answers must hold: a small issuer of ours that answers as the test wants."""
 
 import json
 import time
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from ams_common.errors import AppError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from cryptography.hazmat.primitives.asymmetric import rsa
-from identity_svc.issuers import Dance, Issuer, parse_issuers
+from identity_svc.issuers import AuthorizationRequest, Issuer, parse_issuers
 from identity_svc.providers import Providers
 
 GOOD = {"id": "acme", "label": "Acme", "issuer": "https://acme.example", "client_id": "ams"}
@@ -21,7 +21,7 @@ NONCE = "n" * 43
 
 
 @dataclass
-class Liar:
+class FakeIssuer:
     """An issuer whose every answer a test may change."""
 
     url: str = ""
@@ -31,7 +31,7 @@ class Liar:
     userinfo: dict[str, Any] = field(default_factory=dict)
     token: str | None = None
     status: int = 200
-    trades: list[dict[str, list[str]]] = field(default_factory=list)
+    exchanges: list[dict[str, list[str]]] = field(default_factory=list)
 
     def signed(self, algorithm: str = "RS256", key: Any = None, key_id: str = "k1") -> str:
         now = int(time.time())
@@ -42,61 +42,61 @@ class Liar:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/.well-known/openid-configuration", self.tell),
-            web.get("/keys", self.tell_keys),
-            web.post("/token", self.trade),
-            web.get("/me", self.tell_userinfo),
+            web.get("/.well-known/openid-configuration", self.serve_metadata),
+            web.get("/keys", self.serve_keys),
+            web.post("/token", self.exchange_code),
+            web.get("/me", self.serve_userinfo),
         ]
 
-    async def tell(self, _: web.Request) -> web.Response:
+    async def serve_metadata(self, _: web.Request) -> web.Response:
         names = {"authorization_endpoint": "auth", "token_endpoint": "token", "jwks_uri": "keys"}
         endpoints = {name: f"{self.url}/{path}" for name, path in names.items()}
         return web.json_response({"issuer": self.url, **endpoints, **self.metadata})
 
-    async def tell_keys(self, _: web.Request) -> web.Response:
+    async def serve_keys(self, _: web.Request) -> web.Response:
         public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return web.json_response({"keys": [{**public, "kid": "k1"}]})
 
-    async def trade(self, request: web.Request) -> web.Response:
-        self.trades.append(parse_qs(await request.text()))
+    async def exchange_code(self, request: web.Request) -> web.Response:
+        self.exchanges.append(parse_qs(await request.text()))
         token = self.signed() if self.token is None else self.token
         return web.json_response({"id_token": token, "access_token": "t"}, status=self.status)
 
-    async def tell_userinfo(self, _: web.Request) -> web.Response:
+    async def serve_userinfo(self, _: web.Request) -> web.Response:
         return web.json_response(self.userinfo)
 
 
 @pytest.fixture
-async def liar() -> AsyncIterator[Liar]:
-    liar, app = Liar(), web.Application()
-    app.add_routes(liar.routes())
+async def fake() -> AsyncIterator[FakeIssuer]:
+    fake, app = FakeIssuer(), web.Application()
+    app.add_routes(fake.routes())
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    liar.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield liar
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield fake
     await runner.cleanup()
 
 
-async def prove(liar: Liar, **options: Any) -> Any:
-    issuer = Issuer("acme", "Acme", liar.url, "ams", "secret", **options)
+async def authenticate(fake: FakeIssuer, **options: Any) -> Any:
+    issuer = Issuer("acme", "Acme", fake.url, "ams", "secret", **options)
     async with aiohttp.ClientSession() as http:
         providers = Providers(http, [issuer], "https://ams.example")
-        return await providers.find("acme").prove("code", NONCE, "v" * 43)
+        return await providers.find("acme").authenticate("code", NONCE, "v" * 43)
 
 
-async def refusal(liar: Liar, **options: Any) -> AppError:
+async def error_of(fake: FakeIssuer, **options: Any) -> AppError:
     with pytest.raises(AppError) as refused:
-        await prove(liar, **options)
+        await authenticate(fake, **options)
     return refused.value
 
 
-async def test_a_good_token_tells_who_it_is(liar: Liar) -> None:
-    claimant = await prove(liar)
+async def test_a_good_token_says_who_it_is(fake: FakeIssuer) -> None:
+    claimant = await authenticate(fake)
     assert (claimant.subject, claimant.email, claimant.name) == ("s-1", "ann@acme.example", "Ann")
-    assert liar.trades[0]["redirect_uri"] == ["https://ams.example/login/with/acme/return"]
-    assert liar.trades[0]["code_verifier"] == ["v" * 43]
+    assert fake.exchanges[0]["redirect_uri"] == ["https://ams.example/login/with/acme/return"]
+    assert fake.exchanges[0]["code_verifier"] == ["v" * 43]
 
 
 @pytest.mark.parametrize(
@@ -118,70 +118,74 @@ async def test_a_good_token_tells_who_it_is(liar: Liar) -> None:
         {"sub": "x" * 256},
     ],
 )
-async def test_a_token_that_says_something_else_is_refused(liar: Liar, claims: dict[str, Any]) -> None:
-    liar.claims = claims
-    assert isinstance(await refusal(liar), UnauthenticatedError)
+async def test_a_token_that_says_something_else_is_refused(fake: FakeIssuer, claims: dict[str, Any]) -> None:
+    fake.claims = claims
+    assert isinstance(await error_of(fake), UnauthenticatedError)
 
 
-async def test_a_token_that_the_issuer_did_not_sign_is_refused(liar: Liar) -> None:
+async def test_a_token_that_the_issuer_did_not_sign_is_refused(fake: FakeIssuer) -> None:
     other = rsa.generate_private_key(65537, 2048)
     for token in (
-        liar.signed(key=other),
-        liar.signed(key_id="k2"),
-        liar.signed("HS256", key="k" * 64),
-        liar.signed("none", key=""),
+        fake.signed(key=other),
+        fake.signed(key_id="k2"),
+        fake.signed("HS256", key="k" * 64),
+        fake.signed("none", key=""),
         "",
         "a.b.c",
-        liar.signed()[:-4],
+        fake.signed()[:-4],
     ):
-        liar.token = token
-        assert isinstance(await refusal(liar), UnauthenticatedError), token
+        fake.token = token
+        assert isinstance(await error_of(fake), UnauthenticatedError), token
 
 
 @pytest.mark.parametrize("verified", [False, None, 1.5, "yes"])
-async def test_an_address_must_be_verified_or_the_issuer_trusted_with_all(liar: Liar, verified: Any) -> None:
-    liar.claims = {"email_verified": verified}
-    assert isinstance(await refusal(liar), PermissionDeniedError)
-    assert (await prove(liar, trusts_email=True)).email == "ann@acme.example"
+async def test_an_address_must_be_verified_or_the_issuer_trusted_with_all(
+    fake: FakeIssuer, verified: Any
+) -> None:
+    fake.claims = {"email_verified": verified}
+    assert isinstance(await error_of(fake), PermissionDeniedError)
+    assert (await authenticate(fake, trusts_email=True)).email == "ann@acme.example"
 
 
-async def test_what_the_token_leaves_out_is_asked_for_and_must_be_of_the_same_subject(liar: Liar) -> None:
-    liar.claims = {"email": None, "email_verified": None}
-    assert isinstance(await refusal(liar), PermissionDeniedError)  # no endpoint to ask
-    liar.metadata = {"userinfo_endpoint": f"{liar.url}/me"}
-    liar.userinfo = {"sub": "s-1", "email": "ann@acme.example", "email_verified": "true"}
-    assert (await prove(liar)).email == "ann@acme.example"
-    liar.userinfo["sub"] = "s-2"
-    assert isinstance(await refusal(liar), UnauthenticatedError)
+async def test_what_the_token_leaves_out_is_asked_for_and_must_be_of_the_same_subject(
+    fake: FakeIssuer,
+) -> None:
+    fake.claims = {"email": None, "email_verified": None}
+    assert isinstance(await error_of(fake), PermissionDeniedError)  # no endpoint to ask
+    fake.metadata = {"userinfo_endpoint": f"{fake.url}/me"}
+    fake.userinfo = {"sub": "s-1", "email": "ann@acme.example", "email_verified": "true"}
+    assert (await authenticate(fake)).email == "ann@acme.example"
+    fake.userinfo["sub"] = "s-2"
+    assert isinstance(await error_of(fake), UnauthenticatedError)
 
 
-async def test_a_refused_code_and_an_issuer_that_is_down_are_told_apart(liar: Liar) -> None:
-    liar.status = 400
-    assert isinstance(await refusal(liar), UnauthenticatedError)
-    liar.status = 500
-    assert isinstance(await refusal(liar), UnavailableError)
-    liar.url = "http://127.0.0.1:1"
-    assert isinstance(await refusal(liar), UnavailableError)
+async def test_a_refused_code_and_an_issuer_that_is_down_are_told_apart(fake: FakeIssuer) -> None:
+    fake.status = 400
+    assert isinstance(await error_of(fake), UnauthenticatedError)
+    fake.status = 500
+    assert isinstance(await error_of(fake), UnavailableError)
+    fake.url = "http://127.0.0.1:1"
+    assert isinstance(await error_of(fake), UnavailableError)
 
 
 @pytest.mark.parametrize(
     "metadata",
     [{"issuer": "https://evil.example"}, {"jwks_uri": None}, {"token_endpoint": "file:///etc/passwd"}],
 )
-async def test_a_discovery_document_of_another_issuer_or_without_its_parts_is_no_good(
-    liar: Liar, metadata: dict[str, Any]
+async def test_a_discovery_document_of_another_issuer_or_without_its_endpoints_is_no_good(
+    fake: FakeIssuer, metadata: dict[str, Any]
 ) -> None:
-    liar.metadata = metadata
-    assert isinstance(await refusal(liar), UnavailableError)
+    fake.metadata = metadata
+    assert isinstance(await error_of(fake), UnavailableError)
 
 
-async def test_where_the_browser_goes_keeps_what_the_endpoint_has(liar: Liar) -> None:
-    liar.metadata = {"authorization_endpoint": f"{liar.url}/auth?tenant=7"}
+async def test_where_the_browser_goes_keeps_what_the_endpoint_has(fake: FakeIssuer) -> None:
+    fake.metadata = {"authorization_endpoint": f"{fake.url}/auth?tenant=7"}
     async with aiohttp.ClientSession() as http:
-        provider = Providers(http, [Issuer("acme", "Acme", liar.url, "ams")], "https://ams.example").find(
+        provider = Providers(http, [Issuer("acme", "Acme", fake.url, "ams")], "https://ams.example").find(
             "acme"
         )
-        query = parse_qs(urlsplit(await provider.authorization_url(Dance.begin())).query)
+        query = parse_qs(urlsplit(await provider.authorization_url(AuthorizationRequest.new())).query)
     assert query["tenant"] == ["7"]
     assert query["client_id"] == ["ams"]
 

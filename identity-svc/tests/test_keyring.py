@@ -10,8 +10,8 @@ from ams_common.errors import UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.tokens import JwksKeySource, TokenVerifier, sign_user_token
 from cryptography.fernet import Fernet
-from identity_svc.handlers import Parts
 from identity_svc.keyring import Keyring
+from identity_svc.rpc import IdentityService
 from identity_svc.vault import Vault, VaultError
 
 
@@ -20,8 +20,8 @@ def key_ids(keyring: Keyring) -> list[str]:
 
 
 @pytest.fixture
-def keyring(parts: Parts) -> Keyring:
-    return parts.keyring
+def keyring(servicer: IdentityService) -> Keyring:
+    return servicer.keyring
 
 
 async def test_the_published_set_verifies_what_is_signed(identity: Any) -> None:
@@ -72,10 +72,10 @@ async def test_a_foreign_key_is_no_key(keyring: Keyring, issuer: Any) -> None:
         await TokenVerifier(keyring).verify(forged)
 
 
-async def test_processes_that_start_together_share_one_key(parts: Parts, clock: Any) -> None:
-    async with parts.database.change_by_system("test", audited=False) as change:
+async def test_processes_that_start_together_share_one_key(servicer: IdentityService, clock: Any) -> None:
+    async with servicer.database.change_by_system("test", audited=False) as change:
         await change.connection.execute("DELETE FROM signing_keys")
-    rings = [Keyring(parts.database, parts.system_store, parts.vault, clock) for _ in range(4)]
+    rings = [Keyring(servicer.database, servicer.vault, clock) for _ in range(4)]
     await asyncio.gather(*(ring.refresh() for ring in rings))
     assert len({ring.jwks() for ring in rings}) == 1 and len(key_ids(rings[0])) == 1
     token = sign_user_token(rings[0].current(), uuid7(), [ADMIN], ADMIN, clock())
@@ -83,20 +83,20 @@ async def test_processes_that_start_together_share_one_key(parts: Parts, clock: 
 
 
 async def test_private_keys_are_sealed_and_open_only_with_the_right_key(
-    parts: Parts, encryption_key: str, clock: Any
+    servicer: IdentityService, encryption_key: str, clock: Any
 ) -> None:
-    async with parts.database.read() as connection:
+    async with servicer.database.connection() as connection:
         [row] = await connection.fetch("SELECT sealed_private_key FROM signing_keys")
-    private = parts.keyring.current().private_key.private_bytes_raw()
+    private = servicer.keyring.current().private_key.private_bytes_raw()
     assert private not in row["sealed_private_key"] and private.hex() not in row["sealed_private_key"].hex()
     other = Fernet.generate_key().decode()
     with pytest.raises(VaultError):
-        await Keyring(parts.database, parts.system_store, Vault([other]), clock).refresh()
-    rotated = Keyring(parts.database, parts.system_store, Vault([other, encryption_key]), clock)
+        await Keyring(servicer.database, Vault([other]), clock).refresh()
+    rotated = Keyring(servicer.database, Vault([other, encryption_key]), clock)
     await rotated.refresh()
-    assert rotated.jwks() == parts.keyring.jwks()
+    assert rotated.jwks() == servicer.keyring.jwks()
 
 
 async def test_a_new_key_stands_in_the_audit_log(identity: Any) -> None:
     [record] = await identity.audit_records("signing_key.rotate")
-    assert (record.actor, record.resource_id) == ("system", identity.parts.keyring.current().key_id)
+    assert (record.actor, record.resource_id) == ("system", identity.servicer.keyring.current().key_id)

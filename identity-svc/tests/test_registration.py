@@ -87,15 +87,15 @@ async def test_companies_that_register_at_once_get_different_slugs(identity: Any
 
 async def test_an_invite_is_good_for_its_own_address_once_and_in_time(identity: Any) -> None:
     code = await identity.invite("mia@example.com")
-    wrong_code = await identity.refusal(
+    wrong_code = await identity.error_of(
         identity.start_merchant("mia@example.com", "0000-0000-0000-0000-0000")
     )
-    wrong_address = await identity.refusal(identity.start_merchant("eve@example.com", code))
+    wrong_address = await identity.error_of(identity.start_merchant("eve@example.com", code))
     await identity.verify(await identity.start_merchant("mia@example.com", code), "mia@example.com")
-    used = await identity.refusal(identity.start_merchant("mia@example.com", code))
+    used = await identity.error_of(identity.start_merchant("mia@example.com", code))
     late_code = await identity.invite("leo@example.com")
     identity.clock.advance(timedelta(days=14, seconds=1))
-    late = await identity.refusal(identity.start_merchant("leo@example.com", late_code))
+    late = await identity.error_of(identity.start_merchant("leo@example.com", late_code))
     assert {(e.grpc_code, e.code, e.message) for e in (wrong_code, wrong_address, used, late)} == {
         (
             grpc.StatusCode.FAILED_PRECONDITION,
@@ -115,7 +115,7 @@ async def test_an_invite_that_expires_before_the_code_is_proven_makes_no_account
     identity.clock.advance(timedelta(days=13, hours=23, minutes=55))
     challenge = await identity.start_merchant("mia@example.com", code)
     identity.clock.advance(timedelta(minutes=6))
-    error = await identity.refusal(identity.verify(challenge, "mia@example.com"))
+    error = await identity.error_of(identity.verify(challenge, "mia@example.com"))
     assert error.code == "invite_not_valid"
     assert await emails(identity) == [] and await identity.events() == []
 
@@ -138,10 +138,10 @@ async def test_two_registrations_with_one_invite_make_one_merchant(identity: Any
 
 @pytest.mark.parametrize("name", ["two\nlines", "carriage\rreturn", "tab\tbed", "\u202edesrever", "a\u2028b"])
 async def test_names_are_one_honest_line(identity: Any, name: str) -> None:
-    error = await identity.refusal(
+    error = await identity.error_of(
         identity.stub.RegisterConsumer(pb.RegisterConsumerRequest(email=EMAIL, name=name))
     )
     assert (error.grpc_code, error.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "name")
     code = await identity.invite("mia@example.com")
-    error = await identity.refusal(identity.start_merchant("mia@example.com", code, company_name=name))
+    error = await identity.error_of(identity.start_merchant("mia@example.com", code, company_name=name))
     assert (error.grpc_code, error.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "companyName")

@@ -10,7 +10,8 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from identity_svc import challenges, invites, roles, signing, slugs
+from identity_svc import challenges, invites, roles, signing
+from identity_svc.accounts import base_slug, slug_candidates
 from identity_svc.addresses import is_address, normalise_email
 from identity_svc.mailer import backoff
 from identity_svc.vault import Vault
@@ -42,9 +43,9 @@ def test_codes_are_six_digits_with_their_leading_zeros() -> None:
 
 @given(st.text(max_size=100))
 def test_every_company_gets_a_slug(company_name: str) -> None:
-    for slug in islice(slugs.candidates(company_name), 15):
+    for slug in islice(slug_candidates(company_name), 15):
         assert re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", slug) and len(slug) <= 50
-    assert len(set(islice(slugs.candidates(company_name), 15))) == 15
+    assert len(set(islice(slug_candidates(company_name), 15))) == 15
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_every_company_gets_a_slug(company_name: str) -> None:
         ("--", "merchant"),
     ],
 )
-def test_a_slug_tells_the_company(company_name: str, slug: str) -> None:
-    assert slugs.base_slug(company_name) == slug
+def test_a_slug_names_the_company(company_name: str, slug: str) -> None:
+    assert base_slug(company_name) == slug
 
 
 @given(st.emails())

@@ -5,7 +5,7 @@ import pytest
 from ams_common.errors import SettingsError
 from ams_common.settings import load
 from cryptography.fernet import Fernet
-from identity_svc.issuance import SessionLives
+from identity_svc.sessions import SessionLifetimes
 from identity_svc.settings import Settings
 
 NEEDED = {
@@ -95,10 +95,10 @@ def test_secrets_are_not_printed() -> None:
 
 
 def test_sessions_last_thirty_days_and_an_admins_twelve_hours_unless_they_are_set_shorter() -> None:
-    assert load(Settings, "IDENTITY", NEEDED).session_lives() == SessionLives()
+    assert load(Settings, "IDENTITY", NEEDED).session_lifetimes() == SessionLifetimes()
     shorter = {"IDENTITY_SESSION_HOURS": "8", "IDENTITY_ADMIN_SESSION_HOURS": "1"}
-    lives = load(Settings, "IDENTITY", NEEDED | shorter).session_lives()
-    assert lives == SessionLives(timedelta(hours=8), timedelta(hours=1))
+    lives = load(Settings, "IDENTITY", NEEDED | shorter).session_lifetimes()
+    assert lives == SessionLifetimes(timedelta(hours=8), timedelta(hours=1))
     for variable in shorter:
         for hours in ("0", "-1", "721"):
             assert problems(NEEDED | {variable: hours}) == [f"{variable} must be from 1 to 720"]

@@ -33,7 +33,7 @@ async def test_the_mailed_code_signs_in(identity: Any) -> None:
     challenge, code = await open_challenge(identity)
     session = await identity.stub.VerifyChallenge(verification(challenge, code))
     assert (session.user.email, list(session.user.roles)) == (KNOWN, [CONSUMER])
-    caller = await TokenVerifier(identity.parts.keyring).verify(session.access_token)
+    caller = await TokenVerifier(identity.servicer.keyring).verify(session.access_token)
     assert (str(caller.user_id), caller.roles, caller.active_role) == (
         session.user.user_id,
         frozenset({CONSUMER}),
@@ -78,8 +78,8 @@ async def test_an_unknown_address_gets_the_same_answer_and_no_mail(identity: Any
 async def test_a_refused_code_looks_the_same_for_every_reason(identity: Any) -> None:
     challenge, code = await open_challenge(identity)
     unknown = await identity.stub.StartSignIn(start(UNKNOWN))
-    refusals = [
-        await identity.refusal(identity.stub.VerifyChallenge(request))
+    errors = [
+        await identity.error_of(identity.stub.VerifyChallenge(request))
         for request in (
             verification(challenge, wrong(code)),
             verification(challenge, "no digits"),
@@ -88,14 +88,14 @@ async def test_a_refused_code_looks_the_same_for_every_reason(identity: Any) -> 
         )
     ]
     await identity.stub.VerifyChallenge(verification(challenge, code))
-    refusals.append(
-        await identity.refusal(identity.stub.VerifyChallenge(verification(challenge, code)))
+    errors.append(
+        await identity.error_of(identity.stub.VerifyChallenge(verification(challenge, code)))
     )  # used
     late = await identity.stub.StartSignIn(start(KNOWN))
     late_code = await identity.code_to(KNOWN)
     identity.clock.advance(timedelta(minutes=10, seconds=1))
-    refusals.append(await identity.refusal(identity.stub.VerifyChallenge(verification(late, late_code))))
-    assert {(e.grpc_code, e.code, e.message) for e in refusals} == {
+    errors.append(await identity.error_of(identity.stub.VerifyChallenge(verification(late, late_code))))
+    assert {(e.grpc_code, e.code, e.message) for e in errors} == {
         (grpc.StatusCode.UNAUTHENTICATED, "code_invalid", "This code is not valid. Ask for a new one.")
     }
 
@@ -103,10 +103,10 @@ async def test_a_refused_code_looks_the_same_for_every_reason(identity: Any) -> 
 async def test_a_challenge_is_dead_after_five_wrong_codes(identity: Any) -> None:
     challenge, code = await open_challenge(identity)
     for _ in range(5):
-        await identity.refusal(identity.stub.VerifyChallenge(verification(challenge, wrong(code))))
+        await identity.error_of(identity.stub.VerifyChallenge(verification(challenge, wrong(code))))
     [row] = await identity.fetch("SELECT attempts FROM challenges WHERE used_at IS NULL")
     assert row["attempts"] == 5
-    error = await identity.refusal(identity.stub.VerifyChallenge(verification(challenge, code)))
+    error = await identity.error_of(identity.stub.VerifyChallenge(verification(challenge, code)))
     assert error.code == "code_invalid"
     refused = [r for r in await identity.audit_records("sign_in.complete") if r.resource == "challenge"]
     assert [dict(r.details) for r in refused] == [{"outcome": "refused"}] * 5
@@ -115,7 +115,7 @@ async def test_a_challenge_is_dead_after_five_wrong_codes(identity: Any) -> None
 async def test_guesses_that_come_at_once_get_no_more_than_five_attempts(identity: Any) -> None:
     challenge, code = await open_challenge(identity)
     guesses = [identity.stub.VerifyChallenge(verification(challenge, wrong(code))) for _ in range(20)]
-    await asyncio.gather(*(identity.refusal(guess) for guess in guesses))
+    await asyncio.gather(*(identity.error_of(guess) for guess in guesses))
     refused = [r for r in await identity.audit_records("sign_in.complete") if r.resource == "challenge"]
     assert len(refused) == 5
 
@@ -133,7 +133,7 @@ async def test_an_address_gets_five_codes_in_a_quarter_of_an_hour(identity: Any,
     asked = [identity.stub.StartSignIn(start(email)) for _ in range(12)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [isinstance(answer, pb.Challenge) for answer in answers].count(True) == 5
-    error = await identity.refusal(identity.stub.StartSignIn(start(email)))
+    error = await identity.error_of(identity.stub.StartSignIn(start(email)))
     assert (error.grpc_code, error.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "too_many_codes")
     assert 0 < int(error.metadata["retry_after_s"]) <= 900
     identity.clock.advance(timedelta(minutes=15))

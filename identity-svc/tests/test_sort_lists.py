@@ -10,9 +10,9 @@ from ams_common.client import invoke
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.paging import PageRequest
-from ams_common.queries import Queries
 from ams_common.testing.lists import Ask, check_orders, check_orders_while_rows_come, walk
 from identity_svc.roles import standing_text
+from identity_svc.store import Store
 
 NAMES = ["Geo", "geo", "Ärzte", "ärzte", "Zebra", "apple", "GEO", "Österreich"]
 
@@ -40,22 +40,23 @@ async def add(
     identity: Any, role: str, email: str, name: str, at: datetime, standing: str = "active"
 ) -> None:
     """A person of the role; a merchant's company has the same name."""
-    pool, user_id = identity.parts.database.pool, uuid7()
-    await pool.execute("INSERT INTO users VALUES ($1, $2, $3, $4)", user_id, email, name, at)
-    await pool.execute(
-        "INSERT INTO user_roles (user_id, role, standing, granted_at) VALUES ($1, $2, $3, $4)",
-        user_id,
-        role,
-        standing,
-        at,
-    )
-    if role == "merchant":
-        await pool.execute(
-            "INSERT INTO merchant_profiles (user_id, company_name, slug) VALUES ($1, $2, $3)",
+    user_id = uuid7()
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute("INSERT INTO users VALUES ($1, $2, $3, $4)", user_id, email, name, at)
+        await connection.execute(
+            "INSERT INTO user_roles (user_id, role, standing, granted_at) VALUES ($1, $2, $3, $4)",
             user_id,
-            name,
-            f"m-{user_id}",
+            role,
+            standing,
+            at,
         )
+        if role == "merchant":
+            await connection.execute(
+                "INSERT INTO merchant_profiles (user_id, company_name, slug) VALUES ($1, $2, $3)",
+                user_id,
+                name,
+                f"m-{user_id}",
+            )
 
 
 async def fill(identity: Any, role: str, stopped: str) -> None:
@@ -135,17 +136,17 @@ async def test_words_are_found_as_they_are_written_whatever_their_case(identity:
 
 
 async def test_first_and_later_pages_are_answered_from_indexes(identity: Any) -> None:
-    pool = identity.parts.database.pool
-    await pool.execute(
-        """
-        INSERT INTO users SELECT gen_random_uuid(), 'u' || n || '@example.com', 'Name ' || n, now()
-        FROM generate_series(1, 5000) AS n;
-        INSERT INTO user_roles SELECT user_id, 'consumer', 'active', now() - random() * interval '1 day'
-        FROM users;
-        """
-    )
-    await pool.execute("VACUUM ANALYZE")
-    listed, queries = ask(identity, "ListConsumers"), Queries.load("identity_svc")
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO users SELECT gen_random_uuid(), 'u' || n || '@example.com', 'Name ' || n, now()
+            FROM generate_series(1, 5000) AS n;
+            INSERT INTO user_roles SELECT user_id, 'consumer', 'active', now() - random() * interval '1 day'
+            FROM users;
+            """
+        )
+        await connection.execute("VACUUM ANALYZE")
+    listed = ask(identity, "ListConsumers")
     for order_by, index in (
         ("name", "users_by_name"),
         ("email desc", "users_by_email"),
@@ -154,8 +155,8 @@ async def test_first_and_later_pages_are_answered_from_indexes(identity: Any) ->
     ):
         token = (await listed(order_by=order_by)).next_page_token
         for wanted in (PageRequest(order_by=order_by), PageRequest(token=token, order_by=order_by)):
-            async with identity.parts.database.read() as connection:
-                plan = await queries.explain_page(
+            async with identity.servicer.database.connection() as connection:
+                plan = await Store.queries.explain_page(
                     connection, "list_consumers", wanted, standing=None, patterns=[]
                 )
             assert index in plan, plan

@@ -11,12 +11,12 @@ from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDI
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
 from identity_svc import roles
-from identity_svc.standing import move
+from identity_svc.accounts import change_standing
 
 
 @dataclass(frozen=True)
-class Side:
-    """Stopping and letting go on, of merchants or of consumers."""
+class RoleRpcs:
+    """The RPCs that stop merchants or consumers and let them go on, and their answers."""
 
     role: str
     stop: str
@@ -48,7 +48,7 @@ class Side:
         return await getattr(identity.stub, name)(request, metadata=identity.admin)
 
 
-MERCHANTS = Side(
+MERCHANTS = RoleRpcs(
     "merchant",
     "SuspendMerchant",
     "ReinstateMerchant",
@@ -56,7 +56,7 @@ MERCHANTS = Side(
     "merchant_already_suspended",
     "merchant_not_suspended",
 )
-CONSUMERS = Side(
+CONSUMERS = RoleRpcs(
     "consumer",
     "BlockConsumer",
     "UnblockConsumer",
@@ -64,91 +64,90 @@ CONSUMERS = Side(
     "consumer_already_blocked",
     "consumer_not_blocked",
 )
-both = pytest.mark.parametrize("side", [MERCHANTS, CONSUMERS], ids=lambda side: side.role)
+both = pytest.mark.parametrize("rpcs", [MERCHANTS, CONSUMERS], ids=lambda rpcs: rpcs.role)
 
 
 @both
-async def test_an_admin_stops_somebody_and_lets_them_go_on(identity: Any, side: Side) -> None:
-    user_id = await side.register(identity, "u@example.com")
-    stopped = await side.call(identity, side.stop, user_id, "spam")
-    assert stopped.standing == side.stopped
-    assert await side.get(identity, user_id) == stopped
-    resumed = await side.call(identity, side.resume, user_id, "sorry")
+async def test_an_admin_stops_somebody_and_lets_them_go_on(identity: Any, rpcs: RoleRpcs) -> None:
+    user_id = await rpcs.register(identity, "u@example.com")
+    stopped = await rpcs.call(identity, rpcs.stop, user_id, "spam")
+    assert stopped.standing == rpcs.stopped
+    assert await rpcs.get(identity, user_id) == stopped
+    resumed = await rpcs.call(identity, rpcs.resume, user_id, "sorry")
     assert resumed.standing == STANDING_ACTIVE
-    events = [getattr(event, f"{side.role}_changed") for event in await identity.events()]
-    assert [event.standing for event in events] == [STANDING_ACTIVE, side.stopped, STANDING_ACTIVE]
-    assert {getattr(event, f"{side.role}_id") for event in events} == {user_id}
-    for rpc_name, reason in ((side.stop, "spam"), (side.resume, "sorry")):
-        action = f"{side.role}.{rpc_name.removesuffix(side.role.title()).lower()}"
+    events = [getattr(event, f"{rpcs.role}_changed") for event in await identity.events()]
+    assert [event.standing for event in events] == [STANDING_ACTIVE, rpcs.stopped, STANDING_ACTIVE]
+    assert {getattr(event, f"{rpcs.role}_id") for event in events} == {user_id}
+    for rpc_name, reason in ((rpcs.stop, "spam"), (rpcs.resume, "sorry")):
+        action = f"{rpcs.role}.{rpc_name.removesuffix(rpcs.role.title()).lower()}"
         [record] = await identity.audit_records(action)
-        assert (record.resource, record.resource_id) == (side.role, user_id)
+        assert (record.resource, record.resource_id) == (rpcs.role, user_id)
         assert dict(record.details) == {"reason": reason}
 
 
 @both
-async def test_who_is_stopped_already_is_not_stopped_again(identity: Any, side: Side) -> None:
-    user_id = await side.register(identity, "u@example.com")
-    error = await identity.refusal(side.call(identity, side.resume, user_id))
-    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, side.not_code)
-    calls = [side.call(identity, side.stop, user_id) for _ in range(3)]
+async def test_who_is_stopped_already_is_not_stopped_again(identity: Any, rpcs: RoleRpcs) -> None:
+    user_id = await rpcs.register(identity, "u@example.com")
+    error = await identity.error_of(rpcs.call(identity, rpcs.resume, user_id))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, rpcs.not_code)
+    calls = [rpcs.call(identity, rpcs.stop, user_id) for _ in range(3)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [isinstance(answer, Exception) for answer in answers].count(False) == 1
-    error = await identity.refusal(side.call(identity, side.stop, user_id))
-    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, side.already_code)
+    error = await identity.error_of(rpcs.call(identity, rpcs.stop, user_id))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.FAILED_PRECONDITION, rpcs.already_code)
     assert len(await identity.events()) == 2  # the registration and one change
 
 
 @both
-async def test_a_decision_waits_for_another_that_is_being_made(identity: Any, side: Side) -> None:
+async def test_a_decision_waits_for_another_that_is_being_made(identity: Any, rpcs: RoleRpcs) -> None:
     """Without the row's lock the second would act on the standing that the first is changing."""
-    user_id = await side.register(identity, "u@example.com")
-    transition = {"merchant": roles.SUSPEND, "consumer": roles.BLOCK}[side.role]
-    store = identity.parts.store
-    async with identity.parts.database.change_by_system("test", audited=False) as change:
-        await move(store, change, transition, UUID(user_id), "")
-        second = asyncio.ensure_future(identity.refusal(side.call(identity, side.stop, user_id)))
+    user_id = await rpcs.register(identity, "u@example.com")
+    transition = {"merchant": roles.SUSPEND, "consumer": roles.BLOCK}[rpcs.role]
+    async with identity.servicer.database.change_by_system("test", audited=False) as change:
+        await change_standing(change, transition, UUID(user_id), "")
+        second = asyncio.ensure_future(identity.error_of(rpcs.call(identity, rpcs.stop, user_id)))
 
         async def is_waiting() -> bool:
             query = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
             return bool(await identity.fetch(query))
 
         await eventually(is_waiting)
-    assert (await second).code == side.already_code
+    assert (await second).code == rpcs.already_code
 
 
 @both
-async def test_only_who_holds_the_role_is_found(identity: Any, side: Side) -> None:
-    other = MERCHANTS if side is CONSUMERS else CONSUMERS
+async def test_only_who_holds_the_role_is_found(identity: Any, rpcs: RoleRpcs) -> None:
+    other = MERCHANTS if rpcs is CONSUMERS else CONSUMERS
     somebody_else = await other.register(identity, "u@example.com")
     before = await identity.events()
     for user_id in (somebody_else, str(uuid7())):
-        for rpc_name in (side.stop, side.resume):
-            error = await identity.refusal(side.call(identity, rpc_name, user_id))
-            assert (error.grpc_code, error.code) == (grpc.StatusCode.NOT_FOUND, f"{side.role}_not_found")
-        assert (await identity.refusal(side.get(identity, user_id))).code == f"{side.role}_not_found"
+        for rpc_name in (rpcs.stop, rpcs.resume):
+            error = await identity.error_of(rpcs.call(identity, rpc_name, user_id))
+            assert (error.grpc_code, error.code) == (grpc.StatusCode.NOT_FOUND, f"{rpcs.role}_not_found")
+        assert (await identity.error_of(rpcs.get(identity, user_id))).code == f"{rpcs.role}_not_found"
     assert await identity.events() == before
 
 
 @both
-async def test_malformed_ids_are_refused(identity: Any, side: Side) -> None:
+async def test_malformed_ids_are_refused(identity: Any, rpcs: RoleRpcs) -> None:
     for call in (
-        side.call(identity, side.stop, "not-a-uuid"),
-        side.call(identity, side.resume, "1; DROP TABLE users"),
-        side.get(identity, ""),
+        rpcs.call(identity, rpcs.stop, "not-a-uuid"),
+        rpcs.call(identity, rpcs.resume, "1; DROP TABLE users"),
+        rpcs.get(identity, ""),
     ):
-        assert (await identity.refusal(call)).grpc_code is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await identity.error_of(call)).grpc_code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @both
-async def test_the_list_is_newest_first_and_filtered_by_standing(identity: Any, side: Side) -> None:
-    ids = [await side.register(identity, f"u{number}@example.com") for number in range(3)]
-    await side.call(identity, side.stop, ids[1])
-    id_field = f"{side.role}_id"
-    assert [getattr(row, id_field) for row in await side.list(identity)] == ids[::-1]
-    assert [getattr(row, id_field) for row in await side.list(identity, standing=side.stopped)] == [ids[1]]
-    active = await side.list(identity, standing=STANDING_ACTIVE)
+async def test_the_list_is_newest_first_and_filtered_by_standing(identity: Any, rpcs: RoleRpcs) -> None:
+    ids = [await rpcs.register(identity, f"u{number}@example.com") for number in range(3)]
+    await rpcs.call(identity, rpcs.stop, ids[1])
+    id_field = f"{rpcs.role}_id"
+    assert [getattr(row, id_field) for row in await rpcs.list(identity)] == ids[::-1]
+    assert [getattr(row, id_field) for row in await rpcs.list(identity, standing=rpcs.stopped)] == [ids[1]]
+    active = await rpcs.list(identity, standing=STANDING_ACTIVE)
     assert [getattr(row, id_field) for row in active] == [ids[2], ids[0]]
-    wrong = await identity.refusal(side.list(identity, standing=99))
+    wrong = await identity.error_of(rpcs.list(identity, standing=99))
     assert wrong.grpc_code is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -162,15 +161,15 @@ async def test_merchants_are_listed_page_by_page(identity: Any) -> None:
 
 
 @both
-async def test_who_is_stopped_can_see_so_and_since_when(identity: Any, side: Side) -> None:
-    register = identity.register_merchant if side.role == "merchant" else identity.register_consumer
+async def test_who_is_stopped_can_see_so_and_since_when(identity: Any, rpcs: RoleRpcs) -> None:
+    register = identity.register_merchant if rpcs.role == "merchant" else identity.register_consumer
     session = await register("u@example.com")
-    assert getattr(session.user, f"{side.role}_standing") == STANDING_ACTIVE
-    assert not session.user.HasField(f"{side.role}_standing_since")
-    await side.call(identity, side.stop, session.user.user_id)
+    assert getattr(session.user, f"{rpcs.role}_standing") == STANDING_ACTIVE
+    assert not session.user.HasField(f"{rpcs.role}_standing_since")
+    await rpcs.call(identity, rpcs.stop, session.user.user_id)
     renewed = await identity.stub.RefreshSession(
         pb.RefreshSessionRequest(refresh_token=session.refresh_token)
     )
-    assert (list(renewed.user.roles), getattr(renewed.user, f"{side.role}_standing")) == ([], side.stopped)
-    since = getattr(renewed.user, f"{side.role}_standing_since")
+    assert (list(renewed.user.roles), getattr(renewed.user, f"{rpcs.role}_standing")) == ([], rpcs.stopped)
+    since = getattr(renewed.user, f"{rpcs.role}_standing_since")
     assert since.ToDatetime().year >= session.user.created_at.ToDatetime().year > 1970

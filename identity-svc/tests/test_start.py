@@ -28,12 +28,12 @@ async def start(environment: Mapping[str, str]) -> asyncio.subprocess.Process:
 
 
 @pytest.fixture
-def environment(database_url: str, kafka_bootstrap: str, topic_prefix: str, post: Any) -> dict[str, str]:
+def environment(database_url: str, kafka_bootstrap: str, topic_prefix: str, smtp: Any) -> dict[str, str]:
     return clean_environment() | {
         "IDENTITY_DATABASE_URL": database_url,
         "IDENTITY_LISTEN": f"127.0.0.1:{free_port()}",
         "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
-        "IDENTITY_SMTP_PORT": str(post.port),
+        "IDENTITY_SMTP_PORT": str(smtp.port),
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }
@@ -50,7 +50,7 @@ async def process(environment: dict[str, str]) -> AsyncIterator[asyncio.subproce
 
 
 async def test_the_first_admin_signs_in_by_mail_and_is_read_of_in_the_audit_log(
-    environment: dict[str, str], process: asyncio.subprocess.Process, post: Any
+    environment: dict[str, str], process: asyncio.subprocess.Process, smtp: Any
 ) -> None:
     async with grpc.aio.insecure_channel(environment["IDENTITY_LISTEN"]) as channel:
         stub = rpc.IdentityServiceStub(channel)
@@ -58,7 +58,7 @@ async def test_the_first_admin_signs_in_by_mail_and_is_read_of_in_the_audit_log(
         challenge = await stub.StartSignIn(request, wait_for_ready=True, timeout=30)
 
         async def mailed_code() -> str:
-            texts = [mail.get_body(("plain",)).get_content() for _, _, mail in post.taken]
+            texts = [mail.get_body(("plain",)).get_content() for _, _, mail in smtp.taken]
             found = re.search(r"^[0-9]{6}$", "\n".join(texts).replace("\r", ""), re.MULTILINE)
             return found[0] if found else ""
 
@@ -86,17 +86,17 @@ async def test_missing_settings_are_named_and_end_the_process() -> None:
     environment = clean_environment()
     environment.pop("KAFKA_BOOTSTRAP_SERVERS", None)
     process = await start(environment)
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == 2
     for variable in ("IDENTITY_DATABASE_URL", "IDENTITY_LISTEN", "KAFKA_BOOTSTRAP_SERVERS"):
-        assert variable in told.decode()
+        assert variable in errors.decode()
 
 
 async def test_another_encryption_key_than_the_databases_ends_the_process(
-    environment: dict[str, str], parts: Any
+    environment: dict[str, str], servicer: Any
 ) -> None:
     process = await start(environment | {"IDENTITY_ENCRYPTION_KEY": Fernet.generate_key().decode()})
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == 2
-    assert told.decode().startswith("identity-svc: IDENTITY_ENCRYPTION_KEY")
-    assert "Traceback" not in told.decode()
+    assert errors.decode().startswith("identity-svc: IDENTITY_ENCRYPTION_KEY")
+    assert "Traceback" not in errors.decode()

@@ -1,0 +1,69 @@
+"""Rows, as the store gives them. Columns are those of the query that a row comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user, with the roles in which they may act now; a standing is None without its role."""
+
+    user_id: UUID
+    email: str
+    name: str
+    created_at: datetime
+    roles: Sequence[str]
+    merchant_standing: str | None
+    consumer_standing: str | None
+    merchant_standing_since: datetime | None
+    consumer_standing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """A mailed code that waits to be given back; `purpose` is one of challenges.Purpose."""
+
+    challenge_id: UUID
+    purpose: str
+    email: str
+    code_hash: bytes
+    name: str | None
+    company_name: str | None
+    invite_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session as one of its refresh tokens finds it; `used_at` is the token's."""
+
+    session_id: UUID
+    user_id: UUID
+    active_role: str | None
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedKey:
+    """A signing key whose private half only the vault opens."""
+
+    key_id: str
+    sealed_private_key: bytes
+    created_at: datetime
+    active_from: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A queued mail; `attempts` counts the one that is being made."""
+
+    mail_id: UUID
+    recipient: str
+    template: str
+    sealed_values: bytes
+    attempts: int
+    give_up_at: datetime
