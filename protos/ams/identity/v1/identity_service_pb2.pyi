@@ -94,7 +94,7 @@ Global___RegisterMerchantRequest: _TypeAlias = RegisterMerchantRequest  # noqa: 
 
 @_typing.final
 class Challenge(_message.Message):
-    """A code was mailed (or not, if the address is nobody's: that isn't told)."""
+    """A code was mailed, or not when the address is nobody's: the answer doesn't show which."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -43,8 +43,8 @@ Global___KeyStatus: _TypeAlias = KeyStatus  # noqa: Y015
 
 @_typing.final
 class KeySnapshot(_message.Message):
-    """All that the gateway needs to know of a key. In Redis under key_key(sha256 of the key) of
-    ams_common.snapshots; serialised protobuf.
+    """All that the gateway needs to know of a key. In Redis under the Redis key
+    ams_common.snapshots.key_snapshot_key(SHA-256 of the API key), as serialised protobuf.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
