@@ -1,5 +1,5 @@
-"""Making accounts, giving them roles and changing a role's standing, with the events that tell the other
-services of it."""
+"""Making accounts, giving them roles and changing a role's standing, each with its event for the other
+services."""
 
 import re
 import secrets

@@ -23,7 +23,7 @@ def normalise_email(email: str) -> str:
 
 
 def is_address(email: str) -> bool:
-    """Whether the protos would take `email` as an address."""
+    """Whether `email` is one by the contract's rules for StartSignInRequest."""
     return not violations(StartSignInRequest(email=email))
 
 

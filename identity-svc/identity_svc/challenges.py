@@ -23,7 +23,6 @@ class Purpose(StrEnum):
 
 
 def new_code() -> str:
-    """Six digits, leading zeros among them."""
     return f"{secrets.randbelow(1_000_000):06}"
 
 

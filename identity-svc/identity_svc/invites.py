@@ -13,7 +13,7 @@ _GROUPS = 5
 
 
 def new_code() -> str:
-    """Such as "7K2M-Q9TD-0XVA-3HJC-PW5E"."""
+    """A code as it is mailed, such as "7K2M-Q9TD-0XVA-3HJC-PW5E"."""
     groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(_GROUPS))
     return "-".join(groups)
 

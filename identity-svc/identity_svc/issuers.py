@@ -98,7 +98,7 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
 
 
 def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, request: AuthorizationRequest) -> str:
-    """Where the browser goes to sign in."""
+    """The URL at which the issuer signs somebody in and sends the browser back to `redirect_uri`."""
     challenge = hashlib.sha256(request.code_verifier.encode()).digest()
     parameters = {
         "response_type": "code",

@@ -16,7 +16,7 @@ _REFRESH_S = 30.0
 
 
 class Keyring:
-    """Call `refresh` once before anything else; `run` keeps it fresh and rotates the keys."""
+    """Holds no key until `refresh` was called once; `run` keeps it fresh and rotates the keys."""
 
     def __init__(self, database: Database[Store], vault: Vault, clock: Clock) -> None:
         self._database = database
@@ -26,15 +26,13 @@ class Keyring:
         self._public: dict[str, jwt.PyJWK] = {}
 
     def current(self) -> SigningKey:
-        """The key that signs now."""
         return signing_key(self._keys, self._clock())
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
-        """The public key with this id, or None."""
         return self._public.get(key_id)
 
     def jwks(self) -> str:
-        """The RFC 7517 JWK Set."""
+        """The public keys as a JWK Set (RFC 7517)."""
         return jwks_json(dated.key for dated in self._keys)
 
     async def run(self) -> None:

@@ -24,7 +24,7 @@ _BATCH = 10
 _POLL_S = 1.0
 _RETRY_S = 0.5
 _SMTP_TIMEOUT_S = 10.0
-# Longer than a whole batch can take, so that no mail is sent twice while its sender lives.
+# Longer than a whole batch can take, so that no mail is sent twice while the process that claimed it runs.
 _LEASE = timedelta(seconds=150)
 _LONGEST_BACKOFF = timedelta(minutes=5)
 
@@ -58,7 +58,7 @@ def is_final(error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where mail goes. `tls`: one of SMTP_TLS_MODES."""
+    """The server that takes our mail. `tls` is one of SMTP_TLS_MODES."""
 
     host: str
     port: int
@@ -80,7 +80,7 @@ class SmtpServer:
 
 
 class Mailer:
-    """Several may run: a mail is claimed by one."""
+    """Sends what is in the queue. Several processes may do it: each mail is claimed by one."""
 
     def __init__(
         self,

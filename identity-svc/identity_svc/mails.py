@@ -21,7 +21,7 @@ _GIVE_UP_INVITE_AFTER = timedelta(days=1)
 
 
 class Template(StrEnum):
-    """The files in `templates`, as text and as HTML."""
+    """A mail's two files in `templates`: its name with .txt and with .html."""
 
     CODE = "code"
     INVITE = "invite"
@@ -68,7 +68,7 @@ class MailQueue:
         now: datetime,
         give_up_at: datetime,
     ) -> Mapping[str, object]:
-        """The columns of a queued mail."""
+        """The columns of a queued mail, with its values sealed."""
         return {
             "mail_id": uuid7(),
             "recipient": recipient,
@@ -95,7 +95,7 @@ class Composer:
     def compose(
         self, template: Template, recipient: str, values: Mapping[str, object], now: datetime
     ) -> EmailMessage:
-        """Raises ValueError for an address that no header can hold."""
+        """The whole message. Raises ValueError for an address that no header can hold."""
         message = EmailMessage()
         message["From"] = self._sender
         message["To"] = recipient

@@ -48,12 +48,15 @@ class Provider:
         self._fetching = asyncio.Lock()
 
     async def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Where the browser goes to sign in. Raises UnavailableError."""
+        """The URL to send a browser to. Raises UnavailableError when the issuer can't be reached."""
         endpoint = (await self._discover())["authorization_endpoint"]
         return authorization_url(endpoint, self.issuer, self._redirect_uri, request)
 
     async def authenticate(self, code: str, nonce: str, code_verifier: str) -> Claimant:
-        """Who has signed in there. Raises UnauthenticatedError, PermissionDeniedError, UnavailableError."""
+        """Who has signed in, by the code that came back.
+
+        Raises UnauthenticatedError, PermissionDeniedError and UnavailableError.
+        """
         tokens = await self._exchange_code(code, code_verifier)
         claims = await self._verify(str(tokens.get("id_token", "")))
         subject = check_id_token(claims, self.issuer, nonce)
@@ -93,7 +96,7 @@ class Provider:
         status, tokens = await self._fetch("POST", metadata["token_endpoint"], data=form, headers=headers)
         if status == 200:
             return tokens
-        # What comes back is the issuer's word on our client, not on the person: it is for the log only.
+        # The error is about our client, not about the person: showing it would help nobody but an attacker.
         log.warning("code refused", extra={"issuer": self.issuer.id, "error": str(tokens.get("error"))[:100]})
         raise sign_in_refused() if 400 <= status < 500 else self._unavailable()
 
@@ -156,7 +159,7 @@ class Provider:
 
 
 class Providers:
-    """The clients of all issuers of the deployment."""
+    """The clients of the issuers that the deployment trusts, by their ids."""
 
     def __init__(self, http: aiohttp.ClientSession, issuers: Sequence[Issuer], public_url: str) -> None:
         base = public_url.rstrip("/")
@@ -166,7 +169,7 @@ class Providers:
 
     @property
     def issuers(self) -> Sequence[Issuer]:
-        """All issuers, in the order of the setting."""
+        """The issuers in the order of the setting, which is the order of the buttons."""
         return [provider.issuer for provider in self._providers.values()]
 
     def find(self, issuer_id: str) -> Provider:

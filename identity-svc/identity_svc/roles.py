@@ -8,7 +8,6 @@ from ams.identity.v1.events_pb2 import STANDING_UNSPECIFIED, Standing
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams_common.errors import NotFoundError
 
-# In the order in which one is taken when nothing else says which.
 _ORDER = (ADMIN, MERCHANT, CONSUMER)
 
 
@@ -51,7 +50,7 @@ def role_text(role: Role.ValueType) -> str | None:
 
 
 def ordered_roles(texts: Collection[str]) -> Sequence[Role.ValueType]:
-    """The roles in their order."""
+    """The roles of these names, in the order in which one is taken when none is wanted."""
     return [role for role in _ORDER if role_text(role) in texts]
 
 

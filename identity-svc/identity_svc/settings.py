@@ -62,7 +62,7 @@ class Settings:
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
     def secrets_by_service(self) -> Mapping[str, str]:
-        """The service secrets by service name."""
+        """What each service proves itself with, by its name."""
         return {name.strip(): secret for name, _, secret in (p.partition("=") for p in self.service_secrets)}
 
     def session_lifetimes(self) -> SessionLifetimes:

@@ -28,14 +28,14 @@ class Vault:
         return self._fernet.encrypt(value)
 
     def unseal(self, sealed: bytes) -> bytes:
-        """Raises VaultError."""
+        """What was sealed. Raises VaultError when it was sealed with a key that isn't known any more."""
         try:
             return self._fernet.decrypt(sealed)
         except InvalidToken:
             raise VaultError("sealed with another encryption key") from None
 
     def code_hash(self, challenge_id: UUID, code: str) -> bytes:
-        """32 bytes that tell a one-time code of this challenge, and of no other."""
+        """The 32 bytes by which a one-time code of this challenge is known, and of no other."""
         return hmac.digest(self._code_key, challenge_id.bytes + code.encode(), "sha256")
 
 

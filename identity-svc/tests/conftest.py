@@ -88,7 +88,7 @@ class Identity:
         return str(mail["code"])
 
     async def verify(self, challenge: pb.Challenge, email: str) -> pb.Session:
-        """Give the mailed code back."""
+        """Gives the mailed code back."""
         code = await self.code_to(email)
         request = pb.VerifyChallengeRequest(challenge_id=challenge.challenge_id, code=code)
         return await self.stub.VerifyChallenge(request)
@@ -101,7 +101,7 @@ class Identity:
         return await self.verify(await self.stub.RegisterConsumer(request), email)
 
     async def invite(self, email: str) -> str:
-        """Invite an address; returns the code that it got."""
+        """Invites an address; returns the code that it got."""
         await self.stub.CreateInvite(pb.CreateInviteRequest(email=email), metadata=self.admin)
         return await self.code_to(email)
 

@@ -97,8 +97,8 @@ def test_secrets_are_not_printed() -> None:
 def test_sessions_last_thirty_days_and_an_admins_twelve_hours_unless_they_are_set_shorter() -> None:
     assert load(Settings, "IDENTITY", NEEDED).session_lifetimes() == SessionLifetimes()
     shorter = {"IDENTITY_SESSION_HOURS": "8", "IDENTITY_ADMIN_SESSION_HOURS": "1"}
-    lives = load(Settings, "IDENTITY", NEEDED | shorter).session_lifetimes()
-    assert lives == SessionLifetimes(timedelta(hours=8), timedelta(hours=1))
+    lifetimes = load(Settings, "IDENTITY", NEEDED | shorter).session_lifetimes()
+    assert lifetimes == SessionLifetimes(timedelta(hours=8), timedelta(hours=1))
     for variable in shorter:
         for hours in ("0", "-1", "721"):
             assert problems(NEEDED | {variable: hours}) == [f"{variable} must be from 1 to 720"]

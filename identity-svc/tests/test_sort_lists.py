@@ -29,8 +29,8 @@ def ask(identity: Any, method: str) -> Ask:
 
 
 SORT_KEYS: dict[str, Callable[[Any], Any]] = {
-    "standing": lambda person: standing_text(person.standing),
-    "registered_at": lambda person: person.registered_at.ToNanoseconds(),
+    "standing": lambda user: standing_text(user.standing),
+    "registered_at": lambda user: user.registered_at.ToNanoseconds(),
 }
 MERCHANT_SORT_KEYS = {"company_name": lambda merchant: merchant.company_name.lower(), **SORT_KEYS}
 CONSUMER_SORT_KEYS = {"name": lambda consumer: consumer.name.lower(), **SORT_KEYS}
@@ -39,7 +39,7 @@ CONSUMER_SORT_KEYS = {"name": lambda consumer: consumer.name.lower(), **SORT_KEY
 async def add(
     identity: Any, role: str, email: str, name: str, at: datetime, standing: str = "active"
 ) -> None:
-    """A person of the role; a merchant's company has the same name."""
+    """Adds a user with the role; a merchant's company has the user's name."""
     user_id = uuid7()
     async with identity.servicer.database.connection() as connection:
         await connection.execute("INSERT INTO users VALUES ($1, $2, $3, $4)", user_id, email, name, at)
@@ -70,10 +70,10 @@ async def fill(identity: Any, role: str, stopped: str) -> None:
 
 async def check_email(listed: Ask) -> None:
     """No two people have one address, so there are no ties."""
-    emails = sorted(person.email for person in await walk(listed))
+    emails = sorted(user.email for user in await walk(listed))
     for order_by, expected in (("email", emails), ("email desc", emails[::-1])):
         shown = await walk(listed, page_size=3, order_by=order_by)
-        assert [person.email for person in shown] == expected
+        assert [user.email for user in shown] == expected
 
 
 async def test_merchants_are_listed_in_every_order(identity: Any) -> None:

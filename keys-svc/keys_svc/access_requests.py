@@ -15,7 +15,7 @@ PENDING, APPROVED, DENIED = "pending", "approved", "denied"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRequest:
-    """A row of access_requests."""
+    """A row of access_requests; `note` is the consumer's, `reason` the admin's."""
 
     access_request_id: UUID
     consumer_id: UUID

@@ -1,4 +1,4 @@
-"""What keys-svc asks catalog-svc."""
+"""The client of catalog-svc."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ class CatalogError(Exception):
 
 
 class Catalog:
-    """catalog-svc, called as keys-svc."""
+    """Calls catalog-svc with the service token of keys-svc."""
 
     def __init__(self, stub: rpc.CatalogServiceStub, token: ServiceToken) -> None:
         self._stub = stub
@@ -34,5 +34,5 @@ class Catalog:
             raise
         except AppError as error:
             raise CatalogError(error.code) from error
-        # The RPC takes slugs too, and a slug may look like an id.
+        # The RPC takes slugs too, and a slug may look like an id: another service's would be found.
         return snapshot if snapshot.service_id == str(service_id) else None

@@ -32,14 +32,13 @@ class Key:
 
 
 def expiry(now: datetime, ttl_days: int) -> datetime:
-    """When a key made now ends."""
     return now + timedelta(days=ttl_days)
 
 
 def status_of(key: Key, now: datetime) -> KeyStatus.ValueType:
     """Revoked stays revoked though the key would have expired since; at expires_at it is expired."""
     stored = KEY_ACTIVE if key.revoked_at is None else KEY_REVOKED
-    # A key's status is its own: whether its consumer may use it is told apart from it.
+    # As of an active consumer: a blocked one sees the status that its keys will have again.
     problem = key_problem(stored, key.expires_at.timestamp(), STANDING_ACTIVE, now.timestamp())
     return _STATUS_BY_PROBLEM[problem]
 
@@ -61,7 +60,7 @@ def require_distinct(service_ids: Sequence[UUID]) -> None:
 
 
 def require_granted(service_ids: Sequence[UUID], ungranted: Collection[UUID]) -> None:
-    """Raises FailedPreconditionError that names all ungranted ones."""
+    """A key opens only what its consumer was given: raises FailedPreconditionError that names the rest."""
     # Services that don't exist are ungranted like all others: nobody can probe for them.
     violations = [
         FieldViolation(f"serviceIds[{index}]", "needs an approved access request")
@@ -84,6 +83,6 @@ def require_below_limit(active_keys: int) -> None:
 
 
 def require_unrevoked(key: Key) -> None:
-    """Raises FailedPreconditionError: revoking is for good and done once."""
+    """Revoking is for good and done once: raises FailedPreconditionError for a revoked key."""
     if key.revoked_at is not None:
         raise FailedPreconditionError("key_already_revoked", "This key is revoked already.")

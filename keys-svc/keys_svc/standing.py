@@ -1,4 +1,4 @@
-"""The rules of a consumer's standing, as identity-svc tells it (PRD FR4-ADMIN-02)."""
+"""The rules of a consumer's standing, as identity.events has it (PRD FR4-ADMIN-02)."""
 
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED, Standing
 from ams_common.access import is_stopped
@@ -13,7 +13,7 @@ _ON_WIRE = {text: standing for standing, text in _IN_TABLE.items()}
 
 
 def to_table(standing: Standing.ValueType) -> str:
-    """Raises ValueError for a standing that isn't one."""
+    """The table's word. Raises ValueError for the unspecified standing and for numbers that mean nothing."""
     if standing not in _IN_TABLE:
         raise ValueError(f"{standing} is no standing")
     return _IN_TABLE[standing]

@@ -46,7 +46,7 @@ def nobody_listens() -> Iterator[str]:
 
 @pytest.fixture
 async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
-    """The real client of a catalog-svc that is away."""
+    """The real client, of a catalog-svc that can't be reached."""
     async with open_channel(nobody_listens) as channel:
         token = ServiceToken(channel, "keys-svc", "development-secret")
         yield Catalog(catalog_rpc.CatalogServiceStub(channel), token)
@@ -61,7 +61,7 @@ def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
 async def channel(
     serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], servicer: KeysService
 ) -> grpc.aio.Channel:
-    """To the real server, on this test's database."""
+    """A channel to the real server, on this test's database."""
     add = partial(rpc.add_KeysServiceServicer_to_server, servicer)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add)
 
@@ -179,7 +179,7 @@ class Written:
         return [record for payload in rows if (record := AuditRecord.FromString(payload)).action == action]
 
     async def snapshots(self, redis_key: str) -> list[KeySnapshot]:
-        """In the order in which they will reach Redis."""
+        """A key's snapshots in the order in which they will reach Redis."""
         return [KeySnapshot.FromString(payload) for payload in await self._outbox("redis", redis_key)]
 
     async def dead_letters(self) -> int:
