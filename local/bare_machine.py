@@ -167,6 +167,8 @@ def bare_machine() -> Iterator[Path]:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise SystemExit(f"debootstrap failed:\n{result.stdout[-3000:]}{result.stderr}")
+        # The root of a machine is a mount of its own; podman asks the kernel about it.
+        mount(["--bind", str(machine), str(machine)])
         for name in LENT:
             lend(Path("/") / name, machine / name)
         for kind, name in (("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "dev/shm")):
@@ -174,7 +176,7 @@ def bare_machine() -> Iterator[Path]:
             mount(["-t", kind, kind, str(machine / name)])
         yield machine
     finally:
-        for name in ("dev/shm", "dev", "sys", "proc"):
+        for name in ("dev/shm", "dev", "sys", "proc", ""):
             subprocess.run(["umount", "--lazy", str(machine / name)], check=False, stderr=subprocess.DEVNULL)
         # Whatever is mounted still is this machine's own: nothing below it may be deleted.
         if str(directory) not in Path("/proc/self/mountinfo").read_text():

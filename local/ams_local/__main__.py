@@ -49,6 +49,8 @@ def _execute(arguments: argparse.Namespace) -> int:
         raise SystemExit("ams-local exec: which command? Give it after --")
     if not arguments.tests:
         return execution.execute(words, throwaway=False)
+    # Playwright's own Node.js needs a library (libatomic) that not every system has.
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(tools.node()))
     with places.files_in_memory():
         return execution.execute(words, throwaway=True)
 
