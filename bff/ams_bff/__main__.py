@@ -10,10 +10,10 @@ from ams_common.settings import load
 
 from ams_bff.app import build_app
 from ams_bff.backends import open_backends
+from ams_bff.http.event_streams import Streams
+from ams_bff.http.sessions import open_redis
 from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
-from ams_bff.web.sessions import open_redis
-from ams_bff.web.streams import Streams
 
 log = logging.getLogger(__name__)
 

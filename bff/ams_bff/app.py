@@ -11,17 +11,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ams_bff import middleware, openapi
 from ams_bff.areas import AREAS
 from ams_bff.backends import Backends
+from ams_bff.http.api import Services
+from ams_bff.http.assets import Assets
+from ams_bff.http.event_streams import Streams
+from ams_bff.http.sessions import SessionStore
+from ams_bff.http.web_ui import WebUi
 from ams_bff.refusals import MethodNotAllowedError
 from ams_bff.rest import RestApi
 from ams_bff.routes import PREFIX, RouteTable, routes_of
 from ams_bff.settings import Settings
 from ams_bff.site import Site
 from ams_bff.views import VIEWS
-from ams_bff.web.assets import Assets
-from ams_bff.web.services import Services
-from ams_bff.web.sessions import SessionStore
-from ams_bff.web.streams import Streams
-from ams_bff.web.ui import WebUi
 
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 

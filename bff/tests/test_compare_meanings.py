@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from ams.catalog.v1.events_pb2 import ServiceStatus
-from ams_bff.web.forms import Form
-from ams_bff.web.pages import _ENUMS, _TEMPLATES
+from ams_bff.ui.forms import Form
+from ams_bff.ui.renderer import _ENUMS, _TEMPLATES
 from ams_common.errors import FieldViolation, InvalidArgumentError
 
 TEMPLATES = sorted(_TEMPLATES.rglob("*.html"))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ams_bff.views.figures import SHOWN_DAYS, Life, change_of, level
+from ams_bff.usage.trends import SHOWN_DAYS, Life, change_of, level
 from google.type.money_pb2 import Money
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from ams_bff.web.csv_files import MOST_ROWS, Cells, csv_list
+from ams_bff.ui.csv_files import MOST_ROWS, Cells, csv_list
 from starlette.responses import Response, StreamingResponse
 
 PAGE = 500

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from ams_bff.web.formats import ago, breakable, count, counted, short_ids, shown_time, size
+from ams_bff.ui.formats import ago, breakable, count, counted, short_ids, shown_time, size
 
 AT = datetime(2026, 11, 22, 23, 30, 5, tzinfo=UTC)
 

@@ -3,8 +3,16 @@
 from datetime import UTC, datetime, timedelta
 
 from ams.usage.v1 import usage_service_pb2 as pb
-from ams_bff.web.csv_files import csv_file
-from ams_bff.web.usage_figures import OTHERS, change, columns_of, groups_of, points_of, span_ending, starts_of
+from ams_bff.ui.csv_files import csv_file
+from ams_bff.usage.report_figures import (
+    OTHERS,
+    change,
+    columns_of,
+    groups_of,
+    points_of,
+    span_ending,
+    starts_of,
+)
 from ams_common.clock import to_timestamp
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

@@ -137,7 +137,7 @@ def test_assets_are_named_by_content_and_kept_for_ever(street: Any) -> None:
 
 
 def test_styles_and_scripts_are_small(street: Any) -> None:
-    from ams_bff.web.assets import Assets
+    from ams_bff.http.assets import Assets
 
     assets = Assets.load()
     packed = {

@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ams_bff.web import lists
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
 from starlette.datastructures import QueryParams
 
 COLUMNS = ["Services", ("Name", "", "name"), ("Registered", "num", "-registered_at")]

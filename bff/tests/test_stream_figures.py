@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ams_bff.web.streams import MOST, MOST_OF_ONE_SESSION, Streams
+from ams_bff.http.event_streams import MOST, MOST_OF_ONE_SESSION, Streams
 from ams_common.errors import UnavailableError
 from ams_common.ports import free_port
 from support.plain_browser import Browser

@@ -10,16 +10,16 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import enum_label
+from ams_bff.ui.forms import Form
+from ams_bff.usage import trends as figures
 from ams_bff.views.admin_queue import services_by_id
 from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import enum_label
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 PATH = "/admin/consumers"
 _PAGE_SIZE = 25

@@ -13,14 +13,14 @@ from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.routing import action, page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.audit_words import actions
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import month
+from ams_bff.ui.forms import Form
 from ams_bff.views.admin_records import actor_names
-from ams_bff.web import lists
-from ams_bff.web.audit_words import actions
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import month
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.visits import Visit
 
 PATH = "/admin/governance"
 _PAGE_SIZE = 25

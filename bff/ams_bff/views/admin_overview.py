@@ -15,7 +15,12 @@ from ams_common.clock import utc_now
 from ams_common.errors import AppError, InvalidArgumentError
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.ui.forms import Form
+from ams_bff.usage import trends as figures
 from ams_bff.views.admin_queue import (
     Pending,
     load_queue,
@@ -25,11 +30,6 @@ from ams_bff.views.admin_queue import (
 )
 from ams_bff.views.admin_records import latest_news, names_of, subjects_of
 from ams_bff.views.admin_services import service_page
-from ams_bff.web.forms import Form
-from ams_bff.web.live import Picture, live, mark_of
-from ams_bff.web.routing import action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 _MOST = 200
 

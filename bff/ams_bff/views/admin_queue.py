@@ -12,8 +12,8 @@ from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.registry.v1 import registry_service_pb2 as registry_pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ams_bff.web.forms import Form
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
+from ams_bff.ui.forms import Form
 
 SHOWN = 25
 # What one page of a list may hold: more than this waits only after a long holiday.

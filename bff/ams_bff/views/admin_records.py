@@ -9,12 +9,12 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError, FailedPreconditionError
 from starlette.responses import Response
 
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui.audit_words import is_news
+from ams_bff.ui.formats import month
+from ams_bff.ui.forms import Form
 from ams_bff.views.naming import Known, know_services, name_of
-from ams_bff.web.audit_words import is_news
-from ams_bff.web.formats import month
-from ams_bff.web.forms import Form
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 _NEWEST = 10
 _MOST_PEOPLE = 200

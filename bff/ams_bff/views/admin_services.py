@@ -15,15 +15,15 @@ from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import table
+from ams_bff.ui.forms import Form
+from ams_bff.usage import trends as figures
 from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
-from ams_bff.web import lists
-from ams_bff.web.csv_files import table
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 25
 _SORTS = ("name", "status", "created_at", "updated_at")

@@ -10,13 +10,13 @@ from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1.events_pb2 import LicenseModel
 from starlette.responses import Response
 
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import enum_label
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import know_services, name_of
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import enum_label
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
 
 PATH = "/dashboard/images"
 _PAGE_SIZE = 25

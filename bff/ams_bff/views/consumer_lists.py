@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1.events_pb2 import KEY_ACTIVE
 
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
 
 _PAGE_SIZE = 200
 # 1,000 of each: a consumer with more sees the newest.

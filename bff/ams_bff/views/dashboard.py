@@ -14,7 +14,11 @@ from ams_common.clock import to_timestamp, utc_now
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.usage import report_figures as usage_figures
+from ams_bff.usage import trends as figures
 from ams_bff.views.activity import Event, newest
 from ams_bff.views.consumer_lists import (
     active_keys,
@@ -25,10 +29,6 @@ from ams_bff.views.consumer_lists import (
 )
 from ams_bff.views.naming import Known, know_services, name_of
 from ams_bff.views.usage import ask_usage, chart_rows, summary_of
-from ams_bff.web import usage_figures
-from ams_bff.web.live import Picture, live, mark_of
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
 
 _EXPIRES_SOON = timedelta(days=14)
 _DENIED_LATELY = timedelta(days=30)

@@ -11,15 +11,15 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.errors import NotFoundError
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import enum_label
+from ams_bff.usage import trends as figures
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import enum_label
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
 
 PATH = "/dashboard/services"
 _PAGE_SIZE = 25

@@ -2,9 +2,9 @@
 
 from starlette.responses import Response
 
-from ams_bff.web.navigation import home_of
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.ui.navigation import home_of
 
 
 async def show_home(visit: Visit) -> Response:

@@ -11,14 +11,14 @@ from ams_common.errors import AppError
 from ams_common.money import to_decimal
 from starlette.responses import Response
 
+from ams_bff.http.routing import View, action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, csv_file, table
+from ams_bff.ui.formats import counted, enum_label, month
+from ams_bff.ui.forms import Form
 from ams_bff.views.naming import Known, know_services
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, csv_file, table
-from ams_bff.web.formats import counted, enum_label, month
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import View, action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 50
 _SORTS = ("period", "status", "total")

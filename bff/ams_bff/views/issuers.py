@@ -9,10 +9,10 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError
 from starlette.responses import RedirectResponse, Response
 
-from ams_bff.web.navigation import home_of
-from ams_bff.web.routing import page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit, safe_path
+from ams_bff.http.routing import page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit, safe_path
+from ams_bff.ui.navigation import home_of
 
 _NOTE = "oidc"
 

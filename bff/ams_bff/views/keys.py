@@ -14,18 +14,18 @@ from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import enum_label
+from ams_bff.ui.forms import Form
+from ams_bff.ui.samples import Samples, pull_samples
+from ams_bff.usage import trends as figures
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import enum_label
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.samples import Samples, pull_samples
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50

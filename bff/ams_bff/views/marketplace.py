@@ -8,13 +8,13 @@ from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.routing import action, page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import table
+from ams_bff.ui.forms import Form
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_rows
-from ams_bff.web import lists
-from ams_bff.web.csv_files import table
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.visits import Visit
 
 _PAGE_SIZE = 24
 _SORTS = ("name", "published_at")

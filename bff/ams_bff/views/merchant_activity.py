@@ -9,8 +9,8 @@ from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.registry.v1.events_pb2 import IMAGE_REJECTED
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ams_bff.ui.formats import month
 from ams_bff.views.activity import Event, newest
-from ams_bff.web.formats import month
 
 # A service that is none of these can be changed, and updated_at tells when it was.
 _STATES = {

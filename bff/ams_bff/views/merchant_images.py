@@ -16,13 +16,13 @@ from ams.registry.v1.events_pb2 import (
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
-from ams_bff.web import lists
-from ams_bff.web.csv_files import Cells, instant, table
-from ams_bff.web.formats import enum_label
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.formats import enum_label
+from ams_bff.ui.forms import Form
 
 PATH = "/merchant/images"
 _PAGE_SIZE = 25

@@ -13,11 +13,11 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
 from starlette.responses import Response
 
-from ams_bff.views import figures
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.usage import trends as figures
 from ams_bff.views.merchant_activity import events_of
-from ams_bff.web.live import Picture, live, mark_of
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
 
 _MOST_SERVICES = 200
 _MOST_PUBLISHED = 100

@@ -17,14 +17,15 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
-from ams_bff.views import figures, service_forms
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists
+from ams_bff.ui.csv_files import table
+from ams_bff.ui.forms import Form
+from ams_bff.usage import trends as figures
+from ams_bff.views import service_forms
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
-from ams_bff.web import lists
-from ams_bff.web.csv_files import table
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 PATH = "/merchant/services"
 _PAGE_SIZE = 25

@@ -8,7 +8,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.errors import NotFoundError
 
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
 
 AnyService: TypeAlias = pb.MarketplaceService | pb.Service
 Known: TypeAlias = Mapping[str, AnyService]

@@ -4,10 +4,10 @@ from ams.policy.v1.policy_pb2 import Role
 from ams_common.errors import InvalidArgumentError
 from starlette.responses import Response
 
-from ams_bff.web import cookies
-from ams_bff.web.navigation import home_of
-from ams_bff.web.routing import action
-from ams_bff.web.visits import Visit, safe_path
+from ams_bff.http import cookies
+from ams_bff.http.routing import action
+from ams_bff.http.visits import Visit, safe_path
+from ams_bff.ui.navigation import home_of
 
 
 async def choose_role(visit: Visit) -> Response:

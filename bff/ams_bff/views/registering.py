@@ -4,10 +4,10 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.routing import action, page
+from ams_bff.http.visits import Visit, safe_path
+from ams_bff.ui.forms import Form
 from ams_bff.views.signing_in import await_code
-from ams_bff.web.forms import Form
-from ams_bff.web.routing import action, page
-from ams_bff.web.visits import Visit, safe_path
 
 
 async def show_consumer_form(visit: Visit) -> Response:

@@ -16,10 +16,10 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, ROLE_UNSPECIFIED
 from ams_common.errors import AppError, UnauthenticatedError
 from starlette.responses import Response
 
-from ams_bff.web import lists, navigation
-from ams_bff.web.formats import enum_label
-from ams_bff.web.routing import page
-from ams_bff.web.visits import Visit
+from ams_bff.http.routing import page
+from ams_bff.http.visits import Visit
+from ams_bff.ui import lists, navigation
+from ams_bff.ui.formats import enum_label
 
 PATH = "/search"
 _MOST = 5

@@ -13,7 +13,7 @@ from ams_common.money import MINOR_UNIT_DIGITS, round_to_minor_unit, to_decimal,
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.money_pb2 import Money
 
-from ams_bff.web.forms import Form
+from ams_bff.ui.forms import Form
 
 AMOUNT = "price.per_request.amount"
 CURRENCY = "price.per_request.amount.currency_code"

@@ -5,9 +5,9 @@ from ams.catalog.v1.events_pb2 import DOCKER, ServiceStatus
 from ams.catalog.v1.pricing_pb2 import Price
 from ams_common.money import to_decimal
 
-from ams_bff.web.csv_files import Cells, instant
-from ams_bff.web.formats import enum_label
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
+from ams_bff.ui.csv_files import Cells, instant
+from ams_bff.ui.formats import enum_label
 
 _SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price_per_request", "currency")
 SERVICE_COLUMNS = (*_SHARED, "status", "created_at", "changed_at", "service_id")

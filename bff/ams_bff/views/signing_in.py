@@ -7,12 +7,12 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError, UnauthenticatedError
 from starlette.responses import Response
 
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit, safe_path
+from ams_bff.ui.forms import Form
+from ams_bff.ui.navigation import home_of
 from ams_bff.views.issuers import list_issuers
-from ams_bff.web.forms import Form
-from ams_bff.web.navigation import home_of
-from ams_bff.web.routing import action, page
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit, safe_path
 
 _CODE_PATH = "/login/code"
 

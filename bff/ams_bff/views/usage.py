@@ -13,15 +13,15 @@ from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import to_timestamp, utc_now
 from starlette.responses import Response
 
+from ams_bff.http.routing import View, page
+from ams_bff.http.visits import Visit
+from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.ui.csv_files import csv_file
+from ams_bff.ui.formats import counted, shown_time
+from ams_bff.usage import report_figures as figures
+from ams_bff.usage.choices import people_in_words, service_choices
+from ams_bff.usage.report_figures import Group
 from ams_bff.views.naming import know_services, name_of
-from ams_bff.views.usage_choices import people_in_words, service_choices
-from ams_bff.web import usage_figures as figures
-from ams_bff.web.csv_files import csv_file
-from ams_bff.web.formats import counted, shown_time
-from ams_bff.web.live import Picture, live, mark_of
-from ams_bff.web.routing import View, page
-from ams_bff.web.usage_figures import Group
-from ams_bff.web.visits import Visit
 
 _NAMES = {pb.MINUTE: "minute", pb.HOUR: "hour", pb.DAY: "day"}
 _GROUPS = {"service": pb.SERVICE, "key": pb.KEY, "status": pb.STATUS_CLASS}

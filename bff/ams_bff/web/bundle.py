@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ams_bff.web.assets import DIRECTORY, MANIFEST
+from ams_bff.http.assets import DIRECTORY, MANIFEST
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = PACKAGE / "assets"

@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ams_bff.web.routing import View
-from ams_bff.web.visits import Visit, current_visit
+from ams_bff.http.routing import View
+from ams_bff.http.visits import Visit, current_visit
 
 # Browsers come back after a stop, not all in the same second.
 _LEAST_RETRY_MS = 2000

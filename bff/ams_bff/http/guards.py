@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from ams_common.errors import PermissionDeniedError
 from starlette.requests import Request
 
-from ams_bff.web.forms import Form
-from ams_bff.web.sessions import Session
+from ams_bff.http.sessions import Session
+from ams_bff.ui.forms import Form
 
 FIELD = "csrf"
 

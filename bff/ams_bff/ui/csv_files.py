@@ -9,8 +9,8 @@ from ams.policy.v1.policy_pb2 import Role
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response, StreamingResponse
 
-from ams_bff.web.routing import View, page
-from ams_bff.web.visits import Visit
+from ams_bff.http.routing import View, page
+from ams_bff.http.visits import Visit
 
 Cells: TypeAlias = Sequence[str | int | float]
 # The rows of one page of a list, for its token, and the token of the next.

@@ -12,7 +12,7 @@ from ams.policy.v1.policy_pb2 import Role
 from ams_common.client import invoke
 from ams_common.errors import DeadlineExceededError, UnauthenticatedError, UnavailableError
 
-from ams_bff.web.sessions import Session, SessionStore, Tokens
+from ams_bff.http.sessions import Session, SessionStore, Tokens
 
 _RENEW_BEFORE_S = 60.0
 

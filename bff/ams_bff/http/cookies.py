@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ams_bff.web.sessions import IDLE_S
+from ams_bff.http.sessions import IDLE_S
 
 THEMES = ("system", "light", "dark")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:  # visits know pages, and pages this
-    from ams_bff.web.visits import Visit
+    from ams_bff.http.visits import Visit
 
 # A label; or the label, its cells' class, and what to sort by: "name", or "-created_at", the last first.
 Column: TypeAlias = str | Sequence[str]

@@ -6,8 +6,8 @@ from ams_common.errors import AppError, PermissionDeniedError
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
-from ams_bff.web import navigation
-from ams_bff.web.visits import Visit
+from ams_bff.http.visits import Visit
+from ams_bff.ui import navigation
 
 
 class RoleClosedError(PermissionDeniedError):

@@ -13,8 +13,8 @@ from ams_common.money import to_decimal
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from ams_bff.http.visits import Visit
 from ams_bff.views.usage import ask_usage
-from ams_bff.web.visits import Visit
 
 SHOWN_DAYS = 30
 

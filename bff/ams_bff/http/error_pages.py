@@ -7,11 +7,11 @@ from ams_common.context import current_request_id
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError
 from starlette.responses import Response
 
+from ams_bff.http.closed_roles import closed_answer, closed_by_now
+from ams_bff.http.guards import FIELD
+from ams_bff.http.sessions import Flash
+from ams_bff.http.visits import Visit
 from ams_bff.refusals import MethodNotAllowedError
-from ams_bff.web.closed_roles import closed_answer, closed_by_now
-from ams_bff.web.guards import FIELD
-from ams_bff.web.sessions import Flash
-from ams_bff.web.visits import Visit
 
 log = logging.getLogger(__name__)
 

@@ -9,19 +9,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ams_bff.http import assets, guards
+from ams_bff.http.api import Services
+from ams_bff.http.closed_roles import open_again
+from ams_bff.http.cookies import SessionCookie
+from ams_bff.http.error_pages import failure_answer, fault_answer
+from ams_bff.http.event_streams import Streams
+from ams_bff.http.renewal import Renewal
+from ams_bff.http.routing import View, Views
+from ams_bff.http.sessions import SessionStore
+from ams_bff.http.visits import Visit, current_visit
 from ams_bff.settings import Settings
-from ams_bff.web import assets, guards
-from ams_bff.web.closed_roles import open_again
-from ams_bff.web.cookies import SessionCookie
-from ams_bff.web.failures import failure_answer, fault_answer
-from ams_bff.web.forms import Form
-from ams_bff.web.pages import Pages
-from ams_bff.web.renewal import Renewal
-from ams_bff.web.routing import View, Views
-from ams_bff.web.services import Services
-from ams_bff.web.sessions import SessionStore
-from ams_bff.web.streams import Streams
-from ams_bff.web.visits import Visit, current_visit
+from ams_bff.ui.forms import Form
+from ams_bff.ui.renderer import Pages
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import Scope
 
+from ams_bff.http.visits import Visit
 from ams_bff.refusals import MethodNotAllowedError
-from ams_bff.web.visits import Visit
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[Response]]
 

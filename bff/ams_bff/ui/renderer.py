@@ -20,10 +20,11 @@ from ams_common.ids import uuid7
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ams_bff.web import formats, forms, guards, lists, navigation
-from ams_bff.web.assets import Assets
-from ams_bff.web.audit_words import audit_words
-from ams_bff.web.samples import call_samples
+from ams_bff.http import guards
+from ams_bff.http.assets import Assets
+from ams_bff.ui import formats, forms, lists, navigation
+from ams_bff.ui.audit_words import audit_words
+from ams_bff.ui.samples import call_samples
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _UTC = ZoneInfo("UTC")

@@ -17,13 +17,14 @@ from ams_common.errors import (
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ams_bff.web import cookies, guards, navigation
-from ams_bff.web.forms import Form
-from ams_bff.web.pages import Pages
-from ams_bff.web.renewal import Renewal
-from ams_bff.web.services import Services
-from ams_bff.web.sessions import Flash, Person, Session, SessionStore, new_session
-from ams_bff.web.streams import Streams
+from ams_bff.http import cookies, guards
+from ams_bff.http.api import Services
+from ams_bff.http.event_streams import Streams
+from ams_bff.http.renewal import Renewal
+from ams_bff.http.sessions import Flash, Person, Session, SessionStore, new_session
+from ams_bff.ui import navigation
+from ams_bff.ui.forms import Form
+from ams_bff.ui.renderer import Pages
 
 T = TypeVar("T")
 

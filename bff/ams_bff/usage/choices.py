@@ -8,9 +8,9 @@ from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common.errors import NotFoundError
 
+from ams_bff.http.visits import Visit
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import AnyService, know_services
-from ams_bff.web.visits import Visit
 
 _MOST = 200
 # A consumer's are asked for one by one.
