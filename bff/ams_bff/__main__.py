@@ -10,7 +10,7 @@ from ams_common.settings import load
 
 from ams_bff.app import build_app
 from ams_bff.backends import open_backends
-from ams_bff.http.event_streams import Streams
+from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import open_redis
 from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
@@ -23,7 +23,7 @@ _STOP_GRACE_S = 20
 class Server(uvicorn.Server):
     """Ends the streams before it waits for requests under way: they don't end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
+    def __init__(self, config: uvicorn.Config, streams: EventStreams) -> None:
         super().__init__(config)
         self._streams = streams
 
@@ -42,7 +42,7 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
     async with open_backends(settings) as backends, open_redis(settings.redis_url) as redis:
         host, _, port = settings.listen.rpartition(":")
-        streams = Streams(settings.live_beat_s)
+        streams = EventStreams(settings.live_beat_s)
         config = uvicorn.Config(
             build_app(settings, backends, redis, streams),
             host=host.strip("[]"),

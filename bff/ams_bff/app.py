@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ams_bff import middleware, openapi
 from ams_bff.areas import AREAS
 from ams_bff.backends import Backends
-from ams_bff.http.api import Services
+from ams_bff.errors import MethodNotAllowedError
+from ams_bff.http.api import Stubs
 from ams_bff.http.assets import Assets
-from ams_bff.http.event_streams import Streams
+from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.web_ui import WebUi
-from ams_bff.refusals import MethodNotAllowedError
 from ams_bff.rest import RestApi
 from ams_bff.routes import PREFIX, RouteTable, routes_of
 from ams_bff.settings import Settings
@@ -26,7 +26,7 @@ from ams_bff.views import VIEWS
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
-def build_app(settings: Settings, backends: Backends, redis: Redis, streams: Streams) -> ASGIApp:
+def build_app(settings: Settings, backends: Backends, redis: Redis, event_streams: EventStreams) -> ASGIApp:
     """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand,
     SettingsError when the web UI's assets aren't built."""
     table = RouteTable(routes_of(AREAS))
@@ -38,12 +38,12 @@ def build_app(settings: Settings, backends: Backends, redis: Redis, streams: Str
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    ui = WebUi(settings, Services.over(backends), SessionStore(redis), Assets.load(), streams, VIEWS)
+    ui = WebUi(settings, Stubs.over(backends), SessionStore(redis), Assets.load(), event_streams, VIEWS)
 
-    async def tell(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
-        return None if _is_rest(scope) else await ui.tell(scope, receive, error)
+    async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
+        return None if _is_rest(scope) else await ui.render_error(scope, receive, error)
 
-    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https, tell)
+    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https, render_error)
 
 
 def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:

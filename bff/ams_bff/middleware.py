@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ams_bff.answers import problem_answer
-from ams_bff.refusals import BodyTooLargeError
+from ams_bff.errors import BodyTooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +24,16 @@ _CLIENT_GONE = 499
 
 Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 # An error as a page for who reads pages; None for who wants a problem.
-Tell: TypeAlias = Callable[[Scope, Receive, AppError], Awaitable[ASGIApp | None]]
+RenderError: TypeAlias = Callable[[Scope, Receive, AppError], Awaitable[ASGIApp | None]]
 
 
-def wrap(app: ASGIApp, is_https: bool, tell: Tell) -> ASGIApp:
+def wrap(app: ASGIApp, is_https: bool, render_error: RenderError) -> ASGIApp:
     """`app` behind all of them, the first outermost."""
     steps: Sequence[Middleware] = [
         request_ids,
         access_log,
-        standing_headers(is_https),
-        faults(tell),
+        default_headers(is_https),
+        faults(render_error),
         size_cap,
     ]
     return reduce(lambda inner, step: step(inner), reversed(steps), app)
@@ -77,7 +77,7 @@ def access_log(app: ASGIApp) -> ASGIApp:
     return wrapped
 
 
-def standing_headers(is_https: bool) -> Middleware:
+def default_headers(is_https: bool) -> Middleware:
     """Headers on every answer that doesn't set them itself."""
     headers = {
         "cache-control": "no-store",
@@ -97,7 +97,7 @@ def standing_headers(is_https: bool) -> Middleware:
     return step
 
 
-def faults(tell: Tell) -> Middleware:
+def faults(render_error: RenderError) -> Middleware:
     """Turns what is raised into a page or a problem: an AppError as it is, anything else as a bare 500."""
 
     def step(app: ASGIApp) -> ASGIApp:
@@ -119,8 +119,8 @@ def faults(tell: Tell) -> Middleware:
                     log.exception("unexpected error")
                 if is_started:
                     raise  # the server cuts the connection: half an answer must not look whole
-                told = error if isinstance(error, AppError) else internal_error(current_request_id())
-            answer = await tell(scope, receive, told) or problem_answer(told)
+                known = error if isinstance(error, AppError) else internal_error(current_request_id())
+            answer = await render_error(scope, receive, known) or problem_answer(known)
             await answer(scope, receive, send)
 
         return wrapped

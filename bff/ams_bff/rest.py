@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ams_bff import transcode
 from ams_bff.answers import json_answer
 from ams_bff.backends import Backends
-from ams_bff.refusals import BodyTooSlowError, UnsupportedMediaTypeError
+from ams_bff.errors import BodyTooSlowError, UnsupportedMediaTypeError
 from ams_bff.routes import RouteTable
 
 P = ParamSpec("P")

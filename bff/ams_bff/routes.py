@@ -11,8 +11,8 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from ams_bff.areas import Area
+from ams_bff.errors import MethodNotAllowedError
 from ams_bff.fieldpaths import resolve
-from ams_bff.refusals import MethodNotAllowedError
 from ams_bff.templates import PathTemplate, RequestPath
 
 PREFIX = "/api"

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from ams.catalog.v1.events_pb2 import ServiceStatus
 from ams_bff.ui.forms import Form
-from ams_bff.ui.renderer import _ENUMS, _TEMPLATES
+from ams_bff.ui.renderer import ENUMS, TEMPLATES
 from ams_common.errors import FieldViolation, InvalidArgumentError
 
-TEMPLATES = sorted(_TEMPLATES.rglob("*.html"))
-_SHOWN = "|".join(_ENUMS)
+FILES = sorted(TEMPLATES.rglob("*.html"))
+_SHOWN = "|".join(ENUMS)
 # A value in words, compared; or kept under a name, under which it could be.
 _COMPARED = re.compile(rf"\|(?:{_SHOWN})\s*(?:[=!]=|in\b)|set \w+ = [\w.]+\|(?:{_SHOWN}) %")
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_no_template_compares_the_words_of_an_enum(path: Path) -> None:
     assert _COMPARED.findall(path.read_text()) == []
 
@@ -31,7 +31,7 @@ def test_a_summary_calls_a_field_as_its_page_does() -> None:
     violations = [FieldViolation("ttlDays", "is too much"), FieldViolation("baseUrl", "is required")]
     form.refused(InvalidArgumentError("request_invalid", "No.", violations))
     form.name_control("ttl_days", "Expires after")
-    assert form.told("ttl_days") == "Expires after is too much."
-    assert form.told("base_url") == "Base URL is required."
+    assert form.error_text("ttl_days") == "Expires after is too much."
+    assert form.error_text("base_url") == "Base URL is required."
     form.name_control("base_url", "What is it?")
-    assert form.told("base_url") == "“What is it?” is required."
+    assert form.error_text("base_url") == "“What is it?” is required."

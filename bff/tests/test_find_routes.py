@@ -1,7 +1,7 @@
 import pytest
 from ams.policy.v1.policy_pb2 import rule
 from ams_bff.areas import AREAS
-from ams_bff.refusals import MethodNotAllowedError
+from ams_bff.errors import MethodNotAllowedError
 from ams_bff.routes import RouteError, RouteTable, routes_of
 from ams_common.errors import NotFoundError
 from google.api.annotations_pb2 import http

@@ -1,23 +1,16 @@
 """Heads that lists are sorted by, and what the URL asks the services for."""
 
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
+from ams_bff.ui.lists import PageUrl
 from starlette.datastructures import QueryParams
 
 COLUMNS = ["Services", ("Name", "", "name"), ("Registered", "num", "-registered_at")]
 
 
-def visit(query: str) -> Any:
-    """As much of a visit as a URL is."""
-    seen: Any = SimpleNamespace(query=QueryParams(query), path="/list")
-    seen.beside = lambda path, **parameters: Visit.beside(seen, path, **parameters)
-    seen.url_with = lambda **parameters: Visit.url_with(seen, **parameters)
-    return seen
+def url(query: str) -> PageUrl:
+    return PageUrl("/list", QueryParams(query))
 
 
 def query_of(href: str) -> dict[str, list[str]]:
@@ -38,26 +31,25 @@ def query_of(href: str) -> dict[str, list[str]]:
     ],
 )
 def test_only_what_a_list_can_be_sorted_by_is_asked_for(sort: str, asked: str) -> None:
-    seen = visit(f"sort={sort}")
-    assert lists.order_by(seen, ("name", "registered_at")) == asked
+    assert url(f"sort={sort}").order_by(("name", "registered_at")) == asked
 
 
 def test_a_head_sorts_the_same_list_from_its_start() -> None:
-    _, name, registered = lists.heads(visit("q=a&standing=active&page=token"), COLUMNS, "-registered_at")
+    _, name, registered = url("q=a&standing=active&page=token").heads(COLUMNS, "-registered_at")
     assert query_of(name.href) == {"q": ["a"], "standing": ["active"], "sort": ["name"]}
     assert (name.direction, registered.direction) == ("", "descending")
     assert query_of(registered.href)["sort"] == ["registered_at"]
 
 
 def test_the_head_that_is_sorted_by_turns_the_order_round() -> None:
-    plain, name, registered = lists.heads(visit("sort=name"), COLUMNS, "-registered_at")
+    plain, name, registered = url("sort=name").heads(COLUMNS, "-registered_at")
     assert (plain.href, plain.direction) == ("", "")
     assert (name.direction, query_of(name.href)["sort"]) == ("ascending", ["-name"])
     assert (registered.direction, query_of(registered.href)["sort"]) == ("", ["-registered_at"])
 
 
 def test_an_order_that_there_is_not_changes_nothing() -> None:
-    assert lists.heads(visit("sort=evil"), COLUMNS, "-registered_at")[2].direction == "descending"
+    assert url("sort=evil").heads(COLUMNS, "-registered_at")[2].direction == "descending"
 
 
 @pytest.mark.parametrize(
@@ -72,4 +64,4 @@ def test_an_order_that_there_is_not_changes_nothing() -> None:
     ids=["spaces", "controls", "long", "blank", "accent"],
 )
 def test_words_are_what_the_contracts_take(typed: str, words: str) -> None:
-    assert lists.words(visit(f"q={typed}")) == words
+    assert url(f"q={typed}").words == words

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ams_bff.http.event_streams import MOST, MOST_OF_ONE_SESSION, Streams
+from ams_bff.http.event_streams import MOST, MOST_OF_ONE_SESSION, EventStreams
 from ams_common.errors import UnavailableError
 from ams_common.ports import free_port
 from support.plain_browser import Browser
@@ -184,14 +184,14 @@ def test_a_session_has_so_many_streams_and_a_closed_one_makes_room(street: Any, 
 
 
 def test_a_process_has_so_many_streams_and_none_once_it_stops() -> None:
-    streams = Streams(1.0)
+    streams = EventStreams(1.0)
     with ExitStack() as stack:
-        ends = [stack.enter_context(streams.place(f"session {number}")) for number in range(MOST)]
+        ends = [stack.enter_context(streams.slot(f"session {number}")) for number in range(MOST)]
         with pytest.raises(UnavailableError):
-            stack.enter_context(streams.place("one more"))
+            stack.enter_context(streams.slot("one more"))
         assert not any(end.is_set() for end in ends)
     streams.stop()
-    with pytest.raises(UnavailableError), streams.place("late"):
+    with pytest.raises(UnavailableError), streams.slot("late"):
         pass
 
 

@@ -1,21 +1,41 @@
-"""Typed stubs of the services, for views."""
+"""What pages ask the services: each RPC by its name, with its request's fields as keywords.
 
+`await visit.api.keys.ListKeys(page_size=50)` is checked by mypy as the request's own constructor is.
+"""
+
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
-import grpc
+from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
+from ams.registry.v1 import registry_service_pb2 as registry
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from ams.usage.v1 import usage_service_pb2 as usage
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
+from ams_common.client import invoke
+from google.protobuf.message import Message
 
 from ams_bff.backends import Backends
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Gives the token that a call is made with, None for nobody's. Raises AppError.
+AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
+
+_DEADLINE_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """One stub each; call them through Visit.ask()."""
+class Stubs:
+    """The generated stubs, which last as long as the process."""
 
     identity: IdentityServiceStub
     catalog: CatalogServiceStub
@@ -25,17 +45,135 @@ class Services:
     registry: RegistryServiceStub
 
     @classmethod
-    def over(cls, backends: Backends) -> "Services":
-        """Over the channels that the REST API uses."""
-
-        def channel(name: str) -> grpc.aio.Channel:
-            return backends.channels[name]
-
+    def over(cls, backends: Backends) -> "Stubs":
+        """Shares the channels with the REST API."""
+        channels = backends.channels
         return cls(
-            IdentityServiceStub(channel("identity")),
-            CatalogServiceStub(channel("catalog")),
-            KeysServiceStub(channel("keys")),
-            UsageServiceStub(channel("usage")),
-            BillingServiceStub(channel("billing")),
-            RegistryServiceStub(channel("registry")),
+            IdentityServiceStub(channels["identity"]),
+            CatalogServiceStub(channels["catalog"]),
+            KeysServiceStub(channels["keys"]),
+            UsageServiceStub(channels["usage"]),
+            BillingServiceStub(channels["billing"]),
+            RegistryServiceStub(channels["registry"]),
         )
+
+
+class Client:
+    """One service, for one session. Each call raises AppError: what the service says, or that it is down."""
+
+    def __init__(self, stub: object, access_token: AccessToken) -> None:
+        self.stub = stub
+        self.access_token = access_token
+
+
+class Rpc(Generic[P, T]):
+    """A method of a client, named as the RPC is."""
+
+    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
+        """`answer` is there for its type alone."""
+        self._request = request
+
+    def __set_name__(self, owner: type[Client], name: str) -> None:
+        self._name = name
+
+    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
+        async def call(*args: P.args, **fields: P.kwargs) -> T:
+            token = await client.access_token()
+            request = self._request(*args, **fields)
+            method = getattr(client.stub, self._name)
+            answer: T = await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
+            return answer
+
+        return call
+
+
+class IdentityClient(Client):
+    BlockConsumer = Rpc(identity.BlockConsumerRequest, identity.Consumer)
+    CompleteOidcSignIn = Rpc(identity.CompleteOidcSignInRequest, identity.Session)
+    CreateInvite = Rpc(identity.CreateInviteRequest, identity.Invite)
+    GetConsumer = Rpc(identity.GetConsumerRequest, identity.Consumer)
+    GetMe = Rpc(identity.GetMeRequest, identity.User)
+    GetMerchant = Rpc(identity.GetMerchantRequest, identity.Merchant)
+    ListAuditRecords = Rpc(identity.ListAuditRecordsRequest, identity.ListAuditRecordsResponse)
+    ListConsumers = Rpc(identity.ListConsumersRequest, identity.ListConsumersResponse)
+    ListInvites = Rpc(identity.ListInvitesRequest, identity.ListInvitesResponse)
+    ListMerchants = Rpc(identity.ListMerchantsRequest, identity.ListMerchantsResponse)
+    ListSignInIssuers = Rpc(identity.ListSignInIssuersRequest, identity.ListSignInIssuersResponse)
+    RegisterConsumer = Rpc(identity.RegisterConsumerRequest, identity.Challenge)
+    RegisterMerchant = Rpc(identity.RegisterMerchantRequest, identity.Challenge)
+    ReinstateMerchant = Rpc(identity.ReinstateMerchantRequest, identity.Merchant)
+    SignOut = Rpc(identity.SignOutRequest, identity.SignOutResponse)
+    StartOidcSignIn = Rpc(identity.StartOidcSignInRequest, identity.OidcChallenge)
+    StartSignIn = Rpc(identity.StartSignInRequest, identity.Challenge)
+    SuspendMerchant = Rpc(identity.SuspendMerchantRequest, identity.Merchant)
+    UnblockConsumer = Rpc(identity.UnblockConsumerRequest, identity.Consumer)
+    VerifyChallenge = Rpc(identity.VerifyChallengeRequest, identity.Session)
+
+
+class CatalogClient(Client):
+    ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
+    GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
+    GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
+    ListMarketplaceServices = Rpc(
+        catalog.ListMarketplaceServicesRequest, catalog.ListMarketplaceServicesResponse
+    )
+    ListMerchantServices = Rpc(catalog.ListMerchantServicesRequest, catalog.ListMerchantServicesResponse)
+    ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
+    RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
+    SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
+    UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+
+
+class KeysClient(Client):
+    ApproveAccess = Rpc(keys.ApproveAccessRequest, keys.AccessRequest)
+    CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
+    DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
+    GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
+    ListConsumerAccessRequests = Rpc(
+        keys.ListConsumerAccessRequestsRequest, keys.ListConsumerAccessRequestsResponse
+    )
+    ListKeys = Rpc(keys.ListKeysRequest, keys.ListKeysResponse)
+    RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
+    RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
+
+
+class UsageClient(Client):
+    GetConsumerUsage = Rpc(usage.GetConsumerUsageRequest, usage.UsageReport)
+    GetMerchantUsage = Rpc(usage.GetMerchantUsageRequest, usage.UsageReport)
+    GetPlatformUsage = Rpc(usage.GetPlatformUsageRequest, usage.UsageReport)
+
+
+class BillingClient(Client):
+    CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
+    GenerateInvoices = Rpc(billing.GenerateInvoicesRequest, billing.GenerateInvoicesResponse)
+    GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
+    GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
+    GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
+    ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
+    ListConsumerInvoices = Rpc(billing.ListConsumerInvoicesRequest, billing.ListConsumerInvoicesResponse)
+    ListMerchantInvoices = Rpc(billing.ListMerchantInvoicesRequest, billing.ListMerchantInvoicesResponse)
+
+
+class RegistryClient(Client):
+    CreatePushToken = Rpc(registry.CreatePushTokenRequest, registry.CreatePushTokenResponse)
+    DeprecateImage = Rpc(registry.DeprecateImageRequest, registry.Image)
+    GetImage = Rpc(registry.GetImageRequest, registry.Image)
+    ListAllImages = Rpc(registry.ListAllImagesRequest, registry.ListAllImagesResponse)
+    ListConsumerImages = Rpc(registry.ListConsumerImagesRequest, registry.ListConsumerImagesResponse)
+    ListImages = Rpc(registry.ListImagesRequest, registry.ListImagesResponse)
+    ListPushTokens = Rpc(registry.ListPushTokensRequest, registry.ListPushTokensResponse)
+    RevokePushToken = Rpc(registry.RevokePushTokenRequest, registry.PushToken)
+
+
+class Api:
+    """All services, for one session."""
+
+    def __init__(self, stubs: Stubs, access_token: AccessToken) -> None:
+        self.identity = IdentityClient(stubs.identity, access_token)
+        self.catalog = CatalogClient(stubs.catalog, access_token)
+        self.keys = KeysClient(stubs.keys, access_token)
+        self.usage = UsageClient(stubs.usage, access_token)
+        self.billing = BillingClient(stubs.billing, access_token)
+        self.registry = RegistryClient(stubs.registry, access_token)

@@ -1,4 +1,4 @@
-"""A role in which an admin has stopped an account: its area tells so, until the role is open again."""
+"""A role in which an admin has stopped an account: its area says so, until the role is open again."""
 
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import MERCHANT, Role
@@ -29,12 +29,13 @@ class RoleClosedError(PermissionDeniedError):
 async def open_again(visit: Visit, role: Role.ValueType | None) -> None:
     """Looks whether a role that was closed is open by now, and goes on in it then: nobody has to sign in
     anew. Raises RoleClosedError while it is closed."""
-    if visit.person is None or role is None or role not in visit.person.closed_roles:
+    person = visit.session.person
+    if person is None or role is None or role not in person.closed_roles:
         return
-    user = await visit.ask(visit.services.identity.GetMe, pb.GetMeRequest())
+    user = await visit.api.identity.GetMe()
     if role not in user.roles:
         raise RoleClosedError(role, user)
-    await visit.act_as(role)
+    await visit.session.act_as(role)
 
 
 async def closed_by_now(visit: Visit, error: AppError) -> RoleClosedError | None:
@@ -49,6 +50,6 @@ async def closed_by_now(visit: Visit, error: AppError) -> RoleClosedError | None
     return None
 
 
-async def closed_answer(visit: Visit, error: RoleClosedError) -> Response:
+async def closed_page(visit: Visit, error: RoleClosedError) -> Response:
     """What happened, what still works and whom to write to."""
-    return await visit.render("failures/closed.html", 403, closed_role=error.role, since=error.since)
+    return await visit.render("errors/closed.html", 403, closed_role=error.role, since=error.since)

@@ -22,29 +22,29 @@ class SessionCookie:
         self.name = "__Host-ams_session" if is_https else "ams_session"
 
     def read(self, request: Request) -> str | None:
-        """Its value."""
+        """The session's secret, None for a browser that has none."""
         return request.cookies.get(self.name)
 
     def write(self, response: Response, secret: str) -> None:
-        """For another 30 days."""
+        """Has the browser keep it for another 30 days."""
         response.set_cookie(
             self.name, secret, max_age=IDLE_S, path="/", secure=self._is_https, httponly=True, samesite="lax"
         )
 
 
 def theme_of(request: Request) -> str:
-    """The reader's choice."""
+    """One of THEMES: what the reader has chosen."""
     theme = request.cookies.get(_THEME, "")
     return theme if theme in THEMES else THEMES[0]
 
 
 def keep_theme(response: Response, theme: str, is_https: bool) -> None:
-    """Remember the reader's choice."""
+    """Has the browser keep the choice for a year."""
     response.set_cookie(_THEME, theme, max_age=_YEAR_S, path="/", secure=is_https, samesite="lax")
 
 
 def zone_of(request: Request) -> ZoneInfo:
-    """The reader's time zone, which a script tells in a cookie; UTC until then."""
+    """The reader's time zone, which a script puts into a cookie; UTC until then."""
     try:
         return ZoneInfo(request.cookies.get(_ZONE, "UTC").replace("%2F", "/"))
     except (ValueError, OSError, KeyError):  # malformed, a directory, unknown

@@ -7,18 +7,18 @@ from ams_common.context import current_request_id
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError
 from starlette.responses import Response
 
-from ams_bff.http.closed_roles import closed_answer, closed_by_now
+from ams_bff.errors import MethodNotAllowedError
+from ams_bff.http.closed_roles import closed_by_now, closed_page
 from ams_bff.http.guards import FIELD
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.refusals import MethodNotAllowedError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One failure in words. `is_ours`: trying again may help, and the request id whoever looks into it."""
+class ErrorText:
+    """An error in words. `is_ours`: trying again may help, and the request id whoever looks into it."""
 
     title: str
     text: str
@@ -28,12 +28,12 @@ class Told:
     text_of_form: str = ""
 
 
-_NOT_FOUND = Told(
+_NOT_FOUND = ErrorText(
     "There is no such page",
     "It may have been moved or removed, or it isn't yours to see. Check the address, or continue below.",
     icon="search-x",
 )
-_AWAY = Told(
+_DOWN = ErrorText(
     "A part of AMS is not reachable",
     "We are most likely restarting it. Try again in a moment.",
     icon="plug-zap",
@@ -41,19 +41,21 @@ _AWAY = Told(
     text_of_form="We are most likely restarting it, so what you sent may not have been done.",
 )
 _BY_STATUS = {
-    400: Told("That request can't be read", "Go back, and try once more.", icon="circle-alert"),
-    403: Told("This page isn't open to you", "", icon="lock"),
+    400: ErrorText("That request can't be read", "Go back, and try once more.", icon="circle-alert"),
+    403: ErrorText("This page isn't open to you", "", icon="lock"),
     404: _NOT_FOUND,
-    405: Told("This page can't be used like that", "Open it from a link or a form.", icon="circle-alert"),
-    408: Told("The request took too long to arrive", "Try again.", icon="clock-alert"),
-    409: Told("That can't be done at the moment", "", icon="circle-alert"),
-    413: Told("That is too much for one form", "Shorten it and try again.", icon="circle-alert"),
-    429: Told("Too many tries", "", icon="clock-alert"),
-    502: _AWAY,
-    503: _AWAY,
-    504: _AWAY,
+    405: ErrorText(
+        "This page can't be used like that", "Open it from a link or a form.", icon="circle-alert"
+    ),
+    408: ErrorText("The request took too long to arrive", "Try again.", icon="clock-alert"),
+    409: ErrorText("That can't be done at the moment", "", icon="circle-alert"),
+    413: ErrorText("That is too much for one form", "Shorten it and try again.", icon="circle-alert"),
+    429: ErrorText("Too many tries", "", icon="clock-alert"),
+    502: _DOWN,
+    503: _DOWN,
+    504: _DOWN,
 }
-_FAULT = Told(
+_FAULT = ErrorText(
     "Something went wrong on our side",
     "The error has been noted. Try again; if it comes back, tell us the number below.",
     icon="bug",
@@ -66,16 +68,17 @@ _SPEAKING = (403, 409, 429)
 _SESSION_CODES = ("token_invalid", "token_expired", "session_ended", "refresh_token_invalid")
 
 
-async def failure_answer(visit: Visit, error: AppError) -> Response:
+async def error_page(visit: Visit, error: AppError) -> Response:
     """The page of an error, or the way to sign in."""
     if isinstance(error, UnauthenticatedError):
         return await _sign_in_first(visit, error)
     if (closed := await closed_by_now(visit, error)) is not None:
-        return await closed_answer(visit, closed)
+        return await closed_page(visit, closed)
     status = error.http_status
     if isinstance(error, InvalidArgumentError) and visit.is_read:
-        status = 404  # an id that can't be one: no such page, as for one that doesn't exist
-    answer = await _page(visit, status, error.message if status in _SPEAKING else "")
+        # An id that can't be one: no such page, as for one that doesn't exist.
+        status = 404
+    answer = await _render_error(visit, status, error.message if status in _SPEAKING else "")
     if isinstance(error, MethodNotAllowedError):
         answer.headers["allow"] = ", ".join(error.allowed)
     if retry_after_s := error.metadata.get("retry_after_s"):
@@ -83,44 +86,40 @@ async def failure_answer(visit: Visit, error: AppError) -> Response:
     return answer
 
 
-async def fault_answer(visit: Visit) -> Response:
-    """The page for what nobody foresaw."""
-    return await _page(visit, 500, "")
+async def fault_page(visit: Visit) -> Response:
+    """The page of an error that isn't one of ours."""
+    return await _render_error(visit, 500, "")
 
 
 async def _sign_in_first(visit: Visit, error: UnauthenticatedError) -> Response:
-    if error.code in _SESSION_CODES and visit.person is not None:
-        await visit.forget()
+    if error.code in _SESSION_CODES and visit.session.person is not None:
+        await visit.session.end()
         flash = Flash("Your session has ended. Sign in again to continue.", kind="plain")
     else:
         flash = None
     return await visit.redirect(visit.sign_in_path, flash)
 
 
-async def _page(visit: Visit, status: int, message: str) -> Response:
-    told = _BY_STATUS.get(status, _FAULT)
-    visit.has_gaps = False
-    text = message or (told.text if visit.is_read else told.text_of_form or told.text)
-    if visit.is_partial:
-        return await _alert(visit, status, told, text)
-    return await visit.render(
-        "failures/failure.html",
-        status,
-        told=told,
-        text=text,
-        code=status,
-        can_resend=told.is_ours and bool(visit.form.values),
-        typed=[(name, text) for name, texts in visit.form.values.items() if name != FIELD for text in texts],
-        request_id=current_request_id(),
-    )
-
-
-async def _alert(visit: Visit, status: int, told: Told, text: str) -> Response:
-    """For a script that asked: where it would have put what it asked for. What a form stands in is left as it
-    is, with what was typed: the message stands at the page's edge then."""
-    flash = Flash(f"{told.title}. {text}", "bad")
-    answer = await visit.render("failures/alert.html", status, flash=flash)
+async def _render_error(visit: Visit, status: int, message: str) -> Response:
+    error_text = _BY_STATUS.get(status, _FAULT)
+    visit.is_degraded = False
+    text = message or (error_text.text if visit.is_read else error_text.text_of_form or error_text.text)
+    if not visit.is_partial:
+        typed = {name: texts for name, texts in visit.form.values.items() if name != FIELD}
+        return await visit.render(
+            "errors/error.html",
+            status,
+            error_text=error_text,
+            text=text,
+            code=status,
+            can_resend=error_text.is_ours and bool(visit.form.values),
+            typed=[(name, text) for name, texts in typed.items() for text in texts],
+            request_id=current_request_id(),
+        )
+    flash = Flash(f"{error_text.title}. {text}", "bad")
+    answer = await visit.render("errors/alert.html", status, flash=flash)
     if not visit.is_read:
+        # In its own place the message would replace the form with what was typed into it.
         answer.headers["hx-retarget"] = ".toasts"
         answer.headers["hx-reswap"] = "beforeend"
     return answer

@@ -17,7 +17,7 @@ MOST = 250
 _RETRY_AFTER_S = "30"
 
 
-class Streams:
+class EventStreams:
     """`beat_s`: how long each pauses before it looks again."""
 
     def __init__(self, beat_s: float) -> None:
@@ -27,8 +27,8 @@ class Streams:
         self._is_stopping = False
 
     @contextmanager
-    def place(self, session_secret: str) -> Iterator[asyncio.Event]:
-        """A place for one more; what it gives is set when the stream has to end. Raises
+    def slot(self, session_secret: str) -> Iterator[asyncio.Event]:
+        """Room for one more; the event that it gives is set when the stream has to end. Raises
         ResourceExhaustedError when the session has too many, UnavailableError when the process has."""
         if self._by_session[session_secret] >= MOST_OF_ONE_SESSION:
             raise ResourceExhaustedError(
@@ -48,7 +48,7 @@ class Streams:
         finally:
             self._ends.discard(end)
             self._by_session[session_secret] -= 1
-            self._by_session += Counter()  # forgets the sessions that have none
+            self._by_session += Counter()  # drops the sessions that have none
 
     def stop(self) -> None:
         """End all of them, and admit no more."""

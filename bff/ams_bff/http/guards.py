@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from ams_common.errors import PermissionDeniedError
 from starlette.requests import Request
 
-from ams_bff.http.sessions import Session
+from ams_bff.http.browser_session import BrowserSession
 from ams_bff.ui.forms import Form
 
 FIELD = "csrf"
@@ -27,19 +27,19 @@ def check_origin(request: Request, public_url: str) -> None:
 def is_ours(url: str, request: Request, public_url: str) -> bool:
     """Whether an origin, or a page, is of this site."""
     try:
-        told, ours = urlsplit(url), urlsplit(public_url)
+        theirs, ours = urlsplit(url), urlsplit(public_url)
     except ValueError:
         return False
-    is_public = (told.scheme, told.netloc) == (ours.scheme, ours.netloc)
+    is_public = (theirs.scheme, theirs.netloc) == (ours.scheme, ours.netloc)
     # In development people open 127.0.0.1, localhost and whatever their container is called.
-    is_host = ours.scheme == "http" and told.netloc == request.headers.get("host")
+    is_host = ours.scheme == "http" and theirs.netloc == request.headers.get("host")
     return is_public or is_host
 
 
-def check_token(session: Session | None, request: Request, form: Form) -> None:
+def check_token(session: BrowserSession, request: Request, form: Form) -> None:
     """Raises PermissionDeniedError when the form wasn't made for this session."""
     given = form[FIELD] or request.headers.get("x-csrf-token", "")
-    if session is None or not hmac.compare_digest(session.csrf_token.encode(), given.encode()):
+    if not session.exists or not hmac.compare_digest(session.csrf_token.encode(), given.encode()):
         raise PermissionDeniedError(
             "form_expired", "This form has expired, or was made for another session. Open the page again."
         )

@@ -42,7 +42,7 @@ class Renewal:
         await self._renew(session, role)
 
     async def _renew(self, session: Session, role: Role.ValueType) -> None:
-        async with self._store.alone(session):
+        async with self._store.lock(session):
             latest = await self._store.load(session.secret)
             if latest is None or latest.person is None or latest.tokens is None:
                 raise UnauthenticatedError("session_ended", "Your session has ended. Sign in again.")

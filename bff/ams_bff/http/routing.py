@@ -7,19 +7,21 @@ from typing import TypeAlias
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError
 from starlette.responses import Response
-from starlette.routing import compile_path
-from starlette.types import Scope
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
+from ams_bff.errors import MethodNotAllowedError
 from ams_bff.http.visits import Visit
-from ams_bff.refusals import MethodNotAllowedError
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
 class View:
-    """One handler. `role`: who may see it; None: everybody, signed in or not. `is_for_members`: anybody
-    who is signed in."""
+    """One handler; its path is written as Starlette's: "/marketplace/{service}".
+
+    `role`: who may see it; None: everybody, signed in or not. `is_for_members`: anybody who is signed in.
+    """
 
     method: str
     path: str
@@ -31,9 +33,10 @@ class View:
         """Raises UnauthenticatedError or PermissionDeniedError."""
         if self.role is None and not self.is_for_members:
             return
-        if visit.person is None:
+        person = visit.session.person
+        if person is None:
             raise UnauthenticatedError("sign_in_required", "Sign in to see this page.")
-        if self.role is not None and self.role not in visit.person.roles:
+        if self.role is not None and self.role not in person.roles:
             raise PermissionDeniedError("role_required", "Your account doesn't have the role for this page.")
 
 
@@ -51,28 +54,41 @@ def action(
     return View("POST", path, handler, role, is_for_members)
 
 
-class Views:
-    """All of them, found by path; paths are written as Starlette's: "/marketplace/{service}"."""
+class PathViews:
+    """The views of one path, by method: an ASGI app.
 
-    def __init__(self, views: Iterable[View]) -> None:
-        # A path without variables is tried before one that could swallow it: "/keys/new", "/keys/{key}".
-        ordered = sorted(views, key=lambda view: view.path.count("{"))
-        self._compiled = [(compile_path(view.path), view) for view in ordered]
+    Of a function Starlette's Route refuses all methods but GET by itself, with an answer that isn't ours.
+    """
 
-    def find(self, scope: Scope) -> View:
-        """The view, with the path's variables put into the scope. Raises NotFoundError or
-        MethodNotAllowedError."""
-        wanted = "GET" if scope["method"] == "HEAD" else scope["method"]
-        allowed: set[str] = set()
-        for (pattern, _, convertors), view in self._compiled:
-            found = pattern.match(scope["path"])
-            if found is None:
-                continue
-            if view.method == wanted:
-                texts = found.groupdict()
-                scope["path_params"] = {name: convertors[name].convert(texts[name]) for name in texts}
-                return view
-            allowed.add(view.method)
-        if not allowed:
+    def __init__(self, views: Iterable[View], serve: "Serve") -> None:
+        self._by_method = {view.method: view for view in views}
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Has the request served."""
+        await self._serve(self, scope, receive, send)
+
+    def find(self, method: str) -> View:
+        """Raises NotFoundError or MethodNotAllowedError."""
+        if not self._by_method:
             raise NotFoundError("route_not_found", "There is nothing at this path.")
-        raise MethodNotAllowedError(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+        view = self._by_method.get("GET" if method == "HEAD" else method)
+        if view is None:
+            allowed = {*self._by_method, *(["HEAD"] if "GET" in self._by_method else [])}
+            raise MethodNotAllowedError(sorted(allowed))
+        return view
+
+
+# Answers a request with one of its path's views, or with why not.
+Serve: TypeAlias = Callable[[PathViews, Scope, Receive, Send], Awaitable[None]]
+
+
+def router_of(views: Iterable[View], serve: Serve) -> Router:
+    """Has every request answered by `serve`, also one for a path that has no view."""
+    by_path: dict[str, list[View]] = {}
+    for view in views:
+        by_path.setdefault(view.path, []).append(view)
+    # A path without variables is tried before one that could swallow it: "/keys/new", "/keys/{key}".
+    paths = sorted(by_path, key=lambda path: path.count("{"))
+    routes = [Route(path, PathViews(by_path[path], serve)) for path in paths]
+    return Router(routes, redirect_slashes=False, default=PathViews((), serve))

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1.events_pb2 import STANDING_ACTIVE
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
+from ams_common.access import is_stopped
 from ams_common.errors import UnavailableError
 from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
@@ -63,7 +63,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Flash:
-    """What the next page tells at its edge, and what can be done about it."""
+    """What the next page says at its edge, and what can be done about it."""
 
     text: str
     kind: str = "good"  # good, bad or plain
@@ -102,19 +102,19 @@ class Session:
 
 
 def _closed_roles(user: pb.User) -> Iterator[Role.ValueType]:
-    if user.merchant_standing > STANDING_ACTIVE:
+    if is_stopped(user.merchant_standing):
         yield MERCHANT
-    if user.consumer_standing > STANDING_ACTIVE:
+    if is_stopped(user.consumer_standing):
         yield CONSUMER
 
 
 def new_session() -> Session:
-    """Nobody's yet."""
+    """A session that nobody has signed in to, and of which nothing is stored."""
     return Session(secrets.token_urlsafe(32))
 
 
 class SessionStore:
-    """Every method raises UnavailableError when Redis is away."""
+    """Every method raises UnavailableError when Redis is down."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -125,9 +125,9 @@ class SessionStore:
             return None
         with _redis_faults():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.getex(_key(cookie), ex=IDLE_S)
-            pipeline.get(_key(cookie, "notes"))
-            pipeline.lrange(_key(cookie, "flashes"), 0, -1)
+            pipeline.getex(_redis_key(cookie), ex=IDLE_S)
+            pipeline.get(_redis_key(cookie, "notes"))
+            pipeline.lrange(_redis_key(cookie, "flashes"), 0, -1)
             kept, notes, flashes = await pipeline.execute()
         session = Session(cookie, notes=json.loads(notes) if notes else {})
         session.flashes = tuple(Flash(**json.loads(flash)) for flash in flashes)
@@ -140,18 +140,18 @@ class SessionStore:
         fresh = new_session()
         fresh.adopt(answer)
         with _redis_faults():
-            await self._redis.set(_key(fresh.secret), _text(fresh), ex=IDLE_S)
+            await self._redis.set(_redis_key(fresh.secret), _text(fresh), ex=IDLE_S)
         await self.end(session)
         return fresh
 
     async def update(self, session: Session) -> None:
         """Keep new tokens, unless the session has ended meanwhile."""
         with _redis_faults():
-            await self._redis.set(_key(session.secret), _text(session), ex=IDLE_S, xx=True)
+            await self._redis.set(_redis_key(session.secret), _text(session), ex=IDLE_S, xx=True)
 
     async def end(self, session: Session) -> None:
-        """Forget all of it."""
-        names = [_key(session.secret, part) for part in ("", "notes", "flashes")]
+        """Delete all that is stored of it."""
+        names = [_redis_key(session.secret, part) for part in ("", "notes", "flashes")]
         with _redis_faults():
             await self._redis.delete(*names)
 
@@ -159,11 +159,11 @@ class SessionStore:
         """Replace the notes; they are kept for half an hour."""
         session.notes = notes
         with _redis_faults():
-            await self._redis.set(_key(session.secret, "notes"), json.dumps(notes), ex=_NOTES_S)
+            await self._redis.set(_redis_key(session.secret, "notes"), json.dumps(notes), ex=_NOTES_S)
 
     async def add_flash(self, session: Session, flash: Flash) -> None:
-        """For the next page."""
-        name = _key(session.secret, "flashes")
+        """Keep it for the next page."""
+        name = _redis_key(session.secret, "flashes")
         with _redis_faults():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.rpush(name, json.dumps(asdict(flash)))
@@ -171,18 +171,19 @@ class SessionStore:
             await pipeline.execute()
 
     async def take_flashes(self, session: Session) -> tuple[Flash, ...]:
-        """Those that were there at load(), each shown once; or twice, when Redis has gone meanwhile: no page
-        is lost for that, least of all one with a secret."""
+        """Those that were there at load(); each is taken once."""
         taken, session.flashes = session.flashes, ()
         if taken:
+            # When Redis has gone meanwhile they are shown twice: no page is lost for that, least of all one
+            # with a secret that can't be shown again.
             with suppress(RedisError):
-                await self._redis.ltrim(_key(session.secret, "flashes"), len(taken), -1)
+                await self._redis.ltrim(_redis_key(session.secret, "flashes"), len(taken), -1)
         return taken
 
     @asynccontextmanager
-    async def alone(self, session: Session) -> AsyncIterator[None]:
-        """Only one holder for a session, among all processes."""
-        name = _key(session.secret, "lock")
+    async def lock(self, session: Session) -> AsyncIterator[None]:
+        """Held by one at a time, among all processes."""
+        name = _redis_key(session.secret, "lock")
         lock = self._redis.lock(name, timeout=_LOCK_S, blocking_timeout=_LOCK_WAIT_S, sleep=_LOCK_POLL_S)
         with _redis_faults():
             if not await lock.acquire():
@@ -190,12 +191,12 @@ class SessionStore:
         try:
             yield
         finally:
-            # A lock that ran out while we held it: nobody is helped by failing now.
+            # The lock may have run out while it was held: nobody is helped by failing now.
             with _redis_faults(), suppress(LockError):
                 await lock.release()
 
 
-def _key(secret: str, part: str = "") -> str:
+def _redis_key(secret: str, part: str = "") -> str:
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return f"ams:session:{{{digest}}}" + (f":{part}" if part else "")
 

@@ -9,19 +9,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ams_bff.http import assets, guards
-from ams_bff.http.api import Services
+from ams_bff.http import guards
+from ams_bff.http.api import Api, Stubs
+from ams_bff.http.assets import PREFIX, Assets
+from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
 from ams_bff.http.cookies import SessionCookie
-from ams_bff.http.error_pages import failure_answer, fault_answer
-from ams_bff.http.event_streams import Streams
+from ams_bff.http.error_pages import error_page, fault_page
+from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.renewal import Renewal
-from ams_bff.http.routing import View, Views
+from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
-from ams_bff.http.visits import Visit, current_visit
+from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
 from ams_bff.ui.forms import Form
-from ams_bff.ui.renderer import Pages
+from ams_bff.ui.renderer import Renderer
 
 log = logging.getLogger(__name__)
 
@@ -44,103 +46,90 @@ class WebUi:
     def __init__(
         self,
         settings: Settings,
-        services: Services,
+        stubs: Stubs,
         store: SessionStore,
-        own_assets: assets.Assets,
-        streams: Streams,
+        assets: Assets,
+        event_streams: EventStreams,
         views: Iterable[View],
     ) -> None:
         self._public_url = settings.public_url
-        self._services = services
+        self._stubs = stubs
         self._store = store
-        self._assets = own_assets
-        self._streams = streams
-        self._views = Views(views)
+        self._assets = assets
+        self._event_streams = event_streams
+        self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
-        self._renewal = Renewal(store, services.identity)
-        self._pages = Pages(
-            own_assets, current_visit.get, settings.consume_url, settings.support_email, settings.debug
+        self._renewal = Renewal(store, stubs.identity)
+        self._renderer = Renderer(
+            assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AppError for assets and for who doesn't want HTML; pages show it."""
-        request = Request(scope, receive)
-        if scope["path"].startswith(assets.PREFIX):
-            await self._assets.answer(request)(scope, receive, send)
-            return
-        answer = await self._answer(request)
-        await answer(scope, receive, send)
+        if scope["path"].startswith(PREFIX):
+            await self._assets.answer(Request(scope, receive))(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
 
-    async def tell(self, scope: Scope, receive: Receive, error: AppError) -> Response | None:
+    async def render_error(self, scope: Scope, receive: Receive, error: AppError) -> Response | None:
         """The page of what was refused before a view was asked; None for who doesn't want HTML."""
-        request = Request(scope, receive)
-        if not _wants_html(request):
+        visit = self._visit(Request(scope, receive))
+        if not _wants_html(visit.request):
             return None
-        visit = self._visit(request)
-        reset = current_visit.set(visit)
-        try:
-            with suppress(AppError):  # the page is the same for who can't be known now
-                visit.resume(await self._store.load(self._cookie.read(request)))
-            return self._finished(visit, await self._failed(visit, error))
-        finally:
-            current_visit.reset(reset)
+        with suppress(AppError):  # the page is the same for who can't be known now
+            await visit.session.load(self._cookie.read(visit.request))
+        return self._finished(visit, await self._error_page(visit, error))
 
     def _visit(self, request: Request) -> Visit:
-        return Visit(
-            request, self._services, self._store, self._renewal, self._pages, self._streams, self._public_url
-        )
+        session = BrowserSession(self._store, self._renewal)
+        api = Api(self._stubs, session.access_token)
+        return Visit(request, session, api, self._renderer, self._event_streams, self._public_url)
 
-    async def _answer(self, request: Request) -> Response:
-        visit = self._visit(request)
-        reset = current_visit.set(visit)
+    async def _serve(self, views: PathViews, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = self._visit(Request(scope, receive))
         try:
-            answer = await self._serve(visit)
+            await visit.session.load(self._cookie.read(visit.request))
+            view = views.find(scope["method"])
+            if view.method == "POST":
+                await self._check_form(visit, view)
+            await open_again(visit, view.role)
+            view.admit(visit)
+            answer = await view.handler(visit)
         except ClientDisconnect:
             raise
         except AppError as error:
-            if not _wants_html(request):
+            if not _wants_html(visit.request):
                 raise
-            answer = await self._failed(visit, error)
+            answer = await self._error_page(visit, error)
         except Exception:
             log.exception("unexpected error")
-            answer = await fault_answer(visit)
-        finally:
-            current_visit.reset(reset)
-        return self._finished(visit, answer)
-
-    async def _serve(self, visit: Visit) -> Response:
-        request = visit.request
-        visit.resume(await self._store.load(self._cookie.read(request)))
-        view = self._views.find(request.scope)
-        if view.method == "POST":
-            await self._check_form(visit, view)
-        await open_again(visit, view.role)
-        view.admit(visit)
-        return await view.handler(visit)
+            answer = await fault_page(visit)
+        await self._finished(visit, answer)(scope, receive, send)
 
     async def _check_form(self, visit: Visit, view: View) -> None:
         guards.check_origin(visit.request, self._public_url)
-        if visit.known_session is None:
+        if not visit.session.exists:
             view.admit(visit)  # whose cookie has run out is asked to sign in, not told of a wrong form
         form = Form.parse(await visit.request.body())
-        guards.check_token(visit.known_session, visit.request, form)
+        guards.check_token(visit.session, visit.request, form)
         visit.form = form
 
-    async def _failed(self, visit: Visit, error: AppError) -> Response:
-        """The page of an error; a simpler one when what it needs is away too."""
+    async def _error_page(self, visit: Visit, error: AppError) -> Response:
+        """The page of an error; a simpler one when what it needs is down too."""
         try:
-            return await failure_answer(visit, error)
+            return await error_page(visit, error)
         except AppError as second:
-            visit.resume(None)
-            return await failure_answer(visit, second)
+            visit.session.leave()
+            return await error_page(visit, second)
 
     def _finished(self, visit: Visit, answer: Response) -> Response:
         for name, value in _HEADERS.items():
             answer.headers.setdefault(name, value)
         if answer.status_code >= 500:
             return answer  # whose session couldn't be looked up keeps its cookie
-        if visit.is_cookie_due or (visit.person is not None and not visit.is_partial):
-            self._cookie.write(answer, visit.session.secret)
+        session = visit.session
+        if session.is_cookie_due or (session.person is not None and not visit.is_partial):
+            self._cookie.write(answer, session.secret)
         return answer
 
 

@@ -4,8 +4,8 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,28 +16,28 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ams_bff.http.routing import View
-from ams_bff.http.visits import Visit, current_visit
+from ams_bff.http.visits import Visit
 
 # Browsers come back after a stop, not all in the same second.
 _LEAST_RETRY_MS = 2000
-# A comment goes out when nothing else has for so many beats, that nobody between takes the stream for dead.
+# A comment goes out when nothing else has for so many beats, that no proxy takes the stream for dead.
 _QUIET_BEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What moves on a page, at one moment. Equal marks are equal pictures."""
+class LiveSnapshot:
+    """What changes by itself on a page, at one moment. Snapshots with the same etag show the same."""
 
     context: Mapping[str, Any]
-    mark: str
-    beats: int = 1  # until it is worth looking again
+    etag: str
+    poll_every: int = 1  # beats until it is worth loading again
 
 
-Look: TypeAlias = Callable[[Visit], Awaitable[Picture]]
+Loader: TypeAlias = Callable[[Visit], Awaitable[LiveSnapshot]]
 
 
-def mark_of(visit: Visit, *parts: Message | float | str | None) -> str:
-    """Stands for everything that a picture is made of, and for the zone in which it shows times."""
+def etag_of(visit: Visit, *parts: Message | float | str | None) -> str:
+    """Stands for everything that a snapshot is made of, and for the zone in which it shows times."""
     digest = hashlib.sha256(str(visit.zone).encode())
     for part in parts:
         body = (
@@ -47,100 +47,96 @@ def mark_of(visit: Visit, *parts: Message | float | str | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def live(path: str, look: Look, template: str, role: Role.ValueType) -> View:
-    """The stream of the page at `path`. The page has the mark of what it shows in the stream's address,
-    and so isn't told what it has. `template` is the fragment: elements with the ids of those on the page."""
+def live_view(path: str, load: Loader, template: str, role: Role.ValueType) -> View:
+    """The stream of the page at `path`. The page has the etag of what it shows in the stream's address,
+    and so isn't sent what it has. `template` is the fragment: elements with the ids of those on the page."""
 
     async def stream(visit: Visit) -> Response:
-        return EventStream(visit, look, template, role)
+        return LiveStream(visit, load, template, role)
 
-    return View("GET", f"{path}/live/{{mark}}", stream, role)
+    return View("GET", f"{path}/live/{{etag}}", stream, role)
 
 
-class EventStream(Response):
+class LiveStream(Response):
     """Ends when the browser has gone, the process stops or the person may see the page no more. Raises
-    AppError, before it has begun, for what can't be looked at and when there are too many."""
+    AppError, before it has begun, for what can't be loaded and when there are too many."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, visit: Visit, look: Look, template: str, role: Role.ValueType) -> None:
+    def __init__(self, visit: Visit, load: Loader, template: str, role: Role.ValueType) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no"})
         self._visit = visit
-        self._look = look
+        self._load = load
         self._template = template
         self._role = role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The whole stream."""
-        visit = self._visit
-        with visit.streams.place(visit.session.secret) as end, _served(visit):
-            picture = await self._look(visit)
+        """Sends all of it."""
+        with self._visit.event_streams.slot(self._visit.session.secret) as end:
+            snapshot = await self._load(self._visit)
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
             if scope["method"] != "HEAD":
-                leaving = asyncio.create_task(_watch(receive, end))
+                leaving = asyncio.create_task(_set_when_gone(receive, end))
                 try:
-                    await self._tell(send, picture, end)
+                    await self._send_events(send, snapshot, end)
                 finally:
                     leaving.cancel()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _tell(self, send: Send, picture: Picture, end: asyncio.Event) -> None:
-        """Nothing under way is cancelled: a token that is being renewed would be lost, and the session
-        with it."""
-        seen = self._visit.request.headers.get("last-event-id") or self._visit.parameter("mark")
+    async def _send_events(self, send: Send, snapshot: LiveSnapshot, end: asyncio.Event) -> None:
+        visit = self._visit
+        shown = visit.request.headers.get("last-event-id") or visit.parameter("etag")
         quiet_beats = beats = 0
         await _write(send, f"retry: {_LEAST_RETRY_MS + secrets.randbelow(_LEAST_RETRY_MS)}\n\n")
         while True:
-            if picture.mark != seen:
-                await _write(send, self._event(picture))
-                seen, quiet_beats = picture.mark, 0
+            if snapshot.etag != shown:
+                text = visit.fragment(self._template, **snapshot.context)
+                data = "".join(f"data: {line}\n" for line in text.splitlines() if line)
+                await _write(send, f"event: figures\nid: {snapshot.etag}\n{data}\n")
+                shown, quiet_beats = snapshot.etag, 0
             elif quiet_beats >= _QUIET_BEATS:
                 await _write(send, ":\n\n")
                 quiet_beats = 0
-            if await _passes(end, self._visit.streams.beat_s):
+            # Only the pause ends early. Cancelling a call could lose a token that is just being renewed, and
+            # the session with it.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(end.wait(), visit.event_streams.beat_s)
+            if end.is_set():
                 return
             quiet_beats, beats = quiet_beats + 1, beats + 1
             try:
-                await self._visit.prove(self._role)
-                if beats >= picture.beats:
-                    picture, beats = await self._look(self._visit), 0
+                await _revalidate_session(visit, self._role)
+                if beats >= snapshot.poll_every:
+                    snapshot, beats = await self._load(visit), 0
             except (UnauthenticatedError, PermissionDeniedError):
                 await _write(send, "event: end\ndata:\n\n")
                 return
             except AppError:
-                continue  # what is shown stays until a service that is away can be asked again
-
-    def _event(self, picture: Picture) -> str:
-        text = self._visit.fragment(self._template, **picture.context)
-        data = "".join(f"data: {line}\n" for line in text.splitlines() if line)
-        return f"event: figures\nid: {picture.mark}\n{data}\n"
+                continue  # what is shown stays until a service that is down can be asked again
 
 
-@contextmanager
-def _served(visit: Visit) -> Iterator[None]:
-    """For macros, which can't be handed the visit."""
-    reset = current_visit.set(visit)
-    try:
-        yield
-    finally:
-        current_visit.reset(reset)
+async def _revalidate_session(visit: Visit, role: Role.ValueType) -> None:
+    """What was so when the stream began is so still: asks Redis and identity-svc.
+
+    Raises UnauthenticatedError when the session has ended, PermissionDeniedError when the person is blocked
+    or suspended in the role.
+    """
+    await visit.session.reload()
+    if visit.session.person is None:
+        raise UnauthenticatedError("session_ended", "Your session has ended. Sign in again.")
+    user = await visit.api.identity.GetMe()
+    if role not in user.roles:
+        raise PermissionDeniedError("role_required", "Your account doesn't have the role for this page.")
 
 
-async def _watch(receive: Receive, end: asyncio.Event) -> None:
+async def _set_when_gone(receive: Receive, end: asyncio.Event) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     end.set()
-
-
-async def _passes(end: asyncio.Event, seconds: float) -> bool:
-    """Whether `end` is set within the time."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(end.wait(), seconds)
-    return end.is_set()
 
 
 async def _write(send: Send, text: str) -> None:

@@ -3,22 +3,18 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from ams.policy.v1.policy_pb2 import Role
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response, StreamingResponse
 
-from ams_bff.http.routing import View, page
-from ams_bff.http.visits import Visit
+from ams_bff.ui.formats import value_words
 
-Cells: TypeAlias = Sequence[str | int | float]
+Cell: TypeAlias = str | int | float
+Cells: TypeAlias = Sequence[Cell]
 # The rows of one page of a list, for its token, and the token of the next.
 AskRows: TypeAlias = Callable[[str], Awaitable[tuple[list[Cells], str]]]
-# A page of a list as the URL wants it: of a size, and for a token; the answer knows its next_page_token.
-AskPage: TypeAlias = Callable[[Visit, int, str], Awaitable[Any]]
-# What such an answer holds, as rows of a file.
-ToRows: TypeAlias = Callable[[Visit, Any], Awaitable[list[Cells]]]
 
 # As many as every contract lets one page hold.
 PAGE_ROWS = 100
@@ -27,26 +23,6 @@ MOST_ROWS = 10_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MEDIA_TYPE = "text/csv; charset=utf-8"
 _CUT = f"The first {MOST_ROWS:,} rows; filter or search the list for the others."
-
-
-def table(
-    path: str,
-    name: str,
-    columns: Sequence[str],
-    ask: AskPage,
-    to_rows: ToRows,
-    role: Role.ValueType | None = None,
-) -> View:
-    """The file of the list at `path`, with everything that fits what the URL asks for."""
-
-    async def download(visit: Visit) -> Response:
-        async def rows(page_token: str) -> tuple[list[Cells], str]:
-            listed = await ask(visit, PAGE_ROWS, page_token)
-            return await to_rows(visit, listed), listed.next_page_token
-
-        return await csv_list(name, columns, rows)
-
-    return page(f"{path}/table.csv", download, role)
 
 
 def csv_file(name: str, columns: Sequence[str], rows: Iterable[Cells]) -> Response:
@@ -72,6 +48,19 @@ async def _lines(columns: Sequence[str], rows: list[Cells], token: str, ask: Ask
         yield _text(rows)
     if token:
         yield _text([(_CUT,)])
+
+
+def cells(message: Message, *fields: str) -> list[Cell]:
+    """Fields of a message as a row has them: enums in words, times as `instant()`."""
+    return [_field_cell(message, name) for name in fields]
+
+
+def _field_cell(message: Message, name: str) -> Cell:
+    value: Cell | Timestamp = getattr(message, name)
+    if isinstance(value, Timestamp):
+        return instant(value)
+    enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+    return value if enum is None else value_words(enum.name, enum.values_by_number[int(value)].name)
 
 
 def instant(timestamp: Timestamp) -> str:

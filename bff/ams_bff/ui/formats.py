@@ -138,5 +138,9 @@ def month(text: str) -> str:
 
 def enum_label(value: int, enum: Any) -> str:
     """A value of one of the contracts' enums in words: KEY_ACTIVE of KeyStatus is "Active"."""
-    name: str = enum.Name(value)
-    return name.removeprefix(_ENUM_PREFIXES.get(enum.DESCRIPTOR.name, "")).replace("_", " ").capitalize()
+    return value_words(enum.DESCRIPTOR.name, enum.Name(value))
+
+
+def value_words(enum: str, name: str) -> str:
+    """As `enum_label`, of an enum's and a value's name."""
+    return name.removeprefix(_ENUM_PREFIXES.get(enum, "")).replace("_", " ").capitalize()

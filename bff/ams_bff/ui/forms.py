@@ -97,7 +97,7 @@ class Form:
         self.labels[name] = label
         return ""
 
-    def told(self, name: str) -> str:
+    def error_text(self, name: str) -> str:
         """The field's error as a sentence that begins with its label."""
         label = self.labels.get(name, name.rpartition(".")[2].replace("_", " ").replace(" url", " URL"))
         quoted = f"“{label}”" if label.endswith("?") else label

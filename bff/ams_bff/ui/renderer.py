@@ -1,6 +1,7 @@
-"""Templates and what they all know: macros as `ui.…`, filters, the visit."""
+"""Renders templates, which all know the macros of templates/ui/ as `ui.…`, the filters, and their visit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,18 +18,17 @@ from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
 from ams.registry.v1.registry_service_pb2 import PushTokenStatus
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from google.protobuf.timestamp_pb2 import Timestamp
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
-from ams_bff.http import guards
-from ams_bff.http.assets import Assets
-from ams_bff.ui import formats, forms, lists, navigation
+from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
 from ams_bff.ui.samples import call_samples
 
-_TEMPLATES = Path(__file__).parents[1] / "templates"
-_UTC = ZoneInfo("UTC")
-_ENUMS = {
+TEMPLATES = Path(__file__).parents[1] / "templates"
+ENUMS = {
     "service_status": ServiceStatus,
     "service_type": ServiceType,
     "standing": Standing,
@@ -40,7 +40,18 @@ _ENUMS = {
     "license_model": LicenseModel,
     "push_token_status": PushTokenStatus,
 }
-_PLAIN: dict[str, Callable[..., Any]] = {
+
+
+def _time_filter(form: str) -> Callable[[Context, Timestamp | datetime], Markup]:
+    @pass_context
+    def shown(context: Context, value: Timestamp | datetime) -> Markup:
+        zone: ZoneInfo = context["zone"]
+        return formats.shown_time(value, zone, form)
+
+    return shown
+
+
+_FILTERS: dict[str, Callable[..., object]] = {
     "money": formats.money,
     "number": formats.number,
     "size": formats.size,
@@ -51,85 +62,71 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "sentence": forms.sentence,
     "short_ids": formats.short_ids,
     "audit_words": audit_words,
+    "ago": lambda value: formats.ago(value, utc_now()),
+    "when": _time_filter("%-d %b %Y, %H:%M"),
+    "day": _time_filter("%-d %b %Y"),
+    "exact": _time_filter("%-d %b %Y, %H:%M:%S"),
+    **{name: partial(formats.enum_label, enum=enum) for name, enum in ENUMS.items()},
 }
 
 
-class Pages:
-    """Renders templates."""
+class Renderer:
+    """One for the process: templates are compiled once."""
 
     def __init__(
-        self,
-        assets: Assets,
-        visit_of: Callable[[], Any],
-        consume_url: str,
-        support_email: str,
-        is_debug: bool,
+        self, asset_url: Callable[[str], str], consume_url: str, support_email: str, is_debug: bool
     ) -> None:
-        """`visit_of` gives the visit being served, which macros can't be handed. `consume_url`: the
-        consumption endpoint. `support_email`: whom people write to."""
+        """`asset_url` gives an asset's path by its name. `consume_url`: the consumption endpoint.
+        `support_email`: whom people write to. `is_debug`: changed templates are read anew."""
         self._environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
+            loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=is_debug,
         )
-        self._visit_of = visit_of
         self._environment.globals.update(
-            asset=assets.url,
+            asset=asset_url,
             call_samples=call_samples,
             consume_url=consume_url,
-            csrf=self._csrf,
-            lists=lists,
             navigation=navigation,
-            now=utc_now,
             support_email=support_email,
-            visit_key=lambda: uuid7().hex,
-            ui=SimpleNamespace(),
-            enums=SimpleNamespace(**_ENUMS),
+            new_idempotency_key=lambda: uuid7().hex,
+            enums=SimpleNamespace(**ENUMS),
             roles=SimpleNamespace(**dict(Role.items())),
         )
-        self._environment.filters.update(self._filters())
-        self._load_macros()
+        self._environment.filters.update(_FILTERS)
+        self._macro_files = {
+            name: file
+            for file in sorted(f"ui/{path.name}" for path in (TEMPLATES / "ui").glob("*.html"))
+            for name in vars(self._environment.get_template(file).module)
+            if not name.startswith("_")
+        }
 
-    def render(self, template: str, visit: Any, **context: Any) -> str:
-        """The page's text. A page that extends `layout` is only its block `results` for a script."""
-        layout = "layout/part.html" if visit.is_partial else "layout/app.html"
-        return self._environment.get_template(template).render(visit=visit, layout=layout, **context)
-
-    def _load_macros(self) -> None:
-        """Every macro of templates/ui/ becomes an attribute of `ui`, also for other macros."""
-        ui = self._environment.globals["ui"]
-        for path in sorted((_TEMPLATES / "ui").glob("*.html")):
-            module = self._environment.get_template(f"ui/{path.name}").module
-            for name, macro in vars(module).items():
-                if not name.startswith("_"):
-                    setattr(ui, name, macro)
-
-    def _filters(self) -> dict[str, Callable[..., Any]]:
-        def when(value: Any) -> Markup:
-            return formats.shown_time(value, self._zone())
-
-        def day(value: Any) -> Markup:
-            return formats.shown_time(value, self._zone(), "%-d %b %Y")
-
-        def exact(value: Any) -> Markup:
-            return formats.shown_time(value, self._zone(), "%-d %b %Y, %H:%M:%S")
-
-        def ago(value: Any) -> Markup:
-            return formats.ago(value, utc_now())
-
-        return _PLAIN | {"when": when, "day": day, "exact": exact, "ago": ago} | _enum_filters()
-
-    def _zone(self) -> ZoneInfo:
-        visit = self._visit_of()
-        return visit.zone if visit is not None else _UTC
-
-    def _csrf(self) -> Markup:
-        token = self._visit_of().csrf_token
-        return Markup('<input type="hidden" name="{}" value="{}">').format(guards.FIELD, token)
+    def render(self, template: str, zone: ZoneInfo, visit: object, **context: object) -> str:
+        """The template's text. `zone`: the reader's, in which times are shown. Macros know the visit too."""
+        shared = {"zone": zone, "visit": visit}
+        shared["ui"] = _Macros(self._environment, self._macro_files, shared)
+        return self._environment.get_template(template).render(shared, **context)
 
 
-def _enum_filters() -> dict[str, Callable[[int], str]]:
-    return {name: partial(formats.enum_label, enum=enum) for name, enum in _ENUMS.items()}
+class _Macros:
+    """The macros of templates/ui/ for one page, as attributes.
+
+    A file's macros are made when the first of them is used: making all takes as long as drawing a small page.
+    """
+
+    def __init__(
+        self, environment: Environment, files: Mapping[str, str], context: Mapping[str, object]
+    ) -> None:
+        self._environment = environment
+        self._files = files
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._files:
+            raise AttributeError(name)
+        module = self._environment.get_template(self._files[name]).make_module(dict(self._context))
+        vars(self).update((key, macro) for key, macro in vars(module).items() if not key.startswith("_"))
+        return vars(self)[name]

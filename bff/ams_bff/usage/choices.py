@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
-from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common.errors import NotFoundError
 
@@ -24,14 +22,11 @@ async def service_choices(visit: Visit) -> list[tuple[str, str]]:
 
 
 async def _services(visit: Visit) -> Iterable[AnyService]:
-    catalog = visit.services.catalog
     match visit.role:
         case Role.MERCHANT:
-            own = catalog_pb.ListMerchantServicesRequest(page_size=_MOST)
-            return (await visit.ask(catalog.ListMerchantServices, own)).services
+            return (await visit.api.catalog.ListMerchantServices(page_size=_MOST)).services
         case Role.ADMIN:
-            all_of_them = catalog_pb.ListServicesRequest(page_size=_MOST)
-            return (await visit.ask(catalog.ListServices, all_of_them)).services
+            return (await visit.api.catalog.ListServices(page_size=_MOST)).services
         case _:
             granted = approved_services(await all_requests(visit))
             return (await know_services(visit, granted[:_MOST_GRANTED])).values()
@@ -39,14 +34,12 @@ async def _services(visit: Visit) -> Iterable[AnyService]:
 
 async def people_in_words(visit: Visit) -> dict[str, str]:
     """What to call the merchant and the consumer that an admin's URL names, by its parameters."""
-    identity, names = visit.services.identity, {}
+    names: dict[str, str] = {}
     if visit.role != ADMIN:
         return {}
     with suppress(NotFoundError):  # there is no usage of nobody either
         if merchant_id := visit.query.get("merchant"):
-            merchant = identity_pb.GetMerchantRequest(merchant_id=merchant_id)
-            names["merchant"] = (await visit.ask(identity.GetMerchant, merchant)).company_name
+            names["merchant"] = (await visit.api.identity.GetMerchant(merchant_id=merchant_id)).company_name
         if consumer_id := visit.query.get("consumer"):
-            consumer = identity_pb.GetConsumerRequest(consumer_id=consumer_id)
-            names["consumer"] = (await visit.ask(identity.GetConsumer, consumer)).email
+            names["consumer"] = (await visit.api.identity.GetConsumer(consumer_id=consumer_id)).email
     return names

@@ -110,7 +110,7 @@ def window(now: datetime | None = None) -> dict[str, Any]:
 async def ask_shown(visit: Visit, now: datetime | None = None, **fields: Any) -> pb.UsageReport | None:
     """The report of `window()` for the area's role; None when usage-svc is away. `fields`: as of
     `ask_usage()`."""
-    return await visit.unless_away(ask_usage(visit, **window(now), **fields))
+    return await visit.or_none_if_down(ask_usage(visit, **window(now), **fields))
 
 
 def trend(report: pb.UsageReport | None, value: Value = requests_of, now: datetime | None = None) -> Trend:

@@ -10,11 +10,11 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 from ams_bff.usage import trends as figures
@@ -41,7 +41,7 @@ _STANDINGS = {"active": STANDING_ACTIVE, "blocked": STANDING_BLOCKED}
 
 async def list_consumers(visit: Visit) -> Response:
     """As the URL says, else the newest first."""
-    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    listed = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     return await visit.render(
         "admin/consumers.html", consumers=listed.consumers, next_token=listed.next_page_token
     )
@@ -54,8 +54,7 @@ async def show_consumer(visit: Visit) -> Response:
 
 async def _consumer_page(visit: Visit, form: Form) -> Response:
     consumer_id = visit.parameter("consumer_id")
-    identity = visit.services.identity
-    consumer = await visit.ask(identity.GetConsumer, pb.GetConsumerRequest(consumer_id=consumer_id))
+    consumer = await visit.api.identity.GetConsumer(consumer_id=consumer_id)
     asked, report, records, names = await asyncio.gather(
         _ask_access(visit, _SHOWN_REQUESTS, ""),
         figures.ask_shown(visit, consumer_id=consumer_id, group_by=usage_pb.SERVICE),
@@ -80,37 +79,38 @@ async def _consumer_page(visit: Visit, form: Form) -> Response:
 async def block_consumer(visit: Visit) -> Response:
     """Can be undone from the toast."""
     consumer_id = visit.parameter("consumer_id")
-    request = pb.BlockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
     path = f"{PATH}/{consumer_id}"
     try:
-        consumer = await visit.ask(visit.services.identity.BlockConsumer, request)
+        consumer = await visit.api.identity.BlockConsumer(
+            consumer_id=consumer_id, reason=visit.form["reason"]
+        )
     except AppError as error:
         return await standing_refused(visit, path, error, _consumer_page)
-    told = f"{consumer.email} is blocked. Calls with its keys stop within a second."
-    return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/unblock"))
+    message = f"{consumer.email} is blocked. Calls with its keys stop within a second."
+    return await visit.redirect(path, Flash(message, action="Undo", action_url=f"{path}/unblock"))
 
 
 async def unblock_consumer(visit: Visit) -> Response:
     """Its keys work again."""
     consumer_id = visit.parameter("consumer_id")
-    request = pb.UnblockConsumerRequest(consumer_id=consumer_id, reason=visit.form["reason"])
     path = f"{PATH}/{consumer_id}"
     try:
-        consumer = await visit.ask(visit.services.identity.UnblockConsumer, request)
+        consumer = await visit.api.identity.UnblockConsumer(
+            consumer_id=consumer_id, reason=visit.form["reason"]
+        )
     except AppError as error:
         return await standing_refused(visit, path, error, _consumer_page)
     return await visit.redirect(path, f"{consumer.email} is unblocked.")
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumersResponse:
-    request = pb.ListConsumersRequest(
+    return await visit.api.identity.ListConsumers(
         page_size=size,
         page_token=page_token,
         standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
-        query=lists.words(visit),
-        order_by=lists.order_by(visit, _SORTS),
+        query=visit.url.words,
+        order_by=visit.url.order_by(_SORTS),
     )
-    return await visit.ask(visit.services.identity.ListConsumers, request)
 
 
 async def _rows(visit: Visit, listed: pb.ListConsumersResponse) -> list[Cells]:
@@ -127,10 +127,9 @@ async def _rows(visit: Visit, listed: pb.ListConsumersResponse) -> list[Cells]:
 
 
 async def _ask_access(visit: Visit, size: int, page_token: str) -> keys_pb.ListAccessRequestsResponse:
-    request = keys_pb.ListAccessRequestsRequest(
+    return await visit.api.keys.ListAccessRequests(
         page_size=size, page_token=page_token, consumer_id=visit.parameter("consumer_id")
     )
-    return await visit.ask(visit.services.keys.ListAccessRequests, request)
 
 
 async def _access_rows(visit: Visit, listed: keys_pb.ListAccessRequestsResponse) -> list[Cells]:
@@ -152,9 +151,11 @@ async def _access_rows(visit: Visit, listed: keys_pb.ListAccessRequestsResponse)
 
 VIEWS = (
     page(PATH, list_consumers, ADMIN),
-    table(PATH, "consumers", _COLUMNS, _ask, _rows, ADMIN),
+    list_download(PATH, "consumers", _COLUMNS, _ask, _rows, ADMIN),
     page(f"{PATH}/{{consumer_id}}", show_consumer, ADMIN),
-    table(f"{PATH}/{{consumer_id}}", "access-requests", _ACCESS_COLUMNS, _ask_access, _access_rows, ADMIN),
+    list_download(
+        f"{PATH}/{{consumer_id}}", "access-requests", _ACCESS_COLUMNS, _ask_access, _access_rows, ADMIN
+    ),
     action(f"{PATH}/{{consumer_id}}/block", block_consumer, ADMIN),
     action(f"{PATH}/{{consumer_id}}/unblock", unblock_consumer, ADMIN),
 )

@@ -6,18 +6,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from ams.audit.v1.events_pb2 import AuditRecord
-from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
 from ams_bff.ui.audit_words import actions
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import month
 from ams_bff.ui.forms import Form
 from ams_bff.views.admin_records import actor_names
@@ -39,15 +38,14 @@ async def create_rate(visit: Visit) -> Response:
     """Typed as a percentage, kept as a fraction."""
     form = visit.form
     try:
-        request = billing_pb.CreateCommissionRateRequest(
+        form.check()
+        made = await visit.api.billing.CreateCommissionRate(
             rate=_fraction(form), starts_in=form["starts_in"], idempotency_key=form["idempotency_key"]
         )
-        form.check()
-        made = await visit.ask(visit.services.billing.CreateCommissionRate, request)
     except AppError as error:
         return await _page(visit, form.refused(error))
-    told = f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
-    return await visit.redirect(f"{PATH}?view=commission", told)
+    message = f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
+    return await visit.redirect(f"{PATH}?view=commission", message)
 
 
 def percent(fraction: str) -> str:
@@ -64,8 +62,8 @@ def _fraction(form: Form) -> str:
 
 async def _page(visit: Visit, form: Form) -> Response:
     listed, rates, names = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
-        visit.ask(visit.services.billing.ListCommissionRates, billing_pb.ListCommissionRatesRequest()),
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
+        visit.api.billing.ListCommissionRates(),
         actor_names(visit),
     )
     now = utc_now()
@@ -88,8 +86,7 @@ def _wanted(visit: Visit) -> dict[str, str]:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsResponse:
-    request = pb.ListAuditRecordsRequest(page_size=size, page_token=page_token, **_wanted(visit))
-    return await visit.ask(visit.services.identity.ListAuditRecords, request)
+    return await visit.api.identity.ListAuditRecords(page_size=size, page_token=page_token, **_wanted(visit))
 
 
 async def _rows(visit: Visit, listed: pb.ListAuditRecordsResponse) -> list[Cells]:
@@ -117,6 +114,6 @@ def _months_after(now: datetime) -> list[str]:
 
 VIEWS = (
     page(PATH, show_governance, ADMIN),
-    table(PATH, "audit-log", _COLUMNS, _ask, _rows, ADMIN),
+    list_download(PATH, "audit-log", _COLUMNS, _ask, _rows, ADMIN),
     action(PATH, create_rate, ADMIN),
 )

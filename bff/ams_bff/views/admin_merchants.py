@@ -12,11 +12,11 @@ from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 from ams_bff.usage import trends as figures
@@ -41,11 +41,10 @@ async def list_merchants(visit: Visit) -> Response:
 async def invite_merchant(visit: Visit) -> Response:
     """Has the code mailed."""
     form = visit.form
-    request = pb.CreateInviteRequest(
-        email=form["email"], note=form["note"], idempotency_key=form["idempotency_key"]
-    )
     try:
-        invite = await visit.ask(visit.services.identity.CreateInvite, request)
+        invite = await visit.api.identity.CreateInvite(
+            email=form["email"], note=form["note"], idempotency_key=form["idempotency_key"]
+        )
     except AppError as error:
         return await _list_page(visit, form.refused(error))
     return await visit.redirect(PATH, f"The invite is on its way to {invite.email}.")
@@ -58,8 +57,7 @@ async def show_merchant(visit: Visit) -> Response:
 
 async def _merchant_page(visit: Visit, form: Form) -> Response:
     merchant_id = visit.parameter("merchant_id")
-    identity = visit.services.identity
-    merchant = await visit.ask(identity.GetMerchant, pb.GetMerchantRequest(merchant_id=merchant_id))
+    merchant = await visit.api.identity.GetMerchant(merchant_id=merchant_id)
     services, report, records, names = await asyncio.gather(
         _ask_services(visit, _MOST_SERVICES, ""),
         figures.ask_shown(visit, merchant_id=merchant_id, group_by=usage_pb.SERVICE),
@@ -83,23 +81,25 @@ async def _merchant_page(visit: Visit, form: Form) -> Response:
 async def suspend_merchant(visit: Visit) -> Response:
     """Can be undone from the toast."""
     merchant_id = visit.parameter("merchant_id")
-    request = pb.SuspendMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
     path = f"{PATH}/{merchant_id}"
     try:
-        merchant = await visit.ask(visit.services.identity.SuspendMerchant, request)
+        merchant = await visit.api.identity.SuspendMerchant(
+            merchant_id=merchant_id, reason=visit.form["reason"]
+        )
     except AppError as error:
         return await standing_refused(visit, path, error, _merchant_page)
-    told = f"{merchant.company_name} is suspended. Calls to its services stop within a second."
-    return await visit.redirect(path, Flash(told, action="Undo", action_url=f"{path}/reinstate"))
+    message = f"{merchant.company_name} is suspended. Calls to its services stop within a second."
+    return await visit.redirect(path, Flash(message, action="Undo", action_url=f"{path}/reinstate"))
 
 
 async def reinstate_merchant(visit: Visit) -> Response:
     """Its services can be called again."""
     merchant_id = visit.parameter("merchant_id")
-    request = pb.ReinstateMerchantRequest(merchant_id=merchant_id, reason=visit.form["reason"])
     path = f"{PATH}/{merchant_id}"
     try:
-        merchant = await visit.ask(visit.services.identity.ReinstateMerchant, request)
+        merchant = await visit.api.identity.ReinstateMerchant(
+            merchant_id=merchant_id, reason=visit.form["reason"]
+        )
     except AppError as error:
         return await standing_refused(visit, path, error, _merchant_page)
     return await visit.redirect(path, f"{merchant.company_name} is reinstated.")
@@ -107,7 +107,7 @@ async def reinstate_merchant(visit: Visit) -> Response:
 
 async def _list_page(visit: Visit, form: Form) -> Response:
     listed, invites = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
         _ask_invites(visit, _INVITES, visit.query.get("invites", "")),
     )
     now = utc_now()
@@ -122,14 +122,13 @@ async def _list_page(visit: Visit, form: Form) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantsResponse:
-    request = pb.ListMerchantsRequest(
+    return await visit.api.identity.ListMerchants(
         page_size=size,
         page_token=page_token,
         standing=_STANDINGS.get(visit.query.get("standing", ""), STANDING_UNSPECIFIED),
-        query=lists.words(visit),
-        order_by=lists.order_by(visit, _SORTS),
+        query=visit.url.words,
+        order_by=visit.url.order_by(_SORTS),
     )
-    return await visit.ask(visit.services.identity.ListMerchants, request)
 
 
 async def _rows(visit: Visit, listed: pb.ListMerchantsResponse) -> list[Cells]:
@@ -147,8 +146,7 @@ async def _rows(visit: Visit, listed: pb.ListMerchantsResponse) -> list[Cells]:
 
 
 async def _ask_invites(visit: Visit, size: int, page_token: str) -> pb.ListInvitesResponse:
-    request = pb.ListInvitesRequest(page_size=size, page_token=page_token)
-    return await visit.ask(visit.services.identity.ListInvites, request)
+    return await visit.api.identity.ListInvites(page_size=size, page_token=page_token)
 
 
 async def _invite_rows(visit: Visit, listed: pb.ListInvitesResponse) -> list[Cells]:
@@ -175,19 +173,18 @@ def invite_status(invite: pb.Invite, now: datetime) -> str:
 
 
 async def _ask_services(visit: Visit, size: int, page_token: str) -> catalog_pb.ListServicesResponse:
-    request = catalog_pb.ListServicesRequest(
+    return await visit.api.catalog.ListServices(
         page_size=size, page_token=page_token, merchant_id=visit.parameter("merchant_id")
     )
-    return await visit.ask(visit.services.catalog.ListServices, request)
 
 
 VIEWS = (
     page(PATH, list_merchants, ADMIN),
-    table(PATH, "merchants", _COLUMNS, _ask, _rows, ADMIN),
-    table(f"{PATH}/invites", "invites", _INVITE_COLUMNS, _ask_invites, _invite_rows, ADMIN),
+    list_download(PATH, "merchants", _COLUMNS, _ask, _rows, ADMIN),
+    list_download(f"{PATH}/invites", "invites", _INVITE_COLUMNS, _ask_invites, _invite_rows, ADMIN),
     action(PATH, invite_merchant, ADMIN),
     page(f"{PATH}/{{merchant_id}}", show_merchant, ADMIN),
-    table(f"{PATH}/{{merchant_id}}", "services", SERVICE_COLUMNS, _ask_services, service_rows, ADMIN),
+    list_download(f"{PATH}/{{merchant_id}}", "services", SERVICE_COLUMNS, _ask_services, service_rows, ADMIN),
     action(f"{PATH}/{{merchant_id}}/suspend", suspend_merchant, ADMIN),
     action(f"{PATH}/{{merchant_id}}/reinstate", reinstate_merchant, ADMIN),
 )

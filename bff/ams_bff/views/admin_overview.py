@@ -9,7 +9,6 @@ from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
-from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.clock import utc_now
 from ams_common.errors import AppError, InvalidArgumentError
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.ui.forms import Form
 from ams_bff.usage import trends as figures
 from ams_bff.views.admin_queue import (
@@ -42,44 +41,39 @@ async def show_overview(visit: Visit) -> Response:
 async def decide_service(visit: Visit) -> Response:
     """Approves or rejects, from the queue or from the service's page."""
     form, service_id = visit.form, visit.parameter("service_id")
-    catalog, reason = visit.services.catalog, form["reason"]
+    reason = form["reason"]
     try:
         if _is_approval(form):
-            service = await visit.ask(
-                catalog.ApproveService, catalog_pb.ApproveServiceRequest(service_id=service_id, reason=reason)
-            )
-            told = f"{service.name} is approved and in the marketplace."
+            service = await visit.api.catalog.ApproveService(service_id=service_id, reason=reason)
+            message = f"{service.name} is approved and in the marketplace."
         else:
             if not reason:
                 form.refuse("reason", "is required: the merchant reads it")
             form.check()
-            service = await visit.ask(
-                catalog.RejectService, catalog_pb.RejectServiceRequest(service_id=service_id, reason=reason)
-            )
-            told = f"{service.name} is rejected. Its merchant reads why."
+            service = await visit.api.catalog.RejectService(service_id=service_id, reason=reason)
+            message = f"{service.name} is rejected. Its merchant reads why."
     except AppError as error:
         return await _refused_service(visit, service_id, form.refused(error))
-    return await _decided(visit, service_id, told)
+    return await _decided(visit, service_id, message)
 
 
 async def decide_access(visit: Visit) -> Response:
     """Approves or denies."""
     form, request_id = visit.form, visit.parameter("access_request_id")
-    keys = visit.services.keys
     fields = {"access_request_id": request_id, "reason": form["reason"]}
     try:
         if _is_approval(form):
-            await visit.ask(keys.ApproveAccess, keys_pb.ApproveAccessRequest(**fields))
-            told = "Access approved. The consumer may use it now."
+            await visit.api.keys.ApproveAccess(**fields)
+            message = "Access approved. The consumer may use it now."
         else:
-            await visit.ask(keys.DenyAccess, keys_pb.DenyAccessRequest(**fields))
-            told = "Access denied."
+            await visit.api.keys.DenyAccess(**fields)
+            message = "Access denied."
     except AppError as error:
         form.refused(error)
         waiting = (await load_waiting(visit)).requests
         items = await with_facts(visit, [one for one in waiting if one.access_request_id == request_id])
         return await _again(visit, request_id, items, form)
-    return await _decided(visit, request_id, told)
+    return await _decided(visit, request_id, message)
 
 
 def _is_approval(form: Form) -> bool:
@@ -92,9 +86,7 @@ def _is_approval(form: Form) -> bool:
 async def _refused_service(visit: Visit, service_id: str, form: Form) -> Response:
     if form["from"] == "service":
         return await service_page(visit, form)
-    service = await visit.ask(
-        visit.services.catalog.GetService, catalog_pb.GetServiceRequest(service_id=service_id)
-    )
+    service = await visit.api.catalog.GetService(service_id=service_id)
     is_waiting = service.status == PENDING_APPROVAL
     items = await services_with_facts(visit, [service]) if is_waiting else []
     return await _again(visit, service_id, items, form)
@@ -109,8 +101,8 @@ async def _again(visit: Visit, item_id: str, items: list[Pending], form: Form) -
     return await _overview(visit, item_id, form)
 
 
-async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
-    flash = told if isinstance(told, Flash) else Flash(told)
+async def _decided(visit: Visit, item_id: str, message: str | Flash) -> Response:
+    flash = message if isinstance(message, Flash) else Flash(message)
     if not visit.is_partial:
         is_on_page = visit.form["from"] == "service"
         return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
@@ -120,14 +112,13 @@ async def _decided(visit: Visit, item_id: str, told: str | Flash) -> Response:
 
 
 async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
-    catalog, identity = visit.services.catalog, visit.services.identity
-    queue, picture, news, merchants, consumers, active = await asyncio.gather(
+    queue, snapshot, news, merchants, consumers, active = await asyncio.gather(
         load_queue(visit),
-        picture_figures(visit),
+        load_figures(visit),
         latest_news(visit),
-        visit.ask(identity.ListMerchants, identity_pb.ListMerchantsRequest(page_size=_MOST)),
-        visit.ask(identity.ListConsumers, identity_pb.ListConsumersRequest(page_size=_MOST)),
-        visit.ask(catalog.ListServices, catalog_pb.ListServicesRequest(page_size=_MOST, status=ACTIVE)),
+        visit.api.identity.ListMerchants(page_size=_MOST),
+        visit.api.identity.ListConsumers(page_size=_MOST),
+        visit.api.catalog.ListServices(page_size=_MOST, status=ACTIVE),
     )
     names = names_of(visit, merchants.merchants, consumers.consumers)
     items = [
@@ -145,22 +136,22 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         active_count=_at_least(sum(map(_is_listed, active.services)), active.next_page_token),
         steps=first_steps(
             has_merchants=bool(merchants.merchants),
-            is_open=bool(active.services or picture.context["requests"].total),
+            is_open=bool(active.services or snapshot.context["requests"].total),
             has_consumers=bool(consumers.consumers),
         ),
         news=news,
         names=names,
         subjects=await subjects_of(visit, news, names),
-        mark=picture.mark,
-        **picture.context,
+        etag=snapshot.etag,
+        **snapshot.context,
     )
 
 
-async def picture_figures(visit: Visit) -> Picture:
+async def load_figures(visit: Visit) -> LiveSnapshot:
     """What ticks: requests and the chart."""
     now = utc_now()
     report = await figures.ask_shown(visit, now)
-    return Picture({"requests": figures.trend(report, now=now)}, mark_of(visit, report))
+    return LiveSnapshot({"requests": figures.trend(report, now=now)}, etag_of(visit, report))
 
 
 def _level_of(people: Iterable[identity_pb.Merchant | identity_pb.Consumer]) -> figures.Level:
@@ -204,7 +195,7 @@ def _at_least(count: int, next_page_token: str) -> str:
 
 VIEWS = (
     page("/admin", show_overview, ADMIN),
-    live("/admin", picture_figures, "admin/live.html", ADMIN),
+    live_view("/admin", load_figures, "admin/live.html", ADMIN),
     action("/admin/services/{service_id}/decision", decide_service, ADMIN),
     action("/admin/access-requests/{access_request_id}/decision", decide_access, ADMIN),
 )

@@ -86,16 +86,9 @@ async def load_queue(visit: Visit) -> Queue:
 
 async def load_waiting(visit: Visit) -> Waiting:
     """Of each kind the oldest."""
-    catalog, keys = visit.services.catalog, visit.services.keys
     services, requests = await asyncio.gather(
-        visit.ask(
-            catalog.ListServices,
-            catalog_pb.ListServicesRequest(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
-        ),
-        visit.ask(
-            keys.ListAccessRequests,
-            keys_pb.ListAccessRequestsRequest(page_size=_MOST, status=keys_pb.PENDING),
-        ),
+        visit.api.catalog.ListServices(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
+        visit.api.keys.ListAccessRequests(page_size=_MOST, status=keys_pb.PENDING),
     )
     is_all = not services.next_page_token and not requests.next_page_token
     return Waiting(services.services, requests.access_requests, is_all)
@@ -115,8 +108,9 @@ async def images_of(visit: Visit, service: catalog_pb.Service) -> Sequence[regis
     """The newest images of a Docker service, rejected pushes among them; none of an API."""
     if service.type != DOCKER:
         return ()
-    request = registry_pb.ListAllImagesRequest(service_id=service.service_id, page_size=_SHOWN_IMAGES)
-    return (await visit.ask(visit.services.registry.ListAllImages, request)).images
+    return (
+        await visit.api.registry.ListAllImages(service_id=service.service_id, page_size=_SHOWN_IMAGES)
+    ).images
 
 
 async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) -> list[Pending]:
@@ -133,19 +127,11 @@ async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) ->
 
 async def services_by_id(visit: Visit, service_ids: Iterable[str]) -> dict[str, catalog_pb.Service]:
     """Each asked for once."""
-    calls = [
-        visit.ask(visit.services.catalog.GetService, catalog_pb.GetServiceRequest(service_id=service_id))
-        for service_id in set(service_ids)
-    ]
+    calls = [visit.api.catalog.GetService(service_id=service_id) for service_id in set(service_ids)]
     return {service.service_id: service for service in await asyncio.gather(*calls)}
 
 
 async def consumers_by_id(visit: Visit, consumer_ids: Iterable[str]) -> dict[str, identity_pb.Consumer]:
     """Each asked for once."""
-    calls = [
-        visit.ask(
-            visit.services.identity.GetConsumer, identity_pb.GetConsumerRequest(consumer_id=consumer_id)
-        )
-        for consumer_id in set(consumer_ids)
-    ]
+    calls = [visit.api.identity.GetConsumer(consumer_id=consumer_id) for consumer_id in set(consumer_ids)]
     return {consumer.consumer_id: consumer for consumer in await asyncio.gather(*calls)}

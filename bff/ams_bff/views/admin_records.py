@@ -28,8 +28,9 @@ Subject: TypeAlias = tuple[str, str]
 
 async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
     """The newest records of a resource."""
-    request = pb.ListAuditRecordsRequest(page_size=_NEWEST, resource_id=resource_id)
-    return list((await visit.ask(visit.services.identity.ListAuditRecords, request)).audit_records)
+    return list(
+        (await visit.api.identity.ListAuditRecords(page_size=_NEWEST, resource_id=resource_id)).audit_records
+    )
 
 
 async def latest_news(visit: Visit) -> list[AuditRecord]:
@@ -37,8 +38,7 @@ async def latest_news(visit: Visit) -> list[AuditRecord]:
     news: list[AuditRecord] = []
     token = ""
     for _ in range(_MOST_PAGES):
-        request = pb.ListAuditRecordsRequest(page_size=_PAGE_SIZE, page_token=token)
-        listed = await visit.ask(visit.services.identity.ListAuditRecords, request)
+        listed = await visit.api.identity.ListAuditRecords(page_size=_PAGE_SIZE, page_token=token)
         news += filter(is_news, listed.audit_records)
         token = listed.next_page_token
         if len(news) >= _NEWS or not token:
@@ -77,16 +77,15 @@ def subject_of(record: AuditRecord, known: Known, names: Mapping[str, str]) -> S
         case "commission_rate":
             return f"from {month(resource_id)}" if resource_id > "2001" else "", ""
         case _:
-            told = details.get("email") or details.get("key_prefix") or details.get("token_prefix")
-            return told or "", ""
+            message = details.get("email") or details.get("key_prefix") or details.get("token_prefix")
+            return message or "", ""
 
 
 async def actor_names(visit: Visit) -> Mapping[str, str]:
     """Addresses by user id, of the newest merchants and consumers and of the reader. Others stand by id."""
-    identity = visit.services.identity
     merchants, consumers = await asyncio.gather(
-        visit.ask(identity.ListMerchants, pb.ListMerchantsRequest(page_size=_MOST_PEOPLE)),
-        visit.ask(identity.ListConsumers, pb.ListConsumersRequest(page_size=_MOST_PEOPLE)),
+        visit.api.identity.ListMerchants(page_size=_MOST_PEOPLE),
+        visit.api.identity.ListConsumers(page_size=_MOST_PEOPLE),
     )
     return names_of(visit, merchants.merchants, consumers.consumers)
 
@@ -98,8 +97,8 @@ def names_of(
     names = {"": "somebody not signed in", "system": "AMS itself"}
     names |= {consumer.consumer_id: consumer.email for consumer in consumers}
     names |= {merchant.merchant_id: merchant.email for merchant in merchants}
-    if visit.person is not None:
-        names[visit.person.user_id] = "you"
+    if visit.session.person is not None:
+        names[visit.session.person.user_id] = "you"
     return names
 
 

@@ -11,14 +11,12 @@ from ams.catalog.v1.events_pb2 import (
     SERVICE_STATUS_UNSPECIFIED,
     SERVICE_SUSPENDED,
 )
-from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import table
 from ams_bff.ui.forms import Form
 from ams_bff.usage import trends as figures
 from ams_bff.views.admin_queue import images_of
@@ -38,7 +36,7 @@ _STATUSES = {
 
 async def list_services(visit: Visit) -> Response:
     """As the URL says, else the newest first."""
-    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    listed = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     return await visit.render(
         "admin/services.html", services=listed.services, next_token=listed.next_page_token
     )
@@ -51,11 +49,10 @@ async def show_service(visit: Visit) -> Response:
 
 async def service_page(visit: Visit, form: Form) -> Response:
     """With the decision as far as it was typed."""
-    catalog, identity = visit.services.catalog, visit.services.identity
     service_id = visit.parameter("service_id")
-    service = await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
+    service = await visit.api.catalog.GetService(service_id=service_id)
     merchant, report, images, records, names = await asyncio.gather(
-        visit.ask(identity.GetMerchant, identity_pb.GetMerchantRequest(merchant_id=service.merchant_id)),
+        visit.api.identity.GetMerchant(merchant_id=service.merchant_id),
         figures.ask_shown(visit, service_id=service_id),
         images_of(visit, service),
         audit_of(visit, service_id),
@@ -74,18 +71,17 @@ async def service_page(visit: Visit, form: Form) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListServicesResponse:
-    request = pb.ListServicesRequest(
+    return await visit.api.catalog.ListServices(
         page_size=size,
         page_token=page_token,
         status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
-        query=lists.words(visit),
-        order_by=lists.order_by(visit, _SORTS),
+        query=visit.url.words,
+        order_by=visit.url.order_by(_SORTS),
     )
-    return await visit.ask(visit.services.catalog.ListServices, request)
 
 
 VIEWS = (
     page("/admin/services", list_services, ADMIN),
-    table("/admin/services", "services", SERVICE_COLUMNS, _ask, service_rows, ADMIN),
+    list_download("/admin/services", "services", SERVICE_COLUMNS, _ask, service_rows, ADMIN),
     page("/admin/services/{service_id}", show_service, ADMIN),
 )

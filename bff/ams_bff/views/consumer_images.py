@@ -10,10 +10,10 @@ from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1.events_pb2 import LicenseModel
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import know_services, name_of
@@ -29,7 +29,7 @@ async def list_images(visit: Visit) -> Response:
     """Newest first; of one service when the URL says so."""
     service_id = visit.query.get("service", "")
     images, requests = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, lists.page_token(visit)), all_requests(visit)
+        _ask(visit, _PAGE_SIZE, visit.url.page_token), all_requests(visit)
     )
     wanted = [*approved_services(requests), *(image.service_id for image in images.images)]
     known = await know_services(visit, wanted)
@@ -50,8 +50,9 @@ async def ask_images(
     visit: Visit, service_id: str, page_size: int = _SHOWN_OF_ONE, page_token: str = ""
 ) -> pb.ListConsumerImagesResponse:
     """What the consumer can pull of a service ("": of all), with the login command."""
-    request = pb.ListConsumerImagesRequest(service_id=service_id, page_size=page_size, page_token=page_token)
-    return await visit.ask(visit.services.registry.ListConsumerImages, request)
+    return await visit.api.registry.ListConsumerImages(
+        service_id=service_id, page_size=page_size, page_token=page_token
+    )
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumerImagesResponse:
@@ -81,5 +82,5 @@ def _names(known: Any, images: Iterable[pb.ConsumerImage]) -> dict[str, str]:
 
 VIEWS = (
     page(PATH, list_images, CONSUMER),
-    table(PATH, "images", _COLUMNS, _ask, _rows, CONSUMER),
+    list_download(PATH, "images", _COLUMNS, _ask, _rows, CONSUMER),
 )

@@ -17,8 +17,7 @@ async def all_keys(visit: Visit) -> list[pb.Key]:
     keys: list[pb.Key] = []
     token = ""
     for _ in range(_MOST_PAGES):
-        request = pb.ListKeysRequest(page_size=_PAGE_SIZE, page_token=token)
-        answer = await visit.ask(visit.services.keys.ListKeys, request)
+        answer = await visit.api.keys.ListKeys(page_size=_PAGE_SIZE, page_token=token)
         keys += answer.keys
         token = answer.next_page_token
         if not token:
@@ -31,8 +30,7 @@ async def all_requests(visit: Visit) -> list[pb.AccessRequest]:
     requests: list[pb.AccessRequest] = []
     token = ""
     for _ in range(_MOST_PAGES):
-        request = pb.ListConsumerAccessRequestsRequest(page_size=_PAGE_SIZE, page_token=token)
-        answer = await visit.ask(visit.services.keys.ListConsumerAccessRequests, request)
+        answer = await visit.api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, page_token=token)
         requests += answer.access_requests
         token = answer.next_page_token
         if not token:

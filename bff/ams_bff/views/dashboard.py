@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.usage import report_figures as usage_figures
 from ams_bff.usage import trends as figures
 from ams_bff.views.activity import Event, newest
@@ -48,9 +48,7 @@ class Decision:
 
 async def show_overview(visit: Visit) -> Response:
     """Figures, a chart, what needs a decision, what happened; three steps for who is new."""
-    keys, requests, picture = await asyncio.gather(
-        all_keys(visit), all_requests(visit), picture_figures(visit)
-    )
+    keys, requests, snapshot = await asyncio.gather(all_keys(visit), all_requests(visit), load_figures(visit))
     if not keys:
         return await visit.render("dashboard/first_run.html", requests=requests, steps=_steps(requests))
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
@@ -60,19 +58,19 @@ async def show_overview(visit: Visit) -> Response:
         **_counts(keys, requests, now),
         decisions=_decisions(keys, requests, known, now),
         events=_events(keys, requests, known, now),
-        mark=picture.mark,
-        **picture.context,
+        etag=snapshot.etag,
+        **snapshot.context,
     )
 
 
-async def picture_figures(visit: Visit) -> Picture:
+async def load_figures(visit: Visit) -> LiveSnapshot:
     """What ticks: requests, spend and the chart."""
     now = utc_now()
     month, spend, last_spend, hours = await asyncio.gather(
         figures.ask_shown(visit, now),
-        visit.unless_away(_ask_spend(visit, now)),
-        visit.unless_away(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
-        visit.unless_away(_ask_hours(visit, now)),
+        visit.or_none_if_down(_ask_spend(visit, now)),
+        visit.or_none_if_down(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
+        visit.or_none_if_down(_ask_hours(visit, now)),
     )
     context = {
         "trend": figures.trend(month, now=now),
@@ -80,7 +78,7 @@ async def picture_figures(visit: Visit) -> Picture:
         "last_spend": last_spend,
         "spend_change": figures.change_of(spend.totals, last_spend.totals) if spend and last_spend else None,
     }
-    return Picture(context | _chart(visit, hours), mark_of(visit, month, spend, last_spend, hours))
+    return LiveSnapshot(context | _chart(visit, hours), etag_of(visit, month, spend, last_spend, hours))
 
 
 async def _ask_hours(visit: Visit, now: datetime) -> usage_pb.UsageReport:
@@ -89,8 +87,7 @@ async def _ask_hours(visit: Visit, now: datetime) -> usage_pb.UsageReport:
 
 
 async def _ask_spend(visit: Visit, in_month: datetime) -> billing_pb.GetConsumerSpendResponse:
-    request = billing_pb.GetConsumerSpendRequest(period=in_month.strftime("%Y-%m"))
-    return await visit.ask(visit.services.billing.GetConsumerSpend, request)
+    return await visit.api.billing.GetConsumerSpend(period=in_month.strftime("%Y-%m"))
 
 
 def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, str, bool]]:
@@ -226,5 +223,5 @@ def _moment(timestamp: Timestamp) -> datetime:
 
 VIEWS = (
     page("/dashboard", show_overview, CONSUMER),
-    live("/dashboard", picture_figures, "dashboard/live.html", CONSUMER),
+    live_view("/dashboard", load_figures, "dashboard/live.html", CONSUMER),
 )

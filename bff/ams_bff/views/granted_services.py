@@ -11,10 +11,10 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.errors import NotFoundError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.usage import trends as figures
 from ams_bff.views.consumer_images import ask_images
@@ -37,7 +37,7 @@ class Listed:
 
 async def list_services(visit: Visit) -> Response:
     """One row for each service, with the newest request for it."""
-    listed = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    listed = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     return await visit.render(
         "granted/list.html", rows=await _services(visit, listed), next_token=listed.next_page_token
     )
@@ -114,6 +114,6 @@ async def show_service(visit: Visit) -> Response:
 
 VIEWS = (
     page(PATH, list_services, CONSUMER),
-    table(PATH, "services", _COLUMNS, _ask, _rows, CONSUMER),
+    list_download(PATH, "services", _COLUMNS, _ask, _rows, CONSUMER),
     page(f"{PATH}/{{service_id}}", show_service, CONSUMER),
 )

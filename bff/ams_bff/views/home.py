@@ -9,7 +9,7 @@ from ams_bff.ui.navigation import home_of
 
 async def show_home(visit: Visit) -> Response:
     """The overview of who is signed in, the marketplace for everybody else."""
-    person = visit.person
+    person = visit.session.person
     return await visit.redirect(home_of(visit.role) if person is not None else "/marketplace")
 
 

@@ -11,11 +11,11 @@ from ams_common.errors import AppError
 from ams_common.money import to_decimal
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import View, action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, csv_file, table
+from ams_bff.ui.csv_files import Cells, csv_file
 from ams_bff.ui.formats import counted, enum_label, month
 from ams_bff.ui.forms import Form
 from ams_bff.views.naming import Known, know_services
@@ -37,14 +37,13 @@ async def list_invoices(visit: Visit) -> Response:
 async def generate_drafts(visit: Visit) -> Response:
     """Makes the merchant's drafts of a month, or brings them up to date."""
     form = visit.form
-    request = pb.GenerateInvoicesRequest(period=form["period"])
     try:
-        answer = await visit.ask(visit.services.billing.GenerateInvoices, request)
+        answer = await visit.api.billing.GenerateInvoices(period=form["period"])
     except AppError as error:
         return await _list_page(visit, form.refused(error))
     if not answer.invoices:
-        told = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
-        return await visit.redirect(_MERCHANT_LIST, Flash(told, "plain"))
+        message = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
+        return await visit.redirect(_MERCHANT_LIST, Flash(message, "plain"))
     made = counted(len(answer.invoices), "draft")
     return await visit.redirect(
         f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])}: up to date."
@@ -94,12 +93,11 @@ async def show_invoice(visit: Visit) -> Response:
 
 
 async def _load(visit: Visit) -> pb.Invoice:
-    request = pb.GetInvoiceRequest(invoice_id=visit.parameter("invoice_id"))
-    return await visit.ask(visit.services.billing.GetInvoice, request)
+    return await visit.api.billing.GetInvoice(invoice_id=visit.parameter("invoice_id"))
 
 
 async def _list_page(visit: Visit, form: Form) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     known = await _issuers(visit, answer.invoices)
     return await visit.render(
         "invoices/list.html",
@@ -113,16 +111,15 @@ async def _list_page(visit: Visit, form: Form) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> Any:
-    billing = visit.services.billing
     fields: dict[str, Any] = {
         "page_size": size,
         "page_token": page_token,
         "period": visit.query.get("period", ""),
-        "order_by": lists.order_by(visit, _SORTS),
+        "order_by": visit.url.order_by(_SORTS),
     }
     if visit.role == MERCHANT:
-        return await visit.ask(billing.ListMerchantInvoices, pb.ListMerchantInvoicesRequest(**fields))
-    return await visit.ask(billing.ListConsumerInvoices, pb.ListConsumerInvoicesRequest(**fields))
+        return await visit.api.billing.ListMerchantInvoices(**fields)
+    return await visit.api.billing.ListConsumerInvoices(**fields)
 
 
 async def _issuers(visit: Visit, invoices: Sequence[pb.Invoice]) -> Known:
@@ -155,7 +152,7 @@ def _place(visit: Visit) -> dict[str, Any]:
 def _views_of(path: str, role: Role.ValueType) -> tuple[View, ...]:
     return (
         page(path, list_invoices, role),
-        table(path, "invoices", _COLUMNS, _ask, _rows, role),
+        list_download(path, "invoices", _COLUMNS, _ask, _rows, role),
         page(f"{path}/{{invoice_id}}", show_invoice, role),
         page(f"{path}/{{invoice_id}}/table.csv", download_lines, role),
     )

@@ -20,7 +20,7 @@ _NOTE = "oidc"
 async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
     """Those of the deployment. None when they can't be had: the page still serves who signs in by mail."""
     try:
-        answer = await visit.ask(visit.services.identity.ListSignInIssuers, pb.ListSignInIssuersRequest())
+        answer = await visit.api.identity.ListSignInIssuers()
     except AppError:
         return []
     return answer.issuers
@@ -29,8 +29,7 @@ async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
 async def start(visit: Visit) -> Response:
     """To the issuer. What must come back is kept for this browser alone."""
     issuer_id = visit.parameter("issuer")
-    request = pb.StartOidcSignInRequest(issuer_id=issuer_id)
-    challenge = await visit.ask(visit.services.identity.StartOidcSignIn, request)
+    challenge = await visit.api.identity.StartOidcSignIn(issuer_id=issuer_id)
     dance = {
         "issuer": issuer_id,
         "state": challenge.state,
@@ -38,30 +37,30 @@ async def start(visit: Visit) -> Response:
         "code_verifier": challenge.code_verifier,
         "next": safe_path(visit.query.get("next")) or "",
     }
-    await visit.keep_notes({**visit.notes, _NOTE: dance})
+    await visit.session.keep_notes({**visit.session.notes, _NOTE: dance})
     return RedirectResponse(challenge.authorization_url, 303)
 
 
 async def finish(visit: Visit) -> Response:
     """From the issuer, with a code or with its refusal."""
-    dance = visit.notes.get(_NOTE, {})
+    dance = visit.session.notes.get(_NOTE, {})
     if not _is_ours(dance, visit):
         return await visit.redirect("/login", Flash("That sign-in has expired. Start again.", "plain"))
-    await visit.keep_notes({name: note for name, note in visit.notes.items() if name != _NOTE})
+    notes = visit.session.notes
+    await visit.session.keep_notes({name: note for name, note in notes.items() if name != _NOTE})
     if not visit.query.get("code"):
         return await visit.redirect("/login", Flash("You weren't signed in.", "plain"))
-    request = pb.CompleteOidcSignInRequest(
-        issuer_id=dance["issuer"],
-        code=visit.query["code"],
-        nonce=dance["nonce"],
-        code_verifier=dance["code_verifier"],
-        response_issuer=visit.query.get("iss", ""),
-    )
     try:
-        answer = await visit.ask(visit.services.identity.CompleteOidcSignIn, request)
+        answer = await visit.api.identity.CompleteOidcSignIn(
+            issuer_id=dance["issuer"],
+            code=visit.query["code"],
+            nonce=dance["nonce"],
+            code_verifier=dance["code_verifier"],
+            response_issuer=visit.query.get("iss", ""),
+        )
     except AppError as error:
         return await visit.redirect("/login", Flash(error.message, "bad"))
-    await visit.sign_in(answer)
+    await visit.session.sign_in(answer)
     return await visit.redirect(safe_path(dance["next"]) or home_of(visit.role))
 
 

@@ -14,11 +14,11 @@ from ams_common.clock import utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
@@ -55,7 +55,7 @@ _SENT_TWICE = Flash(
 
 async def list_keys(visit: Visit) -> Response:
     """As the URL says, else the newest first."""
-    answer = await _ask(visit, _PAGE_SIZE, lists.page_token(visit))
+    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     names = await _service_names(visit, answer.keys)
     return await visit.render(
         "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
@@ -85,15 +85,12 @@ async def create_key(visit: Visit) -> Response:
         form.check()
         # Before the key is made: whatever fails after it would take the only sight of its secret along.
         known = await know_services(visit, form.all("service_ids"))
-        made = await visit.ask(
-            visit.services.keys.CreateKey,
-            pb.CreateKeyRequest(
-                name=form["name"],
-                description=form["description"],
-                service_ids=form.all("service_ids"),
-                ttl_days=ttl_days,
-                idempotency_key=form["idempotency_key"],
-            ),
+        made = await visit.api.keys.CreateKey(
+            name=form["name"],
+            description=form["description"],
+            service_ids=form.all("service_ids"),
+            ttl_days=ttl_days,
+            idempotency_key=form["idempotency_key"],
         )
     except AppError as error:
         refused = form.refused(error, service="service_ids")
@@ -117,27 +114,26 @@ async def show_key(visit: Visit) -> Response:
 
 async def revoke_key(visit: Visit) -> Response:
     """For good, when the key's name is typed."""
-    form, request = visit.form, pb.GetKeyRequest(key_id=visit.parameter("key_id"))
-    key = await visit.ask(visit.services.keys.GetKey, request)
+    form = visit.form
+    key = await visit.api.keys.GetKey(key_id=visit.parameter("key_id"))
     try:
         if form["confirm"] != key.name.strip():
             form.refuse("confirm", f"that is not “{key.name}”: nothing was revoked")
         form.check()
-        await visit.ask(visit.services.keys.RevokeKey, pb.RevokeKeyRequest(key_id=key.key_id))
+        await visit.api.keys.RevokeKey(key_id=key.key_id)
     except AppError as error:
         return await _key_page(visit, form.refused(error))
     return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
-    request = pb.ListKeysRequest(
+    return await visit.api.keys.ListKeys(
         page_size=size,
         page_token=page_token,
-        query=lists.words(visit),
-        order_by=lists.order_by(visit, _SORTS),
+        query=visit.url.words,
+        order_by=visit.url.order_by(_SORTS),
         status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
     )
-    return await visit.ask(visit.services.keys.ListKeys, request)
 
 
 async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, str]:
@@ -178,12 +174,12 @@ async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
 
 
 async def _key_page(visit: Visit, form: Form) -> Response:
-    keys, key_id = visit.services.keys, visit.parameter("key_id")
+    key_id = visit.parameter("key_id")
     key, report = await asyncio.gather(
-        visit.ask(keys.GetKey, pb.GetKeyRequest(key_id=key_id)),
+        visit.api.keys.GetKey(key_id=key_id),
         figures.ask_shown(visit, api_key_id=key_id),
     )
-    known = await visit.unless_away(know_services(visit, key.service_ids))
+    known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(
         "keys/show.html",
         key=key,
@@ -206,7 +202,7 @@ def _apis(known: Known) -> list[Any]:
 async def _pulls(visit: Visit, known: Known, secret: str) -> list[tuple[Any, Samples]]:
     """Each Docker service, and how to pull its newest version; nothing when there is none."""
     services = [service for service in _in_order(known) if service.type == DOCKER]
-    asked = (visit.unless_away(ask_images(visit, service.service_id, 1)) for service in services)
+    asked = (visit.or_none_if_down(ask_images(visit, service.service_id, 1)) for service in services)
     return [
         (service, _pull_samples(images, secret))
         for service, images in zip(services, await asyncio.gather(*asked), strict=True)
@@ -221,7 +217,7 @@ def _pull_samples(images: ListConsumerImagesResponse | None, secret: str) -> Sam
 
 VIEWS = (
     page(_LIST, list_keys, CONSUMER),
-    table(_LIST, "api-keys", _COLUMNS, _ask, _rows, CONSUMER),
+    list_download(_LIST, "api-keys", _COLUMNS, _ask, _rows, CONSUMER),
     page(f"{_LIST}/new", show_form, CONSUMER),
     action(_LIST, create_key, CONSUMER),
     page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.registry.v1 import registry_service_pb2 as pb
@@ -16,11 +15,11 @@ from ams.registry.v1.events_pb2 import (
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import Cells, instant, table
+from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 
@@ -73,13 +72,12 @@ async def create_token(visit: Visit) -> Response:
     try:
         hours = form.whole("ttl_hours", 1, _MOST_HOURS)
         form.check()
-        request = pb.CreatePushTokenRequest(
+        made = await visit.api.registry.CreatePushToken(
             service_id=form["service_id"],
             name=form["name"],
             ttl_hours=hours,
             idempotency_key=form["idempotency_key"],
         )
-        made = await visit.ask(visit.services.registry.CreatePushToken, request)
     except AppError as error:
         return await _images_page(visit, form.refused(error))
     if not made.secret:
@@ -92,8 +90,7 @@ async def revoke_token(visit: Visit) -> Response:
     token = await _find_token(visit, visit.parameter("push_token_id"))
     if visit.form["confirm"] != token.token_prefix:
         return await visit.redirect(PATH, Flash(f"Type {token.token_prefix} to revoke it.", "bad"))
-    request = pb.RevokePushTokenRequest(push_token_id=token.push_token_id)
-    await visit.ask(visit.services.registry.RevokePushToken, request)
+    await visit.api.registry.RevokePushToken(push_token_id=token.push_token_id)
     return await visit.redirect(
         PATH, f"{token.name or token.token_prefix} is revoked. The next push is refused."
     )
@@ -102,8 +99,7 @@ async def revoke_token(visit: Visit) -> Response:
 async def _find_token(visit: Visit, push_token_id: str) -> pb.PushToken:
     page_token = ""
     while True:
-        request = pb.ListPushTokensRequest(page_size=_MOST_TOKENS, page_token=page_token)
-        listed = await visit.ask(visit.services.registry.ListPushTokens, request)
+        listed = await visit.api.registry.ListPushTokens(page_size=_MOST_TOKENS, page_token=page_token)
         for token in listed.push_tokens:
             if token.push_token_id == push_token_id:
                 return token
@@ -113,22 +109,19 @@ async def _find_token(visit: Visit, push_token_id: str) -> pb.PushToken:
 
 async def deprecate_image(visit: Visit) -> Response:
     """Consumers can't pull the version any more. Its tag is typed first: it can't be undone."""
-    registry, image_id = visit.services.registry, visit.parameter("image_id")
-    image = await visit.ask(registry.GetImage, pb.GetImageRequest(image_id=image_id))
+    image_id = visit.parameter("image_id")
+    image = await visit.api.registry.GetImage(image_id=image_id)
     if visit.form["confirm"] != image.tag:
         return await visit.redirect(PATH, Flash(f"Type {image.tag} to deprecate it.", "bad"))
-    await visit.ask(registry.DeprecateImage, pb.DeprecateImageRequest(image_id=image_id))
+    await visit.api.registry.DeprecateImage(image_id=image_id)
     return await visit.redirect(PATH, f"{image.name}:{image.tag} can't be pulled any more.")
 
 
 async def _images_page(visit: Visit, form: Form) -> Response:
     images, tokens, listed = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
         _ask_tokens(visit, _TOKENS, visit.query.get("tokens", "")),
-        visit.ask(
-            visit.services.catalog.ListMerchantServices,
-            catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES),
-        ),
+        visit.api.catalog.ListMerchantServices(page_size=_MOST_SERVICES),
     )
     return await visit.render(
         "merchant/images.html",
@@ -143,13 +136,12 @@ async def _images_page(visit: Visit, form: Form) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListImagesResponse:
-    request = pb.ListImagesRequest(
+    return await visit.api.registry.ListImages(
         page_size=size,
         page_token=page_token,
         service_id=visit.query.get("service", ""),
         status=_STATUSES.get(visit.query.get("status", ""), IMAGE_STATUS_UNSPECIFIED),
     )
-    return await visit.ask(visit.services.registry.ListImages, request)
 
 
 async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
@@ -170,10 +162,9 @@ async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
 
 
 async def _ask_tokens(visit: Visit, size: int, page_token: str) -> pb.ListPushTokensResponse:
-    request = pb.ListPushTokensRequest(
+    return await visit.api.registry.ListPushTokens(
         page_size=size, page_token=page_token, service_id=visit.query.get("service", "")
     )
-    return await visit.ask(visit.services.registry.ListPushTokens, request)
 
 
 async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[Cells]:
@@ -194,8 +185,8 @@ async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[C
 
 VIEWS = (
     page(PATH, list_images, MERCHANT),
-    table(PATH, "images", _COLUMNS, _ask, _rows, MERCHANT),
-    table(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, _token_rows, MERCHANT),
+    list_download(PATH, "images", _COLUMNS, _ask, _rows, MERCHANT),
+    list_download(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, _token_rows, MERCHANT),
     action(f"{PATH}/tokens", create_token, MERCHANT),
     action(f"{PATH}/tokens/{{push_token_id}}/revoke", revoke_token, MERCHANT),
     action(f"{PATH}/{{image_id}}/deprecate", deprecate_image, MERCHANT),

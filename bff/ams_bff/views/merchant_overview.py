@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.usage import trends as figures
 from ams_bff.views.merchant_activity import events_of
 
@@ -27,13 +27,12 @@ _NEWEST = 20
 
 async def show_overview(visit: Visit) -> Response:
     """Three steps to the first service instead, for who has none that is active."""
-    request = catalog_pb.ListMerchantServicesRequest(page_size=_MOST_SERVICES)
-    listed, facts, picture = await asyncio.gather(
-        visit.ask(visit.services.catalog.ListMerchantServices, request),
+    listed, facts, snapshot = await asyncio.gather(
+        visit.api.catalog.ListMerchantServices(page_size=_MOST_SERVICES),
         _ask_facts(visit),
-        picture_figures(visit),
+        load_figures(visit),
     )
-    services, used = list(listed.services), picture.context["used"]
+    services, used = list(listed.services), snapshot.context["used"]
     return await visit.render(
         "merchant/overview.html",
         services=services,
@@ -44,8 +43,8 @@ async def show_overview(visit: Visit) -> Response:
         undecided=[service for service in services if service.status in (REJECTED, DRAFT)],
         busiest=sorted(services, key=lambda service: -(used[service.service_id] or 0))[:_BUSIEST],
         events=events_of(services, *facts),
-        mark=picture.mark,
-        **picture.context,
+        etag=snapshot.etag,
+        **snapshot.context,
     )
 
 
@@ -56,34 +55,24 @@ async def _ask_facts(
 ]:
     """What tells of the merchant's services, beside themselves: since when each is published, and the
     newest images and invoices."""
-    assert visit.person is not None, "the page is for merchants"
+    assert visit.session.person is not None, "the page is for merchants"
     published, images, invoices = await asyncio.gather(
-        visit.ask(
-            visit.services.catalog.ListMarketplaceServices,
-            catalog_pb.ListMarketplaceServicesRequest(
-                page_size=_MOST_PUBLISHED, merchant_id=visit.person.user_id
-            ),
+        visit.api.catalog.ListMarketplaceServices(
+            page_size=_MOST_PUBLISHED, merchant_id=visit.session.person.user_id
         ),
-        visit.unless_away(
-            visit.ask(visit.services.registry.ListImages, registry_pb.ListImagesRequest(page_size=_NEWEST))
-        ),
-        visit.unless_away(
-            visit.ask(
-                visit.services.billing.ListMerchantInvoices,
-                billing_pb.ListMerchantInvoicesRequest(page_size=_NEWEST),
-            )
-        ),
+        visit.or_none_if_down(visit.api.registry.ListImages(page_size=_NEWEST)),
+        visit.or_none_if_down(visit.api.billing.ListMerchantInvoices(page_size=_NEWEST)),
     )
     return published.services, images.images if images else (), invoices.invoices if invoices else ()
 
 
-async def picture_figures(visit: Visit) -> Picture:
+async def load_figures(visit: Visit) -> LiveSnapshot:
     """What ticks: requests, revenue and the chart."""
     now = utc_now()
     report, revenue, last_revenue = await asyncio.gather(
         figures.ask_shown(visit, now, group_by=usage_pb.SERVICE),
-        visit.unless_away(_ask_revenue(visit, now)),
-        visit.unless_away(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
+        visit.or_none_if_down(_ask_revenue(visit, now)),
+        visit.or_none_if_down(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
     )
     context = {
         "used": figures.by_group(report, now),
@@ -93,12 +82,11 @@ async def picture_figures(visit: Visit) -> Picture:
         "last_revenue": last_revenue,
         "revenue_change": revenue_change(revenue, last_revenue),
     }
-    return Picture(context, mark_of(visit, report, revenue, last_revenue))
+    return LiveSnapshot(context, etag_of(visit, report, revenue, last_revenue))
 
 
 async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMerchantRevenueResponse:
-    request = billing_pb.GetMerchantRevenueRequest(period=in_month.strftime("%Y-%m"))
-    return await visit.ask(visit.services.billing.GetMerchantRevenue, request)
+    return await visit.api.billing.GetMerchantRevenue(period=in_month.strftime("%Y-%m"))
 
 
 def revenue_change(
@@ -115,5 +103,5 @@ def revenue_change(
 
 VIEWS = (
     page("/merchant", show_overview, MERCHANT),
-    live("/merchant", picture_figures, "merchant/live.html", MERCHANT),
+    live_view("/merchant", load_figures, "merchant/live.html", MERCHANT),
 )

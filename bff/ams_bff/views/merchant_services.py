@@ -17,11 +17,10 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
+from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists
-from ams_bff.ui.csv_files import table
 from ams_bff.ui.forms import Form
 from ams_bff.usage import trends as figures
 from ams_bff.views import service_forms
@@ -43,7 +42,7 @@ _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspende
 async def list_services(visit: Visit) -> Response:
     """With their requests of the last 30 days."""
     listed, report = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, lists.page_token(visit)),
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
         figures.ask_shown(visit, group_by=usage_pb.SERVICE),
     )
     return await visit.render(
@@ -67,7 +66,7 @@ async def create_service(visit: Visit) -> Response:
         form.status = 200
         return await _new_page(visit, form)
     try:
-        made = await visit.ask(visit.services.catalog.CreateService, service_forms.new_service(form))
+        made = await visit.api.catalog.CreateService(**service_forms.new_service(form))
     except AppError as error:
         return await _new_page(visit, _refused(form, error))
     return await visit.redirect(
@@ -108,8 +107,7 @@ async def update_service(visit: Visit) -> Response:
         form.status = 200
         return await _edit_page(visit, service, form)
     try:
-        request = service_forms.changed_service(service, form)
-        await visit.ask(visit.services.catalog.UpdateService, request)
+        await visit.api.catalog.UpdateService(**service_forms.changed_service(service, form))
     except AppError as error:
         return await _edit_page(visit, service, _refused(form, error))
     return await visit.redirect(path, "Changes saved.")
@@ -117,9 +115,8 @@ async def update_service(visit: Visit) -> Response:
 
 async def submit_service(visit: Visit) -> Response:
     """On to the admins."""
-    request = pb.SubmitServiceRequest(service_id=visit.parameter("service_id"))
     try:
-        service = await visit.ask(visit.services.catalog.SubmitService, request)
+        service = await visit.api.catalog.SubmitService(service_id=visit.parameter("service_id"))
     except AppError as error:
         return await _service_page(visit, visit.form.refused(error))
     return await visit.redirect(
@@ -128,21 +125,19 @@ async def submit_service(visit: Visit) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServicesResponse:
-    request = pb.ListMerchantServicesRequest(
+    return await visit.api.catalog.ListMerchantServices(
         page_size=size,
         page_token=page_token,
         status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
-        query=lists.words(visit),
-        order_by=lists.order_by(visit, _SORTS),
+        query=visit.url.words,
+        order_by=visit.url.order_by(_SORTS),
     )
-    return await visit.ask(visit.services.catalog.ListMerchantServices, request)
 
 
 async def _load(visit: Visit) -> pb.Service:
-    request = pb.GetServiceRequest(service_id=visit.parameter("service_id"))
-    service = await visit.ask(visit.services.catalog.GetService, request)
+    service = await visit.api.catalog.GetService(service_id=visit.parameter("service_id"))
     # An admin who is a merchant too may read any; here stand the merchant's own.
-    if visit.person is None or service.merchant_id != visit.person.user_id:
+    if visit.session.person is None or service.merchant_id != visit.session.person.user_id:
         raise NotFoundError("service_not_found", "There is no such service.")
     return service
 
@@ -194,8 +189,7 @@ async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService
     if service.status != ACTIVE:
         return None
     try:
-        request = pb.GetMarketplaceServiceRequest(service=service.service_id)
-        return await visit.ask(visit.services.catalog.GetMarketplaceService, request)
+        return await visit.api.catalog.GetMarketplaceService(service=service.service_id)
     except NotFoundError:
         return None
 
@@ -203,7 +197,7 @@ async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService
 VIEWS = (
     page(PATH, list_services, MERCHANT),
     action(PATH, create_service, MERCHANT),
-    table(PATH, "services", SERVICE_COLUMNS, _ask, service_rows, MERCHANT),
+    list_download(PATH, "services", SERVICE_COLUMNS, _ask, service_rows, MERCHANT),
     page(f"{PATH}/new", show_new, MERCHANT),
     page(f"{PATH}/price", preview_price, MERCHANT),
     page(f"{PATH}/{{service_id}}", show_service, MERCHANT),

@@ -22,13 +22,10 @@ async def know_services(visit: Visit, service_ids: Iterable[str]) -> Known:
 
 
 async def _find(visit: Visit, service_id: str) -> AnyService | None:
-    catalog = visit.services.catalog
     try:
         if visit.role == CONSUMER:
-            return await visit.ask(
-                catalog.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=service_id)
-            )
-        return await visit.ask(catalog.GetService, pb.GetServiceRequest(service_id=service_id))
+            return await visit.api.catalog.GetMarketplaceService(service=service_id)
+        return await visit.api.catalog.GetService(service_id=service_id)
     except NotFoundError:
         return None
 

@@ -16,7 +16,7 @@ async def choose_role(visit: Visit) -> Response:
     if text not in {str(number) for number in Role.values()}:
         raise InvalidArgumentError("role_unknown", "There is no such role.")
     role = Role.ValueType(int(text))
-    await visit.act_as(role)
+    await visit.session.act_as(role)
     return await visit.redirect(home_of(role))
 
 

@@ -1,6 +1,5 @@
 """Registration: consumers by themselves, merchants by invite (PRD FR1)."""
 
-from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError
 from starlette.responses import Response
 
@@ -12,7 +11,7 @@ from ams_bff.views.signing_in import await_code
 
 async def show_consumer_form(visit: Visit) -> Response:
     """The form; who is signed in already finds it filled."""
-    person = visit.person
+    person = visit.session.person
     form = Form.starting(
         email=person.email if person else visit.query.get("email", ""),
         name=person.name if person else "",
@@ -26,9 +25,7 @@ async def register_consumer(visit: Visit) -> Response:
     form = visit.form
     fields = {"email": form["email"], "name": form["name"]}
     try:
-        challenge = await visit.ask(
-            visit.services.identity.RegisterConsumer, pb.RegisterConsumerRequest(**fields)
-        )
+        challenge = await visit.api.identity.RegisterConsumer(**fields)
     except AppError as error:
         return await visit.render("account/register.html", form=form.refused(error))
     return await await_code(visit, challenge, {"purpose": "register_consumer", **fields})
@@ -46,9 +43,7 @@ async def register_merchant(visit: Visit) -> Response:
     form = visit.form
     fields = {name: form[name] for name in ("invite_code", "email", "name", "company_name")}
     try:
-        challenge = await visit.ask(
-            visit.services.identity.RegisterMerchant, pb.RegisterMerchantRequest(**fields)
-        )
+        challenge = await visit.api.identity.RegisterMerchant(**fields)
     except AppError as error:
         return await visit.render("account/register_merchant.html", form=form.refused(error))
     return await await_code(visit, challenge, {"purpose": "register_merchant", **fields})

@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ServiceStatus
-from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.keys.v1.events_pb2 import KeyStatus
@@ -18,7 +17,7 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui import lists, navigation
+from ams_bff.ui import navigation
 from ams_bff.ui.formats import enum_label
 
 PATH = "/search"
@@ -80,7 +79,7 @@ async def show_palette(visit: Visit) -> Response:
 
 
 async def _answer(visit: Visit, template: str) -> Response:
-    words, role = lists.words(visit), _role_of(visit)
+    words, role = visit.url.words, _role_of(visit)
     groups = [Group("Pages", _pages(role, words))]
     if words:
         sources = _SOURCES[role].items()
@@ -101,7 +100,7 @@ async def _ask(visit: Visit, words: str, title: str, find: Find) -> Group:
 
 def _role_of(visit: Visit) -> Role.ValueType:
     """The role of the page that the search was opened on, which the URL names, else the active one."""
-    held = visit.person.roles if visit.person is not None else ()
+    held = visit.session.person.roles if visit.session.person is not None else ()
     named = {label.lower(): role for role, label in navigation.ROLE_LABELS.items()}
     role = named.get(visit.query.get("as", ""), visit.role)
     return role if role in held and role in _SOURCES else ROLE_UNSPECIFIED
@@ -121,10 +120,9 @@ async def _marketplace(visit: Visit, words: str) -> list[Hit]:
 
 async def _granted(visit: Visit, words: str) -> list[Hit]:
     """Those that the consumer may call; other than in the marketplace, with its keys and usage."""
-    request = keys_pb.ListConsumerAccessRequestsRequest(page_size=_MOST_GRANTS, status=keys_pb.APPROVED)
     found, asked = await asyncio.gather(
         _published(visit, words, _MOST_FITTING),
-        visit.ask(visit.services.keys.ListConsumerAccessRequests, request),
+        visit.api.keys.ListConsumerAccessRequests(page_size=_MOST_GRANTS, status=keys_pb.APPROVED),
     )
     granted = {each.service_id for each in asked.access_requests}
     mine = [each for each in found if each.service_id in granted][:_MOST]
@@ -134,13 +132,11 @@ async def _granted(visit: Visit, words: str) -> list[Hit]:
 
 
 async def _published(visit: Visit, words: str, most: int) -> Sequence[catalog_pb.MarketplaceService]:
-    request = catalog_pb.ListMarketplaceServicesRequest(page_size=most, query=words)
-    return (await visit.ask(visit.services.catalog.ListMarketplaceServices, request)).services
+    return (await visit.api.catalog.ListMarketplaceServices(page_size=most, query=words)).services
 
 
 async def _keys(visit: Visit, words: str) -> list[Hit]:
-    request = keys_pb.ListKeysRequest(page_size=_MOST, query=words)
-    answer = await visit.ask(visit.services.keys.ListKeys, request)
+    answer = await visit.api.keys.ListKeys(page_size=_MOST, query=words)
     return [
         Hit(
             key.name,
@@ -153,8 +149,7 @@ async def _keys(visit: Visit, words: str) -> list[Hit]:
 
 
 async def _own_services(visit: Visit, words: str) -> list[Hit]:
-    request = catalog_pb.ListMerchantServicesRequest(page_size=_MOST, query=words)
-    answer = await visit.ask(visit.services.catalog.ListMerchantServices, request)
+    answer = await visit.api.catalog.ListMerchantServices(page_size=_MOST, query=words)
     return [
         Hit(each.name, _status_of(each), f"/merchant/services/{each.service_id}", "boxes")
         for each in answer.services
@@ -162,8 +157,7 @@ async def _own_services(visit: Visit, words: str) -> list[Hit]:
 
 
 async def _all_services(visit: Visit, words: str) -> list[Hit]:
-    request = catalog_pb.ListServicesRequest(page_size=_MOST, query=words)
-    answer = await visit.ask(visit.services.catalog.ListServices, request)
+    answer = await visit.api.catalog.ListServices(page_size=_MOST, query=words)
     return [
         Hit(
             each.name,
@@ -176,8 +170,7 @@ async def _all_services(visit: Visit, words: str) -> list[Hit]:
 
 
 async def _merchants(visit: Visit, words: str) -> list[Hit]:
-    request = identity_pb.ListMerchantsRequest(page_size=_MOST, query=words)
-    answer = await visit.ask(visit.services.identity.ListMerchants, request)
+    answer = await visit.api.identity.ListMerchants(page_size=_MOST, query=words)
     return [
         Hit(
             each.company_name,
@@ -190,8 +183,7 @@ async def _merchants(visit: Visit, words: str) -> list[Hit]:
 
 
 async def _consumers(visit: Visit, words: str) -> list[Hit]:
-    request = identity_pb.ListConsumersRequest(page_size=_MOST, query=words)
-    answer = await visit.ask(visit.services.identity.ListConsumers, request)
+    answer = await visit.api.identity.ListConsumers(page_size=_MOST, query=words)
     return [
         Hit(
             each.email,

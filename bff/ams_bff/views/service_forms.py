@@ -51,8 +51,11 @@ def form_of(service: pb.Service) -> Form:
     )
 
 
-def new_service(form: Form) -> pb.CreateServiceRequest:
-    """Raises InvalidArgumentError when something typed can't be sent."""
+def new_service(form: Form) -> dict[str, Any]:
+    """The fields of a CreateServiceRequest.
+
+    Raises InvalidArgumentError when something typed can't be sent.
+    """
     kind = TYPES.get(form["type"], SERVICE_TYPE_UNSPECIFIED)
     if kind == SERVICE_TYPE_UNSPECIFIED:
         form.refuse("type", "must be chosen")
@@ -60,15 +63,18 @@ def new_service(form: Form) -> pb.CreateServiceRequest:
     form.check()
     if kind == DOCKER:
         values["base_url"] = ""
-    return pb.CreateServiceRequest(**values, type=kind, idempotency_key=form["idempotency_key"])
+    return {**values, "type": kind, "idempotency_key": form["idempotency_key"]}
 
 
-def changed_service(service: pb.Service, form: Form) -> pb.UpdateServiceRequest:
-    """All that may be changed. Raises InvalidArgumentError when something typed can't be sent."""
+def changed_service(service: pb.Service, form: Form) -> dict[str, Any]:
+    """The fields of an UpdateServiceRequest: all that may be changed.
+
+    Raises InvalidArgumentError when something typed can't be sent.
+    """
     values = _values(form, service.changeable_fields)
     form.check()
     mask = FieldMask(paths=service.changeable_fields)
-    return pb.UpdateServiceRequest(service_id=service.service_id, update_mask=mask, **values)
+    return {**values, "service_id": service.service_id, "update_mask": mask}
 
 
 def price_of(form: Form) -> Price | None:

@@ -19,7 +19,7 @@ _CODE_PATH = "/login/code"
 
 async def show_sign_in(visit: Visit) -> Response:
     """Asks for an address."""
-    if visit.person is not None:
+    if visit.session.person is not None:
         return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.role))
     form = Form.starting(email=visit.query.get("email", ""), next=safe_path(visit.query.get("next")) or "")
     return await _sign_in_page(visit, form)
@@ -33,9 +33,7 @@ async def start_sign_in(visit: Visit) -> Response:
     """Has a code mailed."""
     form = visit.form
     try:
-        challenge = await visit.ask(
-            visit.services.identity.StartSignIn, pb.StartSignInRequest(email=form["email"])
-        )
+        challenge = await visit.api.identity.StartSignIn(email=form["email"])
     except AppError as error:
         return await _sign_in_page(visit, form.refused(error))
     return await await_code(visit, challenge, {"purpose": "sign_in", "email": form["email"]})
@@ -45,78 +43,74 @@ async def await_code(visit: Visit, challenge: pb.Challenge, asked: Mapping[str, 
     """On to the code page. `asked` is what the challenge was made from, to make another of."""
     path = safe_path(visit.form["next"])
     notes: dict[str, Any] = {"challenge_id": challenge.challenge_id, "asked": dict(asked)}
-    await visit.keep_notes(notes | ({"next": path} if path else {}))
+    await visit.session.keep_notes(notes | ({"next": path} if path else {}))
     return await visit.redirect(_CODE_PATH)
 
 
 async def show_code(visit: Visit) -> Response:
     """Asks for the code."""
-    if "challenge_id" not in visit.notes:
+    if "challenge_id" not in visit.session.notes:
         return await visit.redirect("/login")
     return await _code_page(visit, Form())
 
 
 async def check_code(visit: Visit) -> Response:
     """Signs in whoever has the code."""
-    notes, form = visit.notes, visit.form
+    notes, form = visit.session.notes, visit.form
     if "challenge_id" not in notes:
         return await visit.redirect("/login", Flash("That code has expired. Ask for a new one.", "plain"))
-    request = pb.VerifyChallengeRequest(challenge_id=notes["challenge_id"], code=form["code"])
     try:
-        answer = await visit.ask(visit.services.identity.VerifyChallenge, request)
+        answer = await visit.api.identity.VerifyChallenge(
+            challenge_id=notes["challenge_id"], code=form["code"]
+        )
     except UnauthenticatedError as error:
         form.refuse("code", "is not the one we sent, or has expired")
         form.status = error.http_status
         return await _code_page(visit, form)
     except AppError as error:
         return await _code_page(visit, form.refused(error))
-    await visit.sign_in(answer)
+    await visit.session.sign_in(answer)
     return await visit.redirect(safe_path(notes.get("next")) or home_of(visit.role))
 
 
 async def send_again(visit: Visit) -> Response:
     """Another code for the same person, in place of the first."""
-    if "challenge_id" not in visit.notes:
+    if "challenge_id" not in visit.session.notes:
         return await visit.redirect("/login")
-    asked = visit.notes["asked"]
+    asked = visit.session.notes["asked"]
     try:
         challenge = await _ask_again(visit, asked)
     except AppError as error:
         return await _code_page(visit, visit.form.refused(error))
-    await visit.keep_notes({**visit.notes, "challenge_id": challenge.challenge_id})
+    await visit.session.keep_notes({**visit.session.notes, "challenge_id": challenge.challenge_id})
     return await visit.redirect(_CODE_PATH, "A new code is on its way.")
 
 
 async def _ask_again(visit: Visit, asked: Mapping[str, str]) -> pb.Challenge:
-    identity = visit.services.identity
     fields = {name: text for name, text in asked.items() if name != "purpose"}
     match asked["purpose"]:
         case "register_consumer":
-            return await visit.ask(identity.RegisterConsumer, pb.RegisterConsumerRequest(**fields))
+            return await visit.api.identity.RegisterConsumer(**fields)
         case "register_merchant":
-            return await visit.ask(identity.RegisterMerchant, pb.RegisterMerchantRequest(**fields))
+            return await visit.api.identity.RegisterMerchant(**fields)
         case _:
-            return await visit.ask(identity.StartSignIn, pb.StartSignInRequest(**fields))
+            return await visit.api.identity.StartSignIn(**fields)
 
 
 async def _code_page(visit: Visit, form: Form) -> Response:
-    return await visit.render("account/code.html", form=form, asked=visit.notes["asked"])
+    return await visit.render("account/code.html", form=form, asked=visit.session.notes["asked"])
 
 
 async def sign_out(visit: Visit) -> Response:
     """Ends the session here and at identity-svc; here even when identity-svc is away."""
-    tokens = visit.session.tokens
-    await visit.forget()
-    if tokens is not None:
+    refresh_token = visit.session.refresh_token
+    await visit.session.end()
+    if refresh_token is not None:
         try:
-            await visit.ask(
-                visit.services.identity.SignOut, pb.SignOutRequest(refresh_token=tokens.refresh_token)
-            )
+            await visit.api.identity.SignOut(refresh_token=refresh_token)
         except AppError:
-            return await visit.redirect(
-                "/login",
-                Flash("You are signed out in this browser. Other devices can't be told now.", "plain"),
-            )
+            text = "You are signed out in this browser. Other devices can't be told now."
+            return await visit.redirect("/login", Flash(text, "plain"))
     return await visit.redirect("/login", "You are signed out.")
 
 

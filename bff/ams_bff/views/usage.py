@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import View, page
 from ams_bff.http.visits import Visit
-from ams_bff.live.snapshots import Picture, live, mark_of
+from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.ui.csv_files import csv_file
 from ams_bff.ui.formats import counted, shown_time
 from ams_bff.usage import report_figures as figures
@@ -106,16 +106,16 @@ class Seen:
 
 async def show_usage(visit: Visit) -> Response:
     """Totals, chart and table."""
-    picture, services = await asyncio.gather(picture_usage(visit), service_choices(visit))
-    return await visit.render("usage/show.html", services=services, mark=picture.mark, **picture.context)
+    snapshot, services = await asyncio.gather(load_usage(visit), service_choices(visit))
+    return await visit.render("usage/show.html", services=services, etag=snapshot.etag, **snapshot.context)
 
 
-async def picture_usage(visit: Visit) -> Picture:
+async def load_usage(visit: Visit) -> LiveSnapshot:
     """All of it ticks."""
     seen = await _look(visit)
     labels = repr(sorted(seen.labels.items()))
-    mark = mark_of(visit, seen.report, seen.before, seen.errors, labels)
-    return Picture(_context(visit, seen), mark, seen.choice.reach.beats)
+    etag = etag_of(visit, seen.report, seen.before, seen.errors, labels)
+    return LiveSnapshot(_context(visit, seen), etag, seen.choice.reach.beats)
 
 
 async def download_table(visit: Visit) -> Response:
@@ -169,14 +169,13 @@ async def _look(visit: Visit) -> Seen:
 
 async def ask_usage(visit: Visit, **fields: Any) -> pb.UsageReport:
     """The report for the area's role. `fields`: the request's, as that role's has them."""
-    usage = visit.services.usage
     match visit.role:
         case Role.MERCHANT:
-            return await visit.ask(usage.GetMerchantUsage, pb.GetMerchantUsageRequest(**fields))
+            return await visit.api.usage.GetMerchantUsage(**fields)
         case Role.ADMIN:
-            return await visit.ask(usage.GetPlatformUsage, pb.GetPlatformUsageRequest(**fields))
+            return await visit.api.usage.GetPlatformUsage(**fields)
         case _:
-            return await visit.ask(usage.GetConsumerUsage, pb.GetConsumerUsageRequest(**fields))
+            return await visit.api.usage.GetConsumerUsage(**fields)
 
 
 def _filters(visit: Visit) -> dict[str, str]:
@@ -215,7 +214,7 @@ async def _own_keys(visit: Visit, choice: Choice) -> Sequence[keys_pb.Key]:
     is_needed = choice.group == "key" or visit.query.get("key")
     if visit.role != CONSUMER or not is_needed:
         return ()
-    answer = await visit.ask(visit.services.keys.ListKeys, keys_pb.ListKeysRequest(page_size=200))
+    answer = await visit.api.keys.ListKeys(page_size=200)
     return answer.keys
 
 
@@ -276,7 +275,7 @@ def _views_of(role: Role.ValueType) -> tuple[View, ...]:
     path = _PATHS[role]
     return (
         page(path, show_usage, role),
-        live(path, picture_usage, "usage/live.html", role),
+        live_view(path, load_usage, "usage/live.html", role),
         page(f"{path}/table.csv", download_table, role),
         page(f"{path}/chart.csv", download_chart, role),
     )

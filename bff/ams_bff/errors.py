@@ -1,4 +1,4 @@
-"""Refusals that only HTTP knows, beside those of ams_common.errors. None of them crosses gRPC."""
+"""Errors that only HTTP knows, beside those of ams_common.errors. None of them crosses gRPC."""
 
 from ams_common.errors import AppError
 

@@ -1,0 +1,105 @@
+"""The session of the browser that a request comes from, from loading it to what the answer has to keep."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ams.identity.v1 import identity_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import Role
+
+from ams_bff.http.renewal import Renewal
+from ams_bff.http.sessions import Flash, Person, Session, SessionStore, new_session
+
+
+class BrowserSession:
+    """Nobody's until it is loaded. Whatever has to be kept for a browser without a session begins one.
+
+    Every coroutine raises UnavailableError when Redis is down.
+    """
+
+    def __init__(self, store: SessionStore, renewal: Renewal) -> None:
+        self._store = store
+        self._renewal = renewal
+        self._session: Session | None = None
+        # Whether the browser has to be given a cookie, because it has none or another session's.
+        self.is_cookie_due = False
+
+    async def load(self, cookie: str | None) -> None:
+        """Go on with the session of the browser's cookie, if that names one."""
+        self._session = await self._store.load(cookie)
+
+    def leave(self) -> None:
+        """Serve the rest of the request as nobody's; the session itself goes on."""
+        self._session = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the browser has a session, of somebody signed in or not."""
+        return self._session is not None
+
+    @property
+    def person(self) -> Person | None:
+        """Who is signed in."""
+        return self._session.person if self._session is not None else None
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What was kept for this browser between two forms."""
+        return self._session.notes if self._session is not None else {}
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The token with which identity-svc knows the session."""
+        tokens = self._session.tokens if self._session is not None else None
+        return tokens.refresh_token if tokens is not None else None
+
+    @property
+    def secret(self) -> str:
+        """The cookie's value."""
+        return self._begun().secret
+
+    @property
+    def csrf_token(self) -> str:
+        """What every form of this browser's pages carries."""
+        return self._begun().csrf_token
+
+    async def access_token(self) -> str | None:
+        """The token for calls as the person signed in, None for nobody. Raises AppError."""
+        return await self._renewal.access_token(self._session) if self._session is not None else None
+
+    async def sign_in(self, answer: pb.Session) -> None:
+        """Hold the session that identity-svc has given out, under a new cookie."""
+        self._session = await self._store.begin(self._begun(), answer)
+        self.is_cookie_due = True
+
+    async def end(self) -> None:
+        """End it here; identity-svc isn't told."""
+        if self._session is not None:
+            await self._store.end(self._session)
+        self._session = new_session()
+        self.is_cookie_due = True
+
+    async def reload(self) -> None:
+        """See what has become of it meanwhile: for a request that lasts."""
+        await self.load(self.secret)
+
+    async def act_as(self, role: Role.ValueType) -> None:
+        """Raises PermissionDeniedError when the person doesn't hold the role."""
+        await self._renewal.act_as(self._begun(), role)
+
+    async def keep_notes(self, notes: Mapping[str, Any]) -> None:
+        """Replaces `notes`, for half an hour."""
+        await self._store.keep_notes(self._begun(), notes)
+
+    async def add_flash(self, flash: Flash) -> None:
+        """Keep something to tell on the next page."""
+        await self._store.add_flash(self._begun(), flash)
+
+    async def take_flashes(self) -> tuple[Flash, ...]:
+        """What this page has to tell; each is told once."""
+        return await self._store.take_flashes(self._session) if self._session is not None else ()
+
+    def _begun(self) -> Session:
+        if self._session is None:
+            self._session = new_session()
+            self.is_cookie_due = True
+        return self._session
