@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_bff.ui.csv_files import csv_file
-from ams_bff.usage.report_figures import (
+from ams_bff.usage.figures import (
     OTHERS,
     change,
     columns_of,

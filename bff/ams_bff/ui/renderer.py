@@ -106,9 +106,10 @@ class Renderer:
 
     def render(self, template: str, zone: ZoneInfo, visit: object, **context: object) -> str:
         """The template's text. `zone`: the reader's, in which times are shown. Macros know the visit too."""
-        shared = {"zone": zone, "visit": visit}
-        shared["ui"] = _Macros(self._environment, self._macro_files, shared)
-        return self._environment.get_template(template).render(shared, **context)
+        known: dict[str, object] = {"zone": zone, "visit": visit}
+        shared = {**self._environment.globals, **known}
+        known["ui"] = shared["ui"] = _Macros(self._environment, self._macro_files, shared)
+        return self._environment.get_template(template).render(known, **context)
 
 
 class _Macros:
@@ -118,7 +119,7 @@ class _Macros:
     """
 
     def __init__(
-        self, environment: Environment, files: Mapping[str, str], context: Mapping[str, object]
+        self, environment: Environment, files: Mapping[str, str], context: dict[str, object]
     ) -> None:
         self._environment = environment
         self._files = files
@@ -127,6 +128,7 @@ class _Macros:
     def __getattr__(self, name: str) -> Any:
         if name not in self._files:
             raise AttributeError(name)
-        module = self._environment.get_template(self._files[name]).make_module(dict(self._context))
+        # Shared: Jinja would merge the context with the globals anew for each file.
+        module = self._environment.get_template(self._files[name]).make_module(self._context, shared=True)
         vars(self).update((key, macro) for key, macro in vars(module).items() if not key.startswith("_"))
         return vars(self)[name]

@@ -17,7 +17,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.admin_queue import services_by_id
 from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
 
@@ -57,7 +57,7 @@ async def _consumer_page(visit: Visit, form: Form) -> Response:
     consumer = await visit.api.identity.GetConsumer(consumer_id=consumer_id)
     asked, report, records, names = await asyncio.gather(
         _ask_access(visit, _SHOWN_REQUESTS, ""),
-        figures.ask_shown(visit, consumer_id=consumer_id, group_by=usage_pb.SERVICE),
+        reports.ask_shown(visit, consumer_id=consumer_id, group_by=usage_pb.SERVICE),
         audit_of(visit, consumer_id),
         actor_names(visit),
     )
@@ -70,7 +70,7 @@ async def _consumer_page(visit: Visit, form: Form) -> Response:
         services=await services_by_id(visit, {one.service_id for one in asked.access_requests}),
         used=figures.by_group(report),
         requests=figures.trend(report),
-        billable=figures.trend(report, figures.billable_of),
+        billable=figures.billable_trend(report),
         records=records,
         names=names,
     )

@@ -1,14 +1,14 @@
 """Merchants: invited, listed, suspended and reinstated (PRD FR4-ADMIN-01)."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_UNSPECIFIED, Standing
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
-from ams_common.clock import utc_now
+from ams_common.clock import from_timestamp, utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
@@ -19,7 +19,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.admin_records import actor_names, audit_of, standing_refused
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 
@@ -60,7 +60,7 @@ async def _merchant_page(visit: Visit, form: Form) -> Response:
     merchant = await visit.api.identity.GetMerchant(merchant_id=merchant_id)
     services, report, records, names = await asyncio.gather(
         _ask_services(visit, _MOST_SERVICES, ""),
-        figures.ask_shown(visit, merchant_id=merchant_id, group_by=usage_pb.SERVICE),
+        reports.ask_shown(visit, merchant_id=merchant_id, group_by=usage_pb.SERVICE),
         audit_of(visit, merchant_id),
         actor_names(visit),
     )
@@ -72,7 +72,7 @@ async def _merchant_page(visit: Visit, form: Form) -> Response:
         has_more=bool(services.next_page_token),
         used=figures.by_group(report),
         requests=figures.trend(report),
-        billable=figures.trend(report, figures.billable_of),
+        billable=figures.billable_trend(report),
         records=records,
         names=names,
     )
@@ -169,7 +169,7 @@ def invite_status(invite: pb.Invite, now: datetime) -> str:
     """In words."""
     if invite.HasField("accepted_at"):
         return "Accepted"
-    return "Expired" if invite.expires_at.ToDatetime(tzinfo=UTC) <= now else "Open"
+    return "Expired" if from_timestamp(invite.expires_at) <= now else "Open"
 
 
 async def _ask_services(visit: Visit, size: int, page_token: str) -> catalog_pb.ListServicesResponse:

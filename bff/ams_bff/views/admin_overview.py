@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, PENDING_APPROVAL
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams_common.clock import utc_now
+from ams_common.clock import from_timestamp, utc_now
 from ams_common.errors import AppError, InvalidArgumentError
 from starlette.responses import Response
 
@@ -19,7 +18,7 @@ from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.ui.forms import Form
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.admin_queue import (
     Pending,
     load_queue,
@@ -129,8 +128,8 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
         form.status if form else None,
         items=items,
         waiting=queue.waiting,
-        merchant_level=None if merchants.next_page_token else _level_of(merchants.merchants),
-        consumer_level=None if consumers.next_page_token else _level_of(consumers.consumers),
+        merchant_gauge=None if merchants.next_page_token else _gauge_of(merchants.merchants),
+        consumer_gauge=None if consumers.next_page_token else _gauge_of(consumers.consumers),
         merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
         consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
         active_count=_at_least(sum(map(_is_listed, active.services)), active.next_page_token),
@@ -148,14 +147,14 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """What ticks: requests and the chart."""
+    """Requests and the chart."""
     now = utc_now()
-    report = await figures.ask_shown(visit, now)
+    report = await reports.ask_shown(visit, now)
     return LiveSnapshot({"requests": figures.trend(report, now=now)}, etag_of(visit, report))
 
 
-def _level_of(people: Iterable[identity_pb.Merchant | identity_pb.Consumer]) -> figures.Level:
-    return figures.level((each.registered_at.ToDatetime(tzinfo=UTC), None) for each in people)
+def _gauge_of(people: Iterable[identity_pb.Merchant | identity_pb.Consumer]) -> figures.Gauge:
+    return figures.gauge((from_timestamp(each.registered_at), None) for each in people)
 
 
 def first_steps(has_merchants: bool, is_open: bool, has_consumers: bool) -> list[tuple[str, str, str, bool]]:

@@ -18,7 +18,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
@@ -53,7 +53,7 @@ async def service_page(visit: Visit, form: Form) -> Response:
     service = await visit.api.catalog.GetService(service_id=service_id)
     merchant, report, images, records, names = await asyncio.gather(
         visit.api.identity.GetMerchant(merchant_id=service.merchant_id),
-        figures.ask_shown(visit, service_id=service_id),
+        reports.ask_shown(visit, service_id=service_id),
         images_of(visit, service),
         audit_of(visit, service_id),
         actor_names(visit),

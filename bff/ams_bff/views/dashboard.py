@@ -3,22 +3,21 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.usage.v1 import usage_service_pb2 as usage_pb
-from ams_common.clock import to_timestamp, utc_now
+from ams_common.clock import from_timestamp, utc_now
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
-from ams_bff.usage import report_figures as usage_figures
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.activity import Event, newest
 from ams_bff.views.consumer_lists import (
     active_keys,
@@ -28,7 +27,6 @@ from ams_bff.views.consumer_lists import (
     newest_by_service,
 )
 from ams_bff.views.naming import Known, know_services, name_of
-from ams_bff.views.usage import ask_usage, chart_rows, summary_of
 
 _EXPIRES_SOON = timedelta(days=14)
 _DENIED_LATELY = timedelta(days=30)
@@ -64,26 +62,25 @@ async def show_overview(visit: Visit) -> Response:
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """What ticks: requests, spend and the chart."""
+    """Requests, spend and the chart."""
     now = utc_now()
+    last_day = figures.span_fields(now, usage_pb.HOUR, 24)
     month, spend, last_spend, hours = await asyncio.gather(
-        figures.ask_shown(visit, now),
+        reports.ask_shown(visit, now),
         visit.or_none_if_down(_ask_spend(visit, now)),
         visit.or_none_if_down(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
-        visit.or_none_if_down(_ask_hours(visit, now)),
+        visit.or_none_if_down(reports.ask_usage(visit, **last_day)),
     )
+    spends = (spend.totals, last_spend.totals) if spend and last_spend else None
     context = {
         "trend": figures.trend(month, now=now),
         "spend": spend,
         "last_spend": last_spend,
-        "spend_change": figures.change_of(spend.totals, last_spend.totals) if spend and last_spend else None,
+        "spend_change": figures.change_of_sums(*spends) if spends else None,
+        "rows": reports.chart_rows(visit, hours, [figures.points_of(hours)]) if hours else None,
+        "summary": reports.summary_of(visit, hours, "24 hours") if hours else "",
     }
-    return LiveSnapshot(context | _chart(visit, hours), etag_of(visit, month, spend, last_spend, hours))
-
-
-async def _ask_hours(visit: Visit, now: datetime) -> usage_pb.UsageReport:
-    start, end = usage_figures.span_ending(now, usage_pb.HOUR, 24)
-    return await ask_usage(visit, start=to_timestamp(start), end=to_timestamp(end), granularity=usage_pb.HOUR)
+    return LiveSnapshot(context, etag_of(visit, month, spend, last_spend, hours))
 
 
 async def _ask_spend(visit: Visit, in_month: datetime) -> billing_pb.GetConsumerSpendResponse:
@@ -113,22 +110,13 @@ def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, st
     ]
 
 
-def _chart(visit: Visit, report: usage_pb.UsageReport | None) -> dict[str, Any]:
-    if report is None:
-        return {"rows": None, "summary": ""}
-    return {
-        "rows": chart_rows(visit, report, [usage_figures.points_of(report)]),
-        "summary": summary_of(visit, report, "24 hours"),
-    }
-
-
 def _counts(
     keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest], now: datetime
 ) -> dict[str, Any]:
     newest = newest_by_service(requests)
     return {
-        "active_level": figures.level(map(_life_of, keys), now),
-        "service_level": figures.level(_granted_since(requests), now),
+        "active_gauge": figures.gauge(map(_lifetime_of, keys), now),
+        "service_gauge": figures.gauge(_granted_since(requests), now),
         "active": len(active_keys(keys)),
         "keys": len(keys),
         "services": len(approved_services(requests)),
@@ -136,15 +124,15 @@ def _counts(
     }
 
 
-def _life_of(key: keys_pb.Key) -> figures.Life:
-    ends = [_moment(at) for at in (key.expires_at, key.revoked_at) if at.seconds]
-    return _moment(key.created_at), min(ends)
+def _lifetime_of(key: keys_pb.Key) -> figures.Lifetime:
+    ends = [from_timestamp(at) for at in (key.expires_at, key.revoked_at) if at.seconds]
+    return from_timestamp(key.created_at), min(ends)
 
 
-def _granted_since(requests: Iterable[keys_pb.AccessRequest]) -> Iterator[figures.Life]:
+def _granted_since(requests: Iterable[keys_pb.AccessRequest]) -> Iterator[figures.Lifetime]:
     """Access is given once for each service, and for good."""
     approved = (each for each in requests if each.status == keys_pb.APPROVED)
-    return ((_moment(each.resolved_at), None) for each in newest_by_service(approved))
+    return ((from_timestamp(each.resolved_at), None) for each in newest_by_service(approved))
 
 
 def _decisions(
@@ -154,12 +142,12 @@ def _decisions(
     now: datetime,
 ) -> list[Decision]:
     in_keys = {service_id for key in active_keys(keys) for service_id in key.service_ids}
-    expiring = [key for key in active_keys(keys) if _moment(key.expires_at) - now < _EXPIRES_SOON]
+    expiring = [key for key in active_keys(keys) if from_timestamp(key.expires_at) - now < _EXPIRES_SOON]
     newest = newest_by_service(requests)
     denied = [
         each
         for each in newest
-        if each.status == keys_pb.DENIED and now - _moment(each.resolved_at) < _DENIED_LATELY
+        if each.status == keys_pb.DENIED and now - from_timestamp(each.resolved_at) < _DENIED_LATELY
     ]
     unused = [each for each in newest if each.status == keys_pb.APPROVED and each.service_id not in in_keys]
     return [
@@ -212,13 +200,9 @@ def _key_events(key: keys_pb.Key, now: datetime) -> list[Event]:
     events = [Event("Key created", key.name, key.created_at, "info")]
     if key.revoked_at.seconds:
         events.append(Event("Key revoked", key.name, key.revoked_at, "bad"))
-    elif _moment(key.expires_at) <= now:
+    elif from_timestamp(key.expires_at) <= now:
         events.append(Event("Key expired", key.name, key.expires_at, "warn"))
     return events
-
-
-def _moment(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)
 
 
 VIEWS = (

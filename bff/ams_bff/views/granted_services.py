@@ -16,7 +16,7 @@ from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
@@ -96,7 +96,7 @@ async def show_service(visit: Visit) -> Response:
         raise NotFoundError("service_not_found", "There is no such service among yours.")
     known, report = await asyncio.gather(
         know_services(visit, [service_id]),
-        figures.ask_shown(visit, service_id=service_id),
+        reports.ask_shown(visit, service_id=service_id),
     )
     service = known.get(service_id)
     is_image = service is not None and service.type == DOCKER

@@ -22,7 +22,7 @@ from ams_bff.ui.csv_files import Cells, instant
 from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
@@ -177,7 +177,7 @@ async def _key_page(visit: Visit, form: Form) -> Response:
     key_id = visit.parameter("key_id")
     key, report = await asyncio.gather(
         visit.api.keys.GetKey(key_id=key_id),
-        figures.ask_shown(visit, api_key_id=key_id),
+        reports.ask_shown(visit, api_key_id=key_id),
     )
     known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(

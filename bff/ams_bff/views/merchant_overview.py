@@ -16,7 +16,7 @@ from starlette.responses import Response
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views.merchant_activity import events_of
 
 _MOST_SERVICES = 200
@@ -67,17 +67,17 @@ async def _ask_facts(
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """What ticks: requests, revenue and the chart."""
+    """Requests, revenue and the chart."""
     now = utc_now()
     report, revenue, last_revenue = await asyncio.gather(
-        figures.ask_shown(visit, now, group_by=usage_pb.SERVICE),
+        reports.ask_shown(visit, now, group_by=usage_pb.SERVICE),
         visit.or_none_if_down(_ask_revenue(visit, now)),
         visit.or_none_if_down(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
     )
     context = {
         "used": figures.by_group(report, now),
         "requests": figures.trend(report, now=now),
-        "billable": figures.trend(report, figures.billable_of, now),
+        "billable": figures.billable_trend(report, now),
         "revenue": revenue,
         "last_revenue": last_revenue,
         "revenue_change": revenue_change(revenue, last_revenue),
@@ -96,7 +96,7 @@ def revenue_change(
     """A fraction of the month before; None also where one of them isn't known."""
     if revenue is None or before is None:
         return None
-    return figures.change_of(
+    return figures.change_of_sums(
         [total.gross for total in revenue.totals], [total.gross for total in before.totals]
     )
 

@@ -22,7 +22,7 @@ from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
-from ams_bff.usage import trends as figures
+from ams_bff.usage import figures, reports
 from ams_bff.views import service_forms
 from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
 
@@ -43,7 +43,7 @@ async def list_services(visit: Visit) -> Response:
     """With their requests of the last 30 days."""
     listed, report = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, visit.url.page_token),
-        figures.ask_shown(visit, group_by=usage_pb.SERVICE),
+        reports.ask_shown(visit, group_by=usage_pb.SERVICE),
     )
     return await visit.render(
         "merchant/services.html",
@@ -171,7 +171,7 @@ def _form_context(form: Form) -> dict[str, Any]:
 async def _service_page(visit: Visit, form: Form) -> Response:
     service = await _load(visit)
     report, published = await asyncio.gather(
-        figures.ask_shown(visit, service_id=service.service_id), _published(visit, service)
+        reports.ask_shown(visit, service_id=service.service_id), _published(visit, service)
     )
     return await visit.render(
         "merchant/service.html",
@@ -179,7 +179,7 @@ async def _service_page(visit: Visit, form: Form) -> Response:
         service=service,
         published=published,
         requests=figures.trend(report),
-        billable=figures.trend(report, figures.billable_of),
+        billable=figures.billable_trend(report),
         report=report,
     )
 
