@@ -1,19 +1,15 @@
-"""What admins' pages share: the audit log, who an actor is, and why a standing wasn't changed."""
+"""What admins' pages share: the audit log, and who an actor is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
-from ams_common.errors import AppError, FailedPreconditionError
-from starlette.responses import Response
 
-from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.audit_words import is_news
 from ams_bff.ui.formats import month
-from ams_bff.ui.forms import Form
 from ams_bff.views.naming import Known, know_services, name_of
 
 _NEWEST = 10
@@ -100,13 +96,3 @@ def names_of(
     if visit.session.person is not None:
         names[visit.session.person.user_id] = "you"
     return names
-
-
-async def standing_refused(
-    visit: Visit, path: str, error: AppError, show: Callable[[Visit, Form], Awaitable[Response]]
-) -> Response:
-    """What was done already, by somebody else or by a second click, is no fault: the account's page at `path`
-    says so. Else `show` is that page with the form as it was refused."""
-    if isinstance(error, FailedPreconditionError):
-        return await visit.redirect(path, Flash(error.message, "plain"))
-    return await show(visit, visit.form.refused(error))
