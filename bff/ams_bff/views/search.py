@@ -1,12 +1,11 @@
 """Finding things: pages, services, keys and, for admins, people. Each source is asked by itself and for
-little, so one that is away spoils only its own part."""
+little, so one that is down spoils only its own part."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import ServiceStatus
 from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1 import keys_service_pb2 as keys_pb
@@ -39,11 +38,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What one source has found. `is_away`: it couldn't be asked."""
+    """What one source has found. `is_down`: it couldn't be asked."""
 
     title: str
     hits: Sequence[Hit] = ()
-    is_away: bool = False
+    is_down: bool = False
 
 
 Find: TypeAlias = Callable[[Visit, str], Awaitable[list[Hit]]]
@@ -69,24 +68,24 @@ _PUBLIC_PAGES = (
 
 
 async def show_results(visit: Visit) -> Response:
-    """As a page."""
-    return await _answer(visit, "search/list.html")
+    """What fits the URL's words, on a page of its own."""
+    return await _render_found(visit, "search/list.html")
 
 
 async def show_palette(visit: Visit) -> Response:
-    """As what the palette lists while one types."""
-    return await _answer(visit, "search/palette.html")
+    """What the palette lists while somebody types."""
+    return await _render_found(visit, "search/palette.html")
 
 
-async def _answer(visit: Visit, template: str) -> Response:
+async def _render_found(visit: Visit, template: str) -> Response:
     words, role = visit.url.words, _role_of(visit)
     groups = [Group("Pages", _pages(role, words))]
     if words:
         sources = _SOURCES[role].items()
         groups += await asyncio.gather(*(_ask(visit, words, title, find) for title, find in sources))
     shown = [group for group in groups if group.hits]
-    away = [group.title for group in groups if group.is_away]
-    return await visit.render(template, words=words, groups=shown, away=away)
+    down = [group.title for group in groups if group.is_down]
+    return await visit.render(template, words=words, groups=shown, down=down)
 
 
 async def _ask(visit: Visit, words: str, title: str, find: Find) -> Group:
@@ -95,7 +94,7 @@ async def _ask(visit: Visit, words: str, title: str, find: Find) -> Group:
     except UnauthenticatedError:
         raise  # the session has ended: nothing will be found before signing in
     except AppError:
-        return Group(title, is_away=True)
+        return Group(title, is_down=True)
 
 
 def _role_of(visit: Visit) -> Role.ValueType:
@@ -107,96 +106,95 @@ def _role_of(visit: Visit) -> Role.ValueType:
 
 
 def _pages(role: Role.ValueType, words: str) -> list[Hit]:
-    places = [Hit(place.label, "", place.path, place.icon) for place in navigation.places_of(role)]
-    hits = [*places, *_ACTIONS.get(role, ())] or _PUBLIC_PAGES
+    entries = [Hit(entry.label, "", entry.path, entry.icon) for entry in navigation.entries_of(role)]
+    hits = [*entries, *_ACTIONS.get(role, ())] or _PUBLIC_PAGES
     wanted = words.casefold().split()
     return [hit for hit in hits if all(word in hit.title.casefold() for word in wanted)]
 
 
+def _words_of(value: int, enum: Any) -> str:
+    return enum_label(value, enum).lower()
+
+
 async def _marketplace(visit: Visit, words: str) -> list[Hit]:
-    found = await _published(visit, words, _MOST)
-    return [Hit(each.name, each.merchant_name, f"/marketplace/{each.slug}", "store") for each in found]
+    listed = await visit.api.catalog.ListMarketplaceServices(page_size=_MOST, query=words)
+    return [
+        Hit(each.name, each.merchant_name, f"/marketplace/{each.slug}", "store") for each in listed.services
+    ]
 
 
 async def _granted(visit: Visit, words: str) -> list[Hit]:
     """Those that the consumer may call; other than in the marketplace, with its keys and usage."""
-    found, asked = await asyncio.gather(
-        _published(visit, words, _MOST_FITTING),
+    listed, asked = await asyncio.gather(
+        visit.api.catalog.ListMarketplaceServices(page_size=_MOST_FITTING, query=words),
         visit.api.keys.ListConsumerAccessRequests(page_size=_MOST_GRANTS, status=keys_pb.APPROVED),
     )
     granted = {each.service_id for each in asked.access_requests}
-    mine = [each for each in found if each.service_id in granted][:_MOST]
+    mine = [each for each in listed.services if each.service_id in granted][:_MOST]
     return [
         Hit(each.name, each.merchant_name, f"/dashboard/services/{each.service_id}", "boxes") for each in mine
     ]
 
 
-async def _published(visit: Visit, words: str, most: int) -> Sequence[catalog_pb.MarketplaceService]:
-    return (await visit.api.catalog.ListMarketplaceServices(page_size=most, query=words)).services
-
-
 async def _keys(visit: Visit, words: str) -> list[Hit]:
-    answer = await visit.api.keys.ListKeys(page_size=_MOST, query=words)
+    listed = await visit.api.keys.ListKeys(page_size=_MOST, query=words)
+    notes = {key.key_id: f"{key.key_prefix}…, {_words_of(key.status, KeyStatus)}" for key in listed.keys}
     return [
-        Hit(
-            key.name,
-            f"{key.key_prefix}…, {enum_label(key.status, KeyStatus).lower()}",
-            f"/dashboard/api-keys/{key.key_id}",
-            "key-round",
-        )
-        for key in answer.keys
+        Hit(key.name, notes[key.key_id], f"/dashboard/api-keys/{key.key_id}", "key-round")
+        for key in listed.keys
     ]
 
 
 async def _own_services(visit: Visit, words: str) -> list[Hit]:
-    answer = await visit.api.catalog.ListMerchantServices(page_size=_MOST, query=words)
+    listed = await visit.api.catalog.ListMerchantServices(page_size=_MOST, query=words)
     return [
-        Hit(each.name, _status_of(each), f"/merchant/services/{each.service_id}", "boxes")
-        for each in answer.services
+        Hit(
+            each.name,
+            enum_label(each.status, ServiceStatus),
+            f"/merchant/services/{each.service_id}",
+            "boxes",
+        )
+        for each in listed.services
     ]
 
 
 async def _all_services(visit: Visit, words: str) -> list[Hit]:
-    answer = await visit.api.catalog.ListServices(page_size=_MOST, query=words)
+    listed = await visit.api.catalog.ListServices(page_size=_MOST, query=words)
     return [
         Hit(
             each.name,
-            f"{each.merchant_name}, {_status_of(each).lower()}",
+            f"{each.merchant_name}, {_words_of(each.status, ServiceStatus)}",
             f"/admin/services/{each.service_id}",
             "boxes",
         )
-        for each in answer.services
+        for each in listed.services
     ]
 
 
 async def _merchants(visit: Visit, words: str) -> list[Hit]:
-    answer = await visit.api.identity.ListMerchants(page_size=_MOST, query=words)
+    listed = await visit.api.identity.ListMerchants(page_size=_MOST, query=words)
     return [
         Hit(
             each.company_name,
-            f"{each.email}, {enum_label(each.standing, Standing).lower()}",
+            f"{each.email}, {_words_of(each.standing, Standing)}",
             f"/admin/merchants/{each.merchant_id}",
             "building-2",
         )
-        for each in answer.merchants
+        for each in listed.merchants
     ]
 
 
 async def _consumers(visit: Visit, words: str) -> list[Hit]:
-    answer = await visit.api.identity.ListConsumers(page_size=_MOST, query=words)
+    listed = await visit.api.identity.ListConsumers(page_size=_MOST, query=words)
     return [
         Hit(
             each.email,
-            f"{each.name}, {enum_label(each.standing, Standing).lower()}",
+            f"{each.name}, {_words_of(each.standing, Standing)}",
             f"/admin/consumers/{each.consumer_id}",
             "users",
         )
-        for each in answer.consumers
+        for each in listed.consumers
     ]
-
-
-def _status_of(service: catalog_pb.Service) -> str:
-    return enum_label(service.status, ServiceStatus)
 
 
 _SOURCES: Mapping[Role.ValueType, Mapping[str, Find]] = {
