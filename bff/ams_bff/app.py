@@ -12,7 +12,6 @@ from ams_bff import middleware, openapi
 from ams_bff.areas import AREAS
 from ams_bff.backends import Backends
 from ams_bff.errors import MethodNotAllowedError
-from ams_bff.http.api import Stubs
 from ams_bff.http.assets import Assets
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import SessionStore
@@ -38,7 +37,7 @@ def build_app(settings: Settings, backends: Backends, redis: Redis, event_stream
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    ui = WebUi(settings, Stubs.over(backends), SessionStore(redis), Assets.load(), event_streams, VIEWS)
+    ui = WebUi(settings, backends.channels, SessionStore(redis), Assets.load(), event_streams, VIEWS)
 
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)

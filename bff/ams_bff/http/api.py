@@ -3,10 +3,11 @@
 `await visit.api.keys.ListKeys(page_size=50)` is checked by mypy as the request's own constructor is.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Generic, ParamSpec, TypeAlias, TypeVar
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
+import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
@@ -22,8 +23,6 @@ from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke
 from google.protobuf.message import Message
 
-from ams_bff.backends import Backends
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,29 +32,19 @@ AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
 _DEADLINE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stubs:
-    """The generated stubs, which last as long as the process."""
+_STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
+    "identity": IdentityServiceStub,
+    "catalog": CatalogServiceStub,
+    "keys": KeysServiceStub,
+    "usage": UsageServiceStub,
+    "billing": BillingServiceStub,
+    "registry": RegistryServiceStub,
+}
 
-    identity: IdentityServiceStub
-    catalog: CatalogServiceStub
-    keys: KeysServiceStub
-    usage: UsageServiceStub
-    billing: BillingServiceStub
-    registry: RegistryServiceStub
 
-    @classmethod
-    def over(cls, backends: Backends) -> "Stubs":
-        """Shares the channels with the REST API."""
-        channels = backends.channels
-        return cls(
-            IdentityServiceStub(channels["identity"]),
-            CatalogServiceStub(channels["catalog"]),
-            KeysServiceStub(channels["keys"]),
-            UsageServiceStub(channels["usage"]),
-            BillingServiceStub(channels["billing"]),
-            RegistryServiceStub(channels["registry"]),
-        )
+def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
+    """The generated stubs by service, which last as long as the process."""
+    return {name: stub(channels[name]) for name, stub in _STUBS.items()}
 
 
 class Client:
@@ -170,10 +159,31 @@ class RegistryClient(Client):
 class Api:
     """All services, for one session."""
 
-    def __init__(self, stubs: Stubs, access_token: AccessToken) -> None:
-        self.identity = IdentityClient(stubs.identity, access_token)
-        self.catalog = CatalogClient(stubs.catalog, access_token)
-        self.keys = KeysClient(stubs.keys, access_token)
-        self.usage = UsageClient(stubs.usage, access_token)
-        self.billing = BillingClient(stubs.billing, access_token)
-        self.registry = RegistryClient(stubs.registry, access_token)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken) -> None:
+        self.identity = IdentityClient(stubs["identity"], access_token)
+        self.catalog = CatalogClient(stubs["catalog"], access_token)
+        self.keys = KeysClient(stubs["keys"], access_token)
+        self.usage = UsageClient(stubs["usage"], access_token)
+        self.billing = BillingClient(stubs["billing"], access_token)
+        self.registry = RegistryClient(stubs["registry"], access_token)
+
+
+class Listed(Protocol):
+    """What every answer to a List RPC has."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Where the list goes on; "" at its end."""
+
+
+L = TypeVar("L", bound=Listed)
+
+
+async def pages(ask: Callable[[str], Awaitable[L]], most: int | None = None) -> AsyncIterator[L]:
+    """The pages of a list, all or at most so many. `ask` gives one by its token. Raises AppError."""
+    token = ""
+    for _ in itertools.repeat(None) if most is None else range(most):
+        listed = await ask(token)
+        yield listed
+        if not (token := listed.next_page_token):
+            return

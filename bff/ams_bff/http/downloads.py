@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import View, page
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import PAGE_ROWS, Cells, csv_list
+from ams_bff.ui.csv_files import PAGE_ROWS, Cells, cells, csv_list
 
 # A page of a list as the URL wants it: of a size, and for a token; the answer knows its next_page_token.
 AskPage: TypeAlias = Callable[[Visit, int, str], Awaitable[Any]]
@@ -34,3 +34,16 @@ def list_download(
         return await csv_list(name, columns, rows)
 
     return page(f"{path}/table.csv", download, role)
+
+
+def message_download(
+    path: str, name: str, columns: Sequence[str], ask: AskPage, items: str, role: Role.ValueType
+) -> View:
+    """A list of messages, which an answer has in its field `items`. `columns`: a field each, as
+    "column:field" where the column is called otherwise."""
+    fields = [column.rpartition(":")[2] for column in columns]
+
+    async def rows(visit: Visit, listed: Any) -> list[Cells]:
+        return [cells(message, *fields) for message in getattr(listed, items)]
+
+    return list_download(path, name, [column.partition(":")[0] for column in columns], ask, rows, role)

@@ -1,16 +1,18 @@
 """The web UI as an ASGI app: sessions, forgery checks, views, error pages."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+import grpc
+from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams_common.errors import AppError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ams_bff.http import guards
-from ams_bff.http.api import Api, Stubs
+from ams_bff.http.api import Api, stubs_over
 from ams_bff.http.assets import PREFIX, Assets
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
@@ -46,20 +48,20 @@ class WebUi:
     def __init__(
         self,
         settings: Settings,
-        stubs: Stubs,
+        channels: Mapping[str, grpc.aio.Channel],
         store: SessionStore,
         assets: Assets,
         event_streams: EventStreams,
         views: Iterable[View],
     ) -> None:
         self._public_url = settings.public_url
-        self._stubs = stubs
+        self._stubs = stubs_over(channels)
         self._store = store
         self._assets = assets
         self._event_streams = event_streams
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
-        self._renewal = Renewal(store, stubs.identity)
+        self._renewal = Renewal(store, IdentityServiceStub(channels["identity"]))
         self._renderer = Renderer(
             assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
         )

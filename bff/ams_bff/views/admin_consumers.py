@@ -43,7 +43,7 @@ CONSUMERS = AccountKind(
     noun="consumer",
     named_by="email",
     sorts=("name", "email", "standing", "registered_at"),
-    columns={name: name for name in ("email", "name", "standing", "registered_at", "consumer_id")},
+    columns=("email", "name", "standing", "registered_at", "consumer_id"),
     get=lambda visit, consumer_id: visit.api.identity.GetConsumer(consumer_id=consumer_id),
     ask=lambda visit, **fields: visit.api.identity.ListConsumers(**fields),
     stopped=STANDING_BLOCKED,

@@ -5,7 +5,6 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.clock import utc_now
@@ -16,7 +15,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.audit_words import actions
-from ams_bff.ui.csv_files import Cells, instant
+from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.formats import month
 from ams_bff.ui.forms import Form
 from ams_bff.views.admin_records import actor_names
@@ -90,19 +89,14 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsR
 
 
 async def _rows(visit: Visit, listed: pb.ListAuditRecordsResponse) -> list[Cells]:
-    return [_row(record) for record in listed.audit_records]
-
-
-def _row(record: AuditRecord) -> Cells:
-    return (
-        instant(record.occurred_at),
-        record.actor,
-        record.action,
-        record.resource,
-        record.resource_id,
-        "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
-        record.request_id,
-    )
+    return [
+        [
+            *cells(record, "occurred_at", "actor", "action", "resource", "resource_id"),
+            "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
+            record.request_id,
+        ]
+        for record in listed.audit_records
+    ]
 
 
 def _months_after(now: datetime) -> list[str]:

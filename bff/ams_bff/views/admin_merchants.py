@@ -16,7 +16,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
+from ams_bff.views.service_lists import SERVICE_COLUMNS, service_rows
 from ams_bff.views.standing import AccountKind, list_page, views_of
 
 _INVITES = 10
@@ -77,10 +77,7 @@ MERCHANTS = AccountKind(
     noun="merchant",
     named_by="company_name",
     sorts=("company_name", "email", "standing", "registered_at"),
-    columns={
-        "company": "company_name",
-        **{name: name for name in ("email", "name", "standing", "registered_at", "merchant_id")},
-    },
+    columns=("company:company_name", "email", "name", "standing", "registered_at", "merchant_id"),
     get=lambda visit, merchant_id: visit.api.identity.GetMerchant(merchant_id=merchant_id),
     ask=lambda visit, **fields: visit.api.identity.ListMerchants(**fields),
     stopped=STANDING_SUSPENDED,

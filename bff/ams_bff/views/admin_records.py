@@ -7,6 +7,7 @@ from typing import TypeAlias
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 
+from ams_bff.http.api import pages
 from ams_bff.http.visits import Visit
 from ams_bff.ui.audit_words import is_news
 from ams_bff.ui.formats import month
@@ -30,14 +31,15 @@ async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
 
 
 async def latest_news(visit: Visit) -> list[AuditRecord]:
-    """The newest records of what isn't said of every visit."""
+    """The newest records but those that come with every visit."""
+
+    async def ask(token: str) -> pb.ListAuditRecordsResponse:
+        return await visit.api.identity.ListAuditRecords(page_size=_PAGE_SIZE, page_token=token)
+
     news: list[AuditRecord] = []
-    token = ""
-    for _ in range(_MOST_PAGES):
-        listed = await visit.api.identity.ListAuditRecords(page_size=_PAGE_SIZE, page_token=token)
+    async for listed in pages(ask, _MOST_PAGES):
         news += filter(is_news, listed.audit_records)
-        token = listed.next_page_token
-        if len(news) >= _NEWS or not token:
+        if len(news) >= _NEWS:
             break
     return news[:_NEWS]
 

@@ -3,14 +3,6 @@
 import asyncio
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.events_pb2 import (
-    ACTIVE,
-    DRAFT,
-    PENDING_APPROVAL,
-    REJECTED,
-    SERVICE_STATUS_UNSPECIFIED,
-    SERVICE_SUSPENDED,
-)
 from ams.policy.v1.policy_pb2 import ADMIN
 from starlette.responses import Response
 
@@ -21,17 +13,9 @@ from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views.admin_queue import images_of
 from ams_bff.views.admin_records import actor_names, audit_of
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
+from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 _PAGE_SIZE = 25
-_SORTS = ("name", "status", "created_at", "updated_at")
-_STATUSES = {
-    "pending": PENDING_APPROVAL,
-    "active": ACTIVE,
-    "rejected": REJECTED,
-    "draft": DRAFT,
-    "suspended": SERVICE_SUSPENDED,
-}
 
 
 async def list_services(visit: Visit) -> Response:
@@ -71,13 +55,7 @@ async def service_page(visit: Visit, form: Form) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListServicesResponse:
-    return await visit.api.catalog.ListServices(
-        page_size=size,
-        page_token=page_token,
-        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
-        query=visit.url.words,
-        order_by=visit.url.order_by(_SORTS),
-    )
+    return await visit.api.catalog.ListServices(**list_fields(visit, size, page_token))
 
 
 VIEWS = (

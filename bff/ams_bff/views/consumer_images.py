@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, instant
+from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.formats import enum_label
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import know_services, name_of
@@ -62,16 +62,12 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumerImage
 async def _rows(visit: Visit, listed: pb.ListConsumerImagesResponse) -> list[Cells]:
     names = _names(await know_services(visit, (each.service_id for each in listed.images)), listed.images)
     return [
-        (
-            image.name,
-            image.tag,
+        [
+            *cells(image, "name", "tag"),
             names[image.service_id],
             enum_label(image.license_model, LicenseModel) if image.license_model else "",
-            image.size_bytes,
-            instant(image.pushed_at),
-            image.digest,
-            image.pull_command,
-        )
+            *cells(image, "size_bytes", "pushed_at", "digest", "pull_command"),
+        ]
         for image in listed.images
     ]
 

@@ -1,10 +1,11 @@
 """What several pages need whole: a consumer's keys and access requests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1.events_pb2 import KEY_ACTIVE
 
+from ams_bff.http.api import pages
 from ams_bff.http.visits import Visit
 
 _PAGE_SIZE = 200
@@ -14,28 +15,26 @@ _MOST_PAGES = 5
 
 async def all_keys(visit: Visit) -> list[pb.Key]:
     """The newest first."""
-    keys: list[pb.Key] = []
-    token = ""
-    for _ in range(_MOST_PAGES):
-        answer = await visit.api.keys.ListKeys(page_size=_PAGE_SIZE, page_token=token)
-        keys += answer.keys
-        token = answer.next_page_token
-        if not token:
-            break
-    return keys
+
+    async def ask(token: str) -> pb.ListKeysResponse:
+        return await visit.api.keys.ListKeys(page_size=_PAGE_SIZE, page_token=token)
+
+    return [key async for listed in pages(ask, _MOST_PAGES) for key in listed.keys]
+
+
+async def request_pages(visit: Visit) -> AsyncIterator[Sequence[pb.AccessRequest]]:
+    """The newest first."""
+
+    async def ask(token: str) -> pb.ListConsumerAccessRequestsResponse:
+        return await visit.api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, page_token=token)
+
+    async for listed in pages(ask, _MOST_PAGES):
+        yield listed.access_requests
 
 
 async def all_requests(visit: Visit) -> list[pb.AccessRequest]:
     """The newest first."""
-    requests: list[pb.AccessRequest] = []
-    token = ""
-    for _ in range(_MOST_PAGES):
-        answer = await visit.api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, page_token=token)
-        requests += answer.access_requests
-        token = answer.next_page_token
-        if not token:
-            break
-    return requests
+    return [request async for requests in request_pages(visit) for request in requests]
 
 
 def newest_by_service(requests: Iterable[pb.AccessRequest]) -> list[pb.AccessRequest]:

@@ -14,8 +14,7 @@ from starlette.responses import Response
 from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, instant
-from ams_bff.ui.formats import enum_label
+from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
@@ -75,15 +74,8 @@ async def _services(visit: Visit, listed: Listed) -> list[dict[str, Any]]:
 
 
 async def _rows(visit: Visit, listed: Listed) -> list[Cells]:
-    return [
-        (
-            row["name"],
-            enum_label(row["request"].status, pb.AccessRequestStatus),
-            instant(row["request"].requested_at),
-            row["key_count"],
-        )
-        for row in await _services(visit, listed)
-    ]
+    rows = await _services(visit, listed)
+    return [[row["name"], *cells(row["request"], "status", "requested_at"), row["key_count"]] for row in rows]
 
 
 async def show_service(visit: Visit) -> Response:

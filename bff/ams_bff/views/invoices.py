@@ -15,8 +15,8 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import View, action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, csv_file
-from ams_bff.ui.formats import counted, enum_label, month
+from ams_bff.ui.csv_files import Cells, cells, csv_file
+from ams_bff.ui.formats import counted, month
 from ams_bff.ui.forms import Form
 from ams_bff.views.naming import Known, know_services
 
@@ -69,18 +69,17 @@ async def download_lines(visit: Visit) -> Response:
 
 async def _rows(visit: Visit, answer: Any) -> list[Cells]:
     known = await _issuers(visit, answer.invoices)
-    return [_row(visit, known, invoice) for invoice in answer.invoices]
-
-
-def _row(visit: Visit, known: Known, invoice: pb.Invoice) -> Cells:
-    return (
-        invoice.period,
-        invoice.consumer_pseudonym if visit.role == MERCHANT else issuer_of(known, invoice),
-        enum_label(invoice.status, pb.InvoiceStatus),
-        invoice.subtotal.currency_code,
-        *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
-        invoice.invoice_id,
-    )
+    return [
+        [
+            invoice.period,
+            invoice.consumer_pseudonym if visit.role == MERCHANT else issuer_of(known, invoice),
+            *cells(invoice, "status"),
+            invoice.subtotal.currency_code,
+            *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
+            invoice.invoice_id,
+        ]
+        for invoice in answer.invoices
+    ]
 
 
 async def show_invoice(visit: Visit) -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED, KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
 from ams_common.clock import utc_now
@@ -18,8 +18,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, instant
-from ams_bff.ui.formats import enum_label
+from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
 from ams_bff.usage import figures, reports
@@ -33,15 +32,8 @@ _SORTS = ("name", "created_at", "expires_at")
 _STATUSES = {"active": KEY_ACTIVE, "expired": KEY_EXPIRED, "revoked": KEY_REVOKED}
 # Never a secret: nobody has it but who made the key.
 _COLUMNS = (
-    "name",
-    "description",
-    "prefix",
-    "status",
-    "services",
-    "expires_at",
-    "created_at",
-    "revoked_at",
-    "key_id",
+    *("name", "description", "prefix", "status", "services"),
+    *("expires_at", "created_at", "revoked_at", "key_id"),
 )
 _TTL_DAYS = (7, 30, 90, 180, 365)
 _DEFAULT_TTL_DAYS = 90
@@ -145,21 +137,14 @@ async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, s
 
 async def _rows(visit: Visit, answer: pb.ListKeysResponse) -> list[Cells]:
     names = await _service_names(visit, answer.keys)
-    return [_row(key, names) for key in answer.keys]
-
-
-def _row(key: pb.Key, names: Mapping[str, str]) -> Cells:
-    return (
-        key.name,
-        key.description,
-        key.key_prefix,
-        enum_label(key.status, KeyStatus),
-        "; ".join(names[service_id] for service_id in key.service_ids),
-        instant(key.expires_at),
-        instant(key.created_at),
-        instant(key.revoked_at),
-        key.key_id,
-    )
+    return [
+        [
+            *cells(key, "name", "description", "key_prefix", "status"),
+            "; ".join(names[service_id] for service_id in key.service_ids),
+            *cells(key, "expires_at", "created_at", "revoked_at", "key_id"),
+        ]
+        for key in answer.keys
+    ]
 
 
 async def _granted(visit: Visit) -> Known:

@@ -13,13 +13,12 @@ from ams_bff.http.routing import action, page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.views.consumer_images import ask_images
-from ams_bff.views.service_rows import MARKETPLACE_COLUMNS, marketplace_rows
+from ams_bff.views.consumer_lists import request_pages
+from ams_bff.views.service_lists import MARKETPLACE_COLUMNS, marketplace_rows
 
 _PAGE_SIZE = 24
 _SORTS = ("name", "published_at")
 _TYPES = {"api": API, "docker": DOCKER}
-# Enough to find a request among those of one consumer: 5 pages of 200.
-_MOST_PAGES = 5
 
 
 async def list_services(visit: Visit) -> Response:
@@ -88,13 +87,10 @@ async def _images_of(
 
 async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | None:
     """The consumer's newest request for the service."""
-    token = ""
-    for _ in range(_MOST_PAGES):
-        answer = await visit.api.keys.ListConsumerAccessRequests(page_size=200, page_token=token)
-        found = next((asked for asked in answer.access_requests if asked.service_id == service_id), None)
-        token = answer.next_page_token
-        if found is not None or not token:
-            return found
+    async for requests in request_pages(visit):
+        for asked in requests:
+            if asked.service_id == service_id:
+                return asked
     return None
 
 

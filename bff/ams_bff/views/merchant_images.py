@@ -10,43 +10,28 @@ from ams.registry.v1.events_pb2 import (
     IMAGE_DEPRECATED,
     IMAGE_REJECTED,
     IMAGE_STATUS_UNSPECIFIED,
-    ImageStatus,
 )
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
 
-from ams_bff.http.downloads import list_download
+from ams_bff.http.api import pages
+from ams_bff.http.downloads import message_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, instant
-from ams_bff.ui.formats import enum_label
 from ams_bff.ui.forms import Form
 
 PATH = "/merchant/images"
 _PAGE_SIZE = 25
 _TOKENS = 10
 _COLUMNS = (
-    "image",
-    "tag",
-    "status",
-    "size_bytes",
-    "pulls",
-    "pushed_at",
-    "digest",
-    "rejection_reason",
-    "image_id",
+    *("image:name", "tag", "status", "size_bytes", "pulls"),
+    *("pushed_at", "digest", "rejection_reason", "image_id"),
 )
 # Never a secret.
 _TOKEN_COLUMNS = (
-    "name",
-    "repository",
-    "prefix",
-    "status",
-    "created_at",
-    "expires_at",
-    "last_used_at",
-    "push_token_id",
+    *("name", "repository", "prefix:token_prefix", "status"),
+    *("created_at", "expires_at", "last_used_at", "push_token_id"),
 )
 _MOST_TOKENS = 200
 _MOST_SERVICES = 200
@@ -97,14 +82,14 @@ async def revoke_token(visit: Visit) -> Response:
 
 
 async def _find_token(visit: Visit, push_token_id: str) -> pb.PushToken:
-    page_token = ""
-    while True:
-        listed = await visit.api.registry.ListPushTokens(page_size=_MOST_TOKENS, page_token=page_token)
+    async def ask(page_token: str) -> pb.ListPushTokensResponse:
+        return await visit.api.registry.ListPushTokens(page_size=_MOST_TOKENS, page_token=page_token)
+
+    async for listed in pages(ask):
         for token in listed.push_tokens:
             if token.push_token_id == push_token_id:
                 return token
-        if not (page_token := listed.next_page_token):
-            raise NotFoundError("push_token_not_found", "There is no such push token.")
+    raise NotFoundError("push_token_not_found", "There is no such push token.")
 
 
 async def deprecate_image(visit: Visit) -> Response:
@@ -144,49 +129,16 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListImagesRespons
     )
 
 
-async def _rows(visit: Visit, listed: pb.ListImagesResponse) -> list[Cells]:
-    return [
-        (
-            image.name,
-            image.tag,
-            enum_label(image.status, ImageStatus),
-            image.size_bytes,
-            image.pulls,
-            instant(image.pushed_at),
-            image.digest,
-            image.rejection_reason,
-            image.image_id,
-        )
-        for image in listed.images
-    ]
-
-
 async def _ask_tokens(visit: Visit, size: int, page_token: str) -> pb.ListPushTokensResponse:
     return await visit.api.registry.ListPushTokens(
         page_size=size, page_token=page_token, service_id=visit.query.get("service", "")
     )
 
 
-async def _token_rows(visit: Visit, listed: pb.ListPushTokensResponse) -> list[Cells]:
-    return [
-        (
-            token.name,
-            token.repository,
-            token.token_prefix,
-            enum_label(token.status, pb.PushTokenStatus),
-            instant(token.created_at),
-            instant(token.expires_at),
-            instant(token.last_used_at),
-            token.push_token_id,
-        )
-        for token in listed.push_tokens
-    ]
-
-
 VIEWS = (
     page(PATH, list_images, MERCHANT),
-    list_download(PATH, "images", _COLUMNS, _ask, _rows, MERCHANT),
-    list_download(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, _token_rows, MERCHANT),
+    message_download(PATH, "images", _COLUMNS, _ask, "images", MERCHANT),
+    message_download(f"{PATH}/tokens", "push-tokens", _TOKEN_COLUMNS, _ask_tokens, "push_tokens", MERCHANT),
     action(f"{PATH}/tokens", create_token, MERCHANT),
     action(f"{PATH}/tokens/{{push_token_id}}/revoke", revoke_token, MERCHANT),
     action(f"{PATH}/{{image_id}}/deprecate", deprecate_image, MERCHANT),

@@ -4,14 +4,7 @@ import asyncio
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.events_pb2 import (
-    ACTIVE,
-    DRAFT,
-    PENDING_APPROVAL,
-    REJECTED,
-    SERVICE_STATUS_UNSPECIFIED,
-    SERVICE_SUSPENDED,
-)
+from ams.catalog.v1.events_pb2 import ACTIVE
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError, NotFoundError
@@ -24,18 +17,10 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views import service_forms
-from ams_bff.views.service_rows import SERVICE_COLUMNS, service_rows
+from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 PATH = "/merchant/services"
 _PAGE_SIZE = 25
-_SORTS = ("name", "status", "created_at", "updated_at")
-_STATUSES = {
-    "draft": DRAFT,
-    "pending": PENDING_APPROVAL,
-    "active": ACTIVE,
-    "rejected": REJECTED,
-    "suspended": SERVICE_SUSPENDED,
-}
 _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspended.", "plain")
 
 
@@ -125,13 +110,7 @@ async def submit_service(visit: Visit) -> Response:
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServicesResponse:
-    return await visit.api.catalog.ListMerchantServices(
-        page_size=size,
-        page_token=page_token,
-        status=_STATUSES.get(visit.query.get("status", ""), SERVICE_STATUS_UNSPECIFIED),
-        query=visit.url.words,
-        order_by=visit.url.order_by(_SORTS),
-    )
+    return await visit.api.catalog.ListMerchantServices(**list_fields(visit, size, page_token))
 
 
 async def _load(visit: Visit) -> pb.Service:

@@ -12,11 +12,10 @@ from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError, FailedPreconditionError
 from starlette.responses import Response
 
-from ams_bff.http.downloads import list_download
+from ams_bff.http.downloads import message_download
 from ams_bff.http.routing import View, action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views.admin_records import actor_names, audit_of
@@ -36,7 +35,7 @@ class AccountKind:
     noun: str
     named_by: str  # the field that an account is called by
     sorts: Sequence[str]
-    columns: Mapping[str, str]  # of its file, with the message's fields
+    columns: Sequence[str]  # of its file, as of message_download()
     get: Callable[[Visit, str], Awaitable[Account]]
     ask: Callable[..., Awaitable[Listed]]
     stopped: Standing.ValueType
@@ -78,9 +77,6 @@ def views_of(kind: AccountKind) -> tuple[View, ...]:
     async def ask(visit: Visit, size: int, page_token: str) -> Listed:
         return await _ask(kind, visit, size, page_token)
 
-    async def rows(visit: Visit, listed: Listed) -> list[Cells]:
-        return [cells(account, *kind.columns.values()) for account in getattr(listed, f"{kind.noun}s")]
-
     async def show_account(visit: Visit) -> Response:
         return await _account_page(kind, visit, Form())
 
@@ -94,7 +90,7 @@ def views_of(kind: AccountKind) -> tuple[View, ...]:
     own = f"{kind.path}/{{account_id}}"
     return (
         page(kind.path, show_list, ADMIN),
-        list_download(kind.path, f"{kind.noun}s", tuple(kind.columns), ask, rows, ADMIN),
+        message_download(kind.path, f"{kind.noun}s", kind.columns, ask, f"{kind.noun}s", ADMIN),
         page(own, show_account, ADMIN),
         action(f"{own}/{kind.stop_verb}", stop, ADMIN),
         action(f"{own}/{kind.restore_verb}", restore, ADMIN),
