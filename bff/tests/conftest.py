@@ -1,4 +1,4 @@
-"""The BFF as a process: alone, with nobody behind it, and in a town of all services."""
+"""The BFF as a process: alone, with nothing behind it, and with all services."""
 
 import http.client
 import json
@@ -26,7 +26,7 @@ from support.plain_browser import Browser, Page
 
 SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
 ADMIN_EMAIL = "admin@ams.example"
-# Admins whom one test each gives further roles: who shares the town must not depend on its order.
+# Admins whom one test each gives further roles: who shares the services must not depend on the tests' order.
 OTHER_ADMIN_EMAILS = ("two-roles@ams.example", "every-role@ams.example")
 _START_TIMEOUT_S = 60.0
 
@@ -60,8 +60,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """A BFF that listens, and what it logs."""
+class Bff:
+    """A BFF that listens, and its log."""
 
     port: int
     log_path: Path
@@ -109,7 +109,7 @@ class Door:
 
 
 @dataclass
-class Post:
+class Mailbox:
     """The mail server of the tests: keeps what it is given, by recipient."""
 
     mails: dict[str, list[str]] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Acme:
-    """An OpenID Connect issuer that the town knows; it runs when a test starts it."""
+    """An OpenID Connect issuer that identity-svc knows; it runs when a test starts it."""
 
     port: int
     redirect_uri: str
@@ -140,17 +140,17 @@ class Acme:
 
     @property
     def setting(self) -> dict[str, str]:
-        """What identity-svc is told of it."""
+        """What identity-svc's settings say of it."""
         client = {"client_id": "ams", "client_secret": "a secret of 24 characters: ?&%"}
         return {"id": "acme", "label": "Acme", "issuer": self.url, **client}
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
-    """The BFF with all services behind it."""
+class AllServices:
+    """The BFF with all of them behind it."""
 
-    door: Door
-    post: Post
+    bff: Bff
+    mailbox: Mailbox
     acme: Acme
     addresses: Mapping[str, str]  # of the services
 
@@ -161,9 +161,9 @@ class Town:
     def sign_in(self, challenge: Answer, email: str) -> str:
         """An access token, for the code that the challenge had mailed."""
         assert challenge.status == 200, challenge.text
-        code = self.post.wait_for(email, r"^[0-9]{6}\r?$").strip()
+        code = self.mailbox.wait_for(email, r"^[0-9]{6}\r?$").strip()
         path = f"/api/v1/auth/challenges/{challenge.json['challengeId']}:verify"
-        session = self.door.ask("POST", path, {"code": code})
+        session = self.bff.ask("POST", path, {"code": code})
         assert session.status == 200, session.text
         return str(session.json["accessToken"])
 
@@ -175,7 +175,7 @@ def accepts(port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A console script of ours, and what it is told."""
+    """A console script of ours, and its environment."""
 
     name: str
     environment: Mapping[str, str]
@@ -187,7 +187,7 @@ class Program:
         with self.log_path.open("wb") as log:
             return subprocess.Popen([script], env={**os.environ, **self.environment}, stderr=log)
 
-    def await_door(self, process: subprocess.Popen[bytes]) -> None:
+    def wait_until_listening(self, process: subprocess.Popen[bytes]) -> None:
         """Until it listens."""
         wait_until(lambda: process.poll() is not None or accepts(self.port))
         assert process.poll() is None, self.log_path.read_text()
@@ -199,7 +199,7 @@ def processes(programs: Sequence[Program]) -> Iterator[None]:
     running = [program.launch() for program in programs]
     try:
         for program, process in zip(programs, running, strict=True):
-            program.await_door(process)
+            program.wait_until_listening(process)
         yield
     finally:
         for process in running:
@@ -216,50 +216,50 @@ def bff_program(addresses: Mapping[str, str], directory: Path, port: int, **sett
 
 
 @contextmanager
-def bff(addresses: Mapping[str, str], directory: Path, **settings: str) -> Iterator[Door]:
+def running_bff(addresses: Mapping[str, str], directory: Path, **settings: str) -> Iterator[Bff]:
     program = bff_program(addresses, directory, free_port(), **settings)
     with processes([program]):
-        yield Door(program.port, program.log_path)
+        yield Bff(program.port, program.log_path)
 
 
 @pytest.fixture(scope="session")
 def start_bff(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """`start_bff(**settings)`: a BFF that has nobody behind it."""
+    """`start_bff(**settings)`: a BFF that has nothing behind it."""
     directory = tmp_path_factory.mktemp("alone")
     with ExitStack() as stack:
 
-        def start(**settings: str) -> Door:
+        def start(**settings: str) -> Bff:
             nobody = dict.fromkeys(SERVICES, "127.0.0.1:1")
             no_sessions = {"REDIS_URL": "redis://127.0.0.1:1/0"}
-            return stack.enter_context(bff(nobody, directory, **no_sessions | settings))
+            return stack.enter_context(running_bff(nobody, directory, **no_sessions | settings))
 
         yield start
 
 
 @pytest.fixture(scope="session")
-def door(start_bff: Any) -> Any:
-    """A BFF that has nobody behind it."""
+def bff(start_bff: Any) -> Any:
+    """A BFF that has nothing behind it."""
     return start_bff()
 
 
 @pytest.fixture(scope="session")
-def town(
+def all_services(
     admin_database_url: str,
     redis_url: str,
     kafka_bootstrap: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Town]:
+) -> Iterator[AllServices]:
     """Every service as a process on a database of its own, and a BFF in front of them."""
-    directory, name = tmp_path_factory.mktemp("town"), f"bff_{secrets.token_hex(4)}"
+    directory, name = tmp_path_factory.mktemp("all_services"), f"bff_{secrets.token_hex(4)}"
     owners = {service: f"{name}_{service}" for service in SERVICES}
     urls = uvloop.run(provision(admin_database_url, name, owners=owners))
     ports = {service: free_port() for service in SERVICES}
     addresses = {service: f"127.0.0.1:{port}" for service, port in ports.items()}
-    post, door_port = Post(), free_port()
-    acme = Acme(free_port(), f"http://127.0.0.1:{door_port}/login/with/acme/return")
+    mailbox, bff_port = Mailbox(), free_port()
+    acme = Acme(free_port(), f"http://127.0.0.1:{bff_port}/login/with/acme/return")
     with ExitStack() as stack:
         stack.callback(lambda: uvloop.run(_drop(admin_database_url, name, list(owners.values()))))
-        mail = Controller(post, hostname="127.0.0.1", port=free_port())
+        mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
         mail.start()
         stack.callback(mail.stop)
         common = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()} | {
@@ -269,7 +269,7 @@ def town(
             "IDENTITY_ADMIN_EMAILS": ",".join([ADMIN_EMAIL, *OTHER_ADMIN_EMAILS]),
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
-            "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{door_port}",
+            "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{bff_port}",
             "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
             "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
         }
@@ -284,9 +284,9 @@ def town(
             Program(f"{service}-svc", common | own[service], ports[service], directory / f"{service}.log")
             for service in SERVICES
         ]
-        door = bff_program(addresses, directory, door_port, BFF_DEBUG="true", REDIS_URL=redis_url)
-        stack.enter_context(processes([*programs, door]))
-        yield Town(Door(door_port, door.log_path), post, acme, addresses)
+        bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
+        stack.enter_context(processes([*programs, bff]))
+        yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses)
 
 
 async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
@@ -300,18 +300,18 @@ async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Street:
-    """People with browsers, in front of the town."""
+class Browsers:
+    """Browsers of people who come to the web UI."""
 
-    town: Town
+    all_services: AllServices
 
     def browser(self) -> Browser:
         """One that has never been here."""
-        return Browser(self.town.door.port)
+        return Browser(self.all_services.bff.port)
 
-    def prove(self, browser: Browser, email: str) -> Page:
+    def type_code(self, browser: Browser, email: str) -> Page:
         """Types the mailed code."""
-        code = self.town.post.wait_for(email, r"^[0-9]{6}\r?$").strip()
+        code = self.all_services.mailbox.wait_for(email, r"^[0-9]{6}\r?$").strip()
         return browser.post("/login/code", "/login/code", code=code)
 
     def register(self, browser: Browser | None = None, **fields: str) -> Browser:
@@ -319,17 +319,17 @@ class Street:
         browser = browser or self.browser()
         email = f"{secrets.token_hex(6)}@people.example"
         assert browser.post("/register", "/register", email=email, name="Zoë", **fields).status == 303
-        assert self.prove(browser, email).status == 303
+        assert self.type_code(browser, email).status == 303
         return browser
 
     def sign_in(self, email: str) -> Browser:
         """Somebody who has an account."""
         browser = self.browser()
         assert browser.post("/login", email=email).location == "/login/code"
-        assert self.prove(browser, email).status == 303
+        assert self.type_code(browser, email).status == 303
         return browser
 
 
 @pytest.fixture(scope="session")
-def street(town: Town) -> Street:
-    return Street(town)
+def browsers(all_services: AllServices) -> Browsers:
+    return Browsers(all_services)

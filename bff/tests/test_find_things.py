@@ -14,20 +14,20 @@ ADMIN_EMAIL = "admin@ams.example"
 
 
 @pytest.fixture(scope="module")
-def people(street: Any) -> Any:
+def people(browsers: Any) -> Any:
     """A word, and two consumers' addresses that begin with it."""
     word = f"w{secrets.token_hex(5)}"
     emails = [f"{word}-{name}@people.example" for name in ("anna", "zoe")]
     for email in emails:
-        browser = street.browser()
+        browser = browsers.browser()
         assert browser.post("/register", "/register", email=email, name="Ann").status == 303
-        assert street.prove(browser, email).status == 303
+        assert browsers.type_code(browser, email).status == 303
     return word, emails
 
 
 @pytest.fixture(scope="module")
-def admin(street: Any) -> Any:
-    return street.sign_in(ADMIN_EMAIL)
+def admin(browsers: Any) -> Any:
+    return browsers.sign_in(ADMIN_EMAIL)
 
 
 def order_of(text: str, emails: list[str]) -> list[str]:
@@ -94,16 +94,16 @@ def test_every_list_has_its_file(admin: Browser, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/dashboard/api-keys", "/dashboard/services", "/dashboard/images", "/dashboard/invoices"]
 )
-def test_a_consumers_lists_have_their_files(street: Any, path: str) -> None:
-    assert street.register().get(f"{path}/table.csv").status == 200
+def test_a_consumers_lists_have_their_files(browsers: Any, path: str) -> None:
+    assert browsers.register().get(f"{path}/table.csv").status == 200
 
 
 @pytest.mark.parametrize(
     "path", ["/admin/consumers", "/admin/merchants", "/admin/services", "/merchant/services"]
 )
-def test_files_are_for_the_role_of_their_list(street: Any, path: str) -> None:
-    assert street.register().get(f"{path}/table.csv").status == 403
-    assert street.browser().get(f"{path}/table.csv").status == 303
+def test_files_are_for_the_role_of_their_list(browsers: Any, path: str) -> None:
+    assert browsers.register().get(f"{path}/table.csv").status == 403
+    assert browsers.browser().get(f"{path}/table.csv").status == 303
 
 
 def test_an_admin_finds_people_and_pages(admin: Browser, people: Any) -> None:
@@ -113,9 +113,9 @@ def test_an_admin_finds_people_and_pages(admin: Browser, people: Any) -> None:
     assert 'href="/admin/governance">Governance<' in admin.get("/search?q=gov").text
 
 
-def test_who_is_no_admin_finds_nobody(street: Any, people: Any) -> None:
+def test_who_is_no_admin_finds_nobody(browsers: Any, people: Any) -> None:
     word, emails = people
-    for browser in (street.register(), street.browser()):
+    for browser in (browsers.register(), browsers.browser()):
         for path in (f"/search?q={word}", f"/search/palette?q={word}&as=admin"):
             assert emails[0] not in browser.get(path).text
 
@@ -128,8 +128,8 @@ def test_the_palette_lists_the_same_as_options(admin: Browser, people: Any) -> N
     assert "Nothing matches" in admin.get("/search/palette?q=zzzzzzzz").text
 
 
-def test_a_source_that_is_away_is_told_and_spoils_nothing_else(door: Any) -> None:
-    page = door.ask("GET", "/search?q=market", headers={"Accept": HTML})
+def test_a_source_that_is_away_is_told_and_spoils_nothing_else(bff: Any) -> None:
+    page = bff.ask("GET", "/search?q=market", headers={"Accept": HTML})
     assert page.status == 200
     assert 'href="/marketplace">Marketplace<' in page.text
     assert "Not everything could be searched" in page.text
@@ -138,28 +138,28 @@ def test_a_source_that_is_away_is_told_and_spoils_nothing_else(door: Any) -> Non
 @pytest.mark.parametrize(
     "query", ["q=%00%0a", "q=" + "x" * 900, "q=%ff", "q=%3Cb%3E", "as=evil&q=a", "sort=%00"]
 )
-def test_strange_words_are_no_fault(street: Any, query: str) -> None:
-    page = street.browser().get(f"/search?{query}")
+def test_strange_words_are_no_fault(browsers: Any, query: str) -> None:
+    page = browsers.browser().get(f"/search?{query}")
     assert page.status == 200
     assert "<b>" not in page.text
 
 
-def test_what_a_page_offers_to_do_is_found_as_pages_are(street: Any, admin: Browser) -> None:
-    consumer = street.register()
+def test_what_a_page_offers_to_do_is_found_as_pages_are(browsers: Any, admin: Browser) -> None:
+    consumer = browsers.register()
     assert 'href="/dashboard/api-keys/new">New key<' in consumer.get("/search?q=new+key").text
     assert 'href="/admin/merchants#invite">Invite a merchant<' in admin.get("/search?q=invite").text
-    assert "New key" not in street.browser().get("/search?q=new").text
+    assert "New key" not in browsers.browser().get("/search?q=new").text
 
 
-def test_pages_without_the_palette_dont_load_its_script(street: Any) -> None:
-    browser = street.browser()
+def test_pages_without_the_palette_dont_load_its_script(browsers: Any) -> None:
+    browser = browsers.browser()
     for path, is_there in (("/login", False), ("/register", False), ("/marketplace", True)):
         text = browser.get(path).text
         assert ('id="palette"' in text, "/palette." in text) == (is_there, is_there), path
 
 
 @pytest.mark.parametrize("status", ["active", "expired", "revoked", "evil"])
-def test_keys_are_filtered_by_what_they_are_now(street: Any, status: str) -> None:
-    page = street.register().get(f"/dashboard/api-keys?status={status}")
+def test_keys_are_filtered_by_what_they_are_now(browsers: Any, status: str) -> None:
+    page = browsers.register().get(f"/dashboard/api-keys?status={status}")
     assert page.status == 200
     assert "No key of yours has all of these words and this status." in page.text

@@ -33,44 +33,44 @@ def is_signed_in(browser: Browser) -> bool:
     return 'action="/logout"' in browser.get("/marketplace").text
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(street: Any) -> None:
-    [cookie] = street.browser().get("/login").set_cookies
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(browsers: Any) -> None:
+    [cookie] = browsers.browser().get("/login").set_cookies
     assert re.fullmatch(
         r"ams_session=[A-Za-z0-9_-]{43}; HttpOnly; Max-Age=2592000; Path=/; SameSite=lax", cookie
     )
 
 
 def test_over_https_the_cookie_is_secure_and_bound_to_the_host(start_bff: Any) -> None:
-    door = start_bff(BFF_PUBLIC_URL="https://ams.example")
-    [cookie] = Browser(door.port).get("/login").set_cookies
+    bff = start_bff(BFF_PUBLIC_URL="https://ams.example")
+    [cookie] = Browser(bff.port).get("/login").set_cookies
     assert cookie.startswith("__Host-ams_session=")
     assert "Secure" in cookie
     assert "Path=/;" in cookie
     assert "Domain" not in cookie
 
 
-def test_signing_in_gives_a_new_cookie_and_ends_the_old_session(street: Any) -> None:
-    browser = street.browser()
+def test_signing_in_gives_a_new_cookie_and_ends_the_old_session(browsers: Any) -> None:
+    browser = browsers.browser()
     browser.get("/login")
     before = browser.session
-    street.register(browser)
+    browsers.register(browser)
     assert browser.session != before
     assert is_signed_in(browser)
     assert not is_signed_in(Browser(browser.port, {"ams_session": before}))
 
 
-def test_redis_holds_neither_the_cookie_nor_a_session_of_mere_visitors(street: Any, kept: Redis) -> None:
-    visitor = street.browser()
+def test_redis_holds_neither_the_cookie_nor_a_session_of_mere_visitors(browsers: Any, kept: Redis) -> None:
+    visitor = browsers.browser()
     visitor.get("/login")
     assert not kept.exists(redis_key(visitor))
-    member = street.register()
+    member = browsers.register()
     assert kept.exists(redis_key(member))
     assert 29 * 86400 < kept.ttl(redis_key(member)) <= 30 * 86400
     assert not [key for key in kept.scan_iter("ams:session:*") if member.session in key]
 
 
-def test_signing_out_ends_the_session_here_and_at_identity(street: Any, kept: Redis) -> None:
-    browser = street.register()
+def test_signing_out_ends_the_session_here_and_at_identity(browsers: Any, kept: Redis) -> None:
+    browser = browsers.register()
     before, tokens = browser.session, stored(kept, browser)["tokens"]
     answer = browser.post("/logout", "/marketplace")
     assert (answer.status, answer.location) == (303, "/login")
@@ -79,7 +79,7 @@ def test_signing_out_ends_the_session_here_and_at_identity(street: Any, kept: Re
     assert not is_signed_in(browser)
     assert not is_signed_in(Browser(browser.port, {"ams_session": before}))
     body = {"refreshToken": tokens["refresh_token"]}
-    assert street.town.door.ask("POST", "/api/v1/auth/refresh", body).status == 401
+    assert browsers.all_services.bff.ask("POST", "/api/v1/auth/refresh", body).status == 401
 
 
 def age_token(kept: Redis, browser: Browser) -> str:
@@ -90,8 +90,8 @@ def age_token(kept: Redis, browser: Browser) -> str:
     return str(document["tokens"]["refresh_token"])
 
 
-def test_tokens_are_renewed_once_however_many_pages_open_at_a_time(street: Any, kept: Redis) -> None:
-    browser = street.register()
+def test_tokens_are_renewed_once_however_many_pages_open_at_a_time(browsers: Any, kept: Redis) -> None:
+    browser = browsers.register()
     before = age_token(kept, browser)
     cookies = dict(browser.cookies)
 
@@ -106,10 +106,10 @@ def test_tokens_are_renewed_once_however_many_pages_open_at_a_time(street: Any, 
     assert is_signed_in(browser)  # a refresh token used twice would have ended it
 
 
-def test_a_session_that_identity_has_ended_leads_to_signing_in(street: Any, kept: Redis) -> None:
-    browser = street.register()
+def test_a_session_that_identity_has_ended_leads_to_signing_in(browsers: Any, kept: Redis) -> None:
+    browser = browsers.register()
     body = {"refreshToken": age_token(kept, browser)}
-    assert street.town.door.ask("POST", "/api/v1/auth/sign-out", body).status == 200
+    assert browsers.all_services.bff.ask("POST", "/api/v1/auth/sign-out", body).status == 200
     answer = browser.get("/marketplace?q=x")
     assert (answer.status, answer.location) == (303, "/login?next=/marketplace%3Fq%3Dx")
     assert "Your session has ended" in browser.get("/login").text
@@ -117,10 +117,10 @@ def test_a_session_that_identity_has_ended_leads_to_signing_in(street: Any, kept
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "../../etc/passwd", "A" * 43, "A" * 44, "ams:session:*"])
-def test_a_cookie_of_nobody_is_nobody(street: Any, cookie: str) -> None:
-    assert not is_signed_in(Browser(street.town.door.port, {"ams_session": cookie}))
+def test_a_cookie_of_nobody_is_nobody(browsers: Any, cookie: str) -> None:
+    assert not is_signed_in(Browser(browsers.all_services.bff.port, {"ams_session": cookie}))
 
 
-def test_rest_takes_no_cookie(street: Any) -> None:
-    browser = street.register()
+def test_rest_takes_no_cookie(browsers: Any) -> None:
+    browser = browsers.register()
     assert browser.send("GET", "/api/v1/me").status == 401

@@ -23,20 +23,20 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def admin(street: Any) -> Any:
-    return street.sign_in(ADMIN_EMAIL)
+def admin(browsers: Any) -> Any:
+    return browsers.sign_in(ADMIN_EMAIL)
 
 
 @pytest.fixture(scope="module")
-def shop(street: Any, admin: Browser) -> Shop:
-    email, post = f"{secrets.token_hex(6)}@people.example", street.town.post
+def shop(browsers: Any, admin: Browser) -> Shop:
+    email, post = f"{secrets.token_hex(6)}@people.example", browsers.all_services.mailbox
     about = {"email": email, "name": "Max", "company_name": "Münz AG"}
     assert admin.post("/admin/merchants", "/admin/merchants", email=email).status == 303
     code = post.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
-    browser = street.browser()
+    browser = browsers.browser()
     path = "/register/merchant"
     assert browser.post(path, path, invite_code=code, **about).status == 303
-    assert street.prove(browser, email).status == 303
+    assert browsers.type_code(browser, email).status == 303
     made = browser.post(
         "/merchant/services",
         "/merchant/services/new",
@@ -48,17 +48,17 @@ def shop(street: Any, admin: Browser) -> Shop:
         **{"documentation_url": "https://coins.example", AMOUNT: "1", CURRENCY: "EUR", "base_url": ""},
     )
     assert made.status == 303, made.text
-    found = street.town.wait_until(
+    found = browsers.all_services.wait_until(
         lambda: re.search(rf'/admin/merchants/([^"]+)">{"Münz AG"}', admin.get("/admin/merchants").text)
     )
     return Shop(browser, found[1], made.location.rpartition("/")[2])
 
 
-def test_a_reader_chooses_from_its_own_services(street: Any, shop: Shop, admin: Browser) -> None:
+def test_a_reader_chooses_from_its_own_services(browsers: Any, shop: Shop, admin: Browser) -> None:
     option = f'<option value="{shop.service_id}">Coins</option>'
     assert option in shop.browser.get("/merchant/usage").text
     assert option in admin.get("/admin/usage").text
-    assert "Coins" not in street.register().get("/dashboard/usage").text
+    assert "Coins" not in browsers.register().get("/dashboard/usage").text
 
 
 def test_the_choice_stays_with_the_rest_of_the_url(shop: Shop) -> None:
@@ -84,8 +84,8 @@ def test_usage_of_nobody_is_no_fault(admin: Browser, name: str) -> None:
     assert admin.get(f"/admin/usage?{name}=evil").status == 404
 
 
-def test_who_is_no_admin_learns_no_name(shop: Shop, street: Any) -> None:
-    for browser, path in ((shop.browser, "/merchant/usage"), (street.register(), "/dashboard/usage")):
+def test_who_is_no_admin_learns_no_name(shop: Shop, browsers: Any) -> None:
+    for browser, path in ((shop.browser, "/merchant/usage"), (browsers.register(), "/dashboard/usage")):
         assert "Merchant: Münz AG" not in browser.get(f"{path}?merchant={shop.merchant_id}").text
 
 

@@ -22,65 +22,65 @@ def chunks(body: bytes) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
-def test_a_body_of_256_kib_gets_through(door: Any) -> None:
-    assert door.ask("POST", "/api/v1/services", blank_object(256 * KIB)).code == "service_unavailable"
+def test_a_body_of_256_kib_gets_through(bff: Any) -> None:
+    assert bff.ask("POST", "/api/v1/services", blank_object(256 * KIB)).code == "service_unavailable"
 
 
-def test_a_larger_body_is_a_413_before_it_is_sent(door: Any) -> None:
-    answer = door.send(START + b"Content-Length: 262145\r\n\r\n")
+def test_a_larger_body_is_a_413_before_it_is_sent(bff: Any) -> None:
+    answer = bff.send(START + b"Content-Length: 262145\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413")
     assert b'"body_too_large"' in answer
 
 
-def test_a_length_beyond_any_integer_is_refused(door: Any) -> None:
-    answer = door.send(START + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
+def test_a_length_beyond_any_integer_is_refused(bff: Any) -> None:
+    answer = bff.send(START + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
 
 
-def test_a_chunked_body_of_256_kib_gets_through(door: Any) -> None:
+def test_a_chunked_body_of_256_kib_gets_through(bff: Any) -> None:
     body = b"".join(chunks(blank_object(256 * KIB)))
-    answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    answer = bff.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + body)
     assert answer.startswith(b"HTTP/1.1 503")
 
 
-def test_a_larger_chunked_body_is_a_413_while_it_comes(door: Any) -> None:
+def test_a_larger_chunked_body_is_a_413_while_it_comes(bff: Any) -> None:
     parts = list(chunks(blank_object(257 * KIB)))[:-1]  # never ended: the answer comes before the end
-    answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(parts))
+    answer = bff.send(START + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(parts))
     assert answer.startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_who_sends_a_larger_body_to_its_end_reads_the_refusal(door: Any, method: str) -> None:
-    answer = door.ask(method, "/api/v1/services", blank_object(1000 * KIB))
+def test_who_sends_a_larger_body_to_its_end_reads_the_refusal(bff: Any, method: str) -> None:
+    answer = bff.ask(method, "/api/v1/services", blank_object(1000 * KIB))
     assert (answer.status, answer.code) == (413, "body_too_large")
 
 
-def test_an_endless_header_closes_the_connection(door: Any) -> None:
+def test_an_endless_header_closes_the_connection(bff: Any) -> None:
     head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: "
     try:
-        answer = door.send(head + b"x" * (2048 * KIB))
+        answer = bff.send(head + b"x" * (2048 * KIB))
     except ConnectionError:
         return  # closed while it was being sent
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431")) or answer == b""
 
 
-def test_people_read_why_their_request_was_too_large(door: Any) -> None:
+def test_people_read_why_their_request_was_too_large(bff: Any) -> None:
     page = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
-    answer = door.ask("POST", "/login", b"a=" + b"x" * (300 * KIB), headers=page)
+    answer = bff.ask("POST", "/login", b"a=" + b"x" * (300 * KIB), headers=page)
     assert (answer.status, answer.headers.get_content_type()) == (413, "text/html")
     assert "too much for one form" in answer.text
     assert "script-src 'self'" in answer.headers["content-security-policy"]
-    api = door.ask("POST", "/api/v1/services", blank_object(300 * KIB), headers=page)
+    api = bff.ask("POST", "/api/v1/services", blank_object(300 * KIB), headers=page)
     assert api.code == "body_too_large"
 
 
-def test_an_address_that_cannot_be_parsed_is_told_in_words(door: Any) -> None:
-    answer = door.send(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+def test_an_address_that_cannot_be_parsed_is_told_in_words(bff: Any) -> None:
+    answer = bff.send(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
     check_page(answer, b"400", b"can't be read")
 
 
-def test_cookies_that_are_too_many_are_told_in_words(door: Any) -> None:
-    with socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection:
+def test_cookies_that_are_too_many_are_told_in_words(bff: Any) -> None:
+    with socket.create_connection(("127.0.0.1", bff.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=")
         for _ in range(400):
             if select.select([connection], [], [], 0.02)[0]:
@@ -98,15 +98,15 @@ def check_page(answer: bytes, status: bytes, told: bytes) -> None:
     assert told in page
 
 
-def test_endless_trailers_close_the_connection(door: Any) -> None:
+def test_endless_trailers_close_the_connection(bff: Any) -> None:
     trailers = b"X-Trailer: " + b"x" * (2048 * KIB)
     try:
-        answer = door.send(START + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + trailers)
+        answer = bff.send(START + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + trailers)
     except ConnectionError:
         return
     assert answer == b""
 
 
-def test_it_still_answers_afterwards(door: Any) -> None:
-    assert door.ask("GET", "/healthz").status == 200
-    assert "unexpected error" not in door.log_path.read_text()
+def test_it_still_answers_afterwards(bff: Any) -> None:
+    assert bff.ask("GET", "/healthz").status == 200
+    assert "unexpected error" not in bff.log_path.read_text()

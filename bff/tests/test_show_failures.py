@@ -22,9 +22,9 @@ POLICY = {
 
 
 @pytest.fixture
-def alone(door: Any) -> Browser:
+def alone(bff: Any) -> Browser:
     """In front of a BFF that has nobody behind it, not even Redis."""
-    return Browser(door.port)
+    return Browser(bff.port)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_form_of_nobodys_session_is_a_403_page(alone: Browser) -> None:
     assert alone.send("POST", "/login", f"csrf={token}").status == 403
 
 
-def test_who_wants_no_html_gets_a_problem(door: Any) -> None:
-    assert door.ask("GET", "/nope").code == "route_not_found"
+def test_who_wants_no_html_gets_a_problem(bff: Any) -> None:
+    assert bff.ask("GET", "/nope").code == "route_not_found"
 
 
 def test_another_method_is_a_405_page(alone: Browser) -> None:
@@ -86,21 +86,21 @@ def test_what_is_only_read_is_a_405_page_too(alone: Browser) -> None:
     assert "can&#39;t be used like that" in page.text
 
 
-def test_an_unknown_service_and_a_malformed_one_are_404_pages(street: Any) -> None:
+def test_an_unknown_service_and_a_malformed_one_are_404_pages(browsers: Any) -> None:
     for name in ("nothing-like-it", "%20", "x" * 300, "00000000-0000-0000-0000-000000000000"):
-        page = street.browser().get(f"/marketplace/{name}")
+        page = browsers.browser().get(f"/marketplace/{name}")
         assert page.status == 404, name
         assert "There is no such page" in page.text
 
 
-def test_signed_out_leads_to_signing_in_and_back(street: Any) -> None:
-    browser = street.browser()
+def test_signed_out_leads_to_signing_in_and_back(browsers: Any) -> None:
+    browser = browsers.browser()
     answer = browser.post("/role", role="1")
     assert (answer.status, answer.location) == (303, "/login")
 
 
-def test_who_lacks_the_role_gets_a_403_page(street: Any) -> None:
-    admin = street.sign_in("admin@ams.example")
+def test_who_lacks_the_role_gets_a_403_page(browsers: Any) -> None:
+    admin = browsers.sign_in("admin@ams.example")
     admin.post("/role", "/marketplace", role="1")
     token = admin.get("/marketplace").hidden("csrf")
     merchant_only = admin.send("POST", "/role", urlencode({"csrf": token, "role": "2"}))
@@ -109,8 +109,8 @@ def test_who_lacks_the_role_gets_a_403_page(street: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/marketplace", "/login", "/register", "/nope", "/healthz"])
-def test_every_page_has_the_headers_that_keep_it_safe(street: Any, path: str) -> None:
-    headers = street.browser().get(path).headers
+def test_every_page_has_the_headers_that_keep_it_safe(browsers: Any, path: str) -> None:
+    headers = browsers.browser().get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
     if path != "/healthz":
@@ -119,14 +119,14 @@ def test_every_page_has_the_headers_that_keep_it_safe(street: Any, path: str) ->
 
 
 @pytest.mark.parametrize("path", ["/marketplace", "/login", "/register", "/nope"])
-def test_no_page_has_an_inline_script_or_style(street: Any, path: str) -> None:
-    text = street.browser().get(path).text
+def test_no_page_has_an_inline_script_or_style(browsers: Any, path: str) -> None:
+    text = browsers.browser().get(path).text
     assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:", text)
     assert all(re.search(r'\ssrc="/static/', tag) for tag in re.findall(r"<script[^>]*>", text))
 
 
-def test_assets_are_named_by_content_and_kept_for_ever(street: Any) -> None:
-    browser = street.browser()
+def test_assets_are_named_by_content_and_kept_for_ever(browsers: Any) -> None:
+    browser = browsers.browser()
     names = set(re.findall(r'(/static/[^"#]+)', browser.get("/login").text))
     assert len(names) >= 5
     for name in names:
@@ -136,7 +136,7 @@ def test_assets_are_named_by_content_and_kept_for_ever(street: Any) -> None:
         assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-def test_styles_and_scripts_are_small(street: Any) -> None:
+def test_styles_and_scripts_are_small(browsers: Any) -> None:
     from ams_bff.http.assets import Assets
 
     assets = Assets.load()

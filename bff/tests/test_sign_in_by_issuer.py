@@ -18,16 +18,21 @@ SCRIPT = Path(__file__).with_name("oidc_provider.mjs")
 
 
 @pytest.fixture(scope="module")
-def acme(town: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def acme(all_services: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     node = str(tools.node())
-    about, log_path = town.acme.setting, tmp_path_factory.mktemp("acme") / "log"
-    arguments = [str(town.acme.port), about["client_id"], about["client_secret"], town.acme.redirect_uri]
+    about, log_path = all_services.acme.setting, tmp_path_factory.mktemp("acme") / "log"
+    arguments = [
+        str(all_services.acme.port),
+        about["client_id"],
+        about["client_secret"],
+        all_services.acme.redirect_uri,
+    ]
     with log_path.open("wb") as log:
         running = subprocess.Popen([node, SCRIPT, *arguments], stdout=log, stderr=log)
     try:
-        town.wait_until(lambda: running.poll() is not None or b"listening" in log_path.read_bytes())
+        all_services.wait_until(lambda: running.poll() is not None or b"listening" in log_path.read_bytes())
         assert running.poll() is None, log_path.read_text()
-        yield town.acme
+        yield all_services.acme
     finally:
         running.terminate()
         running.wait(20)
@@ -77,14 +82,14 @@ def email_of(browser: Browser) -> str:
     return found[0] if found else ""
 
 
-def test_the_sign_in_page_has_a_button_for_each_issuer(street: Any) -> None:
-    page = street.browser().get("/login?next=/marketplace%3Fq%3Dgeo")
+def test_the_sign_in_page_has_a_button_for_each_issuer(browsers: Any) -> None:
+    page = browsers.browser().get("/login?next=/marketplace%3Fq%3Dgeo")
     assert "Continue with Acme" in page.text
     assert 'href="/login/with/acme?next=/marketplace%3Fq%3Dgeo"' in page.text
 
 
-def test_the_browser_is_sent_with_pkce_state_and_nonce(acme: Any, street: Any) -> None:
-    url = begin(street.browser())
+def test_the_browser_is_sent_with_pkce_state_and_nonce(acme: Any, browsers: Any) -> None:
+    url = begin(browsers.browser())
     assert url.startswith(f"{acme.url}/auth?")
     query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     assert query["response_type"] == "code"
@@ -92,12 +97,12 @@ def test_the_browser_is_sent_with_pkce_state_and_nonce(acme: Any, street: Any) -
     assert query["redirect_uri"] == acme.redirect_uri
     assert "openid" in query["scope"].split()
     assert min(len(query[name]) for name in ("state", "nonce", "code_challenge")) >= 43
-    other = {name: values[0] for name, values in parse_qs(urlsplit(begin(street.browser())).query).items()}
+    other = {name: values[0] for name, values in parse_qs(urlsplit(begin(browsers.browser())).query).items()}
     assert all(query[name] != other[name] for name in ("state", "nonce", "code_challenge"))
 
 
-def test_somebody_new_becomes_a_consumer_and_comes_back_as_the_same(acme: Any, street: Any) -> None:
-    login, browser = new_login(), street.browser()
+def test_somebody_new_becomes_a_consumer_and_comes_back_as_the_same(acme: Any, browsers: Any) -> None:
+    login, browser = new_login(), browsers.browser()
     before = browser.session
     answer = sign_in(acme, browser, login, "?next=/marketplace%3Fq%3Dx")
     assert (answer.status, answer.location) == (303, "/marketplace?q=x")
@@ -106,14 +111,14 @@ def test_somebody_new_becomes_a_consumer_and_comes_back_as_the_same(acme: Any, s
     shown = browser.get("/marketplace").text
     assert '<span class="role-tag">Consumer</span>' in shown
     assert f"Dr. {login}" in shown
-    again = street.browser()
+    again = browsers.browser()
     sign_in(acme, again, login)
     assert email_of(again) == f"{login}@acme.example"
 
 
-def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
+def test_a_person_clicks_through_it_in_chromium(acme: Any, browsers: Any) -> None:
     """Nothing that a browser holds to, such as the policy of our pages, is in the way."""
-    login, ours = new_login(), f"http://127.0.0.1:{street.town.door.port}"
+    login, ours = new_login(), f"http://127.0.0.1:{browsers.all_services.bff.port}"
     said: list[str] = []
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
@@ -133,29 +138,29 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, street: Any) -> None:
     assert said == []
 
 
-def test_an_account_with_the_verified_address_is_the_same_account(acme: Any, street: Any) -> None:
-    login, registered = new_login(), street.browser()
+def test_an_account_with_the_verified_address_is_the_same_account(acme: Any, browsers: Any) -> None:
+    login, registered = new_login(), browsers.browser()
     email = f"{login}@acme.example"
     registered.post("/register", "/register", email=email, name="Registered Before")
-    street.prove(registered, email)
-    browser = street.browser()
+    browsers.type_code(registered, email)
+    browser = browsers.browser()
     sign_in(acme, browser, login)
     assert "Registered Before" in browser.get("/marketplace").text
 
 
-def test_an_address_that_is_not_verified_signs_nobody_in(acme: Any, street: Any) -> None:
-    browser = street.browser()
+def test_an_address_that_is_not_verified_signs_nobody_in(acme: Any, browsers: Any) -> None:
+    browser = browsers.browser()
     assert sign_in(acme, browser, f"new{secrets.token_hex(6)}").location == "/login"
     assert "verified" in browser.get("/login").text
     assert email_of(browser) == ""
 
 
-def test_an_answer_is_good_only_for_the_browser_that_asked_and_only_once(acme: Any, street: Any) -> None:
-    browser, other = street.browser(), street.browser()
+def test_an_answer_is_good_only_for_the_browser_that_asked_and_only_once(acme: Any, browsers: Any) -> None:
+    browser, other = browsers.browser(), browsers.browser()
     back = path_of(at_acme(acme, begin(browser), new_login()))
     begin(other)
     assert other.get(back).location == "/login"
-    assert street.browser().get(back).location == "/login"
+    assert browsers.browser().get(back).location == "/login"
     assert browser.get(back).location != "/login"
     browser.post("/logout", "/marketplace")
     assert browser.get(back).location == "/login"
@@ -170,17 +175,17 @@ def test_an_answer_is_good_only_for_the_browser_that_asked_and_only_once(acme: A
         {"error": "access_denied", "code": ""},
     ],
 )
-def test_a_changed_answer_signs_nobody_in(acme: Any, street: Any, change: dict[str, str]) -> None:
-    browser = street.browser()
+def test_a_changed_answer_signs_nobody_in(acme: Any, browsers: Any, change: dict[str, str]) -> None:
+    browser = browsers.browser()
     parts = urlsplit(at_acme(acme, begin(browser), new_login()))
     query = {name: values[0] for name, values in parse_qs(parts.query).items()} | change
     assert browser.get(f"{parts.path}?{urlencode(query)}").location == "/login"
     assert email_of(browser) == ""
 
 
-def test_a_code_of_another_sign_in_is_refused(acme: Any, street: Any) -> None:
+def test_a_code_of_another_sign_in_is_refused(acme: Any, browsers: Any) -> None:
     """Somebody else's code, put into one's own answer: PKCE holds."""
-    mine, theirs = street.browser(), street.browser()
+    mine, theirs = browsers.browser(), browsers.browser()
     own = parse_qs(urlsplit(at_acme(acme, begin(mine), new_login())).query)
     stolen = parse_qs(urlsplit(at_acme(acme, begin(theirs), new_login())).query)
     query = urlencode({"state": own["state"][0], "code": stolen["code"][0]})
@@ -188,6 +193,6 @@ def test_a_code_of_another_sign_in_is_refused(acme: Any, street: Any) -> None:
     assert email_of(mine) == ""
 
 
-def test_an_unknown_issuer_is_a_404_page(street: Any) -> None:
-    assert street.browser().get("/login/with/nobody").status == 404
-    assert street.browser().get("/login/with/NOBODY").status == 404
+def test_an_unknown_issuer_is_a_404_page(browsers: Any) -> None:
+    assert browsers.browser().get("/login/with/nobody").status == 404
+    assert browsers.browser().get("/login/with/NOBODY").status == 404

@@ -58,9 +58,9 @@ def opened(port: int, path: str, cookies: dict[str, str], **headers: str) -> Ite
 
 
 @pytest.fixture(scope="module")
-def settings(town: Any, redis_url: str) -> dict[str, str]:
-    """Of a BFF in front of the town that looks again at once."""
-    addresses = {f"{service.upper()}_ADDRESS": address for service, address in town.addresses.items()}
+def settings(all_services: Any, redis_url: str) -> dict[str, str]:
+    """Of a BFF in front of all services that loads anew at once."""
+    addresses = {f"{service.upper()}_ADDRESS": address for service, address in all_services.addresses.items()}
     return addresses | {"REDIS_URL": redis_url, "BFF_LIVE_BEAT_S": "0.1"}
 
 
@@ -77,8 +77,8 @@ def address_in(browser: Browser, port: int, path: str) -> str:
     return str(found[0]).replace("&amp;", "&")
 
 
-def test_nothing_new_is_silence(street: Any, port: int) -> None:
-    admin = street.sign_in(ADMIN_EMAIL)
+def test_nothing_new_is_silence(browsers: Any, port: int) -> None:
+    admin = browsers.sign_in(ADMIN_EMAIL)
     with opened(port, address_in(admin, port, "/admin/usage"), admin.cookies) as stream:
         headers = stream.response.headers
         assert (stream.response.status, headers.get_content_type()) == (200, "text/event-stream")
@@ -89,8 +89,8 @@ def test_nothing_new_is_silence(street: Any, port: int) -> None:
             assert set(stream.block()) == {""}  # a comment
 
 
-def test_who_has_something_else_is_told_and_who_comes_back_is_not(street: Any, port: int) -> None:
-    member = street.register()
+def test_who_has_something_else_is_told_and_who_comes_back_is_not(browsers: Any, port: int) -> None:
+    member = browsers.register()
     path = "/dashboard/usage/live/old?range=90d"
     with opened(port, path, member.cookies) as stream:
         told = stream.until("figures")
@@ -103,15 +103,15 @@ def test_who_has_something_else_is_told_and_who_comes_back_is_not(street: Any, p
     assert f"/live/{told['id']}?" in address_in(member, port, "/dashboard/usage?range=90d")
 
 
-def test_the_zone_that_a_browser_tells_is_news(street: Any, port: int) -> None:
-    member = street.register()
+def test_the_zone_that_a_browser_tells_is_news(browsers: Any, port: int) -> None:
+    member = browsers.register()
     address = address_in(member, port, "/dashboard/usage")
     with opened(port, address, {**member.cookies, "ams_zone": "Asia%2FKathmandu"}) as stream:
         assert re.search(r"\d\d:45</time>", stream.until("figures")["data"])
 
 
-def test_signing_out_ends_the_stream(street: Any, port: int) -> None:
-    member = street.register()
+def test_signing_out_ends_the_stream(browsers: Any, port: int) -> None:
+    member = browsers.register()
     with opened(port, address_in(member, port, "/dashboard/usage?range=90d"), member.cookies) as stream:
         assert "retry" in stream.block()
         assert member.post("/logout", "/marketplace").status == 303
@@ -119,19 +119,19 @@ def test_signing_out_ends_the_stream(street: Any, port: int) -> None:
         assert stream.block() == {}
 
 
-def test_blocking_a_consumer_ends_their_streams(street: Any, town: Any, port: int) -> None:
-    door, email = town.door, f"{secrets.token_hex(6)}@people.example"
-    member = street.browser()
+def test_blocking_a_consumer_ends_their_streams(browsers: Any, all_services: Any, port: int) -> None:
+    bff, email = all_services.bff, f"{secrets.token_hex(6)}@people.example"
+    member = browsers.browser()
     assert member.post("/register", "/register", email=email, name="Zoë").status == 303
-    assert street.prove(member, email).status == 303
+    assert browsers.type_code(member, email).status == 303
 
     def sign_in(whose: str) -> str:
-        return str(town.sign_in(door.ask("POST", "/api/v1/auth/sign-in", {"email": whose}), whose))
+        return str(all_services.sign_in(bff.ask("POST", "/api/v1/auth/sign-in", {"email": whose}), whose))
 
-    user_id = door.ask("GET", "/api/v1/me", token=sign_in(email)).json["userId"]
+    user_id = bff.ask("GET", "/api/v1/me", token=sign_in(email)).json["userId"]
     with opened(port, address_in(member, port, "/dashboard/usage?range=90d"), member.cookies) as stream:
         assert "retry" in stream.block()
-        blocked = door.ask("POST", f"/api/v1/consumers/{user_id}:block", {}, sign_in(ADMIN_EMAIL))
+        blocked = bff.ask("POST", f"/api/v1/consumers/{user_id}:block", {}, sign_in(ADMIN_EMAIL))
         assert blocked.status == 200, blocked.text
         stream.until("end")
         assert stream.block() == {}
@@ -141,8 +141,8 @@ def test_blocking_a_consumer_ends_their_streams(street: Any, town: Any, port: in
     "path",
     ["/dashboard", "/dashboard/usage", "/merchant", "/merchant/usage", "/admin", "/admin/usage"],
 )
-def test_a_stream_is_for_whom_the_page_is(path: str, street: Any, port: int) -> None:
-    member, live = street.register(), f"{path}/live/x"
+def test_a_stream_is_for_whom_the_page_is(path: str, browsers: Any, port: int) -> None:
+    member, live = browsers.register(), f"{path}/live/x"
     is_theirs = path.startswith("/dashboard")
     with opened(port, live, member.cookies) as stream:
         assert stream.response.status == (200 if is_theirs else 403)
@@ -152,9 +152,9 @@ def test_a_stream_is_for_whom_the_page_is(path: str, street: Any, port: int) -> 
 
 
 def test_what_cannot_be_looked_at_is_refused_before_the_stream(
-    street: Any, port: int, start_bff: Any, settings: dict[str, str]
+    browsers: Any, port: int, start_bff: Any, settings: dict[str, str]
 ) -> None:
-    member, live = street.register(), "/dashboard/usage/live/x"
+    member, live = browsers.register(), "/dashboard/usage/live/x"
     with opened(port, f"{live}?service=nonsense", member.cookies) as stream:
         assert stream.response.status == 400
     without = start_bff(**settings | {"USAGE_ADDRESS": "127.0.0.1:1"})
@@ -164,8 +164,10 @@ def test_what_cannot_be_looked_at_is_refused_before_the_stream(
     assert (head.status, head.text) == (200, "")
 
 
-def test_a_session_has_so_many_streams_and_a_closed_one_makes_room(street: Any, town: Any, port: int) -> None:
-    member, live = street.register(), "/dashboard/usage/live/x"
+def test_a_session_has_so_many_streams_and_a_closed_one_makes_room(
+    browsers: Any, all_services: Any, port: int
+) -> None:
+    member, live = browsers.register(), "/dashboard/usage/live/x"
 
     def status() -> int:
         with opened(port, live, member.cookies) as stream:
@@ -178,9 +180,9 @@ def test_a_session_has_so_many_streams_and_a_closed_one_makes_room(street: Any, 
         ]
         assert {stream.response.status for stream in streams} == {200}
         assert status() == 429
-        with opened(port, live, street.register().cookies) as others:
+        with opened(port, live, browsers.register().cookies) as others:
             assert others.response.status == 200
-    town.wait_until(lambda: status() == 200)
+    all_services.wait_until(lambda: status() == 200)
 
 
 def test_a_process_has_so_many_streams_and_none_once_it_stops() -> None:
@@ -196,17 +198,17 @@ def test_a_process_has_so_many_streams_and_none_once_it_stops() -> None:
 
 
 def test_stopping_waits_for_no_stream(
-    street: Any, town: Any, settings: dict[str, str], tmp_path: Path
+    browsers: Any, all_services: Any, settings: dict[str, str], tmp_path: Path
 ) -> None:
     """Within much less than the 20 s that requests under way get."""
-    member, own_port = street.register(), free_port()
+    member, own_port = browsers.register(), free_port()
     environment = {**os.environ, **settings, "BFF_LISTEN": f"127.0.0.1:{own_port}", "BFF_LIVE_BEAT_S": "60"}
     log = tmp_path / "bff.log"
     with log.open("wb") as output:
         running = subprocess.Popen([Path(sys.executable).parent / "ams-bff"], env=environment, stderr=output)
     try:
-        town.wait_until(lambda: '"serving"' in log.read_text())
-        town.wait_until(lambda: _answers(own_port))
+        all_services.wait_until(lambda: '"serving"' in log.read_text())
+        all_services.wait_until(lambda: _answers(own_port))
         with opened(own_port, "/dashboard/usage/live/x", member.cookies) as stream:
             assert stream.until("figures")
             running.send_signal(signal.SIGTERM)

@@ -107,8 +107,8 @@ each_route = pytest.mark.parametrize("route", [pytest.param(route, id=route.rpc.
 @each_route
 @SETTINGS
 @given(data=st.data())
-def test_with_nobody_behind_it_each_answer_is_a_refusal_or_a_503(door: Any, route: Route, data: Any) -> None:
-    answer = _ask(door, route, data, token=None)
+def test_with_nobody_behind_it_each_answer_is_a_refusal_or_a_503(bff: Any, route: Route, data: Any) -> None:
+    answer = _ask(bff, route, data, token=None)
     assert answer.status in (400, 404, 405, 503), answer.text
     assert answer.code
 
@@ -116,30 +116,34 @@ def test_with_nobody_behind_it_each_answer_is_a_refusal_or_a_503(door: Any, rout
 @each_route
 @SETTINGS
 @given(data=st.data())
-def test_the_services_never_fail(town: Any, everybody: str, route: Route, data: Any) -> None:
-    answer = _ask(town.door, route, data, token=everybody)
+def test_the_services_never_fail(all_services: Any, everybody: str, route: Route, data: Any) -> None:
+    answer = _ask(all_services.bff, route, data, token=everybody)
     assert answer.status in (200, 400, 401, 403, 404, 405, 409, 429), answer.text
 
 
 @pytest.fixture(scope="module")
-def everybody(town: Any) -> str:
+def everybody(all_services: Any) -> str:
     """The token of somebody who holds every role, so that nothing stops at the policy."""
     email = "every-role@ams.example"
-    admin = town.sign_in(town.door.ask("POST", "/api/v1/auth/sign-in", {"email": email}), email)
-    town.sign_in(
-        town.door.ask("POST", "/api/v1/auth/register/consumer", {"email": email, "name": "E"}), email
+    admin = all_services.sign_in(
+        all_services.bff.ask("POST", "/api/v1/auth/sign-in", {"email": email}), email
     )
-    assert town.door.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 200
-    code = town.post.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
+    all_services.sign_in(
+        all_services.bff.ask("POST", "/api/v1/auth/register/consumer", {"email": email, "name": "E"}), email
+    )
+    assert all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 200
+    code = all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     about = {"email": email, "name": "E", "companyName": "E", "inviteCode": code}
-    token = str(town.sign_in(town.door.ask("POST", "/api/v1/auth/register/merchant", about), email))
-    roles = town.door.ask("GET", "/api/v1/me", token=token).json["roles"]
+    token = str(
+        all_services.sign_in(all_services.bff.ask("POST", "/api/v1/auth/register/merchant", about), email)
+    )
+    roles = all_services.bff.ask("GET", "/api/v1/me", token=token).json["roles"]
     assert sorted(roles) == ["ADMIN", "CONSUMER", "MERCHANT"]
     return token
 
 
-def _ask(door: Any, route: Route, data: Any, token: str | None) -> Any:
+def _ask(bff: Any, route: Route, data: Any, token: str | None) -> Any:
     path = data.draw(paths(route))
     query = data.draw(queries(route))
     body = data.draw(bodies(route))
-    return door.ask(route.http_method, f"{path}?{query}" if query else path, body, token)
+    return bff.ask(route.http_method, f"{path}?{query}" if query else path, body, token)

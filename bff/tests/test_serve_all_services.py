@@ -16,36 +16,40 @@ def new_email() -> str:
 
 
 @pytest.fixture(scope="module")
-def admin(town: Any) -> str:
-    challenge = town.door.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL})
-    return str(town.sign_in(challenge, ADMIN_EMAIL))
+def admin(all_services: Any) -> str:
+    challenge = all_services.bff.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL})
+    return str(all_services.sign_in(challenge, ADMIN_EMAIL))
 
 
 @pytest.fixture(scope="module")
-def consumer(town: Any) -> str:
+def consumer(all_services: Any) -> str:
     email = new_email()
-    challenge = town.door.ask("POST", "/api/v1/auth/register/consumer", {"email": email, "name": "Zoë"})
-    return str(town.sign_in(challenge, email))
+    challenge = all_services.bff.ask(
+        "POST", "/api/v1/auth/register/consumer", {"email": email, "name": "Zoë"}
+    )
+    return str(all_services.sign_in(challenge, email))
 
 
 @pytest.fixture(scope="module")
-def merchant(town: Any, admin: str) -> str:
+def merchant(all_services: Any, admin: str) -> str:
     email = new_email()
-    invited = town.door.ask("POST", "/api/v1/invites", {"email": email}, admin)
+    invited = all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, admin)
     assert invited.status == 200, invited.text
-    code = town.post.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
+    code = all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     about = {"email": email, "name": "M", "companyName": "Münz AG", "inviteCode": code}
-    return str(town.sign_in(town.door.ask("POST", "/api/v1/auth/register/merchant", about), email))
+    return str(
+        all_services.sign_in(all_services.bff.ask("POST", "/api/v1/auth/register/merchant", about), email)
+    )
 
 
-def test_all_services_are_ready(town: Any) -> None:
-    ready = town.door.ask("GET", "/readyz")
+def test_all_services_are_ready(all_services: Any) -> None:
+    ready = all_services.bff.ask("GET", "/readyz")
     assert ready.status == 200, ready.text
     assert set(ready.json["services"].values()) == {"serving"}
 
 
-def test_the_answer_is_protobuf_json(town: Any, consumer: str) -> None:
-    me = town.door.ask("GET", "/api/v1/me", token=consumer)
+def test_the_answer_is_protobuf_json(all_services: Any, consumer: str) -> None:
+    me = all_services.bff.ask("GET", "/api/v1/me", token=consumer)
     assert me.status == 200
     assert me.headers.get_content_type() == "application/json"
     assert me.headers["cache-control"] == "no-store"
@@ -53,13 +57,13 @@ def test_the_answer_is_protobuf_json(town: Any, consumer: str) -> None:
     assert me.json["createdAt"].endswith("Z")
 
 
-def test_debug_makes_answers_readable_and_changes_nothing_else(town: Any, consumer: str) -> None:
-    me = town.door.ask("GET", "/api/v1/me", token=consumer)  # this BFF has it on
+def test_debug_makes_answers_readable_and_changes_nothing_else(all_services: Any, consumer: str) -> None:
+    me = all_services.bff.ask("GET", "/api/v1/me", token=consumer)  # this BFF has it on
     assert me.text == json.dumps(me.json, indent=2, ensure_ascii=False)
 
 
-def test_the_jwks_verifies_the_tokens_of_a_session(town: Any, consumer: str) -> None:
-    answer = town.door.ask("GET", "/.well-known/jwks.json")
+def test_the_jwks_verifies_the_tokens_of_a_session(all_services: Any, consumer: str) -> None:
+    answer = all_services.bff.ask("GET", "/.well-known/jwks.json")
     assert answer.status == 200
     assert answer.headers["cache-control"] == "public, max-age=300"
     assert all("d" not in key for key in answer.json["keys"])
@@ -67,9 +71,11 @@ def test_the_jwks_verifies_the_tokens_of_a_session(town: Any, consumer: str) -> 
     assert jwt.decode(consumer, key, algorithms=["EdDSA"], audience="ams", issuer="ams")["sub"]
 
 
-def test_a_service_is_made_changed_and_approved_through_rest(town: Any, merchant: str, admin: str) -> None:
+def test_a_service_is_made_changed_and_approved_through_rest(
+    all_services: Any, merchant: str, admin: str
+) -> None:
     def ask(method: str, path: str, body: Any, token: str) -> Any:
-        answer = town.door.ask(method, f"/api/v1{path}", body, token)
+        answer = all_services.bff.ask(method, f"/api/v1{path}", body, token)
         assert answer.status == 200, answer.text
         return answer.json
 
@@ -96,50 +102,50 @@ def test_a_service_is_made_changed_and_approved_through_rest(town: Any, merchant
     ask("POST", f"{path}:submit", None, merchant)
     assert ask("POST", f"{path}:approve", {}, admin)["status"] == "ACTIVE"
     marketplace = "/api/v1/marketplace/services?tag=sun&pageSize=1"
-    [shown] = town.wait_until(lambda: town.door.ask("GET", marketplace).json["services"])
+    [shown] = all_services.wait_until(lambda: all_services.bff.ask("GET", marketplace).json["services"])
     assert (shown["serviceId"], shown["merchantName"]) == (made["serviceId"], "Münz AG")
-    again = town.door.ask("POST", f"/api/v1{path}:approve", {}, admin)
+    again = all_services.bff.ask("POST", f"/api/v1{path}:approve", {}, admin)
     assert (again.status, again.code) == (409, "service_not_pending")
 
 
-def test_without_a_token_it_is_a_401(town: Any) -> None:
-    answer = town.door.ask("GET", "/api/v1/me")
+def test_without_a_token_it_is_a_401(all_services: Any) -> None:
+    answer = all_services.bff.ask("GET", "/api/v1/me")
     assert (answer.status, answer.code) == (401, "sign_in_required")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "", " "])
-def test_a_token_that_is_none_is_a_401(town: Any, token: str) -> None:
-    answer = town.door.ask("GET", "/api/v1/me", token=token)
+def test_a_token_that_is_none_is_a_401(all_services: Any, token: str) -> None:
+    answer = all_services.bff.ask("GET", "/api/v1/me", token=token)
     assert (answer.status, answer.code) == (401, "token_invalid")
 
 
-def test_without_the_role_it_is_a_403(town: Any, consumer: str) -> None:
-    answer = town.door.ask("GET", "/api/v1/merchants", token=consumer)
+def test_without_the_role_it_is_a_403(all_services: Any, consumer: str) -> None:
+    answer = all_services.bff.ask("GET", "/api/v1/merchants", token=consumer)
     assert (answer.status, answer.code) == (403, "role_required")
 
 
-def test_what_is_not_there_is_a_404(town: Any, admin: str) -> None:
-    answer = town.door.ask("GET", f"/api/v1/merchants/{uuid7()}", token=admin)
+def test_what_is_not_there_is_a_404(all_services: Any, admin: str) -> None:
+    answer = all_services.bff.ask("GET", f"/api/v1/merchants/{uuid7()}", token=admin)
     assert (answer.status, answer.code) == (404, "merchant_not_found")
 
 
-def test_a_field_that_the_service_refuses_is_named(town: Any, admin: str) -> None:
-    answer = town.door.ask("GET", "/api/v1/merchants/7?", token=admin)
+def test_a_field_that_the_service_refuses_is_named(all_services: Any, admin: str) -> None:
+    answer = all_services.bff.ask("GET", "/api/v1/merchants/7?", token=admin)
     assert (answer.status, answer.code) == (400, "invalid_argument")
     assert [error["field"] for error in answer.json["errors"]] == ["merchantId"]
-    zero = town.door.ask("POST", "/api/v1/invites", {"email": "a\x00b@ams.example"}, admin)
+    zero = all_services.bff.ask("POST", "/api/v1/invites", {"email": "a\x00b@ams.example"}, admin)
     assert (zero.status, zero.code) == (400, "invalid_argument")
 
 
-def test_too_many_codes_are_a_429_that_says_when_to_come_back(town: Any) -> None:
+def test_too_many_codes_are_a_429_that_says_when_to_come_back(all_services: Any) -> None:
     email = new_email()
     body = {"email": email, "name": "a"}
-    answers = [town.door.ask("POST", "/api/v1/auth/register/consumer", body) for _ in range(6)]
+    answers = [all_services.bff.ask("POST", "/api/v1/auth/register/consumer", body) for _ in range(6)]
     last = answers[-1]
     assert (last.status, last.code) == (429, "too_many_codes")
     assert int(last.headers["retry-after"]) > 0
 
 
-def test_no_call_of_the_town_was_an_unexpected_error(town: Any) -> None:
-    assert "unexpected error" not in town.door.log_path.read_text()
+def test_no_call_of_the_town_was_an_unexpected_error(all_services: Any) -> None:
+    assert "unexpected error" not in all_services.bff.log_path.read_text()
