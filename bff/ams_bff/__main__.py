@@ -34,7 +34,6 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """The console script."""
     run_process("ams-bff", partial(load, Settings, "BFF"), run)
 
 

@@ -1,4 +1,4 @@
-"""What the BFF is told by its environment."""
+"""The BFF's settings, from its environment."""
 
 from dataclasses import dataclass
 

@@ -28,7 +28,7 @@ class Site:
         return Response(self._openapi, media_type="application/json", headers=headers)
 
     async def jwks(self) -> Response:
-        """The keys that sign access tokens (RFC 7517). Raises AppError when identity-svc is away."""
+        """The keys that sign access tokens (RFC 7517). Raises AppError when identity-svc is down."""
         rpc = _IDENTITY.service.methods_by_name["GetJwks"]
         answer: pb.GetJwksResponse = await self._backends.call(_IDENTITY, rpc, pb.GetJwksRequest(), None)
         headers = {"cache-control": f"public, max-age={_JWKS_MAX_AGE_S}"}

@@ -51,10 +51,10 @@
   const heads = (figure) => [...figure.querySelectorAll("thead th")].slice(1);
   const shape = (figure) => heads(figure).map((head) => `${head.textContent}:${head.dataset.tone}`).join();
 
-  /* The legend tells of the point under the pointer, else of the last one. */
+  /* The legend shows the point under the pointer, else of the last one. */
   const shown = (format) => (plot, value, column) => {
-    const told = value ?? plot.data[column].at(-1);
-    return told == null ? "–" : format(told);
+    const shown = value ?? plot.data[column].at(-1);
+    return shown == null ? "–" : format(shown);
   };
 
   function series(figure) {

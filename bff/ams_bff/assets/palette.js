@@ -71,8 +71,8 @@
     if (words(input.value) === list()?.dataset.words) delete dialog.dataset.awaits;
     input.setAttribute("aria-expanded", String(count > 0));
     choose(options()[0]);
-    const told = dialog.querySelector(".palette-told, .palette-found .notice")?.textContent.trim() ?? "";
-    status.textContent = told || (count === 1 ? "1 result" : `${count} results`);
+    const message = dialog.querySelector(".palette-told, .palette-found .notice")?.textContent.trim() ?? "";
+    status.textContent = message || (count === 1 ? "1 result" : `${count} results`);
     if (isAwaited) follow();
   });
 })();

@@ -59,7 +59,7 @@ class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
     def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
-        """`answer` is there for its type alone."""
+        """`answer` only says the type: the stub knows how to read it."""
         self._request = request
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
@@ -157,7 +157,7 @@ class RegistryClient(Client):
 
 
 class Api:
-    """All services, for one session."""
+    """All services; who is asking is the person of one session."""
 
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken) -> None:
         self.identity = IdentityClient(stubs["identity"], access_token)

@@ -27,7 +27,7 @@ class File:
 
 
 class Assets:
-    """All of them, by name."""
+    """Every file of static/, held in memory."""
 
     def __init__(self, names: Mapping[str, str], files: Mapping[str, File]) -> None:
         """`names`: logical name ("ui.css") to hashed name; `files`: by hashed name."""

@@ -38,7 +38,6 @@ class BrowserSession:
 
     @property
     def person(self) -> Person | None:
-        """Who is signed in."""
         return self._session.person if self._session is not None else None
 
     @property
@@ -54,7 +53,6 @@ class BrowserSession:
 
     @property
     def secret(self) -> str:
-        """The cookie's value."""
         return self._begun().secret
 
     @property
@@ -72,7 +70,7 @@ class BrowserSession:
         self.is_cookie_due = True
 
     async def end(self) -> None:
-        """End it here; identity-svc isn't told."""
+        """End it here, without a word to identity-svc."""
         if self._session is not None:
             await self._store.end(self._session)
         self._session = new_session()
@@ -91,11 +89,11 @@ class BrowserSession:
         await self._store.keep_notes(self._begun(), notes)
 
     async def add_flash(self, flash: Flash) -> None:
-        """Keep something to tell on the next page."""
+        """Have the next page say something."""
         await self._store.add_flash(self._begun(), flash)
 
     async def take_flashes(self) -> tuple[Flash, ...]:
-        """What this page has to tell; each is told once."""
+        """What this page has to say; each is taken once."""
         return await self._store.take_flashes(self._session) if self._session is not None else ()
 
     def _begun(self) -> Session:

@@ -13,7 +13,7 @@ FIELD = "csrf"
 
 
 def check_origin(request: Request, public_url: str) -> None:
-    """Raises PermissionDeniedError for a form that another site sends. A browser that tells neither where a
+    """Raises PermissionDeniedError for a form that another site sends. A browser that says neither where a
     request comes from nor how (both very old) is left to the token."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise _foreign()

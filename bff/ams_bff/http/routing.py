@@ -43,14 +43,14 @@ class View:
 def page(
     path: str, handler: Handler, role: Role.ValueType | None = None, is_for_members: bool = False
 ) -> View:
-    """What is read."""
+    """A view that is read."""
     return View("GET", path, handler, role, is_for_members)
 
 
 def action(
     path: str, handler: Handler, role: Role.ValueType | None = None, is_for_members: bool = False
 ) -> View:
-    """What a form is posted to."""
+    """A view that a form is posted to."""
     return View("POST", path, handler, role, is_for_members)
 
 
@@ -65,7 +65,6 @@ class PathViews:
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Has the request served."""
         await self._serve(self, scope, receive, send)
 
     def find(self, method: str) -> View:

@@ -54,7 +54,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the person's calls are made with."""
+    """The tokens that identity-svc has given out for the session."""
 
     access_token: str
     expires_at_s: float

@@ -111,7 +111,9 @@ class WebUi:
     async def _check_form(self, visit: Visit, view: View) -> None:
         guards.check_origin(visit.request, self._public_url)
         if not visit.session.exists:
-            view.admit(visit)  # whose cookie has run out is asked to sign in, not told of a wrong form
+            view.admit(
+                visit
+            )  # whose cookie has run out is asked to sign in, not shown that the form is wrong
         form = Form.parse(await visit.request.body())
         guards.check_token(visit.session, visit.request, form)
         visit.form = form

@@ -73,7 +73,6 @@ class LiveStream(Response):
         self._role = role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends all of it."""
         with self._visit.event_streams.slot(self._visit.session.secret) as end:
             snapshot = await self._load(self._visit)
             await send(

@@ -33,7 +33,7 @@ _NEWS = {
     "service.approve": ("Service approved", "good"),
     "service.reject": ("Service rejected", "bad"),
 }
-# What comes with everybody's every visit.
+# These come with every sign-in, renewal and pull: among news they would hide the rest.
 _NOISE = {
     "consumer.register_start": ("Registration begun", "plain"),
     "merchant.register_start": ("Registration begun", "plain"),

@@ -47,7 +47,6 @@ def number(value: float | None) -> str:
 
 
 def short(value: float) -> str:
-    """ "12.3k"."""
     return _scaled(value, _STEPS, "")
 
 

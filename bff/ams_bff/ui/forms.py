@@ -52,7 +52,7 @@ class Form:
 
     @classmethod
     def starting(cls, **values: str | Sequence[str]) -> "Form":
-        """One that stands there with values."""
+        """A form that is filled in already."""
         return cls({name: [text] if isinstance(text, str) else text for name, text in values.items()})
 
     @classmethod

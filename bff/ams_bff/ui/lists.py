@@ -23,7 +23,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class PageUrl:
-    """Where the reader is."""
+    """A page's path and query, and the links that change them."""
 
     path: str
     query: Mapping[str, str]
@@ -46,7 +46,6 @@ class PageUrl:
 
     @property
     def page_token(self) -> str:
-        """Where the list goes on."""
         return self.query.get("page", "")
 
     def order_by(self, fields: Collection[str]) -> str:

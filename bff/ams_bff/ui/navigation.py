@@ -52,7 +52,6 @@ def entries_of(role: Role.ValueType, is_closed: bool = False) -> list[Entry]:
 
 
 def home_of(role: Role.ValueType) -> str:
-    """Where a person starts."""
     return next((entry.path for entry in ENTRIES if entry.role == role), "/marketplace")
 
 

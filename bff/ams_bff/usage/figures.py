@@ -52,12 +52,11 @@ class Trend:
 
     @property
     def total(self) -> int | None:
-        """The sum over the shown days."""
         return sum(self.values) if self.is_known else None
 
     @property
     def change(self) -> float | None:
-        """Against as many days before."""
+        """The shown days against as many before, as `change()`."""
         return change(sum(self.values), self.before)
 
     @property
@@ -79,7 +78,7 @@ class Gauge:
 
     @property
     def change(self) -> float | None:
-        """Against how many there were before."""
+        """Now against the time before the shown days, as `change()`."""
         return change(self.values[-1], self.before)
 
 

@@ -54,5 +54,4 @@ class ReportQuery:
 
     @property
     def granularity_name(self) -> str:
-        """In words: "hour"."""
         return GRANULARITY_NAMES[self.granularity]

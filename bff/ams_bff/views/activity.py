@@ -1,4 +1,4 @@
-"""What has happened lately, as overviews tell it."""
+"""What has happened lately, as overviews show it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

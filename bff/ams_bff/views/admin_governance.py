@@ -100,7 +100,6 @@ async def _rows(visit: Visit, listed: pb.ListAuditRecordsResponse) -> list[Cells
 
 
 def _months_after(now: datetime) -> list[str]:
-    """Those that haven't begun, UTC."""
     here = now.astimezone(UTC)
     counts = range(here.month, here.month + _MONTHS_AHEAD)
     return [f"{here.year + count // 12}-{count % 12 + 1:02}" for count in counts]

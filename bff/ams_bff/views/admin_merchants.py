@@ -25,7 +25,6 @@ _INVITE_FIELDS = ("note", "created_at", "expires_at", "accepted_at", "invite_id"
 
 
 async def invite_merchant(visit: Visit) -> Response:
-    """Has the code mailed."""
     form = visit.form
     try:
         invite = await visit.api.identity.CreateInvite(
@@ -55,7 +54,6 @@ async def _invite_rows(visit: Visit, listed: pb.ListInvitesResponse) -> list[Cel
 
 
 def invite_status(invite: pb.Invite, now: datetime) -> str:
-    """In words."""
     if invite.HasField("accepted_at"):
         return "Accepted"
     return "Expired" if from_timestamp(invite.expires_at) <= now else "Open"

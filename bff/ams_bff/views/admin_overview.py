@@ -33,7 +33,6 @@ _MOST = 200
 
 
 async def show_overview(visit: Visit) -> Response:
-    """Figures, and the queue."""
     return await _overview(visit)
 
 
@@ -57,7 +56,6 @@ async def decide_service(visit: Visit) -> Response:
 
 
 async def decide_access(visit: Visit) -> Response:
-    """Approves or denies."""
     form, request_id = visit.form, visit.parameter("access_request_id")
     fields = {"access_request_id": request_id, "reason": form["reason"]}
     try:
@@ -147,7 +145,6 @@ async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """Requests and the chart."""
     now = utc_now()
     report = await reports.ask_shown(visit, now)
     return LiveSnapshot({"requests": figures.trend(report, now=now)}, etag_of(visit, report))

@@ -36,12 +36,10 @@ class Pending:
 
     @property
     def item_id(self) -> str:
-        """Of what is decided."""
         return self.request.access_request_id if self.request is not None else self.service.service_id
 
     @property
     def moment(self) -> datetime:
-        """The oldest comes first."""
         return self.since.ToDatetime()
 
 
@@ -55,7 +53,6 @@ class Waiting:
 
     @property
     def count(self) -> int:
-        """How many are known of."""
         return len(self.services) + len(self.requests)
 
     def __str__(self) -> str:
@@ -85,7 +82,6 @@ async def load_queue(visit: Visit) -> Queue:
 
 
 async def load_waiting(visit: Visit) -> Waiting:
-    """Of each kind the oldest."""
     services, requests = await asyncio.gather(
         visit.api.catalog.ListServices(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
         visit.api.keys.ListAccessRequests(page_size=_MOST, status=keys_pb.PENDING),
@@ -114,7 +110,6 @@ async def images_of(visit: Visit, service: catalog_pb.Service) -> Sequence[regis
 
 
 async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) -> list[Pending]:
-    """Access requests with their service and consumer."""
     asked = list(requests)
     services, consumers = await asyncio.gather(
         services_by_id(visit, {one.service_id for one in asked}),
@@ -126,12 +121,10 @@ async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) ->
 
 
 async def services_by_id(visit: Visit, service_ids: Iterable[str]) -> dict[str, catalog_pb.Service]:
-    """Each asked for once."""
     calls = [visit.api.catalog.GetService(service_id=service_id) for service_id in set(service_ids)]
     return {service.service_id: service for service in await asyncio.gather(*calls)}
 
 
 async def consumers_by_id(visit: Visit, consumer_ids: Iterable[str]) -> dict[str, identity_pb.Consumer]:
-    """Each asked for once."""
     calls = [visit.api.identity.GetConsumer(consumer_id=consumer_id) for consumer_id in set(consumer_ids)]
     return {consumer.consumer_id: consumer for consumer in await asyncio.gather(*calls)}

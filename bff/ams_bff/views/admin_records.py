@@ -24,7 +24,6 @@ Subject: TypeAlias = tuple[str, str]
 
 
 async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
-    """The newest records of a resource."""
     return list(
         (await visit.api.identity.ListAuditRecords(page_size=_NEWEST, resource_id=resource_id)).audit_records
     )
@@ -47,7 +46,6 @@ async def latest_news(visit: Visit) -> list[AuditRecord]:
 async def subjects_of(
     visit: Visit, records: Sequence[AuditRecord], names: Mapping[str, str]
 ) -> Mapping[str, Subject]:
-    """By audit id."""
     known = await know_services(visit, map(_service_id_of, records))
     return {record.audit_id: subject_of(record, known, names) for record in records}
 

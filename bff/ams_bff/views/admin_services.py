@@ -19,7 +19,6 @@ _PAGE_SIZE = 25
 
 
 async def list_services(visit: Visit) -> Response:
-    """As the URL says, else the newest first."""
     listed = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     return await visit.render(
         "admin/services.html", services=listed.services, next_token=listed.next_page_token
@@ -27,7 +26,6 @@ async def list_services(visit: Visit) -> Response:
 
 
 async def show_service(visit: Visit) -> Response:
-    """Everything an admin needs to decide on it."""
     return await service_page(visit, Form())
 
 

@@ -26,7 +26,6 @@ _SHOWN_OF_ONE = 5
 
 
 async def list_images(visit: Visit) -> Response:
-    """Newest first; of one service when the URL says so."""
     service_id = visit.query.get("service", "")
     images, requests = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, visit.url.page_token), all_requests(visit)

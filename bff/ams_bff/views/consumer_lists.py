@@ -23,8 +23,6 @@ async def all_keys(visit: Visit) -> list[pb.Key]:
 
 
 async def request_pages(visit: Visit) -> AsyncIterator[Sequence[pb.AccessRequest]]:
-    """The newest first."""
-
     async def ask(token: str) -> pb.ListConsumerAccessRequestsResponse:
         return await visit.api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, page_token=token)
 
@@ -51,5 +49,4 @@ def approved_services(requests: Iterable[pb.AccessRequest]) -> list[str]:
 
 
 def active_keys(keys: Iterable[pb.Key]) -> Sequence[pb.Key]:
-    """Those that work now."""
     return [key for key in keys if key.status == KEY_ACTIVE]

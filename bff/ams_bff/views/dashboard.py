@@ -62,7 +62,6 @@ async def show_overview(visit: Visit) -> Response:
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """Requests, spend and the chart."""
     now = utc_now()
     last_day = figures.span_fields(now, usage_pb.HOUR, 24)
     month, spend, last_spend, hours = await asyncio.gather(
@@ -184,7 +183,6 @@ def _events(
     known: Known,
     now: datetime,
 ) -> list[Event]:
-    """The newest first."""
     events = [event for key in keys for event in _key_events(key, now)]
     for request in requests:
         name = name_of(known, request.service_id)

@@ -1,4 +1,4 @@
-"""The front door."""
+"""The root path."""
 
 from starlette.responses import Response
 
@@ -8,7 +8,6 @@ from ams_bff.ui.navigation import home_of
 
 
 async def show_home(visit: Visit) -> Response:
-    """The overview of who is signed in, the marketplace for everybody else."""
     person = visit.session.person
     return await visit.redirect(home_of(visit.role) if person is not None else "/marketplace")
 

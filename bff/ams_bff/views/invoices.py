@@ -51,7 +51,6 @@ async def generate_drafts(visit: Visit) -> Response:
 
 
 async def download_lines(visit: Visit) -> Response:
-    """What an invoice is made of."""
     invoice = await _load(visit)
     lines = [
         (
@@ -83,7 +82,6 @@ async def _rows(visit: Visit, answer: Any) -> list[Cells]:
 
 
 async def show_invoice(visit: Visit) -> Response:
-    """One invoice with its lines."""
     invoice = await _load(visit)
     known = await _issuers(visit, [invoice])
     return await visit.render(
@@ -135,7 +133,6 @@ def issuer_of(known: Known, invoice: pb.Invoice) -> str:
 
 
 def _months() -> list[str]:
-    """The present one first."""
     first, months = utc_now().replace(day=1), []
     for _ in range(_MONTHS):
         months.append(first.strftime("%Y-%m"))

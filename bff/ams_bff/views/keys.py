@@ -46,7 +46,6 @@ _SENT_TWICE = Flash(
 
 
 async def list_keys(visit: Visit) -> Response:
-    """As the URL says, else the newest first."""
     answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     names = await _service_names(visit, answer.keys)
     return await visit.render(
@@ -100,7 +99,6 @@ async def create_key(visit: Visit) -> Response:
 
 
 async def show_key(visit: Visit) -> Response:
-    """One key, and what was called with it."""
     return await _key_page(visit, Form())
 
 

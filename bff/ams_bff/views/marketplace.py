@@ -22,7 +22,6 @@ _TYPES = {"api": API, "docker": DOCKER}
 
 
 async def list_services(visit: Visit) -> Response:
-    """Services, searched, filtered and sorted by the URL."""
     answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
     return await visit.render(
         "marketplace/list.html", services=answer.services, next_token=answer.next_page_token
@@ -35,7 +34,6 @@ async def show_service(visit: Visit) -> Response:
 
 
 async def request_access(visit: Visit) -> Response:
-    """Asks for access; an admin decides."""
     service, form = await _load(visit), visit.form
     try:
         await visit.api.keys.RequestAccess(

@@ -1,4 +1,4 @@
-"""What has happened to a merchant's services, images and invoices, as far as they tell it themselves."""
+"""What has happened to a merchant's services, images and invoices, as far as they say it themselves."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ams_bff.ui.formats import month
 from ams_bff.views.activity import Event, newest
 
-# A service that is none of these can be changed, and updated_at tells when it was.
+# A service that is none of these can be changed, and updated_at says when it was.
 _STATES = {
     PENDING_APPROVAL: ("Service submitted", "warn"),
     REJECTED: ("Service rejected", "bad"),
@@ -34,7 +34,7 @@ def events_of(
     invoices: Iterable[billing_pb.Invoice],
 ) -> list[Event]:
     """The newest first. `published`: the services as they stand in the marketplace. Drafts of invoices are
-    figures that go on, not events; when an image was deprecated nobody tells."""
+    figures that go on, not events; when an image was deprecated isn't known."""
     published_at = {service.service_id: service.published_at for service in published}
     return newest(
         [

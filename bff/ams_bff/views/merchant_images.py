@@ -47,7 +47,6 @@ _SENT_TWICE = Flash(
 
 
 async def list_images(visit: Visit) -> Response:
-    """Rejected pushes too, with their reason."""
     return await _images_page(visit, Form.starting(ttl_hours="24", service_id=visit.query.get("service", "")))
 
 

@@ -53,7 +53,7 @@ async def _ask_facts(
 ) -> tuple[
     Iterable[catalog_pb.MarketplaceService], Iterable[registry_pb.Image], Iterable[billing_pb.Invoice]
 ]:
-    """What tells of the merchant's services, beside themselves: since when each is published, and the
+    """What is known of the merchant's services beside themselves: since when each is published, and the
     newest images and invoices."""
     assert visit.session.person is not None, "the page is for merchants"
     published, images, invoices = await asyncio.gather(
@@ -67,7 +67,6 @@ async def _ask_facts(
 
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
-    """Requests, revenue and the chart."""
     now = utc_now()
     report, revenue, last_revenue = await asyncio.gather(
         reports.ask_shown(visit, now, group_by=usage_pb.SERVICE),

@@ -25,7 +25,6 @@ _NOT_NOW = Flash("It can't be changed while it waits for approval or is suspende
 
 
 async def list_services(visit: Visit) -> Response:
-    """With their requests of the last 30 days."""
     listed, report = await asyncio.gather(
         _ask(visit, _PAGE_SIZE, visit.url.page_token),
         reports.ask_shown(visit, group_by=usage_pb.SERVICE),
@@ -39,7 +38,6 @@ async def list_services(visit: Visit) -> Response:
 
 
 async def show_new(visit: Visit) -> Response:
-    """An empty form."""
     return await _new_page(visit, service_forms.empty_form())
 
 
@@ -69,7 +67,6 @@ async def preview_price(visit: Visit) -> Response:
 
 
 async def show_service(visit: Visit) -> Response:
-    """One service, whatever its state."""
     return await _service_page(visit, Form())
 
 
@@ -99,7 +96,6 @@ async def update_service(visit: Visit) -> Response:
 
 
 async def submit_service(visit: Visit) -> Response:
-    """On to the admins."""
     try:
         service = await visit.api.catalog.SubmitService(service_id=visit.parameter("service_id"))
     except AppError as error:

@@ -21,7 +21,6 @@ async def show_consumer_form(visit: Visit) -> Response:
 
 
 async def register_consumer(visit: Visit) -> Response:
-    """Has a code mailed; the account comes to be with it."""
     form = visit.form
     fields = {"email": form["email"], "name": form["name"]}
     try:

@@ -68,12 +68,10 @@ _PUBLIC_PAGES = (
 
 
 async def show_results(visit: Visit) -> Response:
-    """What fits the URL's words, on a page of its own."""
     return await _render_found(visit, "search/list.html")
 
 
 async def show_palette(visit: Visit) -> Response:
-    """What the palette lists while somebody types."""
     return await _render_found(visit, "search/palette.html")
 
 

@@ -35,12 +35,10 @@ class Example:
 
 
 def empty_form() -> Form:
-    """A new service as most begin."""
     return Form.starting(type="API", version="1.0.0", **{CURRENCY: "EUR", "rate_limit_per_minute": "0"})
 
 
 def form_of(service: pb.Service) -> Form:
-    """A service as it is stored."""
     values = {name: getattr(service, name) for name in _TEXTS}
     amount = service.price.per_request.amount
     return Form.starting(

@@ -50,7 +50,6 @@ async def service_rows(
 
 
 async def marketplace_rows(visit: Visit, listed: pb.ListMarketplaceServicesResponse) -> list[Cells]:
-    """As everybody sees them."""
     return [
         [
             *_shared(service),

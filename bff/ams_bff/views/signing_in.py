@@ -18,7 +18,6 @@ _CODE_PATH = "/login/code"
 
 
 async def show_sign_in(visit: Visit) -> Response:
-    """Asks for an address."""
     if visit.session.person is not None:
         return await visit.redirect(safe_path(visit.query.get("next")) or home_of(visit.role))
     form = Form.starting(email=visit.query.get("email", ""), next=safe_path(visit.query.get("next")) or "")
@@ -30,7 +29,6 @@ async def _sign_in_page(visit: Visit, form: Form) -> Response:
 
 
 async def start_sign_in(visit: Visit) -> Response:
-    """Has a code mailed."""
     form = visit.form
     try:
         challenge = await visit.api.identity.StartSignIn(email=form["email"])
@@ -48,14 +46,12 @@ async def await_code(visit: Visit, challenge: pb.Challenge, asked: Mapping[str, 
 
 
 async def show_code(visit: Visit) -> Response:
-    """Asks for the code."""
     if "challenge_id" not in visit.session.notes:
         return await visit.redirect("/login")
     return await _code_page(visit, Form())
 
 
 async def check_code(visit: Visit) -> Response:
-    """Signs in whoever has the code."""
     notes, form = visit.session.notes, visit.form
     if "challenge_id" not in notes:
         return await visit.redirect("/login", Flash("That code has expired. Ask for a new one.", "plain"))
@@ -102,7 +98,7 @@ async def _code_page(visit: Visit, form: Form) -> Response:
 
 
 async def sign_out(visit: Visit) -> Response:
-    """Ends the session here and at identity-svc; here even when identity-svc is away."""
+    """Ends the session here and at identity-svc; here even when identity-svc is down."""
     refresh_token = visit.session.refresh_token
     await visit.session.end()
     if refresh_token is not None:

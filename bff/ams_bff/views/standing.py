@@ -60,11 +60,9 @@ class AccountKind:
         return Standing.Name(self.stopped).removeprefix("STANDING_").lower()
 
     def name_of(self, account: Account) -> str:
-        """What to call an account."""
         return str(getattr(account, self.named_by))
 
     def path_of(self, account: Account) -> str:
-        """An account's page."""
         return f"{self.path}/{getattr(account, f'{self.noun}_id')}"
 
 
@@ -98,7 +96,6 @@ def views_of(kind: AccountKind) -> tuple[View, ...]:
 
 
 async def list_page(kind: AccountKind, visit: Visit, form: Form) -> Response:
-    """As the URL says, else the newest first."""
     listed = _ask(kind, visit, kind.page_size, visit.url.page_token)
     more: Mapping[str, Any] = {}
     if kind.load_list is None:

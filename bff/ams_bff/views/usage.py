@@ -65,7 +65,6 @@ class PageData:
     key_ids: Mapping[str, str]  # by prefix, the consumer's own
 
     def label(self, group: str) -> str:
-        """What to call a group."""
         return self.labels.get(group) or group or "Other"
 
     def tone(self, group: str) -> str:
@@ -74,7 +73,6 @@ class PageData:
 
 
 async def show_usage(visit: Visit) -> Response:
-    """Totals, chart and table."""
     snapshot, services = await asyncio.gather(load_usage(visit), _service_choices(visit))
     return await visit.render("usage/show.html", services=services, etag=snapshot.etag, **snapshot.context)
 
@@ -106,7 +104,6 @@ async def load_usage(visit: Visit) -> LiveSnapshot:
 
 
 async def download_table(visit: Visit) -> Response:
-    """The table by group."""
     data = await _load(visit)
     columns = (data.query.group, "requests", "billable", "request_bytes", "response_bytes", "mean_ms")
     rows = [
