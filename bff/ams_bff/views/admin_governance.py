@@ -28,9 +28,26 @@ _PERCENT = re.compile(r"\d{1,2}(?:[.,]\d{1,4})?")
 _FILTERS = ("actor", "action", "resource_id")
 
 
-async def show_governance(visit: Visit) -> Response:
+async def show_governance(visit: Visit, form: Form | None = None) -> Response:
     """The audit log, filtered by the URL, and the commission."""
-    return await _page(visit, Form())
+    listed, rates, names = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
+        visit.api.billing.ListCommissionRates(),
+        actor_names(visit),
+    )
+    now = utc_now()
+    return await visit.render(
+        "admin/governance.html",
+        form=form or Form(),
+        wanted=_wanted(visit),
+        records=listed.audit_records,
+        next_token=listed.next_page_token,
+        names=names,
+        actions=actions(),
+        rates=[(percent(rate.rate), rate) for rate in rates.commission_rates],
+        this_month=f"{now:%Y-%m}",
+        months=[(text, month(text)) for text in _months_after(now)],
+    )
 
 
 async def create_rate(visit: Visit) -> Response:
@@ -42,7 +59,7 @@ async def create_rate(visit: Visit) -> Response:
             rate=_fraction(form), starts_in=form["starts_in"], idempotency_key=form["idempotency_key"]
         )
     except AppError as error:
-        return await _page(visit, form.refused(error))
+        return await show_governance(visit, form.refused(error))
     message = f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
     return await visit.redirect(f"{PATH}?view=commission", message)
 
@@ -57,27 +74,6 @@ def _fraction(form: Form) -> str:
         form.refuse("rate", "must be a percentage from 0 to below 100, such as 12.5")
         return ""
     return f"{(Decimal(form['rate'].replace(',', '.')) / 100).normalize():f}"
-
-
-async def _page(visit: Visit, form: Form) -> Response:
-    listed, rates, names = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, visit.url.page_token),
-        visit.api.billing.ListCommissionRates(),
-        actor_names(visit),
-    )
-    now = utc_now()
-    return await visit.render(
-        "admin/governance.html",
-        form=form,
-        wanted=_wanted(visit),
-        records=listed.audit_records,
-        next_token=listed.next_page_token,
-        names=names,
-        actions=actions(),
-        rates=[(percent(rate.rate), rate) for rate in rates.commission_rates],
-        this_month=f"{now:%Y-%m}",
-        months=[(text, month(text)) for text in _months_after(now)],
-    )
 
 
 def _wanted(visit: Visit) -> dict[str, str]:

@@ -27,13 +27,45 @@ from ams_bff.views.admin_queue import (
     with_facts,
 )
 from ams_bff.views.admin_records import latest_news, names_of, subjects_of
-from ams_bff.views.admin_services import service_page
+from ams_bff.views.admin_services import show_service
 
 _MOST = 200
 
 
-async def show_overview(visit: Visit) -> Response:
-    return await _overview(visit)
+async def show_overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
+    queue, snapshot, news, merchants, consumers, active = await asyncio.gather(
+        load_queue(visit),
+        load_figures(visit),
+        latest_news(visit),
+        visit.api.identity.ListMerchants(page_size=_MOST),
+        visit.api.identity.ListConsumers(page_size=_MOST),
+        visit.api.catalog.ListServices(page_size=_MOST, status=ACTIVE),
+    )
+    names = names_of(visit, merchants.merchants, consumers.consumers)
+    items = [
+        replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
+    ]
+    return await visit.render(
+        "admin/overview.html",
+        form.status if form else None,
+        items=items,
+        waiting=queue.waiting,
+        merchant_gauge=None if merchants.next_page_token else _gauge_of(merchants.merchants),
+        consumer_gauge=None if consumers.next_page_token else _gauge_of(consumers.consumers),
+        merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
+        consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
+        active_count=_at_least(sum(map(_is_listed, active.services)), active.next_page_token),
+        steps=first_steps(
+            has_merchants=bool(merchants.merchants),
+            is_open=bool(active.services or snapshot.context["requests"].total),
+            has_consumers=bool(consumers.consumers),
+        ),
+        news=news,
+        names=names,
+        subjects=await subjects_of(visit, news, names),
+        etag=snapshot.etag,
+        **snapshot.context,
+    )
 
 
 async def decide_service(visit: Visit) -> Response:
@@ -82,7 +114,7 @@ def _is_approval(form: Form) -> bool:
 
 async def _refused_service(visit: Visit, service_id: str, form: Form) -> Response:
     if form["from"] == "service":
-        return await service_page(visit, form)
+        return await show_service(visit, form)
     service = await visit.api.catalog.GetService(service_id=service_id)
     is_waiting = service.status == PENDING_APPROVAL
     items = await services_with_facts(visit, [service]) if is_waiting else []
@@ -95,7 +127,7 @@ async def _again(visit: Visit, item_id: str, items: list[Pending], form: Form) -
         return await _decided(visit, item_id, Flash("That has been decided already.", "plain"))
     if visit.is_partial:
         return await visit.render("admin/queue_item.html", form.status, item=replace(items[0], form=form))
-    return await _overview(visit, item_id, form)
+    return await show_overview(visit, item_id, form)
 
 
 async def _decided(visit: Visit, item_id: str, message: str | Flash) -> Response:
@@ -105,42 +137,6 @@ async def _decided(visit: Visit, item_id: str, message: str | Flash) -> Response
         return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
     return await visit.render(
         "admin/decided.html", item_id=item_id, flash=flash, waiting=await load_waiting(visit)
-    )
-
-
-async def _overview(visit: Visit, refused_id: str = "", form: Form | None = None) -> Response:
-    queue, snapshot, news, merchants, consumers, active = await asyncio.gather(
-        load_queue(visit),
-        load_figures(visit),
-        latest_news(visit),
-        visit.api.identity.ListMerchants(page_size=_MOST),
-        visit.api.identity.ListConsumers(page_size=_MOST),
-        visit.api.catalog.ListServices(page_size=_MOST, status=ACTIVE),
-    )
-    names = names_of(visit, merchants.merchants, consumers.consumers)
-    items = [
-        replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
-    ]
-    return await visit.render(
-        "admin/overview.html",
-        form.status if form else None,
-        items=items,
-        waiting=queue.waiting,
-        merchant_gauge=None if merchants.next_page_token else _gauge_of(merchants.merchants),
-        consumer_gauge=None if consumers.next_page_token else _gauge_of(consumers.consumers),
-        merchant_count=_at_least(len(merchants.merchants), merchants.next_page_token),
-        consumer_count=_at_least(len(consumers.consumers), consumers.next_page_token),
-        active_count=_at_least(sum(map(_is_listed, active.services)), active.next_page_token),
-        steps=first_steps(
-            has_merchants=bool(merchants.merchants),
-            is_open=bool(active.services or snapshot.context["requests"].total),
-            has_consumers=bool(consumers.consumers),
-        ),
-        news=news,
-        names=names,
-        subjects=await subjects_of(visit, news, names),
-        etag=snapshot.etag,
-        **snapshot.context,
     )
 
 

@@ -25,11 +25,7 @@ async def list_services(visit: Visit) -> Response:
     )
 
 
-async def show_service(visit: Visit) -> Response:
-    return await service_page(visit, Form())
-
-
-async def service_page(visit: Visit, form: Form) -> Response:
+async def show_service(visit: Visit, form: Form | None = None) -> Response:
     """With the decision as far as it was typed."""
     service_id = visit.parameter("service_id")
     service = await visit.api.catalog.GetService(service_id=service_id)
@@ -42,7 +38,7 @@ async def service_page(visit: Visit, form: Form) -> Response:
     )
     return await visit.render(
         "admin/service.html",
-        form=form,
+        form=form or Form(),
         service=service,
         merchant=merchant,
         requests=figures.trend(report),

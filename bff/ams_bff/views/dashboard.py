@@ -48,7 +48,8 @@ async def show_overview(visit: Visit) -> Response:
     """Figures, a chart, what needs a decision, what happened; three steps for who is new."""
     keys, requests, snapshot = await asyncio.gather(all_keys(visit), all_requests(visit), load_figures(visit))
     if not keys:
-        return await visit.render("dashboard/first_run.html", requests=requests, steps=_steps(requests))
+        is_approved = bool(approved_services(requests))
+        return await visit.render("dashboard/first_run.html", requests=requests, is_approved=is_approved)
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
     known, now = await know_services(visit, ids), utc_now()
     return await visit.render(
@@ -84,29 +85,6 @@ async def load_figures(visit: Visit) -> LiveSnapshot:
 
 async def _ask_spend(visit: Visit, in_month: datetime) -> billing_pb.GetConsumerSpendResponse:
     return await visit.api.billing.GetConsumerSpend(period=in_month.strftime("%Y-%m"))
-
-
-def _steps(requests: Sequence[keys_pb.AccessRequest]) -> list[tuple[str, str, str, bool]]:
-    return [
-        (
-            "Find a service and request access",
-            "Browse what companies offer and tell what you need it for.",
-            "/marketplace",
-            bool(requests),
-        ),
-        (
-            "Wait for the approval",
-            "An admin decides once for each service. You will find the answer here.",
-            "/dashboard/services",
-            bool(approved_services(requests)),
-        ),
-        (
-            "Create a key and make your first call",
-            "You get the key with samples to copy and run.",
-            "/dashboard/api-keys/new",
-            False,
-        ),
-    ]
 
 
 def _counts(

@@ -29,9 +29,19 @@ _MONTHS = 24
 _MERCHANT_LIST, _CONSUMER_LIST = "/merchant/invoices", "/dashboard/invoices"
 
 
-async def list_invoices(visit: Visit) -> Response:
+async def list_invoices(visit: Visit, form: Form | None = None) -> Response:
     """The newest first, of one month when the URL says so."""
-    return await _list_page(visit, Form.starting(period=_months()[0]))
+    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
+    known = await _issuers(visit, answer.invoices)
+    return await visit.render(
+        "invoices/list.html",
+        invoices=answer.invoices,
+        issuers={invoice.invoice_id: issuer_of(known, invoice) for invoice in answer.invoices},
+        next_token=answer.next_page_token,
+        months=_months(),
+        form=form or Form.starting(period=_months()[0]),
+        **_place(visit),
+    )
 
 
 async def generate_drafts(visit: Visit) -> Response:
@@ -40,7 +50,7 @@ async def generate_drafts(visit: Visit) -> Response:
     try:
         answer = await visit.api.billing.GenerateInvoices(period=form["period"])
     except AppError as error:
-        return await _list_page(visit, form.refused(error))
+        return await list_invoices(visit, form.refused(error))
     if not answer.invoices:
         message = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
         return await visit.redirect(_MERCHANT_LIST, Flash(message, "plain"))
@@ -91,20 +101,6 @@ async def show_invoice(visit: Visit) -> Response:
 
 async def _load(visit: Visit) -> pb.Invoice:
     return await visit.api.billing.GetInvoice(invoice_id=visit.parameter("invoice_id"))
-
-
-async def _list_page(visit: Visit, form: Form) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
-    known = await _issuers(visit, answer.invoices)
-    return await visit.render(
-        "invoices/list.html",
-        invoices=answer.invoices,
-        issuers={invoice.invoice_id: issuer_of(known, invoice) for invoice in answer.invoices},
-        next_token=answer.next_page_token,
-        months=_months(),
-        form=form,
-        **_place(visit),
-    )
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> Any:

@@ -98,8 +98,21 @@ async def create_key(visit: Visit) -> Response:
     )
 
 
-async def show_key(visit: Visit) -> Response:
-    return await _key_page(visit, Form())
+async def show_key(visit: Visit, form: Form | None = None) -> Response:
+    key_id = visit.parameter("key_id")
+    key, report = await asyncio.gather(
+        visit.api.keys.GetKey(key_id=key_id),
+        reports.ask_shown(visit, api_key_id=key_id),
+    )
+    known = await visit.or_none_if_down(know_services(visit, key.service_ids))
+    return await visit.render(
+        "keys/show.html",
+        key=key,
+        form=form or Form(),
+        services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
+        apis=_apis(known or {}),
+        trend=figures.trend(report),
+    )
 
 
 async def revoke_key(visit: Visit) -> Response:
@@ -112,7 +125,7 @@ async def revoke_key(visit: Visit) -> Response:
         form.check()
         await visit.api.keys.RevokeKey(key_id=key.key_id)
     except AppError as error:
-        return await _key_page(visit, form.refused(error))
+        return await show_key(visit, form.refused(error))
     return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
 
 
@@ -154,23 +167,6 @@ async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
     now = utc_now()
     presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
     return await visit.render("keys/new.html", services=_in_order(known), presets=presets, form=form)
-
-
-async def _key_page(visit: Visit, form: Form) -> Response:
-    key_id = visit.parameter("key_id")
-    key, report = await asyncio.gather(
-        visit.api.keys.GetKey(key_id=key_id),
-        reports.ask_shown(visit, api_key_id=key_id),
-    )
-    known = await visit.or_none_if_down(know_services(visit, key.service_ids))
-    return await visit.render(
-        "keys/show.html",
-        key=key,
-        form=form,
-        services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
-        apis=_apis(known or {}),
-        trend=figures.trend(report),
-    )
 
 
 def _in_order(known: Known) -> list[Any]:

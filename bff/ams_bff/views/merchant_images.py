@@ -46,8 +46,22 @@ _SENT_TWICE = Flash(
 )
 
 
-async def list_images(visit: Visit) -> Response:
-    return await _images_page(visit, Form.starting(ttl_hours="24", service_id=visit.query.get("service", "")))
+async def list_images(visit: Visit, form: Form | None = None) -> Response:
+    images, tokens, listed = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
+        _ask_tokens(visit, _TOKENS, visit.query.get("tokens", "")),
+        visit.api.catalog.ListMerchantServices(page_size=_MOST_SERVICES),
+    )
+    return await visit.render(
+        "merchant/images.html",
+        form=form or Form.starting(ttl_hours="24", service_id=visit.query.get("service", "")),
+        images=images.images,
+        next_token=images.next_page_token,
+        tokens=tokens.push_tokens,
+        next_tokens=tokens.next_page_token,
+        services=[service for service in listed.services if service.type == DOCKER],
+        hours=_HOURS,
+    )
 
 
 async def create_token(visit: Visit) -> Response:
@@ -63,7 +77,7 @@ async def create_token(visit: Visit) -> Response:
             idempotency_key=form["idempotency_key"],
         )
     except AppError as error:
-        return await _images_page(visit, form.refused(error))
+        return await list_images(visit, form.refused(error))
     if not made.secret:
         return await visit.redirect(PATH, _SENT_TWICE)
     return await visit.render("merchant/push_token.html", made=made)
@@ -99,24 +113,6 @@ async def deprecate_image(visit: Visit) -> Response:
         return await visit.redirect(PATH, Flash(f"Type {image.tag} to deprecate it.", "bad"))
     await visit.api.registry.DeprecateImage(image_id=image_id)
     return await visit.redirect(PATH, f"{image.name}:{image.tag} can't be pulled any more.")
-
-
-async def _images_page(visit: Visit, form: Form) -> Response:
-    images, tokens, listed = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, visit.url.page_token),
-        _ask_tokens(visit, _TOKENS, visit.query.get("tokens", "")),
-        visit.api.catalog.ListMerchantServices(page_size=_MOST_SERVICES),
-    )
-    return await visit.render(
-        "merchant/images.html",
-        form=form,
-        images=images.images,
-        next_token=images.next_page_token,
-        tokens=tokens.push_tokens,
-        next_tokens=tokens.next_page_token,
-        services=[service for service in listed.services if service.type == DOCKER],
-        hours=_HOURS,
-    )
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListImagesResponse:

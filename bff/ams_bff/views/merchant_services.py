@@ -37,8 +37,9 @@ async def list_services(visit: Visit) -> Response:
     )
 
 
-async def show_new(visit: Visit) -> Response:
-    return await _new_page(visit, service_forms.empty_form())
+async def show_new(visit: Visit, form: Form | None = None) -> Response:
+    form = form or service_forms.empty_form()
+    return await visit.render("merchant/new_service.html", form=form, **_form_context(form))
 
 
 async def create_service(visit: Visit) -> Response:
@@ -47,11 +48,11 @@ async def create_service(visit: Visit) -> Response:
     if form["intent"] == "preview":
         service_forms.price_of(form)
         form.status = 200
-        return await _new_page(visit, form)
+        return await show_new(visit, form)
     try:
         made = await visit.api.catalog.CreateService(**service_forms.new_service(form))
     except AppError as error:
-        return await _new_page(visit, _refused(form, error))
+        return await show_new(visit, _refused(form, error))
     return await visit.redirect(
         f"{PATH}/{made.service_id}", f"{made.name} is a draft now. Submit it when it is ready."
     )
@@ -66,8 +67,20 @@ async def preview_price(visit: Visit) -> Response:
     return await visit.render("merchant/price_preview.html", examples=examples)
 
 
-async def show_service(visit: Visit) -> Response:
-    return await _service_page(visit, Form())
+async def show_service(visit: Visit, form: Form | None = None) -> Response:
+    service = await _load(visit)
+    report, published = await asyncio.gather(
+        reports.ask_shown(visit, service_id=service.service_id), _published(visit, service)
+    )
+    return await visit.render(
+        "merchant/service.html",
+        form=form or Form(),
+        service=service,
+        published=published,
+        requests=figures.trend(report),
+        billable=figures.billable_trend(report),
+        report=report,
+    )
 
 
 async def show_edit(visit: Visit) -> Response:
@@ -99,7 +112,7 @@ async def submit_service(visit: Visit) -> Response:
     try:
         service = await visit.api.catalog.SubmitService(service_id=visit.parameter("service_id"))
     except AppError as error:
-        return await _service_page(visit, visit.form.refused(error))
+        return await show_service(visit, visit.form.refused(error))
     return await visit.redirect(
         f"{PATH}/{service.service_id}", f"{service.name} is submitted. An admin will look at it."
     )
@@ -121,10 +134,6 @@ def _refused(form: Form, error: AppError) -> Form:
     return form.refused(error, price=service_forms.AMOUNT)
 
 
-async def _new_page(visit: Visit, form: Form) -> Response:
-    return await visit.render("merchant/new_service.html", form=form, **_form_context(form))
-
-
 async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
     return await visit.render(
         "merchant/edit_service.html",
@@ -141,22 +150,6 @@ def _form_context(form: Form) -> dict[str, Any]:
         "examples": service_forms.examples_of(service_forms.price_of(typed)),
         "currencies": [(code, code) for code in service_forms.CURRENCIES],
     }
-
-
-async def _service_page(visit: Visit, form: Form) -> Response:
-    service = await _load(visit)
-    report, published = await asyncio.gather(
-        reports.ask_shown(visit, service_id=service.service_id), _published(visit, service)
-    )
-    return await visit.render(
-        "merchant/service.html",
-        form=form,
-        service=service,
-        published=published,
-        requests=figures.trend(report),
-        billable=figures.billable_trend(report),
-        report=report,
-    )
 
 
 async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService | None:

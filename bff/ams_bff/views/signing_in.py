@@ -45,10 +45,11 @@ async def await_code(visit: Visit, challenge: pb.Challenge, asked: Mapping[str, 
     return await visit.redirect(_CODE_PATH)
 
 
-async def show_code(visit: Visit) -> Response:
-    if "challenge_id" not in visit.session.notes:
+async def show_code(visit: Visit, form: Form | None = None) -> Response:
+    notes = visit.session.notes
+    if "challenge_id" not in notes:
         return await visit.redirect("/login")
-    return await _code_page(visit, Form())
+    return await visit.render("account/code.html", form=form or Form(), asked=notes["asked"])
 
 
 async def check_code(visit: Visit) -> Response:
@@ -62,9 +63,9 @@ async def check_code(visit: Visit) -> Response:
     except UnauthenticatedError as error:
         form.refuse("code", "is not the one we sent, or has expired")
         form.status = error.http_status
-        return await _code_page(visit, form)
+        return await show_code(visit, form)
     except AppError as error:
-        return await _code_page(visit, form.refused(error))
+        return await show_code(visit, form.refused(error))
     await visit.session.sign_in(answer)
     return await visit.redirect(safe_path(notes.get("next")) or home_of(visit.role))
 
@@ -77,7 +78,7 @@ async def send_again(visit: Visit) -> Response:
     try:
         challenge = await _ask_again(visit, asked)
     except AppError as error:
-        return await _code_page(visit, visit.form.refused(error))
+        return await show_code(visit, visit.form.refused(error))
     await visit.session.keep_notes({**visit.session.notes, "challenge_id": challenge.challenge_id})
     return await visit.redirect(_CODE_PATH, "A new code is on its way.")
 
@@ -91,10 +92,6 @@ async def _ask_again(visit: Visit, asked: Mapping[str, str]) -> pb.Challenge:
             return await visit.api.identity.RegisterMerchant(**fields)
         case _:
             return await visit.api.identity.StartSignIn(**fields)
-
-
-async def _code_page(visit: Visit, form: Form) -> Response:
-    return await visit.render("account/code.html", form=form, asked=visit.session.notes["asked"])
 
 
 async def sign_out(visit: Visit) -> Response:
