@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc bff local
+PACKAGES := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc rest bff local
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 CHECKED := conftest.py tests loadtests deploy/tests $(PACKAGES)
 ASSETS := bff/ams_bff/static/manifest.json
@@ -51,7 +51,7 @@ env: ## .env for `docker compose up`: addresses, and secrets made at random; wha
 lock: ## compile requirements.lock anew from the packages' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common \
+	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest \
 	  -o requirements.lock
 	@! command -v mvn >/dev/null || $(BIN)/python -m ams_local.kafka_jars
 

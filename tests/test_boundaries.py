@@ -16,6 +16,7 @@ PACKAGES = {
     "usage-svc": "usage_svc",
     "billing-svc": "billing_svc",
     "registry-svc": "registry_svc",
+    "rest": "ams_rest",
     "bff": "ams_bff",
     "common": "ams_common",
     "local": "ams_local",
@@ -43,6 +44,8 @@ def sources(folder: str) -> list[Path]:
 @pytest.mark.parametrize("folder", PACKAGES)
 def test_a_room_imports_only_itself_common_and_the_contracts(folder: str) -> None:
     allowed = {PACKAGES[folder], "ams_common", "ams"} if folder != "common" else {"ams_common", "ams"}
+    if folder == "bff":
+        allowed.add("ams_rest")
     foreign = {
         f"{file.relative_to(ROOT)} imports {package}"
         for file in sources(folder)
@@ -57,7 +60,7 @@ def test_a_room_imports_only_itself_common_and_the_contracts(folder: str) -> Non
 def test_a_room_declares_every_package_of_ours_that_it_imports(folder: str) -> None:
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
     declared = {dependency.split("[")[0] for dependency in project["dependencies"]}
-    names = {"ams": "ams-protos", "ams_common": "ams-common"}
+    names = {"ams": "ams-protos", "ams_common": "ams-common", "ams_rest": "ams-rest"}
     package = ROOT / folder / PACKAGES[folder]
     imported = {name for file in package.rglob("*.py") for name in imports_of(file)}
     assert {names[name] for name in imported & names.keys() if names[name] != project["name"]} <= declared
@@ -92,3 +95,11 @@ def test_the_lock_has_hashes_and_no_address() -> None:
     requirements = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert requirements
     assert all(line.rstrip().endswith("\\") for line in requirements), "a requirement without hashes"
+
+
+@pytest.mark.parametrize("folder", ["views", "ui", "usage", "live", "templates"])
+def test_only_the_applications_frame_knows_the_rest_api(folder: str) -> None:
+    """Pages ask the services as people's browsers can't: by typed calls, not by our own REST API."""
+    for file in (ROOT / "bff/ams_bff" / folder).rglob("*"):
+        if file.suffix in (".py", ".html"):
+            assert "ams_rest" not in file.read_text(), file

@@ -1,36 +1,22 @@
 """ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
 import logging
-import socket
 from functools import partial
 
-import uvicorn
 from ams_common.process import run_process
 from ams_common.settings import load
+from ams_common.web import listen, serve_asgi
+from ams_rest.backends import open_backends
 
 from ams_bff.app import build_app
-from ams_bff.backends import open_backends
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import open_redis
-from ams_bff.protocol import BoundedProtocol
 from ams_bff.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 20
-
-
-class Server(uvicorn.Server):
-    """Ends the streams before it waits for requests under way: they don't end by themselves."""
-
-    def __init__(self, config: uvicorn.Config, streams: EventStreams) -> None:
-        super().__init__(config)
-        self._streams = streams
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """What uvicorn does at the end."""
-        self._streams.stop()
-        await super().shutdown(sockets)
+_MAX_HEADER_BYTES = 64 * 1024
 
 
 def main() -> None:
@@ -39,26 +25,22 @@ def main() -> None:
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
-    async with open_backends(settings) as backends, open_redis(settings.redis_url) as redis:
-        host, _, port = settings.listen.rpartition(":")
+    async with open_backends(settings.addresses) as backends, open_redis(settings.redis_url) as redis:
         streams = EventStreams(settings.live_beat_s)
-        config = uvicorn.Config(
-            build_app(settings, backends, redis, streams),
-            host=host.strip("[]"),
-            port=int(port),
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            log_config=None,
-            timeout_graceful_shutdown=_STOP_GRACE_S,
-        )
+        app = build_app(settings, backends, redis, streams)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         try:
-            await Server(config, streams).serve()
+            await serve_asgi(
+                app,
+                listen(settings.listen),
+                stop_grace_s=_STOP_GRACE_S,
+                # They don't end by themselves, and requests under way are waited for.
+                before_stop=streams.stop,
+                # h11 alone of uvicorn's parsers has a bound on what isn't body.
+                http="h11",
+                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+            )
         finally:
             log.info("stopped")
 

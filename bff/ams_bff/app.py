@@ -4,20 +4,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from ams_common.errors import AppError
+from ams_rest import openapi
+from ams_rest.api import RestApi
+from ams_rest.areas import AREAS
+from ams_rest.backends import Backends
+from ams_rest.http_errors import MethodNotAllowedError
+from ams_rest.routes import PREFIX, RouteTable, routes_of
 from redis.asyncio import Redis
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ams_bff import middleware, openapi
-from ams_bff.areas import AREAS
-from ams_bff.backends import Backends
-from ams_bff.errors import MethodNotAllowedError
+from ams_bff import middleware
 from ams_bff.http.assets import Assets
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.web_ui import WebUi
-from ams_bff.rest import RestApi
-from ams_bff.routes import PREFIX, RouteTable, routes_of
 from ams_bff.settings import Settings
 from ams_bff.site import Site
 from ams_bff.views import VIEWS

@@ -8,12 +8,11 @@ from typing import TypeAlias
 
 from ams_common.context import Call, current_call, current_request_id, request_id_or_new
 from ams_common.errors import AppError, internal_error
+from ams_rest.answers import problem_answer
+from ams_rest.http_errors import BodyTooLargeError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from ams_bff.answers import problem_answer
-from ams_bff.errors import BodyTooLargeError
 
 log = logging.getLogger(__name__)
 

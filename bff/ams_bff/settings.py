@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ams_common.errors import SettingsError
-from ams_common.settings import https_only, setting, switched_off
+from ams_common.settings import https_only, parse_listen, setting, switched_off
+from ams_rest.areas import AREAS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,17 @@ class Settings:
     metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served
 
     def __post_init__(self) -> None:
-        host, _, port = self.listen.rpartition(":")
-        if not (host and port.isascii() and port.isdigit()):
+        try:
+            host, _ = parse_listen(self.listen)
+        except ValueError:
+            host = ""
+        if not host:
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the services listen, by area."""
+        return {area.name: getattr(self, f"{area.name}_address") for area in AREAS}
 
     @property
     def consume_url(self) -> str:

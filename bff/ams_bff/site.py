@@ -4,11 +4,10 @@ import json
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams_rest.answers import json_answer
+from ams_rest.areas import AREAS
+from ams_rest.backends import Backends
 from starlette.responses import Response
-
-from ams_bff.answers import json_answer
-from ams_bff.areas import AREAS
-from ams_bff.backends import Backends
 
 _JWKS_MAX_AGE_S = 300
 _OPENAPI_MAX_AGE_S = 300

@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from ams_bff import middleware, rest
-from ams_bff.areas import AREAS
-from ams_bff.backends import Backends
-from ams_bff.rest import RestApi
-from ams_bff.routes import RouteTable, routes_of
+from ams_bff import middleware
 from ams_common.errors import AppError, UnavailableError
+from ams_rest.api import RestApi
+from ams_rest.areas import AREAS
+from ams_rest.backends import Backends
+from ams_rest.routes import RouteTable, routes_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANSWER_START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -81,7 +81,7 @@ async def test_a_download_that_a_service_breaks_off_is_cut_too() -> None:
 
 
 async def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "_BODY_DEADLINE_S", 0.01)
+    monkeypatch.setattr("ams_rest.api._BODY_DEADLINE_S", 0.01)
     api = RestApi(RouteTable(routes_of(AREAS)), Backends({}), is_pretty=False)
     start, body = await call(api, never, "POST", b"/api/v1/services")
     assert (start["status"], json.loads(body["body"])["code"]) == (408, "body_too_slow")

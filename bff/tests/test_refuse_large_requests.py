@@ -74,12 +74,12 @@ def test_people_read_why_their_request_was_too_large(bff: Any) -> None:
     assert api.code == "body_too_large"
 
 
-def test_an_address_that_cannot_be_parsed_is_told_in_words(bff: Any) -> None:
-    answer = bff.send(b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
-    check_page(answer, b"400", b"can't be read")
+def test_an_address_that_is_too_long_is_a_plain_400(bff: Any) -> None:
+    answer = bff.send(b"GET /" + b"x" * 66_000)
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
-def test_cookies_that_are_too_many_are_told_in_words(bff: Any) -> None:
+def test_cookies_that_are_too_many_are_a_plain_400(bff: Any) -> None:
     with socket.create_connection(("127.0.0.1", bff.port), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=")
         for _ in range(400):
@@ -87,15 +87,7 @@ def test_cookies_that_are_too_many_are_told_in_words(bff: Any) -> None:
                 break
             connection.sendall(b"x" * 4 * KIB)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    check_page(answer, b"431", b"cookies")
-
-
-def check_page(answer: bytes, status: bytes, told: bytes) -> None:
-    head, _, page = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 " + status)
-    assert b"content-type: text/html" in head
-    assert b"content-length: %d" % len(page) in head
-    assert told in page
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
 def test_endless_trailers_close_the_connection(bff: Any) -> None:

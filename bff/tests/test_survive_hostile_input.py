@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from ams_bff.areas import AREAS
-from ams_bff.routes import Route, RouteTable, routes_of
 from ams_common.ids import uuid7
+from ams_rest.areas import AREAS
+from ams_rest.routes import Route, RouteTable, routes_of
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -11,11 +11,11 @@ from ams.catalog.v1.events_pb2 import ACTIVE, DRAFT, PENDING_APPROVAL, REJECTED
 from ams.policy.v1.policy_pb2 import rule
 from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.registry.v1.events_pb2 import IMAGE_ACTIVE, IMAGE_DEPRECATED, IMAGE_REJECTED
-from ams_bff.areas import AREAS
 from ams_bff.ui.audit_words import WORDS, audit_words, is_news
 from ams_bff.views.admin_records import subject_of
 from ams_bff.views.merchant_activity import events_of
 from ams_common.clock import to_timestamp
+from ams_rest.areas import AREAS
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from ams_common.context import current_request_id
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError
+from ams_rest.http_errors import MethodNotAllowedError
 from starlette.responses import Response
 
-from ams_bff.errors import MethodNotAllowedError
 from ams_bff.http.closed_roles import closed_by_now, closed_page
 from ams_bff.http.guards import FIELD
 from ams_bff.http.sessions import Flash

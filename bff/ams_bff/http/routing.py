@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError
+from ams_rest.http_errors import MethodNotAllowedError
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from ams_bff.errors import MethodNotAllowedError
 from ams_bff.http.visits import Visit
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[Response]]

@@ -1,6 +1,6 @@
 import pytest
-from ams_bff.templates import PathTemplate, RequestPath, TemplateError
 from ams_common.errors import InvalidArgumentError
+from ams_rest.path_templates import PathTemplate, RequestPath, TemplateError
 
 
 @pytest.mark.parametrize(

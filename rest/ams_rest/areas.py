@@ -10,8 +10,6 @@ from ams.registry.v1 import registry_service_pb2
 from ams.usage.v1 import usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from ams_bff.settings import Settings
-
 
 @dataclass(frozen=True, slots=True)
 class Area:
@@ -29,9 +27,3 @@ AREAS = (
     Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]),
     Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]),
 )
-
-
-def address_of(area: Area, settings: Settings) -> str:
-    """Where the area's service listens."""
-    address: str = getattr(settings, f"{area.name}_address")
-    return address

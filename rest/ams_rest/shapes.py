@@ -12,7 +12,7 @@ from ams_common.errors import FieldViolation
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from ams_bff.fieldpaths import find_field, object_type
+from ams_rest.field_paths import find_field, object_type
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}(?:\.0{1,9})?")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?|NaN|-?Infinity")

@@ -6,10 +6,10 @@ from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1.events_pb2 import API
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.usage.v1 import usage_service_pb2 as usage
-from ams_bff.areas import AREAS
-from ams_bff.routes import RouteTable, routes_of
-from ams_bff.transcode import answer_document, read_request
 from ams_common.errors import InvalidArgumentError
+from ams_rest.areas import AREAS
+from ams_rest.routes import RouteTable, routes_of
+from ams_rest.transcode import answer_document, read_request
 from google.protobuf.message import Message
 
 TABLE = RouteTable(routes_of(AREAS))

@@ -16,8 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ams_bff.areas import AREAS, Area, address_of
-from ams_bff.settings import Settings
+from ams_rest.areas import AREAS, Area
 
 _DEADLINE_S = 15.0
 _HEALTH_DEADLINE_S = 2.0
@@ -66,14 +65,11 @@ class Backends:
 
 
 @asynccontextmanager
-async def open_backends(settings: Settings) -> AsyncIterator[Backends]:
-    """Channels to all services, closed at the end."""
+async def open_backends(addresses: Mapping[str, str]) -> AsyncIterator[Backends]:
+    """Channels to the services at `addresses` ("host:port" by the area's name), closed at the end."""
     async with AsyncExitStack() as stack:
         yield Backends(
-            {
-                area.name: await stack.enter_async_context(open_channel(address_of(area, settings)))
-                for area in AREAS
-            }
+            {area.name: await stack.enter_async_context(open_channel(addresses[area.name])) for area in AREAS}
         )
 
 

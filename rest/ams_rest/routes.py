@@ -10,10 +10,10 @@ from google.api.annotations_pb2 import http
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from ams_bff.areas import Area
-from ams_bff.errors import MethodNotAllowedError
-from ams_bff.fieldpaths import resolve
-from ams_bff.templates import PathTemplate, RequestPath
+from ams_rest.areas import Area
+from ams_rest.field_paths import resolve
+from ams_rest.http_errors import MethodNotAllowedError
+from ams_rest.path_templates import PathTemplate, RequestPath
 
 PREFIX = "/api"
 

@@ -1,9 +1,9 @@
 import pytest
 from ams.policy.v1.policy_pb2 import rule
-from ams_bff.areas import AREAS
-from ams_bff.errors import MethodNotAllowedError
-from ams_bff.routes import RouteError, RouteTable, routes_of
 from ams_common.errors import NotFoundError
+from ams_rest.areas import AREAS
+from ams_rest.http_errors import MethodNotAllowedError
+from ams_rest.routes import RouteError, RouteTable, routes_of
 from google.api.annotations_pb2 import http
 
 TABLE = RouteTable(routes_of(AREAS))

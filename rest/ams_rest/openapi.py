@@ -8,11 +8,11 @@ from typing import Any
 from ams.policy.v1.policy_pb2 import Role
 from google.protobuf.descriptor import FieldDescriptor
 
-from ams_bff import comments
-from ams_bff.answers import JSON, PROBLEM
-from ams_bff.fieldpaths import FieldPath, json_path, leaves, resolve
-from ams_bff.routes import Route
-from ams_bff.schemas import Schema, Schemas, is_required
+from ams_rest import comments
+from ams_rest.answers import JSON, PROBLEM
+from ams_rest.field_paths import FieldPath, json_path, leaves, resolve
+from ams_rest.routes import Route
+from ams_rest.schemas import Schema, Schemas, is_required
 
 _PROBLEM: Schema = {
     "type": "object",
@@ -58,7 +58,11 @@ def build(routes: Sequence[Route], public_url: str) -> dict[str, Any]:
         operations[route.http_method.lower()] = _operation(route, schemas, told)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "AMS", "version": version("ams-bff"), "description": "The API of the marketplace."},
+        "info": {
+            "title": "AMS",
+            "version": version("ams-rest"),
+            "description": "The API of the marketplace.",
+        },
         "servers": [{"url": public_url}],
         "tags": [_tag(name, service, told) for name, service in _services(routes).items()],
         "paths": paths,

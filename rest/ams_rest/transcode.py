@@ -15,9 +15,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from ams_bff import jsontext, shapes
-from ams_bff.fieldpaths import FieldPath, json_path, resolve
-from ams_bff.routes import Match, Route
+from ams_rest import json_text, shapes
+from ams_rest.field_paths import FieldPath, json_path, resolve
+from ams_rest.routes import Match, Route
 
 _MAX_PARAMETERS = 200
 _MAX_VIOLATIONS = 20
@@ -46,7 +46,7 @@ def _body_document(route: Route, body: bytes) -> dict[str, Any]:
         if body:
             raise InvalidArgumentError("body_not_expected", "This call takes no body.")
         return {}
-    value = jsontext.parse(body) if body else {}
+    value = json_text.parse(body) if body else {}
     if route.body != "*":
         return {route.request.fields_by_name[route.body].json_name: value}
     if not isinstance(value, dict):

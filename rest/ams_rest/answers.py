@@ -7,7 +7,7 @@ from ams_common.context import current_request_id
 from ams_common.errors import AppError, to_problem
 from starlette.responses import Response
 
-from ams_bff.errors import MethodNotAllowedError
+from ams_rest.http_errors import MethodNotAllowedError
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

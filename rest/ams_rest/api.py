@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ams_bff import transcode
-from ams_bff.answers import json_answer
-from ams_bff.backends import Backends
-from ams_bff.errors import BodyTooSlowError, UnsupportedMediaTypeError
-from ams_bff.routes import RouteTable
+from ams_rest import transcode
+from ams_rest.answers import json_answer
+from ams_rest.backends import Backends
+from ams_rest.http_errors import BodyTooSlowError, UnsupportedMediaTypeError
+from ams_rest.routes import RouteTable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.usage.v1 import usage_service_pb2 as usage
-from ams_bff import comments, openapi
-from ams_bff.areas import AREAS
-from ams_bff.routes import RouteTable, routes_of
-from ams_bff.schemas import SchemaError, Schemas
+from ams_rest import comments, openapi
+from ams_rest.areas import AREAS
+from ams_rest.routes import RouteTable, routes_of
+from ams_rest.schemas import SchemaError, Schemas
 from google.protobuf import struct_pb2
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
