@@ -54,15 +54,11 @@ def main() -> int:
         print("This needs root and debootstrap: apt-get install debootstrap", file=sys.stderr)
         return 2
     tests = "" if arguments.all_tests else FEW_TESTS
-    with bare_machine() as machine:
-        for user in ("root", "developer"):
-            home = "/root" if user == "root" else f"/home/{user}"
+    for user, home in (("root", "/root"), ("developer", "/home/developer")):
+        # A machine each: what root's run has installed would hide what somebody without root meets.
+        with bare_machine() as machine:
             shell = Shell(machine, user, home)
             if user != "root":
-                # What root had apt install would hide what somebody without root meets.
-                shell.as_root(
-                    "apt-get purge -y -qq docker-registry chromium skopeo podman >/dev/null 2>&1 || true"
-                )
                 shell.as_root(f"useradd --create-home --shell /bin/bash {user}")
             clone(machine / home[1:] / "ams")
             shell.as_root(f"chown -R {user}: {home}")
