@@ -22,21 +22,15 @@ from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
-from usage_svc.consumers import Ingest
-from usage_svc.service import UsageService
+from usage_svc.event_handlers import count_usage_events
+from usage_svc.rpc.usage import UsageService
 from usage_svc.store import Store
 
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("usage", "usage_svc")
-
-
-@pytest.fixture(scope="session")
-def store() -> Store:
-    return Store(Queries.load("usage_svc"))
+    return Schema("usage", "usage_svc", Store)
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def subject() -> Subject:
     return Subject()
 
 
-class Books:
+class CountedUsage:
     """What the database says was counted."""
 
     def __init__(self, database: Database) -> None:
@@ -115,52 +109,52 @@ class Books:
 
     async def deltas(self) -> list[UsageDelta]:
         """Those that wait in the outbox, in order."""
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             rows = await connection.fetch(
                 "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.USAGE_AGGREGATED
             )
         return [UsageDelta.FromString(row["payload"]) for row in rows]
 
     async def outbox_is_empty(self) -> bool:
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             return not await connection.fetchval("SELECT count(*) FROM outbox")
 
     async def dead_letters(self) -> list[str]:
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT error FROM dead_letters ORDER BY partition, message_offset")
         return [row["error"] for row in rows]
 
     async def _sums(self, sql: str, *arguments: str) -> Counter[str]:
-        async with self._database.read() as connection:
+        async with self._database.connection() as connection:
             row = await connection.fetchrow(sql, *arguments)
         return Counter({name: int(value or 0) for name, value in row.items()})
 
 
 @pytest.fixture
-def books(database: Database) -> Books:
-    return Books(database)
+def figures(database: Database) -> CountedUsage:
+    return CountedUsage(database)
 
 
 IngestBatch = Callable[[Sequence[UsageEvent]], Awaitable[None]]
 
 
 @pytest.fixture
-def ingest(database: Database, store: Store) -> IngestBatch:
+def ingest(database: Database[Store]) -> IngestBatch:
     """Handles one batch as the consumer does, in a transaction of its own."""
 
     async def handle(batch: Sequence[UsageEvent]) -> None:
         async with database.change_by_system("consume", audited=False) as change:
-            await Ingest(store).handle(change, batch)
+            await count_usage_events(change, batch)
 
     return handle
 
 
 @pytest.fixture
 async def channel(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], database: Database, store: Store
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], database: Database[Store]
 ) -> grpc.aio.Channel:
-    """To the real server, on this test's database."""
-    add = partial(rpc.add_UsageServiceServicer_to_server, UsageService(database, store))
+    """A channel to the real server, on this test's database."""
+    add = partial(rpc.add_UsageServiceServicer_to_server, UsageService(database=database))
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)
 
 

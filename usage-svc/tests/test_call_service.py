@@ -11,10 +11,10 @@ from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.database import Database
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError, from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.queries import Queries
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
 from google.protobuf.timestamp_pb2 import Timestamp
+from usage_svc.store import Store
 
 SERVICES = ["gateway", "keys-svc", "catalog-svc", "billing-svc", "bff"]
 RPCS = [
@@ -56,10 +56,10 @@ async def test_each_rpc_lets_in_its_role_and_nobody_else(
     }
 
 
-async def refusal(stub: rpc.UsageServiceStub, method: str, request: Any, token: str) -> AppError:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+async def error_of(stub: rpc.UsageServiceStub, method: str, request: Any, token: str) -> AppError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
         await getattr(stub, method)(request, metadata=(("authorization", f"Bearer {token}"),), timeout=10)
-    return from_rpc_error(refused.value)
+    return from_rpc_error(raised.value)
 
 
 @pytest.mark.parametrize(("method", "role", "request_type"), RPCS)
@@ -68,27 +68,29 @@ async def test_hostile_requests_are_invalid_never_a_fault(
 ) -> None:
     token = issuer.user_token(uuid7(), role)
     for fields, code in HOSTILE:
-        error = await refusal(stub, method, request_type(**fields), token)
+        error = await error_of(stub, method, request_type(**fields), token)
         assert isinstance(error, InvalidArgumentError), (fields, error)
         assert error.code == code, fields
 
 
 async def test_malformed_filters_are_invalid(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> None:
     for method, role, request in MALFORMED_FILTERS:
-        error = await refusal(stub, method, request, issuer.user_token(uuid7(), role))
+        error = await error_of(stub, method, request, issuer.user_token(uuid7(), role))
         assert isinstance(error, InvalidArgumentError), (request, error)
 
 
 async def test_a_token_that_is_none_is_refused(stub: rpc.UsageServiceStub) -> None:
-    error = await refusal(stub, "GetConsumerUsage", pb.GetConsumerUsageRequest(), "not.a.token")
+    error = await error_of(stub, "GetConsumerUsage", pb.GetConsumerUsageRequest(), "not.a.token")
     assert isinstance(error, UnauthenticatedError)
 
 
-async def test_every_named_query_is_accepted_by_the_server(database: Database) -> None:
-    queries = Queries.load("usage_svc")
-    async with database.pool.acquire() as connection:
-        for name in queries.names():
-            await queries.prepare(connection, name)
+async def test_every_named_query_is_accepted_and_declared_in_the_store(
+    database: Database,
+) -> None:
+    async with database.connection() as connection:
+        for name in Store.queries.names():
+            await Store.queries.prepare(connection, name)
+    assert set(Store.queries.names()) == Store.declared()
 
 
 def test_the_process_names_every_setting_that_it_lacks() -> None:

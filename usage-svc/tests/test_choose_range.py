@@ -6,7 +6,8 @@ from ams_common.errors import InvalidArgumentError
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
-from usage_svc.reports import MAX_BUCKETS, MAX_POINTS, UsageRow, moment, report, report_range
+from usage_svc.messages import report_message
+from usage_svc.reports import MAX_BUCKETS, MAX_POINTS, UsageRow, moment, report_range
 
 NOW = datetime(2026, 11, 22, 12, 34, 56, 789, tzinfo=UTC)
 BUCKETS = {pb.MINUTE: timedelta(minutes=1), pb.HOUR: timedelta(hours=1), pb.DAY: timedelta(days=1)}
@@ -52,9 +53,9 @@ def test_a_start_alone_reaches_to_now_and_an_end_alone_a_span_back() -> None:
 
 @pytest.mark.parametrize("start", ["2026-11-02", "2026-11-03"])
 def test_an_empty_range_is_invalid(start: str) -> None:
-    with pytest.raises(InvalidArgumentError) as refused:
+    with pytest.raises(InvalidArgumentError) as raised:
         report_range(at(start), at("2026-11-02"), pb.DAY, NOW)
-    assert refused.value.code == "range_invalid"
+    assert raised.value.code == "range_invalid"
 
 
 @pytest.mark.parametrize("granularity", BUCKETS)
@@ -62,9 +63,9 @@ def test_1500_buckets_are_the_most(granularity: pb.Granularity.ValueType) -> Non
     start = at("2020-01-01")
     end = start + 1500 * BUCKETS[granularity]
     assert report_range(start, end, granularity, NOW).end == end
-    with pytest.raises(InvalidArgumentError) as refused:
+    with pytest.raises(InvalidArgumentError) as raised:
         report_range(start, end + timedelta(microseconds=1), granularity, NOW)
-    assert refused.value.code == "range_too_large"
+    assert raised.value.code == "range_too_large"
 
 
 @given(
@@ -77,8 +78,8 @@ def test_any_range_is_refused_or_covers_what_was_asked_in_whole_buckets(
 ) -> None:
     try:
         chosen = report_range(start, end, granularity, NOW)
-    except InvalidArgumentError as refused:
-        assert refused.code in ("range_invalid", "range_too_large")
+    except InvalidArgumentError as error:
+        assert error.code in ("range_invalid", "range_too_large")
         return
     bucket, epoch = BUCKETS[granularity], datetime(1970, 1, 1, tzinfo=UTC)
     assert (start is None or chosen.start <= start) and chosen.end >= (end or NOW)
@@ -88,14 +89,14 @@ def test_any_range_is_refused_or_covers_what_was_asked_in_whole_buckets(
 
 @pytest.mark.parametrize("seconds", [2**62, -(2**62), 253_402_300_800])
 def test_a_time_that_no_calendar_has_is_invalid(seconds: int) -> None:
-    with pytest.raises(InvalidArgumentError) as refused:
+    with pytest.raises(InvalidArgumentError) as raised:
         moment(Timestamp(seconds=seconds), "start")
-    assert refused.value.code == "range_invalid"
+    assert raised.value.code == "range_invalid"
 
 
 def test_a_report_adds_up_and_its_mean_is_weighted_by_requests() -> None:
     rows = [UsageRow(NOW, "2xx", 3, 3, 30, 300, 30), UsageRow(NOW, "5xx", 1, 0, 10, 0, 50)]
-    answer = report(report_range(None, None, pb.HOUR, NOW), rows)
+    answer = report_message(report_range(None, None, pb.HOUR, NOW), rows)
     assert [point.figures.mean_response_time_ms for point in answer.points] == [10, 50]
     assert answer.total == pb.UsageFigures(
         requests=4, billable_requests=3, request_bytes=40, response_bytes=300, mean_response_time_ms=20
@@ -103,12 +104,12 @@ def test_a_report_adds_up_and_its_mean_is_weighted_by_requests() -> None:
 
 
 def test_a_report_without_requests_has_zeros() -> None:
-    answer = report(report_range(None, None, pb.HOUR, NOW), [])
+    answer = report_message(report_range(None, None, pb.HOUR, NOW), [])
     assert answer.HasField("total") and answer.total == pb.UsageFigures() and not answer.points
 
 
 def test_a_report_of_too_many_figures_is_refused() -> None:
     row = UsageRow(NOW, "2xx", 1, 1, 0, 0, 0)
-    with pytest.raises(InvalidArgumentError) as refused:
-        report(report_range(None, None, pb.HOUR, NOW), [row] * (MAX_POINTS + 1))
-    assert refused.value.code == "range_too_large"
+    with pytest.raises(InvalidArgumentError) as raised:
+        report_message(report_range(None, None, pb.HOUR, NOW), [row] * (MAX_POINTS + 1))
+    assert raised.value.code == "range_too_large"

@@ -11,15 +11,15 @@ from ams_common import topics
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.testing.eventually import eventually
-from usage_svc.consumers import Ingest
+from usage_svc.event_handlers import count_usage_events
 from usage_svc.store import Store
 
 
 @pytest.fixture
 def consumer(
-    database: Database, store: Store, kafka_bootstrap: str, topic_prefix: str, usage_topic: str
+    database: Database[Store], kafka_bootstrap: str, topic_prefix: str, usage_topic: str
 ) -> EventConsumer:
-    subscription = Subscription(topics.USAGE_EVENTS, UsageEvent, Ingest(store).handle)
+    subscription = Subscription(topics.USAGE_EVENTS, UsageEvent, count_usage_events)
     return EventConsumer(database, kafka_bootstrap, "usage-svc", [subscription], topic_prefix)
 
 
@@ -32,13 +32,13 @@ async def running(consumer: EventConsumer) -> AsyncIterator[None]:
 
 
 async def test_events_published_again_after_a_restart_change_no_figure(
-    consumer: EventConsumer, send: Any, new_subject: Any, books: Any
+    consumer: EventConsumer, send: Any, new_subject: Any, figures: Any
 ) -> None:
     subjects = [new_subject() for _ in range(8)]
     events = [subject.event() for subject in subjects for _ in range(20)]
 
     async def counted(requests: int) -> bool:
-        return bool((await books.raw())["requests"] == requests)
+        return bool((await figures.raw())["requests"] == requests)
 
     await send(events)
     async with running(consumer):
@@ -47,12 +47,17 @@ async def test_events_published_again_after_a_restart_change_no_figure(
     await send([*random.sample(events, 100), *extra])
     async with running(consumer):
         await eventually(lambda: counted(168), timeout_s=60)
-    assert [(await books.rolled_up(g))["requests"] for g in ("minute", "hour", "day")] == [168] * 3
-    assert sum(delta.requests for delta in await books.deltas()) == 168
+    assert [(await figures.rolled_up(g))["requests"] for g in ("minute", "hour", "day")] == [168] * 3
+    assert sum(delta.requests for delta in await figures.deltas()) == 168
 
 
 async def test_what_cannot_be_counted_is_dead_lettered_and_the_rest_is_counted(
-    consumer: EventConsumer, send: Any, subject: Any, books: Any, kafka_bootstrap: str, usage_topic: str
+    consumer: EventConsumer,
+    send: Any,
+    subject: Any,
+    figures: Any,
+    kafka_bootstrap: str,
+    usage_topic: str,
 ) -> None:
     negative, timeless = subject.event(request_bytes=-1), subject.event()
     timeless.ClearField("timestamp")
@@ -64,15 +69,15 @@ async def test_what_cannot_be_counted_is_dead_lettered_and_the_rest_is_counted(
     await send([subject.event()])
 
     async def all_counted() -> bool:
-        return bool((await books.raw())["requests"] == 3)
+        return bool((await figures.raw())["requests"] == 3)
 
     async with running(consumer):
         await eventually(all_counted, timeout_s=60)
-    errors = await books.dead_letters()
+    errors = await figures.dead_letters()
     assert len(errors) == 4
     assert "request_payload_size_bytes" in errors[0]
     assert "timestamp" in errors[1]
     assert "DecodeError" in errors[2]
     assert "event_id" in errors[3]
-    assert (await books.rolled_up("day"))["requests"] == 3
-    assert sum(delta.requests for delta in await books.deltas()) == 3
+    assert (await figures.rolled_up("day"))["requests"] == 3
+    assert sum(delta.requests for delta in await figures.deltas()) == 3

@@ -11,8 +11,8 @@ from ams.usage.v1.events_pb2 import UPSTREAM_FAILED
 from ams_common.clock import from_timestamp, to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from ams_common.queries import Queries
 from ams_common.testing.tokens import TestIssuer
+from usage_svc.store import Store
 
 Ask = Callable[..., Awaitable[pb.UsageReport]]
 
@@ -206,7 +206,7 @@ async def test_each_report_reads_its_range_of_an_index(
         "range_end": now - timedelta(seconds=30),
     }
     unfiltered = {"service_id": None, "group_by": "service", "max_rows": 100}
-    async with database.pool.acquire() as connection:
+    async with database.connection() as connection:
         await connection.execute("ANALYZE usage_rollups")
         for name, index, whose in (
             (
@@ -221,7 +221,7 @@ async def test_each_report_reads_its_range_of_an_index(
             ),
             ("usage_of_platform", "usage_rollups_granularity_bucket_start", {}),
         ):
-            query = Queries.load("usage_svc")._queries[name]
+            query = Store.queries._queries[name]
             arguments = query.arguments({**period, **unfiltered, **whose})
             plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query.sql}", *arguments)
             assert index in plan, plan

@@ -11,7 +11,7 @@ from usage_svc.events import MalformedEventError
 
 
 async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
-    subject: Any, new_subject: Any, ingest: Any, books: Any
+    subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
     other = new_subject()
     await ingest(
@@ -24,11 +24,11 @@ async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
         ]
     )
     expected = {"requests": 5, "billable": 4, "sent": 45, "received": 300}
-    assert await books.raw() == expected
+    assert await figures.raw() == expected
     for granularity in ("minute", "hour", "day"):
-        assert await books.rolled_up(granularity) == expected
-    deltas = {delta.consumer_id: delta for delta in await books.deltas()}
-    assert len(deltas) == len(await books.deltas()) == 2
+        assert await figures.rolled_up(granularity) == expected
+    deltas = {delta.consumer_id: delta for delta in await figures.deltas()}
+    assert len(deltas) == len(await figures.deltas()) == 2
     delta = deltas[str(subject.consumer_id)]
     assert (delta.requests, delta.billable_requests) == (4, 3)
     assert (delta.request_bytes, delta.response_bytes) == (35, 200)
@@ -38,15 +38,18 @@ async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
 
 
 async def test_duplicates_in_a_batch_and_across_batches_count_once(
-    subject: Any, ingest: Any, books: Any
+    subject: Any, ingest: Any, figures: Any
 ) -> None:
     first, second, third = subject.event(), subject.event(), subject.event()
     await ingest([first, second, first])
     await ingest([second, third, third, first])
     await ingest([first, second, third])
-    for sums in (await books.raw(), *[await books.rolled_up(g) for g in ("minute", "hour", "day")]):
+    for sums in (
+        await figures.raw(),
+        *[await figures.rolled_up(g) for g in ("minute", "hour", "day")],
+    ):
         assert sums["requests"] == 3
-    deltas = await books.deltas()
+    deltas = await figures.deltas()
     assert [delta.requests for delta in deltas] == [2, 1]
     assert len({delta.delta_id for delta in deltas}) == 2
 
@@ -55,7 +58,7 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
     subject = new_subject(project_id=uuid7())
     event = subject.event(status_code=503, outcome=UPSTREAM_FAILED)
     await ingest([event])
-    async with database.read() as connection:
+    async with database.connection() as connection:
         row = dict(await connection.fetchrow("SELECT * FROM usage_events"))
     assert row == {
         "event_id": row["event_id"],
@@ -78,14 +81,14 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
 
 
 async def test_events_of_two_months_and_two_prices_are_billed_apart(
-    subject: Any, new_subject: Any, ingest: Any, books: Any
+    subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
     before = utc_now().replace(day=1, hour=0, minute=0, second=0) - timedelta(seconds=1)
     later_price = new_subject(
         consumer_id=subject.consumer_id, merchant_id=subject.merchant_id, service_id=subject.service_id
     )
     await ingest([subject.event(before), subject.event(), later_price.event()])
-    groups = {(delta.period, delta.price_version_id) for delta in await books.deltas()}
+    groups = {(delta.period, delta.price_version_id) for delta in await figures.deltas()}
     this_month = utc_now().strftime("%Y-%m")
     assert groups == {
         (before.strftime("%Y-%m"), str(subject.price_version_id)),
@@ -109,7 +112,7 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
                 of_project.event(noon),
             ]
         )
-    async with database.read() as connection:
+    async with database.connection() as connection:
         rows = await connection.fetch(
             "SELECT granularity, bucket_start, project_id, status_class, requests FROM usage_rollups"
         )
@@ -133,14 +136,14 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
 
 
 async def test_a_malformed_event_stops_its_batch_and_nothing_of_it_is_kept(
-    subject: Any, ingest: Any, books: Any
+    subject: Any, ingest: Any, figures: Any
 ) -> None:
     bad = subject.event()
     bad.event_id = b"short"
     with pytest.raises(MalformedEventError):
         await ingest([subject.event(), bad])
-    assert (await books.raw())["requests"] == 0
-    assert await books.deltas() == []
+    assert (await figures.raw())["requests"] == 0
+    assert await figures.deltas() == []
 
 
 async def test_the_schema_refuses_impossible_sums(subject: Any, ingest: Any, database: Database) -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 from ams_common.clock import utc_now
 from ams_common.database import Database
+from usage_svc.partitions import days_to_keep_ready, make_partitions
 from usage_svc.store import Store
-from usage_svc.upkeep import PartitionUpkeep, days_to_keep_ready
 
 
 async def partitions(database: Database) -> list[str]:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         rows = await connection.fetch(
             "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
             " WHERE inhparent = 'usage_events'::regclass ORDER BY 1"
@@ -17,12 +17,12 @@ async def partitions(database: Database) -> list[str]:
     return [row["name"] for row in rows]
 
 
-async def test_processes_that_need_the_same_new_days_make_each_once(database: Database, store: Store) -> None:
+async def test_processes_that_need_the_same_new_days_make_each_once(database: Database[Store]) -> None:
     days = [date(2026, 1, 30) + timedelta(days=ahead) for ahead in range(3)]
 
     async def ensure(order: list[date]) -> int:
         async with database.change_by_system("test", audited=False) as change:
-            return await store.ensure_partitions(change.connection, order)
+            return await change.store.ensure_partitions(days=order)
 
     made = await asyncio.gather(*[ensure(days if number % 2 else days[::-1]) for number in range(5)])
     assert sorted(made) == [0, 0, 0, 0, 3]
@@ -32,29 +32,28 @@ async def test_processes_that_need_the_same_new_days_make_each_once(database: Da
 
 
 async def test_batches_that_meet_a_new_day_together_are_all_counted(
-    new_subject: Any, ingest: Any, books: Any, database: Database
+    new_subject: Any, ingest: Any, figures: Any, database: Database
 ) -> None:
     days = [utc_now() - timedelta(days=ago) for ago in (3, 2, 1)]
     subjects = [new_subject() for _ in range(5)]
     await asyncio.gather(*[ingest([subject.event(day) for day in days]) for subject in subjects])
-    assert (await books.raw())["requests"] == 15
+    assert (await figures.raw())["requests"] == 15
     assert await partitions(database) == [f"usage_events_{day:%Y%m%d}" for day in days]
 
 
 async def test_a_partition_can_be_made_while_another_transaction_writes(
-    subject: Any, ingest: Any, database: Database, store: Store, books: Any
+    subject: Any, ingest: Any, database: Database, figures: Any
 ) -> None:
     await ingest([subject.event()])
-    async with database.pool.acquire() as writing, writing.transaction():
+    async with database.connection() as writing, writing.transaction():
         await writing.execute("UPDATE usage_events SET key_prefix = key_prefix")
         async with database.change_by_system("test", audited=False) as change:
-            assert await store.ensure_partitions(change.connection, [date(2026, 1, 1)]) == 1
+            assert await change.store.ensure_partitions(days=[date(2026, 1, 1)]) == 1
 
 
-async def test_upkeep_makes_the_days_ahead_once(database: Database, store: Store) -> None:
-    upkeep = PartitionUpkeep(database, store)
-    assert await upkeep.make_partitions() == 8
-    assert await upkeep.make_partitions() == 0
+async def test_the_days_ahead_are_made_once(database: Database[Store]) -> None:
+    assert await make_partitions(database) == 8
+    assert await make_partitions(database) == 0
     assert len(await partitions(database)) == 8
 
 

@@ -36,7 +36,11 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Any], list[list[int]]]:
 @given(deliveries())
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_split_and_duplication_gives_the_plain_sum(
-    new_subject: Any, ingest: Any, books: Any, database: Database, delivery: tuple[list[Any], list[list[int]]]
+    new_subject: Any,
+    ingest: Any,
+    figures: Any,
+    database: Database,
+    delivery: tuple[list[Any], list[list[int]]],
 ) -> None:
     async with database.change_by_system("test", audited=False) as change:
         await change.connection.execute("TRUNCATE usage_events, usage_rollups, outbox")
@@ -51,7 +55,7 @@ async def test_any_split_and_duplication_gives_the_plain_sum(
     for batch in batches:
         await ingest([events[index] for index in batch])
     assert await rolled_up(database) == plain_sum(events)
-    deltas = await books.deltas()
+    deltas = await figures.deltas()
     assert sum(delta.requests for delta in deltas) == len(events)
     assert sum(delta.billable_requests for delta in deltas) == sum(
         e.outcome != UPSTREAM_FAILED for e in events
@@ -83,7 +87,7 @@ def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str
 
 async def rolled_up(database: Database) -> dict[tuple[Any, ...], Counter[str]]:
     """The rollups as the database has them, in the same form."""
-    async with database.read() as connection:
+    async with database.connection() as connection:
         rows = await connection.fetch("SELECT * FROM usage_rollups")
     return {
         (row["granularity"], row["bucket_start"], str(row["consumer_id"]), row["status_class"]): Counter(

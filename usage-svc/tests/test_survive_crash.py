@@ -70,50 +70,50 @@ async def aggregated(kafka_bootstrap: str, topic_prefix: str, usage_topic: str) 
     await consumer.stop()
 
 
-async def assert_exact(events: list[UsageEvent], books: Any, aggregated: Any) -> None:
+async def assert_exact(events: list[UsageEvent], figures: Any, aggregated: Any) -> None:
     expected = sums_of(events)
 
     async def all_went_out() -> bool:
         read = await aggregated()
         assert read["requests"] <= expected["requests"]
-        return bool(read == expected and await books.outbox_is_empty())
+        return bool(read == expected and await figures.outbox_is_empty())
 
     await eventually(all_went_out, timeout_s=60)
-    assert await books.raw() == expected
+    assert await figures.raw() == expected
     for granularity in ("minute", "hour", "day"):
-        assert await books.rolled_up(granularity) == expected
-    assert await books.dead_letters() == []
+        assert await figures.rolled_up(granularity) == expected
+    assert await figures.dead_letters() == []
 
 
 async def test_killing_the_process_in_mid_stream_leaves_the_figures_exact(
-    start_service: Any, send: Any, events: list[UsageEvent], books: Any, aggregated: Any
+    start_service: Any, send: Any, events: list[UsageEvent], figures: Any, aggregated: Any
 ) -> None:
     process = await start_service()
     await send(events[:500])
-    await eventually(lambda: _more_than(books, 0), timeout_s=60)
+    await eventually(lambda: _more_than(figures, 0), timeout_s=60)
     sending = asyncio.create_task(send(events[500:4000]))
-    await eventually(lambda: _more_than(books, 500), timeout_s=60)
+    await eventually(lambda: _more_than(figures, 500), timeout_s=60)
     process.kill()
     await process.wait()
     await sending
     await send(events[4000:])
-    assert (await books.raw())["requests"] < sums_of(events)["requests"]
+    assert (await figures.raw())["requests"] < sums_of(events)["requests"]
     await start_service()
-    await assert_exact(events, books, aggregated)
+    await assert_exact(events, figures, aggregated)
 
 
 async def test_two_processes_share_the_partitions_and_stay_exact_while_they_change_hands(
     start_service: Any,
     send: Any,
     events: list[UsageEvent],
-    books: Any,
+    figures: Any,
     aggregated: Any,
     kafka_bootstrap: str,
     topic_prefix: str,
 ) -> None:
     first = await start_service()
     await send(events[:1000])
-    await eventually(lambda: _more_than(books, 0), timeout_s=60)
+    await eventually(lambda: _more_than(figures, 0), timeout_s=60)
     await start_service()
     stop_trickling = asyncio.Event()
     trickled = asyncio.create_task(_trickle(send, events[1000:4000], stop_trickling))
@@ -121,15 +121,15 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
     stop_trickling.set()
     sent = 1000 + await trickled
     sending = asyncio.create_task(send(events[sent:]))
-    await eventually(lambda: _more_than(books, sent // 2), timeout_s=60)
+    await eventually(lambda: _more_than(figures, sent // 2), timeout_s=60)
     first.terminate()
     assert await first.wait() == 0
     await sending
-    await assert_exact(events, books, aggregated)
+    await assert_exact(events, figures, aggregated)
 
 
-async def _more_than(books: Any, requests: int) -> bool:
-    return bool((await books.raw())["requests"] > requests)
+async def _more_than(figures: Any, requests: int) -> bool:
+    return bool((await figures.raw())["requests"] > requests)
 
 
 async def _trickle(send: Any, events: list[UsageEvent], stop: asyncio.Event) -> int:

@@ -13,47 +13,42 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
-from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
-from usage_svc.consumers import Ingest
-from usage_svc.service import UsageService
+from usage_svc.event_handlers import count_usage_events
+from usage_svc.partitions import keep_partitions_ready
+from usage_svc.rpc.usage import UsageService
 from usage_svc.settings import Settings
 from usage_svc.store import Store
-from usage_svc.upkeep import PartitionUpkeep
 
 
 def main() -> None:
-    """The console script."""
     run_process("usage-svc", partial(load, Settings, "USAGE"), run)
 
 
 async def run(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serves until SIGTERM or SIGINT."""
     await migrate(settings.database_url, "usage_svc")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url))
-        channel = await stack.enter_async_context(open_channel(settings.identity_address))
-        store = Store(Queries.load("usage_svc"))
-        servicer = UsageService(database, store)
-        server = build_server(
-            TokenVerifier(jwks_of(channel)),
-            [
-                (
-                    pb.DESCRIPTOR.services_by_name["UsageService"],
-                    partial(rpc.add_UsageServiceServicer_to_server, servicer),
-                )
-            ],
+        database = await stack.enter_async_context(Database.open(settings.database_url, Store))
+        identity = await stack.enter_async_context(open_channel(settings.identity_address))
+        descriptor = pb.DESCRIPTOR.services_by_name["UsageService"]
+        add_servicer = partial(rpc.add_UsageServiceServicer_to_server, UsageService(database=database))
+        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        events = EventConsumer(
+            database,
+            settings.kafka_bootstrap_servers,
+            "usage-svc",
+            [Subscription(topics.USAGE_EVENTS, UsageEvent, count_usage_events)],
+            settings.kafka_topic_prefix,
         )
-        subscription = Subscription(topics.USAGE_EVENTS, UsageEvent, Ingest(store).handle)
-        kafka = settings.kafka_bootstrap_servers
-        prefix = settings.kafka_topic_prefix
         background = [
-            EventConsumer(database, kafka, "usage-svc", [subscription], prefix).run(),
-            OutboxRelay(settings.database_url, KafkaDestination(kafka, prefix)).run(),
-            PartitionUpkeep(database, store).run(),
+            events.run(),
+            OutboxRelay(settings.database_url, kafka).run(),
+            keep_partitions_ready(database),
         ]
         await serve(server, settings.listen, background)
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, Outcome, UsageEvent
+from ams_common import formats
 
 MAX_AGE = timedelta(days=400)
 MAX_AHEAD = timedelta(days=1)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
 MAX_SIZE_BYTES = 1 << 40
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY_PREFIX = re.compile(r"[!-~]{1,32}")
 _OUTCOMES = {ANSWERED: "answered", CLIENT_CLOSED: "client_closed", UPSTREAM_FAILED: "upstream_failed"}
 
@@ -41,9 +41,23 @@ class MeteredRequest(NamedTuple):
     billable: bool
 
 
+class NewUsage(NamedTuple):
+    """What the events of a batch that were new add to one billing counter, in month `period`."""
+
+    period: str
+    merchant_id: UUID
+    consumer_id: UUID
+    service_id: UUID
+    price_version_id: UUID
+    requests: int
+    billable_requests: int
+    request_bytes: int
+    response_bytes: int
+
+
 def is_billable(outcome: Outcome.ValueType) -> bool:
     """Whether a request that ended so is charged: whatever the upstream served, or was doing for a
-    consumer who left. Not what the upstream failed to answer."""
+    consumer who left, but not what the upstream failed to answer."""
     return outcome in (ANSWERED, CLIENT_CLOSED)
 
 
@@ -79,18 +93,18 @@ def check_event(event: UsageEvent, now: datetime) -> MeteredRequest:
 
 
 def _occurred_at(event: UsageEvent, now: datetime) -> datetime:
-    """To the microsecond, rounded down, so that a duplicate has the very same time."""
     seconds, nanos = event.timestamp.seconds, event.timestamp.nanos
     age_s = now.timestamp() - seconds
     if not -MAX_AHEAD.total_seconds() <= age_s <= MAX_AGE.total_seconds():
         raise MalformedEventError("timestamp is more than a day ahead, or more than 400 days old")
     if not 0 <= nanos < 1_000_000_000:
         raise MalformedEventError("timestamp has impossible nanoseconds")
+    # Always rounded down: a duplicate must have the very same time, or it would be counted again.
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
 
 
 def _id(name: str, text: str) -> UUID:
-    if not _UUID.fullmatch(text):
+    if not formats.UUID.fullmatch(text):
         raise MalformedEventError(f"{name} must be a lower-case UUID")
     return UUID(text)
 

@@ -1,12 +1,10 @@
-"""Reports: which range of time one covers, and how its figures add up. Pure."""
+"""Reports: which range of time one covers, and how much one may hold. Pure."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from ams.usage.v1 import usage_service_pb2 as pb
-from ams_common.clock import to_timestamp
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,7 +30,7 @@ _GROUPS = {pb.SERVICE: "service", pb.KEY: "key", pb.STATUS_CLASS: "status_class"
 
 @dataclass(frozen=True, slots=True)
 class ReportRange:
-    """[start, end), both on the edge of a bucket."""
+    """From `start` up to, and without, `end`: both on the edge of a bucket."""
 
     start: datetime
     end: datetime
@@ -40,12 +38,12 @@ class ReportRange:
 
     @property
     def granularity_name(self) -> str:
-        """As usage_rollups has it: minute, hour or day."""
+        """What usage_rollups calls it: minute, hour or day."""
         return _SCALES[self.granularity].name
 
 
 class UsageRow(NamedTuple):
-    """The sums of one bucket and group."""
+    """What the rollups of one bucket and group add up to; times in milliseconds."""
 
     bucket_start: datetime
     group_name: str
@@ -57,15 +55,15 @@ class UsageRow(NamedTuple):
 
 
 def group_name(group_by: pb.GroupBy.ValueType) -> str:
-    """What the queries call this way to group; "" for by time only."""
+    """What the queries call this way of grouping; "" when figures are told apart by time only."""
     return _GROUPS.get(group_by, "")
 
 
 def report_range(
     start: datetime | None, end: datetime | None, granularity: pb.Granularity.ValueType, now: datetime
 ) -> ReportRange:
-    """The whole buckets that cover [start, end). Without an end up to `now`, without a start the default
-    span of the granularity before the end.
+    """The whole buckets that cover [start, end). A range without an end ends `now`, and one without a
+    start begins the granularity's default span before its end.
 
     Raises InvalidArgumentError: range_invalid, range_too_large.
     """
@@ -85,53 +83,23 @@ def report_range(
 
 
 def moment(timestamp: Timestamp, field: str) -> datetime:
-    """The moment that a request's field names. Raises InvalidArgumentError range_invalid when there is no
-    such moment."""
+    """The UTC moment that a request's `field` names.
+
+    Raises InvalidArgumentError range_invalid for one outside of the calendar.
+    """
     try:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise _invalid(f"The {field} must lie within the years 1 to 9999.", field) from None
 
 
-def report(period: ReportRange, rows: Sequence[UsageRow]) -> pb.UsageReport:
-    """The answer made of `rows`, which are in order. Raises InvalidArgumentError range_too_large."""
-    if len(rows) > MAX_POINTS:
-        raise too_large("The report would have too many figures: ask for a shorter range or fewer groups.")
-    points = [
-        pb.UsagePoint(
-            bucket_start=to_timestamp(row.bucket_start), group=row.group_name, figures=_figures([row])
-        )
-        for row in rows
-    ]
-    return pb.UsageReport(
-        start=to_timestamp(period.start),
-        end=to_timestamp(period.end),
-        granularity=period.granularity,
-        points=points,
-        total=_figures(rows),
-    )
-
-
 def too_large(message: str) -> InvalidArgumentError:
-    """More was asked for than one report holds."""
+    """The error for a request that asks for more than one report holds."""
     return InvalidArgumentError("range_too_large", message, [FieldViolation("start", message)])
 
 
 def _invalid(message: str, field: str = "start") -> InvalidArgumentError:
     return InvalidArgumentError("range_invalid", message, [FieldViolation(field, message)])
-
-
-def _figures(rows: Iterable[UsageRow]) -> pb.UsageFigures:
-    rows = list(rows)
-    requests = sum(row.requests for row in rows)
-    time_ms = sum(row.response_time_ms_sum for row in rows)
-    return pb.UsageFigures(
-        requests=requests,
-        billable_requests=sum(row.billable_requests for row in rows),
-        request_bytes=sum(row.request_bytes for row in rows),
-        response_bytes=sum(row.response_bytes for row in rows),
-        mean_response_time_ms=time_ms / requests if requests else 0.0,
-    )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
