@@ -61,7 +61,7 @@ def _value(request: pb.UpdateServiceRequest, field: str) -> Any:
 
 
 def unique_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Each tag once, in the order given."""
+    """Each of `tags` once, in the order given."""
     return tuple(dict.fromkeys(tags))
 
 

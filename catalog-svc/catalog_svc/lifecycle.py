@@ -39,7 +39,8 @@ def check_type(service_type: str) -> None:
 
 
 def check_reachable(service_type: str, base_url: str) -> None:
-    """Nobody calls an image through AMS. Raises InvalidArgumentError base_url_not_for_images."""
+    """Raises InvalidArgumentError base_url_not_for_images."""
+    # Nobody calls an image through AMS: the gateway would forward to what isn't there.
     if service_type == DOCKER and base_url:
         raise InvalidArgumentError(
             "base_url_not_for_images",
@@ -49,7 +50,7 @@ def check_reachable(service_type: str, base_url: str) -> None:
 
 
 def changeable_fields(record: ServiceRecord) -> frozenset[str]:
-    """What may be changed now."""
+    """The fields that may be changed in the record's present state."""
     if record.status in _SUBMITTABLE:
         return CHANGEABLE
     return _CHANGEABLE_WHEN_ACTIVE if record.status == ACTIVE else frozenset()
@@ -76,7 +77,8 @@ def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
 
 
 def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
-    """Raises FailedPreconditionError service_not_submittable or service_incomplete."""
+    """The record waiting for approval. Raises FailedPreconditionError service_not_submittable or
+    service_incomplete."""
     if not is_submittable(record):
         raise FailedPreconditionError(
             "service_not_submittable", "Only a draft or a rejected service can be submitted."
@@ -91,13 +93,14 @@ def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
 
 
 def approve(record: ServiceRecord, price_version_id: UUID, now: datetime) -> ServiceRecord:
-    """Its price starts as `price_version_id`. Raises FailedPreconditionError service_not_pending."""
+    """The record active, its price the version `price_version_id`. Raises FailedPreconditionError
+    service_not_pending."""
     _check_pending(record)
     return replace(record, status=ACTIVE, price_version_id=price_version_id, published_at=now, updated_at=now)
 
 
 def reject(record: ServiceRecord, reason: str, now: datetime) -> ServiceRecord:
-    """Raises FailedPreconditionError service_not_pending."""
+    """The record rejected, for its merchant to mend. Raises FailedPreconditionError service_not_pending."""
     _check_pending(record)
     return replace(record, status=REJECTED, rejection_reason=reason, updated_at=now)
 

@@ -14,9 +14,9 @@ from ams.identity.v1.events_pb2 import (
 )
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
+from ams_common.money import to_money
 
 from catalog_svc import lifecycle
-from catalog_svc.prices import price_message
 from catalog_svc.records import PriceTerms, ServiceRecord
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
@@ -56,7 +56,7 @@ def standing_word(standing: Standing.ValueType) -> str:
 
 
 def service_message(record: ServiceRecord) -> pb.Service:
-    """As its merchant and the admins see it."""
+    """The service as its merchant and the admins see it."""
     return pb.Service(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
@@ -83,7 +83,7 @@ def service_message(record: ServiceRecord) -> pb.Service:
 
 
 def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
-    """As everybody sees it. All metadata is visible (PRD FR2-MERCH-01)."""
+    """The service as everybody sees it: all metadata is visible (PRD FR2-MERCH-01)."""
     return pb.MarketplaceService(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
@@ -103,8 +103,13 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
     )
 
 
+def price_message(terms: PriceTerms) -> pricing_pb2.Price:
+    amount = to_money(terms.amount, terms.currency)
+    return pricing_pb2.Price(per_request=pricing_pb2.PerRequest(amount=amount))
+
+
 def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
-    """What the gateway serves from."""
+    """What the gateway serves the service from."""
     return events_pb2.ServiceSnapshot(
         service_id=str(record.service_id),
         slug=record.slug,

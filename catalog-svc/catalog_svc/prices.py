@@ -1,10 +1,10 @@
-"""Prices: what a merchant may ask, and the wire form."""
+"""Prices: what a merchant may ask."""
 
 from decimal import Decimal
 
 from ams.catalog.v1 import pricing_pb2
 from ams_common.errors import FieldViolation, InvalidArgumentError
-from ams_common.money import MINOR_UNIT_DIGITS, to_decimal, to_money
+from ams_common.money import MINOR_UNIT_DIGITS, to_decimal
 
 from catalog_svc.records import PriceTerms
 
@@ -27,12 +27,6 @@ def terms_of(price: pricing_pb2.Price) -> PriceTerms:
     if not 0 <= amount <= MAX_AMOUNT:
         raise _invalid("price.perRequest.amount", f"must be from 0 to {MAX_AMOUNT:,}")
     return PriceTerms(PER_REQUEST, money.currency_code, amount)
-
-
-def price_message(terms: PriceTerms) -> pricing_pb2.Price:
-    """The wire form of stored terms."""
-    amount = to_money(terms.amount, terms.currency)
-    return pricing_pb2.Price(per_request=pricing_pb2.PerRequest(amount=amount))
 
 
 def _invalid(field: str, description: str) -> InvalidArgumentError:

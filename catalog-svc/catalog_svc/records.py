@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from ams_common.errors import NotFoundError
+
 
 @dataclass(frozen=True, slots=True)
 class PriceTerms:
@@ -52,3 +54,15 @@ def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in ("price", "tags")}
     price = PriceTerms(row["price_model"], row["price_currency"], row["price_amount"])
     return ServiceRecord(**plain, tags=tuple(row["tags"]), price=price)
+
+
+def found(record: ServiceRecord | None) -> ServiceRecord:
+    """The record. Raises NotFoundError service_not_found for None."""
+    if record is None:
+        raise service_not_found()
+    return record
+
+
+def service_not_found() -> NotFoundError:
+    """One error for what isn't there, isn't the caller's, and isn't public: nobody can tell which."""
+    return NotFoundError("service_not_found", "There is no such service.")

@@ -1,4 +1,4 @@
-"""What catalog-svc is told by its environment."""
+"""What the environment tells catalog-svc."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from ams_common.settings import ServiceSettings, setting, switched_off
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
-    """CATALOG_DATABASE_URL, CATALOG_LISTEN and so on."""
+    """Variables: CATALOG_DATABASE_URL, CATALOG_LISTEN and those that all services read."""
 
     redis_url: str = setting(name="REDIS_URL", secret=True)
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.

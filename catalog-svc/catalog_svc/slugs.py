@@ -7,9 +7,10 @@ import re
 import unicodedata
 from uuid import UUID
 
+from ams_common import formats
+
 _MAX_LENGTH = 56
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LIKE_AN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -22,7 +23,7 @@ def slug_candidates(name: str, service_id: UUID) -> list[str]:
 
 def service_id_in(text: str) -> UUID | None:
     """The id that `text` is, or None when it can only be a slug."""
-    return UUID(text) if _ID.fullmatch(text) else None
+    return UUID(text) if formats.UUID.fullmatch(text) else None
 
 
 def _stem(name: str) -> str:

@@ -1,16 +1,14 @@
-"""All SQL of catalog-svc, by the names of queries.sql."""
+"""The only module that runs SQL: what each query is, queries.sql says."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import asyncpg
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import Queries
+from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
 from catalog_svc.records import ServiceRecord, record_of
+from catalog_svc.slugs import service_id_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,37 +21,49 @@ class MarketplaceFilter:
     merchant_id: UUID | None
 
 
-class Store:
-    """Takes the connection of the caller's transaction.
+class Store(QueryStore, package="catalog_svc"):
+    """Whatever changes a service holds its merchant's row in share mode first, and what identity-svc tells
+    of a merchant changes that row: so a snapshot never tells of a standing that has just become another,
+    and both sides take their locks in the same order."""
 
-    Whatever changes a service holds its merchant's row in share mode first, and the projection changes
-    that row: so a snapshot never tells of a standing that has just become another, and both sides take
-    their locks in the same order.
-    """
+    _add_unknown_merchant = run()
+    _lock_merchant = value(str)
+    _lock_merchant_of_service = run()
+    _save_merchant = maybe_value(UUID)
+    _rename_merchant_in_services = run()
 
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
+    _lock_service = maybe_value(UUID)
+    _insert_service = maybe_value(UUID)
+    _save_service = run()
+    insert_price_version = run()
+    find_service = one(row=record_of)
+    find_service_by_slug = one(row=record_of)
+    list_services = page(row=record_of)
+    list_active_services = many(row=record_of)
+    _list_marketplace = page(row=record_of)
+    _search_marketplace = page(row=record_of)
 
-    async def lock_merchant(self, connection: asyncpg.Connection, merchant_id: UUID) -> str:
+    async def lock_merchant(self, merchant_id: UUID) -> str:
         """Holds the merchant's row, which comes to be when it isn't there; its display name."""
-        await self._queries.run(connection, "add_unknown_merchant", merchant_id=merchant_id)
-        name: str = await self._queries.value(connection, "lock_merchant", merchant_id=merchant_id)
-        return name
+        await self._add_unknown_merchant(merchant_id=merchant_id)
+        return await self._lock_merchant(merchant_id=merchant_id)
+
+    async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str, standing: str) -> bool:
+        """Whether anything about the merchant is new; its row is held either way."""
+        saved = await self._save_merchant(
+            merchant_id=merchant_id, display_name=display_name, slug=slug, standing=standing
+        )
+        await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
+        return saved is not None
 
     async def insert_service(
-        self,
-        connection: asyncpg.Connection,
-        record: ServiceRecord,
-        merchant_name: str,
-        slugs: Sequence[str],
+        self, record: ServiceRecord, merchant_name: str, slugs: Sequence[str]
     ) -> ServiceRecord | None:
         """The stored service under the first of `slugs` that is free; None when none is."""
-        values = _content(record) | {"price_" + k: v for k, v in _price(record).items()}
         for slug in slugs:
-            created = await self._queries.one(
-                connection,
-                "insert_service",
-                **values,
+            created = await self._insert_service(
+                **_content(record),
+                **_price(record),
                 slug=slug,
                 merchant_id=record.merchant_id,
                 merchant_name=merchant_name,
@@ -61,106 +71,40 @@ class Store:
                 now=record.created_at,
             )
             if created is not None:
-                return await self.find_service(connection, record.service_id)
+                return await self.find_service(service_id=created, owner_id=None)
         return None
 
-    async def lock_service(
-        self, connection: asyncpg.Connection, service_id: UUID, owner_id: UUID | None
-    ) -> ServiceRecord | None:
+    async def lock_service(self, service_id: UUID, owner_id: UUID | None) -> ServiceRecord | None:
         """The service, held for a change; None when there is none that `owner_id` (None: anybody) owns."""
-        await self._queries.run(connection, "lock_merchant_of_service", service_id=service_id)
-        locked = await self._queries.value(
-            connection, "lock_service", service_id=service_id, owner_id=owner_id
-        )
+        await self._lock_merchant_of_service(service_id=service_id)
+        locked = await self._lock_service(service_id=service_id, owner_id=owner_id)
         # Read by a statement of its own, for the first may have waited and seen the past.
-        return await self.find_service(connection, service_id) if locked is not None else None
+        return await self.find_service(service_id=locked, owner_id=None) if locked is not None else None
 
-    async def save_service(self, connection: asyncpg.Connection, record: ServiceRecord) -> None:
-        """Writes all that may change. The price stays on the row until it is a version."""
+    async def save_service(self, record: ServiceRecord) -> None:
+        """Writes all that may change."""
+        # The price stays on the row until it is a version, and must not stand in two places then.
         price = _price(record) if record.price_version_id is None else dict.fromkeys(_price(record))
-        await self._queries.run(
-            connection,
-            "save_service",
+        await self._save_service(
             **_content(record),
-            **{"price_" + k: v for k, v in price.items()},
+            **price,
             rejection_reason=record.rejection_reason,
             price_version_id=record.price_version_id,
             published_at=record.published_at,
             updated_at=record.updated_at,
         )
 
-    async def insert_price_version(
-        self, connection: asyncpg.Connection, record: ServiceRecord, price_version_id: UUID, now: datetime
-    ) -> None:
-        """The record's price as a version in force from `now`."""
-        await self._queries.run(
-            connection,
-            "insert_price_version",
-            **_price(record),
-            price_version_id=price_version_id,
-            service_id=record.service_id,
-            starts_at=now,
-        )
+    async def find_service_by_id_or_slug(self, text: str) -> ServiceRecord | None:
+        if (service_id := service_id_in(text)) is not None:
+            return await self.find_service(service_id=service_id, owner_id=None)
+        return await self.find_service_by_slug(slug=text)
 
-    async def find_service(
-        self, connection: asyncpg.Connection, service_id: UUID, owner_id: UUID | None = None
-    ) -> ServiceRecord | None:
-        """None when there is none that `owner_id` (None: anybody) owns."""
-        row = await self._queries.one(connection, "find_service", service_id=service_id, owner_id=owner_id)
-        return record_of(row) if row is not None else None
-
-    async def find_service_by_slug(self, connection: asyncpg.Connection, slug: str) -> ServiceRecord | None:
-        row = await self._queries.one(connection, "find_service_by_slug", slug=slug)
-        return record_of(row) if row is not None else None
-
-    async def list_services(
-        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: Any
-    ) -> Page[ServiceRecord]:
-        """By `status` and `merchant_id` (None: any), and by `patterns` (patterns_of a query)."""
-        page = await self._queries.page(connection, "list_services", wanted, **filters)
-        return page.map(record_of)
-
-    async def list_marketplace(
-        self, connection: asyncpg.Connection, wanted: PageRequest, those: MarketplaceFilter
-    ) -> Page[ServiceRecord]:
+    async def list_marketplace(self, wanted: PageRequest, those: MarketplaceFilter) -> Page[ServiceRecord]:
         """Active services of merchants in good standing."""
-        search = {} if those.words is None else {"words": those.words}
-        page = await self._queries.page(
-            connection,
-            "list_marketplace" if those.words is None else "search_marketplace",
-            wanted,
-            **search,
-            tags=those.tags,
-            type=those.service_type,
-            merchant_id=those.merchant_id,
-        )
-        return page.map(record_of)
-
-    async def list_active_services(
-        self, connection: asyncpg.Connection, merchant_id: UUID, after_id: UUID, limit: int
-    ) -> list[ServiceRecord]:
-        """The next `limit` by id."""
-        rows = await self._queries.many(
-            connection, "list_active_services", merchant_id=merchant_id, after_id=after_id, limit=limit
-        )
-        return [record_of(row) for row in rows]
-
-    async def save_merchant(
-        self, connection: asyncpg.Connection, merchant_id: UUID, display_name: str, slug: str, standing: str
-    ) -> bool:
-        """Whether anything about the merchant is new; its row is held either way."""
-        saved = await self._queries.value(
-            connection,
-            "save_merchant",
-            merchant_id=merchant_id,
-            display_name=display_name,
-            slug=slug,
-            standing=standing,
-        )
-        await self._queries.run(
-            connection, "rename_merchant_in_services", merchant_id=merchant_id, merchant_name=display_name
-        )
-        return saved is not None
+        filters = {"tags": those.tags, "type": those.service_type, "merchant_id": those.merchant_id}
+        if those.words is None:
+            return await self._list_marketplace(wanted, **filters)
+        return await self._search_marketplace(wanted, **filters, words=those.words)
 
 
 def _content(record: ServiceRecord) -> dict[str, object]:
@@ -180,4 +124,4 @@ def _content(record: ServiceRecord) -> dict[str, object]:
 
 def _price(record: ServiceRecord) -> dict[str, object]:
     price = record.price
-    return {"model": price.model, "currency": price.currency, "amount": price.amount}
+    return {"price_model": price.model, "price_currency": price.currency, "price_amount": price.amount}

@@ -1,4 +1,4 @@
-"""For the tests of catalog-svc: people who call it, and what it wrote to its outbox."""
+"""For the tests of catalog-svc: those who call it, and what it wrote."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 import grpc
 import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
@@ -21,13 +22,14 @@ from ams_common.ids import uuid7
 from ams_common.money import to_money
 from ams_common.testing.tokens import TestIssuer
 
-from catalog_svc.consumers import MerchantProjection
+from catalog_svc.event_handlers import apply_identity_events
+from catalog_svc.store import Store
 
 M = TypeVar("M")
 
 
 @dataclass(frozen=True)
-class Person:
+class Caller:
     """Somebody who calls the catalog, by a token of their own (None: not signed in)."""
 
     user_id: UUID
@@ -38,71 +40,79 @@ class Person:
         metadata = (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
         return await method(request, metadata=metadata, timeout=10)
 
-    async def refusal(self, method: Callable[..., Awaitable[Any]], request: Any) -> AppError:
-        """What the call was refused with; a call that is let through fails the test."""
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+    async def error(self, method: Callable[..., Awaitable[Any]], request: Any) -> AppError:
+        """What the call was denied with; a call that is let through fails the test."""
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
             await self.call(method, request)
-        return from_rpc_error(refused.value)
+        return from_rpc_error(raised.value)
 
 
 @dataclass(frozen=True)
-class World:
+class Catalog:
     """Everything a test does to the catalog from outside, and what came out of it."""
 
     stub: rpc.CatalogServiceStub
-    database: Database
-    projection: MerchantProjection
+    database: Database[Store]
     issuer: TestIssuer
 
-    def person(self, *roles: Any) -> Person:
+    def caller(self, *roles: Any) -> Caller:
         user_id = uuid7()
-        return Person(user_id, self.issuer.user_token(user_id, *roles), self.stub)
+        return Caller(user_id, self.issuer.user_token(user_id, *roles), self.stub)
 
-    def merchant(self) -> Person:
-        return self.person(MERCHANT)
+    def merchant(self) -> Caller:
+        return self.caller(MERCHANT)
 
-    def admin(self) -> Person:
-        return self.person(ADMIN)
+    def admin(self) -> Caller:
+        return self.caller(ADMIN)
 
-    def nobody(self) -> Person:
-        return Person(uuid7(), None, self.stub)
+    def nobody(self) -> Caller:
+        return Caller(uuid7(), None, self.stub)
 
-    def service(self, name: str) -> Person:
-        return Person(uuid7(), self.issuer.service_token(name), self.stub)
+    def service(self, name: str) -> Caller:
+        return Caller(uuid7(), self.issuer.service_token(name), self.stub)
 
     async def tell_merchant(
-        self, merchant: Person, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
+        self, merchant: Caller, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
     ) -> None:
         """Applies the event by which identity-svc would tell of the merchant."""
         async with self.database.change_by_system("test", audited=False) as change:
-            await self.projection.apply(change, [merchant_event(merchant.user_id, name, standing)])
+            await apply_identity_events(change, [merchant_event(merchant.user_id, name, standing)])
 
-    async def known_merchant(self, name: str = "Acme") -> Person:
+    async def known_merchant(self, name: str = "Acme") -> Caller:
         merchant = self.merchant()
         await self.tell_merchant(merchant, name)
         return merchant
 
-    async def create(self, merchant: Person, **fields: Any) -> pb.Service:
+    async def create(self, merchant: Caller, **fields: Any) -> pb.Service:
         return await merchant.call(self.stub.CreateService, create_request(**fields))
 
-    async def submit(self, merchant: Person, **fields: Any) -> pb.Service:
+    async def submit(self, merchant: Caller, **fields: Any) -> pb.Service:
         created = await self.create(merchant, **fields)
         return await merchant.call(
             self.stub.SubmitService, pb.SubmitServiceRequest(service_id=created.service_id)
         )
 
-    async def publish(self, merchant: Person, **fields: Any) -> pb.Service:
+    async def publish(self, merchant: Caller, **fields: Any) -> pb.Service:
         """A service that has gone all the way to ACTIVE."""
         submitted = await self.submit(merchant, **fields)
         return await self.admin().call(
             self.stub.ApproveService, pb.ApproveServiceRequest(service_id=submitted.service_id)
         )
 
+    async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """What stands in the database."""
+        async with self.database.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+        return rows
+
+    async def execute(self, sql: str) -> None:
+        """Changes what stands in the database."""
+        async with self.database.connection() as connection:
+            await connection.execute(sql)
+
     async def outbox(self, topic: str) -> list[bytes]:
         """The payloads on their way to a Kafka topic or a Redis key, oldest first."""
-        rows = await self.database.pool.fetch(
-            "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topic
-        )
+        rows = await self.rows("SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topic)
         return [row["payload"] for row in rows]
 
     async def audits(self) -> list[tuple[str, str, str, str]]:
@@ -114,16 +124,16 @@ class World:
         return [CatalogEvent.FromString(payload) for payload in await self.outbox("catalog.events")]
 
     async def snapshots(self, service: str) -> list[ServiceSnapshot]:
-        """By id or slug."""
+        """Those written for a service's id or slug."""
         return [
             ServiceSnapshot.FromString(payload) for payload in await self.outbox(f"ams:service:{service}")
         ]
 
     async def state(self) -> list[Any]:
-        """All rows that a refused call must leave as they are."""
+        """All rows that a denied call must leave as they are."""
         tables = ("services", "price_versions", "merchants", "outbox", "idempotent_answers")
         selects = [f"SELECT * FROM {table} ORDER BY 1" for table in tables]  # noqa: S608 - names from above
-        return [await self.database.pool.fetch(select) for select in selects]
+        return [await self.rows(select) for select in selects]
 
 
 def price(amount: str = "0.002", currency: str = "USD") -> Price:

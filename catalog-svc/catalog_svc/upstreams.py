@@ -1,7 +1,7 @@
 """Base URLs that name a host of the operator's own network.
 
 Only what can be seen in the URL itself: where a name leads is looked up and refused by the gateway,
-at every connection.
+at every connection: a name may lead elsewhere by then.
 """
 
 import ipaddress
@@ -20,9 +20,9 @@ def check_base_url(url: str, *, allow_private: bool) -> None:
         return
     parts = urlsplit(url)
     if parts.query or url.endswith("?"):
-        raise _refusal("base_url_invalid", "must not have a query")
+        raise _invalid("base_url_invalid", "must not have a query")
     if not allow_private and names_private_host(parts.hostname or ""):
-        raise _refusal("base_url_private", "must not name a private or loopback host")
+        raise _invalid("base_url_private", "must not name a private or loopback host")
 
 
 def names_private_host(host: str) -> bool:
@@ -59,6 +59,6 @@ def _is_private(address: _Address) -> bool:
     return not address.is_global or address.is_multicast
 
 
-def _refusal(code: str, description: str) -> InvalidArgumentError:
+def _invalid(code: str, description: str) -> InvalidArgumentError:
     sentence = f"The base URL {description}."
     return InvalidArgumentError(code, sentence, [FieldViolation("baseUrl", description)])

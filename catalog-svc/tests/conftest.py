@@ -7,28 +7,21 @@ import pytest
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams_common.database import Database
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
-from catalog_svc.consumers import MerchantProjection
-from catalog_svc.service import CatalogServicer
+from catalog_svc.rpc import CatalogService
 from catalog_svc.store import Store
-from catalog_svc.testing import World
+from catalog_svc.testing import Catalog
 
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("catalog", "catalog_svc")
+    return Schema("catalog", "catalog_svc", Store)
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(Queries.load("catalog_svc"))
-
-
-@pytest.fixture
-async def channel(serve_rpc: Serve, database: Database, store: Store) -> grpc.aio.Channel:
-    servicer = CatalogServicer(database, store, allow_private_upstreams=False)
+async def channel(serve_rpc: Serve, database: Database[Store]) -> grpc.aio.Channel:
+    servicer = CatalogService(database=database, allow_private_upstreams=False)
     return await serve_rpc(
         pb.DESCRIPTOR.services_by_name["CatalogService"],
         partial(rpc.add_CatalogServiceServicer_to_server, servicer),
@@ -36,5 +29,5 @@ async def channel(serve_rpc: Serve, database: Database, store: Store) -> grpc.ai
 
 
 @pytest.fixture
-def world(channel: grpc.aio.Channel, database: Database, store: Store, issuer: TestIssuer) -> World:
-    return World(rpc.CatalogServiceStub(channel), database, MerchantProjection(store), issuer)
+def catalog(channel: grpc.aio.Channel, database: Database[Store], issuer: TestIssuer) -> Catalog:
+    return Catalog(rpc.CatalogServiceStub(channel), database, issuer)

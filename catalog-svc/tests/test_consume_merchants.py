@@ -19,17 +19,19 @@ from ams.identity.v1.events_pb2 import (
     MerchantChanged,
     Standing,
 )
-from ams_common.consumer import EventConsumer
+from ams_common import topics
+from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.outbox import OutboxRelay, RedisDestination
 from ams_common.snapshots import service_snapshot_key
 from ams_common.testing.eventually import eventually
-from catalog_svc import consumers
-from catalog_svc.testing import Person, World, merchant_event
+from catalog_svc import event_handlers
+from catalog_svc.event_handlers import apply_identity_events
+from catalog_svc.testing import Caller, Catalog, merchant_event
 from redis.asyncio import Redis
 
-Send = Callable[[Person, bytes], Any]
+Send = Callable[[Caller, bytes], Any]
 
 
 @asynccontextmanager
@@ -44,9 +46,9 @@ async def _running(coroutine: Any) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def consumer(world: World, database: Database, kafka_bootstrap: str, topic_prefix: str) -> EventConsumer:
-    subscriptions = [world.projection.subscription()]
-    return EventConsumer(database, kafka_bootstrap, "catalog-svc", subscriptions, topic_prefix)
+def consumer(database: Database, kafka_bootstrap: str, topic_prefix: str) -> EventConsumer:
+    subscription = Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)
+    return EventConsumer(database, kafka_bootstrap, "catalog-svc", [subscription], topic_prefix)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Send]:
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
     await producer.start()
 
-    async def publish(merchant: Person, payload: bytes) -> None:
+    async def publish(merchant: Caller, payload: bytes) -> None:
         key = str(merchant.user_id).encode()
         await producer.send_and_wait(topic_prefix + "identity.events", payload, key=key)
 
@@ -63,24 +65,24 @@ async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Send]:
     await producer.stop()
 
 
-def _event(merchant: Person, standing: Standing.ValueType, name: str = "Acme") -> bytes:
+def _event(merchant: Caller, standing: Standing.ValueType, name: str = "Acme") -> bytes:
     return merchant_event(merchant.user_id, name, standing).SerializeToString()
 
 
-async def _has(world: World, merchant: Person, name: str) -> bool:
+async def _has(catalog: Catalog, merchant: Caller, name: str) -> bool:
     return bool(
-        await world.database.pool.fetchval(
+        await catalog.rows(
             "SELECT true FROM merchants WHERE merchant_id = $1 AND display_name = $2", merchant.user_id, name
         )
     )
 
 
 async def test_a_suspended_merchants_services_leave_the_marketplace_and_the_gateway(
-    world: World, consumer: EventConsumer, send: Send, database_url: str, redis: Redis
+    catalog: Catalog, consumer: EventConsumer, send: Send, database_url: str, redis: Redis
 ) -> None:
-    merchant = world.merchant()
-    services = [await world.publish(merchant) for _ in range(2)]
-    draft = await world.create(merchant, name="Draft")
+    merchant = catalog.merchant()
+    services = [await catalog.publish(merchant) for _ in range(2)]
+    draft = await catalog.create(merchant, name="Draft")
 
     async def standings() -> list[Standing.ValueType]:
         keys = [service_snapshot_key(name) for s in services for name in (s.service_id, s.slug)]
@@ -88,8 +90,8 @@ async def test_a_suspended_merchants_services_leave_the_marketplace_and_the_gate
         return [ServiceSnapshot.FromString(value).merchant_standing for value in values if value]
 
     async def shown() -> int:
-        answer = await world.nobody().call(
-            world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
+        answer = await catalog.nobody().call(
+            catalog.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
         )
         return len(answer.services)
 
@@ -110,37 +112,37 @@ async def test_a_suspended_merchants_services_leave_the_marketplace_and_the_gate
 
             await eventually(arrived)
             assert await shown() == visible
-            listed = await world.admin().call(
-                world.stub.ListServices, pb.ListServicesRequest(merchant_id=str(merchant.user_id))
+            listed = await catalog.admin().call(
+                catalog.stub.ListServices, pb.ListServicesRequest(merchant_id=str(merchant.user_id))
             )
             assert {service.merchant_standing for service in listed.services} == {standing}
     assert await redis.get(service_snapshot_key(draft.service_id)) is None
 
 
 async def test_the_same_event_twice_and_a_restart_take_effect_once(
-    world: World, consumer: EventConsumer, send: Send
+    catalog: Catalog, consumer: EventConsumer, send: Send
 ) -> None:
-    merchant, other = world.merchant(), world.merchant()
-    service = await world.publish(merchant)
+    merchant, other = catalog.merchant(), catalog.merchant()
+    service = await catalog.publish(merchant)
     active = _event(merchant, STANDING_ACTIVE)
     async with _running(consumer.run()):
         await send(merchant, active)
         await send(merchant, active)
         await send(other, _event(other, STANDING_ACTIVE, "First"))
-        await eventually(lambda: _has(world, other, "First"))
-        await eventually(lambda: _has(world, merchant, "Acme"))
+        await eventually(lambda: _has(catalog, other, "First"))
+        await eventually(lambda: _has(catalog, merchant, "Acme"))
     async with _running(consumer.run()):
         await send(merchant, active)
         await send(merchant, _event(merchant, STANDING_ACTIVE, "Acme 2"))
-        await eventually(lambda: _has(world, merchant, "Acme 2"))
+        await eventually(lambda: _has(catalog, merchant, "Acme 2"))
     # One from the approval, one from the merchant's arrival, one from its new name.
-    assert len(await world.snapshots(service.service_id)) == 3
+    assert len(await catalog.snapshots(service.service_id)) == 3
 
 
 async def test_messages_that_cannot_be_read_are_put_aside_and_the_next_is_processed(
-    world: World, consumer: EventConsumer, send: Send
+    catalog: Catalog, consumer: EventConsumer, send: Send
 ) -> None:
-    merchant = world.merchant()
+    merchant = catalog.merchant()
     bad = [
         b"\xff\xff\xff",
         IdentityEvent(merchant_changed=MerchantChanged(merchant_id="no id")).SerializeToString(),
@@ -153,55 +155,57 @@ async def test_messages_that_cannot_be_read_are_put_aside_and_the_next_is_proces
         await send(merchant, payload)
     await send(merchant, _event(merchant, STANDING_ACTIVE, "Good"))
     async with _running(consumer.run()):
-        await eventually(lambda: _has(world, merchant, "Good"))
-    dead = await world.database.pool.fetch("SELECT payload FROM dead_letters ORDER BY message_offset")
+        await eventually(lambda: _has(catalog, merchant, "Good"))
+    dead = await catalog.rows("SELECT payload FROM dead_letters ORDER BY message_offset")
     assert [row["payload"] for row in dead] == bad
-    assert await world.database.pool.fetchval("SELECT count(*) FROM merchants") == 1
+    assert len(await catalog.rows("SELECT FROM merchants")) == 1
 
 
-async def test_events_about_others_are_passed_over(world: World) -> None:
+async def test_events_about_others_are_passed_over(catalog: Catalog) -> None:
     event = IdentityEvent(
         consumer_changed=ConsumerChanged(consumer_id=str(uuid7()), standing=STANDING_BLOCKED)
     )
-    before = await world.state()
-    async with world.database.change_by_system("test", audited=False) as change:
-        await world.projection.apply(change, [event, IdentityEvent()])
-    assert await world.state() == before
+    before = await catalog.state()
+    async with catalog.database.change_by_system("test", audited=False) as change:
+        await apply_identity_events(change, [event, IdentityEvent()])
+    assert await catalog.state() == before
 
 
-async def test_of_several_events_about_a_merchant_the_last_holds(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.publish(merchant)
+async def test_of_several_events_about_a_merchant_the_last_holds(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.publish(merchant)
     events = [
         merchant_event(merchant.user_id, standing=standing)
         for standing in (STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_ACTIVE, STANDING_SUSPENDED)
     ]
-    async with world.database.change_by_system("test", audited=False) as change:
-        await world.projection.apply(change, events)
-    snapshots = await world.snapshots(service.service_id)
+    async with catalog.database.change_by_system("test", audited=False) as change:
+        await apply_identity_events(change, events)
+    snapshots = await catalog.snapshots(service.service_id)
     assert [s.merchant_standing for s in snapshots] == [STANDING_UNSPECIFIED, STANDING_SUSPENDED]
 
 
 async def test_all_services_are_rewritten_when_they_are_more_than_a_batch(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "SNAPSHOT_BATCH", 2)
-    merchant = await world.known_merchant()
-    services = [await world.publish(merchant) for _ in range(4)]
-    await world.tell_merchant(merchant, standing=STANDING_SUSPENDED)
+    monkeypatch.setattr(event_handlers, "SNAPSHOT_BATCH", 2)
+    merchant = await catalog.known_merchant()
+    services = [await catalog.publish(merchant) for _ in range(4)]
+    await catalog.tell_merchant(merchant, standing=STANDING_SUSPENDED)
     for service in services:
         for name in (service.service_id, service.slug):
-            assert (await world.snapshots(name))[-1].merchant_standing == STANDING_SUSPENDED
+            assert (await catalog.snapshots(name))[-1].merchant_standing == STANDING_SUSPENDED
 
 
-async def test_no_snapshot_misses_a_suspension_that_comes_at_the_same_moment(world: World) -> None:
-    admin = world.admin()
+async def test_no_snapshot_misses_a_suspension_that_comes_at_the_same_moment(catalog: Catalog) -> None:
+    admin = catalog.admin()
     for turn in range(8):
-        merchant = world.merchant() if turn % 2 else await world.known_merchant()
-        submitted = await world.submit(merchant)
+        merchant = catalog.merchant() if turn % 2 else await catalog.known_merchant()
+        submitted = await catalog.submit(merchant)
         await asyncio.gather(
-            admin.call(world.stub.ApproveService, pb.ApproveServiceRequest(service_id=submitted.service_id)),
-            world.tell_merchant(merchant, standing=STANDING_SUSPENDED),
+            admin.call(
+                catalog.stub.ApproveService, pb.ApproveServiceRequest(service_id=submitted.service_id)
+            ),
+            catalog.tell_merchant(merchant, standing=STANDING_SUSPENDED),
         )
-        last = (await world.snapshots(submitted.service_id))[-1]
+        last = (await catalog.snapshots(submitted.service_id))[-1]
         assert last.merchant_standing == STANDING_SUSPENDED

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a refusal with a code, never INTERNAL."""
+"""Whatever is sent, the answer is a error with a code, never INTERNAL."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.pricing_pb2 import PerRequest, Price
 from ams_common.errors import InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
-from catalog_svc.testing import World, create_request
+from catalog_svc.testing import Catalog, create_request
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.money_pb2 import Money
 
@@ -24,23 +24,23 @@ def _token(order_by: str, moment: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-async def test_long_strings_and_control_characters_are_refused_in_every_text_field(world: World) -> None:
-    merchant = world.merchant()
-    before = await world.state()
+async def test_long_strings_and_control_characters_are_refused_in_every_text_field(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    before = await catalog.state()
     for field in pb.CreateServiceRequest.DESCRIPTOR.fields:
         if field.type != field.TYPE_STRING:
             continue
         for value in (MEGABYTE, "a\x00b"):
-            refusal = await merchant.refusal(
-                world.stub.CreateService,
+            error = await merchant.error(
+                catalog.stub.CreateService,
                 create_request(**{field.name: [value] if field.name == "tags" else value}),
             )
-            assert isinstance(refusal, InvalidArgumentError), field.name
-            assert len(refusal.message) < 300
-    assert await world.state() == before
+            assert isinstance(error, InvalidArgumentError), field.name
+            assert len(error.message) < 300
+    assert await catalog.state() == before
 
 
-async def test_no_price_that_is_not_one_is_taken(world: World) -> None:
+async def test_no_price_that_is_not_one_is_taken(catalog: Catalog) -> None:
     for price in (
         _money(currency_code="USD", units=2**63 - 1),
         _money(currency_code="USD", units=-(2**63)),
@@ -51,40 +51,40 @@ async def test_no_price_that_is_not_one_is_taken(world: World) -> None:
         _money(units=1),
         Price(per_request=PerRequest()),
     ):
-        refusal = await world.merchant().refusal(world.stub.CreateService, create_request(price=price))
-        assert isinstance(refusal, InvalidArgumentError)
-        assert len(refusal.message) < 300
+        error = await catalog.merchant().error(catalog.stub.CreateService, create_request(price=price))
+        assert isinstance(error, InvalidArgumentError)
+        assert len(error.message) < 300
 
 
-async def test_unknown_enum_values_are_refused(world: World) -> None:
-    refusal = await world.merchant().refusal(world.stub.CreateService, create_request(type=77))
-    assert isinstance(refusal, InvalidArgumentError)
+async def test_unknown_enum_values_are_refused(catalog: Catalog) -> None:
+    error = await catalog.merchant().error(catalog.stub.CreateService, create_request(type=77))
+    assert isinstance(error, InvalidArgumentError)
 
 
-async def test_a_made_up_page_token_is_refused(world: World) -> None:
+async def test_a_made_up_page_token_is_refused(catalog: Catalog) -> None:
     moments = ("yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59")
     for token in ("x", "é", "W10", *(_token("created_at desc", moment) for moment in moments), "A" * 1001):
         request = pb.ListServicesRequest(page_token=token)
-        refusal = await world.admin().refusal(world.stub.ListServices, request)
-        assert isinstance(refusal, InvalidArgumentError), token
+        error = await catalog.admin().error(catalog.stub.ListServices, request)
+        assert isinstance(error, InvalidArgumentError), token
     for token in ("x", "é", "W10", *(_token("published_at desc", moment) for moment in moments), "A" * 1001):
         searched = pb.ListMarketplaceServicesRequest(page_token=token)
-        refusal = await world.nobody().refusal(world.stub.ListMarketplaceServices, searched)
-        assert isinstance(refusal, InvalidArgumentError), token
+        error = await catalog.nobody().error(catalog.stub.ListMarketplaceServices, searched)
+        assert isinstance(error, InvalidArgumentError), token
 
 
-async def test_a_name_that_no_service_can_have_is_not_found_or_refused(world: World) -> None:
+async def test_a_name_that_no_service_can_have_is_not_found_or_refused(catalog: Catalog) -> None:
     for name in ("..", "a/b", "%00", "ｗｅａｔｈｅｒ", str(uuid7()).upper(), MEGABYTE, "a\x00b", ""):
-        refusal = await world.nobody().refusal(
-            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        error = await catalog.nobody().error(
+            catalog.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
         )
-        assert isinstance(refusal, (InvalidArgumentError, NotFoundError)), name
+        assert isinstance(error, (InvalidArgumentError, NotFoundError)), name
 
 
-async def test_a_mask_of_many_paths_is_refused_shortly(world: World) -> None:
+async def test_a_mask_of_many_paths_is_refused_shortly(catalog: Catalog) -> None:
     request = pb.UpdateServiceRequest(
         service_id=str(uuid7()), update_mask=FieldMask(paths=[f"f{n}" for n in range(100_000)])
     )
-    refusal = await world.merchant().refusal(world.stub.UpdateService, request)
-    assert refusal.code == "update_mask_invalid"
-    assert len(refusal.message) < 300
+    error = await catalog.merchant().error(catalog.stub.UpdateService, request)
+    assert error.code == "update_mask_invalid"
+    assert len(error.message) < 300

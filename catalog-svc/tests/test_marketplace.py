@@ -9,73 +9,75 @@ from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
 from ams_common.paging import PageRequest
-from ams_common.queries import Queries
-from catalog_svc.testing import World
+from catalog_svc.store import Store
+from catalog_svc.testing import Catalog
 
 
-async def _names(world: World, **request: Any) -> list[str]:
-    answer = await world.nobody().call(
-        world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(**request)
+async def _names(catalog: Catalog, **request: Any) -> list[str]:
+    answer = await catalog.nobody().call(
+        catalog.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(**request)
     )
     return [service.name for service in answer.services]
 
 
-async def test_everybody_sees_all_metadata_of_an_active_service(world: World) -> None:
-    merchant = await world.known_merchant("Acme Ltd")
-    service = await world.publish(merchant)
+async def test_everybody_sees_all_metadata_of_an_active_service(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant("Acme Ltd")
+    service = await catalog.publish(merchant)
     for name in (service.service_id, service.slug):
-        seen = await world.nobody().call(
-            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        seen = await catalog.nobody().call(
+            catalog.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
         )
         assert seen.merchant_name == "Acme Ltd"
         assert seen.published_at == service.updated_at
         for field in pb.MarketplaceService.DESCRIPTOR.fields:
             if field.name != "published_at":
                 assert getattr(seen, field.name) == getattr(service, field.name), field.name
-    listed = await world.nobody().call(
-        world.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
+    listed = await catalog.nobody().call(
+        catalog.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
     )
     assert list(listed.services) == [seen]
 
 
-async def test_what_is_not_active_is_not_there(world: World) -> None:
-    merchant = await world.known_merchant()
-    services = [await world.create(merchant), await world.submit(merchant)]
-    assert await _names(world) == []
+async def test_what_is_not_active_is_not_there(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    services = [await catalog.create(merchant), await catalog.submit(merchant)]
+    assert await _names(catalog) == []
     for name in (*(s.service_id for s in services), *(s.slug for s in services), str(uuid7()), "none"):
-        refusal = await world.nobody().refusal(
-            world.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
+        error = await catalog.nobody().error(
+            catalog.stub.GetMarketplaceService, pb.GetMarketplaceServiceRequest(service=name)
         )
-        assert isinstance(refusal, NotFoundError)
-        assert refusal.code == "service_not_found"
+        assert isinstance(error, NotFoundError)
+        assert error.code == "service_not_found"
 
 
-async def test_services_of_unknown_and_suspended_merchants_are_not_there(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.publish(merchant)
+async def test_services_of_unknown_and_suspended_merchants_are_not_there(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.publish(merchant)
     request = pb.GetMarketplaceServiceRequest(service=service.slug)
-    assert await _names(world) == []
-    await world.tell_merchant(merchant)
-    assert await _names(world) == ["Weather"]
-    await world.tell_merchant(merchant, standing=STANDING_SUSPENDED)
-    assert await _names(world) == []
-    assert await _names(world, query="weather") == []
-    assert isinstance(await world.nobody().refusal(world.stub.GetMarketplaceService, request), NotFoundError)
-    await world.tell_merchant(merchant)
-    assert (await world.nobody().call(world.stub.GetMarketplaceService, request)).name == "Weather"
+    assert await _names(catalog) == []
+    await catalog.tell_merchant(merchant)
+    assert await _names(catalog) == ["Weather"]
+    await catalog.tell_merchant(merchant, standing=STANDING_SUSPENDED)
+    assert await _names(catalog) == []
+    assert await _names(catalog, query="weather") == []
+    assert isinstance(
+        await catalog.nobody().error(catalog.stub.GetMarketplaceService, request), NotFoundError
+    )
+    await catalog.tell_merchant(merchant)
+    assert (await catalog.nobody().call(catalog.stub.GetMarketplaceService, request)).name == "Weather"
 
 
 @pytest.fixture
-async def market(world: World) -> World:
+async def market(catalog: Catalog) -> Catalog:
     """Three services of two merchants."""
-    acme, globex = await world.known_merchant("Acme Ltd"), await world.known_merchant("Globex")
-    await world.publish(acme, name="Weather", description="Forecasting for cities", tags=["geo"])
-    await world.publish(acme, name="Payments", description="Cards and transfers", tags=["money", "pci"])
-    await world.publish(globex, name="Maps", description="Tiles and routing", tags=["geo", "tiles"])
-    return world
+    acme, globex = await catalog.known_merchant("Acme Ltd"), await catalog.known_merchant("Globex")
+    await catalog.publish(acme, name="Weather", description="Forecasting for cities", tags=["geo"])
+    await catalog.publish(acme, name="Payments", description="Cards and transfers", tags=["money", "pci"])
+    await catalog.publish(globex, name="Maps", description="Tiles and routing", tags=["geo", "tiles"])
+    return catalog
 
 
-async def test_search_finds_by_name_description_and_merchant_and_by_words_of_several(market: World) -> None:
+async def test_search_finds_by_name_description_and_merchant_and_by_words_of_several(market: Catalog) -> None:
     found = {
         query: await _names(market, query=query)
         for query in (
@@ -115,7 +117,7 @@ async def test_search_finds_by_name_description_and_merchant_and_by_words_of_sev
     }
 
 
-async def test_no_query_is_anything_but_words(market: World) -> None:
+async def test_no_query_is_anything_but_words(market: Catalog) -> None:
     for query in (
         "'",
         "a' | b:*",
@@ -132,7 +134,7 @@ async def test_no_query_is_anything_but_words(market: World) -> None:
         assert await _names(market, query=query) in ([], ["Weather"]), query
 
 
-async def test_a_renamed_merchant_is_found_by_its_new_name_only(market: World) -> None:
+async def test_a_renamed_merchant_is_found_by_its_new_name_only(market: Catalog) -> None:
     merchant = await market.known_merchant("Initech")
     await market.publish(merchant, name="Reports", description="Tables")
     await market.tell_merchant(merchant, "Umbrella")
@@ -140,7 +142,7 @@ async def test_a_renamed_merchant_is_found_by_its_new_name_only(market: World) -
     assert await _names(market, query="initech") == []
 
 
-async def test_filters_narrow_the_list_together(market: World) -> None:
+async def test_filters_narrow_the_list_together(market: Catalog) -> None:
     listed = await market.nobody().call(
         market.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest(query="weather")
     )
@@ -155,26 +157,28 @@ async def test_filters_narrow_the_list_together(market: World) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "weather"])
-async def test_pages_have_no_duplicates_or_gaps_while_services_are_added(world: World, query: str) -> None:
-    merchant = await world.known_merchant()
-    first = [(await world.publish(merchant)).service_id for _ in range(5)]
+async def test_pages_have_no_duplicates_or_gaps_while_services_are_added(
+    catalog: Catalog, query: str
+) -> None:
+    merchant = await catalog.known_merchant()
+    first = [(await catalog.publish(merchant)).service_id for _ in range(5)]
     # Published at one moment: only the id tells them apart.
-    await world.database.pool.execute("UPDATE services SET published_at = now()")
+    await catalog.execute("UPDATE services SET published_at = now()")
     seen: list[str] = []
     token = ""
     while True:
         request = pb.ListMarketplaceServicesRequest(page_size=2, page_token=token, query=query)
-        page = await world.nobody().call(world.stub.ListMarketplaceServices, request)
+        page = await catalog.nobody().call(catalog.stub.ListMarketplaceServices, request)
         seen += [service.service_id for service in page.services]
-        await world.publish(merchant)
+        await catalog.publish(merchant)
         token = page.next_page_token
         if not token:
             break
     assert seen == sorted(first, reverse=True)
 
 
-async def test_searches_and_pages_are_answered_from_indexes(world: World) -> None:
-    await world.database.pool.execute(
+async def test_searches_and_pages_are_answered_from_indexes(catalog: Catalog) -> None:
+    await catalog.execute(
         """
         INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
         INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
@@ -191,9 +195,8 @@ async def test_searches_and_pages_are_answered_from_indexes(world: World) -> Non
             draft_price_model = NULL, draft_price_currency = NULL, draft_price_amount = NULL;
         """
     )
-    await world.database.pool.execute("VACUUM ANALYZE")
-    assert await _names(world, query="number4321") == ["Service number4321"]
-    queries = Queries.load("catalog_svc")
+    await catalog.execute("VACUUM ANALYZE")
+    assert await _names(catalog, query="number4321") == ["Service number4321"]
     filters: dict[str, Any] = {"tags": [], "type": None, "merchant_id": None}
     for name, order_by, index, words in (
         ("search_marketplace", "", "services_by_words", {"words": ["number4321"]}),
@@ -201,8 +204,8 @@ async def test_searches_and_pages_are_answered_from_indexes(world: World) -> Non
         ("list_marketplace", "", "services_published", {}),
         ("list_marketplace", "name desc", "services_published_by_name", {}),
     ):
-        async with world.database.read() as connection:
-            plan = await queries.explain_page(
+        async with catalog.database.connection() as connection:
+            plan = await Store.queries.explain_page(
                 connection, name, PageRequest(order_by=order_by), **filters, **words
             )
         assert index in plan, plan

@@ -1,12 +1,12 @@
 """The SQL of queries.sql."""
 
 from ams_common.database import Database
-from ams_common.queries import Queries
+from catalog_svc.store import Store
 
 
-async def test_the_server_accepts_every_named_query(database: Database) -> None:
-    queries = Queries.load("catalog_svc")
-    assert len(queries.names()) > 10
-    async with database.pool.acquire() as connection:
-        for name in queries.names():
-            await queries.prepare(connection, name)
+async def test_the_server_accepts_every_named_query_and_the_store_declares_it(database: Database) -> None:
+    assert len(Store.queries.names()) > 10
+    async with database.connection() as connection:
+        for name in Store.queries.names():
+            await Store.queries.prepare(connection, name)
+    assert set(Store.queries.names()) == Store.declared()

@@ -6,26 +6,26 @@ from uuid import UUID
 
 import pytest
 from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams_common import formats
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.money import MINOR_UNIT_DIGITS
-from catalog_svc.prices import MAX_AMOUNT, price_message, terms_of
+from catalog_svc.messages import price_message
+from catalog_svc.prices import MAX_AMOUNT, terms_of
 from catalog_svc.records import PriceTerms
-from catalog_svc.search import words_of
+from catalog_svc.rpc.marketplace import words_of
 from catalog_svc.slugs import service_id_in, slug_candidates
 from catalog_svc.upstreams import names_private_host
 from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
 
-SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-
 
 @given(st.text(min_size=1, max_size=80), st.uuids())
 def test_every_name_gives_slugs_that_are_slugs_and_never_ids(name: str, service_id: UUID) -> None:
     candidates = slug_candidates(name, service_id)
     for slug in candidates:
-        assert SLUG.fullmatch(slug)
+        assert formats.SLUG.fullmatch(slug)
         assert len(slug) <= 80
         assert service_id_in(slug) is None
 
@@ -54,7 +54,7 @@ def test_a_slug_is_readable(name: str, slug: str) -> None:
     st.sampled_from(sorted(MINOR_UNIT_DIGITS)),
     st.decimals(0, MAX_AMOUNT, places=9, allow_nan=False, allow_infinity=False),
 )
-def test_a_price_survives_the_way_to_the_wire_and_back(currency: str, amount: Decimal) -> None:
+def test_a_price_survives_the_way_into_a_message_and_back(currency: str, amount: Decimal) -> None:
     terms = PriceTerms("per_request", currency, amount)
     assert terms_of(price_message(terms)) == terms
 

@@ -6,18 +6,18 @@ import pytest
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.client import invoke
 from ams_common.paging import PageRequest
-from ams_common.queries import Queries
 from ams_common.testing.lists import Ask, check_orders, check_orders_while_rows_come, walk
 from catalog_svc.messages import status_word
-from catalog_svc.testing import Person, World
+from catalog_svc.store import Store
+from catalog_svc.testing import Caller, Catalog
 
 NAMES = ["weather", "Weather", "Ärzte", "ärzte", "Zebra", "apple", "Österreich", "10 %", "WEATHER"]
 
 
-def ask(world: World, caller: Person, method: str) -> Ask:
+def ask(catalog: Catalog, caller: Caller, method: str) -> Ask:
     async def call(**fields: Any) -> Any:
         request = getattr(pb, f"{method}Request")(**fields)
-        return await invoke(getattr(world.stub, method), request, token=caller.token)
+        return await invoke(getattr(catalog.stub, method), request, token=caller.token)
 
     return call
 
@@ -39,19 +39,19 @@ MARKETPLACE_SORT_KEYS = {
 
 
 @pytest.fixture
-async def merchant(world: World) -> Person:
+async def merchant(catalog: Catalog) -> Caller:
     """One with services of three statuses, whose times are partly the same."""
-    merchant = await world.known_merchant("Acme Ltd")
+    merchant = await catalog.known_merchant("Acme Ltd")
     for number, name in enumerate(NAMES):
-        make = (world.create, world.submit, world.publish)[number % 3]
+        make = (catalog.create, catalog.submit, catalog.publish)[number % 3]
         await make(merchant, name=name)
-    await make_ties(world)
+    await make_ties(catalog)
     return merchant
 
 
-async def make_ties(world: World) -> None:
+async def make_ties(catalog: Catalog) -> None:
     """Times of two or three values, in no order that ids are in."""
-    await world.database.pool.execute(
+    await catalog.execute(
         """
         UPDATE services SET created_at = now() - rank % 3 * interval '1 s',
             updated_at = now() - rank % 2 * interval '1 s',
@@ -62,14 +62,14 @@ async def make_ties(world: World) -> None:
     )
 
 
-async def test_an_admin_gets_all_services_in_every_order(world: World, merchant: Person) -> None:
-    await world.create(await world.known_merchant("Globex"), name="Maps")
-    await check_orders(ask(world, world.admin(), "ListServices"), SORT_KEYS, "created_at desc")
+async def test_an_admin_gets_all_services_in_every_order(catalog: Catalog, merchant: Caller) -> None:
+    await catalog.create(await catalog.known_merchant("Globex"), name="Maps")
+    await check_orders(ask(catalog, catalog.admin(), "ListServices"), SORT_KEYS, "created_at desc")
 
 
-async def test_a_merchant_gets_its_own_services_in_every_order(world: World, merchant: Person) -> None:
-    other = await world.create(await world.known_merchant("Globex"), name="Weather")
-    listed = ask(world, merchant, "ListMerchantServices")
+async def test_a_merchant_gets_its_own_services_in_every_order(catalog: Catalog, merchant: Caller) -> None:
+    other = await catalog.create(await catalog.known_merchant("Globex"), name="Weather")
+    listed = ask(catalog, merchant, "ListMerchantServices")
     await check_orders(listed, SORT_KEYS, "created_at desc")
     shown = await walk(listed, page_size=2, order_by="name") + await walk(listed, query="weather")
     assert other.service_id not in [service.service_id for service in shown]
@@ -77,12 +77,12 @@ async def test_a_merchant_gets_its_own_services_in_every_order(world: World, mer
 
 
 @pytest.mark.parametrize("query", ["", "forecast"])
-async def test_everybody_gets_the_marketplace_in_every_order(world: World, query: str) -> None:
-    merchant = await world.known_merchant("Acme Ltd")
+async def test_everybody_gets_the_marketplace_in_every_order(catalog: Catalog, query: str) -> None:
+    merchant = await catalog.known_merchant("Acme Ltd")
     for name in NAMES:
-        await world.publish(merchant, name=name)
-    await make_ties(world)
-    listed = ask(world, world.nobody(), "ListMarketplaceServices")
+        await catalog.publish(merchant, name=name)
+    await make_ties(catalog)
+    listed = ask(catalog, catalog.nobody(), "ListMarketplaceServices")
 
     async def searched(**fields: Any) -> Any:
         return await listed(query=query, **fields)
@@ -90,24 +90,24 @@ async def test_everybody_gets_the_marketplace_in_every_order(world: World, query
     await check_orders(searched, MARKETPLACE_SORT_KEYS, "published_at desc")
 
 
-async def test_every_order_holds_while_services_are_added(world: World, merchant: Person) -> None:
+async def test_every_order_holds_while_services_are_added(catalog: Catalog, merchant: Caller) -> None:
     names = iter(["Middle", "aaa", "ZZZ"] * 100)
 
     async def add() -> None:
-        await world.create(merchant, name=next(names))
+        await catalog.create(merchant, name=next(names))
 
-    await check_orders_while_rows_come(ask(world, merchant, "ListMerchantServices"), SORT_KEYS, add)
+    await check_orders_while_rows_come(ask(catalog, merchant, "ListMerchantServices"), SORT_KEYS, add)
 
 
-async def test_words_are_found_as_they_are_written_whatever_their_case(world: World) -> None:
-    acme, globex = await world.known_merchant("Acme Ltd"), await world.known_merchant("Globex")
-    await world.create(acme, name="Weather 100%", description="Forecasts_daily")
-    await world.create(acme, name="Ärzte", description=r"Paths like C:\maps")
-    await world.create(globex, name="Weather", description="Tiles")
+async def test_words_are_found_as_they_are_written_whatever_their_case(catalog: Catalog) -> None:
+    acme, globex = await catalog.known_merchant("Acme Ltd"), await catalog.known_merchant("Globex")
+    await catalog.create(acme, name="Weather 100%", description="Forecasts_daily")
+    await catalog.create(acme, name="Ärzte", description=r"Paths like C:\maps")
+    await catalog.create(globex, name="Weather", description="Tiles")
     found = {
         query: [
             s.name
-            for s in await walk(ask(world, world.admin(), "ListServices"), query=query, order_by="name")
+            for s in await walk(ask(catalog, catalog.admin(), "ListServices"), query=query, order_by="name")
         ]
         for query in (
             "",
@@ -138,12 +138,12 @@ async def test_words_are_found_as_they_are_written_whatever_their_case(world: Wo
         "100": ["Weather 100%"],
         "a%": [],
     }
-    own = await walk(ask(world, acme, "ListMerchantServices"), query="  weather   acme ")
+    own = await walk(ask(catalog, acme, "ListMerchantServices"), query="  weather   acme ")
     assert [service.name for service in own] == ["Weather 100%"]
 
 
-async def test_first_and_later_pages_are_answered_from_indexes(world: World) -> None:
-    await world.database.pool.execute(
+async def test_first_and_later_pages_are_answered_from_indexes(catalog: Catalog) -> None:
+    await catalog.execute(
         """
         INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
         INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
@@ -155,8 +155,8 @@ async def test_first_and_later_pages_are_answered_from_indexes(world: World) -> 
         FROM merchants, generate_series(1, 5000) AS n;
         """
     )
-    await world.database.pool.execute("VACUUM ANALYZE")
-    listed, queries = ask(world, world.admin(), "ListServices"), Queries.load("catalog_svc")
+    await catalog.execute("VACUUM ANALYZE")
+    listed = ask(catalog, catalog.admin(), "ListServices")
     filters: dict[str, Any] = {"status": None, "merchant_id": None, "patterns": []}
     for order_by, index in (
         ("name", "services_by_name"),
@@ -166,7 +166,7 @@ async def test_first_and_later_pages_are_answered_from_indexes(world: World) -> 
     ):
         token = (await listed(order_by=order_by)).next_page_token
         for wanted in (PageRequest(order_by=order_by), PageRequest(token=token, order_by=order_by)):
-            async with world.database.read() as connection:
-                plan = await queries.explain_page(connection, "list_services", wanted, **filters)
+            async with catalog.database.connection() as connection:
+                plan = await Store.queries.explain_page(connection, "list_services", wanted, **filters)
             assert index in plan, plan
             assert ("Index Cond: (ROW(" in plan) == bool(wanted.token), plan

@@ -18,7 +18,7 @@ from ams_common.ports import free_port
 from ams_common.settings import load
 from ams_common.testing.eventually import eventually
 from catalog_svc.settings import Settings
-from catalog_svc.testing import World, merchant_event
+from catalog_svc.testing import Catalog, merchant_event
 
 PRODUCTION = {
     "AMS_ENVIRONMENT": "production",
@@ -68,7 +68,7 @@ async def test_a_process_without_settings_names_them_and_ends_with_2() -> None:
 
 
 async def test_the_process_serves_consumes_relays_and_stops(
-    world: World, database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
+    catalog: Catalog, database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
     environment = {
@@ -79,8 +79,8 @@ async def test_the_process_serves_consumes_relays_and_stops(
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }
-    merchant = world.merchant()
-    service = await world.publish(merchant)
+    merchant = catalog.merchant()
+    service = await catalog.publish(merchant)
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
     async with _process(environment) as process, grpc.aio.insecure_channel(address) as channel:
         await producer.start()
@@ -95,7 +95,7 @@ async def test_the_process_serves_consumes_relays_and_stops(
             return [s.service_id for s in answer.services] == [service.service_id]
 
         async def relayed() -> bool:
-            return not await world.database.pool.fetchval("SELECT count(*) FROM outbox")
+            return not await catalog.rows("SELECT FROM outbox")
 
         await eventually(shown)
         await eventually(relayed)

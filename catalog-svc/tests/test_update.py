@@ -6,7 +6,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
-from catalog_svc.testing import World, price
+from catalog_svc.testing import Catalog, price
 from google.protobuf.field_mask_pb2 import FieldMask
 
 LOCKED = {"name": "New", "base_url": "https://new.example.com", "version": "2"}
@@ -23,11 +23,11 @@ def _update(service_id: str, **fields: Any) -> pb.UpdateServiceRequest:
     return pb.UpdateServiceRequest(service_id=service_id, update_mask=FieldMask(paths=list(fields)), **fields)
 
 
-async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     fields: dict[str, Any] = {**LOCKED, **OPEN, "price": price("0.5", "EUR")}
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **fields))
+    changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, **fields))
     expected = pb.Service()
     expected.CopyFrom(service)
     for name in ("tags", "price"):
@@ -36,138 +36,140 @@ async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(world: Wor
     expected.updated_at.CopyFrom(changed.updated_at)
     assert changed == expected
     assert set(service.changeable_fields) == set(fields)
-    assert (await world.audits())[-1][1] == "service.update"
-    assert await world.snapshots(service.service_id) == []
+    assert (await catalog.audits())[-1][1] == "service.update"
+    assert await catalog.snapshots(service.service_id) == []
 
 
-async def test_a_field_outside_the_mask_keeps_its_value(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_a_field_outside_the_mask_keeps_its_value(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     request = _update(service.service_id, description="New words")
     request.name = "Not in the mask"
-    changed = await merchant.call(world.stub.UpdateService, request)
+    changed = await merchant.call(catalog.stub.UpdateService, request)
     assert (changed.name, changed.description) == (service.name, "New words")
 
 
-async def test_a_new_name_is_told_to_others_and_keeps_the_slug(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, name="Climate"))
+async def test_a_new_name_is_told_to_others_and_keeps_the_slug(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
+    changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, name="Climate"))
     assert changed.slug == service.slug
-    assert [e.service_changed.name for e in await world.events()] == ["Weather", "Climate"]
+    assert [e.service_changed.name for e in await catalog.events()] == ["Weather", "Climate"]
 
 
-async def test_an_optional_field_can_be_emptied(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_an_optional_field_can_be_emptied(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     fields = {"tags": [], "base_url": "", "documentation_url": "", "rate_limit_per_minute": 0}
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **fields))
+    changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, **fields))
     assert not (changed.tags or changed.base_url or changed.documentation_url)
     assert changed.rate_limit_per_minute == 0
 
 
-async def test_an_active_service_changes_in_the_gateway_at_once(world: World) -> None:
-    merchant = await world.known_merchant()
-    service = await world.publish(merchant)
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **OPEN))
+async def test_an_active_service_changes_in_the_gateway_at_once(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, **OPEN))
     assert changed.status == ACTIVE
     assert changed.price == service.price
     assert set(changed.changeable_fields) == set(OPEN)
-    snapshots = await world.snapshots(service.service_id)
+    snapshots = await catalog.snapshots(service.service_id)
     assert [s.rate_limit_per_minute for s in snapshots] == [600, 5]
-    assert await world.snapshots(service.slug) == snapshots
+    assert await catalog.snapshots(service.slug) == snapshots
 
 
-async def test_an_active_service_keeps_what_its_consumers_agreed_to(world: World) -> None:
-    merchant = await world.known_merchant()
-    service = await world.publish(merchant)
-    before = await world.state()
+async def test_an_active_service_keeps_what_its_consumers_agreed_to(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    before = await catalog.state()
     locked: dict[str, Any] = {**LOCKED, "price": price("9")}
     for field, value in locked.items():
         request = _update(service.service_id, description="New", **{field: value})
-        refusal = await merchant.refusal(world.stub.UpdateService, request)
-        assert isinstance(refusal, FailedPreconditionError), field
-        assert refusal.code == "service_field_locked"
-        assert [v.field for v in refusal.violations] == ["baseUrl" if field == "base_url" else field]
-    assert await world.state() == before
+        error = await merchant.error(catalog.stub.UpdateService, request)
+        assert isinstance(error, FailedPreconditionError), field
+        assert error.code == "service_field_locked"
+        assert [v.field for v in error.violations] == ["baseUrl" if field == "base_url" else field]
+    assert await catalog.state() == before
 
 
-async def test_a_service_that_waits_for_approval_cannot_be_changed(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.submit(merchant)
-    before = await world.state()
-    refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **OPEN))
-    assert refusal.code == "service_not_editable"
+async def test_a_service_that_waits_for_approval_cannot_be_changed(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.submit(merchant)
+    before = await catalog.state()
+    error = await merchant.error(catalog.stub.UpdateService, _update(service.service_id, **OPEN))
+    assert error.code == "service_not_editable"
     assert not service.changeable_fields
-    assert await world.state() == before
+    assert await catalog.state() == before
 
 
-async def test_a_rejected_service_can_be_corrected(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.submit(merchant)
-    await world.admin().call(
-        world.stub.RejectService, pb.RejectServiceRequest(service_id=service.service_id, reason="Why?")
+async def test_a_rejected_service_can_be_corrected(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.submit(merchant)
+    await catalog.admin().call(
+        catalog.stub.RejectService, pb.RejectServiceRequest(service_id=service.service_id, reason="Why?")
     )
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, **LOCKED))
+    changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, **LOCKED))
     assert changed.name == "New"
     assert changed.rejection_reason == "Why?"
 
 
-async def test_a_mask_that_names_nothing_or_something_else_is_refused(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_a_mask_that_names_nothing_or_something_else_is_refused(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     masks: list[list[str]] = [[], ["*"], ["slug"], ["status"], ["price.per_request"], ["x" * 1_000_000]]
     for paths in masks:
         request = pb.UpdateServiceRequest(service_id=service.service_id, update_mask=FieldMask(paths=paths))
-        refusal = await merchant.refusal(world.stub.UpdateService, request)
-        assert isinstance(refusal, InvalidArgumentError)
-        assert refusal.code == "update_mask_invalid"
-        assert len(refusal.message) < 200
+        error = await merchant.error(catalog.stub.UpdateService, request)
+        assert isinstance(error, InvalidArgumentError)
+        assert error.code == "update_mask_invalid"
+        assert len(error.message) < 200
 
 
-async def test_a_required_field_cannot_be_blanked(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_a_required_field_cannot_be_blanked(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     for field in ["name", "description", "version", "price"]:
         request = pb.UpdateServiceRequest(service_id=service.service_id, update_mask=FieldMask(paths=[field]))
-        refusal = await merchant.refusal(world.stub.UpdateService, request)
-        assert isinstance(refusal, InvalidArgumentError), field
-        assert refusal.code == "field_required"
+        error = await merchant.error(catalog.stub.UpdateService, request)
+        assert isinstance(error, InvalidArgumentError), field
+        assert error.code == "field_required"
 
 
-async def test_new_prices_and_base_urls_are_checked_like_the_first(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant)
+async def test_new_prices_and_base_urls_are_checked_like_the_first(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
     for fields, code in (
         ({"price": price("-1")}, "price_invalid"),
         ({"base_url": "http://10.0.0.1"}, "base_url_private"),
     ):
-        refusal = await merchant.refusal(world.stub.UpdateService, _update(service.service_id, **fields))
-        assert refusal.code == code
+        error = await merchant.error(catalog.stub.UpdateService, _update(service.service_id, **fields))
+        assert error.code == code
 
 
-async def test_a_docker_service_is_given_no_base_url_later_either(world: World) -> None:
-    merchant = world.merchant()
-    service = await world.create(merchant, type=DOCKER, base_url="")
+async def test_a_docker_service_is_given_no_base_url_later_either(catalog: Catalog) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant, type=DOCKER, base_url="")
     request = _update(service.service_id, base_url="https://api.example.com")
-    refusal = await merchant.refusal(world.stub.UpdateService, request)
-    assert isinstance(refusal, InvalidArgumentError)
-    assert (refusal.code, [v.field for v in refusal.violations]) == ("base_url_not_for_images", ["baseUrl"])
-    changed = await merchant.call(world.stub.UpdateService, _update(service.service_id, base_url="", **OPEN))
+    error = await merchant.error(catalog.stub.UpdateService, request)
+    assert isinstance(error, InvalidArgumentError)
+    assert (error.code, [v.field for v in error.violations]) == ("base_url_not_for_images", ["baseUrl"])
+    changed = await merchant.call(
+        catalog.stub.UpdateService, _update(service.service_id, base_url="", **OPEN)
+    )
     assert (changed.base_url, changed.description) == ("", OPEN["description"])
 
 
-async def test_somebody_elses_service_cannot_be_changed_and_looks_like_none(world: World) -> None:
-    service = await world.create(world.merchant())
-    before = await world.state()
-    outsider = world.merchant()
-    theirs = await outsider.refusal(world.stub.UpdateService, _update(service.service_id, **OPEN))
-    missing = await outsider.refusal(world.stub.UpdateService, _update(str(uuid7()), **OPEN))
+async def test_somebody_elses_service_cannot_be_changed_and_looks_like_none(catalog: Catalog) -> None:
+    service = await catalog.create(catalog.merchant())
+    before = await catalog.state()
+    outsider = catalog.merchant()
+    theirs = await outsider.error(catalog.stub.UpdateService, _update(service.service_id, **OPEN))
+    missing = await outsider.error(catalog.stub.UpdateService, _update(str(uuid7()), **OPEN))
     assert isinstance(theirs, NotFoundError)
     assert (theirs.code, theirs.message) == (missing.code, missing.message)
-    assert await world.state() == before
+    assert await catalog.state() == before
 
 
-async def test_a_malformed_id_is_refused(world: World) -> None:
-    refusal = await world.merchant().refusal(world.stub.UpdateService, _update("weather", **OPEN))
-    assert isinstance(refusal, InvalidArgumentError)
+async def test_a_malformed_id_is_refused(catalog: Catalog) -> None:
+    error = await catalog.merchant().error(catalog.stub.UpdateService, _update("weather", **OPEN))
+    assert isinstance(error, InvalidArgumentError)

@@ -1,0 +1,14 @@
+"""The RPCs of ams.catalog.v1.CatalogService, a module for each noun."""
+
+from dataclasses import dataclass
+
+from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+
+from catalog_svc.rpc.marketplace import MarketplaceRpcs
+from catalog_svc.rpc.services import ServiceRpcs
+
+
+# Each parent's fields say what it needs: the constructor, made from all of them, takes each once.
+@dataclass(kw_only=True, eq=False)
+class CatalogService(MarketplaceRpcs, ServiceRpcs, rpc.CatalogServiceServicer):
+    """What the server serves. A type error shows an RPC that no parent has."""
