@@ -46,12 +46,12 @@ def rate_for(period: str, rates: Sequence[CommissionRate]) -> Decimal | None:
 
 
 def commission_of(subtotal: Decimal, rate: Decimal, currency: str) -> Decimal:
-    """AMS's part of `subtotal`, half-even to the minor unit."""
+    """AMS's part of `subtotal`, rounded half-even to the currency's minor unit."""
     with exact_arithmetic():
         return round_to_minor_unit(subtotal * rate, currency)
 
 
 def total_of(subtotal: Decimal, commission: Decimal) -> Decimal:
-    """What is due to the merchant."""
+    """What is due to the merchant of a subtotal."""
     with exact_arithmetic():
         return subtotal - commission

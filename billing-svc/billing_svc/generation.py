@@ -1,78 +1,79 @@
 """Making a month's draft invoices within one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
-import asyncpg
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 from billing_svc.commission import rate_for
-from billing_svc.invoices import Draft, Invoice, draft_invoices
+from billing_svc.invoices import Invoice, InvoiceContent, InvoiceScope, draft_invoices
 from billing_svc.pseudonyms import Pseudonyms, is_pseudonym
-from billing_svc.store import Scope, Store
+from billing_svc.store import Store
 
 # One answer holds at most so many invoices; all of the scope are made, and the lists show the rest.
 ANSWER_LIMIT = 200
 
 
 async def scope_of_merchant(
-    connection: asyncpg.Connection,
-    store: Store,
-    pseudonyms: Pseudonyms,
-    period: str,
-    merchant_id: UUID,
-    consumers: Sequence[str],
-) -> Scope:
+    store: Store, pseudonyms: Pseudonyms, period: str, merchant_id: UUID, consumers: Sequence[str]
+) -> InvoiceScope:
     """A merchant's own invoices; `consumers` are pseudonyms. Raises InvalidArgumentError."""
-    _refuse([not is_pseudonym(name) for name in consumers], "must be a consumer's pseudonym")
+    _require_each(consumers, is_pseudonym, "must be a consumer's pseudonym")
     if not consumers:
-        return Scope(period, merchant_id, None)
-    known = await store.list_consumers_of_merchant(connection, merchant_id, period)
-    return Scope(period, merchant_id, pseudonyms.find(consumers, merchant_id, known))
+        return InvoiceScope(period, merchant_id, None)
+    known = await store.list_consumers_of_merchant(merchant_id=merchant_id, period=period)
+    return InvoiceScope(period, merchant_id, pseudonyms.find(consumers, merchant_id, known))
 
 
-def scope_of_admin(period: str, merchant_id: UUID | None, consumers: Sequence[str]) -> Scope:
+def scope_of_admin(period: str, merchant_id: UUID | None, consumers: Sequence[str]) -> InvoiceScope:
     """Anybody's invoices; `consumers` are ids. Raises InvalidArgumentError."""
-    ids = [_uuid(text) for text in consumers]
-    _refuse([consumer_id is None for consumer_id in ids], "must be a consumer's id")
-    return Scope(period, merchant_id, [i for i in ids if i is not None] if ids else None)
+    _require_each(consumers, _is_id, "must be a consumer's id")
+    return InvoiceScope(period, merchant_id, [UUID(text) for text in consumers] or None)
 
 
-async def generate(connection: asyncpg.Connection, store: Store, scope: Scope) -> list[Invoice]:
+async def generate(store: Store, scope: InvoiceScope) -> list[Invoice]:
     """Bring the drafts of `scope` up to the billing counters; the first ANSWER_LIMIT of them.
 
-    The lock comes before the counters are read, so of two runs the later one's figures are newer. What
-    is up to date already is not written again. Raises FailedPreconditionError as draft_invoices() does.
+    Raises FailedPreconditionError as draft_month() does.
     """
-    await store.lock_month(connection, scope.period, scope.merchant_id)
-    drafts = await draft_month(connection, store, scope)
-    stored = [invoice.content for invoice in await store.list_drafts(connection, scope)]
-    known = {content.key: content for content in stored}
-    changed = [draft for draft in drafts if known.get(draft.key) != draft]
+    # Before the counters are read, so that of two runs the later one's figures are newer.
+    await store.lock_month(scope.period, scope.merchant_id)
+    contents = await draft_month(store, scope)
+    stored = {invoice.content.key: invoice.content for invoice in await store.list_drafts(scope)}
+    # What is up to date already keeps its time of change.
+    changed = [content for content in contents if stored.get(content.key) != content]
     if changed:
-        await store.save_drafts(connection, scope.period, changed)
-    return await store.list_drafts(connection, scope, ANSWER_LIMIT)
+        await store.save_drafts(scope.period, changed)
+    return await store.list_drafts(scope, ANSWER_LIMIT)
 
 
-async def draft_month(connection: asyncpg.Connection, store: Store, scope: Scope) -> list[Draft]:
-    """What the invoices of `scope` come to by the present counters. Raises FailedPreconditionError as
-    draft_invoices() does, and when no commission holds for the month."""
-    rate = rate_for(scope.period, await store.list_commission_rates(connection))
+async def draft_month(store: Store, scope: InvoiceScope) -> list[InvoiceContent]:
+    """What the invoices of `scope` come to by the present counters.
+
+    Raises FailedPreconditionError as draft_invoices() does, and when no commission holds for the month.
+    """
+    rate = rate_for(scope.period, await store.list_commission_rates())
     if rate is None:
         raise FailedPreconditionError("commission_rate_unknown", "No commission rate holds for that month.")
-    return draft_invoices(await store.list_usage(connection, scope), rate)
+    usages = await store.list_usage(
+        period=scope.period, merchant_id=scope.merchant_id, consumer_ids=scope.consumer_ids
+    )
+    return draft_invoices(usages, rate)
 
 
-def _refuse(is_wrong: Sequence[bool], description: str) -> None:
+def _require_each(consumers: Sequence[str], is_right: Callable[[str], bool], description: str) -> None:
     violations = [
-        FieldViolation(f"consumers[{index}]", description) for index, wrong in enumerate(is_wrong) if wrong
+        FieldViolation(f"consumers[{index}]", description)
+        for index, text in enumerate(consumers)
+        if not is_right(text)
     ]
     if violations:
         raise InvalidArgumentError("invalid_argument", f"{violations[0].field} {description}.", violations)
 
 
-def _uuid(text: str) -> UUID | None:
+def _is_id(text: str) -> bool:
     try:
-        return UUID(text)
+        UUID(text)
     except ValueError:
-        return None
+        return False
+    return True

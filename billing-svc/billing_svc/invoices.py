@@ -53,8 +53,9 @@ class InvoiceKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An invoice's content: subtotal = sum of the lines, subtotal − commission = total, exactly."""
+class InvoiceContent:
+    """What an invoice says, as a draft and once issued: subtotal = sum of the lines, subtotal − commission
+    = total, exactly."""
 
     key: InvoiceKey
     lines: tuple[Line, ...]
@@ -66,17 +67,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice as it is kept."""
+    """An invoice as it is stored; `period` is a month, `status` the database's word."""
 
     invoice_id: UUID
     period: str
     status: str
-    content: Draft
+    content: InvoiceContent
     created_at: datetime
     updated_at: datetime
 
 
-def draft_invoices(usages: Iterable[Usage], commission_rate: Decimal) -> list[Draft]:
+@dataclass(frozen=True, slots=True)
+class InvoiceScope:
+    """Which invoices of a month are meant. None: all merchants, all consumers; no consumer in the list:
+    none at all."""
+
+    period: str
+    merchant_id: UUID | None
+    consumer_ids: Sequence[UUID] | None
+
+
+def draft_invoices(usages: Iterable[Usage], commission_rate: Decimal) -> list[InvoiceContent]:
     """One draft per merchant, consumer and currency, in that order. Without usage there is none.
 
     Raises FailedPreconditionError price_unknown or service_unknown: nothing is left off a bill.
@@ -93,7 +104,7 @@ def draft_invoices(usages: Iterable[Usage], commission_rate: Decimal) -> list[Dr
 def draft_lines(usages: Iterable[Usage]) -> tuple[Line, ...]:
     """One line per service and price version, by the service's name and the price's start.
 
-    Raises as draft_invoices().
+    Raises FailedPreconditionError as draft_invoices() does.
     """
     return tuple(_line(usage) for usage in sorted(usages, key=_line_order) if usage.quantity > 0)
 
@@ -107,10 +118,10 @@ def totals_by_currency(lines: Sequence[Line]) -> Mapping[str, Decimal]:
     }
 
 
-def _draft(key: InvoiceKey, lines: tuple[Line, ...], commission_rate: Decimal) -> Draft:
+def _draft(key: InvoiceKey, lines: tuple[Line, ...], commission_rate: Decimal) -> InvoiceContent:
     subtotal = sum_exactly(line.amount for line in lines)
     commission = commission_of(subtotal, commission_rate, key.currency)
-    return Draft(key, lines, subtotal, commission_rate, commission, total_of(subtotal, commission))
+    return InvoiceContent(key, lines, subtotal, commission_rate, commission, total_of(subtotal, commission))
 
 
 def _line(usage: Usage) -> Line:

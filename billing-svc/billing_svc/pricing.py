@@ -39,6 +39,6 @@ def line_amount(quantity: int, unit_price: Decimal, currency: str) -> Decimal:
 
 
 def sum_exactly(amounts: Iterable[Decimal]) -> Decimal:
-    """The sum, whatever the order."""
+    """The sum of `amounts`; their order changes nothing."""
     with exact_arithmetic():
         return sum(amounts, Decimal(0))

@@ -21,7 +21,7 @@ SELECT delta_id FROM unnest(:delta_ids::uuid[]) AS delta_id ORDER BY delta_id
 ON CONFLICT DO NOTHING
 RETURNING delta_id;
 
--- name: forget_deltas
+-- name: purge_deltas
 DELETE FROM applied_deltas WHERE delta_id IN (
     SELECT delta_id FROM applied_deltas
     WHERE delta_id < :first_kept::uuid AND applied_at < :oldest::timestamptz
@@ -45,27 +45,24 @@ ON CONFLICT (period, merchant_id, consumer_id, service_id, price_version_id) DO 
         request_bytes = counters.request_bytes + excluded.request_bytes,
         response_bytes = counters.response_bytes + excluded.response_bytes;
 
+-- fragment: usage_in_month
+SELECT c.merchant_id, c.consumer_id, c.service_id, c.price_version_id, c.billable_requests AS quantity,
+       s.name AS service_name, p.currency, p.amount AS unit_price, p.starts_at
+  FROM billing_counters c
+  LEFT JOIN services s ON s.service_id = c.service_id
+  LEFT JOIN price_versions p
+    ON p.service_id = c.service_id AND p.price_version_id = c.price_version_id
+ WHERE c.period = :period AND c.billable_requests > 0
+
 -- name: list_usage
 -- A null merchant or list of consumers stands for all.
-SELECT c.merchant_id, c.consumer_id, c.service_id, c.price_version_id, c.billable_requests AS quantity,
-       s.name AS service_name, p.currency, p.amount AS unit_price, p.starts_at
-  FROM billing_counters c
-  LEFT JOIN services s ON s.service_id = c.service_id
-  LEFT JOIN price_versions p
-    ON p.service_id = c.service_id AND p.price_version_id = c.price_version_id
- WHERE c.period = :period
+{usage_in_month}
    AND (:merchant_id::uuid IS NULL OR c.merchant_id = :merchant_id)
-   AND (:consumer_ids::uuid[] IS NULL OR c.consumer_id = ANY(:consumer_ids))
-   AND c.billable_requests > 0;
+   AND (:consumer_ids::uuid[] IS NULL OR c.consumer_id = ANY(:consumer_ids));
 
 -- name: list_usage_of_consumer
-SELECT c.merchant_id, c.consumer_id, c.service_id, c.price_version_id, c.billable_requests AS quantity,
-       s.name AS service_name, p.currency, p.amount AS unit_price, p.starts_at
-  FROM billing_counters c
-  LEFT JOIN services s ON s.service_id = c.service_id
-  LEFT JOIN price_versions p
-    ON p.service_id = c.service_id AND p.price_version_id = c.price_version_id
- WHERE c.consumer_id = :consumer_id AND c.period = :period AND c.billable_requests > 0;
+{usage_in_month}
+   AND c.consumer_id = :consumer_id;
 
 -- name: list_consumers_of_merchant
 SELECT DISTINCT consumer_id FROM billing_counters
@@ -80,9 +77,12 @@ SELECT pg_advisory_xact_lock(hashtextextended('invoices of ' || :period::text, 0
 SELECT pg_advisory_xact_lock_shared(hashtextextended('invoices of ' || :period::text, 0)),
        pg_advisory_xact_lock(hashtextextended('invoices of ' || :period || ' ' || :merchant_id::uuid, 0));
 
--- name: list_drafts
-SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
+-- fragment: invoice_columns
+invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
        commission, total, created_at, updated_at
+
+-- name: list_drafts
+SELECT {invoice_columns}
   FROM invoices
  WHERE period = :period AND status = 'draft'
    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
@@ -133,55 +133,40 @@ SELECT invoice_id, service_id, service_name, price_version_id, quantity, unit_pr
 
 -- name: find_invoice
 -- One that the caller owns in a role that they hold; the ids of other roles are null.
-SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at
+SELECT {invoice_columns}
   FROM invoices
  WHERE invoice_id = :invoice_id
    AND (:is_admin::boolean OR merchant_id = :merchant_id::uuid OR consumer_id = :consumer_id::uuid);
 
--- name: list_invoices
+-- fragment: invoices_in_period
 -- Amounts of different currencies can't be compared: the currency comes first.
 -- order created_at desc: timestamptz created_at, uuid invoice_id
 -- order period: text period COLLATE pg_c_utf8, uuid invoice_id
 -- order status: text status COLLATE pg_c_utf8, uuid invoice_id
 -- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
-SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at, {key}
+SELECT {invoice_columns}, {key}
   FROM invoices
- WHERE (:period = '' OR period = :period)
+ WHERE (:period = '' OR period = :period) AND {after}
+
+-- fragment: in_order
+ ORDER BY {order}
+ LIMIT :limit::bigint
+
+-- name: list_invoices
+{invoices_in_period}
    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
    AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-   AND {after}
- ORDER BY {order}
- LIMIT :limit::bigint;
+{in_order};
 
 -- name: list_merchant_invoices
--- order created_at desc: timestamptz created_at, uuid invoice_id
--- order period: text period COLLATE pg_c_utf8, uuid invoice_id
--- order status: text status COLLATE pg_c_utf8, uuid invoice_id
--- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
-SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at, {key}
-  FROM invoices
- WHERE merchant_id = :merchant_id
-   AND (:period = '' OR period = :period)
-   AND {after}
- ORDER BY {order}
- LIMIT :limit::bigint;
+{invoices_in_period}
+   AND merchant_id = :merchant_id
+{in_order};
 
 -- name: list_consumer_invoices
--- order created_at desc: timestamptz created_at, uuid invoice_id
--- order period: text period COLLATE pg_c_utf8, uuid invoice_id
--- order status: text status COLLATE pg_c_utf8, uuid invoice_id
--- order total: text currency COLLATE pg_c_utf8, numeric total, uuid invoice_id
-SELECT invoice_id, period, merchant_id, consumer_id, currency, status, subtotal, commission_rate,
-       commission, total, created_at, updated_at, {key}
-  FROM invoices
- WHERE consumer_id = :consumer_id
-   AND (:period = '' OR period = :period)
-   AND {after}
- ORDER BY {order}
- LIMIT :limit::bigint;
+{invoices_in_period}
+   AND consumer_id = :consumer_id
+{in_order};
 
 -- name: list_commission_rates
 SELECT rate, starts_in, created_at FROM commission_rates ORDER BY starts_in DESC;

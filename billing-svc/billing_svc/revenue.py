@@ -1,4 +1,4 @@
-"""What a merchant earns, summed up from the drafts of its invoices: the two can't differ."""
+"""What a merchant earns, summed up from the contents of its draft invoices: the two can't differ."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from billing_svc.invoices import Draft, Line
+from billing_svc.invoices import InvoiceContent, Line
 from billing_svc.pricing import sum_exactly
 
 
@@ -31,11 +31,11 @@ class RevenueTotal:
     net: Decimal
 
 
-def revenue_by_service(drafts: Iterable[Draft]) -> list[ServiceRevenue]:
+def revenue_by_service(contents: Iterable[InvoiceContent]) -> list[ServiceRevenue]:
     """One per service and currency, by the service's name."""
     lines: defaultdict[tuple[str, UUID, str], list[Line]] = defaultdict(list)
-    for draft in drafts:
-        for line in draft.lines:
+    for content in contents:
+        for line in content.lines:
             lines[(line.service_name, line.service_id, line.currency)].append(line)
     return [
         ServiceRevenue(
@@ -49,18 +49,18 @@ def revenue_by_service(drafts: Iterable[Draft]) -> list[ServiceRevenue]:
     ]
 
 
-def revenue_totals(drafts: Sequence[Draft]) -> list[RevenueTotal]:
+def revenue_totals(contents: Sequence[InvoiceContent]) -> list[RevenueTotal]:
     """One per currency, in the order of their codes."""
     return [
-        _total(currency, [draft for draft in drafts if draft.key.currency == currency])
-        for currency in sorted({draft.key.currency for draft in drafts})
+        _total(currency, [content for content in contents if content.key.currency == currency])
+        for currency in sorted({content.key.currency for content in contents})
     ]
 
 
-def _total(currency: str, drafts: Sequence[Draft]) -> RevenueTotal:
+def _total(currency: str, contents: Sequence[InvoiceContent]) -> RevenueTotal:
     return RevenueTotal(
         currency,
-        sum_exactly(draft.subtotal for draft in drafts),
-        sum_exactly(draft.commission for draft in drafts),
-        sum_exactly(draft.total for draft in drafts),
+        sum_exactly(content.subtotal for content in contents),
+        sum_exactly(content.commission for content in contents),
+        sum_exactly(content.total for content in contents),
     )

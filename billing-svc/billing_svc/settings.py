@@ -1,4 +1,4 @@
-"""What billing-svc is told by its environment."""
+"""What the environment tells billing-svc."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,6 @@ class Settings(ServiceSettings):
 
     @property
     def first_commission_rate(self) -> Decimal:
-        """The default rate as a fraction."""
         return parse_rate(self.default_commission_rate)
 
 

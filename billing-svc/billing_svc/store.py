@@ -1,105 +1,90 @@
-"""The only module that runs SQL: billing's tables as the rules' objects."""
+"""The only module that runs SQL: what each query is, queries.sql says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import asyncpg
+from ams_common.ids import uuid7
+from ams_common.money import MINOR_UNIT_DIGITS
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import Queries
+from ams_common.queries import QueryStore, Row, column, many, maybe_value, one, page, run
 
 from billing_svc.commission import CommissionRate
-from billing_svc.counters import CounterKey, Counts
-from billing_svc.invoices import Draft, Invoice, Line, Usage
+from billing_svc.deltas import CounterKey, Counts
+from billing_svc.invoices import Invoice, InvoiceContent, InvoiceKey, InvoiceScope, Line, Usage
 from billing_svc.pricing import PriceVersion
-from billing_svc.rows import columns_of, invoice_of, key_of, line_of, rate_of, usage_of
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Which invoices of a month are meant. None: all merchants, all consumers; no consumer in the list:
-    none at all."""
-
-    period: str
-    merchant_id: UUID | None
-    consumer_ids: Sequence[UUID] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ownership:
-    """In which of their roles a caller may own an invoice; None for a role they don't hold."""
-
-    is_admin: bool
-    merchant_id: UUID | None
-    consumer_id: UUID | None
+def _usage(row: Row) -> Usage:
+    price = None
+    if row["currency"] is not None:
+        price = PriceVersion(row["price_version_id"], row["currency"], row["unit_price"], row["starts_at"])
+    return Usage(
+        merchant_id=row["merchant_id"],
+        consumer_id=row["consumer_id"],
+        service_id=row["service_id"],
+        price_version_id=row["price_version_id"],
+        quantity=row["quantity"],
+        service_name=row["service_name"],
+        price=price,
+    )
 
 
-class Store:
-    """Methods bear the names of their queries. Each runs on the caller's transaction."""
+def _key(row: Row) -> InvoiceKey:
+    return InvoiceKey(row["merchant_id"], row["consumer_id"], row["currency"])
 
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
 
-    # Projections and counters
+def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
+    content = InvoiceContent(
+        key=_key(row),
+        lines=tuple(lines),
+        subtotal=row["subtotal"],
+        commission_rate=row["commission_rate"],
+        commission=row["commission"],
+        total=row["total"],
+    )
+    return Invoice(
+        invoice_id=row["invoice_id"],
+        period=row["period"],
+        status=row["status"],
+        content=content,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
 
-    async def upsert_service(
-        self,
-        connection: asyncpg.Connection,
-        *,
-        service_id: UUID,
-        merchant_id: UUID,
-        name: str,
-        changed_at: datetime,
-    ) -> None:
-        """A state older than the known one changes nothing."""
-        await self._queries.run(
-            connection,
-            "upsert_service",
-            service_id=service_id,
-            merchant_id=merchant_id,
-            name=name,
-            changed_at=changed_at,
-        )
 
-    async def add_price_version(
-        self, connection: asyncpg.Connection, service_id: UUID, version: PriceVersion
-    ) -> bool:
-        """False when this version is known with another price; the known one stays."""
-        row = await self._queries.one(
-            connection,
-            "add_price_version",
-            price_version_id=version.price_version_id,
-            service_id=service_id,
-            model="per_request",
-            currency=version.currency,
-            amount=version.unit_price,
-            starts_at=version.starts_at,
-        )
-        return row is not None
+class Store(QueryStore, package="billing_svc"):
+    """The schema `billing`. An invoice is always read with its lines."""
 
-    async def claim_deltas(self, connection: asyncpg.Connection, delta_ids: Sequence[UUID]) -> list[UUID]:
-        """Those that were never applied; from here on they were."""
-        rows = await self._queries.many(connection, "claim_deltas", delta_ids=delta_ids)
-        return [row["delta_id"] for row in rows]
+    upsert_service = run()
+    add_price_version = maybe_value(UUID)
 
-    async def forget_deltas(
-        self, connection: asyncpg.Connection, first_kept: UUID, oldest: datetime, limit: int
-    ) -> int:
-        """Delete up to `limit` that were made before `first_kept` and applied before `oldest`; how many."""
-        return await self._queries.run(
-            connection, "forget_deltas", first_kept=first_kept, oldest=oldest, limit=limit
-        )
+    claim_deltas = column(UUID)
+    purge_deltas = run()
+    _add_to_counters = run()
+    list_usage = many(row=_usage)
+    list_usage_of_consumer = many(row=_usage)
+    list_consumers_of_merchant = column(UUID)
 
-    async def add_to_counters(
-        self, connection: asyncpg.Connection, sums: Mapping[CounterKey, Counts]
-    ) -> None:
+    _lock_month = run()
+    _lock_month_of_merchant = run()
+    _list_drafts = many(dict[str, Any])
+    _upsert_drafts = many(dict[str, Any])
+    _delete_lines = run()
+    _insert_lines = run()
+    _list_lines = many(dict[str, Any])
+    _find_invoice = many(dict[str, Any])
+    _list_invoices = page(dict[str, Any])
+    _list_merchant_invoices = page(dict[str, Any])
+    _list_consumer_invoices = page(dict[str, Any])
+
+    list_commission_rates = many(CommissionRate)
+    add_commission_rate = one(CommissionRate)
+    add_first_commission_rate = one(CommissionRate)
+
+    async def add_to_counters(self, sums: Mapping[CounterKey, Counts]) -> None:
         keys, counts = list(sums.keys()), list(sums.values())
-        await self._queries.run(
-            connection,
-            "add_to_counters",
+        await self._add_to_counters(
             periods=[key.period for key in keys],
             merchant_ids=[key.merchant_id for key in keys],
             consumer_ids=[key.consumer_id for key in keys],
@@ -111,73 +96,47 @@ class Store:
             response_bytes=[count.response_bytes for count in counts],
         )
 
-    async def list_usage(self, connection: asyncpg.Connection, scope: Scope) -> list[Usage]:
-        rows = await self._queries.many(
-            connection,
-            "list_usage",
-            period=scope.period,
-            merchant_id=scope.merchant_id,
-            consumer_ids=scope.consumer_ids,
-        )
-        return [usage_of(row) for row in rows]
-
-    async def list_usage_of_consumer(
-        self, connection: asyncpg.Connection, consumer_id: UUID, period: str
-    ) -> list[Usage]:
-        rows = await self._queries.many(
-            connection, "list_usage_of_consumer", consumer_id=consumer_id, period=period
-        )
-        return [usage_of(row) for row in rows]
-
-    async def list_consumers_of_merchant(
-        self, connection: asyncpg.Connection, merchant_id: UUID, period: str
-    ) -> list[UUID]:
-        """Who used something of this merchant in the month."""
-        rows = await self._queries.many(
-            connection, "list_consumers_of_merchant", merchant_id=merchant_id, period=period
-        )
-        return [row["consumer_id"] for row in rows]
-
-    # Invoices
-
-    async def lock_month(self, connection: asyncpg.Connection, period: str, merchant_id: UUID | None) -> None:
+    async def lock_month(self, period: str, merchant_id: UUID | None) -> None:
         """Wait until nobody else makes the month's invoices of this merchant (None: of any), and keep
         them away until the transaction ends."""
         if merchant_id is None:
-            await self._queries.run(connection, "lock_month", period=period)
+            await self._lock_month(period=period)
         else:
-            await self._queries.run(
-                connection, "lock_month_of_merchant", period=period, merchant_id=merchant_id
-            )
+            await self._lock_month_of_merchant(period=period, merchant_id=merchant_id)
 
-    async def list_drafts(
-        self, connection: asyncpg.Connection, scope: Scope, limit: int | None = None
-    ) -> list[Invoice]:
+    async def list_drafts(self, scope: InvoiceScope, limit: int | None = None) -> list[Invoice]:
         """By merchant, consumer and currency; `limit` None: all."""
-        rows = await self._queries.many(
-            connection,
-            "list_drafts",
+        rows = await self._list_drafts(
             period=scope.period,
             merchant_id=scope.merchant_id,
             consumer_ids=scope.consumer_ids,
             limit=limit,
         )
-        return await self._with_lines(connection, rows)
+        return await self._with_lines(rows)
 
-    async def save_drafts(self, connection: asyncpg.Connection, period: str, drafts: Sequence[Draft]) -> None:
+    async def save_drafts(self, period: str, contents: Sequence[InvoiceContent]) -> None:
         """Write the drafts anew, each with its lines. What was issued stays as it is."""
-        rows = await self._queries.many(connection, "upsert_drafts", period=period, **columns_of(drafts))
-        invoice_ids = {key_of(row): row["invoice_id"] for row in rows}
+        rows = await self._upsert_drafts(
+            period=period,
+            invoice_ids=[uuid7() for _ in contents],  # only an invoice that is new takes its one
+            merchant_ids=[content.key.merchant_id for content in contents],
+            consumer_ids=[content.key.consumer_id for content in contents],
+            currencies=[content.key.currency for content in contents],
+            minor_unit_digits=[MINOR_UNIT_DIGITS[content.key.currency] for content in contents],
+            subtotals=[content.subtotal for content in contents],
+            commission_rates=[content.commission_rate for content in contents],
+            commissions=[content.commission for content in contents],
+            totals=[content.total for content in contents],
+        )
+        invoice_ids = {_key(row): row["invoice_id"] for row in rows}
         lines = [
-            (invoice_ids[draft.key], position, line)
-            for draft in drafts
-            if draft.key in invoice_ids
-            for position, line in enumerate(draft.lines, start=1)
+            (invoice_ids[content.key], position, line)
+            for content in contents
+            if content.key in invoice_ids
+            for position, line in enumerate(content.lines, start=1)
         ]
-        await self._queries.run(connection, "delete_lines", invoice_ids=list(invoice_ids.values()))
-        await self._queries.run(
-            connection,
-            "insert_lines",
+        await self._delete_lines(invoice_ids=list(invoice_ids.values()))
+        await self._insert_lines(
             invoice_ids=[invoice_id for invoice_id, _, _ in lines],
             positions=[position for _, position, _ in lines],
             service_ids=[line.service_id for _, _, line in lines],
@@ -189,69 +148,40 @@ class Store:
         )
 
     async def find_invoice(
-        self, connection: asyncpg.Connection, invoice_id: UUID, owner: Ownership
+        self, *, invoice_id: UUID, is_admin: bool, merchant_id: UUID | None, consumer_id: UUID | None
     ) -> Invoice | None:
-        """None also for somebody else's."""
-        rows = await self._queries.many(
-            connection,
-            "find_invoice",
-            invoice_id=invoice_id,
-            is_admin=owner.is_admin,
-            merchant_id=owner.merchant_id,
-            consumer_id=owner.consumer_id,
+        """One that the caller owns in a role that they hold; the ids of other roles are None."""
+        rows = await self._find_invoice(
+            invoice_id=invoice_id, is_admin=is_admin, merchant_id=merchant_id, consumer_id=consumer_id
         )
-        found = await self._with_lines(connection, rows)
+        found = await self._with_lines(rows)
         return found[0] if found else None
 
     async def list_invoices(
-        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
+        self, wanted: PageRequest, period: str, merchant_id: UUID | None, consumer_id: UUID | None
     ) -> Page[Invoice]:
-        """Anybody's, by `period` ("": any), `merchant_id` and `consumer_id` (None: any)."""
-        return await self._list(connection, "list_invoices", wanted, filters)
+        """Anybody's; "" stands for any period, None for any merchant and any consumer."""
+        found = await self._list_invoices(
+            wanted, period=period, merchant_id=merchant_id, consumer_id=consumer_id
+        )
+        return Page(await self._with_lines(found.rows), found.next_token)
 
     async def list_merchant_invoices(
-        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
+        self, wanted: PageRequest, period: str, merchant_id: UUID
     ) -> Page[Invoice]:
-        """By `period` ("": any) and `merchant_id`."""
-        return await self._list(connection, "list_merchant_invoices", wanted, filters)
+        found = await self._list_merchant_invoices(wanted, period=period, merchant_id=merchant_id)
+        return Page(await self._with_lines(found.rows), found.next_token)
 
     async def list_consumer_invoices(
-        self, connection: asyncpg.Connection, wanted: PageRequest, **filters: object
+        self, wanted: PageRequest, period: str, consumer_id: UUID
     ) -> Page[Invoice]:
-        """By `period` ("": any) and `consumer_id`."""
-        return await self._list(connection, "list_consumer_invoices", wanted, filters)
+        found = await self._list_consumer_invoices(wanted, period=period, consumer_id=consumer_id)
+        return Page(await self._with_lines(found.rows), found.next_token)
 
-    async def _list(
-        self, connection: asyncpg.Connection, name: str, wanted: PageRequest, filters: Mapping[str, object]
-    ) -> Page[Invoice]:
-        page = await self._queries.page(connection, name, wanted, **filters)
-        return Page(await self._with_lines(connection, page.rows), page.next_token)
-
-    async def _with_lines(
-        self, connection: asyncpg.Connection, rows: Sequence[Mapping[str, Any]]
-    ) -> list[Invoice]:
+    async def _with_lines(self, rows: Sequence[Row]) -> list[Invoice]:
         currencies: dict[UUID, str] = {row["invoice_id"]: row["currency"] for row in rows}
         lines: dict[UUID, list[Line]] = {invoice_id: [] for invoice_id in currencies}
-        for row in await self._queries.many(connection, "list_lines", invoice_ids=list(currencies)):
-            lines[row["invoice_id"]].append(line_of(row, currencies[row["invoice_id"]]))
-        return [invoice_of(row, tuple(lines[row["invoice_id"]])) for row in rows]
-
-    # Commission rates
-
-    async def list_commission_rates(self, connection: asyncpg.Connection) -> list[CommissionRate]:
-        """The whole history, the newest first."""
-        return [rate_of(row) for row in await self._queries.many(connection, "list_commission_rates")]
-
-    async def add_commission_rate(
-        self, connection: asyncpg.Connection, rate: Decimal, starts_in: str
-    ) -> CommissionRate | None:
-        """None when the month has one already."""
-        row = await self._queries.one(connection, "add_commission_rate", rate=rate, starts_in=starts_in)
-        return rate_of(row) if row is not None else None
-
-    async def add_first_commission_rate(
-        self, connection: asyncpg.Connection, rate: Decimal, starts_in: str
-    ) -> CommissionRate | None:
-        """None when there is any rate already."""
-        row = await self._queries.one(connection, "add_first_commission_rate", rate=rate, starts_in=starts_in)
-        return rate_of(row) if row is not None else None
+        for row in await self._list_lines(invoice_ids=list(currencies)):
+            invoice_id = row.pop("invoice_id")
+            lines[invoice_id].append(Line(**row, currency=currencies[invoice_id]))
+        return [_invoice(row, lines[row["invoice_id"]]) for row in rows]

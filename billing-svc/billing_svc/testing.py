@@ -21,11 +21,12 @@ from ams_common.ids import uuid7
 from ams_common.money import to_money
 from ams_common.testing.tokens import TestIssuer
 
-from billing_svc.consumers import Consumers
+from billing_svc.event_handlers import apply_catalog_events, apply_usage_deltas
+from billing_svc.store import Store
 
 
-class Clock:
-    """Stands still until a test sets it."""
+class SetClock:
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 15, 12, tzinfo=UTC)
@@ -49,19 +50,19 @@ class Billing:
         )
 
     async def generate(self, period: str = "2026-11", **scope: Any) -> list[pb.Invoice]:
-        """As an admin."""
+        """The answer to an admin."""
         request = pb.GenerateInvoicesRequest(period=period, **scope)
         return list((await self.ask("GenerateInvoices", request, uuid7(), ADMIN)).invoices)
 
     async def generate_own(
         self, merchant_id: UUID, period: str = "2026-11", **scope: Any
     ) -> list[pb.Invoice]:
-        """As that merchant."""
+        """The answer to that merchant."""
         request = pb.GenerateInvoicesRequest(period=period, **scope)
         return list((await self.ask("GenerateInvoices", request, merchant_id, MERCHANT)).invoices)
 
     async def spend(self, consumer_id: UUID, period: str = "") -> pb.GetConsumerSpendResponse:
-        """As that consumer."""
+        """The answer to that consumer."""
         request = pb.GetConsumerSpendRequest(period=period)
         answer: pb.GetConsumerSpendResponse = await self.ask(
             "GetConsumerSpend", request, consumer_id, CONSUMER
@@ -69,7 +70,7 @@ class Billing:
         return answer
 
     async def revenue(self, merchant_id: UUID, period: str = "") -> pb.GetMerchantRevenueResponse:
-        """As that merchant."""
+        """The answer to that merchant."""
         request = pb.GetMerchantRevenueRequest(period=period)
         answer: pb.GetMerchantRevenueResponse = await self.ask(
             "GetMerchantRevenue", request, merchant_id, MERCHANT
@@ -78,8 +79,14 @@ class Billing:
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """What stands in the database."""
-        found: list[asyncpg.Record] = await self.database.pool.fetch(sql, *arguments)
+        async with self.database.connection() as connection:
+            found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
         return found
+
+    async def execute(self, sql: str, *arguments: Any) -> None:
+        """Changes what stands in the database."""
+        async with self.database.connection() as connection:
+            await connection.execute(sql, *arguments)
 
     async def audits(self) -> list[AuditRecord]:
         """The audit records on their way out, in order."""
@@ -88,7 +95,7 @@ class Billing:
 
 
 def service_changed(service_id: UUID, merchant_id: UUID, name: str, at: datetime) -> CatalogEvent:
-    """As catalog-svc publishes it."""
+    """The event as catalog-svc publishes it."""
     state = ServiceChanged(
         service_id=str(service_id),
         merchant_id=str(merchant_id),
@@ -103,7 +110,7 @@ def service_changed(service_id: UUID, merchant_id: UUID, name: str, at: datetime
 def price_started(
     price_version_id: UUID, service_id: UUID, amount: Decimal, currency: str, starts_at: datetime
 ) -> CatalogEvent:
-    """As catalog-svc publishes it."""
+    """The event as catalog-svc publishes it."""
     price = Price(per_request=PerRequest(amount=to_money(amount, currency)))
     version = PriceVersion(
         price_version_id=str(price_version_id),
@@ -117,7 +124,7 @@ def price_started(
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class PricedService:
     """A service of a merchant at a price."""
 
     merchant_id: UUID
@@ -126,17 +133,21 @@ class Offer:
 
 
 def usage_delta(
-    offer: Offer, consumer_id: UUID, billable: int, period: str = "2026-11", requests: int | None = None
+    priced: PricedService,
+    consumer_id: UUID,
+    billable: int,
+    period: str = "2026-11",
+    requests: int | None = None,
 ) -> UsageDelta:
-    """As usage-svc publishes it; each request has 10 bytes and each response 100."""
+    """The delta as usage-svc publishes it; each request has 10 bytes and each response 100."""
     count = billable if requests is None else requests
     return UsageDelta(
         delta_id=str(uuid7()),
         period=period,
-        merchant_id=str(offer.merchant_id),
+        merchant_id=str(priced.merchant_id),
         consumer_id=str(consumer_id),
-        service_id=str(offer.service_id),
-        price_version_id=str(offer.price_version_id),
+        service_id=str(priced.service_id),
+        price_version_id=str(priced.price_version_id),
         requests=count,
         billable_requests=billable,
         request_bytes=10 * count,
@@ -146,39 +157,40 @@ def usage_delta(
 
 @dataclass
 class Events:
-    """Hands events to the service's own handlers, as its consumer does."""
+    """Hands events to the service's own handlers, as its event consumer does."""
 
-    database: Database
-    consumers: Consumers
+    database: Database[Store]
     started_at: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC))
 
     async def catalog(self, *events: CatalogEvent) -> None:
         async with self.database.change_by_system("test", audited=False) as change:
-            await self.consumers.project_catalog(change, events)
+            await apply_catalog_events(change, events)
 
     async def usage(self, *deltas: UsageDelta) -> None:
         async with self.database.change_by_system("test", audited=False) as change:
-            await self.consumers.apply_deltas(change, deltas)
+            await apply_usage_deltas(change, deltas)
 
-    async def offer(
+    async def priced_service(
         self,
         price: str = "0.005",
         currency: str = "EUR",
         merchant_id: UUID | None = None,
         name: str = "Weather",
-    ) -> Offer:
+    ) -> PricedService:
         """A new service, of a new merchant where none is given, with its first price."""
-        offer = Offer(merchant_id or uuid7(), uuid7(), uuid7())
+        priced = PricedService(merchant_id or uuid7(), uuid7(), uuid7())
         await self.catalog(
-            service_changed(offer.service_id, offer.merchant_id, name, self.started_at),
+            service_changed(priced.service_id, priced.merchant_id, name, self.started_at),
             price_started(
-                offer.price_version_id, offer.service_id, Decimal(price), currency, self.started_at
+                priced.price_version_id, priced.service_id, Decimal(price), currency, self.started_at
             ),
         )
-        return offer
+        return priced
 
-    async def new_price(self, offer: Offer, price: str, starts_at: datetime, currency: str = "EUR") -> Offer:
+    async def new_price(
+        self, priced: PricedService, price: str, starts_at: datetime, currency: str = "EUR"
+    ) -> PricedService:
         """The same service at another price from `starts_at` on."""
         version_id = uuid7()
-        await self.catalog(price_started(version_id, offer.service_id, Decimal(price), currency, starts_at))
-        return Offer(offer.merchant_id, offer.service_id, version_id)
+        await self.catalog(price_started(version_id, priced.service_id, Decimal(price), currency, starts_at))
+        return PricedService(priced.merchant_id, priced.service_id, version_id)

@@ -7,25 +7,18 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.__main__ import ensure_commission_rate
-from billing_svc.consumers import Consumers
 from billing_svc.pseudonyms import Pseudonyms
-from billing_svc.service import BillingService
+from billing_svc.rpc import BillingService
 from billing_svc.store import Store
-from billing_svc.testing import Billing, Clock, Events
+from billing_svc.testing import Billing, Events, SetClock
 
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("billing", "billing_svc")
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store(Queries.load("billing_svc"))
+    return Schema("billing", "billing_svc", Store)
 
 
 @pytest.fixture
@@ -34,27 +27,26 @@ def pseudonyms() -> Pseudonyms:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> SetClock:
+    return SetClock()
 
 
 @pytest.fixture
 async def billing(
-    database: Database,
-    store: Store,
+    database: Database[Store],
     pseudonyms: Pseudonyms,
-    clock: Clock,
+    clock: SetClock,
     issuer: TestIssuer,
     serve_rpc: Serve,
 ) -> Billing:
     """Served in-process, with the commission of a first start: 10 %."""
-    await ensure_commission_rate(database, store, Decimal("0.10"))
-    servicer = BillingService(database, store, pseudonyms, clock)
+    await ensure_commission_rate(database, Decimal("0.10"))
+    servicer = BillingService(database=database, pseudonyms=pseudonyms, clock=clock)
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))
     return Billing(rpc.BillingServiceStub(channel), issuer, database)
 
 
 @pytest.fixture
-def events(database: Database, store: Store) -> Events:
-    return Events(database, Consumers(store))
+def events(database: Database[Store]) -> Events:
+    return Events(database)

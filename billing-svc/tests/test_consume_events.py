@@ -11,12 +11,12 @@ from aiokafka import AIOKafkaProducer
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.usage.v1.events_pb2 import UsageDelta
 from ams_common import topics
+from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
-from billing_svc.consumers import build_consumer
-from billing_svc.store import Store
-from billing_svc.testing import Billing, Offer, price_started, service_changed, usage_delta
+from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.testing import Billing, PricedService, price_started, service_changed, usage_delta
 from google.protobuf.message import Message
 
 
@@ -46,9 +46,10 @@ async def publisher(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Pu
 
 
 @asynccontextmanager
-async def consuming(database: Database, store: Store, bootstrap: str, prefix: str) -> AsyncIterator[None]:
+async def consuming(database: Database, bootstrap: str, prefix: str) -> AsyncIterator[None]:
     """The service's consumer, running meanwhile."""
-    task = asyncio.ensure_future(build_consumer(database, store, bootstrap, prefix).run())
+    consumer = EventConsumer(database, bootstrap, "billing-svc", SUBSCRIPTIONS, prefix)
+    task = asyncio.ensure_future(consumer.run())
     try:
         yield
     finally:
@@ -69,13 +70,12 @@ async def counted(billing: Billing) -> tuple[int, int, int, int]:
 async def test_a_delta_counts_once_though_it_comes_twice_and_the_consumer_restarts(
     billing: Billing,
     database: Database,
-    store: Store,
     publisher: Publisher,
     kafka_bootstrap: str,
     topic_prefix: str,
 ) -> None:
-    offer, consumer_id = Offer(uuid7(), uuid7(), uuid7()), uuid7()
-    deltas = [usage_delta(offer, consumer_id, n, requests=n + 1) for n in (1, 2, 3)]
+    priced, consumer_id = PricedService(uuid7(), uuid7(), uuid7()), uuid7()
+    deltas = [usage_delta(priced, consumer_id, n, requests=n + 1) for n in (1, 2, 3)]
     expected = (9, 6, 90, 900)
 
     async def applied(count: int) -> bool:
@@ -84,10 +84,10 @@ async def test_a_delta_counts_once_though_it_comes_twice_and_the_consumer_restar
 
     await publisher.usage(*deltas, *deltas)
     await publisher.send(topics.CATALOG_EVENTS, "none", CatalogEvent())
-    async with consuming(database, store, kafka_bootstrap, topic_prefix):
+    async with consuming(database, kafka_bootstrap, topic_prefix):
         await eventually(lambda: applied(3))
-    await publisher.usage(deltas[1], usage_delta(offer, consumer_id, 10))
-    async with consuming(database, store, kafka_bootstrap, topic_prefix):
+    await publisher.usage(deltas[1], usage_delta(priced, consumer_id, 10))
+    async with consuming(database, kafka_bootstrap, topic_prefix):
         await eventually(lambda: applied(4))
     assert await counted(billing) == (
         expected[0] + 10,
@@ -100,13 +100,12 @@ async def test_a_delta_counts_once_though_it_comes_twice_and_the_consumer_restar
 async def test_a_malformed_message_is_set_aside_and_the_next_is_applied(
     billing: Billing,
     database: Database,
-    store: Store,
     publisher: Publisher,
     kafka_bootstrap: str,
     topic_prefix: str,
 ) -> None:
-    offer, consumer_id = Offer(uuid7(), uuid7(), uuid7()), uuid7()
-    wrong = [usage_delta(offer, consumer_id, 1) for _ in range(6)]
+    priced, consumer_id = PricedService(uuid7(), uuid7(), uuid7()), uuid7()
+    wrong = [usage_delta(priced, consumer_id, 1) for _ in range(6)]
     wrong[0].period = "2026-13"
     wrong[1].service_id = "weather"
     wrong[2].requests = -1
@@ -114,7 +113,7 @@ async def test_a_malformed_message_is_set_aside_and_the_next_is_applied(
     wrong[4].delta_id = ""
     wrong[5].ClearField("price_version_id")
     key = str(consumer_id)
-    good = usage_delta(offer, consumer_id, 5)
+    good = usage_delta(priced, consumer_id, 5)
     await publisher.send(topics.USAGE_AGGREGATED, key, b"\xff\xff", *wrong, good)
     service_id, at = uuid7(), datetime(2026, 1, 1, tzinfo=UTC)
     bad_prices = [
@@ -130,7 +129,7 @@ async def test_a_malformed_message_is_set_aside_and_the_next_is_applied(
         services = await billing.rows("SELECT FROM services")
         return bool((await counted(billing))[0] and services)
 
-    async with consuming(database, store, kafka_bootstrap, topic_prefix):
+    async with consuming(database, kafka_bootstrap, topic_prefix):
         await eventually(done)
     assert await counted(billing) == (5, 5, 50, 500)
     assert await billing.rows("SELECT FROM price_versions") == []

@@ -10,7 +10,7 @@ from ams.billing.v1 import billing_service_pb2 as pb
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
-from billing_svc.testing import Billing, Events, Offer, price_started, service_changed, usage_delta
+from billing_svc.testing import Billing, Events, PricedService, price_started, service_changed, usage_delta
 
 
 def figures(invoice: pb.Invoice) -> tuple[Decimal, Decimal, Decimal]:
@@ -44,17 +44,17 @@ EXAMPLES = [
 
 async def test_an_invoice_is_exact_to_the_minor_unit(billing: Billing, events: Events) -> None:
     for price, currency, quantity, expected in EXAMPLES:
-        offer, consumer_id = await events.offer(price, currency), uuid7()
-        await events.usage(usage_delta(offer, consumer_id, quantity))
-        (invoice,) = await billing.generate(merchant_id=str(offer.merchant_id))
+        priced, consumer_id = await events.priced_service(price, currency), uuid7()
+        await events.usage(usage_delta(priced, consumer_id, quantity))
+        (invoice,) = await billing.generate(merchant_id=str(priced.merchant_id))
         assert figures(invoice) == amounts(*expected)
         moneys = (invoice.subtotal, invoice.commission, invoice.total)
         assert {money.currency_code for money in moneys} == {currency}
         (line,) = invoice.lines
-        assert (line.service_id, line.service_name) == (str(offer.service_id), "Weather")
+        assert (line.service_id, line.service_name) == (str(priced.service_id), "Weather")
         assert (line.quantity, to_decimal(line.unit_price)) == (quantity, Decimal(price))
         assert to_decimal(line.amount) == Decimal(expected[0])
-        assert (invoice.merchant_id, invoice.consumer_id) == (str(offer.merchant_id), str(consumer_id))
+        assert (invoice.merchant_id, invoice.consumer_id) == (str(priced.merchant_id), str(consumer_id))
         assert (invoice.period, invoice.status) == ("2026-11", pb.INVOICE_DRAFT)
         assert invoice.commission_rate == "0.1"
 
@@ -64,8 +64,8 @@ async def test_each_line_is_rounded_once_and_the_subtotal_is_their_sum(
 ) -> None:
     merchant_id, consumer_id = uuid7(), uuid7()
     for name in ("A", "B", "C"):
-        offer = await events.offer("0.004", merchant_id=merchant_id, name=name)
-        await events.usage(usage_delta(offer, consumer_id, 1))
+        priced = await events.priced_service("0.004", merchant_id=merchant_id, name=name)
+        await events.usage(usage_delta(priced, consumer_id, 1))
     (invoice,) = await billing.generate()
     assert [to_decimal(line.amount) for line in invoice.lines] == [Decimal("0.00")] * 3
     assert figures(invoice) == amounts("0", "0", "0")
@@ -73,7 +73,7 @@ async def test_each_line_is_rounded_once_and_the_subtotal_is_their_sum(
 
 
 async def test_a_price_change_within_the_month_gives_two_lines(billing: Billing, events: Events) -> None:
-    consumer_id, old = uuid7(), await events.offer("0.01")
+    consumer_id, old = uuid7(), await events.priced_service("0.01")
     new = await events.new_price(old, "0.02", datetime(2026, 11, 10, tzinfo=UTC))
     await events.usage(usage_delta(new, consumer_id, 50), usage_delta(old, consumer_id, 100))
     (invoice,) = await billing.generate()
@@ -86,9 +86,9 @@ async def test_a_price_change_within_the_month_gives_two_lines(billing: Billing,
 
 async def test_each_merchant_consumer_and_currency_has_an_invoice(billing: Billing, events: Events) -> None:
     merchant_id, one, two = uuid7(), uuid7(), uuid7()
-    euro = await events.offer("1", "EUR", merchant_id)
-    yen = await events.offer("100", "JPY", merchant_id)
-    other = await events.offer("1", "EUR")
+    euro = await events.priced_service("1", "EUR", merchant_id)
+    yen = await events.priced_service("100", "JPY", merchant_id)
+    other = await events.priced_service("1", "EUR")
     await events.usage(
         usage_delta(euro, one, 1),
         usage_delta(yen, one, 1),
@@ -108,9 +108,9 @@ async def test_each_merchant_consumer_and_currency_has_an_invoice(billing: Billi
 
 
 async def test_only_billable_requests_are_billed(billing: Billing, events: Events) -> None:
-    offer, consumer_id = await events.offer("1"), uuid7()
+    priced, consumer_id = await events.priced_service("1"), uuid7()
     await events.usage(
-        usage_delta(offer, consumer_id, 2, requests=7), usage_delta(offer, uuid7(), 0, requests=4)
+        usage_delta(priced, consumer_id, 2, requests=7), usage_delta(priced, uuid7(), 0, requests=4)
     )
     (invoice,) = await billing.generate()
     assert (invoice.consumer_id, invoice.lines[0].quantity) == (str(consumer_id), 2)
@@ -119,11 +119,11 @@ async def test_only_billable_requests_are_billed(billing: Billing, events: Event
 async def test_making_them_again_changes_nothing_and_new_usage_refreshes_the_draft(
     billing: Billing, events: Events
 ) -> None:
-    offer, consumer_id = await events.offer("1"), uuid7()
-    await events.usage(usage_delta(offer, consumer_id, 2))
+    priced, consumer_id = await events.priced_service("1"), uuid7()
+    await events.usage(usage_delta(priced, consumer_id, 2))
     (first,) = await billing.generate()
     assert await billing.generate() == [first]
-    await events.usage(usage_delta(offer, consumer_id, 3))
+    await events.usage(usage_delta(priced, consumer_id, 3))
     (second,) = await billing.generate()
     assert second.invoice_id == first.invoice_id
     assert figures(second) == amounts("5", "0.50", "4.50")
@@ -131,10 +131,14 @@ async def test_making_them_again_changes_nothing_and_new_usage_refreshes_the_dra
 
 
 async def test_two_runs_at_once_make_each_invoice_once(billing: Billing, events: Events) -> None:
-    offers = [await events.offer("1") for _ in range(3)]
+    priced_services = [await events.priced_service("1") for _ in range(3)]
     consumers = [uuid7() for _ in range(5)]
-    await events.usage(*[usage_delta(offer, c, 1) for offer in offers for c in consumers])
-    runs = [billing.generate(), billing.generate(), *[billing.generate_own(o.merchant_id) for o in offers]]
+    await events.usage(*[usage_delta(priced, c, 1) for priced in priced_services for c in consumers])
+    runs = [
+        billing.generate(),
+        billing.generate(),
+        *[billing.generate_own(o.merchant_id) for o in priced_services],
+    ]
     answers = await asyncio.gather(*runs)
     assert [len(answer) for answer in answers] == [15, 15, 5, 5, 5]
     assert len(await billing.rows("SELECT FROM invoices")) == 15
@@ -142,13 +146,13 @@ async def test_two_runs_at_once_make_each_invoice_once(billing: Billing, events:
 
 
 async def test_an_issued_invoice_is_never_touched(billing: Billing, events: Events) -> None:
-    offer, consumer_id = await events.offer("1"), uuid7()
-    await events.usage(usage_delta(offer, consumer_id, 2))
+    priced, consumer_id = await events.priced_service("1"), uuid7()
+    await events.usage(usage_delta(priced, consumer_id, 2))
     await billing.generate()
     await billing.rows("UPDATE invoices SET status = 'issued'")
     everything = "SELECT i.*, l.* FROM invoices i JOIN invoice_lines l USING (invoice_id)"
     before = await billing.rows(everything)
-    await events.usage(usage_delta(offer, consumer_id, 3))
+    await events.usage(usage_delta(priced, consumer_id, 3))
     assert await billing.generate() == []
     assert await billing.rows(everything) == before
 
@@ -156,8 +160,8 @@ async def test_an_issued_invoice_is_never_touched(billing: Billing, events: Even
 async def test_a_price_that_has_not_arrived_is_refused_and_nothing_is_billed(
     billing: Billing, events: Events
 ) -> None:
-    priced = await events.offer("1")
-    unpriced = Offer(priced.merchant_id, uuid7(), uuid7())
+    priced = await events.priced_service("1")
+    unpriced = PricedService(priced.merchant_id, uuid7(), uuid7())
     consumer_id = uuid7()
     await events.usage(usage_delta(priced, consumer_id, 1), usage_delta(unpriced, consumer_id, 1))
     with pytest.raises(FailedPreconditionError) as caught:
@@ -189,8 +193,8 @@ async def test_a_price_that_has_not_arrived_is_refused_and_nothing_is_billed(
 async def test_a_price_of_another_service_does_not_count_as_the_price(
     billing: Billing, events: Events
 ) -> None:
-    one, other = await events.offer("1"), await events.offer("2")
-    mixed = Offer(one.merchant_id, one.service_id, other.price_version_id)
+    one, other = await events.priced_service("1"), await events.priced_service("2")
+    mixed = PricedService(one.merchant_id, one.service_id, other.price_version_id)
     await events.usage(usage_delta(mixed, uuid7(), 1))
     with pytest.raises(FailedPreconditionError, match="price"):
         await billing.generate()
@@ -204,8 +208,8 @@ async def test_a_month_in_the_future_is_refused(billing: Billing) -> None:
 
 
 async def test_the_answer_is_capped_but_all_are_made(billing: Billing, events: Events) -> None:
-    offer = await events.offer("1")
-    await events.usage(*[usage_delta(offer, uuid7(), 1) for _ in range(205)])
+    priced = await events.priced_service("1")
+    await events.usage(*[usage_delta(priced, uuid7(), 1) for _ in range(205)])
     assert len(await billing.generate()) == 200
     assert len(await billing.rows("SELECT FROM invoices")) == 205
 
@@ -224,9 +228,9 @@ async def test_it_is_audited_with_its_month_and_merchant(billing: Billing) -> No
 
 
 async def test_usage_counts_for_its_own_month_only(billing: Billing, events: Events) -> None:
-    offer, consumer_id = await events.offer("1"), uuid7()
+    priced, consumer_id = await events.priced_service("1"), uuid7()
     months = ["2026-11", "2026-01", "2025-12"]
-    await events.usage(*[usage_delta(offer, consumer_id, n, m) for n, m in enumerate(months, start=1)])
+    await events.usage(*[usage_delta(priced, consumer_id, n, m) for n, m in enumerate(months, start=1)])
     for quantity, month in enumerate(months, start=1):
         (invoice,) = await billing.generate(month)
         assert (invoice.period, invoice.lines[0].quantity) == (month, quantity)

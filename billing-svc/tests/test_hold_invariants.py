@@ -22,8 +22,8 @@ WRONG = [
 
 
 async def test_a_wrong_figure_cannot_be_committed(billing: Billing, events: Events) -> None:
-    offer = await events.offer("1")
-    await events.usage(usage_delta(offer, uuid7(), 3))
+    priced = await events.priced_service("1")
+    await events.usage(usage_delta(priced, uuid7(), 3))
     (invoice,) = await billing.generate()
     for sql in WRONG:
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):

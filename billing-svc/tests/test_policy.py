@@ -5,21 +5,20 @@ from functools import partial
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Serve
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.pseudonyms import Pseudonyms
-from billing_svc.service import BillingService
+from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 
 SERVICES = ["gateway", "bff", "identity-svc", "catalog-svc", "keys-svc", "usage-svc", "billing-svc"]
 
 
 async def test_each_rpc_lets_in_exactly_its_callers(
-    database: Database, store: Store, pseudonyms: Pseudonyms, issuer: TestIssuer, serve_rpc: Serve
+    database: Database[Store], pseudonyms: Pseudonyms, issuer: TestIssuer, serve_rpc: Serve
 ) -> None:
-    servicer = BillingService(database, store, pseudonyms)
+    servicer = BillingService(database=database, pseudonyms=pseudonyms)
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))
     assert await callers_let_in(channel, descriptor, issuer, SERVICES) == {
@@ -35,9 +34,8 @@ async def test_each_rpc_lets_in_exactly_its_callers(
     }
 
 
-async def test_the_server_understands_every_named_query(database: Database) -> None:
-    queries = Queries.load("billing_svc")
-    assert queries.names()
-    async with database.pool.acquire() as connection:
-        for name in queries.names():
-            await queries.prepare(connection, name)
+async def test_the_server_understands_every_named_query_and_the_store_declares_it(database: Database) -> None:
+    async with database.connection() as connection:
+        for name in Store.queries.names():
+            await Store.queries.prepare(connection, name)
+    assert set(Store.queries.names()) == Store.declared()

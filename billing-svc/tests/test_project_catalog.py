@@ -12,11 +12,11 @@ from billing_svc.testing import Billing, Events, price_started, service_changed,
 async def test_a_new_name_reaches_the_draft_and_an_older_event_does_not_undo_it(
     billing: Billing, events: Events
 ) -> None:
-    offer, at = await events.offer("1", name="Old"), events.started_at
-    await events.usage(usage_delta(offer, uuid7(), 1))
-    new = service_changed(offer.service_id, offer.merchant_id, "New", at + timedelta(days=1))
+    priced, at = await events.priced_service("1", name="Old"), events.started_at
+    await events.usage(usage_delta(priced, uuid7(), 1))
+    new = service_changed(priced.service_id, priced.merchant_id, "New", at + timedelta(days=1))
     await events.catalog(new, new)
-    await events.catalog(service_changed(offer.service_id, offer.merchant_id, "Old", at))
+    await events.catalog(service_changed(priced.service_id, priced.merchant_id, "Old", at))
     (invoice,) = await billing.generate()
     assert [line.service_name for line in invoice.lines] == ["New"]
 
@@ -37,9 +37,9 @@ async def test_a_price_version_is_never_changed(billing: Billing, events: Events
 
 
 async def test_a_figure_too_large_to_count_is_refused_whole(billing: Billing, events: Events) -> None:
-    offer, consumer_id = await events.offer("1"), uuid7()
-    await events.usage(usage_delta(offer, consumer_id, 1))
+    priced, consumer_id = await events.priced_service("1"), uuid7()
+    await events.usage(usage_delta(priced, consumer_id, 1))
     with pytest.raises(asyncpg.DataError):
-        await events.usage(*[usage_delta(offer, consumer_id, 90_000_000_000_000_000) for _ in range(2)])
+        await events.usage(*[usage_delta(priced, consumer_id, 90_000_000_000_000_000) for _ in range(2)])
     (invoice,) = await billing.generate()
     assert invoice.lines[0].quantity == 1

@@ -11,30 +11,30 @@ from ams_common.errors import InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from billing_svc.pseudonyms import Pseudonyms
-from billing_svc.testing import Billing, Events, Offer, usage_delta
+from billing_svc.testing import Billing, Events, PricedService, usage_delta
 
 
-async def billed(billing: Billing, events: Events) -> tuple[Offer, str, pb.Invoice]:
-    """One invoice: the offer, the consumer's id, the invoice as an admin sees it."""
-    offer, consumer_id = await events.offer("1"), uuid7()
-    await events.usage(usage_delta(offer, consumer_id, 3))
-    (invoice,) = await billing.generate(merchant_id=str(offer.merchant_id))
-    return offer, str(consumer_id), invoice
+async def billed(billing: Billing, events: Events) -> tuple[PricedService, str, pb.Invoice]:
+    """One invoice: the priced service, the consumer's id, the invoice as an admin sees it."""
+    priced, consumer_id = await events.priced_service("1"), uuid7()
+    await events.usage(usage_delta(priced, consumer_id, 3))
+    (invoice,) = await billing.generate(merchant_id=str(priced.merchant_id))
+    return priced, str(consumer_id), invoice
 
 
 async def test_an_admin_sees_the_consumer_and_their_pseudonym(
     billing: Billing, events: Events, pseudonyms: Pseudonyms
 ) -> None:
-    offer, consumer_id, invoice = await billed(billing, events)
+    priced, consumer_id, invoice = await billed(billing, events)
     request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
     assert await billing.ask("GetInvoice", request, uuid7(), ADMIN) == invoice
     assert invoice.consumer_id == consumer_id
-    assert invoice.consumer_pseudonym == pseudonyms.of(offer.merchant_id, UUID(consumer_id))
+    assert invoice.consumer_pseudonym == pseudonyms.of(priced.merchant_id, UUID(consumer_id))
 
 
 async def test_nothing_that_a_merchant_gets_holds_the_consumers_id(billing: Billing, events: Events) -> None:
-    offer, consumer_id, invoice = await billed(billing, events)
-    merchant_id = offer.merchant_id
+    priced, consumer_id, invoice = await billed(billing, events)
+    merchant_id = priced.merchant_id
     answers = [
         await billing.ask(
             "GenerateInvoices", pb.GenerateInvoicesRequest(period="2026-11"), merchant_id, MERCHANT
@@ -65,16 +65,16 @@ async def test_a_consumer_sees_their_own_without_the_pseudonym(billing: Billing,
 async def test_somebody_elses_invoice_is_not_found_like_a_missing_one(
     billing: Billing, events: Events
 ) -> None:
-    offer, consumer_id, invoice = await billed(billing, events)
+    priced, consumer_id, invoice = await billed(billing, events)
     consumer = UUID(consumer_id)
     there, missing = invoice.invoice_id, str(uuid7())
     refused = []
     for invoice_id, caller, role in [
         (there, uuid7(), MERCHANT),
         (there, uuid7(), CONSUMER),
-        (there, offer.merchant_id, CONSUMER),  # theirs, but not in the role that they hold
+        (there, priced.merchant_id, CONSUMER),  # theirs, but not in the role that they hold
         (there, consumer, MERCHANT),
-        (missing, offer.merchant_id, MERCHANT),
+        (missing, priced.merchant_id, MERCHANT),
         (missing, uuid7(), ADMIN),
     ]:
         with pytest.raises(NotFoundError) as caught:
@@ -94,8 +94,8 @@ async def test_others_lists_are_empty(billing: Billing, events: Events) -> None:
 
 async def test_an_account_with_both_roles_sees_each_side_as_its_own(billing: Billing, events: Events) -> None:
     both = uuid7()
-    sold = await events.offer("1", merchant_id=both)
-    bought = await events.offer("2")
+    sold = await events.priced_service("1", merchant_id=both)
+    bought = await events.priced_service("2")
     await events.usage(usage_delta(sold, uuid7(), 1), usage_delta(bought, both, 1))
     invoices = {i.merchant_id: i for i in await billing.generate()}
 
@@ -112,7 +112,7 @@ async def test_an_account_with_both_roles_sees_each_side_as_its_own(billing: Bil
 async def test_a_merchant_makes_only_their_own_whatever_they_ask_for(
     billing: Billing, events: Events
 ) -> None:
-    mine, theirs = await events.offer("1"), await events.offer("1")
+    mine, theirs = await events.priced_service("1"), await events.priced_service("1")
     await events.usage(usage_delta(mine, uuid7(), 1), usage_delta(theirs, uuid7(), 1))
     request = pb.GenerateInvoicesRequest(period="2026-11", merchant_id=str(theirs.merchant_id))
     answer = await billing.ask("GenerateInvoices", request, mine.merchant_id, MERCHANT)
@@ -124,14 +124,14 @@ async def test_a_merchant_makes_only_their_own_whatever_they_ask_for(
 async def test_consumers_are_chosen_by_pseudonym_or_id(
     billing: Billing, events: Events, pseudonyms: Pseudonyms
 ) -> None:
-    offer, one, two = await events.offer("1"), uuid7(), uuid7()
-    await events.usage(usage_delta(offer, one, 1), usage_delta(offer, two, 2))
-    name = pseudonyms.of(offer.merchant_id, one)
-    unknown = pseudonyms.of(offer.merchant_id, uuid7())
-    assert await billing.generate_own(offer.merchant_id, consumers=[unknown]) == []
+    priced, one, two = await events.priced_service("1"), uuid7(), uuid7()
+    await events.usage(usage_delta(priced, one, 1), usage_delta(priced, two, 2))
+    name = pseudonyms.of(priced.merchant_id, one)
+    unknown = pseudonyms.of(priced.merchant_id, uuid7())
+    assert await billing.generate_own(priced.merchant_id, consumers=[unknown]) == []
     assert await billing.generate(consumers=[str(uuid7())]) == []
     assert await billing.rows("SELECT FROM invoices") == []
-    (own,) = await billing.generate_own(offer.merchant_id, consumers=[unknown, name])
+    (own,) = await billing.generate_own(priced.merchant_id, consumers=[unknown, name])
     assert (own.consumer_pseudonym, to_decimal(own.subtotal)) == (name, Decimal(1))
     assert len(await billing.rows("SELECT FROM invoices")) == 1
     (admins,) = await billing.generate(consumers=[str(two)])
@@ -149,15 +149,15 @@ async def test_malformed_choices_of_consumers_are_named(billing: Billing) -> Non
 
 
 async def test_a_list_is_paged_newest_first_without_gaps(billing: Billing, events: Events) -> None:
-    offer = await events.offer("1")
+    priced = await events.priced_service("1")
     for _ in range(5):
-        await events.usage(usage_delta(offer, uuid7(), 1), usage_delta(offer, uuid7(), 1, "2026-10"))
+        await events.usage(usage_delta(priced, uuid7(), 1), usage_delta(priced, uuid7(), 1, "2026-10"))
     await billing.generate("2026-10")
     await billing.generate()
     seen, token = [], ""
     while True:
         request = pb.ListMerchantInvoicesRequest(page_size=3, page_token=token)
-        page = await billing.ask("ListMerchantInvoices", request, offer.merchant_id, MERCHANT)
+        page = await billing.ask("ListMerchantInvoices", request, priced.merchant_id, MERCHANT)
         assert len(page.invoices) <= 3
         seen += [(invoice.period, invoice.invoice_id) for invoice in page.invoices]
         if not (token := page.next_page_token):
@@ -167,7 +167,7 @@ async def test_a_list_is_paged_newest_first_without_gaps(billing: Billing, event
 
 
 async def test_lists_are_narrowed_by_period_merchant_and_consumer(billing: Billing, events: Events) -> None:
-    one, two = await events.offer("1"), await events.offer("1")
+    one, two = await events.priced_service("1"), await events.priced_service("1")
     ann, bob = uuid7(), uuid7()
     await events.usage(
         usage_delta(one, ann, 1),

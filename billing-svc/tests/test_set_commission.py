@@ -14,7 +14,7 @@ from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.store import Store
-from billing_svc.testing import Billing, Clock, Events, usage_delta
+from billing_svc.testing import Billing, Events, SetClock, usage_delta
 
 
 async def create(
@@ -31,9 +31,9 @@ async def history(billing: Billing) -> list[tuple[str, str]]:
 
 
 async def test_a_first_start_sets_the_commission_and_later_ones_keep_it(
-    billing: Billing, database: Database, store: Store
+    billing: Billing, database: Database[Store]
 ) -> None:
-    await ensure_commission_rate(database, store, Decimal("0.5"))
+    await ensure_commission_rate(database, Decimal("0.5"))
     assert await history(billing) == [("2000-01", "0.1")]
     (audit,) = await billing.audits()
     assert (audit.action, audit.actor, dict(audit.details)) == (
@@ -44,7 +44,7 @@ async def test_a_first_start_sets_the_commission_and_later_ones_keep_it(
 
 
 async def test_a_new_rate_holds_from_its_month_on_and_not_before(
-    billing: Billing, events: Events, clock: Clock
+    billing: Billing, events: Events, clock: SetClock
 ) -> None:
     admin = uuid7()
     await create(billing, "0.125", "2026-12", admin=admin)
@@ -58,10 +58,10 @@ async def test_a_new_rate_holds_from_its_month_on_and_not_before(
         {"rate": "0.125"},
     )
     clock.now = datetime(2027, 1, 3, tzinfo=UTC)
-    offer, consumer_id = await events.offer("0.01"), uuid7()
+    priced, consumer_id = await events.priced_service("0.01"), uuid7()
     months = ["2026-11", "2026-12", "2027-01"]
     # 100 × 0.01 = 1.00: a tenth is 0.10; an eighth is 0.125, halfway, → 0.12
-    await events.usage(*[usage_delta(offer, consumer_id, 100, month) for month in months])
+    await events.usage(*[usage_delta(priced, consumer_id, 100, month) for month in months])
     commissions = []
     for month in months:
         (invoice,) = await billing.generate(month)
@@ -116,11 +116,11 @@ async def test_the_history_cannot_be_rewritten(billing: Billing, database: Datab
         "TRUNCATE commission_rates",
     ):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-            await database.pool.execute(sql)
+            await billing.execute(sql)
     assert await history(billing) == [("2000-01", "0.1")]
 
 
-async def test_without_any_rate_no_invoice_is_made(billing: Billing, clock: Clock) -> None:
+async def test_without_any_rate_no_invoice_is_made(billing: Billing, clock: SetClock) -> None:
     await billing.rows("ALTER TABLE commission_rates DISABLE TRIGGER commission_rates_only_grow")
     await billing.rows("DELETE FROM commission_rates")
     with pytest.raises(FailedPreconditionError) as caught:

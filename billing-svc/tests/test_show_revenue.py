@@ -8,19 +8,19 @@ from ams_common.errors import FailedPreconditionError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from billing_svc.commission import commission_of, total_of
-from billing_svc.invoices import Draft, InvoiceKey, Line
+from billing_svc.invoices import InvoiceContent, InvoiceKey, Line
 from billing_svc.revenue import RevenueTotal, revenue_by_service, revenue_totals
-from billing_svc.testing import Billing, Events, Offer, usage_delta
+from billing_svc.testing import Billing, Events, PricedService, usage_delta
 
 MERCHANT_ID, SERVICE_ID = uuid7(), uuid7()
 
 
-def draft(subtotal: str, quantity: int = 1, currency: str = "EUR", rate: str = "0.1") -> Draft:
+def draft(subtotal: str, quantity: int = 1, currency: str = "EUR", rate: str = "0.1") -> InvoiceContent:
     """One consumer's month of one service."""
     amount, key = Decimal(subtotal), InvoiceKey(MERCHANT_ID, uuid7(), currency)
     line = Line(SERVICE_ID, "Weather", uuid7(), quantity, amount / quantity, currency, amount)
     commission = commission_of(amount, Decimal(rate), currency)
-    return Draft(key, (line,), amount, Decimal(rate), commission, total_of(amount, commission))
+    return InvoiceContent(key, (line,), amount, Decimal(rate), commission, total_of(amount, commission))
 
 
 def totals(revenue: pb.GetMerchantRevenueResponse) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
@@ -51,11 +51,11 @@ def test_currencies_stay_apart_in_totals_and_services() -> None:
 
 
 async def test_revenue_is_exactly_what_the_draft_invoices_come_to(billing: Billing, events: Events) -> None:
-    first = await events.offer("0.005", name="A")
-    second = await events.offer("0.0125", merchant_id=first.merchant_id, name="B")
-    yen = await events.offer("0.5", "JPY", merchant_id=first.merchant_id, name="C")
+    first = await events.priced_service("0.005", name="A")
+    second = await events.priced_service("0.0125", merchant_id=first.merchant_id, name="B")
+    yen = await events.priced_service("0.5", "JPY", merchant_id=first.merchant_id, name="C")
     used = [
-        usage_delta(offer, uuid7(), count * 7 + 1) for count in range(9) for offer in (first, second, yen)
+        usage_delta(priced, uuid7(), count * 7 + 1) for count in range(9) for priced in (first, second, yen)
     ]
     await events.usage(*used)
     revenue = await billing.revenue(first.merchant_id)
@@ -78,7 +78,7 @@ async def test_revenue_is_exactly_what_the_draft_invoices_come_to(billing: Billi
 async def test_revenue_counts_the_callers_own_services_and_the_asked_month_only(
     billing: Billing, events: Events
 ) -> None:
-    mine, theirs, consumer_id = await events.offer("1"), await events.offer("1"), uuid7()
+    mine, theirs, consumer_id = await events.priced_service("1"), await events.priced_service("1"), uuid7()
     await events.usage(
         usage_delta(mine, consumer_id, 4),
         usage_delta(mine, consumer_id, 10, "2026-10"),
@@ -93,8 +93,8 @@ async def test_revenue_counts_the_callers_own_services_and_the_asked_month_only(
 
 
 async def test_revenue_is_not_shown_short_of_a_price(billing: Billing, events: Events) -> None:
-    offer = Offer(uuid7(), uuid7(), uuid7())
-    await events.usage(usage_delta(offer, uuid7(), 1))
+    priced = PricedService(uuid7(), uuid7(), uuid7())
+    await events.usage(usage_delta(priced, uuid7(), 1))
     with pytest.raises(FailedPreconditionError) as caught:
-        await billing.revenue(offer.merchant_id)
+        await billing.revenue(priced.merchant_id)
     assert caught.value.code == "price_unknown"

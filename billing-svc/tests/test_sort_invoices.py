@@ -33,9 +33,9 @@ async def sides(billing: Billing, events: Events) -> tuple[UUID, UUID]:
     """A merchant and a consumer with invoices of three months, two currencies and amounts of which some are
     equal and none sorts by its letters; others have some too."""
     merchant, consumer, other = uuid7(), uuid7(), uuid7()
-    euros = await events.offer("0.30", "EUR", merchant)
-    dollars = await events.offer("0.30", "USD", merchant)
-    elsewhere = await events.offer("0.30", "EUR", other)
+    euros = await events.priced_service("0.30", "EUR", merchant)
+    dollars = await events.priced_service("0.30", "USD", merchant)
+    elsewhere = await events.priced_service("0.30", "EUR", other)
     for number, period in enumerate(("2026-09", "2026-10", "2026-11")):
         await events.usage(
             usage_delta(euros, consumer, 30, period),
@@ -44,7 +44,7 @@ async def sides(billing: Billing, events: Events) -> tuple[UUID, UUID]:
             usage_delta(euros, other, 100, period),
         )
         await billing.generate(period)
-    await billing.database.pool.execute(
+    await billing.execute(
         """
         UPDATE invoices SET status = (ARRAY['draft', 'issued', 'paid', 'overdue'])[rank % 4 + 1]
         FROM (SELECT invoice_id, row_number() OVER (ORDER BY merchant_id, consumer_id, period, currency)

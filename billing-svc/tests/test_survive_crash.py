@@ -16,7 +16,7 @@ from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
-from billing_svc.testing import Billing, Offer, price_started, service_changed, usage_delta
+from billing_svc.testing import Billing, PricedService, price_started, service_changed, usage_delta
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def test_killed_in_mid_stream_it_counts_every_delta_once(
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }
-    offer, at = Offer(uuid7(), uuid7(), uuid7()), datetime(2026, 1, 1, tzinfo=UTC)
+    priced, at = PricedService(uuid7(), uuid7(), uuid7()), datetime(2026, 1, 1, tzinfo=UTC)
     consumers = [uuid7() for _ in range(8)]
     published: dict[str, tuple[str, int]] = {}  # by delta id: who, and how many billable requests
 
@@ -59,7 +59,7 @@ async def test_killed_in_mid_stream_it_counts_every_delta_once(
         """200 new deltas, of which every fifth comes twice."""
         for number in range(200):
             consumer_id, billable = consumers[number % 8], 1 + number % 3
-            delta = usage_delta(offer, consumer_id, billable)
+            delta = usage_delta(priced, consumer_id, billable)
             published[delta.delta_id] = (str(consumer_id), billable)
             for _ in range(2 if number % 5 == 0 else 1):
                 topic, value = topic_prefix + topics.USAGE_AGGREGATED, delta.SerializeToString()
@@ -68,10 +68,10 @@ async def test_killed_in_mid_stream_it_counts_every_delta_once(
 
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, enable_idempotence=True) as producer:
         for event in (
-            service_changed(offer.service_id, offer.merchant_id, "Weather", at),
-            price_started(offer.price_version_id, offer.service_id, Decimal("0.005"), "EUR", at),
+            service_changed(priced.service_id, priced.merchant_id, "Weather", at),
+            price_started(priced.price_version_id, priced.service_id, Decimal("0.005"), "EUR", at),
         ):
-            topic, key = topic_prefix + topics.CATALOG_EVENTS, str(offer.service_id).encode()
+            topic, key = topic_prefix + topics.CATALOG_EVENTS, str(priced.service_id).encode()
             await producer.send(topic, event.SerializeToString(), key=key)
         async with billing_process(environ) as process:
             # The stream goes on until the kill, so that it falls in the middle of it.

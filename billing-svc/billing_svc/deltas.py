@@ -1,4 +1,4 @@
-"""What a delta of usage adds to which billing counter. Pure."""
+"""Deltas of usage, and what they add to which billing counter. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

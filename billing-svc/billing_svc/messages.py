@@ -8,7 +8,7 @@ from ams_common.clock import to_timestamp
 from ams_common.money import to_money
 
 from billing_svc.commission import CommissionRate, format_rate
-from billing_svc.invoices import Draft, Invoice, Line
+from billing_svc.invoices import Invoice, InvoiceContent, Line
 from billing_svc.pseudonyms import Pseudonyms
 from billing_svc.revenue import revenue_by_service, revenue_totals
 
@@ -51,7 +51,6 @@ def invoice_message(invoice: Invoice, audience: Audience, pseudonyms: Pseudonyms
 
 
 def line_message(line: Line) -> pb.InvoiceLine:
-    """One line."""
     return pb.InvoiceLine(
         service_id=str(line.service_id),
         service_name=line.service_name,
@@ -62,8 +61,8 @@ def line_message(line: Line) -> pb.InvoiceLine:
     )
 
 
-def revenue_message(period: str, drafts: Sequence[Draft]) -> pb.GetMerchantRevenueResponse:
-    """What the drafts of a merchant's month come to."""
+def revenue_message(period: str, contents: Sequence[InvoiceContent]) -> pb.GetMerchantRevenueResponse:
+    """What the invoices of a merchant's month come to, if they have these `contents`."""
     return pb.GetMerchantRevenueResponse(
         period=period,
         services=[
@@ -73,7 +72,7 @@ def revenue_message(period: str, drafts: Sequence[Draft]) -> pb.GetMerchantReven
                 quantity=service.quantity,
                 gross=to_money(service.gross, service.currency),
             )
-            for service in revenue_by_service(drafts)
+            for service in revenue_by_service(contents)
         ],
         totals=[
             pb.RevenueTotal(
@@ -81,13 +80,12 @@ def revenue_message(period: str, drafts: Sequence[Draft]) -> pb.GetMerchantReven
                 commission=to_money(total.commission, total.currency),
                 net=to_money(total.net, total.currency),
             )
-            for total in revenue_totals(drafts)
+            for total in revenue_totals(contents)
         ],
     )
 
 
 def rate_message(rate: CommissionRate) -> pb.CommissionRate:
-    """One rate of the history."""
     return pb.CommissionRate(
         rate=format_rate(rate.rate), starts_in=rate.starts_in, created_at=to_timestamp(rate.created_at)
     )
