@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import grpc
+import hypothesis
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
@@ -20,6 +21,13 @@ from ams_common.queries import QueryStore
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import TokenVerifier
+
+# On a busy machine an example may take any time, and the first one builds Hypothesis's tables of
+# characters: neither is a fault of the code under test.
+hypothesis.settings.register_profile(
+    "ams", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("ams")
 
 
 @dataclass(frozen=True, slots=True)
