@@ -21,7 +21,7 @@ class CounterKey(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What a counter holds, or a delta adds."""
+    """The figures that a billing counter holds, or that a delta adds to it."""
 
     requests: int = 0
     billable_requests: int = 0
@@ -29,7 +29,6 @@ class Counts(NamedTuple):
     response_bytes: int = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        """The sum, figure by figure."""
         return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
 

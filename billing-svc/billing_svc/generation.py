@@ -17,7 +17,10 @@ ANSWER_LIMIT = 200
 async def scope_of_merchant(
     store: Store, pseudonyms: Pseudonyms, period: str, merchant_id: UUID, consumers: Sequence[str]
 ) -> InvoiceScope:
-    """A merchant's own invoices; `consumers` are pseudonyms. Raises InvalidArgumentError."""
+    """What a merchant, who generates its own invoices, means; `consumers` are pseudonyms.
+
+    Raises InvalidArgumentError.
+    """
     _require_each(consumers, is_pseudonym, "must be a consumer's pseudonym")
     if not consumers:
         return InvoiceScope(period, merchant_id, None)
@@ -26,7 +29,10 @@ async def scope_of_merchant(
 
 
 def scope_of_admin(period: str, merchant_id: UUID | None, consumers: Sequence[str]) -> InvoiceScope:
-    """Anybody's invoices; `consumers` are ids. Raises InvalidArgumentError."""
+    """What an admin, who may generate anybody's invoices, means; `consumers` are ids.
+
+    Raises InvalidArgumentError.
+    """
     _require_each(consumers, _is_id, "must be a consumer's id")
     return InvoiceScope(period, merchant_id, [UUID(text) for text in consumers] or None)
 

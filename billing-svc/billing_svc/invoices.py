@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceKey:
-    """There is one invoice per month and key."""
+    """What tells a month's invoices apart: there is at most one per month and key."""
 
     merchant_id: UUID
     consumer_id: UUID

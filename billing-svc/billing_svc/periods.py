@@ -11,7 +11,7 @@ def period_of(moment: datetime) -> str:
 
 
 def parse_period(text: str) -> str:
-    """`text` when it is a month. Raises ValueError."""
+    """`text` itself. Raises ValueError when it is no month such as "2026-11"."""
     if not formats.MONTH.fullmatch(text):
         raise ValueError("a period is a month such as 2026-11")
     return text

@@ -31,7 +31,8 @@ def exact_arithmetic() -> Iterator[None]:
 
 
 def line_amount(quantity: int, unit_price: Decimal, currency: str) -> Decimal:
-    """quantity × unit_price at the currency's minor unit."""
+    """quantity × unit_price, rounded half-even to the currency's minor unit."""
+    # Inexact is a trap here: a product cut to the context's digits would be rounded twice.
     with localcontext(Context(prec=_DIGITS, traps=[InvalidOperation, Inexact])):
         exact = quantity * unit_price
     with exact_arithmetic():

@@ -31,5 +31,5 @@ class Pseudonyms:
 
 
 def is_pseudonym(text: str) -> bool:
-    """Whether `text` has the form of one."""
+    """Whether `text` has the form of a pseudonym, of whomever."""
     return _FORM.fullmatch(text) is not None

@@ -12,7 +12,7 @@ from billing_svc.pricing import sum_exactly
 
 @dataclass(frozen=True, slots=True)
 class ServiceRevenue:
-    """`quantity` is in billable requests."""
+    """What one service brought in, before commission; `quantity` is in billable requests."""
 
     service_id: UUID
     service_name: str
@@ -23,7 +23,7 @@ class ServiceRevenue:
 
 @dataclass(frozen=True, slots=True)
 class RevenueTotal:
-    """gross − commission = net, exactly."""
+    """What a merchant's services brought in, in one currency: gross − commission = net, exactly."""
 
     currency: str
     gross: Decimal

@@ -105,7 +105,7 @@ class Store(QueryStore, package="billing_svc"):
             await self._lock_month_of_merchant(period=period, merchant_id=merchant_id)
 
     async def list_drafts(self, scope: InvoiceScope, limit: int | None = None) -> list[Invoice]:
-        """By merchant, consumer and currency; `limit` None: all."""
+        """The drafts in scope, ordered by merchant, consumer and currency; `limit` None: all of them."""
         rows = await self._list_drafts(
             period=scope.period,
             merchant_id=scope.merchant_id,

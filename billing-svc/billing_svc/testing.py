@@ -50,19 +50,18 @@ class Billing:
         )
 
     async def generate(self, period: str = "2026-11", **scope: Any) -> list[pb.Invoice]:
-        """The answer to an admin."""
+        """The invoices that an admin who generates them is answered with."""
         request = pb.GenerateInvoicesRequest(period=period, **scope)
         return list((await self.ask("GenerateInvoices", request, uuid7(), ADMIN)).invoices)
 
     async def generate_own(
         self, merchant_id: UUID, period: str = "2026-11", **scope: Any
     ) -> list[pb.Invoice]:
-        """The answer to that merchant."""
+        """The invoices that the merchant who generates its own is answered with."""
         request = pb.GenerateInvoicesRequest(period=period, **scope)
         return list((await self.ask("GenerateInvoices", request, merchant_id, MERCHANT)).invoices)
 
     async def spend(self, consumer_id: UUID, period: str = "") -> pb.GetConsumerSpendResponse:
-        """The answer to that consumer."""
         request = pb.GetConsumerSpendRequest(period=period)
         answer: pb.GetConsumerSpendResponse = await self.ask(
             "GetConsumerSpend", request, consumer_id, CONSUMER
@@ -70,7 +69,6 @@ class Billing:
         return answer
 
     async def revenue(self, merchant_id: UUID, period: str = "") -> pb.GetMerchantRevenueResponse:
-        """The answer to that merchant."""
         request = pb.GetMerchantRevenueRequest(period=period)
         answer: pb.GetMerchantRevenueResponse = await self.ask(
             "GetMerchantRevenue", request, merchant_id, MERCHANT
@@ -78,13 +76,13 @@ class Billing:
         return answer
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """What stands in the database."""
+        """The rows that `sql` finds in the service's database."""
         async with self.database.connection() as connection:
             found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
         return found
 
     async def execute(self, sql: str, *arguments: Any) -> None:
-        """Changes what stands in the database."""
+        """Runs a statement on the service's database, as no RPC could."""
         async with self.database.connection() as connection:
             await connection.execute(sql, *arguments)
 
@@ -125,7 +123,7 @@ def price_started(
 
 @dataclass(frozen=True, slots=True)
 class PricedService:
-    """A service of a merchant at a price."""
+    """A merchant's service, and the price version that its usage is charged by."""
 
     merchant_id: UUID
     service_id: UUID

@@ -61,7 +61,7 @@ def _value(request: pb.UpdateServiceRequest, field: str) -> Any:
 
 
 def unique_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Each of `tags` once, in the order given."""
+    """`tags` without repetitions, in their order."""
     return tuple(dict.fromkeys(tags))
 
 

@@ -30,7 +30,7 @@ _CHANGEABLE_WHEN_ACTIVE = frozenset(
 
 
 def check_type(service_type: str) -> None:
-    """Raises FailedPreconditionError service_type_not_available."""
+    """Raises FailedPreconditionError service_type_not_available for a type that nobody can publish."""
     if service_type not in CREATABLE_TYPES:
         raise FailedPreconditionError(
             "service_type_not_available",
@@ -39,7 +39,7 @@ def check_type(service_type: str) -> None:
 
 
 def check_reachable(service_type: str, base_url: str) -> None:
-    """Raises InvalidArgumentError base_url_not_for_images."""
+    """Raises InvalidArgumentError base_url_not_for_images for a Docker service with a base URL."""
     # Nobody calls an image through AMS: the gateway would forward to what isn't there.
     if service_type == DOCKER and base_url:
         raise InvalidArgumentError(
@@ -62,7 +62,8 @@ def is_submittable(record: ServiceRecord) -> bool:
 
 
 def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
-    """Raises FailedPreconditionError service_not_editable or service_field_locked."""
+    """Raises FailedPreconditionError service_not_editable, or service_field_locked when only some of
+    `fields` can't be changed in the record's state."""
     changeable = changeable_fields(record)
     if not changeable:
         raise FailedPreconditionError(

@@ -39,17 +39,17 @@ _STANDING_WORDS = {value: word for word, value in STANDINGS.items()}
 
 
 def status_word(status: events_pb2.ServiceStatus.ValueType) -> str | None:
-    """The database's word; None for UNSPECIFIED."""
+    """What the database calls the status; None for UNSPECIFIED."""
     return _STATUS_WORDS.get(status)
 
 
 def type_word(service_type: events_pb2.ServiceType.ValueType) -> str | None:
-    """The database's word; None for UNSPECIFIED."""
+    """What the database calls the type; None for UNSPECIFIED."""
     return _TYPE_WORDS.get(service_type)
 
 
 def standing_word(standing: Standing.ValueType) -> str:
-    """The database's word. Raises ValueError for a standing that this release doesn't know."""
+    """What the database calls the standing. Raises ValueError for one that this release doesn't know."""
     if standing not in _STANDING_WORDS:
         raise ValueError(f"unknown standing {standing}")
     return _STANDING_WORDS[standing]
@@ -109,7 +109,7 @@ def price_message(terms: PriceTerms) -> pricing_pb2.Price:
 
 
 def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
-    """What the gateway serves the service from."""
+    """What the gateways hold of the service: all that a call needs, and no more."""
     return events_pb2.ServiceSnapshot(
         service_id=str(record.service_id),
         slug=record.slug,
@@ -124,7 +124,7 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
 
 
 def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.CatalogEvent:
-    """Tells others of the service's present state."""
+    """The event by which the other services hear of the service's present state."""
     changed = events_pb2.ServiceChanged(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
@@ -141,7 +141,7 @@ def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.Ca
 def price_started_event(
     service_id: UUID, price_version_id: UUID, terms: PriceTerms, now: datetime
 ) -> events_pb2.CatalogEvent:
-    """Tells others of a price that is in force from `now`."""
+    """The event by which the other services hear of a price that is in force from `now`."""
     version = pricing_pb2.PriceVersion(
         price_version_id=str(price_version_id),
         service_id=str(service_id),

@@ -50,7 +50,7 @@ class ServiceRecord:
 
 
 def record_of(row: Mapping[str, Any]) -> ServiceRecord:
-    """The record in a row of service_details."""
+    """Makes the record that a row of service_details holds."""
     plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in ("price", "tags")}
     price = PriceTerms(row["price_model"], row["price_currency"], row["price_amount"])
     return ServiceRecord(**plain, tags=tuple(row["tags"]), price=price)

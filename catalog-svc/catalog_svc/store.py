@@ -82,7 +82,7 @@ class Store(QueryStore, package="catalog_svc"):
         return await self.find_service(service_id=locked, owner_id=None) if locked is not None else None
 
     async def save_service(self, record: ServiceRecord) -> None:
-        """Writes all that may change."""
+        """Writes all columns that an edit or a change of status may have changed."""
         # The price stays on the row until it is a version, and must not stand in two places then.
         price = _price(record) if record.price_version_id is None else dict.fromkeys(_price(record))
         await self._save_service(
@@ -100,7 +100,7 @@ class Store(QueryStore, package="catalog_svc"):
         return await self.find_service_by_slug(slug=text)
 
     async def list_marketplace(self, wanted: PageRequest, those: MarketplaceFilter) -> Page[ServiceRecord]:
-        """Active services of merchants in good standing."""
+        """A page of the active services of merchants in good standing."""
         filters = {"tags": those.tags, "type": those.service_type, "merchant_id": those.merchant_id}
         if those.words is None:
             return await self._list_marketplace(wanted, **filters)

@@ -100,13 +100,13 @@ class Catalog:
         )
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """What stands in the database."""
+        """The rows that `sql` finds in the service's database."""
         async with self.database.connection() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
         return rows
 
     async def execute(self, sql: str) -> None:
-        """Changes what stands in the database."""
+        """Runs statements on the service's database, as no RPC could."""
         async with self.database.connection() as connection:
             await connection.execute(sql)
 
@@ -124,7 +124,7 @@ class Catalog:
         return [CatalogEvent.FromString(payload) for payload in await self.outbox("catalog.events")]
 
     async def snapshots(self, service: str) -> list[ServiceSnapshot]:
-        """Those written for a service's id or slug."""
+        """The snapshots written for `service`, an id or a slug, oldest first."""
         return [
             ServiceSnapshot.FromString(payload) for payload in await self.outbox(f"ams:service:{service}")
         ]

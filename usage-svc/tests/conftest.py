@@ -35,7 +35,7 @@ def schema() -> Schema:
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose request it was, and of what."""
+    """Whose requests are metered, and of which service."""
 
     consumer_id: UUID = field(default_factory=uuid7)
     merchant_id: UUID = field(default_factory=uuid7)
@@ -55,7 +55,7 @@ class Subject:
         response_bytes: int = 100,
         response_time_ms: int = 7,
     ) -> UsageEvent:
-        """A new metered request."""
+        """The event of a request that was just metered, unless `at` says when."""
         return UsageEvent(
             event_id=uuid7().bytes,
             timestamp=to_timestamp(at or utc_now()),
@@ -99,7 +99,7 @@ class CountedUsage:
         )
 
     async def rolled_up(self, granularity: str) -> Counter[str]:
-        """The same, of the rollups of one granularity."""
+        """requests, billable and bytes of the rollups of one granularity."""
         sums = "sum(requests) AS requests, sum(billable_requests) AS billable,"
         return await self._sums(
             f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received FROM usage_rollups"
@@ -108,7 +108,7 @@ class CountedUsage:
         )
 
     async def deltas(self) -> list[UsageDelta]:
-        """Those that wait in the outbox, in order."""
+        """The deltas that wait in the outbox, oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.USAGE_AGGREGATED

@@ -44,7 +44,7 @@ def _figures(rows: Sequence[UsageRow]) -> pb.UsageFigures:
 
 
 def delta_message(usage: NewUsage) -> UsageDelta:
-    """A delta for billing, under a new id."""
+    """The delta that tells billing of `usage`, under an id that was never used."""
     return UsageDelta(
         delta_id=str(uuid7()),
         period=usage.period,
