@@ -54,7 +54,7 @@ class _GroupByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GroupBy.Value
     STATUS_CLASS: _GroupBy.ValueType  # 3
 
 class GroupBy(_GroupBy, metaclass=_GroupByEnumTypeWrapper):
-    """One more way to cut the figures, besides time."""
+    """How figures are grouped, besides by time."""
 
 GROUP_BY_UNSPECIFIED: GroupBy.ValueType  # 0
 """time only"""
