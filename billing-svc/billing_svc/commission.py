@@ -47,6 +47,7 @@ def rate_for(period: str, rates: Sequence[CommissionRate]) -> Decimal | None:
 
 def commission_of(subtotal: Decimal, rate: Decimal, currency: str) -> Decimal:
     """AMS's part of `subtotal`, rounded half-even to the currency's minor unit."""
+    # Rounded once, of the sum: the roundings of many lines would add up.
     with exact_arithmetic():
         return round_to_minor_unit(subtotal * rate, currency)
 

@@ -64,4 +64,5 @@ def sum_deltas(deltas: Iterable[Delta]) -> dict[CounterKey, Counts]:
     sums: dict[CounterKey, Counts] = {}
     for delta in deltas:
         sums[delta.key] = sums.get(delta.key, Counts()).plus(delta.counts)
+    # Two processes that lock the same counters in different orders would deadlock.
     return dict(sorted(sums.items()))

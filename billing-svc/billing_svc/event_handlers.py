@@ -21,6 +21,7 @@ from billing_svc.store import Store
 async def apply_usage_deltas(change: Change[Store], messages: Sequence[UsageDelta]) -> None:
     """Adds each delta to its billing counter, once per delta id however often it comes."""
     deltas = {delta.delta_id: delta for delta in map(parse_delta, messages)}
+    # In this transaction: a delta that comes again, from a restored topic too, finds its id there.
     new = await change.store.claim_deltas(delta_ids=list(deltas))
     await change.store.add_to_counters(sum_deltas(deltas[delta_id] for delta_id in new))
 

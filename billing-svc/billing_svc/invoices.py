@@ -94,6 +94,7 @@ def draft_invoices(usages: Iterable[Usage], commission_rate: Decimal) -> list[In
     """
     by_key: defaultdict[InvoiceKey, list[Usage]] = defaultdict(list)
     for usage in usages:
+        # Where nothing is billable nothing is priced, so its price needn't have arrived.
         if usage.quantity > 0:
             currency = _price_of(usage).currency
             by_key[InvoiceKey(usage.merchant_id, usage.consumer_id, currency)].append(usage)
@@ -138,6 +139,7 @@ def _line(usage: Usage) -> Line:
 
 
 def _line_order(usage: Usage) -> tuple[str, UUID, datetime, UUID]:
+    # Two services may have one name, and two prices one start: the ids make the order the same every time.
     starts_at = _price_of(usage).starts_at
     return (_name_of(usage), usage.service_id, starts_at, usage.price_version_id)
 

@@ -43,6 +43,7 @@ def invoice_message(invoice: Invoice, audience: Audience, pseudonyms: Pseudonyms
         total=to_money(content.total, key.currency),
         updated_at=to_timestamp(invoice.updated_at),
     )
+    # A merchant that saw the id could ask elsewhere who the consumer is.
     if audience is not Audience.MERCHANT:
         message.consumer_id = str(key.consumer_id)
     if audience is not Audience.CONSUMER:

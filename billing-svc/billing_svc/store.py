@@ -128,6 +128,7 @@ class Store(QueryStore, package="billing_svc"):
             commissions=[content.commission for content in contents],
             totals=[content.total for content in contents],
         )
+        # What was issued meanwhile isn't among the rows, and keeps its lines.
         invoice_ids = {_key(row): row["invoice_id"] for row in rows}
         lines = [
             (invoice_ids[content.key], position, line)
@@ -179,6 +180,7 @@ class Store(QueryStore, package="billing_svc"):
         return Page(await self._with_lines(found.rows), found.next_token)
 
     async def _with_lines(self, rows: Sequence[Row]) -> list[Invoice]:
+        # One query for the lines of all invoices, not one for each.
         currencies: dict[UUID, str] = {row["invoice_id"]: row["currency"] for row in rows}
         lines: dict[UUID, list[Line]] = {invoice_id: [] for invoice_id in currencies}
         for row in await self._list_lines(invoice_ids=list(currencies)):

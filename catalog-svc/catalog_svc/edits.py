@@ -19,6 +19,7 @@ CHANGEABLE = REQUIRED | {
     "rate_limit_per_minute",
     "additional_info",
 }
+# A path may be as long as a request: not all of it goes into the error.
 _SHOWN_PATH_LENGTH = 80
 
 

@@ -90,6 +90,7 @@ def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
             "An API service needs a base URL before it can be submitted.",
             [FieldViolation("baseUrl", "is required")],
         )
+    # The old reason goes: the table lets only a rejected service have one.
     return replace(record, status=PENDING_APPROVAL, rejection_reason="", updated_at=now)
 
 

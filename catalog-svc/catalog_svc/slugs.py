@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ams_common import formats
 
+# The column takes 80: "service-" and the longest ending have room.
 _MAX_LENGTH = 56
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 _LIKE_AN_ID = re.compile(r"[0-9a-f]{32}")
@@ -27,6 +28,7 @@ def service_id_in(text: str) -> UUID | None:
 
 
 def _stem(name: str) -> str:
+    # "Café" becomes "cafe": NFKD sets accents apart, and ASCII leaves them out.
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return _NOT_PLAIN.sub("-", plain).strip("-")[:_MAX_LENGTH].rstrip("-") or "service"
 

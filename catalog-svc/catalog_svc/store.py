@@ -60,6 +60,7 @@ class Store(QueryStore, package="catalog_svc"):
         self, record: ServiceRecord, merchant_name: str, slugs: Sequence[str]
     ) -> ServiceRecord | None:
         """The stored service under the first of `slugs` that is free; None when none is."""
+        # A slug that is taken gives no row. A unique violation would end the transaction.
         for slug in slugs:
             created = await self._insert_service(
                 **_content(record),

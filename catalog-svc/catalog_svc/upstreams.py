@@ -56,6 +56,7 @@ def _forms(address: _Address) -> list[_Address]:
 
 
 def _is_private(address: _Address) -> bool:
+    # Python calls multicast addresses global.
     return not address.is_global or address.is_multicast
 
 

@@ -8,6 +8,7 @@ from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+# A whole day by the minute fits in, and four years by the day.
 MAX_BUCKETS = 1500
 # What one answer may hold (well under the 4 MiB of a message).
 MAX_POINTS = 20_000
@@ -76,6 +77,7 @@ def report_range(
             raise _invalid("The start must be before the end.")
         first, last = _floor(start, bucket), _ceil(end, bucket)
     except OverflowError:
+        # The default span, or whole buckets, went beyond what a datetime can hold.
         raise _invalid("The range must lie within the years 1 to 9999.") from None
     if (last - first) // bucket > MAX_BUCKETS:
         raise too_large(f"The range must have at most {MAX_BUCKETS} buckets.")

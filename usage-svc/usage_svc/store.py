@@ -19,5 +19,6 @@ class Store(QueryStore, package="usage_svc"):
 
     async def add_events(self, events: Sequence[MeteredRequest]) -> list[NewUsage]:
         """Insert and roll up those of `events`, one at least, that are not there yet; what they add up to."""
+        # An array per column, for unnest(): one statement however many events there are.
         columns = zip(*events, strict=True)
         return await self._add_events(**dict(zip(MeteredRequest._fields, map(list, columns), strict=True)))

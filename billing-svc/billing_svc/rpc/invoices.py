@@ -91,6 +91,7 @@ class InvoiceRpcs:
                 consumer_id=consumer_id,
             )
         if invoice is None:
+            # Somebody else's too: nobody can find out which ids there are.
             raise NotFoundError("invoice_not_found", "There is no such invoice.")
         if ADMIN in roles:
             audience = Audience.ADMIN

@@ -25,6 +25,7 @@ class MarketplaceRpcs:
         self, request: pb.ListMarketplaceServicesRequest, context: Context
     ) -> pb.ListMarketplaceServicesResponse:
         wanted = MarketplaceFilter(
+            # "?!" has no words and finds nothing; only without a query everything is shown.
             words=words_of(request.query) if request.query else None,
             tags=[request.tag] if request.tag else [],
             service_type=type_word(request.type),

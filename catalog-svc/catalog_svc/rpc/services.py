@@ -67,8 +67,10 @@ class ServiceRpcs:
                 lifecycle.check_reachable(record.type, record.base_url)
             await change.store.save_service(record)
             change.audit("service", record.service_id, fields=",".join(sorted(fields)))
+            # Of what an edit may change, the other services know only the name.
             if record.name != before.name:
                 publish_service(change, record)
+            # Any other service has no snapshot yet, and must not get one by an edit.
             if record.status == lifecycle.ACTIVE:
                 write_snapshot(change, record)
         return service_message(record)
