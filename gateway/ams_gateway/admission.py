@@ -6,13 +6,13 @@ from hashlib import sha256
 from ams_common.apikeys import hash_key
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver
 from ams_gateway.decision import refuse_key, refuse_service
 from ams_gateway.heads import Request
 from ams_gateway.journal import Journal
 from ams_gateway.limits import Limiter
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.problems import Header, Problem
 from ams_gateway.snapshots import SnapshotCache, SourceDownError
 from ams_gateway.subjects import Key, Service
 
@@ -46,12 +46,12 @@ class Gatekeeper:
         self._journal = journal
         self._max_body_bytes = max_body_bytes
 
-    async def admit(self, request: Request, limit_headers: list[Header]) -> Admission | Refusal:
+    async def admit(self, request: Request, limit_headers: list[Header]) -> Admission | Problem:
         try:
             subjects = await self._authorize(request)
         except SourceDownError:
-            return refusals.VALIDATION_UNAVAILABLE
-        if isinstance(subjects, Refusal):
+            return problems.VALIDATION_UNAVAILABLE
+        if isinstance(subjects, Problem):
             return subjects
         key, service = subjects
         assert service.target is not None
@@ -60,42 +60,42 @@ class Gatekeeper:
             try:
                 addresses = await self._resolver.resolve(service.target.origin.host)
             except AddressForbiddenError:
-                return refusals.UPSTREAM_MISCONFIGURED
+                return problems.UPSTREAM_MISCONFIGURED
             except AddressUnknownError:
-                return refusals.UPSTREAM_UNREACHABLE
+                return problems.UPSTREAM_UNREACHABLE
         length = request.head.content_length
         if length is not None and length > self._max_body_bytes:
-            return refusals.BODY_TOO_LARGE
+            return problems.BODY_TOO_LARGE
         if not self._journal.is_accepting():
-            return refusals.METERING_UNAVAILABLE
+            return problems.METERING_UNAVAILABLE
         if service.rate_limit_per_minute > 0:
             allowance = await self._limiter.take(
                 service.service_id, key.consumer_id, service.rate_limit_per_minute
             )
             limit_headers += allowance.headers()
             if not allowance.allowed:
-                return refusals.RATE_LIMITED
+                return problems.RATE_LIMITED
         return Admission(key, service, addresses)
 
-    async def _authorize(self, request: Request) -> tuple[Key, Service] | Refusal:
+    async def _authorize(self, request: Request) -> tuple[Key, Service] | Problem:
         text = request.head.key
         if not text:
-            return refusals.KEY_MISSING
+            return problems.KEY_MISSING
         # What is held has the right form: the checksum need only be looked at when it isn't.
         name = key_snapshot_key(sha256(text).digest())
         held_key = self._keys.held(name)
         if held_key is None and hash_key(text) is None:
-            return refusals.KEY_INVALID
+            return problems.KEY_INVALID
         key = held_key.value if held_key is not None else await self._keys.get(name)
-        refusal = refuse_key(key, time.time())
-        if refusal is not None or key is None:
-            return refusal or refusals.KEY_INVALID
+        problem = refuse_key(key, time.time())
+        if problem is not None or key is None:
+            return problem or problems.KEY_INVALID
         if request.service is None:
-            return refusals.SERVICE_REQUIRED
+            return problems.SERVICE_REQUIRED
         name = service_snapshot_key(request.service)
         held_service = self._services.held(name)
         service = held_service.value if held_service is not None else await self._services.get(name)
-        refusal = refuse_service(key, service, named=True)
-        if refusal is not None or service is None:
-            return refusal or refusals.SERVICE_NOT_GRANTED
+        problem = refuse_service(key, service, named=True)
+        if problem is not None or service is None:
+            return problem or problems.SERVICE_NOT_GRANTED
         return key, service

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ams_gateway.exchange import ClientGoneError, frame_chunk
 from ams_gateway.heads import Request
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.problems import Header, Problem
 
 
 class Call:
@@ -35,7 +35,7 @@ class Call:
 
     def __init__(
         self,
-        request: Request | Refusal,
+        request: Request | Problem,
         transport: asyncio.Transport,
         flow: FlowControl,
         on_complete: Callable[[], None],
@@ -115,7 +115,7 @@ class Call:
             if name == b"content-length":
                 has_length = True
             elif name == b"connection":
-                # Only refusals have it, and it says close.
+                # Only problems have it, and it says close.
                 self.keep_alive = False
                 continue
             parts += (name, b": ", value, b"\r\n")

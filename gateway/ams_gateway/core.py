@@ -6,14 +6,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.admission import Admission, Gatekeeper
 from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
 from ams_gateway.heads import VIA, Request
 from ams_gateway.journal import Journal, JournalError
 from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
 from ams_gateway.pool import BusyError, Pool, UnreachableError
-from ams_gateway.refusals import Header, Refusal, render
+from ams_gateway.problems import Header, Problem, render
 from ams_gateway.subjects import Service
 from ams_gateway.upstream import UpstreamConnection
 
@@ -64,8 +64,8 @@ class Gateway:
         limit_headers: list[Header] = []
         try:
             admission = await self._gatekeeper.admit(request, limit_headers)
-            if isinstance(admission, Refusal):
-                return await self.refuse(admission, request_id, client, limit_headers)
+            if isinstance(admission, Problem):
+                return await self.send_problem(admission, request_id, client, limit_headers)
             limit_headers.append((b"x-request-id", request_id))
             admission.headers = limit_headers
             failure = await self._forward(request, request_id, usage, admission, client)
@@ -74,19 +74,19 @@ class Gateway:
             return False
         if failure is None:
             return True
-        refusal, is_started = failure
-        if is_started or refusal is refusals.CLIENT_CLOSED:
-            self.answers[f"{refusal.code}_midway" if is_started else refusal.code] += 1
+        problem, is_started = failure
+        if is_started or problem is problems.CLIENT_CLOSED:
+            self.answers[f"{problem.code}_midway" if is_started else problem.code] += 1
             return False
-        return await self.refuse(refusal, request_id, client, limit_headers[:-1])
+        return await self.send_problem(problem, request_id, client, limit_headers[:-1])
 
-    async def refuse(
-        self, refusal: Refusal, request_id: bytes, client: Client, more: list[Header] | None = None
+    async def send_problem(
+        self, problem: Problem, request_id: bytes, client: Client, more: list[Header] | None = None
     ) -> bool:
-        self.answers[refusal.code] += 1
-        headers, body = render(refusal, request_id.decode("ascii"), tuple(more or ()))
+        self.answers[problem.code] += 1
+        headers, body = render(problem, request_id.decode("ascii"), tuple(more or ()))
         try:
-            await client.start(refusal.status, headers, body, False)
+            await client.start(problem.status, headers, body, False)
         except ClientGoneError:
             return False
         return True
@@ -98,19 +98,19 @@ class Gateway:
 
     async def _forward(
         self, request: Request, request_id: bytes, usage: Usage, admission: Admission, client: Client
-    ) -> tuple[Refusal, bool] | None:
+    ) -> tuple[Problem, bool] | None:
         """None when the answer was passed on; else why not, and whether it had begun."""
         data, more = await client.read() if request.head.has_body else (b"", False)
         usage.request_bytes = len(data)
         if usage.request_bytes > self._limits.max_body_bytes:
-            return refusals.BODY_TOO_LARGE, False
+            return problems.BODY_TOO_LARGE, False
         payload = self._write_head(request, request_id, usage, admission.service, more, len(data))
         chunked = more and request.head.content_length is None
         payload += frame_chunk(data, last=False) if chunked else data
         repeatable = not more and request.method in _IDEMPOTENT
         while True:
             connection = await self._choose(admission)
-            if isinstance(connection, Refusal):
+            if isinstance(connection, Problem):
                 return connection, False
             is_reused = connection.uses > 0
             exchange = self._hand_over(request, payload, more, usage, admission, connection, client)
@@ -119,7 +119,7 @@ class Gateway:
             if repeatable and is_reused:
                 if not connection.is_headed and connection.error is None:
                     await self._first_sign(connection, exchange)
-                if connection.error is refusals.UPSTREAM_FAILED and not connection.is_touched:
+                if connection.error is problems.UPSTREAM_FAILED and not connection.is_touched:
                     # The idle connection had died; the merchant has not seen the request.
                     self._exchanges.discard(exchange)
                     continue
@@ -134,7 +134,7 @@ class Gateway:
             connection.abort()
             raise
 
-    async def _choose(self, admission: Admission) -> UpstreamConnection | Refusal:
+    async def _choose(self, admission: Admission) -> UpstreamConnection | Problem:
         assert admission.service.target is not None
         origin = admission.service.target.origin
         connection = self._pool.reuse(origin)
@@ -143,9 +143,9 @@ class Gateway:
         try:
             return await self._pool.connect(origin, admission.addresses)
         except UnreachableError:
-            return refusals.UPSTREAM_UNREACHABLE
+            return problems.UPSTREAM_UNREACHABLE
         except BusyError:
-            return refusals.GATEWAY_BUSY
+            return problems.GATEWAY_BUSY
 
     def _hand_over(
         self,
@@ -167,20 +167,20 @@ class Gateway:
 
     async def _finish(
         self, admission: Admission, connection: UpstreamConnection, exchange: Exchange
-    ) -> tuple[Refusal, bool] | None:
+    ) -> tuple[Problem, bool] | None:
         assert admission.service.target is not None
         try:
-            refusal = await exchange.answer()
+            problem = await exchange.answer()
         except JournalError:
-            refusal = refusals.METERING_UNAVAILABLE
+            problem = problems.METERING_UNAVAILABLE
         finally:
             self._exchanges.discard(exchange)
             try:
                 exchange.end()
             finally:
                 self._pool.release(admission.service.target.origin, connection)
-        if refusal is not None:
-            return refusal, exchange.is_started
+        if problem is not None:
+            return problem, exchange.is_started
         self.answers[str(connection.status)] += 1
         return None
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_gateway.exchange import ClientGoneError
 from ams_gateway.heads import read_head
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.problems import Header, Problem
 from ams_gateway.routes import is_ours, read_request
 from ams_gateway.runtime import Runtime
 
@@ -35,8 +35,8 @@ class Door:
             scope["query_string"],
             read_head(scope["headers"], self._max_header_bytes),
         )
-        if isinstance(request, Refusal):
-            await gateway.refuse(request, gateway.new_request_id(), client)
+        if isinstance(request, Problem):
+            await gateway.send_problem(request, gateway.new_request_id(), client)
         else:
             # On False the answer stays incomplete, and the server then drops the connection: that is
             # how HTTP/1.1 says that it was cut off.

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from ams.usage.v1 import events_pb2 as usage
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.journal import JournalError
 from ams_gateway.meter import Meter, Usage
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.problems import Header, Problem
 from ams_gateway.subjects import Key, Service
 from ams_gateway.upstream import NEVER_S, UpstreamConnection
 
@@ -80,8 +80,8 @@ class Exchange:
         self.timeout_s = NEVER_S
         self.uploads = False
 
-    async def answer(self) -> Refusal | None:
-        """Wait for the upstream's answer and pass it on. A Refusal when there is none to pass on and
+    async def answer(self) -> Problem | None:
+        """Wait for the upstream's answer and pass it on. A Problem when there is none to pass on and
         nothing has been sent; the exchange is metered then too."""
         connection = self._connection
         if not connection.is_headed and connection.error is None:
@@ -98,7 +98,7 @@ class Exchange:
         await self._client.start(status, headers, data, not done)
         return None if done else await self._stream(status)
 
-    async def _stream(self, status: int) -> Refusal | None:
+    async def _stream(self, status: int) -> Problem | None:
         connection, client = self._connection, self._client
         while True:
             await connection.wait()
@@ -113,7 +113,7 @@ class Exchange:
             if done:
                 return None
 
-    def _give_up(self, reason: Refusal) -> Refusal:
+    def _give_up(self, reason: Problem) -> Problem:
         """Nothing (more) will come. What the consumer has got already decides how it is metered."""
         if reason.status not in (499, 413):
             self.meter(reason.status if reason.status == 504 else 502, usage.UPSTREAM_FAILED)
@@ -140,7 +140,7 @@ class Exchange:
         if not self._is_metered:
             # The journal keeps what it could not write, and has said so.
             with contextlib.suppress(JournalError):
-                self._give_up(refusals.CLIENT_CLOSED)
+                self._give_up(problems.CLIENT_CLOSED)
 
     # The request's body, when it is more than one piece
 
@@ -158,7 +158,7 @@ class Exchange:
                 data, more = await self._client.read()
                 self._usage.request_bytes += len(data)
                 if chunked and self._usage.request_bytes > self._max_body_bytes:
-                    connection.fail(refusals.BODY_TOO_LARGE)
+                    connection.fail(problems.BODY_TOO_LARGE)
                     return
                 connection.write(frame_chunk(data, last=not more) if chunked else data)
                 if not more:
@@ -171,7 +171,7 @@ class Exchange:
                 if connection.error is not None or connection.is_done:
                     return
         except ClientGoneError:
-            connection.fail(refusals.CLIENT_CLOSED)
+            connection.fail(problems.CLIENT_CLOSED)
 
     def _restart_deadline(self) -> None:
         if not self._connection.is_headed:
@@ -183,9 +183,9 @@ class Exchange:
         """Deadlines, and whether the consumer is still there."""
         connection = self._connection
         if now_s > connection.deadline_s:
-            connection.fail(refusals.UPSTREAM_FAILED if connection.is_headed else refusals.UPSTREAM_TIMEOUT)
+            connection.fail(problems.UPSTREAM_FAILED if connection.is_headed else problems.UPSTREAM_TIMEOUT)
         elif not self.uploads and self._client.is_gone():
-            connection.fail(refusals.CLIENT_CLOSED)
+            connection.fail(problems.CLIENT_CLOSED)
 
 
 def frame_chunk(data: bytes, *, last: bool) -> bytes:

@@ -8,12 +8,12 @@ import asyncio
 import logging
 from typing import Any
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.call import Call, wake
 from ams_gateway.core import Gateway
 from ams_gateway.heads import Head, read_head
+from ams_gateway.problems import Header, Problem
 from ams_gateway.protocol import GatewayProtocol
-from ams_gateway.refusals import Header, Refusal
 from ams_gateway.routes import is_ours, read_request
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class FastProtocol(GatewayProtocol):
         self._max_header_bytes: int = app_state["max_header_bytes"]
         # Most consumers send the same head with every request of a connection: it is read once.
         self._read_headers: list[Header] = []
-        self._read_head: Head | Refusal | None = None
+        self._read_head: Head | Problem | None = None
         # Ours or uvicorn's own, whichever the last request is.
         self.cycle: Any = None
         self._worker: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class FastProtocol(GatewayProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((call, self.app))  # type: ignore[arg-type]
 
-    def _head(self) -> Head | Refusal:
+    def _head(self) -> Head | Problem:
         head = self._read_head
         if head is None or self.headers != self._read_headers:
             head = self._read_head = read_head(self.headers, self._max_header_bytes)
@@ -147,14 +147,14 @@ class FastProtocol(GatewayProtocol):
     async def _answer(self, call: Call) -> None:
         gateway = self._gateway
         try:
-            if isinstance(call.request, Refusal):
-                await gateway.refuse(call.request, gateway.new_request_id(), call)
+            if isinstance(call.request, Problem):
+                await gateway.send_problem(call.request, gateway.new_request_id(), call)
             else:
                 await gateway.serve(call.request, call)
         except Exception:
             log.exception("a call failed")
             if not call.is_started:
-                await gateway.refuse(refusals.INTERNAL, gateway.new_request_id(), call)
+                await gateway.send_problem(problems.INTERNAL, gateway.new_request_id(), call)
         finally:
             if not call.response_complete:
                 # What was begun can't be finished: that is how HTTP/1.1 says that it was cut off.

@@ -6,8 +6,8 @@ RFC 9110 §7.6 (hop-by-hop fields, Via), RFC 9112 §6 (framing), W3C Trace Conte
 import re
 from collections.abc import Iterable
 
-from ams_gateway import refusals
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway import problems
+from ams_gateway.problems import Header, Problem
 
 _PSEUDONYM = b"ams-gateway"
 VIA = b"1.1 " + _PSEUDONYM
@@ -78,7 +78,7 @@ class Request:
         self.head = head
 
 
-def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
+def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Problem:
     """Names must be in lower case. The first thing wrong is the answer. `max_bytes` holds for all that
     a sender can make long: the lines that go on, and the values that are read here."""
     head = Head()
@@ -88,39 +88,39 @@ def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Refusal:
         if name in _OWN:
             if name in own:
                 if name in _SINGLE:
-                    return refusals.HEADER_DUPLICATE
+                    return problems.HEADER_DUPLICATE
                 value = own[name] + b", " + value
             own[name] = value
         elif name.startswith(b"x-ams-"):
             if name == b"x-ams-service":
                 if head.service is not None:
-                    return refusals.HEADER_DUPLICATE
+                    return problems.HEADER_DUPLICATE
                 head.service = value
         else:
             lines.append(b"%b: %b\r\n" % (name, value))
     if sum(map(len, lines)) + sum(map(len, own.values())) + len(head.service or b"") > max_bytes:
-        return refusals.HEADERS_TOO_LARGE
+        return problems.HEADERS_TOO_LARGE
     return _check(head, own)
 
 
-def _check(head: Head, own: dict[bytes, bytes]) -> Head | Refusal:
+def _check(head: Head, own: dict[bytes, bytes]) -> Head | Problem:
     if not own.get(b"host"):
-        return refusals.HOST_MISSING
+        return problems.HOST_MISSING
     if b"upgrade" in own and b"upgrade" in _tokens(own.get(b"connection", b"")):
-        return refusals.UPGRADE_UNSUPPORTED
+        return problems.UPGRADE_UNSUPPORTED
     length, coding = own.get(b"content-length"), own.get(b"transfer-encoding")
     if coding is not None:
         if coding.lower() != b"chunked" or length is not None:
-            return refusals.FRAMING_INVALID
+            return problems.FRAMING_INVALID
         head.has_body = True
     elif length is not None:
         if not length.isdigit() or len(length) > 18:
-            return refusals.FRAMING_INVALID
+            return problems.FRAMING_INVALID
         head.content_length = int(length)
         head.has_body = head.content_length > 0
     head.via = own.get(b"via")
     if head.via is not None and _PSEUDONYM in head.via:
-        return refusals.LOOP_DETECTED
+        return problems.LOOP_DETECTED
     if (connection := own.get(b"connection")) is not None:
         _drop_named(head.lines, connection)
     _read_ids(head, own)
@@ -135,7 +135,7 @@ def _read_ids(head: Head, own: dict[bytes, bytes]) -> None:
         head.trace = trace
 
 
-def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) -> Head | Refusal:
+def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) -> Head | Problem:
     """Authorization goes on to the merchant only when the key came in X-API-Key and it carries none."""
     bearer = None
     if authorization is not None:
@@ -147,7 +147,7 @@ def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) ->
         head.key = bearer
         return head
     if carries_key and bearer != api_key:
-        return refusals.KEY_CONFLICT
+        return problems.KEY_CONFLICT
     if authorization is not None and not carries_key:
         head.lines.append(b"authorization: %b\r\n" % authorization)
     head.key = api_key

@@ -42,7 +42,7 @@ class Allowance:
     resets_in_s: int
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """draft-ietf-httpapi-ratelimit-headers, and Retry-After on a refusal."""
+        """draft-ietf-httpapi-ratelimit-headers, and Retry-After when there is nothing left."""
         headers = [
             (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self.limit, WINDOW_S)),
             (b"ratelimit", b'"default";r=%d;t=%d' % (self.remaining, self.resets_in_s)),

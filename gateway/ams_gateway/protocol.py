@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ams_gateway import refusals
-from ams_gateway.refusals import Refusal, render
+from ams_gateway import problems
+from ams_gateway.problems import Problem, render
 
 # The doors refuse what is above their own, configured bound; this one keeps memory bounded before that.
 MAX_HEAD_BYTES = 128 * 1024
@@ -81,17 +81,17 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._is_in_body:
             self._body_at_s = time.monotonic()
         elif self._unread_bytes > MAX_HEAD_BYTES:
-            self._refuse(refusals.HEADERS_TOO_LARGE)
+            self._send_problem(problems.HEADERS_TOO_LARGE)
         elif self._unread_bytes and not self._head_since_s:
             self._head_since_s = time.monotonic()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _send_problem(self, problem: Problem) -> None:
         """Before there is a request that could be answered."""
         if self.transport.is_closing():
             return
-        headers, body = render(refusal, str(uuid4()))
+        headers, body = render(problem, str(uuid4()))
         lines = [b"%b: %b\r\n" % header for header in headers]
-        self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
         self.transport.close()
 
     # The parser's side
@@ -149,6 +149,6 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.transport.close()
         elif is_answered and self._head_since_s:
             if now_s - max(self._head_since_s, self._idle_since_s) > patience.head_s:
-                self._refuse(refusals.REQUEST_TIMEOUT)
+                self._send_problem(problems.REQUEST_TIMEOUT)
         elif is_answered and now_s - self._idle_since_s > patience.idle_s:
             self.transport.close()

@@ -3,9 +3,9 @@
 import re
 from functools import lru_cache
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.heads import Head, Request
-from ams_gateway.refusals import Refusal
+from ams_gateway.problems import Problem
 from ams_gateway.targets import escapes
 
 PATH = b"/api/consume"
@@ -21,31 +21,31 @@ def is_ours(raw_path: bytes) -> bool:
 
 
 def read_request(
-    method: str, http_version: str, raw_path: bytes, query: bytes, head: Head | Refusal
-) -> Request | Refusal:
+    method: str, http_version: str, raw_path: bytes, query: bytes, head: Head | Problem
+) -> Request | Problem:
     """`raw_path` is ours; `head` is what `read_head` has made of the headers."""
     if http_version != "1.1":
-        return refusals.VERSION_UNSUPPORTED
+        return problems.VERSION_UNSUPPORTED
     if method not in _COMMON and (method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method)):
-        return refusals.METHOD_UNSUPPORTED
-    if isinstance(head, Refusal):
+        return problems.METHOD_UNSUPPORTED
+    if isinstance(head, Problem):
         return head
     if raw_path != PATH:
         return _read_path(method, raw_path, query, head)
     if method != "POST":
-        return refusals.METHOD_NOT_ALLOWED
+        return problems.METHOD_NOT_ALLOWED
     service = _service(head.service) if head.service is not None else None
     return Request(method, service, None, query, head)
 
 
-def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Request | Refusal:
+def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Request | Problem:
     """`/api/consume/{service}/{path}`: the path goes on byte for byte."""
     service, slash, rest = raw_path[len(_BELOW) :].partition(b"/")
     if not service:
-        return refusals.NOT_FOUND
+        return problems.NOT_FOUND
     path = slash + rest if slash else None
     if path is not None and escapes(path):
-        return refusals.PATH_INVALID
+        return problems.PATH_INVALID
     return Request(method, _service(service), path, query, head)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import httptools
 
-from ams_gateway import refusals
+from ams_gateway import problems
 from ams_gateway.heads import read_answer
-from ams_gateway.refusals import Header, Refusal
+from ams_gateway.problems import Header, Problem
 
 # The parser is paused above this; a slow reader holds at most this and one read.
 _HIGH_WATER_BYTES = 128 * 1024
@@ -57,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_sent = True
         # Whether anything at all came back: after that a request is never repeated.
         self.is_touched = False
-        self.error: Refusal | None = None
+        self.error: Problem | None = None
         # The sweeper fails the exchange after this moment of the loop's clock.
         self.deadline_s = NEVER_S
 
@@ -79,7 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         # uvloop raises when a closed transport is written to.
         if self._transport is None or self._transport.is_closing():
-            self.fail(refusals.UPSTREAM_FAILED)
+            self.fail(problems.UPSTREAM_FAILED)
             return
         self._transport.write(data)
 
@@ -111,7 +111,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
         return data, self.is_done
 
-    def fail(self, reason: Refusal) -> None:
+    def fail(self, reason: Problem) -> None:
         """Ends the exchange, and the connection with it. The first reason stands."""
         if self.error is None and not self.is_done:
             self.error = reason
@@ -155,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._ends_at_close and exc is None:
                 self.is_done = True
             else:
-                self.error = refusals.UPSTREAM_FAILED
+                self.error = problems.UPSTREAM_FAILED
         self._wake()
         self.resume_writing()
         self._on_lost(self)
@@ -182,10 +182,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._keeps_alive = False
-            self.fail(refusals.UPSTREAM_FAILED)
+            self.fail(problems.UPSTREAM_FAILED)
             return
         if not self.is_headed and self._head_bytes > self._max_head_bytes:
-            self.fail(refusals.UPSTREAM_FAILED)
+            self.fail(problems.UPSTREAM_FAILED)
             return
         if self.is_headed:
             self.deadline_s = self._loop.time() + self._idle_s

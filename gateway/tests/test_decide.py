@@ -38,8 +38,8 @@ FAULTS: list[tuple[str, str, Any, str]] = [("key", *fault) for fault in KEY_FAUL
 
 
 def code(key: Key | None, service: Service | None, *, named: bool = True) -> str | None:
-    refusal = decide(key, service, NOW_S, named=named)
-    return refusal.code if refusal else None
+    problem = decide(key, service, NOW_S, named=named)
+    return problem.code if problem else None
 
 
 def test_a_good_call_passes() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from ams_gateway.heads import Head, read_answer, read_head
-from ams_gateway.refusals import Refusal
+from ams_gateway.problems import Problem
 
 KEY = b"ams_live_" + b"a" * 46
 HOST = (b"host", b"gateway")
@@ -14,10 +14,10 @@ def read(*headers: tuple[bytes, bytes]) -> Head:
     return head
 
 
-def refused(*headers: tuple[bytes, bytes]) -> str:
-    refusal = read_head(headers, 10_000)
-    assert isinstance(refusal, Refusal)
-    return f"{refusal.status} {refusal.code}"
+def problem_of(*headers: tuple[bytes, bytes]) -> str:
+    problem = read_head(headers, 10_000)
+    assert isinstance(problem, Problem)
+    return f"{problem.status} {problem.code}"
 
 
 @pytest.mark.parametrize(
@@ -25,37 +25,38 @@ def refused(*headers: tuple[bytes, bytes]) -> str:
 )
 def test_single_headers_that_come_twice_are_refused(name: bytes) -> None:
     value = b"1" if name == b"content-length" else b"chunked"
-    assert refused(HOST, (name, value), (name, value)) == "400 header_duplicate"
+    assert problem_of(HOST, (name, value), (name, value)) == "400 header_duplicate"
 
 
 def test_a_missing_host_is_refused() -> None:
-    assert refused((b"accept", b"*/*")) == "400 host_missing"
-    assert refused((b"host", b"")) == "400 host_missing"
+    assert problem_of((b"accept", b"*/*")) == "400 host_missing"
+    assert problem_of((b"host", b"")) == "400 host_missing"
 
 
 @pytest.mark.parametrize("coding", [b"gzip, chunked", b"identity", b"chunked, chunked", b"xchunked", b""])
 def test_only_plain_chunked_is_taken(coding: bytes) -> None:
-    assert refused(HOST, (b"transfer-encoding", coding)) == "400 framing_invalid"
+    assert problem_of(HOST, (b"transfer-encoding", coding)) == "400 framing_invalid"
 
 
 def test_length_and_chunked_together_are_refused() -> None:
     assert (
-        refused(HOST, (b"transfer-encoding", b"chunked"), (b"content-length", b"3")) == "400 framing_invalid"
+        problem_of(HOST, (b"transfer-encoding", b"chunked"), (b"content-length", b"3"))
+        == "400 framing_invalid"
     )
 
 
 @pytest.mark.parametrize("length", [b"-1", b"+1", b"1, 1", b"0x1", b"", b"9" * 19])
 def test_only_a_plain_number_is_a_length(length: bytes) -> None:
-    assert refused(HOST, (b"content-length", length)) == "400 framing_invalid"
+    assert problem_of(HOST, (b"content-length", length)) == "400 framing_invalid"
 
 
 def test_headers_above_the_cap_are_refused() -> None:
-    assert refused(HOST, (b"x-a", b"a" * 10_000)) == "431 headers_too_large"
+    assert problem_of(HOST, (b"x-a", b"a" * 10_000)) == "431 headers_too_large"
 
 
 def test_different_keys_in_both_headers_are_refused() -> None:
     other = b"ams_live_" + b"b" * 46
-    assert refused(HOST, (b"authorization", b"Bearer " + KEY), (b"x-api-key", other)) == "400 key_conflict"
+    assert problem_of(HOST, (b"authorization", b"Bearer " + KEY), (b"x-api-key", other)) == "400 key_conflict"
     assert read((b"authorization", b"Bearer " + KEY), (b"x-api-key", KEY)).key == KEY
 
 
@@ -87,11 +88,11 @@ def test_hop_by_hop_headers_and_those_that_connection_names_stay_here() -> None:
 
 
 def test_a_protocol_upgrade_is_refused() -> None:
-    assert refused(HOST, (b"connection", b"Upgrade"), (b"upgrade", b"h2c")) == "400 upgrade_unsupported"
+    assert problem_of(HOST, (b"connection", b"Upgrade"), (b"upgrade", b"h2c")) == "400 upgrade_unsupported"
 
 
 def test_a_request_that_went_through_here_before_is_refused() -> None:
-    assert refused(HOST, (b"via", b"1.1 other, 1.1 ams-gateway")) == "508 loop_detected"
+    assert problem_of(HOST, (b"via", b"1.1 other, 1.1 ams-gateway")) == "508 loop_detected"
 
 
 @pytest.mark.parametrize("value", [b"a b", b"", b"x" * 129, b'"', b"\xff"])

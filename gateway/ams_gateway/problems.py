@@ -7,8 +7,9 @@ Header = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request isn't forwarded. `code` is stable and is what clients should look at."""
+class Problem:
+    """Why a request isn't forwarded: a value, not an exception. Clients tell problems apart by `code`, which
+    stays the same for ever; titles and details may change."""
 
     code: str
     status: int
@@ -23,105 +24,105 @@ _CHALLENGE: tuple[Header, ...] = ((b"www-authenticate", b'Bearer realm="AMS"'),)
 _BAD_KEY: tuple[Header, ...] = ((b"www-authenticate", b'Bearer realm="AMS", error="invalid_token"'),)
 _SOON: tuple[Header, ...] = ((b"retry-after", b"1"),)
 
-KEY_MISSING = Refusal(
+KEY_MISSING = Problem(
     "key_missing",
     401,
     "API key missing",
     "Send the API key as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.",
     _CHALLENGE,
 )
-KEY_INVALID = Refusal("key_invalid", 401, "API key invalid", "There is no such API key.", _BAD_KEY)
-KEY_REVOKED = Refusal("key_revoked", 403, "API key revoked", "This API key has been revoked.")
-KEY_EXPIRED = Refusal("key_expired", 403, "API key expired", "This API key is past its time to live.")
-CONSUMER_BLOCKED = Refusal(
+KEY_INVALID = Problem("key_invalid", 401, "API key invalid", "There is no such API key.", _BAD_KEY)
+KEY_REVOKED = Problem("key_revoked", 403, "API key revoked", "This API key has been revoked.")
+KEY_EXPIRED = Problem("key_expired", 403, "API key expired", "This API key is past its time to live.")
+CONSUMER_BLOCKED = Problem(
     "consumer_blocked", 403, "Consumer blocked", "The owner of this API key is blocked on the platform."
 )
-SERVICE_REQUIRED = Refusal(
+SERVICE_REQUIRED = Problem(
     "service_required", 400, "Service missing", "Name the service in 'X-AMS-Service' (its id or slug)."
 )
-SERVICE_NOT_GRANTED = Refusal(
+SERVICE_NOT_GRANTED = Problem(
     "service_not_granted", 403, "Service not granted", "This API key may not call the service."
 )
-MERCHANT_SUSPENDED = Refusal(
+MERCHANT_SUSPENDED = Problem(
     "merchant_suspended", 502, "Merchant suspended", "The merchant of this service is suspended."
 )
-SERVICE_INACTIVE = Refusal(
+SERVICE_INACTIVE = Problem(
     "service_inactive", 502, "Service not active", "This service isn't active at present."
 )
-UPSTREAM_MISCONFIGURED = Refusal(
+UPSTREAM_MISCONFIGURED = Problem(
     "upstream_misconfigured", 502, "Upstream misconfigured", "The merchant's base URL can't be used."
 )
-RATE_LIMITED = Refusal(
+RATE_LIMITED = Problem(
     "rate_limited", 429, "Rate limit exceeded", "Too many requests to this service; see Retry-After."
 )
-UPSTREAM_UNREACHABLE = Refusal(
+UPSTREAM_UNREACHABLE = Problem(
     "upstream_unreachable", 502, "Upstream unreachable", "The merchant's API couldn't be reached."
 )
-UPSTREAM_FAILED = Refusal(
+UPSTREAM_FAILED = Problem(
     "upstream_failed", 502, "Upstream failed", "The merchant's API broke off or gave no valid answer."
 )
-UPSTREAM_TIMEOUT = Refusal(
+UPSTREAM_TIMEOUT = Problem(
     "upstream_timeout", 504, "Upstream timed out", "The merchant's API didn't answer in time."
 )
 # Never sent, since nobody is there: what a request is metered with when the consumer hung up.
-CLIENT_CLOSED = Refusal("client_closed", 499, "Client closed", "The client closed the connection.")
-METERING_UNAVAILABLE = Refusal(
+CLIENT_CLOSED = Problem("client_closed", 499, "Client closed", "The client closed the connection.")
+METERING_UNAVAILABLE = Problem(
     "metering_unavailable", 503, "Metering unavailable", "Usage can't be recorded at present.", _SOON
 )
-VALIDATION_UNAVAILABLE = Refusal(
+VALIDATION_UNAVAILABLE = Problem(
     "validation_unavailable", 503, "Validation unavailable", "Keys can't be looked up at present.", _SOON
 )
-GATEWAY_BUSY = Refusal(
+GATEWAY_BUSY = Problem(
     "gateway_busy", 503, "Gateway busy", "Too many open connections to the merchant's API.", _SOON
 )
-LOOP_DETECTED = Refusal(
+LOOP_DETECTED = Problem(
     "loop_detected", 508, "Loop detected", "The request has come through this gateway already."
 )
-PATH_INVALID = Refusal("path_invalid", 400, "Path invalid", "The path leaves the service's base URL.")
-NOT_FOUND = Refusal("not_found", 404, "Not found", "Use POST /api/consume or /api/consume/{service}/{path}.")
-METHOD_NOT_ALLOWED = Refusal(
+PATH_INVALID = Problem("path_invalid", 400, "Path invalid", "The path leaves the service's base URL.")
+NOT_FOUND = Problem("not_found", 404, "Not found", "Use POST /api/consume or /api/consume/{service}/{path}.")
+METHOD_NOT_ALLOWED = Problem(
     "method_not_allowed", 405, "Method not allowed", "This path takes POST only.", ((b"allow", b"POST"),)
 )
-METHOD_UNSUPPORTED = Refusal(
+METHOD_UNSUPPORTED = Problem(
     "method_unsupported", 501, "Method unsupported", "CONNECT and TRACE aren't forwarded.", closes=True
 )
-HEADER_DUPLICATE = Refusal(
+HEADER_DUPLICATE = Problem(
     "header_duplicate", 400, "Header duplicated", "A header that must be single came twice.", closes=True
 )
-HOST_MISSING = Refusal("host_missing", 400, "Host missing", "HTTP/1.1 asks for a Host.", closes=True)
-KEY_CONFLICT = Refusal(
+HOST_MISSING = Problem("host_missing", 400, "Host missing", "HTTP/1.1 asks for a Host.", closes=True)
+KEY_CONFLICT = Problem(
     "key_conflict", 400, "API keys conflict", "Authorization and X-API-Key carry different keys."
 )
-FRAMING_INVALID = Refusal(
+FRAMING_INVALID = Problem(
     "framing_invalid", 400, "Framing invalid", "Transfer-Encoding may only be 'chunked'.", closes=True
 )
-UPGRADE_UNSUPPORTED = Refusal(
+UPGRADE_UNSUPPORTED = Problem(
     "upgrade_unsupported", 400, "Upgrade unsupported", "Protocol upgrades aren't forwarded.", closes=True
 )
-HEADERS_TOO_LARGE = Refusal(
+HEADERS_TOO_LARGE = Problem(
     "headers_too_large", 431, "Headers too large", "The request's headers are too large.", closes=True
 )
-BODY_TOO_LARGE = Refusal(
+BODY_TOO_LARGE = Problem(
     "body_too_large", 413, "Body too large", "The request's body is too large.", closes=True
 )
-REQUEST_TIMEOUT = Refusal(
+REQUEST_TIMEOUT = Problem(
     "request_timeout", 408, "Request timed out", "The request's headers took too long.", closes=True
 )
-VERSION_UNSUPPORTED = Refusal(
+VERSION_UNSUPPORTED = Problem(
     "http_version_unsupported", 505, "HTTP version unsupported", "Use HTTP/1.1.", closes=True
 )
-INTERNAL = Refusal("internal", 500, "Internal error", "The gateway failed; the request id names the case.")
+INTERNAL = Problem("internal", 500, "Internal error", "The gateway failed; the request id names the case.")
 
 
-def render(refusal: Refusal, request_id: str, more: tuple[Header, ...] = ()) -> tuple[list[Header], bytes]:
-    """The headers and the body of the refusal's answer."""
+def render(problem: Problem, request_id: str, more: tuple[Header, ...] = ()) -> tuple[list[Header], bytes]:
+    """The headers and the body of the problem's answer."""
     body = json.dumps(
         {
-            "type": f"urn:ams:problem:{refusal.code}",
-            "title": refusal.title,
-            "status": refusal.status,
-            "detail": refusal.detail,
-            "code": refusal.code,
+            "type": f"urn:ams:problem:{problem.code}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "code": problem.code,
             "request_id": request_id,
         }
     ).encode()
@@ -130,9 +131,9 @@ def render(refusal: Refusal, request_id: str, more: tuple[Header, ...] = ()) -> 
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         (b"x-request-id", request_id.encode("ascii")),
-        *refusal.headers,
+        *problem.headers,
         *more,
     ]
-    if refusal.closes:
+    if problem.closes:
         headers.append((b"connection", b"close"))
     return headers, body

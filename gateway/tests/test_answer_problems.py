@@ -1,4 +1,4 @@
-"""The PRD's refusals, in the PRD's order, as a consumer sees them."""
+"""The problems that stop a call, in the order of FR2-MERCH-03, as a consumer sees them."""
 
 import pytest
 from aiohttp import ClientSession
