@@ -9,7 +9,7 @@ from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 from ams_gateway import problems
 from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver
 from ams_gateway.decision import refuse_key, refuse_service
-from ams_gateway.heads import Request
+from ams_gateway.headers import Request
 from ams_gateway.journal import Journal
 from ams_gateway.limits import Limiter
 from ams_gateway.problems import Header, Problem
@@ -63,7 +63,7 @@ class Gatekeeper:
                 return problems.UPSTREAM_MISCONFIGURED
             except AddressUnknownError:
                 return problems.UPSTREAM_UNREACHABLE
-        length = request.head.content_length
+        length = request.headers.content_length
         if length is not None and length > self._max_body_bytes:
             return problems.BODY_TOO_LARGE
         if not self._journal.is_accepting():
@@ -78,7 +78,7 @@ class Gatekeeper:
         return Admission(key, service, addresses)
 
     async def _authorize(self, request: Request) -> tuple[Key, Service] | Problem:
-        text = request.head.key
+        text = request.headers.key
         if not text:
             return problems.KEY_MISSING
         # What is held has the right form: the checksum need only be looked at when it isn't.

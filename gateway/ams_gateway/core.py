@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ams_gateway import problems
 from ams_gateway.admission import Admission, Gatekeeper
 from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
-from ams_gateway.heads import VIA, Request
+from ams_gateway.headers import VIA, Request
 from ams_gateway.journal import Journal, JournalError
 from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
 from ams_gateway.pool import BusyError, Pool, UnreachableError
@@ -60,7 +60,7 @@ class Gateway:
     async def serve(self, request: Request, client: Client) -> bool:
         """Answer one request. False when the answer was broken off: the connection must go."""
         usage = Usage(self._ids)
-        request_id = request.head.request_id or format_uuid(usage.event_id).encode("ascii")
+        request_id = request.headers.request_id or format_uuid(usage.event_id).encode("ascii")
         limit_headers: list[Header] = []
         try:
             admission = await self._gatekeeper.admit(request, limit_headers)
@@ -100,12 +100,12 @@ class Gateway:
         self, request: Request, request_id: bytes, usage: Usage, admission: Admission, client: Client
     ) -> tuple[Problem, bool] | None:
         """None when the answer was passed on; else why not, and whether it had begun."""
-        data, more = await client.read() if request.head.has_body else (b"", False)
+        data, more = await client.read() if request.headers.has_body else (b"", False)
         usage.request_bytes = len(data)
         if usage.request_bytes > self._limits.max_body_bytes:
             return problems.BODY_TOO_LARGE, False
-        payload = self._write_head(request, request_id, usage, admission.service, more, len(data))
-        chunked = more and request.head.content_length is None
+        payload = self._write_headers(request, request_id, usage, admission.service, more, len(data))
+        chunked = more and request.headers.content_length is None
         payload += frame_chunk(data, last=False) if chunked else data
         repeatable = not more and request.method in _IDEMPOTENT
         while True:
@@ -184,31 +184,31 @@ class Gateway:
         self.answers[str(connection.status)] += 1
         return None
 
-    def _write_head(
+    def _write_headers(
         self, request: Request, request_id: bytes, usage: Usage, service: Service, more: bool, size: int
     ) -> bytes:
         """The head as the merchant gets it: our own framing, identity and trace, never the key."""
-        head, target = request.head, service.target
+        headers, target = request.headers, service.target
         assert target is not None
-        if more and head.content_length is None:
+        if more and headers.content_length is None:
             framing = b"transfer-encoding: chunked\r\n"
         elif more:
-            framing = b"content-length: %d\r\n" % (head.content_length or 0)
-        elif head.has_body or request.method in ("POST", "PUT", "PATCH"):
+            framing = b"content-length: %d\r\n" % (headers.content_length or 0)
+        elif headers.has_body or request.method in ("POST", "PUT", "PATCH"):
             framing = b"content-length: %d\r\n" % size
         else:
             framing = b""
-        trace = head.trace
+        trace = headers.trace
         if trace is None:
             # A new trace with the event's id; its second half, which is never zero, is the span's.
             trace_id = usage.event_id.hex().encode("ascii")
             trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
-        via = VIA if head.via is None else head.via + b", " + VIA
+        via = VIA if headers.via is None else headers.via + b", " + VIA
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bvia: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
             request.method.encode("ascii"),
             target.request_target(request.path, request.query),
             target.authority,
-            b"".join(head.lines),
+            b"".join(headers.lines),
             via,
             request_id,
             trace,

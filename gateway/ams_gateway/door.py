@@ -6,7 +6,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_gateway.exchange import ClientGoneError
-from ams_gateway.heads import read_head
+from ams_gateway.headers import parse_headers
 from ams_gateway.problems import Header, Problem
 from ams_gateway.routes import is_ours, read_request
 from ams_gateway.runtime import Runtime
@@ -33,7 +33,7 @@ class Door:
             scope["http_version"],
             scope["raw_path"],
             scope["query_string"],
-            read_head(scope["headers"], self._max_header_bytes),
+            parse_headers(scope["headers"], self._max_header_bytes),
         )
         if isinstance(request, Problem):
             await gateway.send_problem(request, gateway.new_request_id(), client)

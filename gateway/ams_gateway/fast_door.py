@@ -11,7 +11,7 @@ from typing import Any
 from ams_gateway import problems
 from ams_gateway.call import Call, wake
 from ams_gateway.core import Gateway
-from ams_gateway.heads import Head, read_head
+from ams_gateway.headers import RequestHeaders, parse_headers
 from ams_gateway.problems import Header, Problem
 from ams_gateway.protocol import GatewayProtocol
 from ams_gateway.routes import is_ours, read_request
@@ -28,8 +28,8 @@ class FastProtocol(GatewayProtocol):
         self._gateway: Gateway = app_state["gateway"]
         self._max_header_bytes: int = app_state["max_header_bytes"]
         # Most consumers send the same head with every request of a connection: it is read once.
-        self._read_headers: list[Header] = []
-        self._read_head: Head | Problem | None = None
+        self._parsed_from: list[Header] = []
+        self._parsed: RequestHeaders | Problem | None = None
         # Ours or uvicorn's own, whichever the last request is.
         self.cycle: Any = None
         self._worker: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class FastProtocol(GatewayProtocol):
         version = parser.get_http_version()
         before = self.cycle
         call = Call(
-            read_request(method, version, path, query, self._head()),
+            read_request(method, version, path, query, self._parse()),
             self.transport,
             self.flow,
             self.on_response_complete,
@@ -88,12 +88,12 @@ class FastProtocol(GatewayProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((call, self.app))  # type: ignore[arg-type]
 
-    def _head(self) -> Head | Problem:
-        head = self._read_head
-        if head is None or self.headers != self._read_headers:
-            head = self._read_head = read_head(self.headers, self._max_header_bytes)
-            self._read_headers = self.headers
-        return head
+    def _parse(self) -> RequestHeaders | Problem:
+        parsed = self._parsed
+        if parsed is None or self.headers != self._parsed_from:
+            parsed = self._parsed = parse_headers(self.headers, self._max_header_bytes)
+            self._parsed_from = self.headers
+        return parsed
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_body:

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from ams_gateway import problems
-from ams_gateway.heads import Head, Request
+from ams_gateway.headers import Request, RequestHeaders
 from ams_gateway.problems import Problem
 from ams_gateway.targets import escapes
 
@@ -21,24 +21,24 @@ def is_ours(raw_path: bytes) -> bool:
 
 
 def read_request(
-    method: str, http_version: str, raw_path: bytes, query: bytes, head: Head | Problem
+    method: str, http_version: str, raw_path: bytes, query: bytes, headers: RequestHeaders | Problem
 ) -> Request | Problem:
-    """`raw_path` is ours; `head` is what `read_head` has made of the headers."""
+    """`raw_path` is ours; `headers` is what `parse_headers` has made of the headers."""
     if http_version != "1.1":
         return problems.VERSION_UNSUPPORTED
     if method not in _COMMON and (method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method)):
         return problems.METHOD_UNSUPPORTED
-    if isinstance(head, Problem):
-        return head
+    if isinstance(headers, Problem):
+        return headers
     if raw_path != PATH:
-        return _read_path(method, raw_path, query, head)
+        return _read_path(method, raw_path, query, headers)
     if method != "POST":
         return problems.METHOD_NOT_ALLOWED
-    service = _service(head.service) if head.service is not None else None
-    return Request(method, service, None, query, head)
+    service = _service(headers.service) if headers.service is not None else None
+    return Request(method, service, None, query, headers)
 
 
-def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Request | Problem:
+def _read_path(method: str, raw_path: bytes, query: bytes, headers: RequestHeaders) -> Request | Problem:
     """`/api/consume/{service}/{path}`: the path goes on byte for byte."""
     service, slash, rest = raw_path[len(_BELOW) :].partition(b"/")
     if not service:
@@ -46,7 +46,7 @@ def _read_path(method: str, raw_path: bytes, query: bytes, head: Head) -> Reques
     path = slash + rest if slash else None
     if path is not None and escapes(path):
         return problems.PATH_INVALID
-    return Request(method, _service(service), path, query, head)
+    return Request(method, _service(service), path, query, headers)
 
 
 @lru_cache(10_000)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httptools
 
 from ams_gateway import problems
-from ams_gateway.heads import read_answer
+from ams_gateway.headers import parse_response_headers
 from ams_gateway.problems import Header, Problem
 
 # The parser is paused above this; a slow reader holds at most this and one read.
@@ -232,12 +232,12 @@ class UpstreamConnection(asyncio.Protocol):
         # Counted exactly only when what was read so far, perhaps with some body, is above the cap.
         if self._head_bytes > self._max_head_bytes and _size(self.headers) > self._max_head_bytes:
             raise ValueError("the answer's head is too large")
-        answer = read_answer(self.headers, has_length=status not in (204, 304))
-        self.headers = answer.headers
-        if answer.coding is not None:
-            if answer.coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+        parsed = parse_response_headers(self.headers, has_length=status not in (204, 304))
+        self.headers = parsed.headers
+        if parsed.coding is not None:
+            if parsed.coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 raise ValueError("a transfer coding that can't be undone")
-        elif not (answer.has_length or self._is_head or status in (204, 304)):
+        elif not (parsed.has_length or self._is_head or status in (204, 304)):
             self._ends_at_close = True
 
     def on_body(self, body: bytes) -> None:

@@ -45,8 +45,8 @@ _OWN = HOP_BY_HOP | {
 _SINGLE = frozenset((b"host", b"authorization", b"x-api-key", b"content-length", b"transfer-encoding"))
 
 
-class Head:
-    """What the gateway needs of a request's head. `lines` are the fields that go on as they are. Nothing
+class RequestHeaders:
+    """What the gateway needs of a request's parsed. `lines` are the fields that go on as they are. Nothing
     is changed once it is read: several requests may share it."""
 
     __slots__ = ("content_length", "has_body", "key", "lines", "request_id", "service", "trace", "via")
@@ -64,25 +64,25 @@ class Head:
 
 
 class Request:
-    """What a door has read. `path` None: the base URL itself. `service` None: none was named."""
+    """What an entry has read. `path` None: the base URL itself. `service` None: none was named."""
 
-    __slots__ = ("head", "method", "path", "query", "service")
+    __slots__ = ("headers", "method", "path", "query", "service")
 
     def __init__(
-        self, method: str, service: str | None, path: bytes | None, query: bytes, head: Head
+        self, method: str, service: str | None, path: bytes | None, query: bytes, headers: RequestHeaders
     ) -> None:
         self.method = method
         self.service = service
         self.path = path
         self.query = query
-        self.head = head
+        self.headers = headers
 
 
-def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Problem:
+def parse_headers(headers: Iterable[Header], max_bytes: int) -> RequestHeaders | Problem:
     """Names must be in lower case. The first thing wrong is the answer. `max_bytes` holds for all that
     a sender can make long: the lines that go on, and the values that are read here."""
-    head = Head()
-    lines = head.lines
+    parsed = RequestHeaders()
+    lines = parsed.lines
     own: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _OWN:
@@ -93,17 +93,17 @@ def read_head(headers: Iterable[Header], max_bytes: int) -> Head | Problem:
             own[name] = value
         elif name.startswith(b"x-ams-"):
             if name == b"x-ams-service":
-                if head.service is not None:
+                if parsed.service is not None:
                     return problems.HEADER_DUPLICATE
-                head.service = value
+                parsed.service = value
         else:
             lines.append(b"%b: %b\r\n" % (name, value))
-    if sum(map(len, lines)) + sum(map(len, own.values())) + len(head.service or b"") > max_bytes:
+    if sum(map(len, lines)) + sum(map(len, own.values())) + len(parsed.service or b"") > max_bytes:
         return problems.HEADERS_TOO_LARGE
-    return _check(head, own)
+    return _check(parsed, own)
 
 
-def _check(head: Head, own: dict[bytes, bytes]) -> Head | Problem:
+def _check(parsed: RequestHeaders, own: dict[bytes, bytes]) -> RequestHeaders | Problem:
     if not own.get(b"host"):
         return problems.HOST_MISSING
     if b"upgrade" in own and b"upgrade" in _tokens(own.get(b"connection", b"")):
@@ -112,30 +112,28 @@ def _check(head: Head, own: dict[bytes, bytes]) -> Head | Problem:
     if coding is not None:
         if coding.lower() != b"chunked" or length is not None:
             return problems.FRAMING_INVALID
-        head.has_body = True
+        parsed.has_body = True
     elif length is not None:
         if not length.isdigit() or len(length) > 18:
             return problems.FRAMING_INVALID
-        head.content_length = int(length)
-        head.has_body = head.content_length > 0
-    head.via = own.get(b"via")
-    if head.via is not None and _PSEUDONYM in head.via:
+        parsed.content_length = int(length)
+        parsed.has_body = parsed.content_length > 0
+    parsed.via = own.get(b"via")
+    if parsed.via is not None and _PSEUDONYM in parsed.via:
         return problems.LOOP_DETECTED
     if (connection := own.get(b"connection")) is not None:
-        _drop_named(head.lines, connection)
-    _read_ids(head, own)
-    return _read_key(head, own.get(b"authorization"), own.get(b"x-api-key"))
-
-
-def _read_ids(head: Head, own: dict[bytes, bytes]) -> None:
+        _drop_named(parsed.lines, connection)
     request_id, trace = own.get(b"x-request-id"), own.get(b"traceparent")
     if request_id is not None and _REQUEST_ID.fullmatch(request_id):
-        head.request_id = request_id
+        parsed.request_id = request_id
     if trace is not None and _TRACEPARENT.fullmatch(trace):
-        head.trace = trace
+        parsed.trace = trace
+    return _read_key(parsed, own.get(b"authorization"), own.get(b"x-api-key"))
 
 
-def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) -> Head | Problem:
+def _read_key(
+    parsed: RequestHeaders, authorization: bytes | None, api_key: bytes | None
+) -> RequestHeaders | Problem:
     """Authorization goes on to the merchant only when the key came in X-API-Key and it carries none."""
     bearer = None
     if authorization is not None:
@@ -144,14 +142,14 @@ def _read_key(head: Head, authorization: bytes | None, api_key: bytes | None) ->
             bearer = credential.strip()
     carries_key = bearer is not None and bearer.startswith(b"ams_live_")
     if api_key is None:
-        head.key = bearer
-        return head
+        parsed.key = bearer
+        return parsed
     if carries_key and bearer != api_key:
         return problems.KEY_CONFLICT
     if authorization is not None and not carries_key:
-        head.lines.append(b"authorization: %b\r\n" % authorization)
-    head.key = api_key
-    return head
+        parsed.lines.append(b"authorization: %b\r\n" % authorization)
+    parsed.key = api_key
+    return parsed
 
 
 def _tokens(value: bytes) -> set[bytes]:
@@ -164,7 +162,7 @@ def _drop_named(lines: list[bytes], connection: bytes) -> None:
         lines[:] = [line for line in lines if line.partition(b":")[0] not in named]
 
 
-class Answer:
+class ResponseHeaders:
     """What an upstream's head says of its body, and the fields that reach the consumer."""
 
     __slots__ = ("coding", "has_length", "headers")
@@ -175,27 +173,27 @@ class Answer:
         self.headers: list[Header] = []
 
 
-def read_answer(headers: list[Header], *, has_length: bool) -> Answer:
+def parse_response_headers(headers: list[Header], *, has_length: bool) -> ResponseHeaders:
     """Names must be in lower case. `has_length` False: a Content-Length there means nothing and goes."""
-    answer = Answer()
-    kept = answer.headers
+    parsed = ResponseHeaders()
+    kept = parsed.headers
     named: set[bytes] | None = None
     for header in headers:
         name, value = header
         if name not in _LOOKED_AT:
             kept.append(header)
         elif name == b"content-length":
-            answer.has_length = has_length
+            parsed.has_length = has_length
             if has_length:
                 kept.append(header)
         elif name == b"transfer-encoding":
-            answer.coding = value if answer.coding is None else answer.coding + b", " + value
+            parsed.coding = value if parsed.coding is None else parsed.coding + b", " + value
         elif name == b"connection" and value.lower() not in _KEPT_TOKENS:
             named = (named or set()) | _tokens(value)
     # The length can't be dropped this way: the body is framed by it.
     if named and (named := named - _KEPT_TOKENS - {b"content-length"}):
-        answer.headers = [header for header in kept if header[0] not in named]
-    return answer
+        parsed.headers = [header for header in kept if header[0] not in named]
+    return parsed
 
 
 _LOOKED_AT = HOP_BY_HOP | {b"content-length", b"x-request-id", b"ratelimit", b"ratelimit-policy"}

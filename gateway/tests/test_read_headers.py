@@ -1,21 +1,21 @@
 """What is read from a request's head, and what of it goes on to the merchant."""
 
 import pytest
-from ams_gateway.heads import Head, read_answer, read_head
+from ams_gateway.headers import RequestHeaders, parse_headers, parse_response_headers
 from ams_gateway.problems import Problem
 
 KEY = b"ams_live_" + b"a" * 46
 HOST = (b"host", b"gateway")
 
 
-def read(*headers: tuple[bytes, bytes]) -> Head:
-    head = read_head([HOST, *headers], 10_000)
-    assert isinstance(head, Head)
-    return head
+def read(*headers: tuple[bytes, bytes]) -> RequestHeaders:
+    parsed = parse_headers([HOST, *headers], 10_000)
+    assert isinstance(parsed, RequestHeaders)
+    return parsed
 
 
 def problem_of(*headers: tuple[bytes, bytes]) -> str:
-    problem = read_head(headers, 10_000)
+    problem = parse_headers(headers, 10_000)
     assert isinstance(problem, Problem)
     return f"{problem.status} {problem.code}"
 
@@ -62,19 +62,19 @@ def test_different_keys_in_both_headers_are_refused() -> None:
 
 @pytest.mark.parametrize("authorization", [b"Bearer " + KEY, b"bearer " + KEY, b"BEARER  " + KEY])
 def test_the_key_is_found_and_goes_no_further(authorization: bytes) -> None:
-    head = read((b"authorization", authorization), (b"x-ams-service", b"s"), (b"x-ams-anything", b"1"))
-    assert (head.key, head.service, head.lines) == (KEY, b"s", [])
-    head = read((b"x-api-key", KEY))
-    assert (head.key, head.lines) == (KEY, [])
+    parsed = read((b"authorization", authorization), (b"x-ams-service", b"s"), (b"x-ams-anything", b"1"))
+    assert (parsed.key, parsed.service, parsed.lines) == (KEY, b"s", [])
+    parsed = read((b"x-api-key", KEY))
+    assert (parsed.key, parsed.lines) == (KEY, [])
 
 
 def test_the_merchants_own_authorization_goes_on_beside_x_api_key() -> None:
-    head = read((b"authorization", b"Basic abc"), (b"x-api-key", KEY))
-    assert (head.key, head.lines) == (KEY, [b"authorization: Basic abc\r\n"])
+    parsed = read((b"authorization", b"Basic abc"), (b"x-api-key", KEY))
+    assert (parsed.key, parsed.lines) == (KEY, [b"authorization: Basic abc\r\n"])
 
 
 def test_hop_by_hop_headers_and_those_that_connection_names_stay_here() -> None:
-    head = read(
+    parsed = read(
         (b"connection", b"keep-alive, X-Private"),
         (b"x-private", b"1"),
         (b"keep-alive", b"timeout=5"),
@@ -84,7 +84,7 @@ def test_hop_by_hop_headers_and_those_that_connection_names_stay_here() -> None:
         (b"expect", b"100-continue"),
         (b"accept", b"*/*"),
     )
-    assert head.lines == [b"accept: */*\r\n"]
+    assert parsed.lines == [b"accept: */*\r\n"]
 
 
 def test_a_protocol_upgrade_is_refused() -> None:
@@ -109,7 +109,7 @@ def test_trace_context_is_kept_when_it_is_valid() -> None:
 
 
 def test_an_answers_hop_by_hop_headers_stay_here_but_never_its_length() -> None:
-    answer = read_answer(
+    answer = parse_response_headers(
         [
             (b"connection", b"close, x-inner, content-length"),
             (b"x-inner", b"1"),
