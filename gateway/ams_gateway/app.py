@@ -1,4 +1,4 @@
-"""The ASGI application: the door, and Starlette behind it for health and metrics."""
+"""The ASGI application: the entry for consume requests, and Starlette behind it for health and metrics."""
 
 import contextlib
 import gc
@@ -13,15 +13,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ams_gateway.door import Door
-from ams_gateway.fast_door import FastProtocol
+from ams_gateway.asgi_entry import AsgiEntry
+from ams_gateway.consume_protocol import ConsumeProtocol
 from ams_gateway.protocol import GatewayProtocol, Patience
 from ams_gateway.runtime import Runtime, connect_owners
 from ams_gateway.settings import Settings
 from ams_gateway.snapshots import Source
 
 
-def create() -> Door:
+def create() -> AsgiEntry:
     """For uvicorn's `factory=True`: one call in each worker."""
     settings = load(Settings, "GATEWAY")
     configure_logs("gateway", settings.log_level)
@@ -33,9 +33,9 @@ def create() -> Door:
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """How uvicorn serves us; the door that consume requests come through among them."""
+    """How uvicorn serves us, and through which of the two entries consume requests come."""
     return {
-        "http": FastProtocol if settings.fast_door else GatewayProtocol,
+        "http": ConsumeProtocol if settings.consume_protocol else GatewayProtocol,
         "ws": "none",
         "lifespan": "on",
         # The upstream's own Date and Server pass; ours would stand beside them.
@@ -48,14 +48,14 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> Door:
+def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> AsgiEntry:
     """`owners`: who is asked for keys and services that Redis doesn't hold; None: our services."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         runtime = Runtime(settings, *(owners or connect_owners(settings)))
         await runtime.open()
-        app.state.runtime = door.runtime = runtime
+        app.state.runtime = entry.runtime = runtime
         try:
             # uvicorn hands this to the protocol of each connection.
             yield {
@@ -79,8 +79,8 @@ def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> Do
         ],
         lifespan=lifespan,
     )
-    door = Door(app, max_header_bytes=settings.max_header_bytes)
-    return door
+    entry = AsgiEntry(app, max_header_bytes=settings.max_header_bytes)
+    return entry
 
 
 async def live(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Decide, limit, forward, meter. Knows neither ASGI nor any server: doors bring requests in."""
+"""Decide, limit, forward, meter. Knows neither ASGI nor any server: the entries bring requests in."""
 
 import asyncio
 import logging

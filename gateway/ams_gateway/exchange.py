@@ -22,13 +22,13 @@ class ClientGoneError(Exception):
 
 
 class Client(Protocol):
-    """The consumer's side, as a door presents it."""
+    """The consumer's side, as an entry presents it."""
 
     async def read(self) -> tuple[bytes, bool]:
         """The next piece of the body, and whether there is more. Raises ClientGoneError."""
 
     async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
-        """The head and the first of the body. As `write`."""
+        """Send the status, the headers and the first of the body. Waits and raises as `write` does."""
 
     async def write(self, data: bytes, more: bool) -> None:
         """Returns when the consumer takes more. Raises ClientGoneError as soon as it is known, so that
@@ -39,7 +39,8 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Created when a connection has been chosen; `run` hands the request over."""
+    """Created when a connection has been chosen; `answer` passes the upstream's answer on, and `end` is called
+    whatever became of it."""
 
     __slots__ = (
         "_client",

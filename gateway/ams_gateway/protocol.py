@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ams_gateway import problems
 from ams_gateway.problems import Problem, render
 
-# The doors refuse what is above their own, configured bound; this one keeps memory bounded before that.
+# `parse_headers` refuses what is above the configured bound; this one keeps memory bounded before that.
 MAX_HEAD_BYTES = 128 * 1024
 
 _SWEEP_S = 5.0

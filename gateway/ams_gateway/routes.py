@@ -1,4 +1,4 @@
-"""Which requests are the gateway's, and what they ask for: the same behind every door."""
+"""Which requests are the gateway's, and what they ask for: the same behind both entries."""
 
 import re
 from functools import lru_cache

@@ -33,7 +33,7 @@ class Settings:
     upstream_timeout_s: float = setting(30.0)
     max_connections_per_upstream: int = setting(1000)
     # Straight from uvicorn's HTTP protocol to the core; false: through ASGI, at about twice the cost.
-    fast_door: bool = setting(True)
+    consume_protocol: bool = setting(True)
     # How long a consumer's connection may take for a head, between two pieces of a body, to take anything
     # of its answer, and between two requests.
     head_timeout_s: float = setting(10.0)

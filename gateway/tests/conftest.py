@@ -17,12 +17,12 @@ async def merchant() -> AsyncIterator[Merchant]:
         yield merchant
 
 
-@pytest.fixture(params=[True, False], ids=["fast", "plain"])
+@pytest.fixture(params=[True, False], ids=["consume-protocol", "asgi"])
 def settings(
     request: pytest.FixtureRequest, redis_url: str, kafka_bootstrap: str, tmp_path: Path
 ) -> Settings:
-    """Of each door: whatever holds for one must hold for the other."""
-    return settings_for(redis_url, kafka_bootstrap, tmp_path / "journal", fast_door=request.param)
+    """For each entry: whatever holds for one must hold for the other."""
+    return settings_for(redis_url, kafka_bootstrap, tmp_path / "journal", consume_protocol=request.param)
 
 
 @pytest.fixture

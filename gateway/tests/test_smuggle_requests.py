@@ -173,7 +173,7 @@ async def test_requests_to_both_kinds_of_path_are_answered_in_their_order(
 @pytest.mark.parametrize(
     "target", ["/api/consume/ü", "/api/consume#x", "http://g/api/consume", "/api//consume"]
 )
-async def test_odd_targets_are_read_alike_behind_both_doors(
+async def test_odd_targets_are_read_alike_behind_both_entries(
     gateway: Running, story: Story, merchant: Merchant, target: str
 ) -> None:
     head = f"POST {target} HTTP/1.1\r\nHost: g\r\nX-API-Key: {story.key.secret}\r\nContent-Length: 0\r\n"

@@ -35,7 +35,7 @@ async def gateway_process(
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_WORKERS": str(workers),
-        "GATEWAY_FAST_DOOR": str(settings.fast_door).lower(),
+        "GATEWAY_CONSUME_PROTOCOL": str(settings.consume_protocol).lower(),
         "GATEWAY_JOURNAL_DIR": settings.journal_dir,
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
         "KAFKA_TOPIC_PREFIX": topic.removesuffix(USAGE_EVENTS),

@@ -136,8 +136,8 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 
 @contextlib.asynccontextmanager
 async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
-    door = build(settings, (Owner(), Owner()))
-    server = uvicorn.Server(uvicorn.Config(door, **server_options(settings)))
+    entry = build(settings, (Owner(), Owner()))
+    server = uvicorn.Server(uvicorn.Config(entry, **server_options(settings)))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -147,9 +147,9 @@ async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
             if serving.done():
                 await serving
             await asyncio.sleep(0.01)
-        assert door.runtime is not None
+        assert entry.runtime is not None
         try:
-            yield Running(port, door.runtime, Path(settings.journal_dir))
+            yield Running(port, entry.runtime, Path(settings.journal_dir))
         finally:
             server.should_exit = True
             await serving

@@ -1,7 +1,7 @@
-"""The fast door: consume requests straight from uvicorn's HTTP protocol to the core, without ASGI between.
+"""The consume protocol: consume requests straight from uvicorn's HTTP protocol to the core, without ASGI.
 
-It stands on insides of uvicorn. `GATEWAY_FAST_DOOR=false` switches it off; then, and for every path that
-isn't the gateway's, the same connections are served through the plain door.
+It stands on insides of uvicorn. `GATEWAY_CONSUME_PROTOCOL=false` switches it off. Then, and always for paths
+that aren't the gateway's, the same connections are served through the ASGI entry.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from ams_gateway import problems
-from ams_gateway.call import Call, wake
+from ams_gateway.consume_cycle import ConsumeCycle, wake
 from ams_gateway.core import Gateway
 from ams_gateway.headers import RequestHeaders, parse_headers
 from ams_gateway.problems import Header, Problem
@@ -19,8 +19,8 @@ from ams_gateway.routes import is_ours, read_request
 log = logging.getLogger(__name__)
 
 
-class FastProtocol(GatewayProtocol):
-    """For uvicorn's `http=`. One task serves a connection's calls one after the other: a task for each
+class ConsumeProtocol(GatewayProtocol):
+    """For uvicorn's `http=`. One task serves a connection's requests one after the other: a task for each
     would cost more than deciding it."""
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
@@ -33,14 +33,15 @@ class FastProtocol(GatewayProtocol):
         # Ours or uvicorn's own, whichever the last request is.
         self.cycle: Any = None
         self._worker: asyncio.Task[None] | None = None
-        self._call: Call | None = None
+        self._serving: ConsumeCycle | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._call is not None and not self._call.response_complete:
-            # With pipelining uvicorn tells the last call only, and this one is being served.
-            self._call.disconnected = True
-            self._call.set()
+        if self._serving is not None and not self._serving.response_complete:
+            # uvicorn tells `self.cycle`, which is the last request received. With pipelining an earlier one is
+            # being served, and would go on draining its upstream for nobody.
+            self._serving.disconnected = True
+            self._serving.set()
         super().connection_lost(exc)
         wake(self._waiter)
 
@@ -55,24 +56,24 @@ class FastProtocol(GatewayProtocol):
         path, _, query = self.url.partition(b"?")
         if is_ours(path) and self.url.isascii() and b"#" not in self.url:
             self._begin_body()
-            self._begin_call(path, query)
+            self._begin_consume(path, query)
         else:
             self._begin_cycle()
 
     def _begin_cycle(self) -> None:
-        """uvicorn's way, from the start."""
+        """Start over as uvicorn does: it makes its own cycle when a message begins, where the path isn't known."""
         url, headers, expects_continue = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects_continue
         self.headers += headers
         super().on_headers_complete()
 
-    def _begin_call(self, path: bytes, query: bytes) -> None:
+    def _begin_consume(self, path: bytes, query: bytes) -> None:
         parser = self.parser
         method = parser.get_method().decode("ascii")
         version = parser.get_http_version()
         before = self.cycle
-        call = Call(
+        cycle = ConsumeCycle(
             read_request(method, version, path, query, self._parse()),
             self.transport,
             self.flow,
@@ -81,12 +82,12 @@ class FastProtocol(GatewayProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
-        self.cycle = call
+        self.cycle = cycle
         if before is None or before.response_complete:
-            self._serve(call)
+            self._serve(cycle)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((call, self.app))  # type: ignore[arg-type]
+            self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
 
     def _parse(self) -> RequestHeaders | Problem:
         parsed = self._parsed
@@ -104,13 +105,13 @@ class FastProtocol(GatewayProtocol):
         self.headers.append((name, value))
 
     def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, Call):
+        if isinstance(self.cycle, ConsumeCycle):
             self.cycle.feed(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if isinstance(self.cycle, Call):
+        if isinstance(self.cycle, ConsumeCycle):
             self._is_in_body = False
             self._unread_bytes = 0
             self.cycle.end()
@@ -120,42 +121,42 @@ class FastProtocol(GatewayProtocol):
     # Serving
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if isinstance(cycle, Call):
+        if isinstance(cycle, ConsumeCycle):
             self._serve(cycle)
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _serve(self, call: Call) -> None:
-        self._call = call
+    def _serve(self, cycle: ConsumeCycle) -> None:
+        self._serving = cycle
         if self._worker is None:
-            self._worker = self.loop.create_task(self._serve_calls())
+            self._worker = self.loop.create_task(self._serve_cycles())
             # A graceful stop waits for these.
             self.tasks.add(self._worker)
             self._worker.add_done_callback(self.tasks.discard)
         else:
             wake(self._waiter)
 
-    async def _serve_calls(self) -> None:
+    async def _serve_cycles(self) -> None:
         while not self.transport.is_closing():
-            call = self._call
-            if call is None or call.response_complete:
+            cycle = self._serving
+            if cycle is None or cycle.response_complete:
                 self._waiter = self.loop.create_future()
                 await self._waiter
             else:
-                await self._answer(call)
+                await self._answer(cycle)
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, cycle: ConsumeCycle) -> None:
         gateway = self._gateway
         try:
-            if isinstance(call.request, Problem):
-                await gateway.send_problem(call.request, gateway.new_request_id(), call)
+            if isinstance(cycle.request, Problem):
+                await gateway.send_problem(cycle.request, gateway.new_request_id(), cycle)
             else:
-                await gateway.serve(call.request, call)
+                await gateway.serve(cycle.request, cycle)
         except Exception:
-            log.exception("a call failed")
-            if not call.is_started:
-                await gateway.send_problem(problems.INTERNAL, gateway.new_request_id(), call)
+            log.exception("a consume request failed")
+            if not cycle.is_started:
+                await gateway.send_problem(problems.INTERNAL, gateway.new_request_id(), cycle)
         finally:
-            if not call.response_complete:
+            if not cycle.response_complete:
                 # What was begun can't be finished: that is how HTTP/1.1 says that it was cut off.
                 self.transport.close()

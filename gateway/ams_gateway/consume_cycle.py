@@ -1,4 +1,4 @@
-"""One request and its answer behind the fast door."""
+"""One request and its answer behind the consume protocol."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from ams_gateway.headers import Request
 from ams_gateway.problems import Header, Problem
 
 
-class Call:
+class ConsumeCycle:
     """The core's client. It stands where uvicorn keeps its own request cycle,
-    so that keep-alive, pipelining and graceful stop are uvicorn's for both doors."""
+    so that keep-alive, pipelining and graceful stop are uvicorn's for both entries."""
 
     __slots__ = (
         "_expects_continue",
@@ -77,8 +77,8 @@ class Call:
         wake(self._waiter)
 
     @property
-    def message_event(self) -> "Call":
-        """uvicorn sets it when the connection is lost."""
+    def message_event(self) -> "ConsumeCycle":
+        """uvicorn calls `.set()` on its cycle's event when the connection is lost: here that wakes `read`."""
         return self
 
     def set(self) -> None:
@@ -103,7 +103,10 @@ class Call:
         return data, self.more_body
 
     async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
-        """Names and values are what the parser has let through, or our own."""
+        """Write the status line, the headers and the first of the body. See `exchange.Client`.
+
+        Headers aren't checked again: they are what httptools has let through, or the gateway's own.
+        """
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()
         if self.disconnected:
@@ -115,7 +118,8 @@ class Call:
             if name == b"content-length":
                 has_length = True
             elif name == b"connection":
-                # Only problems have it, and it says close.
+                # An upstream's was dropped as hop-by-hop. Ours comes with a problem after which nothing more
+                # may be read from the connection, and says close.
                 self.keep_alive = False
                 continue
             parts += (name, b": ", value, b"\r\n")

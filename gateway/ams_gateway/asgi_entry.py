@@ -1,4 +1,4 @@
-"""The plain door: an ASGI app in front of the Starlette app, for the consume paths only."""
+"""The ASGI entry: an ASGI app in front of the Starlette app, for the consume paths only."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from ams_gateway.routes import is_ours, read_request
 from ams_gateway.runtime import Runtime
 
 
-class Door:
+class AsgiEntry:
     """Everything but the consume paths goes to `app`, lifespan too. `runtime` is set by the app's
     lifespan before any request comes."""
 
