@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ams_gateway.asgi_entry import AsgiEntry
 from ams_gateway.consume_protocol import ConsumeProtocol
-from ams_gateway.protocol import GatewayProtocol, Patience
+from ams_gateway.protocol import GatewayProtocol, Timeouts
 from ams_gateway.runtime import Runtime, connect_owners
 from ams_gateway.settings import Settings
 from ams_gateway.snapshots import Source
@@ -61,10 +61,10 @@ def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> As
             yield {
                 "gateway": runtime.gateway,
                 "max_header_bytes": settings.max_header_bytes,
-                "patience": Patience(
+                "timeouts": Timeouts(
                     settings.head_timeout_s,
                     settings.body_timeout_s,
-                    settings.unread_timeout_s,
+                    settings.write_timeout_s,
                     settings.idle_timeout_s,
                 ),
             }

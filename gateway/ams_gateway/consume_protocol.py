@@ -38,8 +38,8 @@ class ConsumeProtocol(GatewayProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._serving is not None and not self._serving.response_complete:
-            # uvicorn tells `self.cycle`, which is the last request received. With pipelining an earlier one is
-            # being served, and would go on draining its upstream for nobody.
+            # uvicorn tells `self.cycle`, the last request that came. With pipelining an earlier one is being
+            # served, and would go on draining its upstream for nobody.
             self._serving.disconnected = True
             self._serving.set()
         super().connection_lost(exc)
@@ -61,7 +61,7 @@ class ConsumeProtocol(GatewayProtocol):
             self._begin_cycle()
 
     def _begin_cycle(self) -> None:
-        """Start over as uvicorn does: it makes its own cycle when a message begins, where the path isn't known."""
+        """uvicorn makes its cycle when a message begins; here that waits until the path is known."""
         url, headers, expects_continue = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects_continue
@@ -113,7 +113,7 @@ class ConsumeProtocol(GatewayProtocol):
     def on_message_complete(self) -> None:
         if isinstance(self.cycle, ConsumeCycle):
             self._is_in_body = False
-            self._unread_bytes = 0
+            self._head_bytes = 0
             self.cycle.end()
         else:
             super().on_message_complete()

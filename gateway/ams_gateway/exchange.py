@@ -39,7 +39,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Created when a connection has been chosen; `answer` passes the upstream's answer on, and `end` is called
+    """Created when a connection has been chosen. `answer` passes the upstream's answer on; `end` is called
     whatever became of it."""
 
     __slots__ = (

@@ -93,7 +93,7 @@ class JournalFiles:
         return [], position
 
     def _written_bytes(self, start: Position) -> int:
-        """Of the rest of the segment, what isn't only reserved."""
+        """How much of the segment after `start` has been written: what is only reserved is zeros."""
         with self.path(start.segment).open("rb") as file:
             file.seek(start.offset)
             return len(file.read().rstrip(b"\0"))
@@ -108,10 +108,6 @@ class JournalFiles:
             events.append(event)
             offset = start.offset + after
         return events, offset
-
-    def _count_left(self, position: Position) -> int:
-        """Bytes that were written after `position`: what was only reserved is zeros."""
-        return len(self.path(position.segment).read_bytes()[position.offset :].rstrip(b"\0"))
 
     def acknowledge(self, position: Position) -> None:
         """All before `position` is with Kafka: remember it, and delete segments that hold nothing else."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from ams_gateway import problems
 from ams_gateway.headers import Request, RequestHeaders
 from ams_gateway.problems import Problem
-from ams_gateway.targets import escapes
+from ams_gateway.targets import traverses_root
 
 PATH = b"/api/consume"
 _BELOW = PATH + b"/"
@@ -44,7 +44,7 @@ def _read_path(method: str, raw_path: bytes, query: bytes, headers: RequestHeade
     if not service:
         return problems.NOT_FOUND
     path = slash + rest if slash else None
-    if path is not None and escapes(path):
+    if path is not None and traverses_root(path):
         return problems.PATH_INVALID
     return Request(method, _service(service), path, query, headers)
 

@@ -38,7 +38,7 @@ class Settings:
     # of its answer, and between two requests.
     head_timeout_s: float = setting(10.0)
     body_timeout_s: float = setting(15.0)
-    unread_timeout_s: float = setting(60.0)
+    write_timeout_s: float = setting(60.0)
     idle_timeout_s: float = setting(75.0)
     # How long a stop waits for requests, and then for the journal.
     drain_s: float = setting(10.0)

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _PATH = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*")
-_QUERY = re.compile(r"[!-~]*")
+# Without one of these no reading of a path can climb: most paths are done with here.
 _SUSPECT = re.compile(rb"\.\.|%2[eE]|%2[fF]|%5[cC]|\\")
 
 
@@ -31,7 +31,7 @@ class Target:
     query: bytes
 
     def request_target(self, path: bytes | None, query: bytes) -> bytes:
-        """`path` starts with a slash and has passed `escapes`; None means the base URL itself."""
+        """`path` starts with a slash and has passed `traverses_root`; None means the base URL itself."""
         target = self.root if path is None else self.path + path
         if self.query:
             query = self.query + b"&" + query if query else self.query
@@ -64,7 +64,7 @@ def parse_base_url(text: str) -> Target | None:
     return Target(origin, authority.encode("ascii"), path, root, parts.query.encode("ascii"))
 
 
-def escapes(path: bytes) -> bool:
+def traverses_root(path: bytes) -> bool:
     """Whether any server's reading of the path would climb above its start.
 
     Servers differ: some decode %2F and %5C before they split, some merge empty segments, some strip

@@ -17,13 +17,13 @@ WAIT_S = 15.0
 
 
 @pytest.fixture
-def patient(settings: Settings) -> Settings:
+def long_timeouts(settings: Settings) -> Settings:
     """No bound is near; each test shortens its own."""
     return replace(
         settings,
         head_timeout_s=LONG_S,
         body_timeout_s=LONG_S,
-        unread_timeout_s=LONG_S,
+        write_timeout_s=LONG_S,
         idle_timeout_s=LONG_S,
         upstream_timeout_s=LONG_S,
     )
@@ -41,8 +41,8 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_head_that_takes_too_long_is_408(patient: Settings, story: Story) -> None:
-    async with serve_gateway(replace(patient, head_timeout_s=0.3)) as gateway:
+async def test_a_head_that_takes_too_long_is_408(long_timeouts: Settings, story: Story) -> None:
+    async with serve_gateway(replace(long_timeouts, head_timeout_s=0.3)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(head(story)[:-2])
         dripping = asyncio.create_task(drip(writer))
@@ -54,10 +54,10 @@ async def test_a_head_that_takes_too_long_is_408(patient: Settings, story: Story
 
 @pytest.mark.parametrize("before", ["nothing", "a call"])
 async def test_a_connection_without_a_request_is_closed(
-    patient: Settings, story: Story, merchant: Merchant, before: str
+    long_timeouts: Settings, story: Story, merchant: Merchant, before: str
 ) -> None:
     merchant.answer = says(b"HTTP/1.1 204 No Content\r\n\r\n")
-    async with serve_gateway(replace(patient, idle_timeout_s=0.3)) as gateway:
+    async with serve_gateway(replace(long_timeouts, idle_timeout_s=0.3)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         if before == "a call":
             writer.write(head(story, "Content-Length: 0"))
@@ -68,10 +68,10 @@ async def test_a_connection_without_a_request_is_closed(
 
 @pytest.mark.parametrize("piece", [b"", b"hello"], ids=["no body", "half a body"])
 async def test_a_body_that_stops_coming_ends_the_connection(
-    patient: Settings, story: Story, merchant: Merchant, piece: bytes
+    long_timeouts: Settings, story: Story, merchant: Merchant, piece: bytes
 ) -> None:
     # Long enough for the piece to reach the merchant on a busy machine.
-    async with serve_gateway(replace(patient, body_timeout_s=3.0)) as gateway:
+    async with serve_gateway(replace(long_timeouts, body_timeout_s=3.0)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(head(story, "Content-Length: 10") + piece)
         assert await asyncio.wait_for(reader.read(), WAIT_S) == b""
@@ -97,33 +97,33 @@ async def endless(call: Call, reader: asyncio.StreamReader, writer: asyncio.Stre
 
 
 @pytest.fixture
-async def unread(patient: Settings) -> AsyncIterator[Running]:
-    async with serve_gateway(replace(patient, unread_timeout_s=0.5)) as gateway:
+async def short_write(long_timeouts: Settings) -> AsyncIterator[Running]:
+    async with serve_gateway(replace(long_timeouts, write_timeout_s=0.5)) as gateway:
         yield gateway
 
 
 async def test_a_consumer_who_stops_reading_is_cut_off_and_metered(
-    unread: Running, story: Story, merchant: Merchant
+    short_write: Running, story: Story, merchant: Merchant
 ) -> None:
     merchant.answer = endless
-    reader, writer = await asyncio.open_connection("127.0.0.1", unread.port, limit=1024)
+    reader, writer = await asyncio.open_connection("127.0.0.1", short_write.port, limit=1024)
     writer.write(head(story, "Content-Length: 0"))
     await reader.readline()
     await asyncio.wait_for(merchant.hung_up.wait(), WAIT_S)
-    await idle(unread)
-    (event,) = unread.events()
+    await idle(short_write)
+    (event,) = short_write.events()
     assert (event.status_code, event.outcome) == (200, usage.ANSWERED)
     assert 0 < event.response_payload_size_bytes < 100_000_000
     writer.transport.abort()
 
 
 async def test_a_consumer_who_reads_slowly_is_not_cut_off(
-    unread: Running, story: Story, merchant: Merchant
+    short_write: Running, story: Story, merchant: Merchant
 ) -> None:
     size = 20_000_000
     body = b"x" * size
     merchant.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, body)
-    reader, writer = await asyncio.open_connection("127.0.0.1", unread.port, limit=65536)
+    reader, writer = await asyncio.open_connection("127.0.0.1", short_write.port, limit=65536)
     writer.write(head(story, "Content-Length: 0"))
     await reader.readuntil(b"\r\n\r\n")
     received = 0
@@ -131,6 +131,6 @@ async def test_a_consumer_who_reads_slowly_is_not_cut_off(
         received += len(await asyncio.wait_for(reader.read(400_000), WAIT_S))
         await asyncio.sleep(0.02)  # The consumer's pace: in all longer than the bound.
     writer.close()
-    await idle(unread)
-    (event,) = unread.events()
+    await idle(short_write)
+    (event,) = short_write.events()
     assert (event.outcome, event.response_payload_size_bytes) == (usage.ANSWERED, size)
