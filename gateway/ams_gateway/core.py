@@ -117,9 +117,9 @@ class Gateway:
             if more:
                 exchange.start_upload(self._limits.max_body_bytes if chunked else 0)
             if repeatable and is_reused:
-                if not connection.is_headed and connection.error is None:
+                if not connection.headers_done and connection.error is None:
                     await self._first_sign(connection, exchange)
-                if connection.error is problems.UPSTREAM_FAILED and not connection.is_touched:
+                if connection.error is problems.UPSTREAM_FAILED and not connection.received_any:
                     # The idle connection had died; the merchant has not seen the request.
                     self._exchanges.discard(exchange)
                     continue
@@ -162,7 +162,7 @@ class Gateway:
         exchange.timeout_s = admission.service.upstream_timeout_s or self._limits.upstream_timeout_s
         self._exchanges.add(exchange)
         is_head = request.method == "HEAD"
-        connection.begin(payload, is_head=is_head, is_whole=not more, timeout_s=exchange.timeout_s)
+        connection.send_request(payload, is_head=is_head, is_whole=not more, timeout_s=exchange.timeout_s)
         return exchange
 
     async def _finish(

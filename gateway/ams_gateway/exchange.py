@@ -85,13 +85,13 @@ class Exchange:
         """Wait for the upstream's answer and pass it on. A Problem when there is none to pass on and
         nothing has been sent; the exchange is metered then too."""
         connection = self._connection
-        if not connection.is_headed and connection.error is None:
+        if not connection.headers_done and connection.error is None:
             await connection.wait()
         if connection.error is not None:
             return self._give_up(connection.error)
         headers = connection.headers + self.answer_headers
         status = connection.status
-        data, done = connection.take()
+        data, done = connection.read()
         self._usage.response_bytes = len(data)
         if done:
             self.meter(status, usage.ANSWERED)
@@ -105,7 +105,7 @@ class Exchange:
             await connection.wait()
             if connection.error is not None:
                 return self._give_up(connection.error)
-            data, done = connection.take()
+            data, done = connection.read()
             self._usage.response_bytes += len(data)
             if done:
                 self.meter(status, usage.ANSWERED)
@@ -163,7 +163,7 @@ class Exchange:
                     return
                 connection.write(frame_chunk(data, last=not more) if chunked else data)
                 if not more:
-                    connection.is_sent = True
+                    connection.request_sent = True
                     self._restart_deadline()
                     self.uploads = False
                     return
@@ -175,7 +175,7 @@ class Exchange:
             connection.fail(problems.CLIENT_CLOSED)
 
     def _restart_deadline(self) -> None:
-        if not self._connection.is_headed:
+        if not self._connection.headers_done:
             self._connection.deadline_s = asyncio.get_running_loop().time() + self.timeout_s
 
     # Swept
@@ -184,7 +184,9 @@ class Exchange:
         """Deadlines, and whether the consumer is still there."""
         connection = self._connection
         if now_s > connection.deadline_s:
-            connection.fail(problems.UPSTREAM_FAILED if connection.is_headed else problems.UPSTREAM_TIMEOUT)
+            connection.fail(
+                problems.UPSTREAM_FAILED if connection.headers_done else problems.UPSTREAM_TIMEOUT
+            )
         elif not self.uploads and self._client.is_gone():
             connection.fail(problems.CLIENT_CLOSED)
 

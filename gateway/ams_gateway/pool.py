@@ -79,7 +79,7 @@ class Pool:
                     log.info("upstream %s:%s: %s", origin.host, origin.port, type(error).__name__)
         finally:
             self._opening[origin] -= 1
-            self._forget(origin)
+            self._drop_unused(origin)
         raise UnreachableError
 
     async def _connect(self, origin: Origin, address: str) -> UpstreamConnection:
@@ -108,7 +108,7 @@ class Pool:
     def release(self, origin: Origin, connection: UpstreamConnection) -> None:
         """After an exchange: kept for the next one if it ended cleanly, else closed."""
         if connection.is_reusable():
-            connection.rest()
+            connection.release()
             self._idle[origin].append(connection)
         else:
             connection.abort()
@@ -118,10 +118,10 @@ class Pool:
         idle = self._idle.get(origin)
         if idle and connection in idle:
             idle.remove(connection)
-        self._forget(origin)
+        self._drop_unused(origin)
 
-    def _forget(self, origin: Origin) -> None:
-        """Leave nothing behind for origins that are no longer called."""
+    def _drop_unused(self, origin: Origin) -> None:
+        """Without it the tables would grow with every origin that was ever called."""
         if not self._open.get(origin) and not self._opening.get(origin):
             for table in (self._open, self._opening, self._idle):
                 table.pop(origin, None)

@@ -1,5 +1,5 @@
 """uvicorn's HTTP protocol with what it leaves open: bounds on the size of a request's head, on how long a
-request may take to come in and on how long an answer may lie unread. And trailers are kept out of the headers."""
+request may take to come in and on how long an answer may lie unread. Trailers are kept out of the headers."""
 
 import asyncio
 import time
@@ -140,7 +140,7 @@ class GatewayProtocol(HttpToolsProtocol):
         timeouts = self._timeouts
         is_answered = self.cycle is None or self.cycle.response_complete
         if self._is_in_body:
-            # While reading is paused it is the gateway that takes nothing, not the consumer that sends nothing.
+            # While reading is paused the gateway takes nothing: that the consumer sends nothing isn't its fault.
             if not self.flow.read_paused and now_s - self._body_at_s > timeouts.body_s:
                 self.transport.close()
         elif is_answered and self._head_since_s:

@@ -16,8 +16,8 @@ NEVER_S = float("inf")
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Used for one exchange at a time: begin, wait and take until done, then `finished` says whether it
-    may be used again. What goes wrong is a value in `error`."""
+    """Used for one exchange at a time: `send_request`, then `wait` and `read` until done; `is_reusable` says
+    whether it may serve another. What goes wrong is a value in `error`."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._keeps_alive = False
         self._ends_at_close = False
         self.status = 0
-        # What reaches the consumer, once `is_headed`; names in lower case.
+        # What reaches the consumer, once `headers_done`; names in lower case.
         self.headers: list[Header] = []
-        self.is_headed = False
+        self.headers_done = False
         self.is_done = False
         # Whether the whole request has been written.
-        self.is_sent = True
+        self.request_sent = True
         # Whether anything at all came back: after that a request is never repeated.
-        self.is_touched = False
+        self.received_any = False
         self.error: Problem | None = None
         # The sweeper fails the exchange after this moment of the loop's clock.
         self.deadline_s = NEVER_S
@@ -67,11 +67,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # The core's side
 
-    def begin(self, data: bytes, *, is_head: bool, is_whole: bool, timeout_s: float) -> None:
+    def send_request(self, data: bytes, *, is_head: bool, is_whole: bool, timeout_s: float) -> None:
         """Write the head and what there is of the body. The answer's head must come within `timeout_s`."""
         self._reset(is_head=is_head)
         self.is_busy = True
-        self.is_sent = is_whole
+        self.request_sent = is_whole
         self.uses += 1
         self.deadline_s = self._loop.time() + timeout_s
         self.write(data)
@@ -97,7 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
             finally:
                 self._waiter = None
 
-    def take(self) -> tuple[bytes, bool]:
+    def read(self) -> tuple[bytes, bool]:
         """What has come of the body since, and whether that was the last of it."""
         chunks = self._chunks
         if not chunks:
@@ -123,10 +123,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def is_reusable(self) -> bool:
-        return self.is_done and self._keeps_alive and self.is_sent and self.error is None and self.is_open
+        return (
+            self.is_done and self._keeps_alive and self.request_sent and self.error is None and self.is_open
+        )
 
-    def rest(self) -> None:
-        """Between two exchanges."""
+    def release(self) -> None:
+        """Make it ready for the next exchange, with what the last one has left behind cleared away."""
         self.is_busy = False
         self.deadline_s = NEVER_S
         self.idle_since_s = self._loop.time()
@@ -135,7 +137,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
         if self._is_head:
-            # It still waits for a body that HEAD's answer doesn't have.
+            # A HEAD's answer has a length and no body: the parser would take the next answer for that body.
             self._parser = httptools.HttpResponseParser(self)
 
     def _wake(self) -> None:
@@ -171,12 +173,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.is_busy or self.is_done:
-            # Nobody asked: an answer here would be taken for the next request's.
+            # Bytes that no request asked for: they would be taken for the next request's answer.
             self._keeps_alive = False
             self.abort()
             return
-        self.is_touched = True
-        if not self.is_headed:
+        self.received_any = True
+        if not self.headers_done:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -184,10 +186,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._keeps_alive = False
             self.fail(problems.UPSTREAM_FAILED)
             return
-        if not self.is_headed and self._head_bytes > self._max_head_bytes:
+        if not self.headers_done and self._head_bytes > self._max_head_bytes:
             self.fail(problems.UPSTREAM_FAILED)
             return
-        if self.is_headed:
+        if self.headers_done:
             self.deadline_s = self._loop.time() + self._idle_s
             if self._buffered_bytes > _HIGH_WATER_BYTES and not self.is_done:
                 self._pause()
@@ -206,12 +208,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._keeps_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_headed:
+        if self.headers_done:
             return  # A trailer: it must not touch headers that have been looked at.
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self.is_headed:
+        if self.headers_done:
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
@@ -221,9 +223,9 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("no status that can be passed on")
         self.status = status
         self._frame(status)
-        # Only true to its name inside a callback.
+        # Asked outside the parser's callbacks it always says no, and every request would open a connection.
         self._keeps_alive = self._parser.should_keep_alive()
-        self.is_headed = True
+        self.headers_done = True
         if self._is_head:
             self.is_done = True
 
@@ -248,7 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
-        if self.is_headed:
+        if self.headers_done:
             self.is_done = True
 
 
