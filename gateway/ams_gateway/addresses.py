@@ -87,7 +87,7 @@ class Resolver:
         self._ttl_s = ttl_s
         self._max_stale_s = max_stale_s
         self._known: OrderedDict[str, _Resolved] = OrderedDict()
-        self._flights: dict[str, asyncio.Task[list[str]]] = {}
+        self._in_flight: dict[str, asyncio.Task[list[str]]] = {}
 
     def cached(self, host: str) -> list[str] | None:
         """The checked addresses when they are fresh, without any I/O."""
@@ -101,26 +101,26 @@ class Resolver:
         fresh = self.cached(host)
         if fresh is not None:
             return fresh
-        flight = self._flights.get(host)
-        if flight is None:
-            flight = asyncio.create_task(self._load(host))
-            self._flights[host] = flight
-            flight.add_done_callback(lambda done: self._land(host, done))
-        return await asyncio.shield(flight)
+        load = self._in_flight.get(host)
+        if load is None:
+            load = asyncio.create_task(self._load(host))
+            self._in_flight[host] = load
+            load.add_done_callback(lambda done: self._end_load(host, done))
+        return await asyncio.shield(load)
 
-    def _land(self, host: str, flight: asyncio.Task[list[str]]) -> None:
-        self._flights.pop(host, None)
-        if not flight.cancelled():
-            flight.exception()  # Those who wait get it; when nobody does, it is not an unretrieved one.
+    def _end_load(self, host: str, load: asyncio.Task[list[str]]) -> None:
+        self._in_flight.pop(host, None)
+        if not load.cancelled():
+            load.exception()  # Looked at, or asyncio logs it when nobody waited for it.
 
     async def _load(self, host: str) -> list[str]:
         try:
             addresses = await self._look_up(host)
         except OSError as error:
-            held = self._known.get(host)
-            if held is None or time.monotonic() - held.at_s > self._max_stale_s:
+            known = self._known.get(host)
+            if known is None or time.monotonic() - known.at_s > self._max_stale_s:
                 raise AddressUnknownError(host) from error
-            return held.addresses
+            return known.addresses
         if not self._allow_private and any(is_forbidden(address) for address in addresses):
             self._known.pop(host, None)
             raise AddressForbiddenError(host)

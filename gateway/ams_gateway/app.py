@@ -16,9 +16,9 @@ from starlette.routing import Route
 from ams_gateway.asgi_entry import AsgiEntry
 from ams_gateway.consume_protocol import ConsumeProtocol
 from ams_gateway.protocol import GatewayProtocol, Timeouts
-from ams_gateway.runtime import Runtime, connect_owners
+from ams_gateway.runtime import Runtime, connect_sources
 from ams_gateway.settings import Settings
-from ams_gateway.snapshots import Source
+from ams_gateway.snapshot_cache import Source
 
 
 def create() -> AsgiEntry:
@@ -48,12 +48,12 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build(settings: Settings, owners: tuple[Source, Source] | None = None) -> AsgiEntry:
-    """`owners`: who is asked for keys and services that Redis doesn't hold; None: our services."""
+def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> AsgiEntry:
+    """`sources`: where keys and services come from that Redis lacks; None: keys-svc and catalog-svc."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        runtime = Runtime(settings, *(owners or connect_owners(settings)))
+        runtime = Runtime(settings, *(sources or connect_sources(settings)))
         await runtime.open()
         app.state.runtime = entry.runtime = runtime
         try:
@@ -106,7 +106,7 @@ async def metrics(request: Request) -> Response:
         "events_unacknowledged": runtime.publisher.unacknowledged,
         "redis_up": int(runtime.pipe.is_up),
         "kafka_up": int(runtime.publisher.is_connected),
-        "invalidations_heard": int(runtime.invalidations.is_heard),
+        "invalidations_heard": int(runtime.invalidations.is_connected),
     }
     for name, value in gauges.items():
         lines += [f"# TYPE ams_gateway_{name} gauge", f"ams_gateway_{name}{{{worker}}} {value}"]

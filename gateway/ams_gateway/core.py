@@ -1,4 +1,4 @@
-"""Decide, limit, forward, meter. Knows neither ASGI nor any server: the entries bring requests in."""
+"""Authorize, limit, forward, meter. Knows neither ASGI nor any server: the entries bring requests in."""
 
 import asyncio
 import logging
@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ams_gateway import problems
-from ams_gateway.admission import Admission, Gatekeeper
+from ams_gateway.authorizer import Grant, RequestAuthorizer
 from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
 from ams_gateway.headers import VIA, Request
 from ams_gateway.journal import Journal, JournalError
 from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
 from ams_gateway.pool import BusyError, Pool, UnreachableError
 from ams_gateway.problems import Header, Problem, render
-from ams_gateway.subjects import Service
+from ams_gateway.targets import Target
 from ams_gateway.upstream import UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ class CoreLimits:
 class Gateway:
     def __init__(
         self,
-        gatekeeper: Gatekeeper,
+        authorizer: RequestAuthorizer,
         pool: Pool,
         journal: Journal,
         limits: CoreLimits,
     ) -> None:
-        self._gatekeeper = gatekeeper
+        self._authorizer = authorizer
         self._pool = pool
         self._journal = journal
         self._limits = limits
@@ -63,12 +63,12 @@ class Gateway:
         request_id = request.headers.request_id or format_uuid(usage.event_id).encode("ascii")
         limit_headers: list[Header] = []
         try:
-            admission = await self._gatekeeper.admit(request, limit_headers)
-            if isinstance(admission, Problem):
-                return await self.send_problem(admission, request_id, client, limit_headers)
+            grant = await self._authorizer.authorize(request, limit_headers)
+            if isinstance(grant, Problem):
+                return await self.send_problem(grant, request_id, client, limit_headers)
             limit_headers.append((b"x-request-id", request_id))
-            admission.headers = limit_headers
-            failure = await self._forward(request, request_id, usage, admission, client)
+            grant.headers = limit_headers
+            failure = await self._forward(request, request_id, usage, grant, client)
         except ClientGoneError:
             self.answers["client_closed"] += 1
             return False
@@ -97,23 +97,23 @@ class Gateway:
     # Forward and meter
 
     async def _forward(
-        self, request: Request, request_id: bytes, usage: Usage, admission: Admission, client: Client
+        self, request: Request, request_id: bytes, usage: Usage, grant: Grant, client: Client
     ) -> tuple[Problem, bool] | None:
         """None when the answer was passed on; else why not, and whether it had begun."""
         data, more = await client.read() if request.headers.has_body else (b"", False)
         usage.request_bytes = len(data)
         if usage.request_bytes > self._limits.max_body_bytes:
             return problems.BODY_TOO_LARGE, False
-        payload = self._write_headers(request, request_id, usage, admission.service, more, len(data))
+        payload = self._write_headers(request, request_id, usage, grant.target, more, len(data))
         chunked = more and request.headers.content_length is None
         payload += frame_chunk(data, last=False) if chunked else data
         repeatable = not more and request.method in _IDEMPOTENT
         while True:
-            connection = await self._choose(admission)
+            connection = await self._choose(grant)
             if isinstance(connection, Problem):
                 return connection, False
             is_reused = connection.uses > 0
-            exchange = self._hand_over(request, payload, more, usage, admission, connection, client)
+            exchange = self._hand_over(request, payload, more, usage, grant, connection, client)
             if more:
                 exchange.start_upload(self._limits.max_body_bytes if chunked else 0)
             if repeatable and is_reused:
@@ -123,7 +123,7 @@ class Gateway:
                     # The idle connection had died; the merchant has not seen the request.
                     self._exchanges.discard(exchange)
                     continue
-            return await self._finish(admission, connection, exchange)
+            return await self._finish(grant, connection, exchange)
 
     async def _first_sign(self, connection: UpstreamConnection, exchange: Exchange) -> None:
         try:
@@ -134,14 +134,13 @@ class Gateway:
             connection.abort()
             raise
 
-    async def _choose(self, admission: Admission) -> UpstreamConnection | Problem:
-        assert admission.service.target is not None
-        origin = admission.service.target.origin
+    async def _choose(self, grant: Grant) -> UpstreamConnection | Problem:
+        origin = grant.target.origin
         connection = self._pool.reuse(origin)
         if connection is not None:
             return connection
         try:
-            return await self._pool.connect(origin, admission.addresses)
+            return await self._pool.connect(origin, grant.addresses)
         except UnreachableError:
             return problems.UPSTREAM_UNREACHABLE
         except BusyError:
@@ -153,22 +152,21 @@ class Gateway:
         payload: bytes,
         more: bool,
         usage: Usage,
-        admission: Admission,
+        grant: Grant,
         connection: UpstreamConnection,
         client: Client,
     ) -> Exchange:
-        exchange = Exchange(client, connection, self._meter, usage, admission.key, admission.service)
-        exchange.answer_headers = admission.headers
-        exchange.timeout_s = admission.service.upstream_timeout_s or self._limits.upstream_timeout_s
+        exchange = Exchange(client, connection, self._meter, usage, grant.key, grant.service)
+        exchange.answer_headers = grant.headers
+        exchange.timeout_s = grant.service.upstream_timeout_s or self._limits.upstream_timeout_s
         self._exchanges.add(exchange)
         is_head = request.method == "HEAD"
         connection.send_request(payload, is_head=is_head, is_whole=not more, timeout_s=exchange.timeout_s)
         return exchange
 
     async def _finish(
-        self, admission: Admission, connection: UpstreamConnection, exchange: Exchange
+        self, grant: Grant, connection: UpstreamConnection, exchange: Exchange
     ) -> tuple[Problem, bool] | None:
-        assert admission.service.target is not None
         try:
             problem = await exchange.answer()
         except JournalError:
@@ -178,18 +176,17 @@ class Gateway:
             try:
                 exchange.end()
             finally:
-                self._pool.release(admission.service.target.origin, connection)
+                self._pool.release(grant.target.origin, connection)
         if problem is not None:
             return problem, exchange.is_started
         self.answers[str(connection.status)] += 1
         return None
 
     def _write_headers(
-        self, request: Request, request_id: bytes, usage: Usage, service: Service, more: bool, size: int
+        self, request: Request, request_id: bytes, usage: Usage, target: Target, more: bool, size: int
     ) -> bytes:
         """The head as the merchant gets it: our own framing, identity and trace, never the key."""
-        headers, target = request.headers, service.target
-        assert target is not None
+        headers = request.headers
         if more and headers.content_length is None:
             framing = b"transfer-encoding: chunked\r\n"
         elif more:

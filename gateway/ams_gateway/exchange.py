@@ -11,7 +11,7 @@ from ams_gateway import problems
 from ams_gateway.journal import JournalError
 from ams_gateway.meter import Meter, Usage
 from ams_gateway.problems import Header, Problem
-from ams_gateway.subjects import Key, Service
+from ams_gateway.snapshots import CachedKey, CachedService
 from ams_gateway.upstream import NEVER_S, UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ class Exchange:
         connection: UpstreamConnection,
         meter: Meter,
         usage_: Usage,
-        key: Key,
-        service: Service,
+        key: CachedKey,
+        service: CachedService,
     ) -> None:
         self._client = client
         self._connection = connection

@@ -1,4 +1,4 @@
-"""Hears which snapshots have changed, and tells the caches; also when it can't hear."""
+"""Receives which snapshots have changed, and tells the caches; also when it can't receive."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _RETRY_S = 0.2
 
 class Cache(Protocol):
     def invalidate(self, name: str) -> None: ...
-    def mark_heard(self, *, heard: bool) -> None: ...
+    def set_connected(self, connected: bool) -> None: ...
 
 
 class Invalidations:
@@ -34,7 +34,7 @@ class Invalidations:
         self._caches = caches
         self._route = route
         self._task: asyncio.Task[None] | None = None
-        self.is_heard = False
+        self.is_connected = False
 
     async def open(self) -> None:
         self._task = asyncio.create_task(self._keep())
@@ -51,9 +51,9 @@ class Invalidations:
             try:
                 await self._listen(client)
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("invalidations can't be heard: %s", type(error).__name__)
+                log.warning("invalidations can't be received: %s", type(error).__name__)
             finally:
-                self._mark(heard=False)
+                self._set_connected(False)
                 with contextlib.suppress(RedisError, OSError):
                     await client.aclose()
             await asyncio.sleep(_RETRY_S)
@@ -72,18 +72,18 @@ class Invalidations:
                     continue
                 unanswered = 0
                 if message["type"] == "subscribe":
-                    self._mark(heard=True)
+                    self._set_connected(True)
                 elif message["type"] == "message":
-                    self._forget(message["data"])
+                    self._invalidate(message["data"])
 
-    def _forget(self, data: bytes) -> None:
+    def _invalidate(self, data: bytes) -> None:
         name = data.decode("utf-8", "replace")
         cache = self._route(name)
         if cache is not None:
             cache.invalidate(name)
 
-    def _mark(self, *, heard: bool) -> None:
-        if heard != self.is_heard:
-            self.is_heard = heard
+    def _set_connected(self, connected: bool) -> None:
+        if connected != self.is_connected:
+            self.is_connected = connected
             for cache in self._caches:
-                cache.mark_heard(heard=heard)
+                cache.set_connected(connected)

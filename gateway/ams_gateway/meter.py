@@ -7,7 +7,7 @@ from functools import lru_cache
 from ams.usage.v1 import events_pb2 as usage
 
 from ams_gateway.journal import Journal
-from ams_gateway.subjects import Key, Service
+from ams_gateway.snapshots import CachedKey, CachedService
 
 
 class EventIds:
@@ -54,7 +54,12 @@ class Meter:
         self._timestamp = self._event.timestamp
 
     def record(
-        self, used: Usage, key: Key, service: Service, status: int, outcome: usage.Outcome.ValueType
+        self,
+        used: Usage,
+        key: CachedKey,
+        service: CachedService,
+        status: int,
+        outcome: usage.Outcome.ValueType,
     ) -> None:
         """The request as it stands now. Raises JournalError."""
         # Every field is set, or it would keep the value of the event before.
@@ -71,7 +76,7 @@ class Meter:
 
 
 @lru_cache(10_000)
-def _parties(key: Key, service: Service) -> bytes:
+def _parties(key: CachedKey, service: CachedService) -> bytes:
     """The part of the event that is the same for each of a key's calls to a service."""
     return usage.UsageEvent(
         consumer_id=key.consumer_id,

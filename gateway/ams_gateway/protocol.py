@@ -140,7 +140,7 @@ class GatewayProtocol(HttpToolsProtocol):
         timeouts = self._timeouts
         is_answered = self.cycle is None or self.cycle.response_complete
         if self._is_in_body:
-            # While reading is paused the gateway takes nothing: that the consumer sends nothing isn't its fault.
+            # While reading is paused it is the gateway that takes nothing of what the consumer sends.
             if not self.flow.read_paused and now_s - self._body_at_s > timeouts.body_s:
                 self.transport.close()
         elif is_answered and self._head_since_s:

@@ -8,18 +8,24 @@ from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway import journal as journals
 from ams_gateway.addresses import Resolver
-from ams_gateway.admission import Gatekeeper
+from ams_gateway.authorizer import RequestAuthorizer
 from ams_gateway.core import CoreLimits, Gateway
 from ams_gateway.invalidations import Cache, Invalidations
 from ams_gateway.journal import Journal, JournalLimits
-from ams_gateway.limits import LOAD_SCRIPT, Limiter
 from ams_gateway.pool import Pool, PoolLimits
 from ams_gateway.publisher import Publisher
+from ams_gateway.rate_limits import LOAD_SCRIPT, Limiter
 from ams_gateway.redis_pipe import RedisPipe
 from ams_gateway.settings import Settings
-from ams_gateway.snapshots import CacheLimits, SnapshotCache, Source
-from ams_gateway.sources import KEY_PREFIX, SERVICE_PREFIX, CatalogOwner, KeysOwner, RedisSource
-from ams_gateway.subjects import Key, Service, read_key, read_service
+from ams_gateway.snapshot_cache import CacheLimits, SnapshotCache, Source
+from ams_gateway.snapshot_sources import (
+    KEY_PREFIX,
+    SERVICE_PREFIX,
+    CatalogSvcSource,
+    KeysSvcSource,
+    RedisSource,
+)
+from ams_gateway.snapshots import CachedKey, CachedService, read_key, read_service
 
 
 class Runtime:
@@ -29,8 +35,10 @@ class Runtime:
         root = Path(settings.journal_dir)
         stale = CacheLimits(max_stale_s=settings.max_stale_s)
         self.pipe = RedisPipe(settings.redis_url, preamble=(LOAD_SCRIPT,))
-        self.keys: SnapshotCache[Key] = SnapshotCache(RedisSource(self.pipe, keys_source), read_key, stale)
-        self.services: SnapshotCache[Service] = SnapshotCache(
+        self.keys: SnapshotCache[CachedKey] = SnapshotCache(
+            RedisSource(self.pipe, keys_source), read_key, stale
+        )
+        self.services: SnapshotCache[CachedService] = SnapshotCache(
             RedisSource(self.pipe, services_source), read_service, stale, other_names=_names_of
         )
         self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
@@ -44,7 +52,7 @@ class Runtime:
         self.pool = Pool(
             PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
         )
-        gatekeeper = Gatekeeper(
+        authorizer = RequestAuthorizer(
             self.keys,
             self.services,
             Limiter(self.pipe),
@@ -53,7 +61,7 @@ class Runtime:
             settings.max_body_bytes,
         )
         self.gateway = Gateway(
-            gatekeeper,
+            authorizer,
             self.pool,
             self.journal,
             CoreLimits(settings.max_body_bytes, settings.upstream_timeout_s),
@@ -85,16 +93,16 @@ class Runtime:
         return self.services if name.startswith(SERVICE_PREFIX) else None
 
 
-def connect_owners(settings: Settings) -> tuple[KeysOwner, CatalogOwner]:
+def connect_sources(settings: Settings) -> tuple[KeysSvcSource, CatalogSvcSource]:
     """keys-svc and catalog-svc through gRPC, with the gateway's own token."""
     token = ServiceToken(open_channel(settings.identity_address), "gateway", settings.service_secret)
     return (
-        KeysOwner(open_channel(settings.keys_address), token),
-        CatalogOwner(open_channel(settings.catalog_address), token),
+        KeysSvcSource(open_channel(settings.keys_address), token),
+        CatalogSvcSource(open_channel(settings.catalog_address), token),
     )
 
 
-def _names_of(service: Service) -> tuple[str, ...]:
+def _names_of(service: CachedService) -> tuple[str, ...]:
     return SERVICE_PREFIX + service.service_id, SERVICE_PREFIX + service.slug
 
 

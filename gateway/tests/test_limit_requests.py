@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_gateway.limits import LOAD_SCRIPT, Limiter
+from ams_gateway.rate_limits import LOAD_SCRIPT, Limiter
 from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
 from redis.asyncio import Redis
 

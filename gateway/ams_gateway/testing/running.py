@@ -26,7 +26,7 @@ from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
 
 
-class Owner:
+class EmptySource:
     """What is asked when Redis holds nothing. Tests without our services put snapshots into Redis."""
 
     async def load(self, name: str) -> bytes | None:
@@ -136,7 +136,7 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 
 @contextlib.asynccontextmanager
 async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
-    entry = build(settings, (Owner(), Owner()))
+    entry = build(settings, (EmptySource(), EmptySource()))
     server = uvicorn.Server(uvicorn.Config(entry, **server_options(settings)))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_gateway.snapshots import CacheLimits, SnapshotCache, SourceDownError
+from ams_gateway.snapshot_cache import CacheLimits, SnapshotCache, SourceDownError
 
 
 class Shelf:
@@ -54,7 +54,7 @@ def cache(shelf: Shelf, clock: Clock) -> SnapshotCache[str]:
         return tuple(f"service:{name}" for name in value.split("=")[0].split("/"))
 
     cache = SnapshotCache(shelf, bytes.decode, LIMITS, other_names=names, clock=clock)
-    cache.mark_heard(heard=True)
+    cache.set_connected(True)
     return cache
 
 
@@ -124,7 +124,7 @@ async def test_an_invalidation_drops_the_entry(cache: SnapshotCache[str], shelf:
     await cache.get("a")
     shelf.data["a"] = b"new"
     cache.invalidate("a")
-    assert cache.held("a") is None
+    assert cache.get_cached("a") is None
     assert await cache.get("a") == "new"
 
 
@@ -134,11 +134,11 @@ async def test_an_invalidation_of_one_name_drops_the_value_under_all_its_names(
     shelf.data |= {"service:id": b"id/slug=1", "service:slug": b"id/slug=1"}
     await cache.get("service:slug")
     cache.invalidate("service:id")
-    assert cache.held("service:slug") is None
+    assert cache.get_cached("service:slug") is None
     await cache.get("service:slug")
     await cache.get("service:id")
     cache.invalidate("service:slug")
-    assert cache.held("service:id") is None
+    assert cache.get_cached("service:id") is None
 
 
 async def test_a_load_overtaken_by_an_invalidation_is_not_kept(
@@ -164,16 +164,16 @@ async def test_after_a_gap_in_hearing_all_is_loaded_anew_before_use(
 ) -> None:
     shelf.data["a"] = b"old"
     await cache.get("a")
-    cache.mark_heard(heard=False)
+    cache.set_connected(False)
     shelf.data["a"] = b"new"
-    cache.mark_heard(heard=True)
+    cache.set_connected(True)
     assert await cache.get("a") == "new"
 
 
 async def test_while_nothing_is_heard_nothing_older_than_a_moment_is_used(
     cache: SnapshotCache[str], shelf: Shelf, clock: Clock
 ) -> None:
-    cache.mark_heard(heard=False)
+    cache.set_connected(False)
     shelf.data["a"] = b"old"
     await cache.get("a")
     shelf.data["a"] = b"new"
@@ -188,7 +188,7 @@ async def test_with_all_sources_gone_what_is_held_serves_for_a_bounded_time(
     shelf.data["a"] = b"1"
     await cache.get("a")
     shelf.is_down = True
-    cache.mark_heard(heard=False)
+    cache.set_connected(False)
     for _ in range(10):
         clock.now_s += 50
         assert await cache.get("a") == "1"
@@ -205,7 +205,7 @@ async def test_while_sources_are_gone_they_are_not_asked_on_each_request(
     shelf.data["a"] = b"1"
     await cache.get("a")
     shelf.is_down = True
-    cache.mark_heard(heard=False)
+    cache.set_connected(False)
     for _ in range(100):
         assert await cache.get("a") == "1"
     assert shelf.loads["a"] == 2

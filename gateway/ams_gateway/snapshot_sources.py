@@ -13,7 +13,7 @@ from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
 from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
-from ams_gateway.snapshots import Source, SourceDownError
+from ams_gateway.snapshot_cache import Source, SourceDownError
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ SERVICE_PREFIX = service_snapshot_key("")
 
 
 class RedisSource:
-    """Redis in front of `owner`. What the owner answers is put into Redis if nothing is there: the
-    owner's own write, which may be newer, is never overwritten."""
+    """Redis in front of `owner`. What the owner answers is put into Redis if nothing is there: the owner's
+    own write, which may be newer, is never overwritten."""
 
     def __init__(self, pipe: RedisPipe, owner: Source) -> None:
         self._pipe = pipe
@@ -54,7 +54,7 @@ class RedisSource:
             log.info("redis went away before a snapshot could be put there")
 
 
-class KeysOwner:
+class KeysSvcSource:
     """keys-svc, by the hash in the name."""
 
     def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:
@@ -72,7 +72,7 @@ class KeysOwner:
         return await _ask(ask)
 
 
-class CatalogOwner:
+class CatalogSvcSource:
     """catalog-svc, by the id or slug in the name."""
 
     def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:

@@ -17,10 +17,10 @@ async def test_a_revocation_published_while_the_subscription_was_broken_takes_ef
 ) -> None:
     invalidations = gateway.runtime.invalidations
 
-    async def is_heard() -> bool:
-        return invalidations.is_heard
+    async def is_connected() -> bool:
+        return invalidations.is_connected
 
-    await eventually(is_heard)
+    await eventually(is_connected)
     assert await status(http, gateway, story) == 200
     # Written without a word to anybody: as if the message had been lost with the connection.
     await story.write_key(status=keys.KEY_REVOKED, silently=True)
@@ -31,7 +31,7 @@ async def test_a_revocation_published_while_the_subscription_was_broken_takes_ef
         return await status(http, gateway, story) == 403
 
     await eventually(is_refused, timeout_s=5)
-    await eventually(is_heard)
+    await eventually(is_connected)
 
 
 async def test_a_key_that_isnt_in_redis_any_more_is_unknown_to_a_fresh_gateway(
