@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, serve_merchant
-from ams_gateway.testing.running import Running, Story, serve_gateway, settings_for
+from ams_gateway.testing.running import GrantedKey, Running, serve_gateway, settings_for
 from redis.asyncio import Redis
 
 
@@ -32,8 +32,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def story(redis: "Redis", merchant: Merchant) -> Story:
-    return await Story(redis, merchant.url("/base")).write()
+async def granted(redis: "Redis", merchant: Merchant) -> GrantedKey:
+    return await GrantedKey(redis, merchant.url("/base")).write()
 
 
 @pytest.fixture

@@ -11,8 +11,16 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, Cl
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
 from ams_gateway.settings import Settings
-from ams_gateway.testing.merchants import Call, Merchant, echo, never, says
-from ams_gateway.testing.running import Running, Story, serve_gateway
+from ams_gateway.testing.merchants import (
+    Merchant,
+    Reader,
+    RecordedRequest,
+    Writer,
+    echo,
+    never_answer,
+    respond_with,
+)
+from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -29,20 +37,25 @@ async def the_event(gateway: Running) -> usage.UsageEvent:
     return event
 
 
-def head(story: Story, *lines: str) -> bytes:
-    fields = [f"POST /api/consume/{story.slug} HTTP/1.1", "Host: g", f"X-API-Key: {story.key.secret}", *lines]
+def head(granted: GrantedKey, *lines: str) -> bytes:
+    fields = [
+        f"POST /api/consume/{granted.slug} HTTP/1.1",
+        "Host: g",
+        f"X-API-Key: {granted.key.secret}",
+        *lines,
+    ]
     return ("\r\n".join(fields) + "\r\n\r\n").encode()
 
 
 async def test_a_consumer_who_hangs_up_cancels_the_call_and_is_metered_499(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    merchant.answer = never
+    merchant.answer = never_answer
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(head(story, "Content-Length: 5") + b"hello")
+    writer.write(head(granted, "Content-Length: 5") + b"hello")
 
     async def has_arrived() -> bool:
-        return bool(merchant.calls)
+        return bool(merchant.requests)
 
     await eventually(has_arrived)
     writer.close()
@@ -53,10 +66,10 @@ async def test_a_consumer_who_hangs_up_cancels_the_call_and_is_metered_499(
 
 
 async def test_a_consumer_who_hangs_up_while_sending_cancels_the_call(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(head(story, "Content-Length: 1000") + b"x" * 10)
+    writer.write(head(granted, "Content-Length: 1000") + b"x" * 10)
 
     async def is_connected() -> bool:
         return merchant.connections == 1
@@ -69,9 +82,9 @@ async def test_a_consumer_who_hangs_up_while_sending_cancels_the_call(
 
 
 async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    async def endless(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def endless(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
         writer.write(OK + b"Content-Length: 1000000000\r\n\r\n")
         while True:
             writer.write(b"x" * 65536)
@@ -79,7 +92,7 @@ async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
 
     merchant.answer = endless
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(head(story, "Content-Length: 0"))
+    writer.write(head(granted, "Content-Length: 0"))
     await reader.readexactly(100_000)
     writer.close()
     await asyncio.wait_for(merchant.hung_up.wait(), 10)
@@ -90,11 +103,11 @@ async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
 
 
 async def test_a_slow_reader_of_a_large_answer_costs_little_memory(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     sent = 0
 
-    async def large(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def large(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
         nonlocal sent
         writer.transport.set_write_buffer_limits(high=0)
         writer.write(OK + b"Content-Length: 200000000\r\n\r\n")
@@ -106,7 +119,7 @@ async def test_a_slow_reader_of_a_large_answer_costs_little_memory(
     merchant.answer = large
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=65536)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    writer.write(head(story, "Content-Length: 0"))
+    writer.write(head(granted, "Content-Length: 0"))
     await reader.readline()
     settled = -1
     while settled != sent:
@@ -126,7 +139,7 @@ async def test_a_slow_reader_of_a_large_answer_costs_little_memory(
 
 
 async def test_a_merchant_that_reads_slowly_holds_the_consumer_back(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     release = asyncio.Event()
 
@@ -137,10 +150,10 @@ async def test_a_merchant_that_reads_slowly_holds_the_consumer_back(
         writer.close()
 
     server = await asyncio.start_server(slow, "127.0.0.1", 0, limit=1024)
-    await story.write_service(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    await granted.write_service(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.transport.set_write_buffer_limits(high=0)
-    writer.write(head(story, "Content-Length: 90000000"))
+    writer.write(head(granted, "Content-Length: 90000000"))
     sent = 0
     with contextlib.suppress(TimeoutError):
         while sent < 90_000_000:
@@ -156,11 +169,11 @@ async def test_a_merchant_that_reads_slowly_holds_the_consumer_back(
 
 
 async def test_a_merchant_that_doesnt_answer_in_time_is_504_and_isnt_billable(
-    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    merchant.answer = never
-    await story.write_service(upstream_timeout_ms=200)
-    async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+    merchant.answer = never_answer
+    await granted.write_service(upstream_timeout_ms=200)
+    async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (504, "upstream_timeout")
     event = await the_event(gateway)
     assert (event.status_code, event.outcome) == (504, usage.UPSTREAM_FAILED)
@@ -168,10 +181,10 @@ async def test_a_merchant_that_doesnt_answer_in_time_is_504_and_isnt_billable(
 
 
 async def test_a_merchant_that_isnt_there_is_502_and_isnt_metered(
-    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    await story.write_service(base_url="http://127.0.0.1:1")
-    async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+    await granted.write_service(base_url="http://127.0.0.1:1")
+    async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (
             502,
             "upstream_unreachable",
@@ -185,69 +198,69 @@ async def test_a_merchant_that_isnt_there_is_502_and_isnt_metered(
     ids=["length", "chunked"],
 )
 async def test_an_answer_that_was_cut_off_is_cut_off_for_the_consumer_too(
-    gateway: Running, http: ClientSession, story: Story, merchant: Merchant, start: bytes
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant, start: bytes
 ) -> None:
-    merchant.answer = says(OK + start, then_close=True)
+    merchant.answer = respond_with(OK + start, then_close=True)
     with pytest.raises((ClientPayloadError, ClientConnectionError)):
-        async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+        async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
             await answer.read()
     event = await the_event(gateway)
     assert (event.status_code, event.outcome) == (502, usage.UPSTREAM_FAILED)
 
 
-async def close_on_reuse(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers a connection's first call, and closes on the second without a byte."""
+async def close_on_reuse(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+    """Answers a connection's first request, and closes on the second without a byte."""
     if getattr(writer.transport, "was_used", False):
         writer.transport.abort()
         return
     writer.transport.was_used = True  # type: ignore[attr-defined]
-    await echo(call, reader, writer)
+    await echo(request, reader, writer)
 
 
 @pytest.mark.parametrize(("method", "status", "calls"), [("PUT", 200, 3), ("POST", 502, 2)])
 async def test_a_connection_that_died_while_idle_is_replaced_for_idempotent_calls_only(
     gateway: Running,
     http: ClientSession,
-    story: Story,
+    granted: GrantedKey,
     merchant: Merchant,
     method: str,
     status: int,
     calls: int,
 ) -> None:
     merchant.answer = close_on_reuse
-    url = f"{gateway.url}/api/consume/{story.slug}/x"
-    async with http.request(method, url, data=b"1", headers=story.headers) as answer:
+    url = f"{gateway.url}/api/consume/{granted.slug}/x"
+    async with http.request(method, url, data=b"1", headers=granted.headers) as answer:
         assert answer.status == 200
         await answer.read()
-    async with http.request(method, url, data=b"2", headers=story.headers) as answer:
+    async with http.request(method, url, data=b"2", headers=granted.headers) as answer:
         assert answer.status == status
         await answer.read()
-    assert len(merchant.calls) == calls
+    assert len(merchant.requests) == calls
     assert [event.status_code for event in gateway.events()] == [200, status]
 
 
 async def test_nothing_is_repeated_once_a_byte_has_come_back(
-    gateway: Running, http: ClientSession, story: Story, merchant: Merchant
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    url = f"{gateway.url}/api/consume/{story.slug}/x"
-    async with http.put(url, data=b"1", headers=story.headers) as answer:
+    url = f"{gateway.url}/api/consume/{granted.slug}/x"
+    async with http.put(url, data=b"1", headers=granted.headers) as answer:
         await answer.read()
-    merchant.answer = says(b"HTTP/1.1 2", then_close=True)
-    async with http.put(url, data=b"2", headers=story.headers) as answer:
+    merchant.answer = respond_with(b"HTTP/1.1 2", then_close=True)
+    async with http.put(url, data=b"2", headers=granted.headers) as answer:
         assert answer.status == 502
-    assert len(merchant.calls) == 2
+    assert len(merchant.requests) == 2
 
 
 async def test_a_body_above_the_cap_is_refused_however_it_comes(
-    settings: Settings, story: Story, merchant: Merchant
+    settings: Settings, granted: GrantedKey, merchant: Merchant
 ) -> None:
     async with serve_gateway(replace(settings, max_body_bytes=1000)) as gateway:
-        declared = await gateway.raw(head(story, "Content-Length: 1001"))
+        declared = await gateway.raw(head(granted, "Content-Length: 1001"))
         assert declared.startswith(b"HTTP/1.1 413") and b"body_too_large" in declared
         assert merchant.connections == 0
         chunk = b"1f4\r\n" + b"x" * 500 + b"\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(head(story, "Transfer-Encoding: chunked"))
+        writer.write(head(granted, "Transfer-Encoding: chunked"))
         received = b""
         with contextlib.suppress(ConnectionError):
             for _ in range(3):
@@ -256,34 +269,34 @@ async def test_a_body_above_the_cap_is_refused_however_it_comes(
             received = await asyncio.wait_for(reader.read(65536), 10)
         writer.close()
         assert received.startswith(b"HTTP/1.1 413")
-        assert [call.body for call in merchant.calls] == []
+        assert [received.body for received in merchant.requests] == []
 
 
 async def test_a_full_journal_refuses_calls_with_503(
-    settings: Settings, http: ClientSession, story: Story, merchant: Merchant
+    settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
     away = replace(settings, kafka_bootstrap_servers="127.0.0.1:1", journal_max_bytes=1000, drain_s=0.1)
     codes = []
     async with serve_gateway(away) as gateway:
         for _ in range(10):
-            async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+            async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
                 codes.append(answer.status)
         events = gateway.events()
         async with http.get(f"{gateway.url}/readyz") as answer:
             assert answer.status == 503
     assert set(codes) == {200, 503}
-    assert codes.count(200) == len(events) == len(merchant.calls)
+    assert codes.count(200) == len(events) == len(merchant.requests)
 
 
 async def test_calls_under_way_are_finished_before_a_stop(
-    settings: Settings, story: Story, merchant: Merchant
+    settings: Settings, granted: GrantedKey, merchant: Merchant
 ) -> None:
     arrived, release = asyncio.Event(), asyncio.Event()
 
-    async def late(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def late(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
         arrived.set()
         await release.wait()
-        await echo(call, reader, writer)
+        await echo(request, reader, writer)
 
     merchant.answer = late
     async with (
@@ -292,7 +305,7 @@ async def test_calls_under_way_are_finished_before_a_stop(
     ):
         gateway = await stack.enter_async_context(serve_gateway(settings))
         calling = asyncio.create_task(
-            http.post(f"{gateway.url}/api/consume", data=b"x", headers=story.headers)
+            http.post(f"{gateway.url}/api/consume", data=b"x", headers=granted.headers)
         )
         await arrived.wait()
         stopping = asyncio.create_task(stack.aclose())

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, serve_merchant
-from ams_gateway.testing.running import Story, serve_gateway
+from ams_gateway.testing.running import GrantedKey, serve_gateway
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -50,31 +50,31 @@ async def merchant(certificate: Path) -> AsyncIterator[Merchant]:
 
 
 async def test_calls_go_over_tls_and_the_connection_is_kept(
-    settings: Settings, http: ClientSession, story: Story, merchant: Merchant, certificate: Path
+    settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant, certificate: Path
 ) -> None:
-    await story.write_service(base_url=merchant.url(scheme="https", host="localhost"))
+    await granted.write_service(base_url=merchant.url(scheme="https", host="localhost"))
     async with serve_gateway(replace(settings, upstream_ca_file=str(certificate))) as gateway:
         for _ in range(3):
             body = b"x" * 300_000
-            async with http.post(f"{gateway.url}/api/consume", data=body, headers=story.headers) as answer:
+            async with http.post(f"{gateway.url}/api/consume", data=body, headers=granted.headers) as answer:
                 assert (answer.status, await answer.read()) == (200, body)
-        assert (len(merchant.calls), merchant.connections) == (3, 1)
+        assert (len(merchant.requests), merchant.connections) == (3, 1)
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("127.0.0.1", True), ("localhost", False)])
 async def test_a_certificate_that_isnt_good_for_the_name_is_502_and_sees_nothing(
     settings: Settings,
     http: ClientSession,
-    story: Story,
+    granted: GrantedKey,
     merchant: Merchant,
     certificate: Path,
     host: str,
     trusted: bool,
 ) -> None:
-    await story.write_service(base_url=merchant.url(scheme="https", host=host))
+    await granted.write_service(base_url=merchant.url(scheme="https", host=host))
     authorities = str(certificate) if trusted else ""
     async with serve_gateway(replace(settings, upstream_ca_file=authorities)) as gateway:
-        async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+        async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
             problem = await answer.json(content_type=None)
             assert (answer.status, problem["code"]) == (502, "upstream_unreachable")
-        assert (merchant.calls, gateway.events()) == ([], [])
+        assert (merchant.requests, gateway.events()) == ([], [])

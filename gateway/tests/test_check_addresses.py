@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver, is_forbidden
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant
-from ams_gateway.testing.running import Story, serve_gateway
+from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 CLOSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254",
@@ -58,12 +58,12 @@ async def test_one_inner_address_among_public_ones_is_enough() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", socket.gethostname()])
 async def test_a_base_url_to_the_inside_answers_502_and_reaches_nobody(
-    settings: Settings, http: ClientSession, story: Story, merchant: Merchant, host: str
+    settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant, host: str
 ) -> None:
-    await story.write_service(base_url=merchant.url("/base", host=host))
+    await granted.write_service(base_url=merchant.url("/base", host=host))
     closed = replace(settings, allow_private_upstreams=False)
     async with serve_gateway(closed) as gateway:
-        async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+        async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
             assert (answer.status, (await answer.json(content_type=None))["code"]) == (
                 502,
                 "upstream_misconfigured",

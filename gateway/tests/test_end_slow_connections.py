@@ -8,8 +8,8 @@ import pytest
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
 from ams_gateway.settings import Settings
-from ams_gateway.testing.merchants import Call, Merchant, says
-from ams_gateway.testing.running import Running, Story, serve_gateway
+from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer, respond_with
+from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
 
 # Far longer than any bound under test: what ends before it was ended by that bound.
 LONG_S = 600.0
@@ -29,8 +29,13 @@ def long_timeouts(settings: Settings) -> Settings:
     )
 
 
-def head(story: Story, *lines: str) -> bytes:
-    fields = [f"POST /api/consume/{story.slug} HTTP/1.1", "Host: g", f"X-API-Key: {story.key.secret}", *lines]
+def head(granted: GrantedKey, *lines: str) -> bytes:
+    fields = [
+        f"POST /api/consume/{granted.slug} HTTP/1.1",
+        "Host: g",
+        f"X-API-Key: {granted.key.secret}",
+        *lines,
+    ]
     return ("\r\n".join(fields) + "\r\n\r\n").encode()
 
 
@@ -41,10 +46,10 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_head_that_takes_too_long_is_408(long_timeouts: Settings, story: Story) -> None:
+async def test_a_head_that_takes_too_long_is_408(long_timeouts: Settings, granted: GrantedKey) -> None:
     async with serve_gateway(replace(long_timeouts, head_timeout_s=0.3)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(head(story)[:-2])
+        writer.write(head(granted)[:-2])
         dripping = asyncio.create_task(drip(writer))
         answer = await asyncio.wait_for(reader.readuntil(b"}"), WAIT_S)
         assert answer.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in answer
@@ -54,13 +59,13 @@ async def test_a_head_that_takes_too_long_is_408(long_timeouts: Settings, story:
 
 @pytest.mark.parametrize("before", ["nothing", "a call"])
 async def test_a_connection_without_a_request_is_closed(
-    long_timeouts: Settings, story: Story, merchant: Merchant, before: str
+    long_timeouts: Settings, granted: GrantedKey, merchant: Merchant, before: str
 ) -> None:
-    merchant.answer = says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    merchant.answer = respond_with(b"HTTP/1.1 204 No Content\r\n\r\n")
     async with serve_gateway(replace(long_timeouts, idle_timeout_s=0.3)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         if before == "a call":
-            writer.write(head(story, "Content-Length: 0"))
+            writer.write(head(granted, "Content-Length: 0"))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
         assert await asyncio.wait_for(reader.read(), WAIT_S) == b""
         writer.close()
@@ -68,12 +73,12 @@ async def test_a_connection_without_a_request_is_closed(
 
 @pytest.mark.parametrize("piece", [b"", b"hello"], ids=["no body", "half a body"])
 async def test_a_body_that_stops_coming_ends_the_connection(
-    long_timeouts: Settings, story: Story, merchant: Merchant, piece: bytes
+    long_timeouts: Settings, granted: GrantedKey, merchant: Merchant, piece: bytes
 ) -> None:
     # Long enough for the piece to reach the merchant on a busy machine.
     async with serve_gateway(replace(long_timeouts, body_timeout_s=3.0)) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(head(story, "Content-Length: 10") + piece)
+        writer.write(head(granted, "Content-Length: 10") + piece)
         assert await asyncio.wait_for(reader.read(), WAIT_S) == b""
         writer.close()
         await idle(gateway)
@@ -89,7 +94,7 @@ async def idle(gateway: Running) -> None:
     await eventually(nothing_in_flight)
 
 
-async def endless(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def endless(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
     while True:
         writer.write(b"x" * 65536)
@@ -103,11 +108,11 @@ async def short_write(long_timeouts: Settings) -> AsyncIterator[Running]:
 
 
 async def test_a_consumer_who_stops_reading_is_cut_off_and_metered(
-    short_write: Running, story: Story, merchant: Merchant
+    short_write: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     merchant.answer = endless
     reader, writer = await asyncio.open_connection("127.0.0.1", short_write.port, limit=1024)
-    writer.write(head(story, "Content-Length: 0"))
+    writer.write(head(granted, "Content-Length: 0"))
     await reader.readline()
     await asyncio.wait_for(merchant.hung_up.wait(), WAIT_S)
     await idle(short_write)
@@ -118,13 +123,13 @@ async def test_a_consumer_who_stops_reading_is_cut_off_and_metered(
 
 
 async def test_a_consumer_who_reads_slowly_is_not_cut_off(
-    short_write: Running, story: Story, merchant: Merchant
+    short_write: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     size = 20_000_000
     body = b"x" * size
-    merchant.answer = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, body)
+    merchant.answer = respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, body)
     reader, writer = await asyncio.open_connection("127.0.0.1", short_write.port, limit=65536)
-    writer.write(head(story, "Content-Length: 0"))
+    writer.write(head(granted, "Content-Length: 0"))
     await reader.readuntil(b"\r\n\r\n")
     received = 0
     while received < size:

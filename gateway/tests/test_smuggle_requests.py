@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 from ams_gateway.testing.merchants import Merchant
-from ams_gateway.testing.running import Running, Story
+from ams_gateway.testing.running import GrantedKey, Running
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: g\r\n\r\n"
 
 
-def request(story: Story, *lines: str, body: bytes = b"") -> bytes:
-    fields = [f"POST /api/consume/{story.slug} HTTP/1.1", f"X-API-Key: {story.key.secret}", *lines]
+def request(granted: GrantedKey, *lines: str, body: bytes = b"") -> bytes:
+    fields = [f"POST /api/consume/{granted.slug} HTTP/1.1", f"X-API-Key: {granted.key.secret}", *lines]
     return ("\r\n".join(fields) + "\r\n\r\n").encode("latin-1") + body
 
 
@@ -47,59 +47,59 @@ ATTACKS: dict[str, tuple[list[str], bytes]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_an_ambiguous_request_is_refused_and_reaches_nobody(
-    gateway: Running, story: Story, merchant: Merchant, attack: str
+    gateway: Running, granted: GrantedKey, merchant: Merchant, attack: str
 ) -> None:
     lines, body = ATTACKS[attack]
-    answer = await gateway.raw(request(story, *lines, body=body))
+    answer = await gateway.raw(request(granted, *lines, body=body))
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 502 ")), answer
     # Once the framing is in doubt, what follows on the connection is never looked at.
     assert answer.count(b"\r\n\r\n") == 1
-    assert not [call for call in merchant.calls if "smuggled" in call.target or call.body]
+    assert not [received for received in merchant.requests if "smuggled" in received.target or received.body]
 
 
-async def test_a_consumers_trailer_is_no_header(gateway: Running, story: Story, merchant: Merchant) -> None:
+async def test_a_consumers_trailer_is_no_header(
+    gateway: Running, granted: GrantedKey, merchant: Merchant
+) -> None:
     """All in one packet: uvicorn would hand both over in one list."""
-    chunked = f"POST /api/consume/{story.slug} HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"
-    trailer = f"5\r\nhello\r\n0\r\nX-API-Key: {story.key.secret}\r\nX-Own: evil\r\n\r\n"
+    chunked = f"POST /api/consume/{granted.slug} HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailer = f"5\r\nhello\r\n0\r\nX-API-Key: {granted.key.secret}\r\nX-Own: evil\r\n\r\n"
     answer = await gateway.raw(chunked.encode() + trailer.encode())
     assert b"key_missing" in answer
     body = b"5\r\nhello\r\n0\r\nX-Own: evil\r\nX-AMS-Service: evil\r\n\r\n"
-    answer = await gateway.raw(request(story, "Host: g", "Transfer-Encoding: chunked", body=body))
+    answer = await gateway.raw(request(granted, "Host: g", "Transfer-Encoding: chunked", body=body))
     assert answer.startswith(b"HTTP/1.1 200 ") and b"hello" in answer
-    (call,) = merchant.calls
-    assert (call.body, call.header("x-own")) == (b"hello", None)
+    (received,) = merchant.requests
+    assert (received.body, received.header("x-own")) == (b"hello", None)
 
 
 async def test_pipelined_requests_are_answered_one_by_one_in_their_order(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    pieces = [request(story, "Host: g", "Content-Length: 3", body=b"%03d" % number) for number in range(5)]
+    pieces = [request(granted, "Host: g", "Content-Length: 3", body=b"%03d" % number) for number in range(5)]
     answer = await gateway.raw(b"".join(pieces))
     assert answer.count(b"HTTP/1.1 200 ") == 5
-    assert [call.body for call in merchant.calls] == [b"%03d" % number for number in range(5)]
+    assert [received.body for received in merchant.requests] == [b"%03d" % number for number in range(5)]
 
 
-async def test_the_framing_is_written_anew(gateway: Running, story: Story, merchant: Merchant) -> None:
+async def test_the_framing_is_written_anew(gateway: Running, granted: GrantedKey, merchant: Merchant) -> None:
     lines = ["Host: g", "Connection: close, Content-Length, X-Hop", "X-Hop: 1", "Content-Length: 5"]
-    answer = await gateway.raw(request(story, *lines, "Keep-Alive: x", "TE: trailers", body=b"hello"))
+    answer = await gateway.raw(request(granted, *lines, "Keep-Alive: x", "TE: trailers", body=b"hello"))
     assert answer.startswith(b"HTTP/1.1 200 ")
-    (call,) = merchant.calls
-    assert call.body == b"hello"
-    names = [name for name, _ in call.headers]
+    (received,) = merchant.requests
+    assert received.body == b"hello"
+    names = [name for name, _ in received.headers]
     assert names.count("content-length") == 1
     assert not {"connection", "keep-alive", "te", "x-hop"} & set(names)
 
 
 @pytest.mark.parametrize("path", ["..", "x/%2e%2e/%2e%2e/y", "..%2fadmin", "a%5c..%5c..%5cb"])
 async def test_a_path_that_leaves_the_base_url_is_refused(
-    gateway: Running, story: Story, merchant: Merchant, path: str
+    gateway: Running, granted: GrantedKey, merchant: Merchant, path: str
 ) -> None:
-    line = (
-        f"GET /api/consume/{story.slug}/{path} HTTP/1.1\r\nHost: g\r\nX-API-Key: {story.key.secret}\r\n\r\n"
-    )
-    answer = await gateway.raw(line.encode())
+    line = f"GET /api/consume/{granted.slug}/{path} HTTP/1.1\r\n"
+    answer = await gateway.raw(f"{line}Host: g\r\nX-API-Key: {granted.key.secret}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ") and b"path_invalid" in answer
-    assert merchant.calls == []
+    assert merchant.requests == []
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ async def test_a_path_that_leaves_the_base_url_is_refused(
     ids=["above the cap", "a header without end", "headers without end"],
 )
 async def test_headers_above_the_cap_are_refused(
-    gateway: Running, story: Story, merchant: Merchant, head: bytes
+    gateway: Running, granted: GrantedKey, merchant: Merchant, head: bytes
 ) -> None:
-    answer = await gateway.raw(request(story, "Host: g")[:-2] + head)
+    answer = await gateway.raw(request(granted, "Host: g")[:-2] + head)
     # A kernel that still has bytes for us may answer with a reset before our answer is read.
     assert answer == b"" or (answer.startswith(b"HTTP/1.1 431 ") and b"headers_too_large" in answer)
-    assert merchant.calls == []
+    assert merchant.requests == []
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,15 @@ async def test_methods_and_versions_that_arent_forwarded(gateway: Running, line:
 
 
 async def test_each_request_of_a_connection_is_read_by_its_own_head(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     same = ["Host: g", "Content-Length: 1", "X-Own: 1"]
     pieces = [
-        request(story, *same, body=b"a"),
-        request(story, *same, body=b"b"),
-        request(story, "Host: g", "Content-Length: 1", "X-Own: 2", body=b"c"),
-        request(story, *same, body=b"d").replace(story.key.secret.encode(), b"ams_live_none"),
-        request(story, *same, body=b"e"),
+        request(granted, *same, body=b"a"),
+        request(granted, *same, body=b"b"),
+        request(granted, "Host: g", "Content-Length: 1", "X-Own: 2", body=b"c"),
+        request(granted, *same, body=b"d").replace(granted.key.secret.encode(), b"ams_live_none"),
+        request(granted, *same, body=b"e"),
     ]
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     statuses = []
@@ -152,7 +152,7 @@ async def test_each_request_of_a_connection_is_read_by_its_own_head(
         statuses.append(head.split(b" ")[1])
     writer.close()
     assert statuses == [b"200", b"200", b"200", b"401", b"200"]
-    assert [(call.body, call.header("x-own")) for call in merchant.calls] == [
+    assert [(received.body, received.header("x-own")) for received in merchant.requests] == [
         (b"a", "1"),
         (b"b", "1"),
         (b"c", "2"),
@@ -161,10 +161,10 @@ async def test_each_request_of_a_connection_is_read_by_its_own_head(
 
 
 async def test_requests_to_both_kinds_of_path_are_answered_in_their_order(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     health = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
-    call = request(story, "Host: g", "Content-Length: 6", body=b"called")
+    call = request(granted, "Host: g", "Content-Length: 6", body=b"called")
     answer = await gateway.raw(health + call + health + call + call)
     bodies = [piece.split(b"HTTP/1.1 ")[0] for piece in answer.split(b"\r\n\r\n")[1:]]
     assert bodies == [b"ok\n", b"called", b"ok\n", b"called", b"called"]
@@ -174,21 +174,21 @@ async def test_requests_to_both_kinds_of_path_are_answered_in_their_order(
     "target", ["/api/consume/ü", "/api/consume#x", "http://g/api/consume", "/api//consume"]
 )
 async def test_odd_targets_are_read_alike_behind_both_entries(
-    gateway: Running, story: Story, merchant: Merchant, target: str
+    gateway: Running, granted: GrantedKey, merchant: Merchant, target: str
 ) -> None:
-    head = f"POST {target} HTTP/1.1\r\nHost: g\r\nX-API-Key: {story.key.secret}\r\nContent-Length: 0\r\n"
-    answer = await gateway.raw(f"{head}X-AMS-Service: {story.slug}\r\n\r\n".encode("latin-1"))
+    head = f"POST {target} HTTP/1.1\r\nHost: g\r\nX-API-Key: {granted.key.secret}\r\nContent-Length: 0\r\n"
+    answer = await gateway.raw(f"{head}X-AMS-Service: {granted.slug}\r\n\r\n".encode("latin-1"))
     expected = {"http://g/api/consume": b"200", "/api/consume#x": b"200", "/api//consume": b"404"}
     assert answer.split(b" ")[1] == expected.get(target, b"400")
 
 
 async def test_a_consumer_who_asks_first_is_told_to_go_on(
-    gateway: Running, story: Story, merchant: Merchant
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(request(story, "Host: g", "Content-Length: 5", "Expect: 100-continue"))
+    writer.write(request(granted, "Host: g", "Content-Length: 5", "Expect: 100-continue"))
     assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 100 ")
     writer.write(b"hello")
     assert (await asyncio.wait_for(reader.readuntil(b"hello"), 10)).startswith(b"HTTP/1.1 200 ")
     writer.close()
-    assert [call.header("expect") for call in merchant.calls] == [None]
+    assert [received.header("expect") for received in merchant.requests] == [None]

@@ -18,7 +18,7 @@ from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
 from ams_gateway.meter import EventIds
 from ams_gateway.settings import Settings
-from ams_gateway.testing.running import Story, serve_gateway
+from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ async def gateway_process(
 class Caller:
     """Calls without pause, and remembers which calls were answered."""
 
-    def __init__(self, port: int, story: Story) -> None:
+    def __init__(self, port: int, granted: GrantedKey) -> None:
         self._url = f"http://127.0.0.1:{port}/api/consume"
-        self._story = story
+        self._granted = granted
         self.answered: set[str] = set()
         self.stop = False
 
@@ -71,7 +71,7 @@ class Caller:
     async def _call(self, http: ClientSession) -> None:
         while not self.stop:
             try:
-                async with http.post(self._url, data=b"x" * 100, headers=self._story.headers) as answer:
+                async with http.post(self._url, data=b"x" * 100, headers=self._granted.headers) as answer:
                     await answer.read()
                     if answer.status == 200:
                         self.answered.add(answer.headers["X-Request-Id"].replace("-", ""))
@@ -110,10 +110,10 @@ def left_in(settings: Settings) -> list[str]:
 
 
 async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
-    settings: Settings, story: Story, topic: str
+    settings: Settings, granted: GrantedKey, topic: str
 ) -> None:
     port = free_port()
-    caller = Caller(port, story)
+    caller = Caller(port, granted)
     calling = asyncio.create_task(caller.run())
     for number in range(1, 4):
         async with gateway_process(port, settings, topic) as process:
@@ -137,10 +137,10 @@ async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
 
 
 async def test_a_killed_workers_events_are_replayed_by_the_others(
-    settings: Settings, story: Story, topic: str
+    settings: Settings, granted: GrantedKey, topic: str
 ) -> None:
     port = free_port()
-    caller = Caller(port, story)
+    caller = Caller(port, granted)
     async with gateway_process(port, settings, topic, workers=2) as process:
         calling = asyncio.create_task(caller.run(8))
         await caller.has(200)
@@ -180,7 +180,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 async def test_events_wait_in_the_journal_while_kafka_is_away(
-    settings: Settings, http: ClientSession, story: Story, topic: str
+    settings: Settings, http: ClientSession, granted: GrantedKey, topic: str
 ) -> None:
     away = replace(
         settings,
@@ -191,7 +191,7 @@ async def test_events_wait_in_the_journal_while_kafka_is_away(
     answered = set()
     async with serve_gateway(away) as gateway:
         for _ in range(50):
-            async with http.post(f"{gateway.url}/api/consume", headers=story.headers) as answer:
+            async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
                 assert answer.status == 200
                 answered.add(answer.headers["X-Request-Id"].replace("-", ""))
     assert len(left_in(settings)) == 1

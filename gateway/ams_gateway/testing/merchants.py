@@ -6,11 +6,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-Answerer = Callable[["Call", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+Answerer = Callable[["RecordedRequest", Reader, Writer], Awaitable[None]]
 
 
 @dataclass
-class Call:
+class RecordedRequest:
     """One request as it arrived."""
 
     method: str
@@ -27,7 +29,7 @@ class Call:
 class Merchant:
     port: int
     answer: Answerer
-    calls: list[Call] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
     connections: int = 0
     # Set when a connection ended while its request was being answered.
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,15 +38,15 @@ class Merchant:
         return f"{scheme}://{host}:{self.port}{path}"
 
 
-async def echo(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def echo(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
     """200 with the request's body."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(call.body), call.body))
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(request.body), request.body))
 
 
-def says(*parts: bytes, then_close: bool = False) -> Answerer:
+def respond_with(*parts: bytes, then_close: bool = False) -> Answerer:
     """Answers with these bytes, as they are."""
 
-    async def answer(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
         for part in parts:
             writer.write(part)
             await writer.drain()
@@ -55,7 +57,7 @@ def says(*parts: bytes, then_close: bool = False) -> Answerer:
     return answer
 
 
-async def never(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def never_answer(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
     """No answer, until the other side hangs up."""
     await reader.read()
 
@@ -73,9 +75,9 @@ async def serve_merchant(
         tasks.add(task)
         merchant.connections += 1
         try:
-            while not writer.is_closing() and (call := await read_call(reader)) is not None:
-                merchant.calls.append(call)
-                await merchant.answer(call, reader, writer)
+            while not writer.is_closing() and (request := await read_request(reader)) is not None:
+                merchant.requests.append(request)
+                await merchant.answer(request, reader, writer)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             merchant.hung_up.set()
@@ -99,7 +101,7 @@ async def serve_merchant(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def read_call(reader: asyncio.StreamReader) -> Call | None:
+async def read_request(reader: asyncio.StreamReader) -> RecordedRequest | None:
     """None at the end of the connection."""
     first = await reader.readline()
     if not first:
@@ -109,12 +111,12 @@ async def read_call(reader: asyncio.StreamReader) -> Call | None:
     while (line := (await reader.readline()).decode("latin-1").rstrip("\r\n")) != "":
         name, _, value = line.partition(":")
         headers.append((name.lower(), value.strip()))
-    call = Call(method, target, headers)
-    if call.header("transfer-encoding") is not None:
-        call.body = await _read_chunks(reader)
-    elif (length := call.header("content-length")) is not None:
-        call.body = await reader.readexactly(int(length))
-    return call
+    request = RecordedRequest(method, target, headers)
+    if request.header("transfer-encoding") is not None:
+        request.body = await _read_chunks(reader)
+    elif (length := request.header("content-length")) is not None:
+        request.body = await reader.readexactly(int(length))
+    return request
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:

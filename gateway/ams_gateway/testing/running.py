@@ -63,7 +63,7 @@ class Running:
 
 
 @dataclass
-class Story:
+class GrantedKey:
     """One key and one service in Redis, as their owners would have written them."""
 
     redis: "Redis"
@@ -111,7 +111,7 @@ class Story:
             if not silently:
                 await self.redis.publish(INVALIDATION_CHANNEL, name)
 
-    async def write(self) -> "Story":
+    async def write(self) -> "GrantedKey":
         await self.write_key()
         await self.write_service()
         return self
