@@ -9,12 +9,15 @@ import os
 import shutil
 import tempfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ams_common.settings import parse_listen
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from collections.abc import Iterable
+
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -76,11 +79,25 @@ def _registry() -> "CollectorRegistry":
     from prometheus_client import REGISTRY, CollectorRegistry
     from prometheus_client.multiprocess import MultiProcessCollector
 
+    class LiveCollector(MultiProcessCollector):
+        def collect(self) -> "Iterable[Metric]":
+            _drop_dead_workers(Path(os.environ[_DIRECTORY]))
+            return super().collect()  # type: ignore[no-any-return, no-untyped-call]
+
     if _DIRECTORY not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    LiveCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+def _drop_dead_workers(directory: Path) -> None:
+    """A killed worker can't take its gauges away itself: they would be summed up for ever."""
+    for path in directory.glob("gauge_live*.db"):
+        try:
+            os.kill(int(path.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
 
 
 def _remove(directory: str, owner: int) -> None:

@@ -25,7 +25,10 @@ with one, two:
     one.stdout.readline(), two.stdout.readline()
     print("ready", flush=True)
     input()
-    one.communicate(b"end"), two.communicate(b"end")
+    one.kill(), one.wait()
+    print("killed", flush=True)
+    input()
+    two.communicate(b"end")
 """
 
 
@@ -35,7 +38,19 @@ def test_a_scrape_sees_all_workers() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        text = scrape(port)
+        assert process.stdin is not None
+        print("kill", file=process.stdin, flush=True)
+        assert process.stdout.readline() == "killed\n"
+        later = scrape(port)
         process.communicate("end\n")
     assert 'ams_tests_total{kind="good"} 6.0' in text
     assert "ams_depth 4.0" in text
+    # What a killed worker has counted stays counted; what it had open is gone with it.
+    assert 'ams_tests_total{kind="good"} 6.0' in later
+    assert "ams_depth 2.0" in later
+
+
+def scrape(port: int) -> str:
+    text: bytes = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read()
+    return text.decode()
