@@ -3,8 +3,9 @@
 from functools import partial
 
 import uvicorn
+from ams_common import metrics
 from ams_common.process import end_when_told, settings_or_exit
-from ams_common.settings import load
+from ams_common.settings import load, parse_listen
 
 from ams_gateway.app import server_options
 from ams_gateway.settings import Settings
@@ -13,12 +14,15 @@ from ams_gateway.settings import Settings
 def main() -> None:
     settings = settings_or_exit("gateway", partial(load, Settings, "GATEWAY"))
     end_when_told()
-    host, _, port = settings.listen.rpartition(":")
+    # Before a worker starts: each finds the directory in its environment.
+    metrics.share_among_workers()
+    metrics.serve(settings.metrics_listen)
+    host, port = parse_listen(settings.listen)
     uvicorn.run(
         "ams_gateway.app:create",
         factory=True,
-        host=host.strip("[]"),
-        port=int(port),
+        host=host,
+        port=port,
         workers=settings.workers,
         loop="uvloop",
         backlog=4096,

@@ -1,11 +1,12 @@
 """The ASGI application: the entry for consume requests, and Starlette behind it for health and metrics."""
 
+import asyncio
 import contextlib
 import gc
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+from ams_common import metrics
 from ams_common.logs import configure_logs
 from ams_common.settings import load
 from starlette.applications import Starlette
@@ -75,7 +76,7 @@ def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> A
         routes=[
             Route("/healthz", live),
             Route("/readyz", ready),
-            Route("/metrics", metrics),
+            Route("/metrics", scrape),
         ],
         lifespan=lifespan,
     )
@@ -92,22 +93,8 @@ async def ready(request: Request) -> Response:
     return PlainTextResponse("ready\n" if runtime.is_ready else "journal\n", 200 if runtime.is_ready else 503)
 
 
-async def metrics(request: Request) -> Response:
-    """Of the one worker that answers: the label says which."""
+async def scrape(request: Request) -> Response:
+    """The metrics of all workers; what the other workers add may be a second old."""
     runtime: Runtime = request.app.state.runtime
-    worker = f'worker="{os.getpid()}"'
-    lines = ["# TYPE ams_gateway_answers_total counter"]
-    for code, count in sorted(runtime.gateway.answers.items()):
-        lines.append(f'ams_gateway_answers_total{{{worker},code="{code}"}} {count}')
-    gauges = {
-        "in_flight": runtime.gateway.in_flight,
-        "journal_bytes": runtime.journal.size_bytes,
-        "journal_accepting": int(runtime.journal.is_accepting()),
-        "events_unacknowledged": runtime.publisher.unacknowledged,
-        "redis_up": int(runtime.pipe.is_up),
-        "kafka_up": int(runtime.publisher.is_connected),
-        "invalidations_heard": int(runtime.invalidations.is_connected),
-    }
-    for name, value in gauges.items():
-        lines += [f"# TYPE ams_gateway_{name} gauge", f"ams_gateway_{name}{{{worker}}} {value}"]
-    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+    runtime.metrics.hand_over()
+    return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

@@ -12,6 +12,7 @@ from ams_gateway.authorizer import RequestAuthorizer
 from ams_gateway.core import CoreLimits, Gateway
 from ams_gateway.invalidations import Cache, Invalidations
 from ams_gateway.journal import Journal, JournalLimits
+from ams_gateway.metrics import MetricsExport
 from ams_gateway.pool import Pool, PoolLimits
 from ams_gateway.publisher import Publisher
 from ams_gateway.rate_limits import LOAD_SCRIPT, Limiter
@@ -66,6 +67,9 @@ class Runtime:
             self.journal,
             CoreLimits(settings.max_body_bytes, settings.upstream_timeout_s),
         )
+        self.metrics = MetricsExport(
+            self.gateway, self.journal, self.publisher, self.pipe, self.invalidations
+        )
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:
@@ -73,9 +77,11 @@ class Runtime:
         await self.invalidations.open()
         await self.publisher.open()
         self.pool.start(self.gateway.sweep)
+        self.metrics.open()
 
     async def close(self) -> None:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""
+        self.metrics.close()
         self.pool.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()

@@ -243,6 +243,6 @@ async def test_health_readiness_and_metrics_answer(
         async with http.get(f"{gateway.url}/{path}") as answer:
             assert answer.status == 200
             texts[path] = await answer.text()
-    assert 'code="200"} 1' in texts["metrics"]
+    assert 'ams_gateway_answers_total{code="200"} 1.0\n' in texts["metrics"]
     async with http.get(f"{gateway.url}/api%2Fconsume", headers=granted.headers) as answer:
         assert answer.status == 404

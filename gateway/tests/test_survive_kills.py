@@ -154,6 +154,24 @@ async def test_a_killed_workers_events_are_replayed_by_the_others(
     assert all(len(spellings) == 1 for spellings in found.values())
 
 
+async def test_a_scrape_sees_the_answers_of_all_workers(
+    settings: Settings, http: ClientSession, granted: GrantedKey, topic: str
+) -> None:
+    port = free_port()
+    caller = Caller(port, granted)
+    async with gateway_process(port, settings, topic, workers=2):
+        calling = asyncio.create_task(caller.run(8))
+        await caller.has(200)
+        caller.stop = True
+        await calling
+
+        async def counts_all() -> bool:
+            async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                return f'answers_total{{code="200"}} {len(caller.answered)}.0\n' in await answer.text()
+
+        await eventually(counts_all)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_gateway_that_is_told_to_stop_ends_well(
     settings: Settings, http: ClientSession, topic: str, workers: int

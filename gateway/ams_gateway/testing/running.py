@@ -21,6 +21,7 @@ from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service
 from redis.asyncio import Redis
 
 from ams_gateway.app import build, server_options
+from ams_gateway.metrics import answers
 from ams_gateway.records import read_records
 from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
@@ -136,6 +137,8 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 
 @contextlib.asynccontextmanager
 async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
+    # All gateways of a process count into the same metric: this one's answers are to be seen alone.
+    answers().clear()
     entry = build(settings, (EmptySource(), EmptySource()))
     server = uvicorn.Server(uvicorn.Config(entry, **server_options(settings)))
     with socket.socket() as listener:
