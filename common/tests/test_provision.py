@@ -1,4 +1,4 @@
-"""Each service's role sees its own schema and nothing else (architecture §2)."""
+"""Each service's role sees its own schema and nothing else (docs/architecture.md, Packages)."""
 
 import secrets
 from collections.abc import AsyncIterator

@@ -1,5 +1,5 @@
 """Rate limits: a fixed window of a minute for each service and consumer, counted in Redis, so that it
-holds across all workers and gateways (PRD FR3-CONS-05).
+holds across all workers and gateways (FR2-MERCH-03).
 
 The window begins with its first request and ends by Redis' own clock: no gateway's clock takes part.
 A refused request neither counts nor extends the window. While Redis is away each worker counts for

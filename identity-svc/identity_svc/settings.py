@@ -35,7 +35,7 @@ class Settings:
     log_level: str = setting("INFO", name="LOG_LEVEL")
     metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served
 
-    # These addresses get the admin role at the start (PRD 4.1: a small team, none of it self-registered).
+    # These addresses get the admin role at the start (PRD-4.1: a small team, none of it self-registered).
     admin_emails: tuple[str, ...] = setting(())
     # "keys-svc=secret,gateway=secret": what services prove themselves with.
     service_secrets: tuple[str, ...] = setting(

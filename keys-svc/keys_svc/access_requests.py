@@ -1,4 +1,4 @@
-"""The rules of access requests (PRD §9 "Access Request")."""
+"""The rules of access requests (PRD-9)."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The rules of API keys (PRD §9 "API Key")."""
+"""The rules of API keys (PRD-9)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

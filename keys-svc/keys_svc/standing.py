@@ -1,4 +1,4 @@
-"""The rules of a consumer's standing, as identity.events has it (PRD FR4-ADMIN-02)."""
+"""The rules of a consumer's standing, as identity.events has it (FR4-ADMIN-02)."""
 
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED, Standing
 from ams_common.access import is_stopped

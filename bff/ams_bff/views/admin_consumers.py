@@ -1,4 +1,4 @@
-"""Consumers: listed, blocked and unblocked (PRD FR4-ADMIN-02)."""
+"""Consumers: listed, blocked and unblocked (FR4-ADMIN-02)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who did what, and what AMS keeps of a sale (PRD FR4-ADMIN-03)."""
+"""Who did what, and what AMS keeps of a sale (FR4-ADMIN-03)."""
 
 import asyncio
 import re

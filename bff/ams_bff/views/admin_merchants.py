@@ -1,4 +1,4 @@
-"""Merchants: invited, listed, suspended and reinstated (PRD FR4-ADMIN-01)."""
+"""Merchants: invited, listed, suspended and reinstated (FR4-ADMIN-01)."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The images that a consumer can pull, and how (PRD §8 "Docker Images", FR3-CONS-05)."""
+"""The images that a consumer can pull, and how (PRD-8, FR3-CONS-05)."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The marketplace, open to everybody (PRD FR3-CONS-02), and asking for access."""
+"""The marketplace, open to everybody (FR3-CONS-02), and asking for access."""
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED

@@ -1,4 +1,4 @@
-"""A merchant's images, and the tokens to push them with (PRD FR2-MERCH-02)."""
+"""A merchant's images, and the tokens to push them with (FR2-MERCH-02)."""
 
 import asyncio
 

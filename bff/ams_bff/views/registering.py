@@ -1,4 +1,4 @@
-"""Registration: consumers by themselves, merchants by invite (PRD FR1)."""
+"""Registration: consumers by themselves, merchants by invite (FR1)."""
 
 from ams_common.errors import AppError
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""The RPCs by which admins see merchants and consumers, and change their standing (PRD FR4-ADMIN-01, 02)."""
+"""The RPCs by which admins see merchants and consumers, and change their standing (FR4-ADMIN-01, 02)."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The RPC that shows the audit log (PRD 5.3)."""
+"""The RPC that shows the audit log (PRD-5.3)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The RPCs by which admins invite merchants, who can't register by themselves (PRD FR1)."""
+"""The RPCs by which admins invite merchants, who can't register by themselves (FR1)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The RPCs by which somebody signs in with an OpenID Connect issuer (PRD FR1)."""
+"""The RPCs by which somebody signs in with an OpenID Connect issuer (FR1)."""
 
 from dataclasses import dataclass
 from datetime import datetime
