@@ -23,7 +23,7 @@ from ams_gateway.snapshot_cache import Source
 
 
 def create() -> AsgiEntry:
-    """For uvicorn's `factory=True`: one call in each worker."""
+    """The application of one worker; uvicorn calls it there (`factory=True`)."""
     settings = load(Settings, "GATEWAY")
     configure_logs("gateway", settings.log_level)
     # What has been imported stays, and requests leave no cycles: the collector need not look so often.

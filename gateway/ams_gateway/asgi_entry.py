@@ -44,8 +44,6 @@ class AsgiEntry:
 
 
 class AsgiClient:
-    """The consumer behind an ASGI server."""
-
     __slots__ = ("_is_uploading", "_receive", "_send", "_watcher")
 
     def __init__(self, receive: Receive, send: Send) -> None:

@@ -52,7 +52,7 @@ class Gateway:
         return len(self._exchanges)
 
     def sweep(self, now_s: float) -> None:
-        """For Pool.start: deadlines and hang-ups."""
+        """End what is past its deadline or whose consumer has hung up. The pool calls it on each sweep."""
         self._journal.retry()
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)

@@ -129,7 +129,7 @@ class Exchange:
         return self._is_started
 
     def meter(self, status: int, outcome: usage.Outcome.ValueType) -> None:
-        """Once, whatever happens afterwards. Raises JournalError."""
+        """Write the event unless it has been written. Raises JournalError."""
         if not self._is_metered:
             self._is_metered = True
             self._meter.record(self._usage, self._key, self._service, status, outcome)
@@ -178,10 +178,8 @@ class Exchange:
         if not self._connection.headers_done:
             self._connection.deadline_s = asyncio.get_running_loop().time() + self.timeout_s
 
-    # Swept
-
     def sweep(self, now_s: float) -> None:
-        """Deadlines, and whether the consumer is still there."""
+        """Fail the exchange when it is past its deadline, or its consumer has gone."""
         connection = self._connection
         if now_s > connection.deadline_s:
             connection.fail(

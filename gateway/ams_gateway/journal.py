@@ -134,7 +134,7 @@ class JournalFiles:
         return Position(0, 0)
 
     def remove(self) -> None:
-        """Everything is acknowledged: the journal goes, lock and all."""
+        """Delete the journal, in which everything is acknowledged, and its lock with it."""
         shutil.rmtree(self.directory)
         self.close()
 

@@ -32,7 +32,7 @@ def format_uuid(event_id: bytes) -> str:
 
 
 class Usage:
-    """One request from its arrival to its event."""
+    """What is counted of one request, from its arrival to its event."""
 
     __slots__ = ("event_id", "request_bytes", "response_bytes", "started_ns", "started_s")
 
@@ -61,7 +61,7 @@ class Meter:
         status: int,
         outcome: usage.Outcome.ValueType,
     ) -> None:
-        """The request as it stands now. Raises JournalError."""
+        """Write the event of the request as it stands now. Raises JournalError."""
         # Every field is set, or it would keep the value of the event before.
         event = self._event
         event.event_id = used.event_id

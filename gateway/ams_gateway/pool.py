@@ -58,7 +58,7 @@ class Pool:
                 connection.abort()
 
     def reuse(self, origin: Origin) -> UpstreamConnection | None:
-        """An idle connection, the one used last, or None."""
+        """The idle connection used last, which is the least likely to be closed; None without one."""
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()

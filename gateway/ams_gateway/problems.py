@@ -115,7 +115,6 @@ INTERNAL = Problem("internal", 500, "Internal error", "The gateway failed; the r
 
 
 def render(problem: Problem, request_id: str, more: tuple[Header, ...] = ()) -> tuple[list[Header], bytes]:
-    """The headers and the body of the problem's answer."""
     body = json.dumps(
         {
             "type": f"urn:ams:problem:{problem.code}",

@@ -42,7 +42,7 @@ class Allowance:
     resets_in_s: int
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """draft-ietf-httpapi-ratelimit-headers, and Retry-After when there is nothing left."""
+        """The fields of draft-ietf-httpapi-ratelimit-headers, and Retry-After when nothing is left."""
         headers = [
             (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self.limit, WINDOW_S)),
             (b"ratelimit", b'"default";r=%d;t=%d' % (self.remaining, self.resets_in_s)),
@@ -73,7 +73,7 @@ class Limiter:
         return _allowance(limit, used, left_ms / 1000)
 
     async def _reload(self, error: Exception, service_id: str, consumer_id: str, limit: int) -> Any:
-        """Redis forgets scripts when it restarts or is flushed."""
+        """Give Redis the script again, which it forgets when it restarts or is flushed."""
         if not str(error).startswith("NOSCRIPT"):
             raise RedisDownError(str(error))
         self._pipe.execute(LOAD_SCRIPT)

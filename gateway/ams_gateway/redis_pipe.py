@@ -23,7 +23,7 @@ class RedisDownError(Exception):
 
 
 def pack(*parts: bytes | str) -> bytes:
-    """A command as it goes over the wire."""
+    """A command in Redis' own encoding, made once where it is sent often."""
     packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]
     return packed
 

@@ -39,7 +39,7 @@ def read_request(
 
 
 def _read_path(method: str, raw_path: bytes, query: bytes, headers: RequestHeaders) -> Request | Problem:
-    """`/api/consume/{service}/{path}`: the path goes on byte for byte."""
+    """`/api/consume/{service}/{path}`: decoding the path would change what the merchant's API gets."""
     service, slash, rest = raw_path[len(_BELOW) :].partition(b"/")
     if not service:
         return problems.NOT_FOUND

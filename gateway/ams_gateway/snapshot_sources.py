@@ -11,6 +11,7 @@ from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
 from ams_common.client import ServiceToken, invoke
 from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+from google.protobuf.message import Message
 
 from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
 from ams_gateway.snapshot_cache import Source, SourceDownError
@@ -55,7 +56,7 @@ class RedisSource:
 
 
 class KeysSvcSource:
-    """keys-svc, by the hash in the name."""
+    """Asks keys-svc, for the key with the hash that is in the name."""
 
     def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:
         self._stub = keys_rpc.KeysServiceStub(channel)
@@ -63,17 +64,11 @@ class KeysSvcSource:
 
     async def load(self, name: str) -> bytes | None:
         request = keys_pb.GetKeySnapshotRequest(key_hash=bytes.fromhex(name.removeprefix(KEY_PREFIX)))
-
-        async def ask() -> bytes:
-            token = await self._token.get()
-            answer = await invoke(self._stub.GetKeySnapshot, request, token=token, timeout_s=_TIMEOUT_S)
-            return answer.SerializeToString()
-
-        return await _ask(ask)
+        return await _ask(self._stub.GetKeySnapshot, request, self._token)
 
 
 class CatalogSvcSource:
-    """catalog-svc, by the id or slug in the name."""
+    """Asks catalog-svc, for the service whose id or slug is in the name."""
 
     def __init__(self, channel: grpc.aio.Channel, token: ServiceToken) -> None:
         self._stub = catalog_rpc.CatalogServiceStub(channel)
@@ -81,19 +76,16 @@ class CatalogSvcSource:
 
     async def load(self, name: str) -> bytes | None:
         request = catalog_pb.GetServiceSnapshotRequest(service=name.removeprefix(SERVICE_PREFIX))
-
-        async def ask() -> bytes:
-            token = await self._token.get()
-            answer = await invoke(self._stub.GetServiceSnapshot, request, token=token, timeout_s=_TIMEOUT_S)
-            return answer.SerializeToString()
-
-        return await _ask(ask)
+        return await _ask(self._stub.GetServiceSnapshot, request, self._token)
 
 
-async def _ask(ask: Callable[[], Awaitable[bytes]]) -> bytes | None:
+async def _ask(
+    method: Callable[..., Awaitable[Message]], request: Message, token: ServiceToken
+) -> bytes | None:
     try:
-        return await ask()
+        answer = await invoke(method, request, token=await token.get(), timeout_s=_TIMEOUT_S)
     except (NotFoundError, InvalidArgumentError):
         return None
     except AppError as error:
         raise SourceDownError(error.code) from error
+    return answer.SerializeToString()

@@ -12,7 +12,7 @@ _SUSPECT = re.compile(rb"\.\.|%2[eE]|%2[fF]|%5[cC]|\\")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What one pool of connections leads to."""
+    """Where connections lead to; requests of all services there share them."""
 
     host: str
     port: int
