@@ -200,7 +200,7 @@ def unacknowledged(port: int) -> int:
     for _ in range(100):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             text = answer.read().decode()
-        found = re.search(r"events_unacknowledged\{.*\} (\d+)", text)
+        found = re.search(r"^ams_gateway_events_unacknowledged (\d+)", text, re.MULTILINE)
         left = int(found.group(1)) if found else -1
         if left == 0:
             break
