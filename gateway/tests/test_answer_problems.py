@@ -69,7 +69,7 @@ async def test_each_fault_is_named_before_the_ones_that_come_after_it(
 async def settled(
     http: ClientSession, gateway: Running, headers: dict[str, str], before: str
 ) -> tuple[int, str]:
-    """The answer once the change has come through: long before anything held would have aged."""
+    """The answer once the change has come through: long before anything cached would have aged."""
 
     async def changed() -> tuple[int, str] | None:
         answer = await call(http, gateway, headers)

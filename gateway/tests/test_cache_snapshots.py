@@ -8,7 +8,7 @@ from ams_common.testing.eventually import eventually
 from ams_gateway.snapshot_cache import CacheLimits, SnapshotCache, SourceDownError
 
 
-class Shelf:
+class FakeSource:
     """A source that can be slow, empty or gone."""
 
     def __init__(self) -> None:
@@ -39,8 +39,8 @@ LIMITS = CacheLimits(max_entries=3, max_missing=2, max_stale_s=600)
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def source() -> FakeSource:
+    return FakeSource()
 
 
 @pytest.fixture
@@ -49,89 +49,91 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(shelf: Shelf, clock: Clock) -> SnapshotCache[str]:
+def cache(source: FakeSource, clock: Clock) -> SnapshotCache[str]:
     def names(value: str) -> tuple[str, ...]:
         return tuple(f"service:{name}" for name in value.split("=")[0].split("/"))
 
-    cache = SnapshotCache(shelf, bytes.decode, LIMITS, other_names=names, clock=clock)
+    cache = SnapshotCache(source, bytes.decode, LIMITS, other_names=names, clock=clock)
     cache.set_connected(True)
     return cache
 
 
-async def test_many_askers_cause_one_load(cache: SnapshotCache[str], shelf: Shelf) -> None:
-    shelf.data["a"] = b"1"
-    shelf.gate.clear()
+async def test_many_askers_cause_one_load(cache: SnapshotCache[str], source: FakeSource) -> None:
+    source.data["a"] = b"1"
+    source.gate.clear()
     asking = asyncio.gather(*(cache.get("a") for _ in range(50)))
     await asyncio.sleep(0)
-    shelf.gate.set()
+    source.gate.set()
     assert await asking == ["1"] * 50
-    assert shelf.loads["a"] == 1
+    assert source.loads["a"] == 1
 
 
-async def test_an_asker_who_gives_up_takes_nobody_along(cache: SnapshotCache[str], shelf: Shelf) -> None:
-    shelf.data["a"] = b"1"
-    shelf.gate.clear()
+async def test_an_asker_who_gives_up_takes_nobody_along(
+    cache: SnapshotCache[str], source: FakeSource
+) -> None:
+    source.data["a"] = b"1"
+    source.gate.clear()
     first, second = asyncio.create_task(cache.get("a")), asyncio.create_task(cache.get("a"))
     await asyncio.sleep(0)
     first.cancel()
-    shelf.gate.set()
+    source.gate.set()
     assert await second == "1"
 
 
-async def test_not_found_is_held_too_but_not_for_long(
-    cache: SnapshotCache[str], shelf: Shelf, clock: Clock
+async def test_not_found_is_cached_too_but_not_for_long(
+    cache: SnapshotCache[str], source: FakeSource, clock: Clock
 ) -> None:
     assert [await cache.get("a"), await cache.get("a")] == [None, None]
-    assert shelf.loads["a"] == 1
+    assert source.loads["a"] == 1
     clock.now_s += LIMITS.missing_s + 1
-    shelf.data["a"] = b"1"
+    source.data["a"] = b"1"
     assert await cache.get("a") == "1"
 
 
 async def test_the_cache_is_bounded_and_the_unknown_pushes_nothing_out(
-    cache: SnapshotCache[str], shelf: Shelf
+    cache: SnapshotCache[str], source: FakeSource
 ) -> None:
-    shelf.data |= {"a": b"1", "b": b"2"}
+    source.data |= {"a": b"1", "b": b"2"}
     assert [await cache.get("a"), await cache.get("b")] == ["1", "2"]
     for number in range(100):
         await cache.get(f"made-up-{number}")
     assert len(cache) == 4
-    shelf.data |= {str(number): b"x" for number in range(10)}
+    source.data |= {str(number): b"x" for number in range(10)}
     for number in range(10):
         await cache.get(str(number))
     assert len(cache) <= 5
-    assert shelf.loads["a"] == 1
+    assert source.loads["a"] == 1
 
 
 async def test_what_has_gone_stale_is_served_while_it_is_loaded_anew(
-    cache: SnapshotCache[str], shelf: Shelf, clock: Clock
+    cache: SnapshotCache[str], source: FakeSource, clock: Clock
 ) -> None:
-    shelf.data["a"] = b"old"
+    source.data["a"] = b"old"
     await cache.get("a")
     clock.now_s += LIMITS.fresh_s + 1
-    shelf.data["a"] = b"new"
+    source.data["a"] = b"new"
     assert await cache.get("a") == "old"
 
     async def renewed() -> bool:
         return await cache.get("a") == "new"
 
     await eventually(renewed)
-    assert shelf.loads["a"] == 2
+    assert source.loads["a"] == 2
 
 
-async def test_an_invalidation_drops_the_entry(cache: SnapshotCache[str], shelf: Shelf) -> None:
-    shelf.data["a"] = b"old"
+async def test_an_invalidation_drops_the_entry(cache: SnapshotCache[str], source: FakeSource) -> None:
+    source.data["a"] = b"old"
     await cache.get("a")
-    shelf.data["a"] = b"new"
+    source.data["a"] = b"new"
     cache.invalidate("a")
     assert cache.get_cached("a") is None
     assert await cache.get("a") == "new"
 
 
 async def test_an_invalidation_of_one_name_drops_the_value_under_all_its_names(
-    cache: SnapshotCache[str], shelf: Shelf
+    cache: SnapshotCache[str], source: FakeSource
 ) -> None:
-    shelf.data |= {"service:id": b"id/slug=1", "service:slug": b"id/slug=1"}
+    source.data |= {"service:id": b"id/slug=1", "service:slug": b"id/slug=1"}
     await cache.get("service:slug")
     cache.invalidate("service:id")
     assert cache.get_cached("service:slug") is None
@@ -141,53 +143,53 @@ async def test_an_invalidation_of_one_name_drops_the_value_under_all_its_names(
     assert cache.get_cached("service:id") is None
 
 
-async def test_a_load_overtaken_by_an_invalidation_is_not_kept(
-    cache: SnapshotCache[str], shelf: Shelf
+async def test_a_load_with_an_invalidation_meanwhile_is_not_kept(
+    cache: SnapshotCache[str], source: FakeSource
 ) -> None:
-    shelf.data["a"] = b"old"
-    shelf.gate.clear()
+    source.data["a"] = b"old"
+    source.gate.clear()
     before = asyncio.create_task(cache.get("a"))
-    while not shelf.loads["a"]:  # noqa: ASYNC110
+    while not source.loads["a"]:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    shelf.data["a"] = b"new"
+    source.data["a"] = b"new"
     cache.invalidate("a")
     after = asyncio.create_task(cache.get("a"))
     await asyncio.sleep(0)
-    shelf.gate.set()
+    source.gate.set()
     assert await before == "old"
     assert await after == "new"
     assert await cache.get("a") == "new"
 
 
-async def test_after_a_gap_in_hearing_all_is_loaded_anew_before_use(
-    cache: SnapshotCache[str], shelf: Shelf
+async def test_after_a_gap_in_receiving_all_is_loaded_anew_before_use(
+    cache: SnapshotCache[str], source: FakeSource
 ) -> None:
-    shelf.data["a"] = b"old"
+    source.data["a"] = b"old"
     await cache.get("a")
     cache.set_connected(False)
-    shelf.data["a"] = b"new"
+    source.data["a"] = b"new"
     cache.set_connected(True)
     assert await cache.get("a") == "new"
 
 
-async def test_while_nothing_is_heard_nothing_older_than_a_moment_is_used(
-    cache: SnapshotCache[str], shelf: Shelf, clock: Clock
+async def test_while_nothing_is_received_nothing_older_than_a_moment_is_used(
+    cache: SnapshotCache[str], source: FakeSource, clock: Clock
 ) -> None:
     cache.set_connected(False)
-    shelf.data["a"] = b"old"
+    source.data["a"] = b"old"
     await cache.get("a")
-    shelf.data["a"] = b"new"
+    source.data["a"] = b"new"
     assert await cache.get("a") == "old"
     clock.now_s += 0.6
     assert await cache.get("a") == "new"
 
 
-async def test_with_all_sources_gone_what_is_held_serves_for_a_bounded_time(
-    cache: SnapshotCache[str], shelf: Shelf, clock: Clock
+async def test_with_all_sources_gone_what_is_cached_serves_for_a_bounded_time(
+    cache: SnapshotCache[str], source: FakeSource, clock: Clock
 ) -> None:
-    shelf.data["a"] = b"1"
+    source.data["a"] = b"1"
     await cache.get("a")
-    shelf.is_down = True
+    source.is_down = True
     cache.set_connected(False)
     for _ in range(10):
         clock.now_s += 50
@@ -200,23 +202,23 @@ async def test_with_all_sources_gone_what_is_held_serves_for_a_bounded_time(
 
 
 async def test_while_sources_are_gone_they_are_not_asked_on_each_request(
-    cache: SnapshotCache[str], shelf: Shelf, clock: Clock
+    cache: SnapshotCache[str], source: FakeSource, clock: Clock
 ) -> None:
-    shelf.data["a"] = b"1"
+    source.data["a"] = b"1"
     await cache.get("a")
-    shelf.is_down = True
+    source.is_down = True
     cache.set_connected(False)
     for _ in range(100):
         assert await cache.get("a") == "1"
-    assert shelf.loads["a"] == 2
+    assert source.loads["a"] == 2
 
 
 async def test_what_was_invalidated_is_not_served_even_when_nobody_can_be_asked(
-    cache: SnapshotCache[str], shelf: Shelf
+    cache: SnapshotCache[str], source: FakeSource
 ) -> None:
-    shelf.data["a"] = b"1"
+    source.data["a"] = b"1"
     await cache.get("a")
-    shelf.is_down = True
+    source.is_down = True
     cache.invalidate("a")
     with pytest.raises(SourceDownError):
         await cache.get("a")
