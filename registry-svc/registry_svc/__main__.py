@@ -24,28 +24,28 @@ from azure.containerregistry.aio import ContainerRegistryClient
 from azure.identity.aio import DefaultAzureCredential
 from starlette.types import ASGIApp
 
-from registry_svc.access_tokens import AccessTokens
-from registry_svc.azure_registry import AzureProvider, EntraExchange
-from registry_svc.consumers import IdentityEvents
-from registry_svc.distribution import DistributionProvider
-from registry_svc.front import build_front
-from registry_svc.front_blobs import Blobs
-from registry_svc.front_manifests import Manifests
-from registry_svc.front_tokens import Door
-from registry_svc.front_uploads import UploadFront
-from registry_svc.gatekeeper import Gatekeeper
-from registry_svc.ledger import Ledger
-from registry_svc.neighbours import Neighbours
-from registry_svc.parts import Parts
-from registry_svc.provider import ImageRegistryProvider
-from registry_svc.refusals import Refusals
-from registry_svc.service import RegistryService
+from registry_svc.auth.access_tokens import AccessTokens
+from registry_svc.auth.authorizer import Gatekeeper
+from registry_svc.clients import Neighbours
+from registry_svc.event_handlers import IdentityEvents
+from registry_svc.images.parts import Parts
+from registry_svc.images.publishing import Ledger
+from registry_svc.images.uploads import Uploads
+from registry_svc.oci.app import build_front
+from registry_svc.oci.blobs import Blobs
+from registry_svc.oci.manifests import Manifests
+from registry_svc.oci.refusals import Refusals
+from registry_svc.oci.streams import Streams
+from registry_svc.oci.tokens import Door
+from registry_svc.oci.uploads import UploadFront
+from registry_svc.oci.web import listen, serve_http
+from registry_svc.providers.azure import AzureProvider, EntraExchange
+from registry_svc.providers.distribution import DistributionProvider
+from registry_svc.providers.oci_client import open_session
+from registry_svc.providers.provider import ImageRegistryProvider
+from registry_svc.rpc.service import RegistryService
 from registry_svc.settings import Settings
-from registry_svc.store import Store
-from registry_svc.streams import Streams
-from registry_svc.uploads import Uploads
-from registry_svc.web import listen, serve_http
-from registry_svc.wire import open_session
+from registry_svc.storage.store import Store
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ async def run(settings: Settings) -> None:
         neighbours = Neighbours(
             catalog_rpc.CatalogServiceStub(catalog), keys_rpc.KeysServiceStub(keys), token
         )
-        store = Store(Queries.load("registry_svc"))
+        store = Store(Queries.load("registry_svc.storage"))
         servicer = RegistryService(database, store, neighbours, settings.host)
         server = build_server(
             TokenVerifier(jwks_of(identity)),

@@ -36,12 +36,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from registry_svc import push_tokens
-from registry_svc.images import Image
-from registry_svc.neighbours import Neighbours
-from registry_svc.push_tokens import PushToken
-from registry_svc.service import RegistryService
-from registry_svc.store import Store
+from registry_svc.auth import push_tokens
+from registry_svc.auth.push_tokens import PushToken
+from registry_svc.clients import Neighbours
+from registry_svc.images.versions import Image
+from registry_svc.rpc.service import RegistryService
+from registry_svc.storage.store import Store
 
 HOST = "registry.example"
 ACR_ISSUER = "Azure Container Registry"
@@ -54,7 +54,7 @@ def schema() -> Schema:
 
 @pytest.fixture(scope="session")
 def store() -> Store:
-    return Store(Queries.load("registry_svc"))
+    return Store(Queries.load("registry_svc.storage"))
 
 
 @pytest.fixture

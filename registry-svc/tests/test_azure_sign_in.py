@@ -10,9 +10,9 @@ import jwt
 import pytest
 from aiohttp import web
 from azure.core.credentials import AccessToken
-from registry_svc.azure_registry import ENTRA_SCOPE, EntraExchange
-from registry_svc.provider import ProviderError
-from registry_svc.wire import open_session
+from registry_svc.providers.azure import ENTRA_SCOPE, EntraExchange
+from registry_svc.providers.oci_client import open_session
+from registry_svc.providers.provider import ProviderError
 
 
 class Identity:

@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 from ams_common.settings import load
 from registry_svc.__main__ import open_provider
-from registry_svc.distribution import DistributionProvider
 from registry_svc.names import digest_of
-from registry_svc.provider import ImageRegistryProvider, ProviderError, RefusedByProviderError
+from registry_svc.providers.distribution import DistributionProvider
+from registry_svc.providers.oci_client import CHUNK_BYTES, open_session
+from registry_svc.providers.provider import ImageRegistryProvider, ProviderError, RefusedByProviderError
 from registry_svc.settings import Settings
-from registry_svc.wire import CHUNK_BYTES, open_session
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
 HOP_BY_HOP = {"Host", "Connection", "Transfer-Encoding", "Keep-Alive"}

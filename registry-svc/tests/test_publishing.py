@@ -10,16 +10,16 @@ import pytest
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from registry_svc import manifests
-from registry_svc.distribution import DistributionProvider
-from registry_svc.gatekeeper import Publisher
-from registry_svc.images import Image
-from registry_svc.ledger import Ledger
-from registry_svc.manifests import Manifest
+from registry_svc.auth.authorizer import Publisher
+from registry_svc.images import manifests
+from registry_svc.images.manifests import Manifest
+from registry_svc.images.publishing import Ledger
+from registry_svc.images.versions import Image
 from registry_svc.names import digest_of
-from registry_svc.oci_errors import OciError
-from registry_svc.store import Store
-from registry_svc.wire import open_session
+from registry_svc.oci.errors import OciError
+from registry_svc.providers.distribution import DistributionProvider
+from registry_svc.providers.oci_client import open_session
+from registry_svc.storage.store import Store
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
 

@@ -14,7 +14,7 @@ from ams_common.errors import (
     UnavailableError,
 )
 from ams_common.ids import uuid7
-from registry_svc.service_tokens import check_pushable
+from registry_svc.rpc.push_tokens import check_pushable
 
 MERCHANT_ID = uuid7()
 

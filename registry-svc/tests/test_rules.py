@@ -21,8 +21,10 @@ from ams_common.ids import uuid7
 from ams_common.settings import load
 from hypothesis import given
 from hypothesis import strategies as st
-from registry_svc import access, manifests, names, push_tokens
-from registry_svc.access_tokens import (
+from registry_svc import names
+from registry_svc.auth import push_tokens
+from registry_svc.auth import rules as access
+from registry_svc.auth.access_tokens import (
     ACTIONS,
     AccessTokenError,
     AccessTokens,
@@ -30,8 +32,9 @@ from registry_svc.access_tokens import (
     Scope,
     parse_scopes,
 )
-from registry_svc.manifests import ManifestError
-from registry_svc.push_tokens import PushToken
+from registry_svc.auth.push_tokens import PushToken
+from registry_svc.images import manifests
+from registry_svc.images.manifests import ManifestError
 from registry_svc.settings import Settings
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

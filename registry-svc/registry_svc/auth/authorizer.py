@@ -14,12 +14,14 @@ from ams_common import apikeys
 from ams_common.clock import utc_now
 from ams_common.database import Database
 
-from registry_svc import access, names, push_tokens
-from registry_svc.access_tokens import PULL, PUSH, Access, Grant, Scope
-from registry_svc.neighbours import Neighbours
-from registry_svc.oci_errors import OciError
-from registry_svc.push_tokens import PushToken
-from registry_svc.store import Repository, Store
+from registry_svc import names
+from registry_svc.auth import push_tokens
+from registry_svc.auth import rules as access
+from registry_svc.auth.access_tokens import PULL, PUSH, Access, Grant, Scope
+from registry_svc.auth.push_tokens import PushToken
+from registry_svc.clients import Neighbours
+from registry_svc.oci.errors import OciError
+from registry_svc.storage.store import Repository, Store
 
 _PUSH, _KEY = "push:", "key:"
 # How long a yes holds for layers, of which a pull has many.

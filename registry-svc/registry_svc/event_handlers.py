@@ -6,7 +6,7 @@ from uuid import UUID
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams_common.database import Change
 
-from registry_svc.store import Store
+from registry_svc.storage.store import Store
 
 
 class IdentityEvents:

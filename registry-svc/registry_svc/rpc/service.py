@@ -3,10 +3,10 @@
 from ams.registry.v1 import registry_service_pb2_grpc as rpc
 from ams_common.database import Database
 
-from registry_svc.neighbours import Neighbours
-from registry_svc.service_images import ImageRpcs
-from registry_svc.service_tokens import PushTokenRpcs
-from registry_svc.store import Store
+from registry_svc.clients import Neighbours
+from registry_svc.rpc.images import ImageRpcs
+from registry_svc.rpc.push_tokens import PushTokenRpcs
+from registry_svc.storage.store import Store
 
 
 class RegistryService(PushTokenRpcs, ImageRpcs, rpc.RegistryServiceServicer):

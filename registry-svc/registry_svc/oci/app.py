@@ -11,13 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry_svc.front_blobs import Blobs
-from registry_svc.front_manifests import Manifests
-from registry_svc.front_tokens import Door
-from registry_svc.front_uploads import UploadFront
-from registry_svc.oci_errors import OciError
-from registry_svc.provider import ProviderError, RefusedByProviderError
-from registry_svc.streams import BrokenOffError
+from registry_svc.oci.blobs import Blobs
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.manifests import Manifests
+from registry_svc.oci.streams import BrokenOffError
+from registry_svc.oci.tokens import Door
+from registry_svc.oci.uploads import UploadFront
+from registry_svc.providers.provider import ProviderError, RefusedByProviderError
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from registry_svc.wire import LetIn, OciWire
+from registry_svc.providers.oci_client import LetIn, OciWire
 
 
 class DistributionProvider(OciWire):

@@ -18,13 +18,14 @@ from ams_common.context import Call, Caller, current_call, current_request_id
 from ams_common.database import Change, Database
 from ams_common.ids import uuid7
 
-from registry_svc import access_tokens, names
-from registry_svc.access_tokens import Access
-from registry_svc.gatekeeper import Publisher, Puller
-from registry_svc.images import Image, changed_event, push_conflict
-from registry_svc.manifests import Manifest
-from registry_svc.oci_errors import OciError
-from registry_svc.store import Pull, Store
+from registry_svc import names
+from registry_svc.auth import access_tokens
+from registry_svc.auth.access_tokens import Access
+from registry_svc.auth.authorizer import Publisher, Puller
+from registry_svc.images.manifests import Manifest
+from registry_svc.images.versions import Image, changed_event, push_conflict
+from registry_svc.oci.errors import OciError
+from registry_svc.storage.store import Pull, Store
 
 # Pushes and deletions hold a connection while the provider works: some must be left for everything else.
 _MAX_HELD_CONNECTIONS = 4

@@ -9,16 +9,16 @@ from ams_common.clock import utc_now
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from registry_svc.access_tokens import (
+from registry_svc.auth.access_tokens import (
     TTL,
     Access,
     AccessTokenError,
     AccessTokens,
     parse_scopes,
 )
-from registry_svc.gatekeeper import Gatekeeper
-from registry_svc.oci_errors import OciError
-from registry_svc.streams import read_bounded
+from registry_svc.auth.authorizer import Gatekeeper
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.streams import read_bounded
 
 _MAX_CREDENTIALS = 4096
 _MAX_FORM_BYTES = 16 * 1024  # with as many scopes as there may be

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from ams_common.errors import AppError
 from starlette.requests import Request
 
-from registry_svc.front_tokens import Door
-from registry_svc.gatekeeper import Puller
-from registry_svc.ledger import Ledger
-from registry_svc.oci_errors import OciError
+from registry_svc.auth.authorizer import Puller
+from registry_svc.images.publishing import Ledger
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.tokens import Door
 
 log = logging.getLogger(__name__)
 

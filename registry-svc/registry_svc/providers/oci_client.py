@@ -11,9 +11,9 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from yarl import URL
 
-from registry_svc.manifests import MAX_MANIFEST_BYTES, MEDIA_TYPES
+from registry_svc.images.manifests import MAX_MANIFEST_BYTES, MEDIA_TYPES
 from registry_svc.names import digest_of
-from registry_svc.provider import OpenBlob, ProviderError, RefusedByProviderError, StoredManifest
+from registry_svc.providers.provider import OpenBlob, ProviderError, RefusedByProviderError, StoredManifest
 
 CHUNK_BYTES = 128 * 1024
 _ACCEPT = ", ".join(sorted(MEDIA_TYPES))

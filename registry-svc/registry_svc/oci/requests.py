@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from registry_svc import names
-from registry_svc.oci_errors import OciError
+from registry_svc.oci.errors import OciError
 
 
 def image_name(request: Request) -> str:

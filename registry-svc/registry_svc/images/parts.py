@@ -1,9 +1,9 @@
 """Which layers and configurations a consumer may have: those of active versions."""
 
-from registry_svc import manifests
-from registry_svc.ledger import Ledger
-from registry_svc.manifests import Manifest, ManifestError
-from registry_svc.provider import ImageRegistryProvider
+from registry_svc.images import manifests
+from registry_svc.images.manifests import Manifest, ManifestError
+from registry_svc.images.publishing import Ledger
+from registry_svc.providers.provider import ImageRegistryProvider
 
 
 class Parts:

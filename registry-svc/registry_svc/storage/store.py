@@ -9,9 +9,9 @@ from uuid import UUID
 import asyncpg
 from ams_common.paging import Page, PageRequest
 
-from registry_svc.images import Image
-from registry_svc.push_tokens import PushToken
-from registry_svc.store_uploads import UploadStore
+from registry_svc.auth.push_tokens import PushToken
+from registry_svc.images.versions import Image
+from registry_svc.storage.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)

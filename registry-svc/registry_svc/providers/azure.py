@@ -20,8 +20,8 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 
 from registry_svc.names import is_digest
-from registry_svc.provider import ProviderError
-from registry_svc.wire import Authorizer, OciWire, fault
+from registry_svc.providers.oci_client import Authorizer, OciWire, fault
+from registry_svc.providers.provider import ProviderError
 
 ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
 _RENEW_BEFORE_S = 60.0

@@ -7,10 +7,10 @@ from uuid import UUID
 from ams_common.clock import utc_now
 from ams_common.database import Database
 
-from registry_svc.provider import ImageRegistryProvider, RefusedByProviderError
-from registry_svc.store import Store
-from registry_svc.store_uploads import Upload
-from registry_svc.streams import Body
+from registry_svc.oci.streams import Body
+from registry_svc.providers.provider import ImageRegistryProvider, RefusedByProviderError
+from registry_svc.storage.store import Store
+from registry_svc.storage.uploads import Upload
 
 _LIFE = timedelta(days=7)
 

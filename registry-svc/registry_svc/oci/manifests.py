@@ -7,18 +7,19 @@ from ams_common.ids import uuid7
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from registry_svc import manifests, names
-from registry_svc.access_tokens import DELETE, PULL, PUSH
-from registry_svc.front_names import image_name, reference_in, tag_in
-from registry_svc.front_tokens import Door
-from registry_svc.gatekeeper import Publisher
-from registry_svc.images import ACTIVE, REJECTED, Image
-from registry_svc.ledger import Ledger
-from registry_svc.manifests import MAX_MANIFEST_BYTES, Manifest, ManifestError
-from registry_svc.oci_errors import OciError
-from registry_svc.provider import ImageRegistryProvider, StoredManifest
-from registry_svc.refusals import Refusals
-from registry_svc.streams import read_bounded
+from registry_svc import names
+from registry_svc.auth.access_tokens import DELETE, PULL, PUSH
+from registry_svc.auth.authorizer import Publisher
+from registry_svc.images import manifests
+from registry_svc.images.manifests import MAX_MANIFEST_BYTES, Manifest, ManifestError
+from registry_svc.images.publishing import Ledger
+from registry_svc.images.versions import ACTIVE, REJECTED, Image
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.refusals import Refusals
+from registry_svc.oci.requests import image_name, reference_in, tag_in
+from registry_svc.oci.streams import read_bounded
+from registry_svc.oci.tokens import Door
+from registry_svc.providers.provider import ImageRegistryProvider, StoredManifest
 
 _MAX_TAGS = 1000
 

@@ -6,15 +6,15 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from registry_svc.access_tokens import PULL, Access
-from registry_svc.front_names import digest_in, image_name
-from registry_svc.front_tokens import Door
-from registry_svc.gatekeeper import Puller
-from registry_svc.oci_errors import OciError
-from registry_svc.parts import Parts
-from registry_svc.provider import ImageRegistryProvider
-from registry_svc.refusals import Refusals
-from registry_svc.streams import StreamedResponse, Streams, Watch, one_range
+from registry_svc.auth.access_tokens import PULL, Access
+from registry_svc.auth.authorizer import Puller
+from registry_svc.images.parts import Parts
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.refusals import Refusals
+from registry_svc.oci.requests import digest_in, image_name
+from registry_svc.oci.streams import StreamedResponse, Streams, Watch, one_range
+from registry_svc.oci.tokens import Door
+from registry_svc.providers.provider import ImageRegistryProvider
 
 
 class Blobs:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from registry_svc.oci_errors import OciError
+from registry_svc.oci.errors import OciError
 
 CHECK_EVERY_S = 5.0
 # One part of a layer. Of several, which nobody needs, the answer would be of another form.

@@ -19,10 +19,10 @@ from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 
-from registry_svc import push_tokens
-from registry_svc.neighbours import Neighbours
-from registry_svc.push_tokens import PushToken
-from registry_svc.store import Store
+from registry_svc.auth import push_tokens
+from registry_svc.auth.push_tokens import PushToken
+from registry_svc.clients import Neighbours
+from registry_svc.storage.store import Store
 
 
 class PushTokenRpcs:

@@ -14,10 +14,11 @@ from ams_common.errors import FailedPreconditionError, NotFoundError
 from ams_common.interceptors import Context
 from ams_common.paging import Page, PageRequest, page_request
 
-from registry_svc import access, images
-from registry_svc.images import ACTIVE, Image
-from registry_svc.neighbours import Neighbours
-from registry_svc.store import Store
+from registry_svc.auth import rules as access
+from registry_svc.clients import Neighbours
+from registry_svc.images import versions as images
+from registry_svc.images.versions import ACTIVE, Image
+from registry_svc.storage.store import Store
 
 
 class ImageRpcs:

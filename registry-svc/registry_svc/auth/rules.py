@@ -10,7 +10,7 @@ from ams.registry.v1.registry_service_pb2 import PUSH_TOKEN_ACTIVE, PUSH_TOKEN_E
 from ams_common.clock import from_timestamp
 
 from registry_svc import names
-from registry_svc.push_tokens import PushToken, status_of
+from registry_svc.auth.push_tokens import PushToken, status_of
 
 
 def token_refusal(token: PushToken, now: datetime) -> str | None:

@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_svc import names
-from registry_svc.access_tokens import PULL, PUSH, Access
-from registry_svc.front_names import digest_in, image_name
-from registry_svc.front_tokens import Door
-from registry_svc.gatekeeper import Principal, Publisher
-from registry_svc.oci_errors import OciError
-from registry_svc.provider import ImageRegistryProvider
-from registry_svc.store_uploads import Upload
-from registry_svc.streams import Body, Streams, Watch
-from registry_svc.uploads import Uploads
+from registry_svc.auth.access_tokens import PULL, PUSH, Access
+from registry_svc.auth.authorizer import Principal, Publisher
+from registry_svc.images.uploads import Uploads
+from registry_svc.oci.errors import OciError
+from registry_svc.oci.requests import digest_in, image_name
+from registry_svc.oci.streams import Body, Streams, Watch
+from registry_svc.oci.tokens import Door
+from registry_svc.providers.provider import ImageRegistryProvider
+from registry_svc.storage.uploads import Upload
 
 _RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
