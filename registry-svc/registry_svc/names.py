@@ -3,10 +3,11 @@
 import hashlib
 import re
 
+from ams_common.formats import SLUG
+
 MAX_NAME_LENGTH = 255
 
-_SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)*"
-_NAME = re.compile(rf"{_SLUG}/{_SLUG}(?:/{_SLUG})?")
+_NAME = re.compile(f"{SLUG.pattern}/{SLUG.pattern}(?:/{SLUG.pattern})?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # semver.org 2.0.0, without build metadata: "+" can't stand in a tag.
