@@ -21,7 +21,7 @@ from support.running_system import World
 @pytest.fixture
 def strict(world: World) -> Iterator[World]:
     """registry-svc that waits a second for bytes, with place for one layer of each and four requests."""
-    limits = {"REGISTRY_SILENCE_S": "1", "REGISTRY_MAX_STREAMS": "1", "REGISTRY_MAX_REQUESTS": "4"}
+    limits = {"REGISTRY_IDLE_TIMEOUT_S": "1", "REGISTRY_MAX_STREAMS": "1", "REGISTRY_MAX_REQUESTS": "4"}
     world.restart("registry-svc", **limits)
     yield world
     world.restart("registry-svc")

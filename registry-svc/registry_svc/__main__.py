@@ -16,104 +16,121 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
-from ams_common.queries import Queries
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
+from ams_common.web import listen, serve_asgi
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.identity.aio import DefaultAzureCredential
 from starlette.types import ASGIApp
 
 from registry_svc.auth.access_tokens import AccessTokens
-from registry_svc.auth.authorizer import Gatekeeper
-from registry_svc.clients import Neighbours
-from registry_svc.event_handlers import IdentityEvents
-from registry_svc.images.parts import Parts
-from registry_svc.images.publishing import Ledger
+from registry_svc.auth.authorizer import PullPushAuthorizer
+from registry_svc.clients import PeerClients
+from registry_svc.event_handlers import apply_identity_events
+from registry_svc.images.denials import PullDenials
+from registry_svc.images.published import PublishedImages
+from registry_svc.images.publishing import ImagePublisher
+from registry_svc.images.pulls import PullRecorder
 from registry_svc.images.uploads import Uploads
-from registry_svc.oci.app import build_front
+from registry_svc.oci.app import build_app
 from registry_svc.oci.blobs import Blobs
 from registry_svc.oci.manifests import Manifests
-from registry_svc.oci.refusals import Refusals
-from registry_svc.oci.streams import Streams
-from registry_svc.oci.tokens import Door
-from registry_svc.oci.uploads import UploadFront
-from registry_svc.oci.web import listen, serve_http
+from registry_svc.oci.streams import ConcurrencyLimit
+from registry_svc.oci.tokens import TokenEndpoint
+from registry_svc.oci.uploads import BlobUploads
 from registry_svc.providers.azure import AzureProvider, EntraExchange
-from registry_svc.providers.distribution import DistributionProvider
-from registry_svc.providers.oci_client import open_session
+from registry_svc.providers.oci_client import NoAuth, OciClient, open_session
 from registry_svc.providers.provider import ImageRegistryProvider
-from registry_svc.rpc.service import RegistryService
+from registry_svc.rpc import RegistryService
 from registry_svc.settings import Settings
 from registry_svc.storage.store import Store
 
+# Connections beyond the requests that are answered: idle ones, and those that are told to come back.
+_SPARE_CONNECTIONS = 200
+_KEEP_ALIVE_S = 65
+
 
 def main() -> None:
-    """The console script."""
     run_process("registry-svc", partial(load, Settings, "REGISTRY"), run)
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serves until SIGTERM or SIGINT."""
     await migrate(settings.database_url, "registry_svc")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url))
+        database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         provider = await stack.enter_async_context(open_provider(settings))
-        listener = stack.enter_context(listen(settings.http_listen, settings.silence_s))
+        listener = stack.enter_context(listen(settings.http_listen, write_timeout_s=settings.idle_timeout_s))
 
-        token = ServiceToken(identity, "registry-svc", settings.service_secret)
-        neighbours = Neighbours(
-            catalog_rpc.CatalogServiceStub(catalog), keys_rpc.KeysServiceStub(keys), token
+        peers = PeerClients(
+            catalog_rpc.CatalogServiceStub(catalog),
+            keys_rpc.KeysServiceStub(keys),
+            ServiceToken(identity, "registry-svc", settings.service_secret),
         )
-        store = Store(Queries.load("registry_svc.storage"))
-        servicer = RegistryService(database, store, neighbours, settings.host)
-        server = build_server(
-            TokenVerifier(jwks_of(identity)),
-            [
-                (
-                    pb.DESCRIPTOR.services_by_name["RegistryService"],
-                    partial(rpc.add_RegistryServiceServicer_to_server, servicer),
-                )
-            ],
-        )
-
-        access_tokens = AccessTokens(settings.signing_seed, settings.host)
-        door = Door(Gatekeeper(database, store, neighbours), access_tokens, settings.public_url)
-        ledger = Ledger(database, store)
-        front = build_front_of(settings, door, provider, ledger, Uploads(database, store, provider))
+        servicer = RegistryService(database=database, peers=peers, host=settings.host)
+        descriptor = pb.DESCRIPTOR.services_by_name["RegistryService"]
+        add_servicer = partial(rpc.add_RegistryServiceServicer_to_server, servicer)
+        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
 
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
             settings.kafka_bootstrap_servers,
             "registry-svc",
-            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, IdentityEvents(store).apply)],
+            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
-        background = [
-            serve_http(
-                front, listener, max_requests=settings.max_requests, stop_grace_s=settings.stop_grace_s
-            ),
-            OutboxRelay(settings.database_url, kafka).run(),
-            events.run(),
-        ]
+        front = serve_asgi(
+            build_front(settings, database, peers, provider),
+            listener,
+            stop_grace_s=settings.stop_grace_s,
+            handles_signals=False,  # the gRPC server's, which ends us with itself
+            http="httptools",
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            limit_concurrency=settings.max_requests + _SPARE_CONNECTIONS,
+        )
+        background = [front, OutboxRelay(settings.database_url, kafka).run(), events.run()]
         await serve(server, settings.listen, background)
 
 
-def build_front_of(
-    settings: Settings, door: Door, provider: ImageRegistryProvider, ledger: Ledger, uploads: Uploads
+def build_front(
+    settings: Settings, database: Database[Store], peers: PeerClients, provider: ImageRegistryProvider
 ) -> ASGIApp:
-    """The HTTP side."""
-    streams, refusals = Streams(settings.max_streams), Refusals(door, ledger)
-    silence_s = settings.silence_s
-    return build_front(
-        door,
-        Blobs(door, provider, Parts(ledger, provider), refusals, streams, silence_s=silence_s),
-        UploadFront(door, provider, uploads, streams, max_bytes=settings.max_blob_bytes, silence_s=silence_s),
-        Manifests(door, provider, ledger, refusals, silence_s=silence_s),
+    """The HTTP side: what docker talks to."""
+    authorizer = PullPushAuthorizer(database, peers)
+    access_tokens = AccessTokens(settings.signing_seed, settings.host)
+    tokens = TokenEndpoint(authorizer, access_tokens, settings.public_url)
+    publisher = ImagePublisher(database)
+    published = PublishedImages(database, publisher, provider)
+    pulls, denials = PullRecorder(database), PullDenials(database, authorizer)
+    limit = ConcurrencyLimit(settings.max_streams)
+    idle_timeout_s = settings.idle_timeout_s
+    return build_app(
+        tokens,
+        Blobs(tokens, authorizer, provider, published, denials, limit, idle_timeout_s=idle_timeout_s),
+        BlobUploads(
+            tokens,
+            authorizer,
+            provider,
+            Uploads(database, provider),
+            limit,
+            max_bytes=settings.max_blob_bytes,
+            idle_timeout_s=idle_timeout_s,
+        ),
+        Manifests(
+            tokens,
+            authorizer,
+            provider,
+            publisher,
+            published,
+            pulls,
+            denials,
+            idle_timeout_s=idle_timeout_s,
+        ),
         max_requests=settings.max_requests,
     )
 
@@ -123,7 +140,7 @@ async def open_provider(settings: Settings) -> AsyncIterator[ImageRegistryProvid
     """What stores the images, as the settings say."""
     async with open_session() as http:
         if settings.provider == "distribution":
-            yield DistributionProvider(http, settings.provider_url)
+            yield OciClient(http, settings.provider_url, NoAuth())
             return
         async with (
             DefaultAzureCredential() as credential,

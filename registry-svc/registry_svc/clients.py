@@ -1,4 +1,4 @@
-"""What registry-svc asks catalog-svc and keys-svc."""
+"""The clients of the servers that registry-svc asks: catalog-svc and keys-svc."""
 
 from typing import Any
 from uuid import UUID
@@ -13,13 +13,13 @@ from ams_common.client import ServiceToken, invoke
 from ams_common.errors import AppError, DeadlineExceededError, NotFoundError, UnavailableError
 
 
-class NeighbourError(Exception):
-    """A neighbour refused registry-svc itself: a fault of the deployment, not the caller's."""
+class PeerError(Exception):
+    """A peer refused registry-svc itself: a fault of the deployment, not the caller's."""
 
 
-class Neighbours:
+class PeerClients:
     """catalog-svc and keys-svc, called as registry-svc. All methods raise UnavailableError,
-    DeadlineExceededError and NeighbourError."""
+    DeadlineExceededError and PeerError."""
 
     def __init__(
         self, catalog: catalog_rpc.CatalogServiceStub, keys: keys_rpc.KeysServiceStub, token: ServiceToken
@@ -37,9 +37,8 @@ class Neighbours:
 
     async def find_key(self, key_hash: bytes) -> KeySnapshot | None:
         """The API key with this SHA-256 in whatever state, or None."""
-        snapshot: KeySnapshot | None = await self._ask(
-            self._keys.GetKeySnapshot, keys_pb.GetKeySnapshotRequest(key_hash=key_hash)
-        )
+        request = keys_pb.GetKeySnapshotRequest(key_hash=key_hash)
+        snapshot: KeySnapshot | None = await self._ask(self._keys.GetKeySnapshot, request)
         return snapshot
 
     async def granted_services(self, consumer_id: UUID) -> list[UUID]:
@@ -56,4 +55,4 @@ class Neighbours:
         except (UnavailableError, DeadlineExceededError):
             raise
         except AppError as error:
-            raise NeighbourError(error.code) from error
+            raise PeerError(error.code) from error

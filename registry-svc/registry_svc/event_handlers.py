@@ -9,14 +9,9 @@ from ams_common.database import Change
 from registry_svc.storage.store import Store
 
 
-class IdentityEvents:
-    """A repeated event has no effect."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def apply(self, change: Change, events: Sequence[IdentityEvent]) -> None:
-        for event in events:
-            if event.HasField("merchant_changed"):
-                merchant = event.merchant_changed
-                await self._store.save_merchant(change.connection, UUID(merchant.merchant_id), merchant.slug)
+async def apply_identity_events(change: Change[Store], events: Sequence[IdentityEvent]) -> None:
+    """Saves each merchant's slug; a repeated event has no effect."""
+    for event in events:
+        if event.HasField("merchant_changed"):
+            merchant = event.merchant_changed
+            await change.store.save_merchant(merchant_id=UUID(merchant.merchant_id), slug=merchant.slug)

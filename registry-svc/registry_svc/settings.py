@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ams_common.errors import SettingsError
-from ams_common.settings import ServiceSettings, https_only, setting, strong_secret
+from ams_common.settings import ServiceSettings, https_only, parse_listen, setting, strong_secret
 
 # Everybody can read it: production refuses it.
 _DEVELOPMENT_SIGNING_KEY = "YW1zLWRldmVsb3BtZW50LXJlZ2lzdHJ5LXNpZ25pbmc="
@@ -35,7 +35,7 @@ class Settings(ServiceSettings):
     max_blob_bytes: int = setting(20 * 1024**3)
 
     # How long a client may send nothing in the middle of a push, or take nothing of a layer that it pulls.
-    silence_s: float = setting(60.0)
+    idle_timeout_s: float = setting(60.0)
     # Layers that one push token or API key may move at once, and requests of everybody: more are told to
     # come back.
     max_streams: int = setting(64)
@@ -52,8 +52,11 @@ class Settings(ServiceSettings):
             _signing_seed(self.signing_key)
         except ValueError:
             problems.append("REGISTRY_SIGNING_KEY must be 32 random bytes in url-safe base64")
-        host, _, port = self.http_listen.rpartition(":")
-        if not (host and port.isascii() and port.isdigit()):
+        try:
+            host, _ = parse_listen(self.http_listen)
+        except ValueError:
+            host = ""
+        if not host:
             problems.append("REGISTRY_HTTP_LISTEN must look like 127.0.0.1:5050")
         if problems:
             raise SettingsError(problems)

@@ -27,7 +27,6 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.ports import free_port
-from ams_common.queries import Queries
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
 from ams_local import tools
@@ -37,10 +36,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from registry_svc.auth import push_tokens
-from registry_svc.auth.push_tokens import PushToken
-from registry_svc.clients import Neighbours
-from registry_svc.images.versions import Image
-from registry_svc.rpc.service import RegistryService
+from registry_svc.clients import PeerClients
+from registry_svc.rpc import RegistryService
+from registry_svc.storage.rows import Image, PushToken
 from registry_svc.storage.store import Store
 
 HOST = "registry.example"
@@ -49,12 +47,7 @@ ACR_ISSUER = "Azure Container Registry"
 
 @pytest.fixture(scope="session")
 def schema() -> Schema:
-    return Schema("registry", "registry_svc")
-
-
-@pytest.fixture(scope="session")
-def store() -> Store:
-    return Store(Queries.load("registry_svc.storage"))
+    return Schema("registry", "registry_svc", Store)
 
 
 @pytest.fixture
@@ -66,22 +59,21 @@ def nobody_listens() -> Iterator[str]:
 
 
 @pytest.fixture
-async def neighbours(nobody_listens: str) -> AsyncIterator[Neighbours]:
-    """The real client of neighbours that are away."""
+async def peers(nobody_listens: str) -> AsyncIterator[PeerClients]:
+    """The real clients of servers that are away."""
     async with open_channel(nobody_listens) as channel:
         token = ServiceToken(channel, "registry-svc", "development-secret")
-        yield Neighbours(catalog_rpc.CatalogServiceStub(channel), keys_rpc.KeysServiceStub(channel), token)
+        yield PeerClients(catalog_rpc.CatalogServiceStub(channel), keys_rpc.KeysServiceStub(channel), token)
 
 
 @pytest.fixture
 async def channel(
     serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
-    database: Database,
-    store: Store,
-    neighbours: Neighbours,
+    database: Database[Store],
+    peers: PeerClients,
 ) -> grpc.aio.Channel:
     """To the real server, on this test's database."""
-    servicer = RegistryService(database, store, neighbours, HOST)
+    servicer = RegistryService(database=database, peers=peers, host=HOST)
     return await serve_rpc(
         pb.DESCRIPTOR.services_by_name["RegistryService"],
         partial(rpc.add_RegistryServiceServicer_to_server, servicer),
@@ -139,17 +131,14 @@ def consumer(person: Any) -> Person:
 class Shelf:
     """Puts rows where the RPCs find them, and reads what they wrote."""
 
-    database: Database
-    store: Store
+    database: Database[Store]
 
     async def token(self, merchant_id: UUID, service_id: UUID | None = None, age_hours: int = 0) -> PushToken:
         """A push token of 24 hours, made `age_hours` ago."""
         new, service_id = push_tokens.generate(), service_id or uuid7()
         made_at = push_tokens.expiry(utc_now(), -age_hours) if age_hours else utc_now()
         async with self.database.change_by_system("test", audited=False) as change:
-            await self.store.lock_repository(
-                change.connection, service_id, merchant_id, f"m-{merchant_id}/s-{service_id}"
-            )
+            await change.store.lock_repository(service_id, merchant_id, f"m-{merchant_id}/s-{service_id}")
             token = PushToken(
                 push_token_id=uuid7(),
                 token_prefix=new.prefix,
@@ -160,7 +149,7 @@ class Shelf:
                 created_at=made_at,
                 expires_at=push_tokens.expiry(made_at, 24),
             )
-            await self.store.add_push_token(change.connection, token, new.sha256)
+            await change.store.add_push_token(token, new.sha256)
         return token
 
     async def image(self, token: PushToken, tag: str = "1.0.0", **fields: Any) -> Image:
@@ -181,22 +170,23 @@ class Shelf:
             "pushed_at": utc_now(),
         }
         async with self.database.change_by_system("test", audited=False) as change:
-            saved = await self.store.save_image(change.connection, Image(**{**values, **fields}))
+            saved = await change.store.save_image(Image(**{**values, **fields}))
         assert saved is not None
         return saved
 
     async def audits(self) -> list[tuple[str, str, str, str]]:
         """(actor, action, resource, resource id) of each audit record."""
-        rows = await self.database.pool.fetch(
-            "SELECT payload FROM outbox WHERE topic = 'audit.events' ORDER BY outbox_id"
-        )
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT payload FROM outbox WHERE topic = 'audit.events' ORDER BY outbox_id"
+            )
         records = [AuditRecord.FromString(row["payload"]) for row in rows]
         return [(r.actor, r.action, r.resource, r.resource_id) for r in records]
 
 
 @pytest.fixture
-def shelf(database: Database, store: Store) -> Shelf:
-    return Shelf(database, store)
+def shelf(database: Database[Store]) -> Shelf:
+    return Shelf(database)
 
 
 @pytest.fixture(scope="session")

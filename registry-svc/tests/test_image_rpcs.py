@@ -60,7 +60,8 @@ async def test_deprecating_is_done_once_audited_and_told(merchant: Any, shelf: A
         await merchant("DeprecateImage", image_id=image_id)
     assert refused.value.code == "image_not_active"
     assert await shelf.audits() == [(str(merchant.user_id), "image.deprecate", "image", image_id)]
-    payload = await shelf.database.pool.fetchval("SELECT payload FROM outbox WHERE topic = 'registry.events'")
+    async with shelf.database.connection() as connection:
+        payload = await connection.fetchval("SELECT payload FROM outbox WHERE topic = 'registry.events'")
     assert RegistryEvent.FromString(payload).image_changed.status == IMAGE_DEPRECATED
 
 
@@ -83,5 +84,5 @@ async def test_an_active_version_keeps_its_digest_and_a_rejection_never_hides_it
     assert (again.image_id, again.digest) == (first.image_id, first.digest)
     rejected = replace(first, image_id=uuid7(), status="rejected", rejection_reason="No")
     async with shelf.database.change_by_system("test", audited=False) as change:
-        await shelf.store.save_rejection(change.connection, rejected)
+        await change.store.save_rejection(rejected)
     assert (await merchant("GetImage", image_id=str(first.image_id))).status == IMAGE_ACTIVE

@@ -17,8 +17,7 @@ from aiohttp import web
 from ams_common.settings import load
 from registry_svc.__main__ import open_provider
 from registry_svc.names import digest_of
-from registry_svc.providers.distribution import DistributionProvider
-from registry_svc.providers.oci_client import CHUNK_BYTES, open_session
+from registry_svc.providers.oci_client import CHUNK_BYTES, NoAuth, OciClient, open_session
 from registry_svc.providers.provider import ImageRegistryProvider, ProviderError, RefusedByProviderError
 from registry_svc.settings import Settings
 
@@ -108,9 +107,9 @@ async def front(azure: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fr
 
 def settings(provider: str, url: str) -> Settings:
     elsewhere = {"REGISTRY_DATABASE_URL": "x", "REGISTRY_LISTEN": "x", "KAFKA_BOOTSTRAP_SERVERS": "x"}
-    neighbours = {f"{name}_ADDRESS": "x" for name in ("IDENTITY", "CATALOG", "KEYS")}
+    peers = {f"{name}_ADDRESS": "x" for name in ("IDENTITY", "CATALOG", "KEYS")}
     ours = {"REGISTRY_PROVIDER": provider, "REGISTRY_PROVIDER_URL": url}
-    return load(Settings, "REGISTRY", elsewhere | neighbours | ours)
+    return load(Settings, "REGISTRY", elsewhere | peers | ours)
 
 
 @pytest.fixture
@@ -307,7 +306,7 @@ async def test_a_manifest_needs_its_parts(provider: ImageRegistryProvider, name:
 
 async def test_a_provider_that_is_away_is_its_own_error(nobody_listens: str, name: str) -> None:
     async with open_session() as http:
-        provider = DistributionProvider(http, f"http://{nobody_listens}")
+        provider = OciClient(http, f"http://{nobody_listens}", NoAuth())
         for attempt in (
             provider.start_upload(name),
             provider.find_blob(name, digest_of(b"")),

@@ -4,21 +4,23 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from registry_svc.auth.authorizer import Publisher
+from registry_svc.auth.errors import PushDeniedError
+from registry_svc.auth.principals import Publisher
 from registry_svc.images import manifests
 from registry_svc.images.manifests import Manifest
-from registry_svc.images.publishing import Ledger
-from registry_svc.images.versions import Image
+from registry_svc.images.published import PublishedImages
+from registry_svc.images.publishing import ImagePublisher
 from registry_svc.names import digest_of
-from registry_svc.oci.errors import OciError
-from registry_svc.providers.distribution import DistributionProvider
-from registry_svc.providers.oci_client import open_session
+from registry_svc.oci.errors import as_oci
+from registry_svc.providers.oci_client import NoAuth, OciClient, open_session
+from registry_svc.storage.rows import Image
 from registry_svc.storage.store import Store
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -27,23 +29,22 @@ TYPE = "application/vnd.oci.image.manifest.v1+json"
 class Merchant:
     """Pushes and deletes in one repository, through one replica of registry-svc."""
 
-    def __init__(self, ledger: Ledger, provider: DistributionProvider, publisher: Publisher) -> None:
-        self.ledger = ledger
+    def __init__(self, database: Database[Store], provider: OciClient, publisher: Publisher) -> None:
+        self.images = ImagePublisher(database)
+        self.published = PublishedImages(database, self.images, provider)
         self.provider = provider
         self.publisher = publisher
         self.name = publisher.token.repository
 
     async def push(self, tag: str, body: bytes) -> str:
         manifest = manifests.check_manifest(TYPE, body)
-        async with self.ledger.publishing(self.publisher, self.image_of(tag, manifest), manifest):
+        async with self.images.publishing(self.publisher, self.image_of(tag, manifest), manifest):
             await self.provider.put_manifest(self.name, manifest.digest, TYPE, body)
         return manifest.digest
 
     async def delete(self, reference: str) -> bool:
-        async def forget(digest: str) -> None:
-            await self.provider.delete_manifest(self.name, digest)
-
-        return await self.ledger.delete(self.publisher, self.name, reference, forget)
+        delete_manifest = partial(self.provider.delete_manifest, self.name)
+        return await self.images.delete(self.publisher, self.name, reference, delete_manifest)
 
     async def is_stored(self, digest: str) -> bool:
         return await self.provider.find_manifest(self.name, digest) is not None
@@ -67,21 +68,19 @@ class Merchant:
 
 
 @pytest.fixture
-async def provider(registry_url: str) -> AsyncIterator[DistributionProvider]:
+async def provider(registry_url: str) -> AsyncIterator[OciClient]:
     async with open_session() as http:
-        yield DistributionProvider(http, registry_url)
+        yield OciClient(http, registry_url, NoAuth())
 
 
 @pytest.fixture
-async def replicas(
-    database: Database, store: Store, provider: DistributionProvider, shelf: Any
-) -> list[Merchant]:
+async def replicas(database: Database[Store], provider: OciClient, shelf: Any) -> list[Merchant]:
     """The same merchant at two replicas of registry-svc."""
     publisher = Publisher(await shelf.token(uuid7()))
-    return [Merchant(Ledger(database, store), provider, publisher) for _ in range(2)]
+    return [Merchant(database, provider, publisher) for _ in range(2)]
 
 
-async def image(provider: DistributionProvider, name: str) -> bytes:
+async def image(provider: OciClient, name: str) -> bytes:
     """A manifest without layers, and the configuration that it names."""
     config = secrets.token_bytes(10)
 
@@ -103,13 +102,13 @@ async def test_a_digest_is_not_deleted_under_a_version_that_is_just_pushed(
     digest = await deleting.push("1.0.0", body)
     races: list[asyncio.Task[str]] = []
 
-    async def forget(unused: str) -> None:
+    async def delete_unused(unused: str) -> None:
         """The digest was found to be unused; now somebody promotes it."""
         races.append(asyncio.create_task(pushing.push("1.1.0", body)))
         await asyncio.wait(races, timeout=0.5)
         await deleting.provider.delete_manifest(deleting.name, unused)
 
-    assert await deleting.ledger.delete(deleting.publisher, deleting.name, "1.0.0", forget)
+    assert await deleting.images.delete(deleting.publisher, deleting.name, "1.0.0", delete_unused)
     assert await races[0] == digest
     assert await deleting.is_stored(digest)
 
@@ -136,8 +135,9 @@ async def test_a_deletion_that_the_provider_fails_deletes_nothing(
         raise OSError
 
     with pytest.raises(OSError):
-        await merchant.ledger.delete(merchant.publisher, merchant.name, "1.0.0", fails)
-    status = await shelf.database.pool.fetchval("SELECT status FROM images WHERE digest = $1", digest)
+        await merchant.images.delete(merchant.publisher, merchant.name, "1.0.0", fails)
+    async with shelf.database.connection() as connection:
+        status = await connection.fetchval("SELECT status FROM images WHERE digest = $1", digest)
     assert status == "active"
     assert [action for _, action, _, _ in await shelf.audits()] == ["image.push"]
 
@@ -152,24 +152,28 @@ async def test_a_version_that_was_published_never_becomes_another_nor_comes_back
     first = await image(merchant.provider, merchant.name)
     await merchant.push("1.0.0", first)
     await merchant.push("1.0.0", first)  # the same again is no harm
-    await shelf.database.pool.execute("UPDATE images SET status = $1", status)
+    async with shelf.database.connection() as connection:
+        await connection.execute("UPDATE images SET status = $1", status)
     second = await image(merchant.provider, merchant.name)
     for body in [second] if status == "active" else [first, second]:
-        with pytest.raises(OciError) as refused:
+        with pytest.raises(PushDeniedError) as refused:
             await merchant.push("1.0.0", body)
-        assert refused.value.code == "DENIED"
+        assert as_oci(refused.value).code == "DENIED"
         assert words in refused.value.message and "Push a new version" in refused.value.message
     assert not await merchant.is_stored(manifests.check_manifest(TYPE, second).digest)
-    assert await shelf.database.pool.fetchval("SELECT status FROM images") == status
+    async with shelf.database.connection() as connection:
+        assert await connection.fetchval("SELECT status FROM images") == status
 
 
 async def test_a_rejected_version_may_be_pushed_again(replicas: list[Merchant], shelf: Any) -> None:
     merchant = replicas[0]
     body = await image(merchant.provider, merchant.name)
     await merchant.push("1.0.0", body)
-    await shelf.database.pool.execute("UPDATE images SET status = 'rejected', rejection_reason = 'No'")
+    async with shelf.database.connection() as connection:
+        await connection.execute("UPDATE images SET status = 'rejected', rejection_reason = 'No'")
     digest = await merchant.push("1.0.0", await image(merchant.provider, merchant.name))
-    row = await shelf.database.pool.fetchrow("SELECT status, digest, rejection_reason FROM images")
+    async with shelf.database.connection() as connection:
+        row = await connection.fetchrow("SELECT status, digest, rejection_reason FROM images")
     assert tuple(row) == ("active", digest, "")
 
 
@@ -182,7 +186,7 @@ async def test_many_pushes_at_once_leave_connections_for_everything_else(
     held, let_go = asyncio.Event(), asyncio.Event()
 
     async def slow() -> None:
-        async with merchant.ledger.publishing(
+        async with merchant.images.publishing(
             merchant.publisher, merchant.image_of("1.0.0", manifest), manifest
         ):
             held.set()
@@ -194,7 +198,7 @@ async def test_many_pushes_at_once_leave_connections_for_everything_else(
     done, _ = await asyncio.wait(waiting, timeout=0.5)
     assert not done
     async with asyncio.timeout(5):
-        assert await merchant.ledger.tags(merchant.name, "", 100) == []
+        assert await merchant.published.list_tags(merchant.name, "", 100) == []
     let_go.set()
     await asyncio.gather(first, *waiting)
-    assert len(await merchant.ledger.tags(merchant.name, "", 100)) == 20
+    assert len(await merchant.published.list_tags(merchant.name, "", 100)) == 20

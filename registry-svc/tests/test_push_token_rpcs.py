@@ -14,7 +14,7 @@ from ams_common.errors import (
     UnavailableError,
 )
 from ams_common.ids import uuid7
-from registry_svc.rpc.push_tokens import check_pushable
+from registry_svc.rpc.push_tokens import require_pushable
 
 MERCHANT_ID = uuid7()
 
@@ -46,14 +46,14 @@ def test_only_a_merchants_own_docker_service_takes_images(
     snapshot: ServiceSnapshot | None, code: str
 ) -> None:
     if not code:
-        check_pushable(snapshot, MERCHANT_ID)
+        require_pushable(snapshot, MERCHANT_ID)
         return
     with pytest.raises(AppError) as refused:
-        check_pushable(snapshot, MERCHANT_ID)
+        require_pushable(snapshot, MERCHANT_ID)
     assert refused.value.code == code
 
 
-async def test_no_token_is_made_while_the_catalogue_is_away(merchant: Any, shelf: Any) -> None:
+async def test_no_token_is_made_while_the_catalog_is_away(merchant: Any, shelf: Any) -> None:
     with pytest.raises(UnavailableError):
         await merchant("CreatePushToken", service_id=str(uuid7()))
     assert await shelf.audits() == []

@@ -22,8 +22,7 @@ from ams_common.settings import load
 from hypothesis import given
 from hypothesis import strategies as st
 from registry_svc import names
-from registry_svc.auth import push_tokens
-from registry_svc.auth import rules as access
+from registry_svc.auth import push_tokens, rules
 from registry_svc.auth.access_tokens import (
     ACTIONS,
     AccessTokenError,
@@ -32,10 +31,10 @@ from registry_svc.auth.access_tokens import (
     Scope,
     parse_scopes,
 )
-from registry_svc.auth.push_tokens import PushToken
 from registry_svc.images import manifests
 from registry_svc.images.manifests import ManifestError
 from registry_svc.settings import Settings
+from registry_svc.storage.rows import PushToken
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SERVICE_ID = uuid7()
@@ -173,18 +172,18 @@ def key(**changes: Any) -> KeySnapshot:
 
 
 def test_a_push_token_is_good_until_its_end_or_revocation() -> None:
-    assert access.token_refusal(token(), NOW) is None
-    assert "expired" in (access.token_refusal(token(), NOW + timedelta(hours=1)) or "")
+    assert rules.token_denial(token(), NOW) is None
+    assert "expired" in (rules.token_denial(token(), NOW + timedelta(hours=1)) or "")
     revoked = token(revoked_at=NOW)
-    assert "revoked" in (access.token_refusal(revoked, NOW + timedelta(hours=2)) or "")
+    assert "revoked" in (rules.token_denial(revoked, NOW + timedelta(hours=2)) or "")
     assert push_tokens.status_of(revoked, NOW) == pb.PUSH_TOKEN_REVOKED
 
 
 def test_a_push_token_opens_its_repository_and_what_is_below() -> None:
     for name in ("acme/scanner", "acme/scanner/tool"):
-        assert access.push_refusal(token(), name, service(status=DRAFT)) is None
+        assert rules.push_denial(token(), name, service(status=DRAFT)) is None
     for name in ("acme/scanner2", "acme/other", "acme/scanner-x/tool", "other/scanner"):
-        assert access.push_refusal(token(), name, service()) is not None
+        assert rules.push_denial(token(), name, service()) is not None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def test_a_push_token_opens_its_repository_and_what_is_below() -> None:
     ],
 )
 def test_nothing_is_pushed_to_what_takes_no_images(unfit: ServiceSnapshot | None) -> None:
-    assert access.push_refusal(token(), "acme/scanner", unfit) is not None
+    assert rules.push_denial(token(), "acme/scanner", unfit) is not None
 
 
 @pytest.mark.parametrize(
@@ -206,8 +205,16 @@ def test_nothing_is_pushed_to_what_takes_no_images(unfit: ServiceSnapshot | None
     [key(status=KEY_REVOKED), key(expires_at=to_timestamp(NOW)), key(consumer_standing=STANDING_BLOCKED)],
 )
 def test_a_key_that_the_gateway_would_refuse_opens_nothing(unfit: KeySnapshot) -> None:
-    assert access.key_refusal(key(), NOW) is None
-    assert access.key_refusal(unfit, NOW) is not None
+    assert rules.key_denial(key(), NOW) is None
+    assert rules.key_denial(unfit, NOW) is not None
+
+
+def test_a_key_is_first_said_to_be_revoked_then_expired_then_blocked() -> None:
+    """As the gateway says it: what is for good comes before what time or an admin does."""
+    expired = {"expires_at": to_timestamp(NOW), "consumer_standing": STANDING_BLOCKED}
+    assert "revoked" in (rules.key_denial(key(status=KEY_REVOKED, **expired), NOW) or "")
+    assert "expired" in (rules.key_denial(key(**expired), NOW) or "")
+    assert "blocked" in (rules.key_denial(key(consumer_standing=STANDING_BLOCKED), NOW) or "")
 
 
 @pytest.mark.parametrize(
@@ -223,13 +230,13 @@ def test_a_key_that_the_gateway_would_refuse_opens_nothing(unfit: KeySnapshot) -
 def test_only_an_active_service_of_a_merchant_in_good_standing_is_pulled(
     unfit: ServiceSnapshot | None,
 ) -> None:
-    assert access.pull_refusal(key(), "acme/scanner", SERVICE_ID, service()) is None
-    assert access.pull_refusal(key(), "acme/scanner", SERVICE_ID, unfit) is not None
+    assert rules.pull_denial(key(), "acme/scanner", SERVICE_ID, service()) is None
+    assert rules.pull_denial(key(), "acme/scanner", SERVICE_ID, unfit) is not None
 
 
 def test_without_a_grant_an_image_looks_like_none() -> None:
-    refusal = access.pull_refusal(key(), "acme/scanner", uuid7(), service())
-    assert refusal == access.no_access("acme/scanner")
+    denial = rules.pull_denial(key(), "acme/scanner", uuid7(), service())
+    assert denial == rules.no_access("acme/scanner")
 
 
 def test_scopes_are_read_as_docker_writes_them() -> None:
@@ -280,10 +287,10 @@ def test_push_tokens_are_known_by_their_form_and_hash() -> None:
         assert push_tokens.hash_token(text) is None
 
 
-def test_a_service_has_room_for_fifty_tokens() -> None:
-    push_tokens.require_room(49)
+def test_a_service_has_fifty_active_tokens_at_most() -> None:
+    push_tokens.require_below_limit(49)
     with pytest.raises(FailedPreconditionError):
-        push_tokens.require_room(50)
+        push_tokens.require_below_limit(50)
 
 
 def test_settings_that_will_not_do_are_named() -> None:

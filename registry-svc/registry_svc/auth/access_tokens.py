@@ -38,11 +38,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What was decided on a scope; `refusal` tells why actions are missing."""
+    """What was decided on a scope; `denial` tells why actions are missing."""
 
     name: str
     actions: frozenset[str]
-    refusal: str = ""
+    denial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Access:
 
 
 def parse_scopes(texts: Iterable[str]) -> list[Scope]:
-    """The repository scopes among those asked for; others (the catalogue) are nobody's.
+    """The repository scopes among those asked for; nobody is granted others (the catalog).
 
     "*" is all actions. What names no repository that can be ours is left out.
     """
@@ -79,7 +79,7 @@ def parse_scopes(texts: Iterable[str]) -> list[Scope]:
 
 
 class AccessTokens:
-    """Signs and reads them. `service` is the audience: our own public name."""
+    """Signs access tokens and reads them. `service` is their audience: our own public name."""
 
     def __init__(self, seed: bytes, service: str) -> None:
         """`seed`: the private key's 32 bytes."""
@@ -95,15 +95,16 @@ class AccessTokens:
             "jti": str(uuid7()),
             "iat": now,
             "exp": now + TTL,
+            # "refusal" is older than `denial`: replicas of two versions read each other's tokens.
             "access": [
-                {"type": "repository", "name": g.name, "actions": sorted(g.actions), "refusal": g.refusal}
+                {"type": "repository", "name": g.name, "actions": sorted(g.actions), "refusal": g.denial}
                 for g in grants
             ],
         }
         return jwt.encode(claims, self._private_key, algorithm=_ALGORITHM)
 
     def read(self, token: str) -> Access:
-        """Raises AccessTokenError."""
+        """What one of our tokens says. Raises AccessTokenError."""
         try:
             claims = jwt.decode(
                 token,

@@ -2,8 +2,7 @@
 the state of services from catalog-svc. Asked at each sign-in, again at every request, and now and then while
 a layer is on its way: what is revoked ends within seconds, not only with its access token."""
 
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,173 +12,139 @@ from ams.keys.v1.events_pb2 import KeySnapshot
 from ams_common import apikeys
 from ams_common.clock import utc_now
 from ams_common.database import Database
+from cachetools import TTLCache
 
 from registry_svc import names
-from registry_svc.auth import push_tokens
-from registry_svc.auth import rules as access
-from registry_svc.auth.access_tokens import PULL, PUSH, Access, Grant, Scope
-from registry_svc.auth.push_tokens import PushToken
-from registry_svc.clients import Neighbours
-from registry_svc.oci.errors import OciError
-from registry_svc.storage.store import Repository, Store
+from registry_svc.auth import push_tokens, rules
+from registry_svc.auth.access_tokens import PULL, Access, Grant, Scope
+from registry_svc.auth.errors import NotSignedInError, PullDeniedError, PushDeniedError
+from registry_svc.auth.principals import PUSH_TOKEN, Principal, Publisher, Puller
+from registry_svc.clients import PeerClients
+from registry_svc.storage.rows import PushToken
+from registry_svc.storage.store import Store
 
-_PUSH, _KEY = "push:", "key:"
 # How long a yes holds for layers, of which a pull has many.
-_RECENT_S = 2.0
-_MAX_RECENT = 10_000
+_CACHED_S = 2.0
+_MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Publisher:
-    """A merchant, by a good push token."""
+class PullGrant:
+    """A consumer who may pull, and the service that its pull is priced by."""
 
-    token: PushToken
-
-    @property
-    def credential(self) -> str:
-        return f"{_PUSH}{self.token.push_token_id}"
+    puller: Puller
+    service: ServiceSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Puller:
-    """A consumer, by a good API key."""
+class PullPushAuthorizer:
+    """All methods raise NotSignedInError when the credential isn't good (any more), and AppError when a
+    peer can't be asked. With `cached` a yes of two seconds ago will do."""
 
-    key_hash: bytes
-    key: KeySnapshot
-
-    @property
-    def credential(self) -> str:
-        return f"{_KEY}{self.key_hash.hex()}"
-
-
-Principal = Publisher | Puller
-
-
-class Gatekeeper:
-    """All methods raise OciError, and AppError when a neighbour can't be asked."""
-
-    def __init__(self, database: Database, store: Store, neighbours: Neighbours) -> None:
+    def __init__(self, database: Database[Store], peers: PeerClients) -> None:
         self._database = database
-        self._store = store
-        self._neighbours = neighbours
-        # By access token, image name and action: who was let in, and until when that holds.
-        self._recent: dict[tuple[UUID, str, str], tuple[Principal, float]] = {}
+        self._peers = peers
+        # By access token's id and image name.
+        self._pushes: TTLCache[tuple[UUID, str], Publisher] = TTLCache(_MAX_CACHED, _CACHED_S)
+        self._pulls: TTLCache[tuple[UUID, str], Publisher | PullGrant] = TTLCache(_MAX_CACHED, _CACHED_S)
 
     async def sign_in(self, password: str) -> Principal:
-        """Whose push token or API key it is. Raises OciError UNAUTHORIZED with the reason."""
+        """Whose push token or API key it is."""
         if (token_hash := push_tokens.hash_token(password)) is not None:
-            return await self._publisher(token_hash)
+            now = utc_now()
+            async with self._database.read() as store:
+                token = await store.find_push_token_by_hash(token_hash=token_hash)
+            publisher = _publisher(token, now)
+            async with self._database.change_by_system("push token used", audited=False) as change:
+                await change.store.touch_push_token(push_token_id=publisher.token.push_token_id, used_at=now)
+            return publisher
         if (key_hash := apikeys.hash_key(password)) is not None:
-            return self._good(key_hash, await self._neighbours.find_key(key_hash))
-        raise OciError("UNAUTHORIZED", "The password must be a push token or an API key of AMS.")
+            return _puller(key_hash, await self._peers.find_key(key_hash))
+        raise NotSignedInError("The password must be a push token or an API key of AMS.")
 
-    async def decide(self, principal: Principal, scopes: Sequence[Scope]) -> list[Grant]:
+    async def grant(self, principal: Principal, scopes: Sequence[Scope]) -> list[Grant]:
         """What of `scopes` is granted."""
-        return [await self._decide_one(principal, scope) for scope in scopes]
+        return [await self._grant_one(principal, scope) for scope in scopes]
 
-    async def still_pushes(self, granted: Access, name: str) -> Principal:
-        """As push_again; a yes of two seconds ago will do."""
-        return await self._recently(granted, name, PUSH, self.push_again)
-
-    async def still_pulls(self, granted: Access, name: str) -> Principal:
-        """As pull_again; a yes of two seconds ago will do."""
-
-        async def pull_again(granted: Access, name: str) -> Principal:
-            who = await self.pull_again(granted, name)
-            return who if isinstance(who, Publisher) else who[0]
-
-        return await self._recently(granted, name, PULL, pull_again)
-
-    async def recognise(self, granted: Access) -> Principal:
-        """Whose access token it is. Raises OciError UNAUTHORIZED when the credential isn't good any more."""
-        kind, _, text = granted.credential.partition(":")
-        if f"{kind}:" == _PUSH:
-            async with self._database.read() as connection:
-                token = await self._store.find_push_token(connection, UUID(text))
-            return _good_publisher(token, utc_now())
+    async def authenticate(self, access: Access) -> Principal:
+        """Whose access token it is: the credential behind it may have been revoked since."""
+        kind, _, text = access.credential.partition(":")
+        if kind == PUSH_TOKEN:
+            async with self._database.read() as store:
+                token = await store.find_push_token(push_token_id=UUID(text))
+            return _publisher(token, utc_now())
         key_hash = bytes.fromhex(text)
-        return self._good(key_hash, await self._neighbours.find_key(key_hash))
+        return _puller(key_hash, await self._peers.find_key(key_hash))
 
-    async def push_again(self, granted: Access, name: str) -> Publisher:
-        """Who pushes, still in good standing."""
-        principal = await self.recognise(granted)
-        if not isinstance(principal, Publisher):
-            raise OciError("DENIED", "An API key can't push: sign in with a push token.")
-        service = await self._neighbours.find_service(principal.token.service_id)
-        _require(access.push_refusal(principal.token, name, service))
+    async def authorize_push(self, access: Access, name: str, *, cached: bool = False) -> Publisher:
+        """Who pushes, still in good standing. Raises PushDeniedError."""
+        if cached and (known := self._pushes.get((access.token_id, name))) is not None:
+            return known
+        principal = await self.authenticate(access)
+        if isinstance(principal, Puller):
+            raise PushDeniedError(rules.KEY_CANNOT_PUSH)
+        if (denial := await self._push_denial(principal, name)) is not None:
+            raise PushDeniedError(denial)
+        self._pushes[access.token_id, name] = principal
         return principal
 
-    async def pull_again(self, granted: Access, name: str) -> "tuple[Puller, ServiceSnapshot] | Publisher":
-        """Who pulls, still in good standing; a consumer with what its pull is priced by."""
-        principal = await self.recognise(granted)
+    async def authorize_pull(
+        self, access: Access, name: str, *, cached: bool = False
+    ) -> Publisher | PullGrant:
+        """Who pulls, still in good standing: a merchant its own images, or a consumer. Raises
+        PullDeniedError."""
+        if cached and (known := self._pulls.get((access.token_id, name))) is not None:
+            return known
+        principal = await self.authenticate(access)
+        granted: Publisher | PullGrant
+        if isinstance(principal, Puller):
+            granted = PullGrant(principal, await self._service_to_pull(principal, name))
+        elif (denial := await self._push_denial(principal, name)) is not None:
+            raise PullDeniedError(denial, principal)
+        else:
+            granted = principal
+        self._pulls[access.token_id, name] = granted
+        return granted
+
+    async def _grant_one(self, principal: Principal, scope: Scope) -> Grant:
         if isinstance(principal, Publisher):
-            service = await self._neighbours.find_service(principal.token.service_id)
-            _require(access.push_refusal(principal.token, name, service))
-            return principal
-        repository = await self._repository(name)
+            denial = await self._push_denial(principal, scope.name)
+            return Grant(scope.name, frozenset() if denial else scope.actions, denial or "")
+        try:
+            await self._service_to_pull(principal, scope.name)
+        except PullDeniedError as denied:
+            return Grant(scope.name, frozenset(), denied.message)
+        if scope.actions - {PULL}:
+            return Grant(scope.name, scope.actions & {PULL}, rules.KEY_CANNOT_PUSH)
+        return Grant(scope.name, scope.actions)
+
+    async def _push_denial(self, publisher: Publisher, name: str) -> str | None:
+        service = await self._peers.find_service(publisher.token.service_id)
+        return rules.push_denial(publisher.token, name, service)
+
+    async def _service_to_pull(self, puller: Puller, name: str) -> ServiceSnapshot:
+        """The service whose image it is, if the consumer may pull it. Raises PullDeniedError."""
+        async with self._database.read() as store:
+            repository = await store.find_repository(name=names.repository_of(name))
         if repository is None:
-            raise OciError("DENIED", access.no_access(name))
-        service = await self._neighbours.find_service(repository.service_id)
-        _require(access.pull_refusal(principal.key, name, repository.service_id, service))
-        assert service is not None, "pull_refusal refuses none"
-        return principal, service
-
-    async def _recently(
-        self, granted: Access, name: str, action: str, ask: Callable[[Access, str], Awaitable[Principal]]
-    ) -> Principal:
-        found, until_s = self._recent.get((granted.token_id, name, action), (None, 0.0))
-        if found is not None and time.monotonic() < until_s:
-            return found
-        who = await ask(granted, name)
-        if len(self._recent) >= _MAX_RECENT:
-            self._recent.clear()
-        self._recent[granted.token_id, name, action] = (who, time.monotonic() + _RECENT_S)
-        return who
-
-    async def _publisher(self, token_hash: bytes) -> Publisher:
-        now = utc_now()
-        async with self._database.read() as connection:
-            token = await self._store.find_push_token_by_hash(connection, token_hash)
-        publisher = _good_publisher(token, now)
-        async with self._database.change_by_system("push token used", audited=False) as change:
-            await self._store.touch_push_token(change.connection, publisher.token.push_token_id, now)
-        return publisher
-
-    def _good(self, key_hash: bytes, key: KeySnapshot | None) -> Puller:
-        if key is None:
-            raise OciError("UNAUTHORIZED", "There is no such API key.")
-        if (refusal := access.key_refusal(key, utc_now())) is not None:
-            raise OciError("UNAUTHORIZED", refusal)
-        return Puller(key_hash, key)
-
-    async def _decide_one(self, principal: Principal, scope: Scope) -> Grant:
-        if isinstance(principal, Publisher):
-            service = await self._neighbours.find_service(principal.token.service_id)
-            refusal = access.push_refusal(principal.token, scope.name, service)
-            return Grant(scope.name, frozenset() if refusal else scope.actions, refusal or "")
-        repository = await self._repository(scope.name)
-        if repository is None:
-            return Grant(scope.name, frozenset(), access.no_access(scope.name))
-        service = await self._neighbours.find_service(repository.service_id)
-        refusal = access.pull_refusal(principal.key, scope.name, repository.service_id, service)
-        if refusal is None and scope.actions - {PULL}:
-            refusal = "An API key can't push: sign in with a push token."
-            return Grant(scope.name, scope.actions & {PULL}, refusal)
-        return Grant(scope.name, frozenset() if refusal else scope.actions, refusal or "")
-
-    async def _repository(self, name: str) -> Repository | None:
-        async with self._database.read() as connection:
-            return await self._store.find_repository(connection, names.repository_of(name))
+            raise PullDeniedError(rules.no_access(name), puller)
+        service = await self._peers.find_service(repository.service_id)
+        if (denial := rules.pull_denial(puller.key, name, repository.service_id, service)) is not None:
+            raise PullDeniedError(denial, puller)
+        assert service is not None, "without a service nothing is pulled"
+        return service
 
 
-def _good_publisher(token: PushToken | None, now: datetime) -> Publisher:
+def _publisher(token: PushToken | None, now: datetime) -> Publisher:
     if token is None:
-        raise OciError("UNAUTHORIZED", "There is no such push token.")
-    if (refusal := access.token_refusal(token, now)) is not None:
-        raise OciError("UNAUTHORIZED", refusal)
+        raise NotSignedInError("There is no such push token.")
+    if (denial := rules.token_denial(token, now)) is not None:
+        raise NotSignedInError(denial)
     return Publisher(token)
 
 
-def _require(refusal: str | None) -> None:
-    if refusal is not None:
-        raise OciError("DENIED", refusal)
+def _puller(key_hash: bytes, key: KeySnapshot | None) -> Puller:
+    if key is None:
+        raise NotSignedInError("There is no such API key.")
+    if (denial := rules.key_denial(key, utc_now())) is not None:
+        raise NotSignedInError(denial)
+    return Puller(key_hash, key)

@@ -5,12 +5,12 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams_common.apikeys import ALPHABET
-from ams_common.clock import to_timestamp
 from ams_common.errors import FailedPreconditionError
+
+from registry_svc.storage.rows import PushToken
 
 SCHEME = "ams_push_"
 DEFAULT_TTL_HOURS = 24
@@ -28,22 +28,6 @@ class NewToken:
     secret: str = field(repr=False)
     prefix: str
     sha256: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushToken:
-    """A row of push_tokens, with the repository that it opens."""
-
-    push_token_id: UUID
-    token_prefix: str
-    service_id: UUID
-    merchant_id: UUID
-    name: str
-    repository: str
-    created_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
 
 
 def generate() -> NewToken:
@@ -67,7 +51,7 @@ def status_of(token: PushToken, now: datetime) -> pb.PushTokenStatus.ValueType:
     return pb.PUSH_TOKEN_EXPIRED if token.expires_at <= now else pb.PUSH_TOKEN_ACTIVE
 
 
-def require_room(active_tokens: int) -> None:
+def require_below_limit(active_tokens: int) -> None:
     """Raises FailedPreconditionError when one more active token would be too many."""
     if active_tokens >= MAX_ACTIVE_TOKENS:
         raise FailedPreconditionError(
@@ -80,18 +64,3 @@ def require_unrevoked(token: PushToken) -> None:
     """Raises FailedPreconditionError: revoking is for good and done once."""
     if token.revoked_at is not None:
         raise FailedPreconditionError("push_token_already_revoked", "This push token is revoked already.")
-
-
-def push_token_message(token: PushToken, now: datetime) -> pb.PushToken:
-    return pb.PushToken(
-        push_token_id=str(token.push_token_id),
-        service_id=str(token.service_id),
-        repository=token.repository,
-        name=token.name,
-        token_prefix=token.token_prefix,
-        status=status_of(token, now),
-        created_at=to_timestamp(token.created_at),
-        expires_at=to_timestamp(token.expires_at),
-        revoked_at=to_timestamp(token.revoked_at),
-        last_used_at=to_timestamp(token.last_used_at),
-    )

@@ -1,4 +1,4 @@
-"""What a pushed manifest must be (PRD FR2-MERCH-02: naming, version, licensing model). Pure.
+"""What a pushed manifest must be (FR2-MERCH-02: naming, version, licensing model). Pure.
 
 The image manifests and indexes of OCI image-spec 1.1, and docker's older forms of both.
 """
@@ -9,24 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_svc import names
+from registry_svc.providers.provider import INDEX_TYPES, MEDIA_TYPES
 
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-MAX_PARTS = 512
-
-IMAGE_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
-)
-INDEX_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
-)
-MEDIA_TYPES = IMAGE_TYPES | INDEX_TYPES
-
+MAX_DESCRIPTORS = 512
 # A manifest may say under this annotation how the image is licensed.
 LICENSE_ANNOTATION = "io.ams.license-model"
 CONNECTED, TIME_LIMITED = "connected", "time_limited"
@@ -75,9 +60,9 @@ def check_manifest(media_type: str, body: bytes) -> Manifest:
         raise _invalid("schemaVersion must be 2: use a newer docker, podman or skopeo")
     media_type = _media_type(media_type, document)
     is_index = media_type in INDEX_TYPES
-    parts = list(_parts(document, is_index))
-    size_bytes = 0 if is_index else len(body) + sum(part["size"] for part in parts)
-    digests = tuple(part["digest"] for part in parts)
+    descriptors = list(_descriptors(document, is_index))
+    size_bytes = 0 if is_index else len(body) + sum(descriptor["size"] for descriptor in descriptors)
+    digests = tuple(descriptor["digest"] for descriptor in descriptors)
     return Manifest(
         digest=names.digest_of(body),
         media_type=media_type,
@@ -99,7 +84,7 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _media_type(sent: str, document: dict[str, Any]) -> str:
-    """The request's, which the document's own must not contradict."""
+    """The request's media type, which the document's own must not contradict."""
     sent = sent.partition(";")[0].strip().lower()
     own = document.get("mediaType", sent)
     if sent not in MEDIA_TYPES:
@@ -109,31 +94,31 @@ def _media_type(sent: str, document: dict[str, Any]) -> str:
     return sent
 
 
-def _parts(document: dict[str, Any], is_index: bool) -> Iterator[dict[str, Any]]:
-    """The descriptors of what it names, checked."""
+def _descriptors(document: dict[str, Any], is_index: bool) -> Iterator[dict[str, Any]]:
+    """Yields the checked descriptors of what the manifest names."""
     lists = [document.get("manifests")] if is_index else [[document.get("config")], document.get("layers")]
-    for parts in lists:
-        if not isinstance(parts, list) or len(parts) > MAX_PARTS:
-            raise _invalid(f"it needs a list of at most {MAX_PARTS} parts")
-        for part in parts:
-            yield _checked_part(part)
+    for listed in lists:
+        if not isinstance(listed, list) or len(listed) > MAX_DESCRIPTORS:
+            raise _invalid(f"it needs a list of at most {MAX_DESCRIPTORS} parts")
+        for descriptor in listed:
+            yield _checked(descriptor)
 
 
-def _checked_part(part: Any) -> dict[str, Any]:
-    if not isinstance(part, dict):
+def _checked(descriptor: Any) -> dict[str, Any]:
+    if not isinstance(descriptor, dict):
         raise _invalid("a part of it is not a descriptor")
-    digest, size = part.get("digest"), part.get("size")
+    digest, size = descriptor.get("digest"), descriptor.get("size")
     if not (isinstance(digest, str) and names.is_digest(digest)):
         raise _invalid("a part of it has no sha256 digest")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**50:
         raise _invalid("a part of it has no size")
-    if part.get("urls"):
+    if descriptor.get("urls"):
         raise _invalid("its layers must be pushed, not linked by urls")
-    return part
+    return descriptor
 
 
 def _license_model(document: dict[str, Any]) -> str:
-    """The annotation's; an image without one reports its usage to AMS."""
+    """What the annotation says; an image without one reports its usage to AMS."""
     annotations = document.get("annotations") or {}
     model = annotations.get(LICENSE_ANNOTATION, CONNECTED) if isinstance(annotations, dict) else None
     if model not in LICENSE_MODELS:

@@ -1,46 +1,47 @@
 """Uploads under way: our rows, and what the provider has of them."""
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from ams_common.clock import utc_now
 from ams_common.database import Database
 
-from registry_svc.oci.streams import Body
 from registry_svc.providers.provider import ImageRegistryProvider, RefusedByProviderError
+from registry_svc.storage.rows import Upload
 from registry_svc.storage.store import Store
-from registry_svc.storage.uploads import Upload
 
 _LIFE = timedelta(days=7)
 
 
 class Uploads:
-    """An upload that the provider won't go on with is gone here too: its client begins anew."""
+    """An upload that the provider won't go on with is gone here too: its client begins anew. All methods
+    raise ProviderError."""
 
-    def __init__(self, database: Database, store: Store, provider: ImageRegistryProvider) -> None:
+    def __init__(self, database: Database[Store], provider: ImageRegistryProvider) -> None:
         self._database = database
-        self._store = store
         self._provider = provider
         # What requests of this very process are adding to.
         self._growing: Counter[UUID] = Counter()
 
-    async def add(self, upload: Upload, name: str, push_token_id: UUID) -> None:
-        """A new one; with it those end that nobody has touched for days."""
+    async def add(self, upload: Upload, push_token_id: UUID) -> None:
+        """Keeps a new one; with it those end that nobody has touched for days."""
         async with self._database.change_by_system("upload", audited=False) as change:
             now = utc_now()
-            await self._store.forget_uploads(change.connection, now - _LIFE)
-            await self._store.add_upload(
-                change.connection,
-                upload.upload_id,
-                name=name,
+            await change.store.purge_uploads(before=now - _LIFE)
+            await change.store.add_upload(
+                upload_id=upload.upload_id,
+                name=upload.name,
                 push_token_id=push_token_id,
                 session=upload.session,
                 changed_at=now,
             )
 
     async def find(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
-        """As the provider has it, where a request that added to it was killed."""
+        """The upload if this push token began it; as the provider has it, where a request that added to it
+        was killed."""
         upload = await self._read(upload_id, name, push_token_id)
         if upload is None or not upload.is_open or upload_id in self._growing:
             return upload
@@ -51,55 +52,74 @@ class Uploads:
         if now != upload or upload_id in self._growing:
             return now
         if found is None:
-            await self._forget(upload)
+            await self._end(upload)
             return None
         session, size_bytes = found
-        # One byte reads as none: then it is what we knew.
-        settled = Upload(upload_id, session, size_bytes or min(upload.size_bytes, 1))
-        await self._move(settled)
-        return settled
+        # The provider can't tell one byte from none ("Range: 0-0"): the row knows whether there was any.
+        size_bytes = size_bytes or min(upload.size_bytes, 1)
+        return await self._settle(replace(upload, session=session, size_bytes=size_bytes, is_open=False))
 
-    async def _read(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
-        async with self._database.read() as connection:
-            return await self._store.find_upload(connection, upload_id, name, push_token_id)
+    async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload | None:
+        """The upload with the body at its end, as far as it came; None when another request adds to it.
 
-    async def append(self, name: str, upload: Upload, body: Body) -> Upload | None:
-        """The upload with the body at its end, as far as it came; None when another request adds to it."""
-        # Before the row says that it is open: nobody here then takes the request for a broken one.
+        Raises RefusedByProviderError, and then it is no upload any more.
+        """
+        size_bytes = upload.size_bytes
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size_bytes
+            async for chunk in body:
+                size_bytes += len(chunk)
+                yield chunk
+
+        # Before the row says that it is open: else `find` would take this request for a killed one.
         self._growing[upload.upload_id] += 1
         try:
             async with self._database.change_by_system("upload", audited=False) as change:
-                if not await self._store.open_upload(change.connection, upload, utc_now()):
-                    return None
-            session = await self._provider.append(name, upload.session, body.chunks())
-            grown = Upload(upload.upload_id, session, upload.size_bytes + body.size_bytes)
-            await self._move(grown)
+                is_ours = await change.store.open_upload(
+                    upload_id=upload.upload_id, session=upload.session, changed_at=utc_now()
+                )
+            if not is_ours:
+                return None
+            session = await self._provider.append(upload.name, upload.session, counted())
+            return await self._settle(replace(upload, session=session, size_bytes=size_bytes, is_open=False))
         except RefusedByProviderError:
-            await self._forget(upload)
+            await self._end(upload)
             raise
         finally:
             self._growing[upload.upload_id] -= 1
             if not self._growing[upload.upload_id]:
                 del self._growing[upload.upload_id]
-        return grown
 
-    async def finish(self, name: str, upload: Upload, digest: str) -> None:
-        """The upload is a layer. Raises RefusedByProviderError, and then it is no upload any more either."""
+    async def finish(self, upload: Upload, digest: str) -> None:
+        """Makes the upload a layer. Raises RefusedByProviderError, and then it is no upload any more
+        either."""
         try:
-            await self._provider.finish_upload(name, upload.session, digest)
+            await self._provider.finish_upload(upload.name, upload.session, digest)
         except RefusedByProviderError:
-            await self._forget(upload)
+            await self._end(upload)
             raise
-        await self._forget(upload)
+        await self._end(upload)
 
-    async def cancel(self, name: str, upload: Upload) -> None:
-        await self._provider.cancel_upload(name, upload.session)
-        await self._forget(upload)
+    async def cancel(self, upload: Upload) -> None:
+        await self._provider.cancel_upload(upload.name, upload.session)
+        await self._end(upload)
 
-    async def _move(self, upload: Upload) -> None:
+    async def _read(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
+        async with self._database.read() as store:
+            return await store.find_upload(upload_id=upload_id, name=name, push_token_id=push_token_id)
+
+    async def _settle(self, upload: Upload) -> Upload:
         async with self._database.change_by_system("upload", audited=False) as change:
-            await self._store.move_upload(change.connection, upload, utc_now())
+            await change.store.move_upload(
+                upload_id=upload.upload_id,
+                session=upload.session,
+                size_bytes=upload.size_bytes,
+                is_open=upload.is_open,
+                changed_at=utc_now(),
+            )
+        return upload
 
-    async def _forget(self, upload: Upload) -> None:
+    async def _end(self, upload: Upload) -> None:
         async with self._database.change_by_system("upload", audited=False) as change:
-            await self._store.end_upload(change.connection, upload.upload_id)
+            await change.store.end_upload(upload_id=upload.upload_id)

@@ -2,9 +2,9 @@
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from ams_common.context import Call, current_call, request_id_or_new
-from ams_common.errors import AppError, InternalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -12,38 +12,62 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry_svc.oci.blobs import Blobs
-from registry_svc.oci.errors import OciError
+from registry_svc.oci.errors import OciError, as_oci
 from registry_svc.oci.manifests import Manifests
 from registry_svc.oci.streams import BrokenOffError
-from registry_svc.oci.tokens import Door
-from registry_svc.oci.uploads import UploadFront
-from registry_svc.providers.provider import ProviderError, RefusedByProviderError
+from registry_svc.oci.tokens import TokenEndpoint
+from registry_svc.oci.uploads import BlobUploads
 
 log = logging.getLogger(__name__)
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-def build_front(
-    door: Door, blobs: Blobs, uploads: UploadFront, manifests: Manifests, *, max_requests: int
+
+def build_app(
+    tokens: TokenEndpoint, blobs: Blobs, uploads: BlobUploads, manifests: Manifests, *, max_requests: int
 ) -> ASGIApp:
     """Everything that docker, podman and skopeo talk to."""
-    manifest_methods = ["GET", "HEAD", "PUT", "DELETE"]
-    upload_methods = ["GET", "PATCH", "PUT", "DELETE"]
+    image = "/v2/{name:path}"
     routes = [
-        Route("/healthz", _alive),
-        Route("/token", door.token, methods=["GET", "POST"]),
-        Route("/v2/", door.version),
-        Route("/v2", door.version),
-        Route("/v2/_catalog", door.catalogue),
-        Route("/v2/{name:path}/tags/list", manifests.tags),
-        Route("/v2/{name:path}/manifests/{reference}", manifests.manifest, methods=manifest_methods),
-        Route("/v2/{name:path}/blobs/uploads/", uploads.start, methods=["POST"]),
-        Route("/v2/{name:path}/blobs/uploads", uploads.start, methods=["POST"]),
-        Route("/v2/{name:path}/blobs/uploads/{upload}", uploads.upload, methods=upload_methods),
-        Route("/v2/{name:path}/blobs/{digest}", blobs.blob, methods=["GET", "HEAD", "DELETE"]),
+        _route("/healthz", GET=_alive),
+        _route("/token", GET=tokens.get_token, POST=tokens.post_token),
+        _route("/v2/", GET=tokens.version),
+        _route("/v2", GET=tokens.version),
+        _route("/v2/_catalog", GET=tokens.catalog),
+        _route(f"{image}/tags/list", GET=manifests.list_tags),
+        _route(
+            f"{image}/manifests/{{reference}}",
+            GET=manifests.get_manifest,
+            PUT=manifests.put_manifest,
+            DELETE=manifests.delete_manifest,
+        ),
+        _route(f"{image}/blobs/uploads/", POST=uploads.start_blob_upload),
+        _route(f"{image}/blobs/uploads", POST=uploads.start_blob_upload),
+        _route(
+            f"{image}/blobs/uploads/{{upload}}",
+            GET=uploads.get_upload_status,
+            PATCH=uploads.patch_blob_data,
+            PUT=uploads.put_blob_upload_complete,
+            DELETE=uploads.cancel_blob_upload,
+        ),
+        _route(
+            f"{image}/blobs/{{digest}}", GET=blobs.get_blob, HEAD=blobs.head_blob, DELETE=blobs.delete_blob
+        ),
     ]
     # A bare router: an application's own middleware would answer errors before Faults sees them.
     router = Router(routes, redirect_slashes=False, default=_nothing_here)
     return Faults(router, max_requests)
+
+
+def _route(path: str, **endpoints: Endpoint) -> Route:
+    """One route for all methods of a path: of several, a 405 would name the first one's methods only."""
+
+    async def serve(request: Request) -> Response:
+        # Starlette lets HEAD in wherever GET is.
+        method = request.method if request.method in endpoints else "GET"
+        return await endpoints[method](request)
+
+    return Route(path, serve, methods=list(endpoints))
 
 
 class Faults:
@@ -60,35 +84,35 @@ class Faults:
             return
         call = Call(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
         reset = current_call.set(call)
-        answer = _Answer(send, call.request_id)
+        sender = _Sender(send, call.request_id)
         started_s = time.monotonic()
         self._under_way += 1
         try:
-            await self._serve(scope, receive, answer)
+            await self._serve(scope, receive, sender)
         finally:
             self._under_way -= 1
-            fields = {"method": scope["method"], "path": scope["path"], "status": answer.status}
+            fields = {"method": scope["method"], "path": scope["path"], "status": sender.status}
             duration_ms = round((time.monotonic() - started_s) * 1000, 1)
             log.info("request", extra={**fields, "duration_ms": duration_ms})
             current_call.reset(reset)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _serve(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         try:
             if self._under_way > self._max_requests:
                 raise _too_many()
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, sender)
         except ClientDisconnect:
             log.info("the client went away")
         except BrokenOffError as reason:
             log.warning("an answer was broken off", extra={"reason": str(reason)})
         except Exception as error:
-            refusal = _as_oci(error)
-            if answer.status:
+            answer = as_oci(error).response()
+            if sender.status:
                 raise  # too late to say anything: the connection breaks, and the client sees that
-            await refusal.response()(scope, receive, answer)
+            await answer(scope, receive, sender)
 
 
-class _Answer:
+class _Sender:
     """Sends, and remembers the status; adds the headers that every answer has."""
 
     def __init__(self, send: Send, request_id: str) -> None:
@@ -107,23 +131,8 @@ class _Answer:
         await self._send(message)
 
 
-def _as_oci(error: Exception) -> OciError:
-    if isinstance(error, OciError):
-        return error
-    if isinstance(error, RefusedByProviderError):
-        return OciError(error.code, error.message)
-    if isinstance(error, ProviderError):
-        log.error("the provider failed", extra={"error": str(error)})
-        return OciError("UNAVAILABLE", "The image store is not reachable. Try again shortly.")
-    if isinstance(error, AppError) and not isinstance(error, InternalError):
-        log.warning("a neighbour can't be asked", extra={"code": error.code})
-        return OciError("UNAVAILABLE", "A part of the system is not reachable. Try again shortly.")
-    log.error("unexpected error", exc_info=error)
-    return OciError("UNKNOWN", "Something went wrong on our side.")
-
-
 def _too_many() -> OciError:
-    """The body of the refused request is left unread: the connection ends."""
+    # The request's body is left unread: the connection can't be used for anything else.
     headers = {"Retry-After": "5", "Connection": "close"}
     return OciError("TOOMANYREQUESTS", "Too much is under way. Try again shortly.", headers, status=503)
 
@@ -133,6 +142,4 @@ async def _alive(request: Request) -> Response:
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """A path that is none of ours."""
-    refusal = OciError("NAME_UNKNOWN", "There is nothing here.")
-    await refusal.response()(scope, receive, send)
+    await OciError("NAME_UNKNOWN", "There is nothing here.").response()(scope, receive, send)

@@ -7,70 +7,58 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from registry_svc.auth.access_tokens import PULL, Access
-from registry_svc.auth.authorizer import Puller
-from registry_svc.images.parts import Parts
+from registry_svc.auth.authorizer import PullGrant, PullPushAuthorizer
+from registry_svc.auth.errors import PullDeniedError
+from registry_svc.images.denials import PullDenials
+from registry_svc.images.published import PublishedImages
 from registry_svc.oci.errors import OciError
-from registry_svc.oci.refusals import Refusals
-from registry_svc.oci.requests import digest_in, image_name
-from registry_svc.oci.streams import StreamedResponse, Streams, Watch, one_range
-from registry_svc.oci.tokens import Door
+from registry_svc.oci.requests import digest_in, image_name, one_range
+from registry_svc.oci.streams import ConcurrencyLimit, Reauthorizer, StreamedResponse
+from registry_svc.oci.tokens import TokenEndpoint
 from registry_svc.providers.provider import ImageRegistryProvider
 
 
 class Blobs:
-    """/v2/<name>/blobs/<digest>"""
+    """Serves /v2/<name>/blobs/<digest>."""
 
     def __init__(
         self,
-        door: Door,
+        tokens: TokenEndpoint,
+        authorizer: PullPushAuthorizer,
         provider: ImageRegistryProvider,
-        parts: Parts,
-        refusals: Refusals,
-        streams: Streams,
+        published: PublishedImages,
+        denials: PullDenials,
+        limit: ConcurrencyLimit,
         *,
-        silence_s: float,
+        idle_timeout_s: float,
     ) -> None:
-        self._door = door
+        self._tokens = tokens
+        self._authorizer = authorizer
         self._provider = provider
-        self._parts = parts
-        self._refusals = refusals
-        self._streams = streams
-        self._silence_s = silence_s
+        self._published = published
+        self._denials = denials
+        self._limit = limit
+        self._idle_timeout_s = idle_timeout_s
 
-    async def blob(self, request: Request) -> Response:
-        """GET and HEAD of a layer; DELETE is nobody's, for versions may share layers."""
+    async def head_blob(self, request: Request) -> Response:
         name, digest = image_name(request), digest_in(request.path_params["digest"])
-        if request.method == "DELETE":
-            raise OciError("UNSUPPORTED", "Layers can't be deleted: delete the image.")
-        if request.method == "HEAD":
-            return await self._head(request, name, digest)
-        access = await self._let_in(request, name, digest)
-        return await self._download(access, name, digest, one_range(request.headers.get("range", "")))
-
-    async def _head(self, request: Request, name: str, digest: str) -> Response:
-        """An answer to HEAD can't carry the reason of a refusal: a client that is told of no layer goes on
-        to what can."""
         try:
-            await self._let_in(request, name, digest)
-        except OciError as refusal:
-            raise (_no_blob() if refusal.code == "DENIED" else refusal) from None
+            await self._authorize(request, name, digest)
+        except PullDeniedError:
+            # An answer to HEAD has no body for the reason: a client that is told of no layer goes on to what
+            # can carry it.
+            raise _no_blob() from None
         size_bytes = await self._provider.find_blob(name, digest)
         if size_bytes is None:
             raise _no_blob()
         return Response(headers=_headers(digest, size_bytes))
 
-    async def _let_in(self, request: Request, name: str, digest: str) -> Access:
-        """Who pulls. To a consumer only layers of active versions are there."""
-        async with self._refusals.written_down(request, name, digest):
-            access = self._door.require(request, name, PULL)
-            who = await self._door.gatekeeper.still_pulls(access, name)
-        if isinstance(who, Puller) and not await self._parts.is_on_offer(name, digest):
-            raise _no_blob()
-        return access
-
-    async def _download(self, access: Access, name: str, digest: str, byte_range: str) -> Response:
+    async def get_blob(self, request: Request) -> Response:
+        name, digest = image_name(request), digest_in(request.path_params["digest"])
+        access = await self._authorize(request, name, digest)
+        byte_range = one_range(request.headers.get("range", ""))
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._streams.place(access.credential))
+            stack.enter_context(self._limit.slot(access.credential))
             blob = await stack.enter_async_context(self._provider.open_blob(name, digest, byte_range))
             if blob is None:
                 raise _no_blob()
@@ -79,10 +67,30 @@ class Blobs:
             headers = _headers(digest, blob.length)
             if blob.content_range:
                 headers["Content-Range"] = blob.content_range
-            watch = Watch(partial(self._door.gatekeeper.still_pulls, access, name))
+            reauthorizer = Reauthorizer(partial(self._authorizer.authorize_pull, access, name, cached=True))
             return StreamedResponse(
-                blob.chunks, blob.status, headers, stack.pop_all(), watch, silence_s=self._silence_s
+                blob.chunks,
+                blob.status,
+                headers,
+                stack.pop_all(),
+                reauthorizer,
+                idle_timeout_s=self._idle_timeout_s,
             )
+
+    async def delete_blob(self, request: Request) -> Response:
+        """Refused to everybody, for versions may share layers."""
+        image_name(request)
+        digest_in(request.path_params["digest"])
+        raise OciError("UNSUPPORTED", "Layers can't be deleted: delete the image.")
+
+    async def _authorize(self, request: Request, name: str, digest: str) -> Access:
+        """Who pulls. For a consumer there are only the layers of active versions."""
+        async with self._denials.recorded(name, digest):
+            access = self._tokens.require(request, name, PULL)
+            who = await self._authorizer.authorize_pull(access, name, cached=True)
+        if isinstance(who, PullGrant) and not await self._published.has_active_blob(name, digest):
+            raise _no_blob()
+        return access
 
 
 def _no_blob() -> OciError:

@@ -1,9 +1,16 @@
-"""What stands in the paths of /v2/: image names, tags, digests. Raises OciError for what none of them is."""
+"""What stands in requests to /v2/: names, references, ranges and bodies. Raises OciError for what is none."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
 from registry_svc import names
 from registry_svc.oci.errors import OciError
+
+# One range of a layer. An answer with several, which nobody needs, would have another form.
+_ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
 
 
 def image_name(request: Request) -> str:
@@ -31,3 +38,44 @@ def tag_in(text: str) -> str:
 def reference_in(text: str) -> str:
     """A tag or a digest."""
     return digest_in(text) if ":" in text else tag_in(text)
+
+
+def one_range(header: str) -> str:
+    """The Range header when it asks for one range; "", which is the whole, when it is anything else."""
+    return header if _ONE_RANGE.fullmatch(header) else ""
+
+
+async def iter_with_idle_timeout(request: Request, idle_timeout_s: float) -> AsyncIterator[bytes]:
+    """The chunks of the request's body. Raises ClientDisconnect, and OciError when nothing came for too
+    long."""
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            message = (
+                f"Nothing came for {idle_timeout_s:g} seconds. What came before is kept: go on from there."
+            )
+            raise OciError("BLOB_UPLOAD_INVALID", message, {"Connection": "close"}, status=408) from None
+        if chunk is None:
+            return
+        if chunk:
+            yield chunk
+
+
+async def read_bounded(request: Request, max_bytes: int, timeout_s: float = 60.0) -> bytes:
+    """The whole body, for what is small. Raises OciError when it isn't, or comes too slowly."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    message = f"This may have at most {max_bytes} bytes."
+                    # The rest of the body is left unread: the connection can't be used for anything else.
+                    raise OciError("SIZE_INVALID", message, {"Connection": "close"})
+    except TimeoutError:
+        message = f"Not all of it came within {timeout_s:g} seconds."
+        raise OciError("UNKNOWN", message, {"Connection": "close"}, status=408) from None
+    return bytes(body)

@@ -1,7 +1,6 @@
-"""Bytes on their way: what a slow or greedy peer can't hold for ever."""
+"""Layers on their way: what a slow or greedy peer can't hold for ever."""
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,20 +12,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from registry_svc.auth.errors import RegistryError
 from registry_svc.oci.errors import OciError
+from registry_svc.oci.requests import iter_with_idle_timeout
 
 CHECK_EVERY_S = 5.0
-# One part of a layer. Of several, which nobody needs, the answer would be of another form.
-_ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
-
-Check = Callable[[], Awaitable[object]]
 
 
 class BrokenOffError(Exception):
     """An answer that has begun can't go on: its connection is closed, and the client sees that."""
 
 
-class Streams:
+class ConcurrencyLimit:
     """How many layers each credential moves at the moment, in this process."""
 
     def __init__(self, max_streams: int) -> None:
@@ -34,8 +31,8 @@ class Streams:
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, credential: str) -> Iterator[None]:
-        """Raises OciError TOOMANYREQUESTS."""
+    def slot(self, credential: str) -> Iterator[None]:
+        """Held while a layer is moved. Raises OciError TOOMANYREQUESTS."""
         if self._under_way[credential] >= self._max_streams:
             raise OciError(
                 "TOOMANYREQUESTS",
@@ -51,84 +48,56 @@ class Streams:
                 del self._under_way[credential]
 
 
-class Watch:
+class Reauthorizer:
     """Asks now and then whether who moves a layer still may."""
 
-    def __init__(self, check: Check) -> None:
-        self._check = check
+    def __init__(self, authorize: Callable[[], Awaitable[object]]) -> None:
+        """`authorize` raises RegistryError when not."""
+        self._authorize = authorize
         self._next_s = time.monotonic() + CHECK_EVERY_S
 
-    async def look(self) -> None:
-        """Raises OciError. While nobody can be asked what has begun goes on."""
+    async def check(self) -> None:
+        """Asks if it is time to. Raises RegistryError."""
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + CHECK_EVERY_S
         try:
-            await self._check()
+            await self._authorize()
         except AppError:
-            return
+            return  # while nobody can be asked what has begun goes on
 
 
-class Body:
-    """A request's body as it comes in, counted. It ends early when the client goes away, is silent for too
-    long, sends too much or isn't let in any more: `refusal` then says so, where there is anybody to tell."""
+class UploadBody:
+    """A request's body as it comes in. It ends early when the client goes away, sends nothing for too long,
+    sends too much or may not push any more: `problem` then says so, where there is anybody to tell."""
 
-    def __init__(self, request: Request, watch: Watch, *, max_bytes: int, silence_s: float) -> None:
+    def __init__(
+        self, request: Request, reauthorizer: Reauthorizer, *, max_bytes: int, idle_timeout_s: float
+    ) -> None:
         self._request = request
-        self._watch = watch
-        self._max_bytes = max_bytes
-        self._silence_s = silence_s
-        self.size_bytes = 0
+        self._reauthorizer = reauthorizer
+        self._left_bytes = max_bytes
+        self._idle_timeout_s = idle_timeout_s
         self.is_too_large = False
-        self.refusal: Exception | None = None
+        self.problem: Exception | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        # What breaks the body off isn't raised here, through the provider's request: that would be broken
+        # off too, and what came before would be lost.
         try:
-            async for chunk in spoken(self._request, self._silence_s):
-                await self._watch.look()
-                if self.size_bytes + len(chunk) > self._max_bytes:
+            async for chunk in iter_with_idle_timeout(self._request, self._idle_timeout_s):
+                await self._reauthorizer.check()
+                if len(chunk) > self._left_bytes:
                     self.is_too_large = True
                     return
-                self.size_bytes += len(chunk)
+                self._left_bytes -= len(chunk)
                 yield chunk
-        except (ClientDisconnect, OciError) as refusal:
-            self.refusal = refusal
-
-
-async def spoken(request: Request, silence_s: float) -> AsyncIterator[bytes]:
-    """The request's body. Raises ClientDisconnect, and OciError when nothing came for too long."""
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence_s):
-                chunk = await anext(stream, None)
-        except TimeoutError:
-            message = f"Nothing came for {silence_s:g} seconds. What came before is kept: go on from there."
-            raise OciError("BLOB_UPLOAD_INVALID", message, {"Connection": "close"}, status=408) from None
-        if chunk is None:
-            return
-        if chunk:
-            yield chunk
-
-
-async def read_bounded(request: Request, max_bytes: int, timeout_s: float = 60.0) -> bytes:
-    """The whole body, for what is small. Raises OciError when it isn't, or comes too slowly."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    message = f"This may have at most {max_bytes} bytes."
-                    raise OciError("SIZE_INVALID", message, {"Connection": "close"})
-    except TimeoutError:
-        message = f"Not all of it came within {timeout_s:g} seconds."
-        raise OciError("UNKNOWN", message, {"Connection": "close"}, status=408) from None
-    return bytes(body)
+        except (ClientDisconnect, OciError, RegistryError) as problem:
+            self.problem = problem
 
 
 class StreamedResponse(StreamingResponse):
-    """A layer on its way; lets go of the provider whatever becomes of the client."""
+    """A layer on its way out; lets go of the provider whatever becomes of the client."""
 
     def __init__(
         self,
@@ -136,13 +105,14 @@ class StreamedResponse(StreamingResponse):
         status: int,
         headers: dict[str, str],
         stack: AsyncExitStack,
-        watch: Watch,
+        reauthorizer: Reauthorizer,
         *,
-        silence_s: float,
+        idle_timeout_s: float,
     ) -> None:
-        super().__init__(_watched(chunks, watch), status, headers)
+        """`stack` is closed when the answer has ended."""
+        super().__init__(_reauthorized(chunks, reauthorizer), status, headers)
         self._stack = stack
-        self._silence_s = silence_s
+        self._idle_timeout_s = idle_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._stack:
@@ -150,21 +120,16 @@ class StreamedResponse(StreamingResponse):
 
     async def _send(self, send: Send, message: Message) -> None:
         try:
-            async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(self._idle_timeout_s):
                 await send(message)
         except TimeoutError:
             raise BrokenOffError("the client takes nothing") from None
 
 
-async def _watched(chunks: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[bytes]:
+async def _reauthorized(chunks: AsyncIterator[bytes], reauthorizer: Reauthorizer) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         try:
-            await watch.look()
-        except OciError as refusal:
-            raise BrokenOffError(refusal.message) from None
+            await reauthorizer.check()
+        except RegistryError as refused:
+            raise BrokenOffError(refused.message) from None
         yield chunk
-
-
-def one_range(header: str) -> str:
-    """The Range header when it asks for one part; "", which is the whole, when it is anything else."""
-    return header if _ONE_RANGE.fullmatch(header) else ""

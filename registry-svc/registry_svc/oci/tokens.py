@@ -1,50 +1,63 @@
-"""Signing in as docker does: `/v2/` challenges, `/token` gives a short-lived access token."""
+"""Signing in as docker does: /v2/ challenges, /token gives a short-lived access token."""
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qs, quote
+from collections.abc import Sequence
+from urllib.parse import parse_qs
 
 from ams_common.clock import utc_now
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from registry_svc.auth.access_tokens import (
+    PULL,
+    PUSH,
     TTL,
     Access,
     AccessTokenError,
     AccessTokens,
     parse_scopes,
 )
-from registry_svc.auth.authorizer import Gatekeeper
+from registry_svc.auth.authorizer import PullPushAuthorizer
+from registry_svc.auth.errors import PullDeniedError, PushDeniedError
 from registry_svc.oci.errors import OciError
-from registry_svc.oci.streams import read_bounded
+from registry_svc.oci.requests import read_bounded
 
 _MAX_CREDENTIALS = 4096
 _MAX_FORM_BYTES = 16 * 1024  # with as many scopes as there may be
 
 
-class Door:
-    """Reads the access tokens of requests, and gives them out."""
+class TokenEndpoint:
+    """Gives access tokens out, and reads those of requests."""
 
-    def __init__(self, gatekeeper: Gatekeeper, tokens: AccessTokens, public_url: str) -> None:
-        self.gatekeeper = gatekeeper
+    def __init__(self, authorizer: PullPushAuthorizer, tokens: AccessTokens, public_url: str) -> None:
+        self._authorizer = authorizer
         self._tokens = tokens
         self._realm = f"{public_url.rstrip('/')}/token"
 
-    async def token(self, request: Request) -> Response:
-        """GET /token, with the push token or API key as the password of Basic authentication; or POST, with
-        it in an OAuth2 form, as containerd tries first."""
-        if request.method == "POST":
-            form = await _form(request)
-            if form.get("grant_type") != ["password"]:
-                return _no_such_grant()
-            return await self._token("".join(form.get("password", [])[:1]), form.get("scope", []))
+    async def get_token(self, request: Request) -> Response:
+        """GET /token, with the push token or API key as the password of Basic authentication."""
         return await self._token(_password(request), request.query_params.getlist("scope"))
 
+    async def post_token(self, request: Request) -> Response:
+        """POST /token, with the push token or API key in an OAuth2 form, as containerd tries first."""
+        body = await read_bounded(request, _MAX_FORM_BYTES)
+        try:
+            form = parse_qs(body.decode(), max_num_fields=50)
+        except ValueError:
+            form = {}
+        if form.get("grant_type") != ["password"]:
+            # In the words of RFC 6749, which containerd reads.
+            answer = {
+                "error": "unsupported_grant_type",
+                "error_description": "Sign in with grant_type=password: there are no refresh tokens here.",
+            }
+            return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
+        return await self._token("".join(form.get("password", [])[:1]), form.get("scope", []))
+
     async def _token(self, password: str, scopes: Sequence[str]) -> Response:
-        principal = await self.gatekeeper.sign_in(password)
-        grants = await self.gatekeeper.decide(principal, parse_scopes(scopes))
+        principal = await self._authorizer.sign_in(password)
+        grants = await self._authorizer.grant(principal, parse_scopes(scopes))
         now = utc_now()
         token = self._tokens.sign(principal.credential, grants, now)
         answer = {
@@ -60,23 +73,28 @@ class Door:
         self.access(request)
         return JSONResponse({})
 
-    async def catalogue(self, request: Request) -> Response:
-        """GET /v2/_catalog: nobody's."""
+    async def catalog(self, request: Request) -> Response:
+        """GET /v2/_catalog: refused to everybody, for nobody may see which images exist."""
         self.access(request)
         raise OciError("DENIED", "There is no catalogue here: look for images in AMS.")
 
     def require(self, request: Request, name: str, action: str) -> Access:
-        """The request's access token, which allows the action. Raises OciError: UNAUTHORIZED with a
-        challenge, or DENIED with the reason that was found at the sign-in."""
-        access = self.access(request, f"repository:{name}:{_asked(action)}")
-        if not access.allows(name, action):
-            grant = access.on(name)
-            if grant is not None and grant.refusal:
-                raise OciError("DENIED", grant.refusal)
-            raise self._challenge(
-                "This needs another sign-in.", f"repository:{name}:{_asked(action)}", "insufficient_scope"
-            )
-        return access
+        """The request's access token, which allows the action.
+
+        Raises PullDeniedError or PushDeniedError with the reason that was found at the sign-in, else OciError
+        UNAUTHORIZED with a challenge.
+        """
+        # Who pushes looks first what is there.
+        scope = f"repository:{name}:{'pull,push' if action == PUSH else action}"
+        access = self.access(request, scope)
+        if access.allows(name, action):
+            return access
+        grant = access.on(name)
+        if grant is None or not grant.denial:
+            raise self._challenge("This needs another sign-in.", scope, "insufficient_scope")
+        if action == PULL:
+            raise PullDeniedError(grant.denial, access)
+        raise PushDeniedError(grant.denial)
 
     def access(self, request: Request, scope: str = "") -> Access:
         """What the request's access token says. Raises OciError UNAUTHORIZED, which asks for `scope`."""
@@ -94,43 +112,20 @@ class Door:
         return OciError("UNAUTHORIZED", message, {"WWW-Authenticate": f"Bearer {challenge}"})
 
 
-def _asked(action: str) -> str:
-    """What a client should ask for: who pushes looks first what is there."""
-    return "pull,push" if action == "push" else quote(action)
-
-
-async def _form(request: Request) -> Mapping[str, Sequence[str]]:
-    """The fields of an OAuth2 form; none when it is no form, or too large for one."""
-    body = await read_bounded(request, _MAX_FORM_BYTES)
-    try:
-        return parse_qs(body.decode(), max_num_fields=50)
-    except ValueError:
-        return {}
-
-
-def _no_such_grant() -> Response:
-    """In the words of RFC 6749: nobody has a refresh token of ours."""
-    answer = {
-        "error": "unsupported_grant_type",
-        "error_description": "Sign in with grant_type=password: there are no refresh tokens here.",
-    }
-    return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
-
-
 def _password(request: Request) -> str:
-    """Raises OciError UNAUTHORIZED: nobody gets a token without credentials."""
-    refusal = OciError(
+    """The password of Basic authentication. Raises OciError UNAUTHORIZED: nobody gets a token without."""
+    unauthorized = OciError(
         "UNAUTHORIZED",
         "Sign in with a push token or an API key of AMS as the password.",
         {"WWW-Authenticate": 'Basic realm="ams"'},
     )
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic" or len(encoded) > _MAX_CREDENTIALS:
-        raise refusal
+        raise unauthorized
     try:
         _, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (ValueError, binascii.Error):
-        raise refusal from None
+        raise unauthorized from None
     if not colon or not password:
-        raise refusal
+        raise unauthorized
     return password

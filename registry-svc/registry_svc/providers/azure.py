@@ -18,9 +18,10 @@ from azure.containerregistry import DigestValidationError
 from azure.containerregistry.aio import ContainerRegistryClient
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
+from cachetools import TLRUCache
 
 from registry_svc.names import is_digest
-from registry_svc.providers.oci_client import Authorizer, OciWire, fault
+from registry_svc.providers.oci_client import OciClient, ProviderAuth, fault
 from registry_svc.providers.provider import ProviderError
 
 ENTRA_SCOPE = "https://containerregistry.azure.net/.default"
@@ -37,21 +38,19 @@ class EntraExchange:
         self._service = urlsplit(url).netloc
         self._credential = credential
         self._refresh_token, self._renew_at_s = "", 0.0
-        # By scope: the token, and when to get another.
-        self._access: dict[str, tuple[str, float]] = {}
+        # Access tokens by their scope, each until it is to be renewed.
+        self._access_tokens: TLRUCache[str, str] = TLRUCache(
+            _KEPT_TOKENS, ttu=lambda scope, token, now: _renewal_s(token), timer=time.time
+        )
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
-        """For all that we do with the repository, and to read in `source`; renewed a minute before its
-        end."""
+        """With an access token for all that we do with the repository, and to read in `source`. Raises
+        ProviderError."""
         scope = f"repository:{name}:pull,push,delete"
         if source:
             scope += f" repository:{source}:pull"
-        token, renew_at_s = self._access.get(scope, ("", 0.0))
-        if time.time() >= renew_at_s:
-            token = await self._new_access_token(scope)
-            if len(self._access) >= _KEPT_TOKENS:
-                self._access.clear()
-            self._access[scope] = (token, _renewal_s(token))
+        if (token := self._access_tokens.get(scope)) is None:
+            token = self._access_tokens[scope] = await self._new_access_token(scope)
         return {"Authorization": f"Bearer {token}"}
 
     async def _new_access_token(self, scope: str) -> str:
@@ -84,7 +83,7 @@ class EntraExchange:
             raise ProviderError(f"the registry's {endpoint} endpoint gave no token") from error
 
 
-class AzureProvider(OciWire):
+class AzureProvider(OciClient):
     """Azure Container Registry at `url`."""
 
     def __init__(
@@ -92,9 +91,9 @@ class AzureProvider(OciWire):
         http: aiohttp.ClientSession,
         url: str,
         client: ContainerRegistryClient,
-        authorizer: Authorizer,
+        auth: ProviderAuth,
     ) -> None:
-        super().__init__(http, url, authorizer)
+        super().__init__(http, url, auth)
         self._client = client
         # The package insists on TLS unless it is told; a plain URL is for tests only.
         self._options = {} if url.startswith("https://") else {"enforce_https": False}
@@ -119,9 +118,9 @@ class AzureProvider(OciWire):
 
 
 def _renewal_s(token: str) -> float:
-    """When to get another token: shortly before the end that it tells of. It came over TLS from who
-    signed it, so its signature isn't checked."""
+    """When to get another token, as a Unix time: shortly before its end. Raises ProviderError."""
     try:
+        # It came over TLS from who signed it, so there is no need to check its signature.
         claims = jwt.decode(token, options={"verify_signature": False})
         return float(claims["exp"]) - _RENEW_BEFORE_S
     except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:

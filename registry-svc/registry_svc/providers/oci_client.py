@@ -1,5 +1,7 @@
-"""The OCI distribution protocol, spoken as a client with flat memory: what every provider that is itself
-such a registry shares."""
+"""A client of the OCI distribution protocol: for every provider that is itself such a registry.
+
+Its memory is flat: what is large is passed on chunk by chunk.
+"""
 
 import io
 import json
@@ -11,9 +13,15 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from yarl import URL
 
-from registry_svc.images.manifests import MAX_MANIFEST_BYTES, MEDIA_TYPES
 from registry_svc.names import digest_of
-from registry_svc.providers.provider import OpenBlob, ProviderError, RefusedByProviderError, StoredManifest
+from registry_svc.providers.provider import (
+    MAX_MANIFEST_BYTES,
+    MEDIA_TYPES,
+    OpenBlob,
+    ProviderError,
+    RefusedByProviderError,
+    StoredManifest,
+)
 
 CHUNK_BYTES = 128 * 1024
 _ACCEPT = ", ".join(sorted(MEDIA_TYPES))
@@ -25,15 +33,15 @@ _PASSED_ON = frozenset(
 )
 
 
-class Authorizer(Protocol):
-    """How the provider lets us in."""
+class ProviderAuth(Protocol):
+    """What proves us to the provider."""
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
         """For a request about the image name, which may read in `source` too. Raises ProviderError."""
 
 
-class LetIn:
-    """A registry that only we can reach asks nothing."""
+class NoAuth:
+    """For a registry that lets in everybody who reaches it, which must be us only."""
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
         return {}
@@ -50,13 +58,13 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-class OciWire:
-    """Blobs and manifests at `url`."""
+class OciClient:
+    """The provider at `url`: all of it for a self-hosted CNCF distribution."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, authorizer: Authorizer) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, auth: ProviderAuth) -> None:
         self._http = http
         self._url = url.rstrip("/")
-        self._authorizer = authorizer
+        self._auth = auth
 
     async def start_upload(self, name: str) -> str:
         async with self._ask("POST", name, "blobs/uploads/") as answer:
@@ -74,7 +82,9 @@ class OciWire:
             try:
                 await _expect(answer, 204, 404)
             except RefusedByProviderError:
-                return None  # distribution has more, or less, than the session says: it won't go on
+                # The session says how many bytes there are. Where distribution counted others, as after a
+                # process that was killed, it refuses every request with this session.
+                return None
             if answer.status == 404:
                 return None
             last = int(answer.headers["Range"].rpartition("-")[2])
@@ -86,7 +96,7 @@ class OciWire:
             await _expect(answer, 201)
 
     async def cancel_upload(self, name: str, session: str) -> None:
-        # Refused is one that has gone on with another session: the provider throws it away when it is old.
+        # One that has gone on with another session is refused: the provider throws it away when it is old.
         with suppress(RefusedByProviderError):
             async with self._ask("DELETE", name, session) as answer:
                 await _expect(answer, 204, 202, 404)
@@ -113,7 +123,8 @@ class OciWire:
             if answer.status == 404:
                 yield None
                 return
-            if answer.status == 416:  # its body is nobody's, and distribution breaks it off
+            if answer.status == 416:
+                # Reading its body would fail: distribution announces more than it sends.
                 yield OpenBlob(416, 0, "", _nothing())
                 return
             length = int(answer.headers.get("Content-Length", "0"))
@@ -152,7 +163,7 @@ class OciWire:
         **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request about `name`. Faults of the transport become ProviderError."""
-        sent = {**await self._authorizer.headers(name, source), **(headers or {})}
+        sent = {**await self._auth.headers(name, source), **(headers or {})}
         options.setdefault("allow_redirects", False)
         try:
             async with self._http.request(
@@ -163,7 +174,7 @@ class OciWire:
             raise ProviderError(repr(error)) from error
 
     def _session(self, answer: aiohttp.ClientResponse) -> str:
-        """What stands in Location after the image's name: "blobs/uploads/<id>?…"."""
+        """The upload's path after the image's name: "blobs/uploads/<id>?…". Raises ProviderError."""
         location = urlsplit(urljoin(str(answer.url), answer.headers.get("Location", "")))
         _, found, rest = location.path.partition("/blobs/uploads/")
         if not found or not rest:
@@ -172,7 +183,6 @@ class OciWire:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    """No chunk at all."""
     no_chunks: tuple[bytes, ...] = ()
     for chunk in no_chunks:
         yield chunk
@@ -204,7 +214,7 @@ async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
 
 
 def fault(request: str, status: int, text: str) -> RefusedByProviderError | ProviderError:
-    """What an answer of a registry that is no success means to us."""
+    """The exception that an unsuccessful answer of a registry means to us."""
     try:
         first = json.loads(text)["errors"][0]
         code, message = str(first["code"]), str(first.get("message", ""))

@@ -1,14 +1,29 @@
-"""What stores the images: the one door to a registry product (PRD FR2-MERCH-02 "Registry Abstraction").
+"""What stores the images: the one way to a registry product (FR2-MERCH-02 "Registry Abstraction").
 
-PRD's PushImage is start_upload … put_manifest, GetImageMetadata is find_manifest and find_blob, and
+Its PushImage is start_upload … put_manifest, GetImageMetadata is find_manifest and find_blob, and
 RevokeAccess is delete_manifest. ValidateImage and GeneratePullToken are ours for every provider
-(manifests, access_tokens), for no provider ever meets our clients.
+(images/manifests, auth/access_tokens), for no provider ever meets our clients.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+IMAGE_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    }
+)
+INDEX_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    }
+)
+MEDIA_TYPES = IMAGE_TYPES | INDEX_TYPES
 
 
 class ProviderError(Exception):
@@ -51,7 +66,7 @@ class ImageRegistryProvider(Protocol):
         """The session of a new upload."""
 
     async def append(self, name: str, session: str, body: AsyncIterator[bytes]) -> str:
-        """Adds what `body` yields; the session to go on with. Raises RefusedByProviderError."""
+        """Adds what `body` yields; gives the session to go on with. Raises RefusedByProviderError."""
 
     async def find_upload(self, name: str, session: str) -> tuple[str, int] | None:
         """The session to go on with and the bytes that are there (one reads as none); None when the upload

@@ -25,22 +25,23 @@ INSERT INTO push_tokens (push_token_id, token_hash, token_prefix, service_id, me
 VALUES (:push_token_id, :token_hash, :token_prefix, :service_id, :merchant_id, :name, :created_at,
     :expires_at);
 
--- name: find_push_token
-SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
+-- fragment: push_token
+push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
     created_at, expires_at, revoked_at, last_used_at
+
+-- name: find_push_token
+SELECT {push_token}
 FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE push_token_id = :push_token_id;
 
 -- name: find_push_token_by_hash
-SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
-    created_at, expires_at, revoked_at, last_used_at
+SELECT {push_token}
 FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE token_hash = :token_hash;
 
 -- name: list_push_tokens
 -- order created_at desc: timestamptz created_at, uuid push_token_id
-SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
-    created_at, expires_at, revoked_at, last_used_at, {key}
+SELECT {push_token}, {key}
 FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE merchant_id = :merchant_id
     AND (:service_id::uuid IS NULL OR service_id = :service_id)
@@ -49,8 +50,7 @@ ORDER BY {order}
 LIMIT :limit;
 
 -- name: lock_push_token
-SELECT push_token_id, token_prefix, service_id, merchant_id, push_tokens.name, repositories.name AS repository,
-    created_at, expires_at, revoked_at, last_used_at
+SELECT {push_token}
 FROM push_tokens JOIN repositories USING (service_id, merchant_id)
 WHERE push_token_id = :push_token_id AND merchant_id = :merchant_id
 FOR UPDATE OF push_tokens;
@@ -61,25 +61,33 @@ UPDATE push_tokens SET revoked_at = :revoked_at WHERE push_token_id = :push_toke
 -- name: touch_push_token
 UPDATE push_tokens SET last_used_at = :used_at WHERE push_token_id = :push_token_id;
 
--- name: save_image
+-- fragment: insert_image
 INSERT INTO images (image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes,
     status, rejection_reason, license_model, pushed_at)
 VALUES (:image_id, :service_id, :merchant_id, :name, :tag, :digest, :child_digests::text[], :media_type,
     :size_bytes, :status, :rejection_reason, :license_model, :pushed_at)
+
+-- fragment: image
+images.image_id, service_id, merchant_id, name, tag, images.digest, child_digests, media_type, size_bytes,
+    status, rejection_reason, license_model, pushed_at
+
+-- fragment: pulls
+(SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls
+
+-- name: save_image
+-- What was published once names one digest for ever: only a rejected version may be pushed anew. What
+-- 0001_images.sql says of deprecated and deleted ones held until 0002; an applied migration can't be changed.
+{insert_image}
 ON CONFLICT (name, tag) DO UPDATE
 SET digest = excluded.digest, child_digests = excluded.child_digests, media_type = excluded.media_type,
     size_bytes = excluded.size_bytes, status = excluded.status,
     rejection_reason = excluded.rejection_reason, license_model = excluded.license_model,
     pushed_at = excluded.pushed_at
 WHERE images.status = 'rejected' OR (images.status = 'active' AND images.digest = excluded.digest)
-RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at, 0::bigint AS pulls;
+RETURNING {image};
 
 -- name: save_rejection
-INSERT INTO images (image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes,
-    status, rejection_reason, license_model, pushed_at)
-VALUES (:image_id, :service_id, :merchant_id, :name, :tag, :digest, :child_digests::text[], :media_type,
-    :size_bytes, :status, :rejection_reason, :license_model, :pushed_at)
+{insert_image}
 ON CONFLICT (name, tag) DO UPDATE
 SET digest = excluded.digest, media_type = excluded.media_type, size_bytes = excluded.size_bytes,
     status = excluded.status, rejection_reason = excluded.rejection_reason,
@@ -88,18 +96,14 @@ WHERE images.status = 'rejected'
 RETURNING image_id;
 
 -- name: find_image
-SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at,
-    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls
+SELECT {image}, {pulls}
 FROM images
 WHERE image_id = :image_id AND status <> 'deleted'
     AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id);
 
 -- name: list_images
 -- order pushed_at desc: timestamptz pushed_at, uuid image_id
-SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at,
-    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls, {key}
+SELECT {image}, {pulls}, {key}
 FROM images
 WHERE status <> 'deleted'
     AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
@@ -113,19 +117,20 @@ LIMIT :limit;
 SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);
 
 -- name: find_tag
-SELECT image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at, 0::bigint AS pulls
+SELECT {image}
 FROM images
 WHERE name = :name AND tag = :tag;
 
 -- name: find_digest
-SELECT images.image_id, service_id, merchant_id, name, tag, images.digest, child_digests, media_type, size_bytes,
-    status, rejection_reason, license_model, pushed_at, 0::bigint AS pulls
+SELECT {image}
 FROM images
     LEFT JOIN resolutions ON resolutions.image_id = images.image_id AND resolutions.token_id = :token_id
     LEFT JOIN pulls ON pulls.image_id = images.image_id AND pulls.token_id = :token_id
 WHERE name = :name AND status IN ('active', 'deprecated')
     AND (images.digest = :digest OR :digest = ANY (child_digests))
+-- Several versions may have it. A manifest that an index names belongs to the version that this access token
+-- pulls already; else to the one that it asked for by tag last, else to one that it pulled, else to an active
+-- one ('active' sorts before 'deprecated'), the newest first.
 ORDER BY images.digest <> :digest AND pull_id IS NOT NULL DESC, resolved_at DESC NULLS LAST,
     pull_id IS NOT NULL DESC, status, pushed_at DESC
 LIMIT 1;
@@ -149,15 +154,12 @@ LIMIT :row_limit;
 -- name: deprecate_image
 UPDATE images SET status = 'deprecated'
 WHERE image_id = :image_id AND merchant_id = :merchant_id AND status = 'active'
-RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at,
-    (SELECT count(*) FROM pulls WHERE pulls.image_id = images.image_id) AS pulls;
+RETURNING {image}, {pulls};
 
 -- name: delete_versions
 UPDATE images SET status = 'deleted'
 WHERE name = :name AND status IN ('active', 'deprecated') AND (tag = :reference OR digest = :reference)
-RETURNING image_id, service_id, merchant_id, name, tag, digest, child_digests, media_type, size_bytes, status,
-    rejection_reason, license_model, pushed_at, 0::bigint AS pulls;
+RETURNING {image};
 
 -- name: add_pull
 INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, pulled_at)
@@ -168,10 +170,11 @@ ON CONFLICT (token_id, image_id, digest) DO NOTHING;
 INSERT INTO resolutions (token_id, image_id, resolved_at) VALUES (:token_id, :image_id, :resolved_at)
 ON CONFLICT (token_id, image_id) DO UPDATE SET resolved_at = excluded.resolved_at;
 
--- name: forget_resolutions
+-- name: purge_resolutions
 DELETE FROM resolutions WHERE resolved_at < :before;
 
--- name: add_refusal
+-- name: add_denial
+-- Nothing is touched when the last one that was written down is younger than `before`.
 INSERT INTO refusals (key_id, name, refused_at) VALUES (:key_id, :name, :refused_at)
 ON CONFLICT (key_id, name) DO UPDATE SET refused_at = excluded.refused_at
 WHERE refusals.refused_at <= :before;
@@ -180,7 +183,7 @@ WHERE refusals.refused_at <= :before;
 INSERT INTO manifests (name, digest, blob_digests) VALUES (:name, :digest, :blob_digests::text[])
 ON CONFLICT (name, digest) DO UPDATE SET blob_digests = excluded.blob_digests;
 
--- name: is_on_offer
+-- name: has_active_blob
 SELECT EXISTS (
     SELECT FROM manifests JOIN images USING (name)
     WHERE name = :name AND :blob_digest = ANY (blob_digests) AND images.status = 'active'
@@ -198,10 +201,11 @@ INSERT INTO uploads (upload_id, name, push_token_id, session, changed_at)
 VALUES (:upload_id, :name, :push_token_id, :session, :changed_at);
 
 -- name: find_upload
-SELECT upload_id, session, size_bytes, is_open FROM uploads
+SELECT upload_id, name, session, size_bytes, is_open FROM uploads
 WHERE upload_id = :upload_id AND name = :name AND push_token_id = :push_token_id;
 
 -- name: open_upload
+-- Nothing is touched when another request adds to it, or has since the session was read.
 UPDATE uploads SET is_open = true, changed_at = :changed_at
 WHERE upload_id = :upload_id AND session = :session AND NOT is_open;
 
@@ -212,5 +216,5 @@ WHERE upload_id = :upload_id;
 -- name: end_upload
 DELETE FROM uploads WHERE upload_id = :upload_id;
 
--- name: forget_uploads
+-- name: purge_uploads
 DELETE FROM uploads WHERE changed_at < :before;

@@ -1,79 +1,75 @@
-"""The only module that runs SQL, with store_uploads. Each method is the query of its name."""
+"""The only module that runs SQL: what each query is, queries.sql says."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-from ams_common.paging import Page, PageRequest
+from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 
-from registry_svc.auth.push_tokens import PushToken
-from registry_svc.images.versions import Image
-from registry_svc.storage.uploads import UploadStore
+from registry_svc.storage.rows import Image, PushToken, Repository, Upload
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """Where a service's images lie."""
-
-    service_id: UUID
-    merchant_id: UUID
-    name: str
+def _image(row: Mapping[str, Any]) -> Image:
+    return Image(**{**row, "child_digests": tuple(row["child_digests"])})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
-    """A consumer's pull of a version. `pull_id` is also its usage event's id."""
+class Store(QueryStore, package="registry_svc.storage"):
+    """Whoever publishes or deletes versions of a service holds `lock_repository` meanwhile."""
 
-    pull_id: UUID
-    token_id: UUID
-    image_id: UUID
-    digest: str
-    consumer_id: UUID
-    key_id: UUID
-    pulled_at: datetime
+    save_merchant = run()
+    merchant_slug = maybe_value(str)
+    find_repository = one(Repository)
+    _add_repository = run()
+    _lock_repository = one(Repository)
 
+    count_active_push_tokens = value(int)
+    _add_push_token = run()
+    find_push_token = one(PushToken)
+    find_push_token_by_hash = one(PushToken)
+    list_push_tokens = page(PushToken)
+    lock_push_token = one(PushToken)
+    revoke_push_token = run()
+    touch_push_token = run()
 
-class Store(UploadStore):
-    """Every method works within the transaction of the connection that it is given."""
+    _save_image = one(row=_image)
+    _save_rejection = maybe_value(UUID)
+    find_image = one(row=_image)
+    list_images = page(row=_image)
+    find_tag = one(row=_image)
+    find_digest = one(row=_image)
+    list_stocked_services = column(UUID)
+    is_in_use = value(bool)
+    is_known = value(bool)
+    list_tags = column(str)
+    deprecate_image = one(row=_image)
+    delete_versions = many(row=_image)
 
-    async def save_merchant(self, connection: asyncpg.Connection, merchant_id: UUID, slug: str) -> None:
-        await self._queries.run(connection, "save_merchant", merchant_id=merchant_id, slug=slug)
+    add_pull = run()
+    add_resolution = run()
+    purge_resolutions = run()
+    add_denial = run()
 
-    async def merchant_slug(self, connection: asyncpg.Connection, merchant_id: UUID) -> str | None:
-        slug: str | None = await self._queries.value(connection, "merchant_slug", merchant_id=merchant_id)
-        return slug
+    save_manifest = run()
+    has_active_blob = value(bool)
+    list_unread_manifests = column(str)
 
-    async def lock_repository(
-        self, connection: asyncpg.Connection, service_id: UUID, merchant_id: UUID, name: str
-    ) -> Repository:
+    add_upload = run()
+    find_upload = one(Upload)
+    open_upload = run()
+    move_upload = run()
+    end_upload = run()
+    purge_uploads = run()
+
+    async def lock_repository(self, service_id: UUID, merchant_id: UUID, name: str) -> Repository:
         """The service's repository, made under `name` if there is none; held until the commit."""
-        await self._queries.run(
-            connection, "add_repository", service_id=service_id, merchant_id=merchant_id, name=name
-        )
-        row = await self._queries.one(connection, "lock_repository", service_id=service_id)
-        assert row is not None, "it was just made"
-        return Repository(**row)
+        await self._add_repository(service_id=service_id, merchant_id=merchant_id, name=name)
+        repository = await self._lock_repository(service_id=service_id)
+        assert repository is not None, "it was just made"
+        return repository
 
-    async def find_repository(self, connection: asyncpg.Connection, name: str) -> Repository | None:
-        row = await self._queries.one(connection, "find_repository", name=name)
-        return Repository(**row) if row is not None else None
-
-    async def count_active_push_tokens(
-        self, connection: asyncpg.Connection, service_id: UUID, now: datetime
-    ) -> int:
-        return int(
-            await self._queries.value(connection, "count_active_push_tokens", service_id=service_id, now=now)
-        )
-
-    async def add_push_token(
-        self, connection: asyncpg.Connection, token: PushToken, token_hash: bytes
-    ) -> None:
-        await self._queries.run(
-            connection,
-            "add_push_token",
+    async def add_push_token(self, token: PushToken, token_hash: bytes) -> None:
+        await self._add_push_token(
             push_token_id=token.push_token_id,
             token_hash=token_hash,
             token_prefix=token.token_prefix,
@@ -84,187 +80,17 @@ class Store(UploadStore):
             expires_at=token.expires_at,
         )
 
-    async def find_push_token(self, connection: asyncpg.Connection, push_token_id: UUID) -> PushToken | None:
-        row = await self._queries.one(connection, "find_push_token", push_token_id=push_token_id)
-        return _push_token(row)
+    async def save_image(self, image: Image) -> Image | None:
+        """The version as it now is; None, and nothing changed, when versions.push_conflict says why."""
+        return await self._save_image(**_columns(image))
 
-    async def find_push_token_by_hash(
-        self, connection: asyncpg.Connection, token_hash: bytes
-    ) -> PushToken | None:
-        row = await self._queries.one(connection, "find_push_token_by_hash", token_hash=token_hash)
-        return _push_token(row)
-
-    async def lock_push_token(
-        self, connection: asyncpg.Connection, push_token_id: UUID, merchant_id: UUID
-    ) -> PushToken | None:
-        row = await self._queries.one(
-            connection, "lock_push_token", push_token_id=push_token_id, merchant_id=merchant_id
-        )
-        return _push_token(row)
-
-    async def list_push_tokens(
-        self,
-        connection: asyncpg.Connection,
-        wanted: PageRequest,
-        merchant_id: UUID,
-        *,
-        service_id: UUID | None,
-    ) -> Page[PushToken]:
-        """Newest first."""
-        page = await self._queries.page(
-            connection, "list_push_tokens", wanted, merchant_id=merchant_id, service_id=service_id
-        )
-        return page.map(lambda row: PushToken(**row))
-
-    async def revoke_push_token(
-        self, connection: asyncpg.Connection, push_token_id: UUID, revoked_at: datetime
-    ) -> None:
-        await self._queries.run(
-            connection, "revoke_push_token", push_token_id=push_token_id, revoked_at=revoked_at
-        )
-
-    async def touch_push_token(
-        self, connection: asyncpg.Connection, push_token_id: UUID, used_at: datetime
-    ) -> None:
-        await self._queries.run(connection, "touch_push_token", push_token_id=push_token_id, used_at=used_at)
-
-    async def save_image(self, connection: asyncpg.Connection, image: Image) -> Image | None:
-        """The version as it now is; None, and nothing changed, when images.push_conflict says why."""
-        values = asdict(image)
-        del values["pulls"]
-        row = await self._queries.one(connection, "save_image", **values)
-        return _image(row)
-
-    async def save_rejection(self, connection: asyncpg.Connection, image: Image) -> UUID | None:
+    async def save_rejection(self, image: Image) -> UUID | None:
         """The id under which the rejection can be seen. None, and nothing changed, when the version was
         accepted once."""
-        values = asdict(image)
-        del values["pulls"]
-        image_id: UUID | None = await self._queries.value(connection, "save_rejection", **values)
-        return image_id
-
-    async def find_image(
-        self, connection: asyncpg.Connection, image_id: UUID, merchant_id: UUID | None
-    ) -> Image | None:
-        """`merchant_id`: whose it must be; None for anybody's."""
-        row = await self._queries.one(connection, "find_image", image_id=image_id, merchant_id=merchant_id)
-        return _image(row)
-
-    async def list_images(
-        self,
-        connection: asyncpg.Connection,
-        wanted: PageRequest,
-        *,
-        merchant_id: UUID | None = None,
-        service_ids: Sequence[UUID] | None = None,
-        status: str | None = None,
-    ) -> Page[Image]:
-        """Newest first. None lets all through."""
-        page = await self._queries.page(
-            connection,
-            "list_images",
-            wanted,
-            merchant_id=merchant_id,
-            service_ids=None if service_ids is None else list(service_ids),
-            status=status,
-        )
-        return page.map(_image_of)
-
-    async def list_stocked_services(
-        self, connection: asyncpg.Connection, service_ids: Sequence[UUID]
-    ) -> list[UUID]:
-        """Those among `service_ids` that have an active image."""
-        rows = await self._queries.many(connection, "list_stocked_services", service_ids=list(service_ids))
-        return [row["service_id"] for row in rows]
-
-    async def find_tag(self, connection: asyncpg.Connection, name: str, tag: str) -> Image | None:
-        """The version with this tag, whatever became of it."""
-        return _image(await self._queries.one(connection, "find_tag", name=name, tag=tag))
-
-    async def find_digest(
-        self, connection: asyncpg.Connection, name: str, digest: str, token_id: UUID
-    ) -> Image | None:
-        """The version that has the digest or names it in its index, accepted and not deleted.
-
-        Where several do it is the one that the access token is pulling: for a part of an index what it has
-        pulled of already, else what it asked for by tag last; else an active one, the newest."""
-        row = await self._queries.one(connection, "find_digest", name=name, digest=digest, token_id=token_id)
-        return _image(row)
-
-    async def is_in_use(self, connection: asyncpg.Connection, name: str, digest: str) -> bool:
-        """Whether a version has the digest or names it."""
-        return bool(await self._queries.value(connection, "is_in_use", name=name, digest=digest))
-
-    async def is_known(self, connection: asyncpg.Connection, name: str) -> bool:
-        """Whether anything was ever pushed under this name."""
-        return bool(await self._queries.value(connection, "is_known", name=name))
-
-    async def list_tags(
-        self, connection: asyncpg.Connection, name: str, last: str, row_limit: int
-    ) -> list[str]:
-        """Active versions after `last`, in the order of their bytes."""
-        rows = await self._queries.many(connection, "list_tags", name=name, last=last, row_limit=row_limit)
-        return [row["tag"] for row in rows]
-
-    async def deprecate_image(
-        self, connection: asyncpg.Connection, image_id: UUID, merchant_id: UUID
-    ) -> Image | None:
-        """The image as it now is; None when it isn't active, or isn't the merchant's."""
-        row = await self._queries.one(
-            connection, "deprecate_image", image_id=image_id, merchant_id=merchant_id
-        )
-        return _image(row)
-
-    async def delete_versions(self, connection: asyncpg.Connection, name: str, reference: str) -> list[Image]:
-        """The versions with this tag or digest, now deleted."""
-        rows = await self._queries.many(connection, "delete_versions", name=name, reference=reference)
-        return [_image_of(row) for row in rows]
-
-    async def add_pull(self, connection: asyncpg.Connection, pull: Pull) -> bool:
-        """False when this access token's pull of the version is there already."""
-        return await self._queries.run(connection, "add_pull", **asdict(pull)) == 1
-
-    async def add_resolution(
-        self, connection: asyncpg.Connection, token_id: UUID, image_id: UUID, resolved_at: datetime
-    ) -> None:
-        await self._queries.run(
-            connection, "add_resolution", token_id=token_id, image_id=image_id, resolved_at=resolved_at
-        )
-
-    async def forget_resolutions(self, connection: asyncpg.Connection, before: datetime) -> None:
-        await self._queries.run(connection, "forget_resolutions", before=before)
-
-    async def add_refusal(
-        self, connection: asyncpg.Connection, key_id: UUID, name: str, refused_at: datetime, before: datetime
-    ) -> bool:
-        """False when the last one was not `before`."""
-        values = {"key_id": key_id, "name": name, "refused_at": refused_at, "before": before}
-        return await self._queries.run(connection, "add_refusal", **values) == 1
-
-    async def save_manifest(
-        self, connection: asyncpg.Connection, name: str, digest: str, blob_digests: Sequence[str]
-    ) -> None:
-        await self._queries.run(
-            connection, "save_manifest", name=name, digest=digest, blob_digests=list(blob_digests)
-        )
-
-    async def is_on_offer(self, connection: asyncpg.Connection, name: str, blob_digest: str) -> bool:
-        """Whether an active version has this layer or configuration."""
-        return bool(await self._queries.value(connection, "is_on_offer", name=name, blob_digest=blob_digest))
-
-    async def list_unread_manifests(self, connection: asyncpg.Connection, name: str) -> list[str]:
-        """The digests of active versions of which nobody wrote down the layers."""
-        rows = await self._queries.many(connection, "list_unread_manifests", name=name)
-        return [row["digest"] for row in rows]
+        return await self._save_rejection(**_columns(image))
 
 
-def _push_token(row: asyncpg.Record | None) -> PushToken | None:
-    return PushToken(**row) if row is not None else None
-
-
-def _image(row: asyncpg.Record | None) -> Image | None:
-    return _image_of(row) if row is not None else None
-
-
-def _image_of(row: Mapping[str, Any]) -> Image:
-    return Image(**{**row, "child_digests": tuple(row["child_digests"])})
+def _columns(image: Image) -> dict[str, Any]:
+    values = asdict(image)
+    del values["pulls"]  # counted, not stored
+    return values

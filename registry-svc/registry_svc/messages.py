@@ -1,8 +1,6 @@
-"""Versions of images: the record, and what others are told of it. Pure."""
+"""What the registry tells others of its rows: proto messages. Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1.events_pb2 import (
@@ -21,7 +19,8 @@ from ams.registry.v1.events_pb2 import (
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 
-ACTIVE, REJECTED, DEPRECATED, DELETED = "active", "rejected", "deprecated", "deleted"
+from registry_svc.auth.push_tokens import status_of
+from registry_svc.storage.rows import ACTIVE, DELETED, DEPRECATED, REJECTED, Image, PushToken
 
 _STATUSES: dict[str, ImageStatus.ValueType] = {
     ACTIVE: IMAGE_ACTIVE,
@@ -36,53 +35,13 @@ _LICENSES: dict[str | None, LicenseModel.ValueType] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """A row of images. `pulls` is counted where it is shown."""
-
-    image_id: UUID
-    service_id: UUID
-    merchant_id: UUID
-    name: str
-    tag: str
-    digest: str
-    child_digests: tuple[str, ...]
-    media_type: str
-    size_bytes: int
-    status: str
-    rejection_reason: str
-    license_model: str | None
-    pushed_at: datetime
-    pulls: int = 0
-
-    @property
-    def was_published(self) -> bool:
-        """Whether it can be found; that it can be pulled only an active one's status says."""
-        return self.status in (ACTIVE, DEPRECATED)
-
-
-def push_conflict(there: Image | None, digest: str) -> str | None:
-    """Why the version that is `there` can't be pushed with this digest; None when it can. What was published
-    once names one digest for ever, and what its merchant took away doesn't come back."""
-    if there is None or there.status == REJECTED or (there.status == ACTIVE and there.digest == digest):
-        return None
-    version = f"Version {there.tag} of {there.name}"
-    if there.status == ACTIVE:
-        return f"{version} is there already with other content. Push a new version."
-    word = "deleted" if there.status == DELETED else "deprecated"
-    return f"{version} was {word}, which is for good. Push a new version."
-
-
 def status_word(status: ImageStatus.ValueType) -> str | None:
-    """The database's word; None for UNSPECIFIED."""
+    """The word that images.status has for it; None for UNSPECIFIED."""
     return _STATUS_WORDS.get(status)
 
 
-def pull_command(host: str, image: Image) -> str:
-    return f"docker pull {host}/{image.name}:{image.tag}"
-
-
 def image_message(image: Image, host: str) -> pb.Image:
+    """As its merchant and admins see it; `host` stands before its name in docker's commands."""
     return pb.Image(
         image_id=str(image.image_id),
         service_id=str(image.service_id),
@@ -97,7 +56,7 @@ def image_message(image: Image, host: str) -> pb.Image:
         license_model=_LICENSES[image.license_model],
         pushed_at=to_timestamp(image.pushed_at),
         pulls=image.pulls,
-        pull_command=pull_command(host, image) if image.status == ACTIVE else "",
+        pull_command=_pull_command(host, image) if image.status == ACTIVE else "",
     )
 
 
@@ -111,11 +70,12 @@ def consumer_image_message(image: Image, host: str) -> pb.ConsumerImage:
         size_bytes=image.size_bytes,
         license_model=_LICENSES[image.license_model],
         pushed_at=to_timestamp(image.pushed_at),
-        pull_command=pull_command(host, image),
+        pull_command=_pull_command(host, image),
     )
 
 
-def changed_event(image: Image, now: datetime) -> RegistryEvent:
+def image_event(image: Image, now: datetime) -> RegistryEvent:
+    """The version's whole present state, for registry.events."""
     changed = ImageChanged(
         image_id=str(image.image_id),
         service_id=str(image.service_id),
@@ -127,3 +87,22 @@ def changed_event(image: Image, now: datetime) -> RegistryEvent:
         deleted=image.status == DELETED,
     )
     return RegistryEvent(event_id=str(uuid7()), occurred_at=to_timestamp(now), image_changed=changed)
+
+
+def push_token_message(token: PushToken, now: datetime) -> pb.PushToken:
+    return pb.PushToken(
+        push_token_id=str(token.push_token_id),
+        service_id=str(token.service_id),
+        repository=token.repository,
+        name=token.name,
+        token_prefix=token.token_prefix,
+        status=status_of(token, now),
+        created_at=to_timestamp(token.created_at),
+        expires_at=to_timestamp(token.expires_at),
+        revoked_at=to_timestamp(token.revoked_at),
+        last_used_at=to_timestamp(token.last_used_at),
+    )
+
+
+def _pull_command(host: str, image: Image) -> str:
+    return f"docker pull {host}/{image.name}:{image.tag}"

@@ -1,0 +1,73 @@
+"""Pulls: what a client that pulls is given, and what is metered of it."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from uuid import UUID
+
+from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent
+from ams_common import topics
+from ams_common.clock import to_timestamp, utc_now
+from ams_common.database import Database
+from ams_common.ids import uuid7
+
+from registry_svc.auth import access_tokens
+from registry_svc.auth.access_tokens import Access
+from registry_svc.auth.authorizer import PullGrant
+from registry_svc.images.audit import audit_image, change_by
+from registry_svc.storage.rows import Image, Pull
+from registry_svc.storage.store import Store
+
+# What an access token asked for by tag; it can't ask for anything once its time is over.
+_RESOLUTIONS_KEPT: timedelta = 2 * access_tokens.TTL
+
+
+class PullRecorder:
+    """Keeps which version an access token is pulling, and meters each pull once."""
+
+    def __init__(self, database: Database[Store]) -> None:
+        self._database = database
+
+    async def resolve(self, access: Access, image: Image) -> None:
+        """The access token asked for this version by its tag: the digests that it asks for next are of it."""
+        now = utc_now()
+        async with self._database.change_by_system("version resolved", audited=False) as change:
+            await change.store.purge_resolutions(before=now - _RESOLUTIONS_KEPT)
+            await change.store.add_resolution(
+                token_id=access.token_id, image_id=image.image_id, resolved_at=now
+            )
+
+    async def record(
+        self, access: Access, grant: PullGrant, image: Image, *, manifest_bytes: int, duration_ms: int
+    ) -> None:
+        """Once for an access token and version, however many manifests the client asks for: one request
+        to bill."""
+        now, key, service = utc_now(), grant.puller.key, grant.service
+        pull = Pull(
+            pull_id=uuid7(),
+            token_id=access.token_id,
+            image_id=image.image_id,
+            digest=image.digest,
+            consumer_id=UUID(key.consumer_id),
+            key_id=UUID(key.key_id),
+            pulled_at=now,
+        )
+        usage = UsageEvent(
+            event_id=pull.pull_id.bytes,
+            timestamp=to_timestamp(now),
+            consumer_id=key.consumer_id,
+            api_key_id=key.key_id,
+            service_id=service.service_id,
+            merchant_id=service.merchant_id,
+            project_id=key.project_id,
+            price_version_id=service.price_version_id,
+            key_prefix=key.key_prefix,
+            response_payload_size_bytes=manifest_bytes,
+            response_time_ms=duration_ms,
+            status_code=200,
+            outcome=ANSWERED,
+        )
+        async with change_by(self._database, "image.pull", grant.puller) as change:
+            change.nothing_to_audit()  # a pull that was written down before needs no second record
+            if await change.store.add_pull(**asdict(pull)):
+                audit_image(change, image, grant.puller)
+                change.publish(topics.USAGE_EVENTS, usage.consumer_id, usage)
