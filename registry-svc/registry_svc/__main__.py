@@ -106,30 +106,37 @@ def build_front(
     tokens = TokenEndpoint(authorizer, access_tokens, settings.public_url)
     publisher = ImagePublisher(database)
     published = PublishedImages(database, publisher, provider)
-    pulls, denials = PullRecorder(database), PullDenials(database, authorizer)
+    denials = PullDenials(database, authorizer)
     limit = ConcurrencyLimit(settings.max_streams)
-    idle_timeout_s = settings.idle_timeout_s
     return build_app(
         tokens,
-        Blobs(tokens, authorizer, provider, published, denials, limit, idle_timeout_s=idle_timeout_s),
+        Blobs(
+            tokens=tokens,
+            authorizer=authorizer,
+            provider=provider,
+            published=published,
+            denials=denials,
+            limit=limit,
+            idle_timeout_s=settings.idle_timeout_s,
+        ),
         BlobUploads(
-            tokens,
-            authorizer,
-            provider,
-            Uploads(database, provider),
-            limit,
+            tokens=tokens,
+            authorizer=authorizer,
+            provider=provider,
+            uploads=Uploads(database, provider),
+            limit=limit,
             max_bytes=settings.max_blob_bytes,
-            idle_timeout_s=idle_timeout_s,
+            idle_timeout_s=settings.idle_timeout_s,
         ),
         Manifests(
-            tokens,
-            authorizer,
-            provider,
-            publisher,
-            published,
-            pulls,
-            denials,
-            idle_timeout_s=idle_timeout_s,
+            tokens=tokens,
+            authorizer=authorizer,
+            provider=provider,
+            publisher=publisher,
+            published=published,
+            pulls=PullRecorder(database),
+            denials=denials,
+            idle_timeout_s=settings.idle_timeout_s,
         ),
         max_requests=settings.max_requests,
     )

@@ -8,19 +8,16 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from registry_svc.auth.errors import PushDeniedError
 from registry_svc.auth.principals import Publisher
 from registry_svc.images import manifests
-from registry_svc.images.manifests import Manifest
 from registry_svc.images.published import PublishedImages
 from registry_svc.images.publishing import ImagePublisher
 from registry_svc.names import digest_of
 from registry_svc.oci.errors import as_oci
 from registry_svc.providers.oci_client import NoAuth, OciClient, open_session
-from registry_svc.storage.rows import Image
 from registry_svc.storage.store import Store
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -38,7 +35,7 @@ class Merchant:
 
     async def push(self, tag: str, body: bytes) -> str:
         manifest = manifests.check_manifest(TYPE, body)
-        async with self.images.publishing(self.publisher, self.image_of(tag, manifest), manifest):
+        async with self.images.publishing(self.publisher, self.name, tag, manifest):
             await self.provider.put_manifest(self.name, manifest.digest, TYPE, body)
         return manifest.digest
 
@@ -48,23 +45,6 @@ class Merchant:
 
     async def is_stored(self, digest: str) -> bool:
         return await self.provider.find_manifest(self.name, digest) is not None
-
-    def image_of(self, tag: str, manifest: Manifest) -> Image:
-        return Image(
-            image_id=uuid7(),
-            service_id=self.publisher.token.service_id,
-            merchant_id=self.publisher.token.merchant_id,
-            name=self.name,
-            tag=tag,
-            digest=manifest.digest,
-            child_digests=(),
-            media_type=TYPE,
-            size_bytes=1,
-            status="active",
-            rejection_reason="",
-            license_model="connected",
-            pushed_at=utc_now(),
-        )
 
 
 @pytest.fixture
@@ -186,9 +166,7 @@ async def test_many_pushes_at_once_leave_connections_for_everything_else(
     held, let_go = asyncio.Event(), asyncio.Event()
 
     async def slow() -> None:
-        async with merchant.images.publishing(
-            merchant.publisher, merchant.image_of("1.0.0", manifest), manifest
-        ):
+        async with merchant.images.publishing(merchant.publisher, merchant.name, "1.0.0", manifest):
             held.set()
             await let_go.wait()
 

@@ -20,7 +20,7 @@ LICENSE_MODELS = (CONNECTED, TIME_LIMITED)
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that may be stored. `size_bytes` is its own and that of all it names; 0 for an index.
+    """What a manifest says. `size_bytes` is its own size and that of all it names; 0 for an index.
 
     An index names children, an image blobs: its configuration and layers."""
 
@@ -29,7 +29,7 @@ class Manifest:
     size_bytes: int
     child_digests: tuple[str, ...]
     blob_digests: tuple[str, ...]
-    license_model: str
+    license_model: str | None
 
 
 class ManifestError(Exception):
@@ -110,8 +110,10 @@ def _checked(descriptor: Any) -> dict[str, Any]:
     digest, size = descriptor.get("digest"), descriptor.get("size")
     if not (isinstance(digest, str) and names.is_digest(digest)):
         raise _invalid("a part of it has no sha256 digest")
+    # To Python true is a number. The bound keeps the sum of all sizes within a bigint.
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**50:
         raise _invalid("a part of it has no size")
+    # Clients would fetch such a layer from wherever it says, past us and without a grant.
     if descriptor.get("urls"):
         raise _invalid("its layers must be pushed, not linked by urls")
     return descriptor

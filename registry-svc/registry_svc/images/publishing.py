@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Change, Database
+from ams_common.ids import uuid7
 
 from registry_svc.auth.errors import BusyError, PushDeniedError
 from registry_svc.auth.principals import Publisher
@@ -35,23 +36,26 @@ class ImagePublisher:
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def publishing(self, publisher: Publisher, image: Image, manifest: Manifest) -> AsyncIterator[None]:
+    async def publishing(
+        self, publisher: Publisher, name: str, tag: str, manifest: Manifest
+    ) -> AsyncIterator[None]:
         """While the provider is given the manifest. With the end of the block the version is active.
 
         Raises PushDeniedError, before the block, when it is there with other content or was taken away;
         BusyError when another push takes too long.
         """
+        image = _image(publisher, name, tag, manifest, ACTIVE)
         async with self._repository_held("image.push", publisher) as change:
-            there = await change.store.find_tag(name=image.name, tag=image.tag)
-            if (conflict := push_conflict(there, image.digest)) is not None:
+            there = await change.store.find_tag(name=name, tag=tag)
+            if (conflict := push_conflict(there, manifest.digest)) is not None:
                 raise PushDeniedError(conflict)
             yield
             # Deprecating is an RPC, and doesn't wait for the repository.
             saved = await change.store.save_image(image)
             if saved is None:
-                raise PushDeniedError(f"Version {image.tag} was deprecated meanwhile. Push a new version.")
+                raise PushDeniedError(f"Version {tag} was deprecated meanwhile. Push a new version.")
             await change.store.save_manifest(
-                name=image.name, digest=manifest.digest, blob_digests=manifest.blob_digests
+                name=name, digest=manifest.digest, blob_digests=manifest.blob_digests
             )
             audit_image(change, saved, publisher)
             _announce(change, saved)
@@ -64,17 +68,19 @@ class ImagePublisher:
                 name=name, digest=manifest.digest, blob_digests=manifest.blob_digests
             )
 
-    async def reject(self, publisher: Publisher, image: Image) -> None:
+    async def reject(
+        self, publisher: Publisher, name: str, tag: str, manifest: Manifest, reason: str
+    ) -> None:
         """Shows the merchant in AMS why its push was rejected; a version that was published stays."""
+        image = _image(publisher, name, tag, manifest, REJECTED, reason)
         async with change_by(self._database, "image.reject", publisher) as change:
             image_id = await change.store.save_rejection(image)
             if image_id is not None:
                 _announce(change, replace(image, image_id=image_id))
-            else:
-                there = await change.store.find_tag(name=image.name, tag=image.tag)
+            else:  # it was published once, and stays what it is
+                there = await change.store.find_tag(name=name, tag=tag)
                 image_id = there.image_id if there is not None else image.image_id
-            rejected = replace(image, image_id=image_id)
-            audit_image(change, rejected, publisher, reason=image.rejection_reason)
+            audit_image(change, replace(image, image_id=image_id), publisher, reason=reason)
 
     async def delete(
         self,
@@ -86,6 +92,8 @@ class ImagePublisher:
         """Whether there was such a version. `delete_manifest` is called with each digest that no version has
         any more; when it fails nothing is deleted. Raises BusyError."""
         async with self._repository_held("image.delete", publisher) as change:
+            # The rows before the provider: when it fails they are rolled back. The other way round a version
+            # could be left that names what is gone.
             deleted = await change.store.delete_versions(name=name, reference=reference)
             for image in deleted:
                 audit_image(change, image, publisher)
@@ -104,6 +112,7 @@ class ImagePublisher:
         turn = self._turns.setdefault(token.service_id, asyncio.Lock())
         try:
             async with (
+                # Bounds the wait and the provider's part: else one push that hangs stops all later ones.
                 asyncio.timeout(_MAX_HELD_S),
                 turn,
                 self._held_connections,
@@ -125,6 +134,26 @@ def push_conflict(there: Image | None, digest: str) -> str | None:
         return f"{version} is there already with other content. Push a new version."
     word = "deleted" if there.status == DELETED else "deprecated"
     return f"{version} was {word}, which is for good. Push a new version."
+
+
+def _image(
+    publisher: Publisher, name: str, tag: str, manifest: Manifest, status: str, reason: str = ""
+) -> Image:
+    return Image(
+        image_id=uuid7(),
+        service_id=publisher.token.service_id,
+        merchant_id=publisher.token.merchant_id,
+        name=name,
+        tag=tag,
+        digest=manifest.digest,
+        child_digests=manifest.child_digests,
+        media_type=manifest.media_type,
+        size_bytes=manifest.size_bytes,
+        status=status,
+        rejection_reason=reason,
+        license_model=manifest.license_model,
+        pushed_at=utc_now(),
+    )
 
 
 def _announce(change: Change[Store], image: Image) -> None:

@@ -1,6 +1,7 @@
 """Layers on their way out, passed through chunk by chunk."""
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
@@ -18,27 +19,17 @@ from registry_svc.oci.tokens import TokenEndpoint
 from registry_svc.providers.provider import ImageRegistryProvider
 
 
+@dataclass(kw_only=True, eq=False)
 class Blobs:
     """Serves /v2/<name>/blobs/<digest>."""
 
-    def __init__(
-        self,
-        tokens: TokenEndpoint,
-        authorizer: PullPushAuthorizer,
-        provider: ImageRegistryProvider,
-        published: PublishedImages,
-        denials: PullDenials,
-        limit: ConcurrencyLimit,
-        *,
-        idle_timeout_s: float,
-    ) -> None:
-        self._tokens = tokens
-        self._authorizer = authorizer
-        self._provider = provider
-        self._published = published
-        self._denials = denials
-        self._limit = limit
-        self._idle_timeout_s = idle_timeout_s
+    tokens: TokenEndpoint
+    authorizer: PullPushAuthorizer
+    provider: ImageRegistryProvider
+    published: PublishedImages
+    denials: PullDenials
+    limit: ConcurrencyLimit
+    idle_timeout_s: float
 
     async def head_blob(self, request: Request) -> Response:
         name, digest = image_name(request), digest_in(request.path_params["digest"])
@@ -48,7 +39,7 @@ class Blobs:
             # An answer to HEAD has no body for the reason: a client that is told of no layer goes on to what
             # can carry it.
             raise _no_blob() from None
-        size_bytes = await self._provider.find_blob(name, digest)
+        size_bytes = await self.provider.find_blob(name, digest)
         if size_bytes is None:
             raise _no_blob()
         return Response(headers=_headers(digest, size_bytes))
@@ -58,8 +49,8 @@ class Blobs:
         access = await self._authorize(request, name, digest)
         byte_range = one_range(request.headers.get("range", ""))
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._limit.slot(access.credential))
-            blob = await stack.enter_async_context(self._provider.open_blob(name, digest, byte_range))
+            stack.enter_context(self.limit.slot(access.credential))
+            blob = await stack.enter_async_context(self.provider.open_blob(name, digest, byte_range))
             if blob is None:
                 raise _no_blob()
             if blob.status == 416:
@@ -67,14 +58,15 @@ class Blobs:
             headers = _headers(digest, blob.length)
             if blob.content_range:
                 headers["Content-Range"] = blob.content_range
-            reauthorizer = Reauthorizer(partial(self._authorizer.authorize_pull, access, name, cached=True))
+            reauthorizer = Reauthorizer(partial(self.authorizer.authorize_pull, access, name, cached=True))
             return StreamedResponse(
                 blob.chunks,
                 blob.status,
                 headers,
+                # From here on the response lets go of the provider; what fails before lets go here.
                 stack.pop_all(),
                 reauthorizer,
-                idle_timeout_s=self._idle_timeout_s,
+                idle_timeout_s=self.idle_timeout_s,
             )
 
     async def delete_blob(self, request: Request) -> Response:
@@ -85,10 +77,10 @@ class Blobs:
 
     async def _authorize(self, request: Request, name: str, digest: str) -> Access:
         """Who pulls. For a consumer there are only the layers of active versions."""
-        async with self._denials.recorded(name, digest):
-            access = self._tokens.require(request, name, PULL)
-            who = await self._authorizer.authorize_pull(access, name, cached=True)
-        if isinstance(who, PullGrant) and not await self._published.has_active_blob(name, digest):
+        async with self.denials.recorded(name, digest):
+            access = self.tokens.require(request, name, PULL)
+            who = await self.authorizer.authorize_pull(access, name, cached=True)
+        if isinstance(who, PullGrant) and not await self.published.has_active_blob(name, digest):
             raise _no_blob()
         return access
 

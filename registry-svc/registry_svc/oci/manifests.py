@@ -1,10 +1,9 @@
 """Manifests: what makes layers an image. Checked when they are pushed, metered when they are pulled."""
 
 import time
+from dataclasses import dataclass
 from functools import partial
 
-from ams_common.clock import utc_now
-from ams_common.ids import uuid7
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,43 +22,32 @@ from registry_svc.oci.errors import OciError
 from registry_svc.oci.requests import image_name, read_bounded, reference_in, tag_in
 from registry_svc.oci.tokens import TokenEndpoint
 from registry_svc.providers.provider import MAX_MANIFEST_BYTES, ImageRegistryProvider, StoredManifest
-from registry_svc.storage.rows import ACTIVE, REJECTED, Image
+from registry_svc.storage.rows import ACTIVE
 
 _MAX_TAGS = 1000
 
 
+@dataclass(kw_only=True, eq=False)
 class Manifests:
     """Serves /v2/<name>/manifests/<reference> and /v2/<name>/tags/list."""
 
-    def __init__(
-        self,
-        tokens: TokenEndpoint,
-        authorizer: PullPushAuthorizer,
-        provider: ImageRegistryProvider,
-        publisher: ImagePublisher,
-        published: PublishedImages,
-        pulls: PullRecorder,
-        denials: PullDenials,
-        *,
-        idle_timeout_s: float,
-    ) -> None:
-        self._tokens = tokens
-        self._authorizer = authorizer
-        self._provider = provider
-        self._publisher = publisher
-        self._published = published
-        self._pulls = pulls
-        self._denials = denials
-        self._idle_timeout_s = idle_timeout_s
+    tokens: TokenEndpoint
+    authorizer: PullPushAuthorizer
+    provider: ImageRegistryProvider
+    publisher: ImagePublisher
+    published: PublishedImages
+    pulls: PullRecorder
+    denials: PullDenials
+    idle_timeout_s: float
 
     async def list_tags(self, request: Request) -> Response:
         """The active versions; `n` and `last` page through them."""
         name = image_name(request)
-        access = self._tokens.require(request, name, PULL)
-        await self._authorizer.authorize_pull(access, name, cached=True)
+        access = self.tokens.require(request, name, PULL)
+        await self.authorizer.authorize_pull(access, name, cached=True)
         wanted = _count(request.query_params.get("n", ""))
         last = request.query_params.get("last", "")
-        tags = await self._published.list_tags(name, tag_in(last) if last else "", wanted + 1)
+        tags = await self.published.list_tags(name, tag_in(last) if last else "", wanted + 1)
         headers = {}
         if 0 < wanted < len(tags):
             tags = tags[:wanted]
@@ -69,14 +57,14 @@ class Manifests:
     async def get_manifest(self, request: Request) -> Response:
         """A pull, which is metered; HEAD only looks what there is."""
         name, reference = image_name(request), reference_in(request.path_params["reference"])
-        async with self._denials.recorded(name, reference):
+        async with self.denials.recorded(name, reference):
             return await self._pull(request, name, reference)
 
     async def _pull(self, request: Request, name: str, reference: str) -> Response:
         started_s = time.monotonic()
-        access = self._tokens.require(request, name, PULL)
-        who = await self._authorizer.authorize_pull(access, name)
-        version = await self._published.find_version(access, name, reference)
+        access = self.tokens.require(request, name, PULL)
+        who = await self.authorizer.authorize_pull(access, name)
+        version = await self.published.find_version(access, name, reference)
         digest = reference if names.is_digest(reference) else version.digest if version is not None else ""
         if isinstance(who, Publisher):
             return _found(request, await self._stored(name, digest))
@@ -87,10 +75,10 @@ class Manifests:
             raise PullDeniedError(message, who.puller)
         stored = await self._stored(name, digest)
         if reference == version.tag:
-            await self._pulls.resolve(access, version)
+            await self.pulls.resolve(access, version)
         if request.method == "GET":
             duration_ms = round((time.monotonic() - started_s) * 1000)
-            await self._pulls.record(
+            await self.pulls.record(
                 access, who, version, manifest_bytes=len(stored.body), duration_ms=duration_ms
             )
         return _found(request, stored)
@@ -98,9 +86,9 @@ class Manifests:
     async def put_manifest(self, request: Request) -> Response:
         """A push. What can't be accepted is shown to the merchant in AMS too, if it was to be a version."""
         name, reference = image_name(request), reference_in(request.path_params["reference"])
-        access = self._tokens.require(request, name, PUSH)
-        body = await read_bounded(request, MAX_MANIFEST_BYTES, self._idle_timeout_s)
-        publisher = await self._authorizer.authorize_push(access, name)
+        access = self.tokens.require(request, name, PUSH)
+        body = await read_bounded(request, MAX_MANIFEST_BYTES, self.idle_timeout_s)
+        publisher = await self.authorizer.authorize_push(access, name)
         media_type = request.headers.get("content-type", "")
         try:
             manifest = manifests.check_manifest(media_type, body)
@@ -110,18 +98,18 @@ class Manifests:
                 raise ManifestError("DIGEST_INVALID", f"The manifest's digest is {manifest.digest}.")
         except ManifestError as error:
             if not names.is_digest(reference):
-                rejected = _rejected(publisher, name, reference, media_type, body, error.message)
-                await self._publisher.reject(publisher, rejected)
+                # Nobody checked how long the type is that the client made up.
+                unfit = Manifest(names.digest_of(body), media_type[:200], len(body), (), (), None)
+                await self.publisher.reject(publisher, name, reference, unfit, error.message)
             raise
         if names.is_digest(reference):
-            await self._provider.put_manifest(name, reference, manifest.media_type, body)
-            await self._publisher.note_manifest(name, manifest)
+            await self.provider.put_manifest(name, reference, manifest.media_type, body)
+            await self.publisher.note_manifest(name, manifest)
         else:
-            version = _version(publisher, name, reference, manifest)
-            async with self._publisher.publishing(publisher, version, manifest):
+            async with self.publisher.publishing(publisher, name, reference, manifest):
                 # By digest first: that can't disturb a tag that is there.
-                await self._provider.put_manifest(name, manifest.digest, manifest.media_type, body)
-                await self._provider.put_manifest(name, reference, manifest.media_type, body)
+                await self.provider.put_manifest(name, manifest.digest, manifest.media_type, body)
+                await self.provider.put_manifest(name, reference, manifest.media_type, body)
         headers = {
             "Location": f"/v2/{name}/manifests/{manifest.digest}",
             "Docker-Content-Digest": manifest.digest,
@@ -131,54 +119,18 @@ class Manifests:
     async def delete_manifest(self, request: Request) -> Response:
         """Takes the versions with this tag or digest away, for good."""
         name, reference = image_name(request), reference_in(request.path_params["reference"])
-        access = self._tokens.require(request, name, DELETE)
-        publisher = await self._authorizer.authorize_push(access, name)
-        delete_unused = partial(self._provider.delete_manifest, name)
-        if not await self._publisher.delete(publisher, name, reference, delete_unused):
+        access = self.tokens.require(request, name, DELETE)
+        publisher = await self.authorizer.authorize_push(access, name)
+        delete_unused = partial(self.provider.delete_manifest, name)
+        if not await self.publisher.delete(publisher, name, reference, delete_unused):
             raise _unknown(reference)
         return Response(status_code=202)
 
     async def _stored(self, name: str, digest: str) -> StoredManifest:
-        stored = await self._provider.find_manifest(name, digest) if digest else None
+        stored = await self.provider.find_manifest(name, digest) if digest else None
         if stored is None:
             raise _unknown(digest or "this version")
         return stored
-
-
-def _version(publisher: Publisher, name: str, tag: str, manifest: Manifest) -> Image:
-    return Image(
-        image_id=uuid7(),
-        service_id=publisher.token.service_id,
-        merchant_id=publisher.token.merchant_id,
-        name=name,
-        tag=tag,
-        digest=manifest.digest,
-        child_digests=manifest.child_digests,
-        media_type=manifest.media_type,
-        size_bytes=manifest.size_bytes,
-        status=ACTIVE,
-        rejection_reason="",
-        license_model=manifest.license_model,
-        pushed_at=utc_now(),
-    )
-
-
-def _rejected(publisher: Publisher, name: str, tag: str, media_type: str, body: bytes, reason: str) -> Image:
-    return Image(
-        image_id=uuid7(),
-        service_id=publisher.token.service_id,
-        merchant_id=publisher.token.merchant_id,
-        name=name,
-        tag=tag,
-        digest=names.digest_of(body),
-        child_digests=(),
-        media_type=media_type[:200],
-        size_bytes=len(body),
-        status=REJECTED,
-        rejection_reason=reason,
-        license_model=None,
-        pushed_at=utc_now(),
-    )
 
 
 def _found(request: Request, stored: StoredManifest) -> Response:

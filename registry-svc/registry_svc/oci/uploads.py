@@ -1,6 +1,7 @@
 """Layers on their way in, passed through chunk by chunk. Methods are named as distribution names them."""
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -22,44 +23,34 @@ from registry_svc.storage.rows import Upload
 _RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
+@dataclass(kw_only=True, eq=False)
 class BlobUploads:
     """Serves /v2/<name>/blobs/uploads/…"""
 
-    def __init__(
-        self,
-        tokens: TokenEndpoint,
-        authorizer: PullPushAuthorizer,
-        provider: ImageRegistryProvider,
-        uploads: Uploads,
-        limit: ConcurrencyLimit,
-        *,
-        max_bytes: int,
-        idle_timeout_s: float,
-    ) -> None:
-        self._tokens = tokens
-        self._authorizer = authorizer
-        self._provider = provider
-        self._uploads = uploads
-        self._limit = limit
-        self._max_bytes = max_bytes
-        self._idle_timeout_s = idle_timeout_s
+    tokens: TokenEndpoint
+    authorizer: PullPushAuthorizer
+    provider: ImageRegistryProvider
+    uploads: Uploads
+    limit: ConcurrencyLimit
+    max_bytes: int
+    idle_timeout_s: float
 
     async def start_blob_upload(self, request: Request) -> Response:
         """Begins an upload; with `digest` the body is the whole layer, with `mount` it is a layer of another
         image that the client may read."""
         name = image_name(request)
-        access = self._tokens.require(request, name, PUSH)
-        publisher = await self._authorizer.authorize_push(access, name)
+        access = self.tokens.require(request, name, PUSH)
+        publisher = await self.authorizer.authorize_push(access, name)
         mount, source = request.query_params.get("mount", ""), request.query_params.get("from", "")
         # Without the right to read there nothing tells whether the layer exists: it is a plain upload.
         if names.is_digest(mount) and names.is_name(source) and access.allows(source, PULL):
-            session = await self._provider.mount_blob(name, mount, source)
+            session = await self.provider.mount_blob(name, mount, source)
             if session is None:
                 return _created(name, mount)
         else:
-            session = await self._provider.start_upload(name)
+            session = await self.provider.start_upload(name)
         upload = Upload(upload_id=uuid7(), name=name, session=session)
-        await self._uploads.add(upload, publisher.token.push_token_id)
+        await self.uploads.add(upload, publisher.token.push_token_id)
         if digest := request.query_params.get("digest", ""):
             return await self._finish(request, access, upload, digest)
         return _accepted(upload)
@@ -78,19 +69,19 @@ class BlobUploads:
 
     async def cancel_blob_upload(self, request: Request) -> Response:
         _, upload = await self._find(request)
-        await self._uploads.cancel(upload)
+        await self.uploads.cancel(upload)
         return Response(status_code=204)
 
     async def _find(self, request: Request) -> tuple[Access, Upload]:
         """Who asks, and the upload that the path names. Who began it goes on with it, and nobody else."""
         name = image_name(request)
-        access = self._tokens.require(request, name, PUSH)
-        publisher = await self._authorizer.authorize_push(access, name, cached=True)
+        access = self.tokens.require(request, name, PUSH)
+        publisher = await self.authorizer.authorize_push(access, name, cached=True)
         try:
             upload_id = UUID(request.path_params["upload"])
         except ValueError:
             raise _no_upload() from None
-        upload = await self._uploads.find(upload_id, name, publisher.token.push_token_id)
+        upload = await self.uploads.find(upload_id, name, publisher.token.push_token_id)
         if upload is None:
             raise _no_upload()
         return access, upload
@@ -101,17 +92,17 @@ class BlobUploads:
         _check_range(request, upload)
         body = UploadBody(
             request,
-            Reauthorizer(partial(self._authorizer.authorize_push, access, upload.name, cached=True)),
-            max_bytes=self._max_bytes - upload.size_bytes,
-            idle_timeout_s=self._idle_timeout_s,
+            Reauthorizer(partial(self.authorizer.authorize_push, access, upload.name, cached=True)),
+            max_bytes=self.max_bytes - upload.size_bytes,
+            idle_timeout_s=self.idle_timeout_s,
         )
-        with self._limit.slot(access.credential):
-            grown = await self._uploads.append(upload, body.chunks())
+        with self.limit.slot(access.credential):
+            grown = await self.uploads.append(upload, body.chunks())
         if grown is None:
             raise OciError("RANGE_INVALID", "Another request adds to this upload.", _headers(upload))
         if body.is_too_large:
-            await self._uploads.cancel(grown)
-            raise OciError("SIZE_INVALID", f"A layer may have at most {self._max_bytes} bytes.")
+            await self.uploads.cancel(grown)
+            raise OciError("SIZE_INVALID", f"A layer may have at most {self.max_bytes} bytes.")
         if body.problem is not None:
             raise body.problem
         return grown
@@ -121,7 +112,7 @@ class BlobUploads:
         length = request.headers.get("content-length", "0")
         if "transfer-encoding" in request.headers or length.strip("0"):
             upload = await self._append(request, access, upload)
-        await self._uploads.finish(upload, digest)
+        await self.uploads.finish(upload, digest)
         return _created(upload.name, digest)
 
 
