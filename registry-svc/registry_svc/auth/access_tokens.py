@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from registry_svc import names
 
 TTL = timedelta(minutes=5)
-MAX_SCOPES = 20
+MAX_SCOPES = 20  # each costs a query and a question to catalog-svc
 PULL, PUSH, DELETE = "pull", "push", "delete"
 ACTIONS = (PULL, PUSH, DELETE)
 
 _ALGORITHM = "EdDSA"
 _ISSUER = "ams-registry"
-_LEEWAY_S = 5
+_LEEWAY_S = 5  # replicas' clocks differ
 _SCOPE = re.compile(r"repository(?:\([a-z]+\))?:([^:]+):([a-z,*]*)")
 
 

@@ -23,7 +23,8 @@ from registry_svc.clients import PeerClients
 from registry_svc.storage.rows import PushToken
 from registry_svc.storage.store import Store
 
-# How long a yes holds for layers, of which a pull has many.
+# How long a yes holds for layers, of which a pull has many: without it each would cost questions to two
+# servers, and with a longer one a revoked key would go on for longer.
 _CACHED_S = 2.0
 _MAX_CACHED = 10_000
 
@@ -44,6 +45,7 @@ class PullPushAuthorizer:
         self._database = database
         self._peers = peers
         # By access token's id and image name.
+        # A no is never kept: who is granted access a moment later isn't told the old answer.
         self._pushes: TTLCache[tuple[UUID, str], Publisher] = TTLCache(_MAX_CACHED, _CACHED_S)
         self._pulls: TTLCache[tuple[UUID, str], Publisher | PullGrant] = TTLCache(_MAX_CACHED, _CACHED_S)
 

@@ -37,6 +37,7 @@ def generate() -> NewToken:
 
 def hash_token(text: str) -> bytes | None:
     """The SHA-256 by which the token is known, or None for what can't be one."""
+    # A fast hash will do: 40 random characters can't be guessed, unlike a password.
     return hashlib.sha256(text.encode()).digest() if _FORM.fullmatch(text) else None
 
 

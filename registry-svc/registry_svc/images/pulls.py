@@ -31,6 +31,7 @@ class PullRecorder:
         """The access token asked for this version by its tag: the digests that it asks for next are of it."""
         now = utc_now()
         async with self._database.change_by_system("version resolved", audited=False) as change:
+            # Here, for nothing else runs by itself that could keep the table small.
             await change.store.purge_resolutions(before=now - _RESOLUTIONS_KEPT)
             await change.store.add_resolution(
                 token_id=access.token_id, image_id=image.image_id, resolved_at=now

@@ -98,6 +98,7 @@ class Faults:
 
     async def _serve(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         try:
+            # Before uvicorn's own bound is met, whose 503 holds no OCI error: that one lies higher.
             if self._under_way > self._max_requests:
                 raise _too_many()
             await self._app(scope, receive, sender)

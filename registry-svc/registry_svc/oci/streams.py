@@ -44,6 +44,7 @@ class ConcurrencyLimit:
             yield
         finally:
             self._under_way[credential] -= 1
+            # Else every credential that was ever used stays in memory.
             if not self._under_way[credential]:
                 del self._under_way[credential]
 

@@ -53,6 +53,7 @@ class TokenEndpoint:
                 "error_description": "Sign in with grant_type=password: there are no refresh tokens here.",
             }
             return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
+        # A form without a password is told what one with a wrong password is.
         return await self._token("".join(form.get("password", [])[:1]), form.get("scope", []))
 
     async def _token(self, password: str, scopes: Sequence[str]) -> Response:

@@ -25,6 +25,7 @@ from registry_svc.providers.provider import (
 
 CHUNK_BYTES = 128 * 1024
 _ACCEPT = ", ".join(sorted(MEDIA_TYPES))
+# A layer takes as long as it takes; what ends the request is a provider that sends nothing any more.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 # What a client of ours can mend. Anything else is the provider's fault.
 _PASSED_ON = frozenset(
@@ -48,11 +49,14 @@ class NoAuth:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Connections to the provider, as many as there are clients."""
+    """A session with as many connections to the provider as there are clients."""
+    # Requests are bounded where they come in. With a bound here too, a few slow clients would keep all others
+    # from the provider.
     connector = aiohttp.TCPConnector(limit=0)
     return aiohttp.ClientSession(
         connector=connector,
         timeout=_TIMEOUT,
+        # What is passed on must be the very bytes that have the digest.
         auto_decompress=False,
         headers={"Accept-Encoding": "identity", "User-Agent": "ams-registry"},
     )
@@ -132,6 +136,7 @@ class OciClient:
             yield OpenBlob(answer.status, length, content_range, _chunks(answer))
 
     async def put_manifest(self, name: str, reference: str, media_type: str, body: bytes) -> None:
+        # As a file: aiohttp warns of large bytes, which it would send in one piece.
         headers, content = {"Content-Type": media_type}, io.BytesIO(body)
         async with self._ask("PUT", name, f"manifests/{reference}", data=content, headers=headers) as answer:
             await _expect(answer, 201)
@@ -143,6 +148,7 @@ class OciClient:
             if answer.status == 404:
                 return None
             body = await _read_bounded(answer)
+            # Not every client checks what it gets against the digest that it asked for.
             if digest_of(body) != digest:
                 raise ProviderError(f"the provider's manifest is not {digest}")
             return StoredManifest(digest, answer.headers["Content-Type"].partition(";")[0], body)
@@ -166,6 +172,7 @@ class OciClient:
         sent = {**await self._auth.headers(name, source), **(headers or {})}
         options.setdefault("allow_redirects", False)
         try:
+            # As it is: a session's query is signed by distribution, and yarl would encode it anew.
             async with self._http.request(
                 method, URL(f"{self._url}/v2/{name}/{path}", encoded=True), headers=sent, **options
             ) as answer:

@@ -91,6 +91,7 @@ class ImageRpcs:
         """Those with images that can be pulled now: a suspended merchant's can't, whoever has a grant."""
         async with self.database.read() as store:
             stocked = await store.list_stocked_services(service_ids=service_ids)
+        # All at once: a consumer may have dozens of grants.
         services = await asyncio.gather(*(self.peers.find_service(one) for one in stocked))
         return [one for one, service in zip(stocked, services, strict=True) if rules.is_pullable(service)]
 
