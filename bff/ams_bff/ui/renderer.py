@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +97,16 @@ class Renderer:
             roles=SimpleNamespace(**dict(Role.items())),
         )
         self._environment.filters.update(_FILTERS)
+        sprite = asset_url("icons.svg")
+
+        # A page has dozens of icons, and a macro would draw each anew: that took longer than making macros.
+        @lru_cache
+        def icon(name: str, style: str = "") -> Markup:
+            return Markup('<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>').format(
+                style, sprite, name
+            )
+
+        self._icon = icon
         self._macro_files = {
             name: file
             for file in sorted(f"ui/{path.name}" for path in (TEMPLATES / "ui").glob("*.html"))
@@ -108,22 +118,27 @@ class Renderer:
         """The template's text. `zone`: the reader's, in which times are shown. Macros know the visit too."""
         known: dict[str, object] = {"zone": zone, "visit": visit}
         shared = {**self._environment.globals, **known}
-        known["ui"] = shared["ui"] = _Macros(self._environment, self._macro_files, shared)
+        known["ui"] = shared["ui"] = _Macros(self._environment, self._macro_files, shared, self._icon)
         return self._environment.get_template(template).render(known, **context)
 
 
 class _Macros:
-    """The macros of templates/ui/ for one page, as attributes.
+    """The macros of templates/ui/ for one page, as attributes, and `icon`.
 
     A file's macros are made when the first of them is used: making all takes as long as drawing a small page.
     """
 
     def __init__(
-        self, environment: Environment, files: Mapping[str, str], context: dict[str, object]
+        self,
+        environment: Environment,
+        files: Mapping[str, str],
+        context: dict[str, object],
+        icon: Callable[..., Markup],
     ) -> None:
         self._environment = environment
         self._files = files
         self._context = context
+        self.icon = icon
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._files:
