@@ -1,7 +1,7 @@
 """A visit: one request of a browser, and what a view needs to answer it."""
 
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from ams.policy.v1.policy_pb2 import Role
@@ -110,7 +110,7 @@ class Visit:
             self.is_degraded = True
             return None
 
-    async def render(self, template: str, status: int | None = None, **context: Any) -> Response:
+    async def render(self, template: str, status: int | None = None, **context: object) -> Response:
         """A page. A `form` among the context gives its status."""
         form = context.get("form")
         if status is None:
@@ -118,7 +118,7 @@ class Visit:
         flashes = () if self.is_partial else await self.session.take_flashes()
         return HTMLResponse(self.fragment(template, flashes=flashes, **context), status)
 
-    def fragment(self, template: str, **context: Any) -> str:
+    def fragment(self, template: str, **context: object) -> str:
         """A page's text. One that extends `layout` is only its block `results` for a script."""
         layout = "layout/part.html" if self.is_partial else "layout/app.html"
         return self._renderer.render(template, visit=self, zone=self.zone, layout=layout, **context)
