@@ -100,7 +100,7 @@ async def run(settings: Settings) -> None:
 def build_front(
     settings: Settings, database: Database[Store], peers: PeerClients, provider: ImageRegistryProvider
 ) -> ASGIApp:
-    """The HTTP side: what docker talks to."""
+    """Wires the HTTP side: what docker talks to."""
     authorizer = PullPushAuthorizer(database, peers)
     access_tokens = AccessTokens(settings.signing_seed, settings.host)
     tokens = TokenEndpoint(authorizer, access_tokens, settings.public_url)
@@ -144,7 +144,7 @@ def build_front(
 
 @asynccontextmanager
 async def open_provider(settings: Settings) -> AsyncIterator[ImageRegistryProvider]:
-    """What stores the images, as the settings say."""
+    """Opens what stores the images, as the settings say."""
     async with open_session() as http:
         if settings.provider == "distribution":
             yield OciClient(http, settings.provider_url, NoAuth())

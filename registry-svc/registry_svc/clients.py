@@ -29,20 +29,20 @@ class PeerClients:
         self._token = token
 
     async def find_service(self, service_id: UUID) -> ServiceSnapshot | None:
-        """The service with this id in whatever state, or None."""
+        """Loads the service with this id in whatever state; None when there is none."""
         request = catalog_pb.GetServiceSnapshotRequest(service=str(service_id))
         snapshot: ServiceSnapshot | None = await self._ask(self._catalog.GetServiceSnapshot, request)
         # The RPC takes slugs too, and a slug may look like an id.
         return snapshot if snapshot is not None and snapshot.service_id == str(service_id) else None
 
     async def find_key(self, key_hash: bytes) -> KeySnapshot | None:
-        """The API key with this SHA-256 in whatever state, or None."""
+        """Loads the API key with this SHA-256 in whatever state; None when there is none."""
         request = keys_pb.GetKeySnapshotRequest(key_hash=key_hash)
         snapshot: KeySnapshot | None = await self._ask(self._keys.GetKeySnapshot, request)
         return snapshot
 
     async def granted_services(self, consumer_id: UUID) -> list[UUID]:
-        """The services that the consumer has a grant for."""
+        """Lists the services that the consumer has a grant for."""
         request = keys_pb.ListGrantedServicesRequest(consumer_id=str(consumer_id))
         answer = await self._ask(self._keys.ListGrantedServices, request)
         return [UUID(service_id) for service_id in answer.service_ids] if answer is not None else []

@@ -36,12 +36,13 @@ _LICENSES: dict[str | None, LicenseModel.ValueType] = {
 
 
 def status_word(status: ImageStatus.ValueType) -> str | None:
-    """The word that images.status has for it; None for UNSPECIFIED."""
+    """Gives the word that images.status has for it; None for UNSPECIFIED."""
     return _STATUS_WORDS.get(status)
 
 
 def image_message(image: Image, host: str) -> pb.Image:
-    """As its merchant and admins see it; `host` stands before its name in docker's commands."""
+    """Shows an image as its merchant and admins see it; `host` stands before its name in docker's
+    commands."""
     return pb.Image(
         image_id=str(image.image_id),
         service_id=str(image.service_id),
@@ -75,7 +76,7 @@ def consumer_image_message(image: Image, host: str) -> pb.ConsumerImage:
 
 
 def image_event(image: Image, now: datetime) -> RegistryEvent:
-    """The version's whole present state, for registry.events."""
+    """Tells the version's whole present state, for registry.events."""
     changed = ImageChanged(
         image_id=str(image.image_id),
         service_id=str(image.service_id),

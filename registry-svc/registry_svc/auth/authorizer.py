@@ -50,7 +50,7 @@ class PullPushAuthorizer:
         self._pulls: TTLCache[tuple[UUID, str], Publisher | PullGrant] = TTLCache(_MAX_CACHED, _CACHED_S)
 
     async def sign_in(self, password: str) -> Principal:
-        """Whose push token or API key it is."""
+        """Finds out whose push token or API key it is."""
         if (token_hash := push_tokens.hash_token(password)) is not None:
             now = utc_now()
             async with self._database.read() as store:
@@ -64,11 +64,11 @@ class PullPushAuthorizer:
         raise NotSignedInError("The password must be a push token or an API key of AMS.")
 
     async def grant(self, principal: Principal, scopes: Sequence[Scope]) -> list[Grant]:
-        """What of `scopes` is granted."""
+        """Decides on each of `scopes`."""
         return [await self._grant_one(principal, scope) for scope in scopes]
 
     async def authenticate(self, access: Access) -> Principal:
-        """Whose access token it is: the credential behind it may have been revoked since."""
+        """Finds out whose access token it is: the credential behind it may have been revoked since."""
         kind, _, text = access.credential.partition(":")
         if kind == PUSH_TOKEN:
             async with self._database.read() as store:
@@ -78,7 +78,7 @@ class PullPushAuthorizer:
         return _puller(key_hash, await self._peers.find_key(key_hash))
 
     async def authorize_push(self, access: Access, name: str, *, cached: bool = False) -> Publisher:
-        """Who pushes, still in good standing. Raises PushDeniedError."""
+        """Returns who pushes, still in good standing. Raises PushDeniedError."""
         if cached and (known := self._pushes.get((access.token_id, name))) is not None:
             return known
         principal = await self.authenticate(access)
@@ -92,7 +92,7 @@ class PullPushAuthorizer:
     async def authorize_pull(
         self, access: Access, name: str, *, cached: bool = False
     ) -> Publisher | PullGrant:
-        """Who pulls, still in good standing: a merchant its own images, or a consumer. Raises
+        """Returns who pulls, still in good standing: a merchant its own images, or a consumer. Raises
         PullDeniedError."""
         if cached and (known := self._pulls.get((access.token_id, name))) is not None:
             return known
@@ -124,7 +124,7 @@ class PullPushAuthorizer:
         return rules.push_denial(publisher.token, name, service)
 
     async def _service_to_pull(self, puller: Puller, name: str) -> ServiceSnapshot:
-        """The service whose image it is, if the consumer may pull it. Raises PullDeniedError."""
+        """Returns the service whose image it is. Raises PullDeniedError when the consumer may not pull it."""
         async with self._database.read() as store:
             repository = await store.find_repository(name=names.repository_of(name))
         if repository is None:

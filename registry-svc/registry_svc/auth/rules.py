@@ -26,7 +26,7 @@ _KEY_DENIALS = {
 
 
 def token_denial(token: PushToken, now: datetime) -> str | None:
-    """Why a push token opens nothing at all."""
+    """Says why a push token opens nothing at all."""
     status = status_of(token, now)
     if status == PUSH_TOKEN_EXPIRED:
         return "This push token has expired. Create a new one in AMS."
@@ -34,14 +34,14 @@ def token_denial(token: PushToken, now: datetime) -> str | None:
 
 
 def key_denial(key: KeySnapshot, now: datetime) -> str | None:
-    """Why an API key opens nothing at all."""
+    """Says why an API key opens nothing at all."""
     expires_at_s = from_timestamp(key.expires_at).timestamp()
     problem = key_problem(key.status, expires_at_s, key.consumer_standing, now.timestamp())
     return None if problem is None else _KEY_DENIALS[problem]
 
 
 def push_denial(token: PushToken, name: str, service: ServiceSnapshot | None) -> str | None:
-    """Why a good push token doesn't open the image `name`; `service` is the token's."""
+    """Says why a good push token doesn't open the image `name`; `service` is the token's."""
     if names.repository_of(name) != token.repository:
         return f"This push token is for {token.repository} only."
     if service is None:
@@ -53,7 +53,7 @@ def push_denial(token: PushToken, name: str, service: ServiceSnapshot | None) ->
 
 
 def pull_denial(key: KeySnapshot, name: str, service_id: UUID, service: ServiceSnapshot | None) -> str | None:
-    """Why a good API key doesn't open the image `name`, of the service `service_id`."""
+    """Says why a good API key doesn't open the image `name`, of the service `service_id`."""
     if str(service_id) not in key.service_ids:
         return no_access(name)
     return None if is_pullable(service) else f"{name} is not available at the moment."
@@ -65,5 +65,5 @@ def is_pullable(service: ServiceSnapshot | None) -> bool:
 
 
 def no_access(name: str) -> str:
-    """The same for what isn't there: nobody finds out which images exist."""
+    """Says the same of an image that isn't there: nobody finds out which images exist."""
     return f"There is no image {name}, or this API key has no access to it. Request access in AMS first."

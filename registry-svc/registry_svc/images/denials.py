@@ -31,8 +31,8 @@ class PullDenials:
 
     @asynccontextmanager
     async def recorded(self, name: str, reference: str) -> AsyncIterator[None]:
-        """Around a pull: a PullDeniedError that leaves the block is in the audit log before the client has
-        it."""
+        """Goes around a pull: a PullDeniedError that leaves the block is in the audit log before the client
+        has it."""
         try:
             yield
         except PullDeniedError as denied:
@@ -47,8 +47,8 @@ class PullDenials:
             raise
 
     async def _record(self, puller: Puller, name: str, reference: str, reason: str) -> None:
-        """At most once a minute for a key and image. All that isn't there counts as one image, for there is
-        no end of names that somebody may try."""
+        """Writes it down, at most once a minute for a key and image. All that isn't there counts as one
+        image, for there is no end of names that somebody may try."""
         now = utc_now()
         async with change_by(self._database, "image.pull_refused", puller) as change:
             subject = name if await change.store.is_known(name=name) else ""

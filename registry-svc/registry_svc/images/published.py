@@ -26,7 +26,7 @@ class PublishedImages:
         self._provider = provider
 
     async def find_version(self, access: Access, name: str, reference: str) -> Image | None:
-        """The version with this tag, or what a digest stands for to this access token."""
+        """Finds the version with this tag, or what a digest stands for to this access token."""
         async with self._database.read() as store:
             if names.is_digest(reference):
                 return await store.find_digest(name=name, digest=reference, token_id=access.token_id)
@@ -34,7 +34,7 @@ class PublishedImages:
         return version if version is not None and version.was_published else None
 
     async def list_tags(self, name: str, last: str, limit: int) -> Sequence[str]:
-        """Active versions after `last`, in the order of their bytes."""
+        """Lists the tags of active versions after `last`, in the order of their bytes."""
         async with self._database.read() as store:
             return await store.list_tags(name=name, last=last, row_limit=limit)
 

@@ -39,11 +39,11 @@ class ImagePublisher:
     async def publishing(
         self, publisher: Publisher, name: str, tag: str, manifest: Manifest
     ) -> AsyncIterator[None]:
-        """While the provider is given the manifest. With the end of the block the version is active.
+        """Holds the repository while the block gives the manifest to the provider; then the version is
+        active.
 
         Raises PushDeniedError, before the block, when it is there with other content or was taken away;
-        BusyError when another push takes too long.
-        """
+        BusyError when another push takes too long."""
         image = _image(publisher, name, tag, manifest, ACTIVE)
         async with self._repository_held("image.push", publisher) as change:
             there = await change.store.find_tag(name=name, tag=tag)
@@ -89,8 +89,9 @@ class ImagePublisher:
         reference: str,
         delete_manifest: Callable[[str], Awaitable[None]],
     ) -> bool:
-        """Whether there was such a version. `delete_manifest` is called with each digest that no version has
-        any more; when it fails nothing is deleted. Raises BusyError."""
+        """Deletes the versions with this tag or digest; false when there was none. `delete_manifest` is
+        called with each digest that no version has any more; when it fails nothing is deleted. Raises
+        BusyError."""
         async with self._repository_held("image.delete", publisher) as change:
             # The rows before the provider: when it fails they are rolled back. The other way round a version
             # could be left that names what is gone.

@@ -28,7 +28,8 @@ class PullRecorder:
         self._database = database
 
     async def resolve(self, access: Access, image: Image) -> None:
-        """The access token asked for this version by its tag: the digests that it asks for next are of it."""
+        """Notes that the access token asked for this version by tag: the digests that it asks for next are
+        of it."""
         now = utc_now()
         async with self._database.change_by_system("version resolved", audited=False) as change:
             # Here, for nothing else runs by itself that could keep the table small.
@@ -40,8 +41,8 @@ class PullRecorder:
     async def record(
         self, access: Access, grant: PullGrant, image: Image, *, manifest_bytes: int, duration_ms: int
     ) -> None:
-        """Once for an access token and version, however many manifests the client asks for: one request
-        to bill."""
+        """Meters a pull once for an access token and version, however many manifests the client asks for:
+        one request to bill."""
         now, key, service = utc_now(), grant.puller.key, grant.service
         pull = Pull(
             pull_id=uuid7(),

@@ -40,8 +40,8 @@ class Uploads:
             )
 
     async def find(self, upload_id: UUID, name: str, push_token_id: UUID) -> Upload | None:
-        """The upload if this push token began it; as the provider has it, where a request that added to it
-        was killed."""
+        """Finds the upload if this push token began it; as the provider has it, where a request that added
+        to it was killed."""
         upload = await self._read(upload_id, name, push_token_id)
         if upload is None or not upload.is_open or upload_id in self._growing:
             return upload
@@ -60,10 +60,10 @@ class Uploads:
         return await self._settle(replace(upload, session=session, size_bytes=size_bytes, is_open=False))
 
     async def append(self, upload: Upload, body: AsyncIterator[bytes]) -> Upload | None:
-        """The upload with the body at its end, as far as it came; None when another request adds to it.
+        """Adds the body as far as it comes, and returns the upload as it is then; None when another request
+        adds to it.
 
-        Raises RefusedByProviderError, and then it is no upload any more.
-        """
+        Raises RefusedByProviderError, and then it is no upload any more."""
         size_bytes = upload.size_bytes
 
         async def counted() -> AsyncIterator[bytes]:

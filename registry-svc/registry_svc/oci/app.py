@@ -26,7 +26,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def build_app(
     tokens: TokenEndpoint, blobs: Blobs, uploads: BlobUploads, manifests: Manifests, *, max_requests: int
 ) -> ASGIApp:
-    """Everything that docker, podman and skopeo talk to."""
+    """Builds all that docker, podman and skopeo talk to."""
     image = "/v2/{name:path}"
     routes = [
         _route("/healthz", GET=_alive),

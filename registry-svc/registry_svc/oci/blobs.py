@@ -76,7 +76,8 @@ class Blobs:
         raise OciError("UNSUPPORTED", "Layers can't be deleted: delete the image.")
 
     async def _authorize(self, request: Request, name: str, digest: str) -> Access:
-        """Who pulls. For a consumer there are only the layers of active versions."""
+        """Returns the access token of who may pull it. For a consumer there are only the layers of active
+        versions."""
         async with self.denials.recorded(name, digest):
             access = self.tokens.require(request, name, PULL)
             who = await self.authorizer.authorize_pull(access, name, cached=True)

@@ -41,7 +41,7 @@ class Manifests:
     idle_timeout_s: float
 
     async def list_tags(self, request: Request) -> Response:
-        """The active versions; `n` and `last` page through them."""
+        """Lists the active versions; `n` and `last` page through them."""
         name = image_name(request)
         access = self.tokens.require(request, name, PULL)
         await self.authorizer.authorize_pull(access, name, cached=True)
@@ -55,7 +55,7 @@ class Manifests:
         return JSONResponse({"name": name, "tags": tags[:wanted]}, headers=headers)
 
     async def get_manifest(self, request: Request) -> Response:
-        """A pull, which is metered; HEAD only looks what there is."""
+        """Pulls, which is metered; HEAD only looks what there is."""
         name, reference = image_name(request), reference_in(request.path_params["reference"])
         async with self.denials.recorded(name, reference):
             return await self._pull(request, name, reference)
@@ -84,7 +84,7 @@ class Manifests:
         return _found(request, stored)
 
     async def put_manifest(self, request: Request) -> Response:
-        """A push. What can't be accepted is shown to the merchant in AMS too, if it was to be a version."""
+        """Pushes. What can't be accepted is shown to the merchant in AMS too, if it was to be a version."""
         name, reference = image_name(request), reference_in(request.path_params["reference"])
         access = self.tokens.require(request, name, PUSH)
         body = await read_bounded(request, MAX_MANIFEST_BYTES, self.idle_timeout_s)

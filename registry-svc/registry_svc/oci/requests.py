@@ -14,7 +14,6 @@ _ONE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
 
 
 def image_name(request: Request) -> str:
-    """The image's name in the path."""
     name: str = request.path_params["name"]
     if not names.is_name(name):
         raise OciError(
@@ -36,18 +35,18 @@ def tag_in(text: str) -> str:
 
 
 def reference_in(text: str) -> str:
-    """A tag or a digest."""
     return digest_in(text) if ":" in text else tag_in(text)
 
 
 def one_range(header: str) -> str:
-    """The Range header when it asks for one range; "", which is the whole, when it is anything else."""
+    """Returns the Range header when it asks for one range; "", which is the whole, when it is anything
+    else."""
     return header if _ONE_RANGE.fullmatch(header) else ""
 
 
 async def iter_with_idle_timeout(request: Request, idle_timeout_s: float) -> AsyncIterator[bytes]:
-    """The chunks of the request's body. Raises ClientDisconnect, and OciError when nothing came for too
-    long."""
+    """Yields the chunks of the request's body. Raises ClientDisconnect, and OciError when nothing came for
+    too long."""
     stream = request.stream()
     while True:
         try:
@@ -65,7 +64,7 @@ async def iter_with_idle_timeout(request: Request, idle_timeout_s: float) -> Asy
 
 
 async def read_bounded(request: Request, max_bytes: int, timeout_s: float = 60.0) -> bytes:
-    """The whole body, for what is small. Raises OciError when it isn't, or comes too slowly."""
+    """Reads the whole body, for what is small. Raises OciError when it isn't, or comes too slowly."""
     body = bytearray()
     try:
         async with asyncio.timeout(timeout_s):

@@ -24,7 +24,7 @@ class BrokenOffError(Exception):
 
 
 class ConcurrencyLimit:
-    """How many layers each credential moves at the moment, in this process."""
+    """Counts how many layers each credential moves at the moment, in this process."""
 
     def __init__(self, max_streams: int) -> None:
         self._max_streams = max_streams

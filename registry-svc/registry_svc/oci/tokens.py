@@ -98,7 +98,7 @@ class TokenEndpoint:
         raise PushDeniedError(grant.denial)
 
     def access(self, request: Request, scope: str = "") -> Access:
-        """What the request's access token says. Raises OciError UNAUTHORIZED, which asks for `scope`."""
+        """Reads the request's access token. Raises OciError UNAUTHORIZED, which asks for `scope`."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise self._challenge("Sign in first.", scope, "")
@@ -114,7 +114,8 @@ class TokenEndpoint:
 
 
 def _password(request: Request) -> str:
-    """The password of Basic authentication. Raises OciError UNAUTHORIZED: nobody gets a token without."""
+    """Reads the password of Basic authentication. Raises OciError UNAUTHORIZED: nobody gets a token
+    without."""
     unauthorized = OciError(
         "UNAUTHORIZED",
         "Sign in with a push token or an API key of AMS as the password.",

@@ -73,7 +73,8 @@ class BlobUploads:
         return Response(status_code=204)
 
     async def _find(self, request: Request) -> tuple[Access, Upload]:
-        """Who asks, and the upload that the path names. Who began it goes on with it, and nobody else."""
+        """Finds who asks, and the upload that the path names. Who began it goes on with it, and nobody
+        else."""
         name = image_name(request)
         access = self.tokens.require(request, name, PUSH)
         publisher = await self.authorizer.authorize_push(access, name, cached=True)
@@ -87,8 +88,8 @@ class BlobUploads:
         return access, upload
 
     async def _append(self, request: Request, access: Access, upload: Upload) -> Upload:
-        """The upload with the request's body at its end. A body that breaks off is kept as far as it came,
-        so that the client can go on from there; then what broke it is raised."""
+        """Adds the request's body, and returns the upload as it is then. A body that breaks off is kept as
+        far as it came, so that the client can go on from there; then what broke it is raised."""
         _check_range(request, upload)
         body = UploadBody(
             request,

@@ -30,7 +30,7 @@ _KEPT_TOKENS = 1000
 
 
 class EntraExchange:
-    """Access tokens of the registry, for the identity that `credential` proves."""
+    """Gets the registry's access tokens for the identity that `credential` proves."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, credential: AsyncTokenCredential) -> None:
         self._http = http
@@ -44,8 +44,8 @@ class EntraExchange:
         )
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
-        """With an access token for all that we do with the repository, and to read in `source`. Raises
-        ProviderError."""
+        """Returns headers with an access token for all that we do with the repository `name`, and to read in
+        `source`. Raises ProviderError."""
         scope = f"repository:{name}:pull,push,delete"
         if source:
             scope += f" repository:{source}:pull"
@@ -84,8 +84,6 @@ class EntraExchange:
 
 
 class AzureProvider(OciClient):
-    """Azure Container Registry at `url`."""
-
     def __init__(
         self,
         http: aiohttp.ClientSession,

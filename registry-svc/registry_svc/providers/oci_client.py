@@ -38,7 +38,7 @@ class ProviderAuth(Protocol):
     """What proves us to the provider."""
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
-        """For a request about the image name, which may read in `source` too. Raises ProviderError."""
+        """Returns those of a request about `name`, which may read in `source` too. Raises ProviderError."""
 
 
 class NoAuth:
@@ -49,7 +49,7 @@ class NoAuth:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """A session with as many connections to the provider as there are clients."""
+    """Opens a session with as many connections to the provider as there are clients."""
     # Requests are bounded where they come in. With a bound here too, a few slow clients would keep all others
     # from the provider.
     connector = aiohttp.TCPConnector(limit=0)
@@ -168,7 +168,7 @@ class OciClient:
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request about `name`. Faults of the transport become ProviderError."""
+        """Sends a request about `name`. Raises ProviderError for faults of the transport."""
         sent = {**await self._auth.headers(name, source), **(headers or {})}
         options.setdefault("allow_redirects", False)
         try:
@@ -181,7 +181,7 @@ class OciClient:
             raise ProviderError(repr(error)) from error
 
     def _session(self, answer: aiohttp.ClientResponse) -> str:
-        """The upload's path after the image's name: "blobs/uploads/<id>?…". Raises ProviderError."""
+        """Finds the upload's path after the image's name, "blobs/uploads/<id>?…". Raises ProviderError."""
         location = urlsplit(urljoin(str(answer.url), answer.headers.get("Location", "")))
         _, found, rest = location.path.partition("/blobs/uploads/")
         if not found or not rest:
@@ -221,7 +221,7 @@ async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
 
 
 def fault(request: str, status: int, text: str) -> RefusedByProviderError | ProviderError:
-    """The exception that an unsuccessful answer of a registry means to us."""
+    """Makes the exception that a registry's unsuccessful answer means to us."""
     try:
         first = json.loads(text)["errors"][0]
         code, message = str(first["code"]), str(first.get("message", ""))

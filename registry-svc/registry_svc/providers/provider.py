@@ -63,39 +63,40 @@ class ImageRegistryProvider(Protocol):
     upload goes on with the newest one only. All methods raise ProviderError."""
 
     async def start_upload(self, name: str) -> str:
-        """The session of a new upload."""
+        """Begins an upload; returns its session."""
 
     async def append(self, name: str, session: str, body: AsyncIterator[bytes]) -> str:
-        """Adds what `body` yields; gives the session to go on with. Raises RefusedByProviderError."""
+        """Adds what `body` yields; returns the session to go on with. Raises RefusedByProviderError."""
 
     async def find_upload(self, name: str, session: str) -> tuple[str, int] | None:
-        """The session to go on with and the bytes that are there (one reads as none); None when the upload
-        is gone, or won't go on from this session."""
+        """Returns the session to go on with and how many bytes are there; None when the upload is gone, or
+        won't go on from this session. The protocol names the last byte's number, and 0 for an empty upload
+        too: an upload of one byte is therefore told as 0 bytes."""
 
     async def finish_upload(self, name: str, session: str, digest: str) -> None:
         """Makes the upload a blob. Raises RefusedByProviderError DIGEST_INVALID."""
 
     async def cancel_upload(self, name: str, session: str) -> None:
-        """What was uploaded is thrown away. An upload that is gone already is no error."""
+        """Throws away what was uploaded. An upload that is gone already is no error."""
 
     async def mount_blob(self, name: str, digest: str, source: str) -> str | None:
         """Makes a blob of `source` one of `name` too; None when done, else the session of an upload: also
         when the provider won't."""
 
     async def find_blob(self, name: str, digest: str) -> int | None:
-        """The blob's size in bytes, or None."""
+        """Returns the blob's size in bytes; None when it isn't there."""
 
     def open_blob(
         self, name: str, digest: str, byte_range: str = ""
     ) -> AbstractAsyncContextManager[OpenBlob | None]:
-        """The blob's content, or None. `byte_range` is a Range header."""
+        """Opens the blob's content; gives None when it isn't there. `byte_range` is a Range header."""
 
     async def put_manifest(self, name: str, reference: str, media_type: str, body: bytes) -> None:
         """Stores the manifest under its digest or a tag. Raises RefusedByProviderError when a blob that
         it names is missing."""
 
     async def find_manifest(self, name: str, digest: str) -> StoredManifest | None:
-        """The manifest, or None."""
+        """Returns the manifest with this digest; None when it isn't there."""
 
     async def delete_manifest(self, name: str, digest: str) -> None:
         """Deletes the manifest and its tags. One that is gone already is no error."""

@@ -88,7 +88,8 @@ class ImageRpcs:
         )
 
     async def _pullable(self, service_ids: Sequence[UUID]) -> list[UUID]:
-        """Those with images that can be pulled now: a suspended merchant's can't, whoever has a grant."""
+        """Keeps those with images that can be pulled now: a suspended merchant's can't, whoever has a
+        grant."""
         async with self.database.read() as store:
             stocked = await store.list_stocked_services(service_ids=service_ids)
         # All at once: a consumer may have dozens of grants.

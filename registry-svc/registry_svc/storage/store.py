@@ -81,7 +81,7 @@ class Store(QueryStore, package="registry_svc.storage"):
         )
 
     async def save_image(self, image: Image) -> Image | None:
-        """The version as it now is; None, and nothing changed, when versions.push_conflict says why."""
+        """The version as it now is; None, and nothing changed, when publishing.push_conflict says why."""
         return await self._save_image(**_columns(image))
 
     async def save_rejection(self, image: Image) -> UUID | None:
