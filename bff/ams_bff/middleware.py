@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import reduce
 from typing import TypeAlias
 
-from ams_common.context import Call, current_call, current_request_id, request_id_or_new
+from ams_common.context import RequestContext, current_request_id, request_context, request_id_or_new
 from ams_common.errors import AppError, internal_error
 from ams_rest.answers import problem_answer
 from ams_rest.http_errors import BodyTooLargeError
@@ -43,11 +43,11 @@ def request_ids(app: ASGIApp) -> ASGIApp:
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_or_new(Headers(scope=scope).get("x-request-id"))
-        reset = current_call.set(Call(request_id=request_id))
+        reset = request_context.set(RequestContext(request_id=request_id))
         try:
             await app(scope, receive, _with_headers(send, {"x-request-id": request_id}))
         finally:
-            current_call.reset(reset)
+            request_context.reset(reset)
 
     return wrapped
 

@@ -37,7 +37,7 @@ ANONYMOUS = Caller()
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RequestContext:
     """The RPC or HTTP request being served: who calls, and what its rule says."""
 
     request_id: str
@@ -45,18 +45,18 @@ class Call:
     rule: Rule = field(default_factory=Rule)
 
 
-current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+request_context: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
 def current_request_id() -> str:
     """The request id of the call being served; "" outside of any."""
-    call = current_call.get()
+    call = request_context.get()
     return call.request_id if call is not None else ""
 
 
 def current_caller() -> Caller:
     """Who calls the RPC being served; nobody outside of any."""
-    call = current_call.get()
+    call = request_context.get()
     return call.caller if call is not None else ANONYMOUS
 
 

@@ -20,7 +20,7 @@ from typing_extensions import TypeVar
 
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
-from ams_common.context import current_call
+from ams_common.context import request_context
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 
@@ -144,20 +144,16 @@ class Database(Generic[S]):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, store: Callable[[asyncpg.Connection], S] | None = None, *, size: int = 10
+        cls, url: str, store: Callable[[asyncpg.Connection], S], *, size: int = 10
     ) -> AsyncIterator["Database[S]"]:
         """Connect as the service's own role, whose search_path is its schema."""
         pool = await asyncpg.create_pool(
             url, min_size=1, max_size=size, timeout=_CONNECT_TIMEOUT_S, command_timeout=_STATEMENT_TIMEOUT_S
         )
         try:
-            yield cls(pool, store or _connection_itself)
+            yield cls(pool, store)
         finally:
             await pool.close()
-
-    @property
-    def pool(self) -> asyncpg.Pool:
-        return self._pool
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -180,7 +176,7 @@ class Database(Generic[S]):
 
         Raises AuditMissingError when the RPC's rule has no audit name, or nothing was audited.
         """
-        call = current_call.get()
+        call = request_context.get()
         if call is None or not call.rule.audit:
             raise AuditMissingError("only an RPC whose rule has an audit name may change anything")
         async with self._transaction(call.rule.audit, call.caller.actor, call.request_id, True) as change:
@@ -203,10 +199,6 @@ class Database(Generic[S]):
             if audited and not change._is_audited:
                 raise AuditMissingError(f"{action} was about to change something without an audit record")
             await change.flush()
-
-
-def _connection_itself(connection: asyncpg.Connection) -> Any:
-    return connection
 
 
 def _hash(request: Message) -> bytes:

@@ -15,7 +15,7 @@ from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
 from ams_common import errors, fields, metrics, policy
-from ams_common.context import Call, current_call, request_id_or_new
+from ams_common.context import RequestContext, request_context, request_id_or_new
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ _OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerRef
 async def faults(method: str, request: Message, context: Context, proceed: Handler) -> Message:
     """Gives the call its request id, logs it, and turns what it raises into a status: an AppError as
     it is, anything else as a bare INTERNAL."""
-    call = Call(request_id=request_id_or_new(_metadata(context).get(REQUEST_ID)))
-    reset = current_call.set(call)
+    call = RequestContext(request_id=request_id_or_new(_metadata(context).get(REQUEST_ID)))
+    reset = request_context.set(call)
     started_s = time.monotonic()
     code = "ok"
     try:
@@ -52,7 +52,7 @@ async def faults(method: str, request: Message, context: Context, proceed: Handl
             method, code
         ).observe(duration_s)
         log.info("rpc", extra={"method": method, "code": code, "duration_ms": round(duration_s * 1000, 1)})
-        current_call.reset(reset)
+        request_context.reset(reset)
 
 
 def authentication(verifier: TokenVerifier) -> Step:
@@ -67,7 +67,7 @@ def authentication(verifier: TokenVerifier) -> Step:
         if scheme.lower() != "bearer" or not token:
             raise errors.UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
         caller = await verifier.verify(token)
-        current_call.set(replace(_current_call(), caller=caller))
+        request_context.set(replace(_current_context(), caller=caller))
         return await proceed(request, context)
 
     return step
@@ -78,11 +78,11 @@ def enforce(rules: Mapping[str, Rule]) -> Step:
 
     async def step(method: str, request: Message, context: Context, proceed: Handler) -> Message:
         rule = rules.get(method)
-        call = _current_call()
+        call = _current_context()
         if (denial := policy.denial(rule, call.caller)) is not None:
             raise denial
         assert rule is not None, "what has no rule is denied"
-        current_call.set(replace(call, rule=rule))
+        request_context.set(replace(call, rule=rule))
         return await proceed(request, context)
 
     return step
@@ -126,8 +126,8 @@ def _bind(step: Step, method: str, proceed: Handler) -> Handler:
     return bound
 
 
-def _current_call() -> Call:
-    call = current_call.get()
+def _current_context() -> RequestContext:
+    call = request_context.get()
     assert call is not None, "the faults step comes first"
     return call
 

@@ -7,7 +7,7 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import Rule
 from ams_common import topics
-from ams_common.context import Call, Caller, current_call
+from ams_common.context import Caller, RequestContext, request_context
 from ams_common.database import AuditMissingError, Database
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
@@ -18,13 +18,13 @@ USER = uuid7()
 @contextmanager
 def serving(audit: str, user_id: object = USER) -> Iterator[None]:
     """As if an RPC with this audit name were being served."""
-    reset = current_call.set(Call("r-1", Caller(user_id=user_id), Rule(audit=audit)))  # type: ignore[arg-type]
+    reset = request_context.set(RequestContext("r-1", Caller(user_id=user_id), Rule(audit=audit)))  # type: ignore[arg-type]
     yield
-    current_call.reset(reset)
+    request_context.reset(reset)
 
 
 async def outbox_topics(database: Database) -> list[str]:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         rows = await connection.fetch("SELECT topic FROM outbox ORDER BY outbox_id")
     return [row["topic"] for row in rows]
 
@@ -36,7 +36,7 @@ async def test_change_audit_record_and_events_commit_together(database: Database
             change.snapshot("ams:service:s", pb.Service(name="Geo"))
             change.audit("service", "s", name="Geo")
     assert await outbox_topics(database) == [topics.CATALOG_EVENTS, "ams:service:s", topics.AUDIT_EVENTS]
-    async with database.read() as connection:
+    async with database.connection() as connection:
         payload = await connection.fetchval(
             "SELECT payload FROM outbox WHERE topic = $1", topics.AUDIT_EVENTS
         )

@@ -29,12 +29,12 @@ async def write_effect(change: Change, messages: Sequence[CatalogEvent]) -> None
 
 
 async def effects(database: Database) -> list[str]:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         return [row["topic"] for row in await connection.fetch("SELECT topic FROM outbox ORDER BY outbox_id")]
 
 
 async def dead_letters(database: Database) -> list[str]:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         return [row["error"] for row in await connection.fetch("SELECT error FROM dead_letters ORDER BY 1")]
 
 

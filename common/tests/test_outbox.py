@@ -48,7 +48,7 @@ async def publish(database: Database, *event_ids: str) -> None:
 
 
 async def outbox_is_empty(database: Database) -> bool:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         return not await connection.fetchval("SELECT count(*) FROM outbox")
 
 
@@ -151,7 +151,7 @@ async def sessions_after_a_turn(
 async def test_a_relay_that_waits_for_its_turn_keeps_no_vacuum_from_its_work(
     database: Database, database_url: str, admin_database_url: str, redis: Redis
 ) -> None:
-    async with connected(admin_database_url) as admin, database.pool.acquire() as holder:
+    async with connected(admin_database_url) as admin, database.connection() as holder:
         await holder.execute("SELECT pg_advisory_lock(7310002, hashtext(current_schema() || 'redis'))")
         asked_at: set[datetime] = set()
 

@@ -9,7 +9,7 @@ from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, Rule
 from ams_common.client import invoke
 from ams_common.clock import utc_now
-from ams_common.context import ANONYMOUS, Caller, current_call
+from ams_common.context import ANONYMOUS, Caller, request_context
 from ams_common.errors import AppError, NotFoundError, UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.policy import PolicyError, denial, rules_of
@@ -24,7 +24,7 @@ class Servicer(rpc.KeysServiceServicer):
     """Answers GetKey by who asks and how: what the server's own layers are tested with."""
 
     async def GetKey(self, request: pb.GetKeyRequest, context: object) -> pb.Key:
-        call = current_call.get()
+        call = request_context.get()
         assert call is not None
         if request.key_id.endswith("0"):
             raise NotFoundError("key_not_found", "No such key.", hint="none")

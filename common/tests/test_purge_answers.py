@@ -11,6 +11,6 @@ async def test_only_answers_past_their_time_are_purged(database: Database) -> No
         )
     assert await purge_batch(database) == 4  # 7 days to 10: the seventh is over by now
     assert await purge_batch(database) == 0
-    async with database.read() as connection:
+    async with database.connection() as connection:
         left = await connection.fetch("SELECT idempotency_key FROM idempotent_answers ORDER BY 1")
     assert [row["idempotency_key"] for row in left] == ["1", "2", "3", "4", "5", "6"]

@@ -21,7 +21,7 @@ SELECT 1 WHERE false;
 
 async def test_parameters_are_named_and_quotes_and_casts_are_left_alone(database: Database) -> None:
     queries = Queries(TEXT)
-    async with database.read() as connection:
+    async with database.connection() as connection:
         row = await queries.one(connection, "pick", first=1, second=2)
         assert row is not None
         assert dict(row) == {"total": 3, "text": ":quoted"}
@@ -32,7 +32,7 @@ async def test_parameters_are_named_and_quotes_and_casts_are_left_alone(database
 
 
 async def test_wrong_parameters_are_a_type_error(database: Database) -> None:
-    async with database.read() as connection:
+    async with database.connection() as connection:
         with pytest.raises(TypeError, match=r"pick takes \['first', 'second'\]"):
             await Queries(TEXT).one(connection, "pick", first=1)
 
@@ -44,8 +44,8 @@ def test_a_name_used_twice_is_refused() -> None:
 
 async def test_a_read_cannot_write(database: Database) -> None:
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        async with database.read() as connection:
-            await connection.execute("DELETE FROM outbox")
+        async with database.read() as store:
+            await store.connection.execute("DELETE FROM outbox")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ ORDERS = Orders.parse([("size desc", "numeric size, uuid thing_id"), ("name", "t
 async def test_pages_hold_the_declared_columns_and_follow_each_other(database: Database) -> None:
     queries, token = Queries(TEXT), ""
     names: list[str] = []
-    async with database.read() as connection:
+    async with database.connection() as connection:
         await queries.prepare(connection, "list_things")
         for size in (2, 2, 1):
             page = await queries.page(connection, "list_things", PageRequest(2, token), count=5)

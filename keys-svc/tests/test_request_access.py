@@ -9,7 +9,7 @@ from ams.catalog.v1.events_pb2 import ACTIVE, DRAFT, SERVICE_SUSPENDED, ServiceS
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_BLOCKED, STANDING_SUSPENDED
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER, Rule
-from ams_common.context import Call, Caller, current_call
+from ams_common.context import Caller, RequestContext, request_context
 from ams_common.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -33,9 +33,9 @@ def snapshot() -> ServiceSnapshot:
 def as_consumer(consumer: Any) -> Iterator[None]:
     """The call as the interceptors leave it for the RPC's code."""
     caller = Caller(user_id=consumer.user_id, roles=frozenset({CONSUMER}))
-    reset = current_call.set(Call("test", caller, Rule(audit="access.request")))
+    reset = request_context.set(RequestContext("test", caller, Rule(audit="access.request")))
     yield
-    current_call.reset(reset)
+    request_context.reset(reset)
 
 
 def request_for(snapshot: ServiceSnapshot, idempotency_key: str = "") -> pb.RequestAccessRequest:

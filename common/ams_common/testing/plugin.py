@@ -36,7 +36,7 @@ class Schema:
 
     name: str
     package: str
-    store: type[QueryStore] | None = None
+    store: type[QueryStore] = QueryStore
 
 
 def _from_environment(variable: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ams.policy.v1.policy_pb2 import Rule
-from ams_common.context import Call, Caller, current_call, current_request_id
+from ams_common.context import Caller, RequestContext, current_request_id, request_context
 from ams_common.database import Change, Database
 
 from registry_svc.auth.principals import Principal
@@ -16,13 +16,13 @@ from registry_svc.storage.store import Store
 async def change_by(database: Database[Store], action: str, by: Principal) -> AsyncIterator[Change[Store]]:
     """A change by who signed in with a push token or an API key. No RPC's rule gives it its audit name:
     `action` does."""
-    call = Call(current_request_id(), Caller(user_id=by.user_id), Rule(audit=action))
-    reset = current_call.set(call)
+    call = RequestContext(current_request_id(), Caller(user_id=by.user_id), Rule(audit=action))
+    reset = request_context.set(call)
     try:
         async with database.change() as change:
             yield change
     finally:
-        current_call.reset(reset)
+        request_context.reset(reset)
 
 
 def audit_image(change: Change[Store], image: Image, by: Principal, **details: str) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from ams_common.context import Call, current_call, request_id_or_new
+from ams_common.context import RequestContext, request_context, request_id_or_new
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -82,8 +82,8 @@ class Faults:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        call = Call(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
-        reset = current_call.set(call)
+        call = RequestContext(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
+        reset = request_context.set(call)
         sender = _Sender(send, call.request_id)
         started_s = time.monotonic()
         self._under_way += 1
@@ -94,7 +94,7 @@ class Faults:
             fields = {"method": scope["method"], "path": scope["path"], "status": sender.status}
             duration_ms = round((time.monotonic() - started_s) * 1000, 1)
             log.info("request", extra={**fields, "duration_ms": duration_ms})
-            current_call.reset(reset)
+            request_context.reset(reset)
 
     async def _serve(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         try:
