@@ -48,7 +48,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def anybody(world: running_system.World, http: aiohttp.ClientSession) -> Client:
-    return Client(http, world.system.url("images"))
+    return Client(http, world.system.url("registry-svc"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from ams_common.provision import OWNERS
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
-from ams_local.system import Ports, System, programs
+from ams_local.system import USUAL_PORTS, System, programs
 
 SECRET = "a-secret-of-more-than-24-characters"
 
@@ -19,7 +19,7 @@ def environments(directory: Path) -> dict[str, dict[str, str]]:
     servers = Addresses("postgresql://nowhere", "redis://127.0.0.1:1", "127.0.0.1:1")
     urls = dict.fromkeys(OWNERS, "postgresql://somebody:secret@127.0.0.1:1/ams")
     keyring = Keyring(directory / "secrets.json")
-    crew = programs(System(Ports(), 0, directory), servers, urls, keyring, {"PATH": ""})
+    crew = programs(System(USUAL_PORTS, directory), servers, urls, keyring, {"PATH": ""})
     return {program.name: dict(program.environment) for program in crew}
 
 

@@ -102,7 +102,7 @@ async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
         os.kill(world.process_id("registry-svc"), signal.SIGTERM)
 
         async def is_closed() -> bool:
-            return not is_listening(world.system.ports.images)
+            return not is_listening(world.system.port("registry-svc"))
 
         assert await eventually(is_closed)
         await asyncio.sleep(1)  # the layer takes its time

@@ -176,7 +176,7 @@ async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(office:
 
 
 async def test_only_admins_come_in(office: Office, world: World, people: People) -> None:
-    nobody = Browser(world.system.ports.bff)
+    nobody = Browser(world.system.port("ams-bff"))
     merchant = await sign_in(world, people, f"maps-{office.tag}@example.com")
     pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance")
     for path in pages:

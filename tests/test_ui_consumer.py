@@ -73,7 +73,7 @@ async def _has_called(
 
 
 async def _browse(world: running_system.World, people: People, email: str) -> Browser:
-    browser = Browser(world.system.ports.bff)
+    browser = Browser(world.system.port("ams-bff"))
     assert browser.post("/login", email=email).location == "/login/code"
     code = await people.mail.next_code(email)
     assert browser.post("/login/code", "/login/code", code=code).status == 303

@@ -56,7 +56,7 @@ async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
 
     await people.register_consumer(f"looker-{tag}@example.com")
     looker = await sign_in(world, people, f"looker-{tag}@example.com")
-    for browser in (looker, Browser(world.system.ports.bff)):
+    for browser in (looker, Browser(world.system.port("ams-bff"))):
         text = browser.get(f"/marketplace/{service['slug']}").text
         assert "once you have access" in text
         assert "docker pull" not in text and image.digest not in text

@@ -169,4 +169,4 @@ async def test_who_may_not_see_a_service_learns_nothing(shop: Shop, world: World
     assert (await shop.rest.get(f"/services/{service['serviceId']}"))["status"] == "DRAFT"
     admin = await sign_in(world, people, ADMIN_EMAIL)
     assert admin.get(path).status == 403
-    assert Browser(world.system.ports.bff).get(path).location == f"/login?next={path}"
+    assert Browser(world.system.port("ams-bff")).get(path).location == f"/login?next={path}"

@@ -147,7 +147,7 @@ async def test_a_blocked_consumer_is_not_asked_to_become_one(world: World, peopl
     assert page is not None
     assert "Your account is blocked as a consumer" in page.text
     assert "Become a consumer" not in page.text
-    assert Browser(world.system.ports.bff).get("/dashboard").location == "/login?next=/dashboard"
+    assert Browser(world.system.port("ams-bff")).get("/dashboard").location == "/login?next=/dashboard"
 
 
 async def _published(admin: Rest, merchant: Rest) -> JSON:

@@ -19,16 +19,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 
 from ams_common import topics
+from ams_common.processes import GRPC_SERVERS
 
 # Schema → the role that owns it.
-OWNERS: Mapping[str, str] = {
-    "identity": "identity_svc",
-    "catalog": "catalog_svc",
-    "keys": "keys_svc",
-    "usage": "usage_svc",
-    "billing": "billing_svc",
-    "registry": "registry_svc",
-}
+OWNERS: Mapping[str, str] = {schema: process.package for schema, process in GRPC_SERVERS.items()}
 
 # Any number that nothing else locks: two runs at once would trip over each other's catalogue rows.
 _LOCK = 0x616D735F70726F76
@@ -112,7 +106,7 @@ def _url(url: str, database: str, user: str | None = None, password: str = "") -
 
 def main() -> None:
     """Exit code 2, and one line for each variable, when what it needs isn't set."""
-    names = {schema: f"{schema.upper()}_DATABASE_PASSWORD" for schema in OWNERS}
+    names = {schema: process.variable("DATABASE_PASSWORD") for schema, process in GRPC_SERVERS.items()}
     needed = ("DATABASE_URL", *names.values(), "KAFKA_BOOTSTRAP_SERVERS")
     missing = [name for name in needed if not os.environ.get(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""A container is healthy while every door of its service answers."""
+"""A container is healthy while its process answers by everything that it serves."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,9 @@ from threading import Thread
 
 import grpc
 import pytest
-from ams_common.healthcheck import is_alive, listen_variable
+from ams_common.healthcheck import is_alive
 from ams_common.ports import free_port
+from ams_common.processes import PROCESSES
 from grpc_health.v1 import health, health_pb2_grpc
 
 
@@ -23,7 +24,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_door(port: int) -> Iterator[None]:
+def http_server(port: int) -> Iterator[None]:
     server = ThreadingHTTPServer(("127.0.0.1", port), _Page)
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -36,7 +37,7 @@ def http_door(port: int) -> Iterator[None]:
 
 
 @contextmanager
-def grpc_door(port: int) -> Iterator[None]:
+def grpc_server(port: int) -> Iterator[None]:
     server = grpc.server(ThreadPoolExecutor(1))
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     server.add_insecure_port(f"127.0.0.1:{port}")
@@ -47,29 +48,29 @@ def grpc_door(port: int) -> Iterator[None]:
         server.stop(None).wait()
 
 
-def test_the_registry_is_alive_only_with_both_doors_open() -> None:
+def test_the_registry_is_alive_only_when_both_of_its_servers_answer() -> None:
     rpc_port, http_port = free_port(), free_port()
     told = {"REGISTRY_LISTEN": f"0.0.0.0:{rpc_port}", "REGISTRY_HTTP_LISTEN": f"0.0.0.0:{http_port}"}
-    with grpc_door(rpc_port):
-        assert not is_alive("registry-svc", told)
-        with http_door(http_port):
-            assert is_alive("registry-svc", told)
-    with http_door(http_port):
-        assert not is_alive("registry-svc", told)
+    with grpc_server(rpc_port):
+        assert not is_alive(PROCESSES["registry-svc"], told)
+        with http_server(http_port):
+            assert is_alive(PROCESSES["registry-svc"], told)
+    with http_server(http_port):
+        assert not is_alive(PROCESSES["registry-svc"], told)
 
 
-@pytest.mark.parametrize("service", ["ams-gateway", "ams-bff"])
-def test_those_with_pages_are_asked_for_one(service: str) -> None:
+@pytest.mark.parametrize("name", ["ams-gateway", "ams-bff"])
+def test_those_with_pages_are_asked_for_one(name: str) -> None:
     port = free_port()
-    told = {listen_variable(service): f"0.0.0.0:{port}"}
-    assert not is_alive(service, told)
-    with http_door(port):
-        assert is_alive(service, told)
+    told = {PROCESSES[name].variable("LISTEN"): f"0.0.0.0:{port}"}
+    assert not is_alive(PROCESSES[name], told)
+    with http_server(port):
+        assert is_alive(PROCESSES[name], told)
 
 
 def test_a_service_without_pages_is_asked_by_grpc() -> None:
     port = free_port()
     told = {"KEYS_LISTEN": f"0.0.0.0:{port}"}
-    assert not is_alive("keys-svc", told)
-    with grpc_door(port):
-        assert is_alive("keys-svc", told)
+    assert not is_alive(PROCESSES["keys-svc"], told)
+    with grpc_server(port):
+        assert is_alive(PROCESSES["keys-svc"], told)

@@ -7,39 +7,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ams_bff.__main__
-import ams_bff.settings
-import ams_gateway.settings
-import billing_svc.settings
-import catalog_svc.settings
-import identity_svc.settings
-import keys_svc.settings
 import pytest
-import registry_svc.settings
-import usage_svc.settings
-from ams_common.healthcheck import listen_variable
+from ams_common.processes import PROCESSES
 from ams_common.settings import ENVIRONMENT_VARIABLE, load
 from ams_local import tools
 from ams_local.places import project_root
-from ams_local.system import SERVICES
 from ruamel.yaml import YAML
 
 ROOT = project_root()
 TOOLS = Path(sys.executable).parent
-NAMES = {*(f"{service}-svc" for service in SERVICES), "ams-gateway", "ams-bff"}
 SETTINGS: dict[str, Any] = {
-    "identity-svc": identity_svc.settings.Settings,
-    "catalog-svc": catalog_svc.settings.Settings,
-    "keys-svc": keys_svc.settings.Settings,
-    "usage-svc": usage_svc.settings.Settings,
-    "billing-svc": billing_svc.settings.Settings,
-    "registry-svc": registry_svc.settings.Settings,
-    "ams-gateway": ams_gateway.settings.Settings,
-    "ams-bff": ams_bff.settings.Settings,
+    name: import_module(f"{process.package}.settings").Settings for name, process in PROCESSES.items()
 }
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")
 
@@ -110,7 +94,7 @@ def test_every_process_is_there_built_by_the_one_dockerfile(compose: dict[str, A
         for service in compose["services"].values()
         if "build" in service
     }
-    assert built.keys() == NAMES
+    assert built.keys() == PROCESSES.keys()
     for build in built.values():
         assert (ROOT / build["dockerfile"]).exists()
     tags = [service["image"] for service in compose["services"].values() if "build" in service]
@@ -156,11 +140,11 @@ def test_a_stop_waits_longer_than_a_service_drains(compose: dict[str, Any]) -> N
     assert grace_s("ams-bff") > ams_bff.__main__._STOP_GRACE_S
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", PROCESSES)
 def test_a_container_is_told_nothing_that_its_service_does_not_read(
     compose: dict[str, Any], name: str
 ) -> None:
-    prefix = listen_variable(name).removesuffix("_LISTEN")
+    prefix = PROCESSES[name].prefix
     read = {
         field.metadata.get("name") or f"{prefix}_{field.name.upper()}" for field in fields(SETTINGS[name])
     }
@@ -198,8 +182,8 @@ def test_everything_says_when_it_is_healthy(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert "build" in service or service["healthcheck"]["test"], name
     assert "HEALTHCHECK" in (ROOT / "deploy/Dockerfile").read_text()
-    for name in NAMES:
-        assert listen_variable(name) in compose["services"][name]["environment"]
+    for name, process in PROCESSES.items():
+        assert process.ports.keys() <= compose["services"][name]["environment"].keys()
 
 
 def test_who_is_needed_starts_earlier(compose: dict[str, Any]) -> None:
@@ -211,7 +195,7 @@ def test_who_is_needed_starts_earlier(compose: dict[str, Any]) -> None:
         assert ready, f"a circle among {sorted(waiting)}"
         order += ready
         waiting = {name: needed for name, needed in waiting.items() if name not in ready}
-    for name in NAMES:
+    for name in PROCESSES:
         needed = compose["services"][name]["depends_on"]
         assert all(each["condition"] != "service_started" for each in needed.values())
     assert compose["services"]["identity-svc"]["depends_on"]["provision"] == {
@@ -256,7 +240,7 @@ def test_our_containers_may_do_little(compose: dict[str, Any]) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", PROCESSES)
 def test_each_service_takes_the_settings_it_gets(
     compose: dict[str, Any], dotenv: dict[str, str], name: str
 ) -> None:
@@ -267,7 +251,7 @@ def test_each_service_takes_the_settings_it_gets(
         "SUPPORT_EMAIL": "help@ams.example",
         "REGISTRY_PUBLIC_URL": "https://images.ams.example",
     }
-    prefix = listen_variable(name).removesuffix("_LISTEN")
+    prefix = PROCESSES[name].prefix
     for variables in (dotenv, production):
         settings = load(SETTINGS[name], prefix, environment(compose, name, variables))
         assert settings.listen.startswith("0.0.0.0:")

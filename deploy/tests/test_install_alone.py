@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 from ams_common import ports, topics
-from ams_common.healthcheck import listen_variable
+from ams_common.processes import PROCESSES
 from ams_common.provision import OWNERS
 from ams_common.testing.eventually import eventually
 from ams_local.keyring import Keyring
 from ams_local.places import project_root
 from ams_local.processes import Daemon
 from ams_local.servers import Addresses
-from ams_local.system import SERVICES, Ports, System, programs
+from ams_local.system import System, free_ports, programs
 
 ROOT = project_root()
-NAMES = [*(f"{service}-svc" for service in SERVICES), "ams-gateway", "ams-bff"]
 
 Install = Callable[[str], Path]
 
@@ -44,17 +43,17 @@ def test_the_web_ui_is_installed_with_its_assets(install: Install) -> None:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROCESSES)
 def test_without_settings_it_names_what_it_needs(install: Install, name: str) -> None:
     finished = subprocess.run(
         [install(name) / "serve"], env={}, capture_output=True, text=True, timeout=60, check=False
     )
     assert finished.returncode == 2, finished.stderr
-    assert f"{listen_variable(name)} must be set" in finished.stderr
+    assert f"{PROCESSES[name].prefix}_LISTEN must be set" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROCESSES)
 async def test_it_starts_alone_is_alive_and_stops(
     install: Install,
     name: str,
@@ -66,7 +65,7 @@ async def test_it_starts_alone_is_alive_and_stops(
 ) -> None:
     """Against real servers, while no other service runs: it serves, says so, and ends well."""
     installed = install(name)
-    system = System(Ports(*ports.free_ports(len(Ports.__dataclass_fields__))), 0, tmp_path)
+    system = System(free_ports(), tmp_path)
     servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
     prefix = f"{tmp_path.name}."
     await topics.create_missing(kafka_bootstrap, prefix)
@@ -80,7 +79,7 @@ async def test_it_starts_alone_is_alive_and_stops(
         return subprocess.run(command, env=environment, timeout=30, check=False).returncode
 
     assert healthcheck() == 1
-    port = int(environment[listen_variable(name)].rpartition(":")[2])
+    port = int(environment[PROCESSES[name].variable("LISTEN")].rpartition(":")[2])
     daemon = Daemon(
         name, [str(installed / "serve")], log=tmp_path / "log", directory=tmp_path, env=environment
     )
@@ -88,7 +87,7 @@ async def test_it_starts_alone_is_alive_and_stops(
 
         async def alive() -> bool:
             assert daemon.process.poll() is None, daemon.log_end()
-            # A check is a process of some weight: worth it once there is a door to knock at.
+            # A check is a process of some weight: worth it once somebody listens.
             return ports.is_listening(port) and healthcheck() == 0
 
         await eventually(alive, timeout_s=60)

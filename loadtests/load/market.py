@@ -48,7 +48,7 @@ class Market:
     def __init__(self, system: System, keyring: Keyring) -> None:
         self._system = system
         self._keyring = keyring
-        self._anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+        self._anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
 
     def fill(self) -> Stage:
         """The services stand in the marketplace, and the consumer has a key that the gateway has yet to
@@ -62,8 +62,8 @@ class Market:
         page = self._anybody.get("/marketplace/services", pageSize=str(PAGE_SIZE))
         services = list(merchant.list_all("/merchant/services", "services"))
         return Stage(
-            rest_url=f"{self._system.url('bff')}/api/v1",
-            gateway_url=self._system.url("gateway"),
+            rest_url=f"{self._system.url('ams-bff')}/api/v1",
+            gateway_url=self._system.url("ams-gateway"),
             key=self._keyring.find(f"demo key {CONSUMER.email}") or "",
             merchant_token=merchant.token,
             service_ids=[service["serviceId"] for service in services],

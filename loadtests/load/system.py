@@ -5,16 +5,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-from ams_common import ports, topics
+from ams_common import topics
 from ams_local.guide import wait_until_ready
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon
 from ams_local.provision import prepare_database
 from ams_local.servers import serving
-from ams_local.system import Ports, System, programs
+from ams_local.system import System, free_ports, programs
 
 
 @contextmanager
@@ -24,8 +23,7 @@ def running() -> Iterator[tuple[System, Keyring]]:
         servers = stack.enter_context(serving(throwaway=True, environment={}))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ams-load-")))
         keyring = Keyring(directory / "secrets.json")
-        chosen = ports.free_ports(len(asdict(Ports())) + 1)
-        system = System(Ports(*chosen[1:]), chosen[0], directory)
+        system = System(free_ports(), directory)
         urls = prepare_database(servers.database_url, keyring)
         asyncio.run(topics.create_missing(servers.kafka_bootstrap_servers))
         inherited = {"PATH": os.environ["PATH"]}

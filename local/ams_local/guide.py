@@ -4,22 +4,20 @@ import json
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
-import grpc
 from ams_common import ports
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ams_common.healthcheck import answers, is_serving
+from ams_common.processes import GRPC_SERVERS
 
 from ams_local import demo, distribution, tools
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
 from ams_local.rest import Api, Mails, until
 from ams_local.seeding import Seeding, consume, send_traffic
-from ams_local.system import ADMIN_EMAIL, SERVICES, Ports, System
-from ams_local.web import call
+from ams_local.system import ADMIN_EMAIL, System
 
 READY_TIMEOUT_S = 90
 SAY_EVERY_S = 5
@@ -27,13 +25,11 @@ SAY_EVERY_S = 5
 
 def write_down(system: System) -> None:
     """Where everything is, for the guide and for whoever wants to call it."""
-    described = {"ports": asdict(system.ports), "upstream_port": system.upstream_port}
-    (system.run_directory / "system.json").write_text(json.dumps(described, indent=2))
+    (system.run_directory / "ports.json").write_text(json.dumps(system.ports, indent=2))
 
 
 def read_system(run_directory: Path) -> System:
-    described = json.loads((run_directory / "system.json").read_text())
-    return System(Ports(**described["ports"]), described["upstream_port"], run_directory)
+    return System(json.loads((run_directory / "ports.json").read_text()), run_directory)
 
 
 def guide(run_directory: Path) -> None:
@@ -42,13 +38,13 @@ def guide(run_directory: Path) -> None:
     keyring = Keyring(run_directory / "secrets.json")
     wait_until_ready(system)
     say("filling the marketplace")
-    anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+    anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
     is_new = Seeding(anybody, system.url("upstream"), keyring, say).run(ADMIN_EMAIL)
     if is_new:
         say(f"sending {demo.FIRST_CALLS} calls through the gateway")
     await_good_call(system, keyring)
     if is_new:
-        send_traffic(system.url("gateway"), keyring, demo.FIRST_CALLS - 1)
+        send_traffic(system.url("ams-gateway"), keyring, demo.FIRST_CALLS - 1)
     print(summary(system, keyring), flush=True)
     signal.pause()
 
@@ -73,32 +69,21 @@ def wait_until_ready(system: System) -> None:
 
 
 def readiness_checks(system: System) -> Mapping[str, Callable[[], bool]]:
-    services = {f"{service}-svc": partial(_is_serving, system.grpc_address(service)) for service in SERVICES}
+    servers = {
+        server.name: partial(_is_serving, system.grpc_address(server)) for server in GRPC_SERVERS.values()
+    }
     pages = {
-        "ams-gateway": f"{system.url('gateway')}/readyz",
-        "ams-bff": f"{system.url('bff')}/readyz",
-        "mail": system.url("mail_page"),
+        "ams-gateway": f"{system.url('ams-gateway')}/readyz",
+        "ams-bff": f"{system.url('ams-bff')}/readyz",
+        "mail": system.url("mail"),
         "upstream": f"{system.url('upstream')}/currency/rates",
     }
-    return services | {name: partial(_answers, url) for name, url in pages.items()}
+    return servers | {name: partial(answers, url) for name, url in pages.items()}
 
 
 def _is_serving(address: str) -> bool:
-    if not ports.is_listening(int(address.rpartition(":")[2])):
-        return False
-    with grpc.insecure_channel(address) as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return call("GET", url).status == 200
-    except OSError:
-        return False
+    # A channel is dear while there is nobody to connect to.
+    return ports.is_listening(int(address.rpartition(":")[2])) and is_serving(address)
 
 
 def await_good_call(system: System, keyring: Keyring) -> None:
@@ -109,7 +94,7 @@ def await_good_call(system: System, keyring: Keyring) -> None:
 
     def try_once() -> bool | None:
         nonlocal last
-        answer = consume(system.url("gateway"), key, demo.offer(consumer.uses[0]))
+        answer = consume(system.url("ams-gateway"), key, demo.offer(consumer.uses[0]))
         last = f"{answer.status}: {answer.text[:300]}"
         return True if answer.status == 200 else None
 
@@ -121,21 +106,21 @@ def summary(system: System, keyring: Keyring) -> str:
     consumer = demo.CONSUMERS[0]
     key = keyring.find(f"demo key {consumer.email}") or ""
     offer = demo.offer(consumer.uses[0])
-    url = f"{system.url('gateway')}/api/consume/{offer.slug}{offer.example}"
+    url = f"{system.url('ams-gateway')}/api/consume/{offer.slug}{offer.example}"
     merchants = ", ".join(merchant.email for merchant in demo.MERCHANTS)
-    images = f"{system.url('images').removeprefix('http://')}          docker login, push and pull"
+    images = f"{system.url('registry-svc').removeprefix('http://')}          docker login, push and pull"
     if not distribution.is_installed():
         images = f"off: {tools.ToolMissingError([distribution.PROGRAM])}"
     consumers = ", ".join(consumer.email for consumer in demo.CONSUMERS)
     return f"""
 AMS is running. Ctrl-C stops it.
 
-  Web UI        {system.url("bff")}
-  REST API      {system.url("bff")}/api/v1        e.g. /marketplace/services
-  OpenAPI       {system.url("bff")}/api/v1/openapi.json
-  Gateway       {system.url("gateway")}/api/consume
+  Web UI        {system.url("ams-bff")}
+  REST API      {system.url("ams-bff")}/api/v1        e.g. /marketplace/services
+  OpenAPI       {system.url("ams-bff")}/api/v1/openapi.json
+  Gateway       {system.url("ams-gateway")}/api/consume
   Images        {images}
-  Mail          {system.url("mail_page")}               the codes to sign in with
+  Mail          {system.url("mail")}               the codes to sign in with
   Logs          {system.run_directory / "logs"}
 
   Admin         {ADMIN_EMAIL}

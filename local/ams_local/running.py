@@ -12,9 +12,8 @@ from ams_local.processes import StartError
 from ams_local.provision import prepare_database
 from ams_local.servers import serving
 from ams_local.supervision import supervise
-from ams_local.system import Ports, System, programs
+from ams_local.system import USUAL_PORTS, System, programs, usual_or_free_ports
 
-UPSTREAM_PORT = 8090
 LOG_LINES = 25
 
 
@@ -24,7 +23,7 @@ def run() -> int:
     say("starting PostgreSQL, Redis and Kafka")
     with serving(throwaway=False) as servers:
         keyring = Keyring(directory / "secrets.json")
-        system = System(Ports.choose(), _upstream_port(keyring), directory)
+        system = System(usual_or_free_ports() | {"upstream": _upstream_port(keyring)}, directory)
         write_down(system)
         say("preparing the database and the topics")
         urls = prepare_database(servers.database_url, keyring)
@@ -44,7 +43,7 @@ def _upstream_port(keyring: Keyring) -> int:
     """The same at each start: the demo services are registered with it."""
     kept = keyring.find("demo upstream port")
     if kept is None:
-        port = ports.default_or_free(UPSTREAM_PORT)
+        port = ports.default_or_free(USUAL_PORTS["upstream"])
         keyring.keep("demo upstream port", str(port))
         return port
     if not ports.is_free(int(kept)):

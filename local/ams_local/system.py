@@ -1,63 +1,65 @@
-"""The processes of AMS on this machine: which there are, on which ports, and what each is told."""
+"""The processes of AMS on this machine: on which ports they listen, and what each is told."""
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from ams_common import ports
+from ams_common.processes import CALLERS, GRPC_SERVERS, PROCESSES, Process
 
 from ams_local import distribution
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
 
-SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
-# Those that call others, and so prove themselves to identity-svc.
-CALLERS = ("keys-svc", "registry-svc", "gateway")
 ADMIN_EMAIL = "admin@ams.example"
+# Those that people remember; of our processes by the variable that says where they listen.
+USUAL_PORTS: Mapping[str, int] = {
+    **{variable: port for process in PROCESSES.values() for variable, port in process.ports.items()},
+    "distribution": 5051,
+    "mail": 8025,
+    "smtp": 1025,
+    "upstream": 8090,
+}
+# The keyring's names: a run directory that is there has its secrets under these.
+_KEPT_AS = {
+    "BILLING_PSEUDONYM_KEY": "billing-pseudonyms",
+    "IDENTITY_ENCRYPTION_KEY": "identity encryption",
+    "REGISTRY_SIGNING_KEY": "registry tokens",
+    **{caller.variable("SERVICE_SECRET"): f"service {caller.folder}" for caller in CALLERS},
+}
 
 
-@dataclass(frozen=True)
-class Ports:
-    """One TCP port per door; the defaults are those that people remember."""
+def usual_or_free_ports() -> dict[str, int]:
+    """The usual ports where they are free, other ports where not."""
+    return {name: ports.default_or_free(port) for name, port in USUAL_PORTS.items()}
 
-    bff: int = 8000
-    gateway: int = 8080
-    mail_page: int = 8025
-    smtp: int = 1025
-    identity: int = 7001
-    catalog: int = 7002
-    keys: int = 7003
-    usage: int = 7004
-    billing: int = 7005
-    registry: int = 7006
-    images: int = 5050
-    distribution: int = 5051
 
-    @classmethod
-    def choose(cls) -> "Ports":
-        """The defaults where they are free, other ports where not."""
-        chosen = {field.name: ports.default_or_free(getattr(cls, field.name)) for field in fields(cls)}
-        return cls(**chosen)
+def free_ports() -> dict[str, int]:
+    """Ports for one more system beside those that run already."""
+    return dict(zip(USUAL_PORTS, ports.free_ports(len(USUAL_PORTS)), strict=True))
 
 
 @dataclass(frozen=True)
 class System:
     """Where everything answers."""
 
-    ports: Ports
-    upstream_port: int
+    ports: Mapping[str, int]
     run_directory: Path
 
-    def url(self, door: str) -> str:
-        """The address of one of the HTTP doors: bff, gateway, images (the /v2/ of registry-svc),
-        distribution, mail_page or upstream."""
-        port = self.upstream_port if door == "upstream" else asdict(self.ports)[door]
-        return f"http://127.0.0.1:{port}"
+    def port(self, name: str) -> int:
+        """The port of one of our processes, by HTTP where it serves that, or of "mail" (its page),
+        "smtp", "distribution" or "upstream" (the demo merchants' API)."""
+        process = PROCESSES.get(name)
+        return self.ports[process.entry_variable if process else name]
 
-    def grpc_address(self, service: str) -> str:
-        return f"127.0.0.1:{asdict(self.ports)[service]}"
+    def url(self, name: str) -> str:
+        """The HTTP address of what `port` knows."""
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    def grpc_address(self, process: Process) -> str:
+        return f"127.0.0.1:{self.ports[process.variable('LISTEN')]}"
 
 
 def programs(
@@ -74,85 +76,77 @@ def programs(
         "PYTHONUNBUFFERED": "1",
         "REDIS_URL": servers.redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": servers.kafka_bootstrap_servers,
-        **{f"{service.upper()}_ADDRESS": system.grpc_address(service) for service in SERVICES},
+        **{server.variable("ADDRESS"): system.grpc_address(server) for server in GRPC_SERVERS.values()},
     }
-    own = {
-        "identity-svc": _identity(system, keyring),
-        "catalog-svc": {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"},
-        "billing-svc": {"BILLING_PSEUDONYM_KEY": keyring.secret("billing-pseudonyms")},
-        "keys-svc": {"KEYS_SERVICE_SECRET": _caller_secret(keyring, "keys-svc")},
-        "registry-svc": _registry(system, keyring),
-        "ams-gateway": _gateway(system, keyring),
-        "ams-bff": {
-            "BFF_LISTEN": f"127.0.0.1:{system.ports.bff}",
-            "BFF_PUBLIC_URL": system.url("bff"),
-            "BFF_GATEWAY_URL": system.url("gateway"),
-        },
-    }
-    for service in SERVICES:
-        prefix = service.upper()
-        own.setdefault(f"{service}-svc", {}).update(
-            {
-                f"{prefix}_DATABASE_URL": database_urls[service],
-                f"{prefix}_LISTEN": system.grpc_address(service),
-            }
-        )
     scripts = Path(sys.executable).parent
-    ours = [Program(name, [str(scripts / name)], everybody | own[name]) for name in sorted(own)]
-    storage = [
-        distribution.program(
-            system.run_directory, system.ports.distribution, keyring.secret("distribution uploads")
+    ours = [
+        Program(
+            process.name,
+            [str(scripts / process.name)],
+            everybody
+            | {variable: f"127.0.0.1:{system.ports[variable]}" for variable in process.ports}
+            | ({process.variable("DATABASE_URL"): database_urls[process.schema]} if process.schema else {})
+            | _secrets(process, keyring)
+            | _settings(process.name, system, keyring),
         )
+        for process in sorted(PROCESSES.values(), key=lambda process: process.name)
     ]
-    return [
-        *(storage if distribution.is_installed() else []),
-        *ours,
-        *_helpers(system, everybody),
-    ]
-
-
-def _caller_secret(keyring: Keyring, caller: str) -> str:
-    return keyring.secret(f"service {caller}")
-
-
-def _identity(system: System, keyring: Keyring) -> dict[str, str]:
-    secrets = ",".join(f"{caller}={_caller_secret(keyring, caller)}" for caller in CALLERS)
-    return {
-        "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
-        "IDENTITY_SERVICE_SECRETS": secrets,
-        "IDENTITY_ENCRYPTION_KEY": f"{keyring.secret('identity encryption')}=",  # 32 bytes, padded
-        "IDENTITY_SMTP_HOST": "127.0.0.1",
-        "IDENTITY_SMTP_PORT": str(system.ports.smtp),
-        "IDENTITY_SMTP_TLS": "plaintext",
-        "IDENTITY_PUBLIC_URL": system.url("bff"),
-    }
-
-
-def _registry(system: System, keyring: Keyring) -> dict[str, str]:
-    return {
-        "REGISTRY_SERVICE_SECRET": _caller_secret(keyring, "registry-svc"),
-        "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{system.ports.images}",
-        "REGISTRY_PUBLIC_URL": system.url("images"),
-        "REGISTRY_SIGNING_KEY": f"{keyring.secret('registry tokens')}=",  # 32 bytes, padded
-        "REGISTRY_PROVIDER_URL": system.url("distribution"),
-    }
-
-
-def _gateway(system: System, keyring: Keyring) -> dict[str, str]:
-    return {
-        "GATEWAY_LISTEN": f"127.0.0.1:{system.ports.gateway}",
-        "GATEWAY_SERVICE_SECRET": _caller_secret(keyring, "gateway"),
-        "GATEWAY_JOURNAL_DIR": str(system.run_directory / "journal"),
-        "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",  # the demo merchants' API is on this machine
-    }
-
-
-def _helpers(system: System, environment: Mapping[str, str]) -> list[Program]:
-    """The mail catcher, the demo merchants' API, and the guide that fills the marketplace."""
     module = [sys.executable, "-m", "ams_local"]
-    mail = ["mail", str(system.ports.smtp), str(system.ports.mail_page)]
+    mail_ports = [str(system.port("smtp")), str(system.port("mail"))]
     return [
-        Program("mail", [*module, *mail], environment),
-        Program("upstream", [*module, "upstream", str(system.upstream_port)], environment),
-        Program("guide", [*module, "guide"], environment),
+        *_storage(system, keyring),
+        *ours,
+        Program("mail", [*module, "mail", *mail_ports], everybody),
+        Program("upstream", [*module, "upstream", str(system.port("upstream"))], everybody),
+        Program("guide", [*module, "guide"], everybody),
     ]
+
+
+def _secrets(process: Process, keyring: Keyring) -> dict[str, str]:
+    texts = {name: _secret(keyring, process.variable(name)) for name in process.secrets}
+    # The keyring's secrets are 32 bytes without the padding that base64 asks for.
+    random_keys = {name: f"{_secret(keyring, process.variable(name))}=" for name in process.random_keys}
+    return {process.variable(name): value for name, value in (texts | random_keys).items()}
+
+
+def _secret(keyring: Keyring, variable: str) -> str:
+    return keyring.secret(_KEPT_AS.get(variable, variable))
+
+
+def _settings(name: str, system: System, keyring: Keyring) -> dict[str, str]:
+    """What only this process is told, its ports and its own secrets apart."""
+    match name:
+        case "identity-svc":
+            secrets = (
+                f"{each.folder}={_secret(keyring, each.variable('SERVICE_SECRET'))}" for each in CALLERS
+            )
+            return {
+                "IDENTITY_ADMIN_EMAILS": ADMIN_EMAIL,
+                "IDENTITY_SERVICE_SECRETS": ",".join(secrets),
+                "IDENTITY_SMTP_HOST": "127.0.0.1",
+                "IDENTITY_SMTP_PORT": str(system.port("smtp")),
+                "IDENTITY_SMTP_TLS": "plaintext",
+                "IDENTITY_PUBLIC_URL": system.url("ams-bff"),
+            }
+        case "catalog-svc":
+            return {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"}  # the demo merchants' API is on this machine
+        case "registry-svc":
+            return {
+                "REGISTRY_PUBLIC_URL": system.url("registry-svc"),
+                "REGISTRY_PROVIDER_URL": system.url("distribution"),
+            }
+        case "ams-gateway":
+            return {
+                "GATEWAY_JOURNAL_DIR": str(system.run_directory / "journal"),
+                "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
+            }
+        case "ams-bff":
+            return {"BFF_PUBLIC_URL": system.url("ams-bff"), "BFF_GATEWAY_URL": system.url("ams-gateway")}
+    return {}
+
+
+def _storage(system: System, keyring: Keyring) -> list[Program]:
+    if not distribution.is_installed():
+        return []
+    secret = keyring.secret("distribution uploads")
+    return [distribution.program(system.run_directory, system.port("distribution"), secret)]

@@ -6,26 +6,21 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from ams_common.processes import CALLERS, GRPC_SERVERS, PROCESSES
 from ams_common.settings import load
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
-from ams_local.system import CALLERS, SERVICES, Ports, System, programs
-
-SETTINGS = {
-    **{f"{service}-svc": (f"{service}_svc.settings", service.upper()) for service in SERVICES},
-    "ams-gateway": ("ams_gateway.settings", "GATEWAY"),
-    "ams-bff": ("ams_bff.settings", "BFF"),
-}
+from ams_local.system import USUAL_PORTS, System, programs
 
 
 @pytest.fixture
 def crew(tmp_path: Path) -> dict[str, Program]:
-    urls = {service: f"postgresql://{service}_svc:{service}-pw@127.0.0.1:1/ams" for service in SERVICES}
+    urls = {service: f"postgresql://{service}_svc:{service}-pw@127.0.0.1:1/ams" for service in GRPC_SERVERS}
     admin_url = "postgresql://admin:admin-pw@127.0.0.1:1/postgres"
     servers = Addresses(admin_url, "redis://127.0.0.1:2/0", "127.0.0.1:3")
     inherited = {"PATH": "/bin", "DATABASE_URL": admin_url}
-    system = System(Ports(), 8090, tmp_path)
+    system = System(USUAL_PORTS, tmp_path)
     keyring = Keyring(tmp_path / "secrets.json")
     return {program.name: program for program in programs(system, servers, urls, keyring, inherited)}
 
@@ -45,7 +40,7 @@ def test_each_service_gets_its_own_database_role_only(crew: dict[str, Program]) 
     for name, program in crew.items():
         passwords = [value for value in program.environment.values() if "-pw@" in value]
         own = name.removesuffix("-svc")
-        expected = [f"postgresql://{own}_svc:{own}-pw@127.0.0.1:1/ams"] if own in SERVICES else []
+        expected = [f"postgresql://{own}_svc:{own}-pw@127.0.0.1:1/ams"] if own in GRPC_SERVERS else []
         assert passwords == expected
 
 
@@ -68,12 +63,12 @@ def is_told(program: Program, secret: str) -> bool:
     return any(secret in value for value in program.environment.values())
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROCESSES)
 def test_each_process_finds_all_its_settings_and_is_told_nothing_it_does_not_read(
     crew: dict[str, Program], name: str
 ) -> None:
-    module, prefix = SETTINGS[name]
-    settings_class = import_module(module).Settings
+    prefix = PROCESSES[name].prefix
+    settings_class = import_module(f"{PROCESSES[name].package}.settings").Settings
     environment = dict(crew[name].environment)
     load(settings_class, prefix, environment)
     read = {

@@ -79,7 +79,7 @@ def processes_told_of(directory: Path) -> list[str]:
 
 
 def first_consumer(system: System) -> Api:
-    anybody = Api(system.url("bff"), Mails(system.url("mail_page")))
+    anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
     return anybody.sign_in(demo.CONSUMERS[0].email)
 
 

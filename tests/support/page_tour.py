@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 from ams_common import ports
-from ams_common.provision import OWNERS
+from ams_common.processes import GRPC_SERVERS
 from ams_local.processes import Daemon
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
@@ -64,7 +64,7 @@ def _alone(world: running_system.World) -> Iterator[str]:
     program, run_directory, port = world.programs["ams-bff"], world.system.run_directory, ports.free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
-    nobody = {f"{service.upper()}_ADDRESS": _NOBODY for service in OWNERS}
+    nobody = {server.variable("ADDRESS"): _NOBODY for server in GRPC_SERVERS.values()}
     log = run_directory / "bff-alone.log"
     environment = {**program.environment, **nobody, **own}
     daemon = Daemon("bff-alone", program.command, log=log, directory=run_directory, env=environment)

@@ -8,32 +8,24 @@ import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ams_common import ports, topics
+from ams_common.processes import PROCESSES
 from ams_common.provision import OWNERS, provision
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon, stop_all
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
-from ams_local.system import ADMIN_EMAIL, Ports, System, programs
+from ams_local.system import ADMIN_EMAIL, System, free_ports, programs
 
 __all__ = ["ADMIN_EMAIL", "BEHIND_THE_GATEWAY", "World", "running"]
 
-BEHIND_THE_GATEWAY = (
-    "identity-svc",
-    "catalog-svc",
-    "keys-svc",
-    "usage-svc",
-    "billing-svc",
-    "registry-svc",
-    "ams-bff",
-)
+BEHIND_THE_GATEWAY = tuple(name for name in PROCESSES if name != "ams-gateway")
 # The demo marketplace isn't needed here.
 _LEFT_OUT = ("guide", "upstream")
 _READY_S = 60
-_DOORS = {"registry-svc": "images", "mail": "mail_page", "ams-bff": "bff", "ams-gateway": "gateway"}
 
 
 @dataclass(slots=True)
@@ -51,15 +43,15 @@ class World:
 
     @property
     def rest_url(self) -> str:
-        return self.system.url("bff")
+        return self.system.url("ams-bff")
 
     @property
     def gateway_url(self) -> str:
-        return self.system.url("gateway")
+        return self.system.url("ams-gateway")
 
     @property
     def mail_url(self) -> str:
-        return self.system.url("mail_page")
+        return self.system.url("mail")
 
     @property
     def topic_prefix(self) -> str:
@@ -75,8 +67,7 @@ class World:
 
     def wait(self, name: str) -> None:
         """Until the process listens."""
-        door = _DOORS.get(name) or name.removesuffix("-svc")
-        port: int = asdict(self.system.ports)[door]
+        port = self.system.port(name)
         self._daemons[name].wait_until(lambda: ports.is_listening(port), _READY_S)
 
     def start(self, name: str, **environment: str) -> None:
@@ -113,7 +104,7 @@ def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> It
     owners = {schema: f"{database}_{role}" for schema, role in OWNERS.items()}
     urls = asyncio.run(provision(admin_database_url, database, owners=owners))
     directory = Path(tempfile.mkdtemp(prefix="ams-world-"))
-    system = System(Ports(*ports.free_ports(len(asdict(Ports())))), 0, directory)
+    system = System(free_ports(), directory)
     servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
     prefix = f"{database}."
     asyncio.run(topics.create_missing(kafka_bootstrap, prefix))

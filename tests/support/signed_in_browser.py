@@ -12,7 +12,7 @@ from support.running_system import World
 
 async def sign_in(world: World, people: People, email: str) -> Browser:
     """Somebody who has an account, signed in with the mailed code."""
-    browser = Browser(world.system.ports.bff)
+    browser = Browser(world.system.port("ams-bff"))
     assert browser.post("/login", "/login", email=email).location == "/login/code"
     code = await people.mail.next_code(email)
     assert browser.post("/login/code", "/login/code", code=code).status == 303
