@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := protos common gateway identity-svc catalog-svc keys-svc usage-svc billing-svc registry-svc rest bff local
-PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+PROJECTS := $(wildcard */pyproject.toml)
+PACKAGES := $(PROJECTS:/pyproject.toml=)
 CHECKED := conftest.py tests loadtests deploy/tests $(PACKAGES)
 ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local

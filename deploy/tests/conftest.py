@@ -45,8 +45,9 @@ def _let_through() -> Iterator[str]:
     # Docker's patterns begin at the root; a .gitignore's do where a slash says so.
     ignored = PathSpec.from_lines("gitignore", [re.sub("^(!?)", r"\1/", line) for line in patterns])
     # All else at the top is ignored with all that is in it: no need to look there.
-    for top in {line[1:].partition("/")[0] for line in patterns if line.startswith("!")}:
-        inside = [path for path in (ROOT / top).rglob("*") if path.is_file()] or [ROOT / top]
+    tops = {line[1:].partition("/")[0] for line in patterns if line.startswith("!")}
+    for top in {path for pattern in tops for path in ROOT.glob(pattern)}:
+        inside = [path for path in top.rglob("*") if path.is_file()] or [top]
         yield from ignored.match_files((str(path.relative_to(ROOT)) for path in inside), negate=True)
 
 
