@@ -1,38 +1,54 @@
-"""The packages keep to themselves: what architecture §2 calls the rules of the house."""
+"""Packages keep to themselves, and the folders inside each import one another in one direction."""
 
 import ast
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# By folder: whatever has a pyproject.toml, the contracts apart.
 PACKAGES = {
-    "gateway": "ams_gateway",
-    "identity-svc": "identity_svc",
-    "catalog-svc": "catalog_svc",
-    "keys-svc": "keys_svc",
-    "usage-svc": "usage_svc",
-    "billing-svc": "billing_svc",
-    "registry-svc": "registry_svc",
-    "rest": "ams_rest",
-    "bff": "ams_bff",
-    "common": "ams_common",
-    "local": "ams_local",
+    path.parent.name: tomllib.loads(path.read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ][0]
+    for path in sorted(ROOT.glob("*/pyproject.toml"))
+    if path.parent.name != "protos"
 }
 OURS = {*PACKAGES.values(), "ams"}
 
 
-def imports_of(file: Path) -> Iterator[str]:
-    """The top-level packages that a file imports, wherever in it."""
+def modules_of(file: Path) -> Iterator[str]:
+    """The dotted names that a file imports, wherever in it; of `from a import b` it is a.b."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (str(arg.value).split(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
+            yield from (str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    """The top-level packages that a file imports."""
+    return (name.split(".")[0] for name in modules_of(file))
+
+
+def unit_imports(folder: str) -> dict[str, set[str]]:
+    """By unit: the others that it imports. A unit is a module at the top of the package, or a folder in it
+    with all that it holds."""
+    package = ROOT / folder / PACKAGES[folder]
+    units: dict[str, set[str]] = {}
+    for file in sorted(package.rglob("*.py")):
+        unit = file.relative_to(package).parts[0].removesuffix(".py")
+        names = (name.split(".") for name in modules_of(file))
+        units.setdefault(unit, set()).update(
+            name[1] for name in names if name[0] == package.name and len(name) > 1 and name[1] != unit
+        )
+    # What isn't a unit is a name of the package's own __init__.py.
+    return {unit: imported & units.keys() for unit, imported in units.items() if unit != "__init__"}
 
 
 def sources(folder: str) -> list[Path]:
@@ -42,7 +58,7 @@ def sources(folder: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("folder", PACKAGES)
-def test_a_room_imports_only_itself_common_and_the_contracts(folder: str) -> None:
+def test_a_package_imports_only_itself_common_and_the_contracts(folder: str) -> None:
     allowed = {PACKAGES[folder], "ams_common", "ams"} if folder != "common" else {"ams_common", "ams"}
     if folder == "bff":
         allowed.add("ams_rest")
@@ -57,13 +73,18 @@ def test_a_room_imports_only_itself_common_and_the_contracts(folder: str) -> Non
 
 
 @pytest.mark.parametrize("folder", PACKAGES)
-def test_a_room_declares_every_package_of_ours_that_it_imports(folder: str) -> None:
+def test_a_package_declares_every_package_of_ours_that_it_imports(folder: str) -> None:
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
     declared = {dependency.split("[")[0] for dependency in project["dependencies"]}
     names = {"ams": "ams-protos", "ams_common": "ams-common", "ams_rest": "ams-rest"}
     package = ROOT / folder / PACKAGES[folder]
     imported = {name for file in package.rglob("*.py") for name in imports_of(file)}
     assert {names[name] for name in imported & names.keys() if names[name] != project["name"]} <= declared
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_inside_a_package_nothing_is_imported_in_a_circle(folder: str) -> None:
+    TopologicalSorter(unit_imports(folder)).prepare()  # a CycleError names those in the circle
 
 
 @pytest.mark.parametrize("folder", [folder for folder in PACKAGES if folder.endswith("-svc")])
