@@ -19,7 +19,7 @@ LONGEST_FIRST = (
     "bff/tests/test_survive_hostile_input.py",
     "local/tests/test_serve_servers.py",
     "tests/test_registry_protocol.py",
-    "tests/test_ui_story.py",
+    "tests/test_ui_journey.py",
     "gateway/tests/test_survive_kills.py",
     "gateway/tests/test_end_slow_connections.py",
     "local/tests/test_run_everything.py",

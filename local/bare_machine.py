@@ -24,7 +24,7 @@ PACKAGES = "python3,python3-venv,make,git,ca-certificates,curl"
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Fast, and together they start every server, a service of ours and a browser.
 FEW_TESTS = (
-    "local/tests/test_keep_secrets.py tests/test_story.py tests/test_check_pages.py tests/test_images.py"
+    "local/tests/test_keep_secrets.py tests/test_journey.py tests/test_check_pages.py tests/test_images.py"
 )
 # Settings of apt and of certificates; of pip and npm, what this process was started with.
 LENT = (

@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 from playwright.async_api import Browser
-from support import chromium, running_system, upstream_api
-from support.image_merchant import Shop, open_shop
+from support import chromium, upstream_api
+from support.image_merchant import ImageTrade, open_image_trade
 from support.registry_client import Client, name_of
 from support.rest_clients import Mailbox, People, Rest
+from support.running_system import ADMIN_EMAIL, RunningSystem, running
 
 
 @pytest.fixture(scope="session")
-def world(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> Iterator[running_system.World]:
+def system(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> Iterator[RunningSystem]:
     """The whole system, shared by the tests that leave it as they found it."""
-    with running_system.running(admin_database_url, redis_url, kafka_bootstrap) as system:
+    with running(admin_database_url, redis_url, kafka_bootstrap) as system:
         yield system
 
 
@@ -24,14 +25,14 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def rest(http: aiohttp.ClientSession, world: running_system.World) -> Rest:
+def rest(http: aiohttp.ClientSession, system: RunningSystem) -> Rest:
     """The REST API, not signed in."""
-    return Rest(http, world.rest_url)
+    return Rest(http, system.rest_url)
 
 
 @pytest.fixture
-def people(rest: Rest, http: aiohttp.ClientSession, world: running_system.World) -> People:
-    return People(rest, Mailbox(http, world.mail_url, world.read_mails), world.tokens)
+def people(rest: Rest, http: aiohttp.ClientSession, system: RunningSystem) -> People:
+    return People(rest, Mailbox(http, system.mail_url, system.read_mails), system.tokens)
 
 
 @pytest.fixture
@@ -47,20 +48,20 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def anybody(world: running_system.World, http: aiohttp.ClientSession) -> Client:
-    return Client(http, world.system.url("registry-svc"))
+def anybody(system: RunningSystem, http: aiohttp.ClientSession) -> Client:
+    return Client(http, system.url("registry-svc"))
 
 
 @pytest.fixture
-async def shop(people: People) -> Shop:
-    return await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+async def trade(people: People) -> ImageTrade:
+    return await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
 
 
 @pytest.fixture
-async def pusher(anybody: Client, shop: Shop) -> Client:
-    return await anybody.sign_in(shop.publishing.secret, f"repository:{name_of(shop)}:pull,push")
+async def pusher(anybody: Client, trade: ImageTrade) -> Client:
+    return await anybody.sign_in(trade.publishing.secret, f"repository:{name_of(trade)}:pull,push")
 
 
 @pytest.fixture
-async def puller(anybody: Client, shop: Shop) -> Client:
-    return await anybody.sign_in(shop.secret, f"repository:{name_of(shop)}:pull")
+async def puller(anybody: Client, trade: ImageTrade) -> Client:
+    return await anybody.sign_in(trade.secret, f"repository:{name_of(trade)}:pull")

@@ -15,7 +15,7 @@ from ams_common import ports
 from ams_common.testing.eventually import eventually
 from ams_local.kafka import Kafka
 from support.rest_clients import Mailbox, People, Rest, Trade, consume, open_trade
-from support.running_system import ADMIN_EMAIL, BEHIND_THE_GATEWAY, World, running
+from support.running_system import ADMIN_EMAIL, BEHIND_THE_GATEWAY, RunningSystem, running
 from support.upstream_api import Upstream
 
 REQUESTS = 500
@@ -50,8 +50,8 @@ ROLLED_UP = """
 SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE service_id = $1 AND granularity = """
 
 
-async def figures(world: World, trade: Trade) -> Figures:
-    usage, billing = world.database_urls["usage"], world.database_urls["billing"]
+async def figures(system: RunningSystem, trade: Trade) -> Figures:
+    usage, billing = system.database_urls["usage"], system.database_urls["billing"]
     service_id = trade.service["serviceId"]
     period = f"{datetime.now(UTC):%Y-%m}"
     made = await trade.admin.post("/invoices:generate", period=period, merchantId=trade.service["merchantId"])
@@ -87,7 +87,7 @@ def round_half_even_cents(quantity: int) -> int:
     return whole + (half if whole % 2 else 0)
 
 
-async def send_load(http: aiohttp.ClientSession, world: World, trade: Trade) -> Counter[int]:
+async def send_load(http: aiohttp.ClientSession, system: RunningSystem, trade: Trade) -> Counter[int]:
     """REQUESTS calls, AT_A_TIME at once, some of them to be refused; how often each status came."""
     gate = asyncio.Semaphore(AT_A_TIME)
     service_id = trade.service["serviceId"]
@@ -95,22 +95,24 @@ async def send_load(http: aiohttp.ClientSession, world: World, trade: Trade) -> 
     async def send(number: int) -> int:
         async with gate:
             if number % REFUSED_EVERY:
-                return (await consume(http, world.gateway_url, trade.secret, service_id)).status
+                return (await consume(http, system.gateway_url, trade.secret, service_id)).status
             kind = number // REFUSED_EVERY % 3
             secret = ("", "ams_live_wrong", trade.secret)[kind]
             return (
-                await consume(http, world.gateway_url, secret, "another-service" if kind == 2 else service_id)
+                await consume(
+                    http, system.gateway_url, secret, "another-service" if kind == 2 else service_id
+                )
             ).status
 
     return Counter(await asyncio.gather(*(send(number) for number in range(REQUESTS))))
 
 
-async def settles_at(world: World, trade: Trade, forwarded: int, timeout_s: float) -> None:
+async def settles_at(system: RunningSystem, trade: Trade, forwarded: int, timeout_s: float) -> None:
     """Waits until every place has `forwarded`, and that none goes past it."""
     expected = Figures(*[forwarded] * 6)
 
     async def settled() -> bool:
-        now = await figures(world, trade)
+        now = await figures(system, trade)
         assert all(getattr(now, name) <= forwarded for name in Figures.__slots__), (
             f"{now} is more than {forwarded}"
         )
@@ -119,19 +121,19 @@ async def settles_at(world: World, trade: Trade, forwarded: int, timeout_s: floa
     try:
         await eventually(settled, timeout_s)
     except AssertionError as error:
-        raise AssertionError(f"{await figures(world, trade)}, not {forwarded}") from error
+        raise AssertionError(f"{await figures(system, trade)}, not {forwarded}") from error
     await asyncio.sleep(1)  # whatever would still be counted twice has time to come
-    assert await figures(world, trade) == expected
+    assert await figures(system, trade) == expected
 
 
 async def test_every_figure_is_the_number_of_forwarded_requests(
-    world: World, people: People, upstream: Upstream, http: aiohttp.ClientSession
+    system: RunningSystem, people: People, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
-    statuses = await send_load(http, world, trade)
+    statuses = await send_load(http, system, trade)
     assert statuses[200] == len(upstream.received) == REQUESTS - REQUESTS // REFUSED_EVERY
     assert set(statuses) == {200, 401, 403}
-    await settles_at(world, trade, len(upstream.received), timeout_s=20)
+    await settles_at(system, trade, len(upstream.received), timeout_s=20)
 
 
 @pytest.fixture
@@ -146,54 +148,54 @@ def kafka(tmp_path: Path) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def own_world(admin_database_url: str, redis_url: str, kafka: Kafka) -> Iterator[World]:
+def own_system(admin_database_url: str, redis_url: str, kafka: Kafka) -> Iterator[RunningSystem]:
     with running(admin_database_url, redis_url, kafka.bootstrap_servers) as system:
         yield system
 
 
 async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restarts(
-    own_world: World, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
+    own_system: RunningSystem, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
-    world = own_world
-    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+    system = own_system
+    people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
     async def disturb() -> None:
         for name in ("usage-svc", "billing-svc"):
-            await asyncio.to_thread(world.kill, name)
-            await asyncio.to_thread(world.start, name)
+            await asyncio.to_thread(system.kill, name)
+            await asyncio.to_thread(system.start, name)
         await asyncio.to_thread(kafka.stop)
 
     statuses: Counter[int] = Counter()
     disturbance = asyncio.create_task(disturb())
     while not disturbance.done():
-        statuses += await send_load(http, world, trade)
+        statuses += await send_load(http, system, trade)
     await disturbance
-    statuses += await send_load(http, world, trade)  # Kafka is away: the journal keeps what is metered
+    statuses += await send_load(http, system, trade)  # Kafka is away: the journal keeps what is metered
     await asyncio.to_thread(kafka.launch)
     await asyncio.to_thread(kafka.wait)
     for name in ("billing-svc", "usage-svc"):  # and once more, while they catch up
-        await asyncio.to_thread(world.kill, name)
-        await asyncio.to_thread(world.start, name)
+        await asyncio.to_thread(system.kill, name)
+        await asyncio.to_thread(system.start, name)
     assert set(statuses) == {200, 401, 403}
     assert statuses[200] == len(upstream.received)
-    await settles_at(world, trade, len(upstream.received), timeout_s=60)
+    await settles_at(system, trade, len(upstream.received), timeout_s=60)
 
 
 async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
-    own_world: World, upstream: Upstream, http: aiohttp.ClientSession
+    own_system: RunningSystem, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
-    world = own_world
-    people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+    system = own_system
+    people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
-    assert (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
+    assert (await consume(http, system.gateway_url, trade.secret, trade.service["slug"])).status == 200
     for name in BEHIND_THE_GATEWAY:
-        await asyncio.to_thread(world.kill, name)
+        await asyncio.to_thread(system.kill, name)
     statuses = [
-        (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status
+        (await consume(http, system.gateway_url, trade.secret, trade.service["slug"])).status
         for _ in range(50)
     ]
     assert statuses == [200] * 50
     for name in BEHIND_THE_GATEWAY:
-        await asyncio.to_thread(world.start, name)
-    await settles_at(world, trade, 51, timeout_s=60)
+        await asyncio.to_thread(system.start, name)
+    await settles_at(system, trade, 51, timeout_s=60)

@@ -1,4 +1,4 @@
-"""Whatever is sent to the doors, the answer is a 4xx with a stable code, and nobody else's data."""
+"""Whatever is sent to REST or the gateway, the answer is a 4xx with a stable code, and nobody else's data."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
 from support.rest_clients import Answer, Mailbox, People, Rest, Trade, new_service, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.upstream_api import Upstream
 from yarl import URL
 
@@ -21,15 +21,15 @@ MEGABYTE = "x" * 1_000_000
 
 
 @pytest.fixture(scope="module")
-def opened(world: World) -> tuple[Trade, Trade]:
+def opened(system: RunningSystem) -> tuple[Trade, Trade]:
     """Two merchants with two consumers, strangers to each other. Nobody listens at their base URL."""
-    return asyncio.run(_open(world))
+    return asyncio.run(_open(system))
 
 
-async def _open(world: World) -> tuple[Trade, Trade]:
+async def _open(system: RunningSystem) -> tuple[Trade, Trade]:
     async with aiohttp.ClientSession() as http:
-        mail = Mailbox(http, world.mail_url, world.read_mails)
-        people = People(Rest(http, world.rest_url), mail, world.tokens)
+        mail = Mailbox(http, system.mail_url, system.read_mails)
+        people = People(Rest(http, system.rest_url), mail, system.tokens)
         first = await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
         return first, await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
 
@@ -160,11 +160,11 @@ async def test_each_role_stays_in_its_own_rooms(trades: tuple[Trade, Trade]) -> 
 
 
 async def test_the_gateway_refuses_what_is_too_large_or_climbs_out(
-    people: People, world: World, http: aiohttp.ClientSession, upstream: Upstream
+    people: People, system: RunningSystem, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     headers = {"Authorization": f"Bearer {trade.secret}", "X-AMS-Service": trade.service["slug"]}
-    url = f"{world.gateway_url}/api/consume"
+    url = f"{system.gateway_url}/api/consume"
     async with http.post(url, headers=headers | {"X-Large": MEGABYTE[:100_000]}) as response:
         assert response.status in (400, 431)
     climbing = URL(f"{url}/{trade.service['slug']}/%2e%2e/%2e%2e/admin", encoded=True)

@@ -10,11 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 from ams_common.testing.eventually import eventually
-from support import docker_images, running_system
+from support import docker_images
 from support.docker_images import Layout, Podman
-from support.image_merchant import PRICE, open_publishing, open_shop
+from support.image_merchant import PRICE, open_image_trade, open_publishing
 from support.registry_client import pulled_tags
 from support.rest_clients import JSON, People, Rest, new_service
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:
@@ -28,8 +29,8 @@ def short_path() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def change_row(world: running_system.World, schema: str, statement: str, *values: object) -> None:
-    connection = await asyncpg.connect(world.database_urls[schema])
+async def change_row(system: RunningSystem, schema: str, statement: str, *values: object) -> None:
+    connection = await asyncpg.connect(system.database_urls[schema])
     try:
         assert (await connection.execute(statement, *values)).endswith(" 1")
     finally:
@@ -53,59 +54,59 @@ async def audits(admin: Rest, resource_id: str, count: int) -> list[JSON]:
 
 
 async def test_a_pushed_image_is_pulled_metered_and_audited(
-    world: running_system.World, people: People, tmp_path: Path
+    system: RunningSystem, people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
     image = layout(tmp_path)
-    pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
+    pushed = await docker_images.push(image, trade.image("1.0.0"), trade.publishing.secret)
     assert pushed.succeeded, pushed.text
 
-    (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
+    (shown,) = (await trade.publishing.merchant.get("/merchant/images"))["images"]
     assert (shown["status"], shown["tag"], shown["digest"]) == ("IMAGE_ACTIVE", "1.0.0", image.digest)
     assert int(shown["sizeBytes"]) == len(image.manifest) + image.config.size + image.layer.size
-    (offered,) = (await shop.consumer.get("/consumer/images"))["images"]
-    assert offered["pullCommand"] == f"docker pull {shop.image('1.0.0')}"
+    (offered,) = (await trade.consumer.get("/consumer/images"))["images"]
+    assert offered["pullCommand"] == f"docker pull {trade.image('1.0.0')}"
 
-    pulled = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
+    pulled = await docker_images.pull(trade.image("1.0.0"), trade.secret, tmp_path / "pulled")
     assert pulled.succeeded, pulled.text
     assert (tmp_path / "pulled" / "blobs" / "sha256" / image.digest[7:]).read_bytes() == image.manifest
 
     async def used() -> JSON:
-        usage = await shop.consumer.get("/consumer/usage")
+        usage = await trade.consumer.get("/consumer/usage")
         return usage if int(usage["total"].get("requests", 0)) else {}
 
     usage = await eventually(used)
     assert int(usage["total"]["requests"]) == 1
 
     async def billed() -> JSON:
-        spend = await shop.consumer.get("/consumer/spend")
+        spend = await trade.consumer.get("/consumer/spend")
         return spend if spend.get("lines") else {}
 
     spend = await eventually(billed)
     assert [line["quantity"] for line in spend["lines"]] == ["1"]
     assert spend["totals"] == [{**PRICE["perRequest"]["amount"], "units": "0"}]
 
-    push, pull = await audits(shop.admin, shown["imageId"], 2)
+    push, pull = await audits(trade.admin, shown["imageId"], 2)
     assert (push["action"], push["details"]["push_token_id"]) == (
         "image.push",
-        shop.publishing.token["pushTokenId"],
+        trade.publishing.token["pushTokenId"],
     )
-    assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", shop.key["keyPrefix"])
-    again = await shop.publishing.merchant.get(f"/images/{shown['imageId']}")
+    assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", trade.key["keyPrefix"])
+    again = await trade.publishing.merchant.get(f"/images/{shown['imageId']}")
     assert int(again["pulls"]) == 1
 
 
 @pytest.mark.parametrize("form", ["oci", "v2s2"])
 async def test_podman_logs_in_pushes_and_pulls(
-    world: running_system.World, people: People, short_path: Path, form: str
+    system: RunningSystem, people: People, short_path: Path, form: str
 ) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    host, image, bad = shop.publishing.registry, shop.image("1.0.0"), shop.image("newest")
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    host, image, bad = trade.publishing.registry, trade.image("1.0.0"), trade.image("newest")
     merchant, consumer = Podman(short_path / "m"), Podman(short_path / "c")
     made = await merchant.make(image, secrets.token_bytes(100_000))
     assert made.succeeded, made.text
     assert not (await merchant.log_in(host, "wrong")).succeeded
-    for podman, secret in ((merchant, shop.publishing.secret), (consumer, shop.secret)):
+    for podman, secret in ((merchant, trade.publishing.secret), (consumer, trade.secret)):
         done = await podman.log_in(host, secret)
         assert done.succeeded, done.text
     assert (await merchant("tag", image, bad)).succeeded
@@ -117,19 +118,19 @@ async def test_podman_logs_in_pushes_and_pulls(
     assert pulled.succeeded, pulled.text
     ids = [(await podman("images", "--no-trunc", "--quiet", image)).text for podman in (merchant, consumer)]
     assert ids[0] == ids[1] != ""
-    assert await pulled_tags(world, shop.publishing.token["repository"]) == ["1.0.0"]
+    assert await pulled_tags(system, trade.publishing.token["repository"]) == ["1.0.0"]
 
 
 async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_rejected(
     people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    publishing = shop.publishing
-    latest = await docker_images.push(layout(tmp_path), shop.image("latest"), publishing.secret)
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    publishing = trade.publishing
+    latest = await docker_images.push(layout(tmp_path), trade.image("latest"), publishing.secret)
     assert not latest.succeeded
     assert 'The tag "latest" is not a semantic version' in latest.text
     licensed = layout(tmp_path, annotations={"io.ams.license-model": "for free"})
-    wrong = await docker_images.push(licensed, shop.image("1.0.0"), publishing.secret)
+    wrong = await docker_images.push(licensed, trade.image("1.0.0"), publishing.secret)
     assert not wrong.succeeded
     assert "io.ams.license-model must be one of connected, time_limited" in wrong.text
     shown = (await publishing.merchant.get("/merchant/images"))["images"]
@@ -138,35 +139,35 @@ async def test_a_bad_version_fails_in_the_terminal_with_the_reason_and_shows_as_
         "1.0.0": "IMAGE_REJECTED",
     }
     assert all(image["rejectionReason"] for image in shown)
-    refused = await docker_images.pull(shop.image("latest"), shop.secret, tmp_path / "pulled")
+    refused = await docker_images.pull(trade.image("latest"), trade.secret, tmp_path / "pulled")
     assert not refused.succeeded
 
 
 async def test_a_version_keeps_its_content(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
     first = layout(tmp_path)
     for _ in range(2):  # the same again is no harm
-        assert (await docker_images.push(first, shop.image("1.0.0"), shop.publishing.secret)).succeeded
-    other = await docker_images.push(layout(tmp_path, "other"), shop.image("1.0.0"), shop.publishing.secret)
+        assert (await docker_images.push(first, trade.image("1.0.0"), trade.publishing.secret)).succeeded
+    other = await docker_images.push(layout(tmp_path, "other"), trade.image("1.0.0"), trade.publishing.secret)
     assert not other.succeeded
     assert "is there already with other content" in other.text
 
 
 async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    nowhere = [f"{shop.publishing.registry}/{secrets.token_hex(4)}/nowhere" for _ in range(3)]
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    nowhere = [f"{trade.publishing.registry}/{secrets.token_hex(4)}/nowhere" for _ in range(3)]
     for name in nowhere:
-        refused = await docker_images.pull(f"{name}:1.0.0", shop.secret, tmp_path / "pulled")
+        refused = await docker_images.pull(f"{name}:1.0.0", trade.secret, tmp_path / "pulled")
         assert "this API key has no access to it" in refused.text
-    (refusal,) = await audits(shop.admin, nowhere[0].partition("/")[2], 1)
-    assert refusal["details"]["key_id"] == shop.key["keyId"]
+    (denial,) = await audits(trade.admin, nowhere[0].partition("/")[2], 1)
+    assert denial["details"]["key_id"] == trade.key["keyId"]
     for name in nowhere[1:]:
-        answer = await shop.admin.get("/audit-records", resource_id=name.partition("/")[2])
+        answer = await trade.admin.get("/audit-records", resource_id=name.partition("/")[2])
         assert answer.get("auditRecords", []) == []
 
 
 async def test_another_merchants_namespace_is_closed(people: People, tmp_path: Path) -> None:
-    admin = await people.sign_in(running_system.ADMIN_EMAIL)
+    admin = await people.sign_in(ADMIN_EMAIL)
     mine = await open_publishing(people, admin, secrets.token_hex(3))
     theirs = await open_publishing(people, admin, secrets.token_hex(3))
     for image in (f"{theirs.repository}:1.0.0", f"{theirs.repository}/tool:1.0.0"):
@@ -179,14 +180,14 @@ async def test_another_merchants_namespace_is_closed(people: People, tmp_path: P
 
 
 async def test_expired_and_revoked_push_tokens_are_refused(
-    world: running_system.World, people: People, tmp_path: Path
+    system: RunningSystem, people: People, tmp_path: Path
 ) -> None:
-    admin = await people.sign_in(running_system.ADMIN_EMAIL)
+    admin = await people.sign_in(ADMIN_EMAIL)
     publishing = await open_publishing(people, admin, secrets.token_hex(3))
     service_id = publishing.service["serviceId"]
     other = await publishing.merchant.post("/push-tokens", serviceId=service_id, ttlHours=1)
     await change_row(
-        world,
+        system,
         "registry",
         "UPDATE push_tokens SET created_at = created_at - interval '2 days',"
         " expires_at = expires_at - interval '2 days' WHERE push_token_id = $1",
@@ -206,7 +207,7 @@ async def test_expired_and_revoked_push_tokens_are_refused(
 
 
 async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people: People) -> None:
-    admin = await people.sign_in(running_system.ADMIN_EMAIL)
+    admin = await people.sign_in(ADMIN_EMAIL)
     mine = await open_publishing(people, admin, secrets.token_hex(3))
     theirs = await open_publishing(people, admin, secrets.token_hex(3))
     api = await mine.merchant.post("/services", **new_service("https://api.example/v1"))
@@ -225,18 +226,18 @@ async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people
 
 
 async def test_logging_in_tells_good_credentials_from_bad(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    host = shop.publishing.registry
-    for secret, is_good in ((shop.publishing.secret, True), (shop.secret, True), ("wrong", False)):
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    host = trade.publishing.registry
+    for secret, is_good in ((trade.publishing.secret, True), (trade.secret, True), ("wrong", False)):
         done = await docker_images.log_in(host, secret, tmp_path / "auth.json")
         assert done.succeeded is is_good, done.text
 
 
 async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    stranger = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    image = shop.image("1.0.0")
-    assert (await docker_images.push(layout(tmp_path), image, shop.publishing.secret)).succeeded
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    stranger = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    image = trade.image("1.0.0")
+    assert (await docker_images.push(layout(tmp_path), image, trade.publishing.secret)).succeeded
 
     anonymous = await docker_images.pull(image, "", tmp_path / "anonymous")
     assert not anonymous.succeeded
@@ -245,47 +246,49 @@ async def test_only_a_consumer_with_a_grant_and_a_good_key_pulls(people: People,
     assert not ungranted.succeeded
     assert "this API key has no access to it" in ungranted.text
     assert not (await docker_images.pull(image, stranger.secret, tmp_path / "again")).succeeded
-    name = shop.publishing.token["repository"]
-    (refusal,) = await audits(shop.admin, name, 1)  # once a minute is enough
-    assert (refusal["action"], refusal["actor"]) == ("image.pull_refused", stranger.key["consumerId"])
-    assert refusal["details"]["key_prefix"] == stranger.key["keyPrefix"]
-    assert refusal["details"]["reference"] == "1.0.0"
-    assert "has no access to it" in refusal["details"]["reason"]
-    pushing = await docker_images.push(layout(tmp_path), shop.image("2.0.0"), shop.secret)
+    name = trade.publishing.token["repository"]
+    (denial,) = await audits(trade.admin, name, 1)  # once a minute is enough
+    assert (denial["action"], denial["actor"]) == ("image.pull_refused", stranger.key["consumerId"])
+    assert denial["details"]["key_prefix"] == stranger.key["keyPrefix"]
+    assert denial["details"]["reference"] == "1.0.0"
+    assert "has no access to it" in denial["details"]["reason"]
+    pushing = await docker_images.push(layout(tmp_path), trade.image("2.0.0"), trade.secret)
     assert not pushing.succeeded
     assert "An API key can't push" in pushing.text
     assert (await stranger.consumer.get("/consumer/images")).get("images", []) == []
 
-    assert (await docker_images.pull(image, shop.secret, tmp_path / "good")).succeeded
-    await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
-    revoked = await docker_images.pull(image, shop.secret, tmp_path / "revoked")
+    assert (await docker_images.pull(image, trade.secret, tmp_path / "good")).succeeded
+    await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
+    revoked = await docker_images.pull(image, trade.secret, tmp_path / "revoked")
     assert not revoked.succeeded
     assert "unauthorized" in revoked.text.lower()
 
 
 async def test_a_deprecated_version_is_not_pulled_any_more(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
-    assert (await docker_images.push(layout(tmp_path), shop.image("1.0.0"), shop.publishing.secret)).succeeded
-    (shown,) = (await shop.publishing.merchant.get("/merchant/images"))["images"]
-    await shop.publishing.merchant.post(f"/images/{shown['imageId']}:deprecate")
-    refused = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    assert (
+        await docker_images.push(layout(tmp_path), trade.image("1.0.0"), trade.publishing.secret)
+    ).succeeded
+    (shown,) = (await trade.publishing.merchant.get("/merchant/images"))["images"]
+    await trade.publishing.merchant.post(f"/images/{shown['imageId']}:deprecate")
+    refused = await docker_images.pull(trade.image("1.0.0"), trade.secret, tmp_path / "pulled")
     assert not refused.succeeded
     assert "taken out of use" in refused.text
-    (refusal,) = await audits(shop.admin, shop.publishing.token["repository"], 1)
-    assert (refusal["action"], refusal["details"]["key_id"]) == ("image.pull_refused", shop.key["keyId"])
-    assert (await shop.consumer.get("/consumer/images")).get("images", []) == []
+    (denial,) = await audits(trade.admin, trade.publishing.token["repository"], 1)
+    assert (denial["action"], denial["details"]["key_id"]) == ("image.pull_refused", trade.key["keyId"])
+    assert (await trade.consumer.get("/consumer/images")).get("images", []) == []
 
 
 async def test_a_consumer_is_offered_only_what_can_be_pulled(people: People, tmp_path: Path) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
     for number, version in enumerate(("1.0.0", "1.1.0")):
         pushed = await docker_images.push(
-            layout(tmp_path, str(number)), shop.image(version), shop.publishing.secret
+            layout(tmp_path, str(number)), trade.image(version), trade.publishing.secret
         )
         assert pushed.succeeded, pushed.text
 
     async def offered() -> list[str]:
-        return [image["tag"] for image in (await shop.consumer.get("/consumer/images")).get("images", [])]
+        return [image["tag"] for image in (await trade.consumer.get("/consumer/images")).get("images", [])]
 
     async def offers(*tags: str) -> bool:
         return await offered() == list(tags)
@@ -293,15 +296,15 @@ async def test_a_consumer_is_offered_only_what_can_be_pulled(people: People, tmp
     assert await offered() == ["1.1.0", "1.0.0"]
     old = next(
         image
-        for image in (await shop.publishing.merchant.get("/merchant/images"))["images"]
+        for image in (await trade.publishing.merchant.get("/merchant/images"))["images"]
         if image["tag"] == "1.0.0"
     )
-    await shop.publishing.merchant.post(f"/images/{old['imageId']}:deprecate")
+    await trade.publishing.merchant.post(f"/images/{old['imageId']}:deprecate")
     assert await offered() == ["1.1.0"]
-    merchant_id = shop.publishing.service["merchantId"]
-    await shop.admin.post(f"/merchants/{merchant_id}:suspend", reason="A test")
+    merchant_id = trade.publishing.service["merchantId"]
+    await trade.admin.post(f"/merchants/{merchant_id}:suspend", reason="A test")
     await eventually(lambda: offers())
-    refused = await docker_images.pull(shop.image("1.1.0"), shop.secret, tmp_path / "refused")
+    refused = await docker_images.pull(trade.image("1.1.0"), trade.secret, tmp_path / "refused")
     assert not refused.succeeded
-    await shop.admin.post(f"/merchants/{merchant_id}:reinstate")
+    await trade.admin.post(f"/merchants/{merchant_id}:reinstate")
     await eventually(lambda: offers("1.1.0"))

@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import docker_images, running_system
+from support import docker_images
 from support.docker_images import Layout
-from support.image_merchant import open_shop
+from support.image_merchant import open_image_trade
 from support.rest_clients import People
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 LAYER_MB = 500
 MAX_RSS_MB = 150
@@ -28,15 +29,15 @@ def peak_rss_mb(process_id: int) -> float:
 
 
 async def test_a_layer_of_500_mb_passes_through_with_flat_memory(
-    world: running_system.World, people: People, tmp_path: Path
+    system: RunningSystem, people: People, tmp_path: Path
 ) -> None:
-    shop = await open_shop(people, running_system.ADMIN_EMAIL, secrets.token_hex(3))
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
     image = Layout(tmp_path / "image", noise())
-    pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
+    pushed = await docker_images.push(image, trade.image("1.0.0"), trade.publishing.secret)
     assert pushed.succeeded, pushed.text
-    pulled = await docker_images.pull(shop.image("1.0.0"), shop.secret, tmp_path / "pulled")
+    pulled = await docker_images.pull(trade.image("1.0.0"), trade.secret, tmp_path / "pulled")
     assert pulled.succeeded, pulled.text
     layer = tmp_path / "pulled" / "blobs" / "sha256" / image.layer.digest.removeprefix("sha256:")
     assert layer.stat().st_size == LAYER_MB * 2**20
-    rss_mb = peak_rss_mb(world.process_id("registry-svc"))
+    rss_mb = peak_rss_mb(system.process_id("registry-svc"))
     assert rss_mb < MAX_RSS_MB, f"{rss_mb:.0f} MB"

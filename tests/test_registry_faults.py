@@ -13,18 +13,18 @@ import pytest
 from ams_common.ports import is_listening
 from ams_common.testing.eventually import eventually
 from support.docker_images import MANIFEST, digest_of
-from support.image_merchant import Shop
+from support.image_merchant import ImageTrade
 from support.registry_client import Answer, Client, name_of, push, query, upload
-from support.running_system import World
+from support.running_system import RunningSystem
 
 
 @pytest.fixture
-def strict(world: World) -> Iterator[World]:
+def strict(system: RunningSystem) -> Iterator[RunningSystem]:
     """registry-svc that waits a second for bytes, with place for one layer of each and four requests."""
     limits = {"REGISTRY_IDLE_TIMEOUT_S": "1", "REGISTRY_MAX_STREAMS": "1", "REGISTRY_MAX_REQUESTS": "4"}
-    world.restart("registry-svc", **limits)
-    yield world
-    world.restart("registry-svc")
+    system.restart("registry-svc", **limits)
+    yield system
+    system.restart("registry-svc")
 
 
 class Halting:
@@ -49,15 +49,15 @@ async def begin(client: Client, name: str) -> str:
 
 @asynccontextmanager
 async def half_sent(
-    world: World, client: Client, location: str, content: bytes
+    system: RunningSystem, client: Client, location: str, content: bytes
 ) -> AsyncIterator["asyncio.Task[Answer]"]:
     """Within the block the provider has `content` of a PATCH that isn't over."""
-    before, body = provider_bytes(world), Halting(content)
+    before, body = provider_bytes(system), Halting(content)
     sending = asyncio.create_task(client.ask("PATCH", location, data=body))
     stored = before + len(content) // 2  # the rest may be in buffers
 
     async def has_arrived() -> bool:
-        return provider_bytes(world) >= stored
+        return provider_bytes(system) >= stored
 
     assert await eventually(has_arrived)
     yield sending
@@ -65,22 +65,22 @@ async def half_sent(
     await asyncio.gather(sending, return_exceptions=True)
 
 
-def provider_bytes(world: World) -> int:
+def provider_bytes(system: RunningSystem) -> int:
     """What distribution has of all uploads under way."""
-    uploads = (world.system.run_directory / "distribution" / "data").rglob("_uploads/*/data")
+    uploads = (system.run_directory / "distribution" / "data").rglob("_uploads/*/data")
     return sum(upload.stat().st_size for upload in uploads)
 
 
 @pytest.mark.parametrize("killed", ["registry-svc", "distribution"])
 async def test_an_upload_that_was_killed_midway_is_begun_anew_and_not_looped_on(
-    world: World, pusher: Client, shop: Shop, killed: str
+    system: RunningSystem, pusher: Client, trade: ImageTrade, killed: str
 ) -> None:
-    name, content = name_of(shop), secrets.token_bytes(3_000_000)
+    name, content = name_of(trade), secrets.token_bytes(3_000_000)
     location = await begin(pusher, name)
     assert (await pusher.ask("PATCH", location, data=content[:1_000_000])).status == 202
-    async with half_sent(world, pusher, location, content[1_000_000:2_000_000]):
-        world.kill(killed)
-        world.start(killed)
+    async with half_sent(system, pusher, location, content[1_000_000:2_000_000]):
+        system.kill(killed)
+        system.start(killed)
     # What is there now no client can know but by asking; it may go on only where the answer is the truth.
     status = await pusher.ask("GET", location)
     if status.status == 204:
@@ -91,30 +91,32 @@ async def test_an_upload_that_was_killed_midway_is_begun_anew_and_not_looped_on(
         assert error_of(status) == (404, "BLOB_UPLOAD_UNKNOWN")
         assert (await pusher.ask("PATCH", location, data=content[1_000_000:])).status == 404
         assert await upload(pusher, name, content) == digest_of(content)
-    assert await query(world, "SELECT FROM uploads WHERE name = $1", name) == []
+    assert await query(system, "SELECT FROM uploads WHERE name = $1", name) == []
 
 
 async def test_a_registry_that_is_told_to_stop_ends_what_it_has_begun(
-    world: World, pusher: Client, shop: Shop
+    system: RunningSystem, pusher: Client, trade: ImageTrade
 ) -> None:
-    location = await begin(pusher, name_of(shop))
-    async with half_sent(world, pusher, location, b"first" * 200_000) as sending:
-        os.kill(world.process_id("registry-svc"), signal.SIGTERM)
+    location = await begin(pusher, name_of(trade))
+    async with half_sent(system, pusher, location, b"first" * 200_000) as sending:
+        os.kill(system.process_id("registry-svc"), signal.SIGTERM)
 
         async def is_closed() -> bool:
-            return not is_listening(world.system.port("registry-svc"))
+            return not is_listening(system.port("registry-svc"))
 
         assert await eventually(is_closed)
         await asyncio.sleep(1)  # the layer takes its time
     assert sending.result().status == 202
-    world.restart("registry-svc")
+    system.restart("registry-svc")
     assert (await pusher.ask("GET", location)).headers["Range"] == "0-999999"
 
 
-async def test_two_requests_never_add_to_one_upload_at_once(world: World, pusher: Client, shop: Shop) -> None:
-    name = name_of(shop)
+async def test_two_requests_never_add_to_one_upload_at_once(
+    system: RunningSystem, pusher: Client, trade: ImageTrade
+) -> None:
+    name = name_of(trade)
     location = await begin(pusher, name)
-    async with half_sent(world, pusher, location, b"first" * 200_000):
+    async with half_sent(system, pusher, location, b"first" * 200_000):
         assert (await pusher.ask("GET", location)).status == 204
         assert error_of(await pusher.ask("PATCH", location, data=b"second")) == (416, "RANGE_INVALID")
     done = await pusher.ask("PUT", f"{location}?digest={digest_of(b'first' * 200_000)}")
@@ -122,9 +124,9 @@ async def test_two_requests_never_add_to_one_upload_at_once(world: World, pusher
 
 
 async def test_a_silent_client_is_told_so_and_goes_on_later(
-    strict: World, pusher: Client, shop: Shop
+    strict: RunningSystem, pusher: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     location = await begin(pusher, name)
     silent = await pusher.ask("PATCH", location, data=Halting(b"first, "))
     assert error_of(silent) == (408, "BLOB_UPLOAD_INVALID")
@@ -137,9 +139,9 @@ async def test_a_silent_client_is_told_so_and_goes_on_later(
 
 
 async def test_a_client_that_takes_nothing_holds_nothing_and_one_layer_at_a_time_means_one(
-    strict: World, pusher: Client, puller: Client, shop: Shop
+    strict: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name, content = name_of(shop), secrets.token_bytes(2**20) * 60
+    name, content = name_of(trade), secrets.token_bytes(2**20) * 60
     await push(pusher, name, "1.0.0", content)
     path, small = f"/v2/{name}/blobs/{digest_of(content)}", f"/v2/{name}/blobs/{digest_of(b'{}')}"
 
@@ -160,9 +162,9 @@ async def test_a_client_that_takes_nothing_holds_nothing_and_one_layer_at_a_time
 
 
 async def test_more_requests_than_there_is_place_for_are_told_to_come_back(
-    strict: World, anybody: Client, pusher: Client, shop: Shop
+    strict: RunningSystem, anybody: Client, pusher: Client, trade: ImageTrade
 ) -> None:
-    manifests = [f"/v2/{name_of(shop)}/manifests/{number}.0.0" for number in range(4)]
+    manifests = [f"/v2/{name_of(trade)}/manifests/{number}.0.0" for number in range(4)]
     bodies = [Halting(b"{") for _ in manifests]
     headers = {"Content-Type": MANIFEST}
     held = [

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
 from support.docker_images import MANIFEST, Part, digest_of
-from support.image_merchant import Shop, open_shop
+from support.image_merchant import ImageTrade, open_image_trade
 from support.registry_client import (
     INDEX,
     Client,
@@ -21,11 +21,11 @@ from support.registry_client import (
     upload,
 )
 from support.rest_clients import People
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 
-async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) -> None:
-    name = name_of(shop)
+async def test_nobody_gets_in_without_signing_in(anybody: Client, trade: ImageTrade) -> None:
+    name = name_of(trade)
     for method, path in (
         ("GET", "/v2/"),
         ("GET", "/v2/_catalog"),
@@ -45,9 +45,9 @@ async def test_nobody_gets_in_without_signing_in(anybody: Client, shop: Shop) ->
 
 
 async def test_an_oauth2_form_signs_in_as_basic_authentication_does(
-    anybody: Client, pusher: Client, shop: Shop
+    anybody: Client, pusher: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0")
     # As containerd sends it.
     form = {
@@ -56,7 +56,7 @@ async def test_an_oauth2_form_signs_in_as_basic_authentication_does(
         "client_id": "containerd-client",
         "scope": f"repository:{name}:pull repository:{name}/tool:pull",
         "username": "ams",
-        "password": shop.secret,
+        "password": trade.secret,
     }
     answer = await anybody.ask("POST", "/token", data=form)
     assert answer.status == 200, answer.text
@@ -65,7 +65,7 @@ async def test_an_oauth2_form_signs_in_as_basic_authentication_does(
     client = Client(anybody.http, anybody.url, body["access_token"])
     assert (await client.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
     assert (await anybody.ask("POST", "/token", data={**form, "password": "wrong"})).status == 401
-    refresh = {**form, "grant_type": "refresh_token", "refresh_token": shop.secret}
+    refresh = {**form, "grant_type": "refresh_token", "refresh_token": trade.secret}
     for unfit in (refresh, {}, {"grant_type": ""}):
         refused = await anybody.ask("POST", "/token", data=unfit)
         assert refused.status == 400
@@ -83,13 +83,13 @@ async def test_there_is_no_catalogue_for_anybody_signed_in(pusher: Client, pulle
 
 
 async def test_an_access_token_opens_what_it_names_and_no_more(
-    anybody: Client, shop: Shop, puller: Client, pusher: Client
+    anybody: Client, trade: ImageTrade, puller: Client, pusher: Client
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0")
     assert (await puller.ask("POST", f"/v2/{name}/blobs/uploads/")).status == 401
     assert (await puller.ask("GET", f"/v2/{name}/tool/tags/list")).status == 401
-    greedy = await anybody.sign_in(shop.secret, f"repository:{name}:pull,push,delete")
+    greedy = await anybody.sign_in(trade.secret, f"repository:{name}:pull,push,delete")
     assert (await greedy.ask("GET", f"/v2/{name}/tags/list")).status == 200
     refused = await greedy.ask("DELETE", f"/v2/{name}/manifests/1.0.0")
     assert (refused.status, "An API key can't push" in refused.text) == (403, True)
@@ -97,8 +97,8 @@ async def test_an_access_token_opens_what_it_names_and_no_more(
     assert (await forged.ask("GET", f"/v2/{name}/tags/list")).status == 401
 
 
-async def test_hostile_paths_are_refused(pusher: Client, shop: Shop) -> None:
-    name, digest = name_of(shop), digest_of(b"")
+async def test_hostile_paths_are_refused(pusher: Client, trade: ImageTrade) -> None:
+    name, digest = name_of(trade), digest_of(b"")
     for path in (
         f"/v2/{name}/../../etc/passwd/manifests/1.0.0",
         f"/v2/{name}%2f..%2fother/manifests/1.0.0",
@@ -115,8 +115,8 @@ async def test_hostile_paths_are_refused(pusher: Client, shop: Shop) -> None:
         assert refused.status in (400, 401, 404), (path, refused.status)
 
 
-async def test_an_upload_in_chunks_is_resumed_where_it_broke_off(pusher: Client, shop: Shop) -> None:
-    name, content = name_of(shop), secrets.token_bytes(3_000_000)
+async def test_an_upload_in_chunks_is_resumed_where_it_broke_off(pusher: Client, trade: ImageTrade) -> None:
+    name, content = name_of(trade), secrets.token_bytes(3_000_000)
     begun = await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")
     location = begun.headers["Location"]
     first = await pusher.ask("PATCH", location, data=content[:1_000_000])
@@ -148,9 +148,9 @@ async def test_an_upload_in_chunks_is_resumed_where_it_broke_off(pusher: Client,
     assert (blob.status, blob.body == content) == (200, True)
 
 
-async def test_asking_how_much_is_there_never_ends_an_upload(pusher: Client, shop: Shop) -> None:
+async def test_asking_how_much_is_there_never_ends_an_upload(pusher: Client, trade: ImageTrade) -> None:
     """Also at the moment at which a request that adds to it ends."""
-    name, content = name_of(shop), secrets.token_bytes(50_000)
+    name, content = name_of(trade), secrets.token_bytes(50_000)
     location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
     for _ in range(20):
         adding = asyncio.create_task(pusher.ask("PATCH", location, data=content))
@@ -163,26 +163,26 @@ async def test_asking_how_much_is_there_never_ends_an_upload(pusher: Client, sho
 
 
 async def test_an_upload_is_its_pushers_alone_and_can_be_cancelled(
-    anybody: Client, pusher: Client, shop: Shop
+    anybody: Client, pusher: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
-    service_id = shop.publishing.service["serviceId"]
-    other_token = await shop.publishing.merchant.post("/push-tokens", serviceId=service_id)
+    service_id = trade.publishing.service["serviceId"]
+    other_token = await trade.publishing.merchant.post("/push-tokens", serviceId=service_id)
     other = await anybody.sign_in(other_token["secret"], f"repository:{name}:pull,push")
     assert (await other.ask("PATCH", location, data=b"x")).status == 404
     assert (await pusher.ask("DELETE", location)).status == 204
     assert (await pusher.ask("GET", location)).status == 404
 
 
-async def test_content_with_another_digest_is_refused(pusher: Client, shop: Shop) -> None:
-    path = f"/v2/{name_of(shop)}/blobs/uploads/?digest={digest_of(b'right')}"
+async def test_content_with_another_digest_is_refused(pusher: Client, trade: ImageTrade) -> None:
+    path = f"/v2/{name_of(trade)}/blobs/uploads/?digest={digest_of(b'right')}"
     refused = await pusher.ask("POST", path, data=b"wrong")
     assert (refused.status, "DIGEST_INVALID" in refused.text) == (400, True)
 
 
-async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client, shop: Shop) -> None:
-    name = name_of(shop)
+async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client, trade: ImageTrade) -> None:
+    name = name_of(trade)
     await push(pusher, name, "1.0.0", b"0123456789")
     path = f"/v2/{name}/blobs/{digest_of(b'0123456789')}"
     head = await puller.ask("HEAD", path)
@@ -198,14 +198,14 @@ async def test_a_part_of_a_layer_can_be_asked_for(pusher: Client, puller: Client
 
 
 async def test_a_layer_is_mounted_only_from_where_one_may_read(
-    anybody: Client, people: People, pusher: Client, shop: Shop
+    anybody: Client, people: People, pusher: Client, trade: ImageTrade
 ) -> None:
-    other = await open_shop(people, ADMIN_EMAIL, secrets.token_hex(3))
-    theirs, mine = name_of(other), name_of(shop)
+    other = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    theirs, mine = name_of(other), name_of(trade)
     stranger = await anybody.sign_in(other.publishing.secret, f"repository:{theirs}:pull,push")
     secret = await upload(stranger, theirs, secrets.token_bytes(100))
     both = await anybody.sign_in(
-        shop.publishing.secret, f"repository:{mine}:pull,push", f"repository:{theirs}:pull"
+        trade.publishing.secret, f"repository:{mine}:pull,push", f"repository:{theirs}:pull"
     )
     refused = await both.ask("POST", f"/v2/{mine}/blobs/uploads/?mount={secret}&from={theirs}")
     assert refused.status == 202  # a plain upload: nothing tells whether the layer exists
@@ -213,15 +213,15 @@ async def test_a_layer_is_mounted_only_from_where_one_may_read(
 
     own = await upload(pusher, mine, secrets.token_bytes(100))
     tool = await anybody.sign_in(
-        shop.publishing.secret, f"repository:{mine}/tool:pull,push", f"repository:{mine}:pull"
+        trade.publishing.secret, f"repository:{mine}/tool:pull,push", f"repository:{mine}:pull"
     )
     mounted = await tool.ask("POST", f"/v2/{mine}/tool/blobs/uploads/?mount={own}&from={mine}")
     assert mounted.status == 201
     assert (await tool.ask("HEAD", f"/v2/{mine}/tool/blobs/{own}")).status == 200
 
 
-async def test_bad_manifests_are_refused(pusher: Client, shop: Shop) -> None:
-    path = f"/v2/{name_of(shop)}/manifests/1.0.0"
+async def test_bad_manifests_are_refused(pusher: Client, trade: ImageTrade) -> None:
+    path = f"/v2/{name_of(trade)}/manifests/1.0.0"
     good = {"Content-Type": MANIFEST}
     for body, headers, status in (
         (b"no json", good, 400),
@@ -236,21 +236,21 @@ async def test_bad_manifests_are_refused(pusher: Client, shop: Shop) -> None:
 
 
 async def test_one_pull_is_one_request_however_many_manifests_are_asked_for(
-    world: World, pusher: Client, puller: Client, shop: Shop
+    system: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     digest = await push(pusher, name, "1.0.0")
     for reference in ("1.0.0", digest, "1.0.0"):
         got = await puller.ask("GET", f"/v2/{name}/manifests/{reference}")
         assert (got.status, digest_of(got.body)) == (200, digest)
         assert (await puller.ask("HEAD", f"/v2/{name}/manifests/{reference}")).status == 200
-    assert len(await pulled_tags(world, name)) == 1
+    assert len(await pulled_tags(system, name)) == 1
 
 
 async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_pulled(
-    world: World, pusher: Client, puller: Client, shop: Shop
+    system: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name, headers = name_of(shop), {"Content-Type": MANIFEST}
+    name, headers = name_of(trade), {"Content-Type": MANIFEST}
     config = Part(await upload(pusher, name, b"{}"), 2)
     platform = manifest(config, Part(await upload(pusher, name, b"arm"), 3))
     orphan = manifest(config, Part(await upload(pusher, name, b"x86"), 3))
@@ -265,28 +265,28 @@ async def test_an_index_of_platforms_is_one_pull_and_only_what_it_names_can_be_p
     assert (await puller.ask("GET", path)).body == index
     assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(platform)}")).body == platform
     assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest_of(orphan)}")).status == 404
-    assert len(await pulled_tags(world, name)) == 1
+    assert len(await pulled_tags(system, name)) == 1
 
 
 async def test_revocation_reaches_a_token_that_is_still_good(
-    pusher: Client, puller: Client, shop: Shop
+    pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0")
     path = f"/v2/{name}/manifests/1.0.0"
     assert (await puller.ask("GET", path)).status == 200
-    await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
+    await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
     refused = await puller.ask("GET", path)
     assert (refused.status, "revoked" in refused.text) == (401, True)
-    await shop.publishing.merchant.post(f"/push-tokens/{shop.publishing.token['pushTokenId']}:revoke")
+    await trade.publishing.merchant.post(f"/push-tokens/{trade.publishing.token['pushTokenId']}:revoke")
     refused = await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")
     assert (refused.status, "revoked" in refused.text) == (401, True)
 
 
 async def test_blocking_a_consumer_and_suspending_a_merchant_reach_the_registry_within_seconds(
-    pusher: Client, puller: Client, shop: Shop
+    pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0")
 
     async def statuses() -> list[int]:
@@ -298,24 +298,24 @@ async def test_blocking_a_consumer_and_suspending_a_merchant_reach_the_registry_
         return await statuses() == expected
 
     assert await statuses() == [200, 202]
-    await shop.admin.post(f"/consumers/{shop.key['consumerId']}:block", reason="test")
+    await trade.admin.post(f"/consumers/{trade.key['consumerId']}:block", reason="test")
     assert await eventually(lambda: come_to([401, 202]), timeout_s=10)
-    await shop.admin.post(f"/consumers/{shop.key['consumerId']}:unblock")
+    await trade.admin.post(f"/consumers/{trade.key['consumerId']}:unblock")
     assert await eventually(lambda: come_to([200, 202]), timeout_s=10)
-    await shop.admin.post(f"/merchants/{shop.publishing.service['merchantId']}:suspend", reason="test")
+    await trade.admin.post(f"/merchants/{trade.publishing.service['merchantId']}:suspend", reason="test")
     assert await eventually(lambda: come_to([403, 403]), timeout_s=10)
 
 
 async def test_a_merchant_deletes_its_version_and_nobody_elses(
-    anybody: Client, pusher: Client, puller: Client, shop: Shop
+    anybody: Client, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0")
     await push(pusher, name, "1.1.0", b"other")
     listed = await puller.ask("GET", f"/v2/{name}/tags/list?n=1")
     assert listed.body == b'{"name":"%s","tags":["1.0.0"]}' % name.encode()
     assert "last=1.0.0" in listed.headers["Link"]
-    deleter = await anybody.sign_in(shop.publishing.secret, f"repository:{name}:*")
+    deleter = await anybody.sign_in(trade.publishing.secret, f"repository:{name}:*")
     assert (await deleter.ask("DELETE", f"/v2/{name}/manifests/1.0.0")).status == 202
     assert (await deleter.ask("DELETE", f"/v2/{name}/manifests/1.0.0")).status == 404
     assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 404
@@ -325,11 +325,11 @@ async def test_a_merchant_deletes_its_version_and_nobody_elses(
 
 
 async def test_while_the_store_is_away_clients_are_told_to_come_back(
-    world: World, pusher: Client, puller: Client, shop: Shop
+    system: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     digest = await push(pusher, name, "1.0.0")
-    world.kill("distribution")
+    system.kill("distribution")
     try:
         for method, path in (
             ("POST", f"/v2/{name}/blobs/uploads/"),
@@ -339,28 +339,28 @@ async def test_while_the_store_is_away_clients_are_told_to_come_back(
             refused = await pusher.ask(method, path)
             assert (refused.status, "UNAVAILABLE" in refused.text) == (503, True)
         assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 503
-        assert await pulled_tags(world, name) == []  # what isn't given isn't billed
+        assert await pulled_tags(system, name) == []  # what isn't given isn't billed
     finally:
-        world.start("distribution")
+        system.start("distribution")
     assert (await puller.ask("GET", f"/v2/{name}/manifests/1.0.0")).status == 200
-    assert len(await pulled_tags(world, name)) == 1
+    assert len(await pulled_tags(system, name)) == 1
 
 
 async def test_a_killed_registry_goes_on_with_uploads_between_two_chunks(
-    world: World, pusher: Client, shop: Shop
+    system: RunningSystem, pusher: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
     assert (await pusher.ask("PATCH", location, data=b"first, ")).status == 202
-    world.kill("registry-svc")
-    world.start("registry-svc")
+    system.kill("registry-svc")
+    system.start("registry-svc")
     assert (await pusher.ask("GET", location)).headers["Range"] == "0-6"
     assert (await pusher.ask("PATCH", location, data=b"second")).status == 202
     done = await pusher.ask("PUT", f"{location}?digest={digest_of(b'first, second')}")
     assert done.status == 201
 
 
-async def test_many_uploads_at_once_all_arrive(pusher: Client, shop: Shop) -> None:
+async def test_many_uploads_at_once_all_arrive(pusher: Client, trade: ImageTrade) -> None:
     contents = [secrets.token_bytes(200_000) for _ in range(8)]
-    digests = await asyncio.gather(*(upload(pusher, name_of(shop), content) for content in contents))
+    digests = await asyncio.gather(*(upload(pusher, name_of(trade), content) for content in contents))
     assert digests == [digest_of(content) for content in contents]

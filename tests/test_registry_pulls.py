@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
 from support.docker_images import Part, digest_of
-from support.image_merchant import Shop
+from support.image_merchant import ImageTrade
 from support.registry_client import (
     Client,
     manifest,
@@ -22,7 +22,7 @@ from support.registry_client import (
     query,
     upload,
 )
-from support.running_system import World
+from support.running_system import RunningSystem
 
 NOTHING = Part(digest_of(b"{}"), 2)
 
@@ -36,47 +36,47 @@ async def platform(client: Client, name: str, content: bytes) -> bytes:
 
 
 async def test_a_platform_that_two_versions_share_belongs_to_the_one_that_is_pulled(
-    world: World, anybody: Client, pusher: Client, shop: Shop
+    system: RunningSystem, anybody: Client, pusher: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     shared, old = await platform(pusher, name, b"arm"), await platform(pusher, name, b"x86")
     first = await push_index(pusher, name, "1.0.0", shared, old)
     await push_index(pusher, name, "1.0.1", shared)
     for references in (["1.0.0", digest_of(shared)], [first, digest_of(shared), digest_of(old)]):
-        one_pull = await anybody.sign_in(shop.secret, f"repository:{name}:pull")
+        one_pull = await anybody.sign_in(trade.secret, f"repository:{name}:pull")
         for reference in references:
             assert (await one_pull.ask("GET", f"/v2/{name}/manifests/{reference}")).status == 200
-    assert await pulled_tags(world, name) == ["1.0.0", "1.0.0"]
-    looking = await anybody.sign_in(shop.secret, f"repository:{name}:pull")
+    assert await pulled_tags(system, name) == ["1.0.0", "1.0.0"]
+    looking = await anybody.sign_in(trade.secret, f"repository:{name}:pull")
     for method, reference in (
         ("GET", "1.0.0"),
         ("HEAD", "1.0.1"),  # to look whether there's something newer is no pull
         ("GET", digest_of(shared)),
     ):
         assert (await looking.ask(method, f"/v2/{name}/manifests/{reference}")).status == 200
-    assert await pulled_tags(world, name) == ["1.0.0"] * 3
+    assert await pulled_tags(system, name) == ["1.0.0"] * 3
     assert (await looking.ask("GET", f"/v2/{name}/manifests/1.0.1")).status == 200
     assert (await looking.ask("GET", f"/v2/{name}/manifests/{digest_of(shared)}")).status == 200
-    assert await pulled_tags(world, name) == ["1.0.0"] * 3 + ["1.0.1"]
+    assert await pulled_tags(system, name) == ["1.0.0"] * 3 + ["1.0.1"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_promoted_digest_is_pulled_as_the_version_that_was_asked_for(
-    world: World, pusher: Client, puller: Client, shop: Shop, method: str
+    system: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade, method: str
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     digest = await push(pusher, name, "1.0.0-rc.1")
     assert await push(pusher, name, "1.0.0") == digest
     assert (await puller.ask(method, f"/v2/{name}/manifests/1.0.0-rc.1")).status == 200
     for _ in range(2):
         assert (await puller.ask("GET", f"/v2/{name}/manifests/{digest}")).status == 200
-    assert await pulled_tags(world, name) == ["1.0.0-rc.1"]
+    assert await pulled_tags(system, name) == ["1.0.0-rc.1"]
 
 
 async def test_a_consumer_gets_the_layers_of_active_versions_only(
-    pusher: Client, puller: Client, shop: Shop
+    pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push(pusher, name, "1.0.0", b"old")
     await push(pusher, name, "1.1.0", b"new")
     await push_index(pusher, name, "2.0.0", await platform(pusher, name, b"arm"))
@@ -89,22 +89,22 @@ async def test_a_consumer_gets_the_layers_of_active_versions_only(
 
     assert await statuses(puller) == [200] * 8 + [404] * 2
     assert await statuses(pusher) == [200] * 10
-    for image in (await shop.publishing.merchant.get("/merchant/images"))["images"]:
+    for image in (await trade.publishing.merchant.get("/merchant/images"))["images"]:
         if image["tag"] in ("1.0.0", "2.0.0"):
-            await shop.publishing.merchant.post(f"/images/{image['imageId']}:deprecate")
+            await trade.publishing.merchant.post(f"/images/{image['imageId']}:deprecate")
     assert await statuses(puller) == [404] * 2 + [200] * 2 + [404] * 2 + [200] * 2 + [404] * 2
 
 
 async def test_layers_of_images_from_before_layers_were_written_down_are_found(
-    world: World, pusher: Client, puller: Client, shop: Shop
+    system: RunningSystem, pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     await push_index(pusher, name, "1.0.0", await platform(pusher, name, b"arm"))
     orphan = await upload(pusher, name, b"orphan")
-    await query(world, "DELETE FROM manifests WHERE name = $1", name)
+    await query(system, "DELETE FROM manifests WHERE name = $1", name)
     assert (await puller.ask("GET", f"/v2/{name}/blobs/{orphan}")).status == 404
     assert (await puller.ask("GET", f"/v2/{name}/blobs/{digest_of(b'arm')}")).body == b"arm"
-    assert len(await query(world, "SELECT FROM manifests WHERE name = $1", name)) == 2
+    assert len(await query(system, "SELECT FROM manifests WHERE name = $1", name)) == 2
 
 
 async def reaches(ask: Callable[[], Awaitable[int]], status: int) -> None:
@@ -116,8 +116,10 @@ async def reaches(ask: Callable[[], Awaitable[int]], status: int) -> None:
     assert await eventually(answers, timeout_s=10)
 
 
-async def test_what_a_consumer_loses_ends_a_pull_midway(pusher: Client, puller: Client, shop: Shop) -> None:
-    name, consumer = name_of(shop), f"/consumers/{shop.key['consumerId']}"
+async def test_what_a_consumer_loses_ends_a_pull_midway(
+    pusher: Client, puller: Client, trade: ImageTrade
+) -> None:
+    name, consumer = name_of(trade), f"/consumers/{trade.key['consumerId']}"
     await push(pusher, name, "1.0.0")
     blob = f"/v2/{name}/blobs/{digest_of(b'layer')}"
 
@@ -132,24 +134,24 @@ async def test_what_a_consumer_loses_ends_a_pull_midway(pusher: Client, puller: 
 
     for ask in (layer, head, tags):
         assert await ask() == 200
-    await shop.admin.post(f"{consumer}:block", reason="test")
+    await trade.admin.post(f"{consumer}:block", reason="test")
     for ask in (layer, head, tags):
         await reaches(ask, 401)
-    await shop.admin.post(f"{consumer}:unblock")
+    await trade.admin.post(f"{consumer}:unblock")
     await reaches(layer, 200)
-    merchant = f"/merchants/{shop.publishing.service['merchantId']}"
-    await shop.admin.post(f"{merchant}:suspend", reason="test")
+    merchant = f"/merchants/{trade.publishing.service['merchantId']}"
+    await trade.admin.post(f"{merchant}:suspend", reason="test")
     for ask, status in ((layer, 403), (head, 404), (tags, 403)):
         await reaches(ask, status)
-    await shop.admin.post(f"{merchant}:reinstate")
+    await trade.admin.post(f"{merchant}:reinstate")
     await reaches(layer, 200)
-    await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
+    await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
     for ask in (layer, head, tags):
         await reaches(ask, 401)
 
 
-async def test_what_a_merchant_loses_ends_a_push_midway(pusher: Client, shop: Shop) -> None:
-    location = (await pusher.ask("POST", f"/v2/{name_of(shop)}/blobs/uploads/")).headers["Location"]
+async def test_what_a_merchant_loses_ends_a_push_midway(pusher: Client, trade: ImageTrade) -> None:
+    location = (await pusher.ask("POST", f"/v2/{name_of(trade)}/blobs/uploads/")).headers["Location"]
 
     async def add() -> int:
         return (await pusher.ask("PATCH", location, data=b"x")).status
@@ -161,19 +163,19 @@ async def test_what_a_merchant_loses_ends_a_push_midway(pusher: Client, shop: Sh
         return (await pusher.ask("GET", location)).status
 
     assert [await add(), await look()] == [202, 204]
-    merchant = f"/merchants/{shop.publishing.service['merchantId']}"
-    await shop.admin.post(f"{merchant}:suspend", reason="test")
+    merchant = f"/merchants/{trade.publishing.service['merchantId']}"
+    await trade.admin.post(f"{merchant}:suspend", reason="test")
     for ask in (add, look, end):
         await reaches(ask, 403)
-    await shop.admin.post(f"{merchant}:reinstate")
+    await trade.admin.post(f"{merchant}:reinstate")
     await reaches(look, 204)
-    await shop.publishing.merchant.post(f"/push-tokens/{shop.publishing.token['pushTokenId']}:revoke")
+    await trade.publishing.merchant.post(f"/push-tokens/{trade.publishing.token['pushTokenId']}:revoke")
     for ask in (add, look, end):
         await reaches(ask, 401)
 
 
-async def test_revocation_ends_a_layer_that_is_coming_in(pusher: Client, shop: Shop) -> None:
-    name = name_of(shop)
+async def test_revocation_ends_a_layer_that_is_coming_in(pusher: Client, trade: ImageTrade) -> None:
+    name = name_of(trade)
     location = (await pusher.ask("POST", f"/v2/{name}/blobs/uploads/")).headers["Location"]
     begun = asyncio.Event()
 
@@ -185,20 +187,22 @@ async def test_revocation_ends_a_layer_that_is_coming_in(pusher: Client, shop: S
 
     adding = asyncio.create_task(pusher.ask("PATCH", location, data=without_end()))
     await begun.wait()
-    await shop.publishing.merchant.post(f"/push-tokens/{shop.publishing.token['pushTokenId']}:revoke")
+    await trade.publishing.merchant.post(f"/push-tokens/{trade.publishing.token['pushTokenId']}:revoke")
     async with asyncio.timeout(15):
         refused = await adding
     assert (refused.status, "revoked" in refused.text) == (401, True)
 
 
-async def test_revocation_ends_a_layer_that_is_going_out(pusher: Client, puller: Client, shop: Shop) -> None:
-    name, content = name_of(shop), secrets.token_bytes(2**20) * 100
+async def test_revocation_ends_a_layer_that_is_going_out(
+    pusher: Client, puller: Client, trade: ImageTrade
+) -> None:
+    name, content = name_of(trade), secrets.token_bytes(2**20) * 100
     await push(pusher, name, "1.0.0", content)
     headers = {"Authorization": f"Bearer {puller.token}"}
     url = f"{puller.url}/v2/{name}/blobs/{digest_of(content)}"
     async with puller.http.get(url, headers=headers) as response:
         size = len(await response.content.readexactly(1000))
-        await shop.consumer.post(f"/keys/{shop.key['keyId']}:revoke")
+        await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
         with contextlib.suppress(aiohttp.ClientPayloadError):
             while chunk := await response.content.read(2**20):  # slower than the check comes round
                 size += len(chunk)
@@ -207,9 +211,9 @@ async def test_revocation_ends_a_layer_that_is_going_out(pusher: Client, puller:
 
 
 async def test_tags_are_listed_by_pages_that_only_tags_can_begin(
-    pusher: Client, puller: Client, shop: Shop
+    pusher: Client, puller: Client, trade: ImageTrade
 ) -> None:
-    name = name_of(shop)
+    name = name_of(trade)
     for tag in ("1.0.0", "1.1.0"):
         await push(pusher, name, tag)
     none = await puller.ask("GET", f"/v2/{name}/tags/list?n=0")

@@ -9,12 +9,12 @@ import pytest
 from ams_common.testing.eventually import eventually
 from support.plain_browser import Browser
 from support.rest_clients import JSON, People, Rest, new_service
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class PendingService:
     """An admin at the web UI; a merchant with a service that waits, through REST."""
 
     tag: str
@@ -36,7 +36,7 @@ class Office:
 
 
 @pytest.fixture
-async def office(world: World, people: People) -> Office:
+async def pending(system: RunningSystem, people: People) -> PendingService:
     tag = secrets.token_hex(4)
     admin = await people.sign_in(ADMIN_EMAIL)
     merchant = await people.register_merchant(admin, f"maps-{tag}@example.com", f"Maps {tag}")
@@ -48,52 +48,52 @@ async def office(world: World, people: People) -> Office:
 
     service = await eventually(made)
     await merchant.post(f"/services/{service['serviceId']}:submit")
-    return Office(tag, await sign_in(world, people, ADMIN_EMAIL), admin, merchant, service)
+    return PendingService(tag, await sign_in(system, people, ADMIN_EMAIL), admin, merchant, service)
 
 
-async def test_approving_from_the_queue_publishes_the_service(office: Office) -> None:
-    waiting = office.browser.get("/admin").text
-    for fact in (office.name, f"Maps {office.tag}", "€0.005", "https://api.maps.example"):
+async def test_approving_from_the_queue_publishes_the_service(pending: PendingService) -> None:
+    waiting = pending.browser.get("/admin").text
+    for fact in (pending.name, f"Maps {pending.tag}", "€0.005", "https://api.maps.example"):
         assert fact in waiting
-    answer = office.browser.post(office.decision, "/admin", decision="approve", reason="")
+    answer = pending.browser.post(pending.decision, "/admin", decision="approve", reason="")
     assert (answer.status, answer.location) == (303, "/admin")
-    after = office.browser.get("/admin").text
-    assert f"{office.name} is approved" in after
-    assert f'id="item-{office.service["serviceId"]}"' not in after
-    assert await office.status() == "ACTIVE"
+    after = pending.browser.get("/admin").text
+    assert f"{pending.name} is approved" in after
+    assert f'id="item-{pending.service["serviceId"]}"' not in after
+    assert await pending.status() == "ACTIVE"
 
 
-async def test_rejecting_needs_a_reason_and_keeps_what_was_asked(office: Office) -> None:
-    refused = office.browser.post(office.decision, "/admin", decision="refuse", reason=" ")
+async def test_rejecting_needs_a_reason_and_keeps_what_was_asked(pending: PendingService) -> None:
+    refused = pending.browser.post(pending.decision, "/admin", decision="refuse", reason=" ")
     assert refused.status == 400
     assert "A reason is required" in refused.text
-    assert await office.status() == "PENDING_APPROVAL"
-    page = f"/admin/services/{office.service['serviceId']}"
+    assert await pending.status() == "PENDING_APPROVAL"
+    page = f"/admin/services/{pending.service['serviceId']}"
     fields = {"decision": "refuse", "from": "service"}
-    assert "A reason is required" in office.browser.post(office.decision, page, reason="", **fields).text
-    answer = office.browser.post(office.decision, page, reason="No <docs>", **fields)
+    assert "A reason is required" in pending.browser.post(pending.decision, page, reason="", **fields).text
+    answer = pending.browser.post(pending.decision, page, reason="No <docs>", **fields)
     assert answer.location == page
-    assert "No &lt;docs&gt;" in office.browser.get(page).text
-    assert await office.status() == "REJECTED"
+    assert "No &lt;docs&gt;" in pending.browser.get(page).text
+    assert await pending.status() == "REJECTED"
 
 
-async def test_a_decision_in_place_takes_only_its_row_away(office: Office) -> None:
-    token = office.browser.get("/admin").hidden("csrf")
+async def test_a_decision_in_place_takes_only_its_row_away(pending: PendingService) -> None:
+    token = pending.browser.get("/admin").hidden("csrf")
     body, headers = urlencode({"csrf": token, "decision": "approve"}), {"HX-Request": "true"}
     headers["Content-Type"] = "application/x-www-form-urlencoded"
-    part = office.browser.send("POST", office.decision, body, headers)
+    part = pending.browser.send("POST", pending.decision, body, headers)
     assert part.status == 200
     assert "<html" not in part.text
-    assert f'id="item-{office.service["serviceId"]}" hx-swap-oob="delete"' in part.text
-    again = office.browser.send("POST", office.decision, body, headers)
+    assert f'id="item-{pending.service["serviceId"]}" hx-swap-oob="delete"' in part.text
+    again = pending.browser.send("POST", pending.decision, body, headers)
     assert "decided already" in again.text
-    assert await office.status() == "ACTIVE"
+    assert await pending.status() == "ACTIVE"
 
 
-async def test_access_is_decided_with_the_consumer_in_sight(office: Office, people: People) -> None:
-    service_id = office.service["serviceId"]
-    await office.admin.post(f"/services/{service_id}:approve")
-    email = f"ann-{office.tag}@example.com"
+async def test_access_is_decided_with_the_consumer_in_sight(pending: PendingService, people: People) -> None:
+    service_id = pending.service["serviceId"]
+    await pending.admin.post(f"/services/{service_id}:approve")
+    email = f"ann-{pending.tag}@example.com"
     consumer = await people.register_consumer(email)
 
     async def asked() -> JSON:
@@ -101,89 +101,89 @@ async def test_access_is_decided_with_the_consumer_in_sight(office: Office, peop
         return answer.body if answer.status == 200 else {}
 
     request_id = (await eventually(asked))["accessRequestId"]
-    queue = office.browser.get("/admin").text
+    queue = pending.browser.get("/admin").text
     assert email in queue
     assert "For &lt;us&gt;" in queue
     path = f"/admin/access-requests/{request_id}/decision"
-    office.browser.post(path, "/admin", decision="refuse", reason="Not now")
+    pending.browser.post(path, "/admin", decision="refuse", reason="Not now")
     [decided] = (await consumer.get("/consumer/access-requests"))["accessRequests"]
     assert (decided["status"], decided["reason"]) == ("DENIED", "Not now")
 
 
 async def test_an_invite_is_mailed_and_a_bad_address_stays_in_the_form(
-    office: Office, people: People
+    pending: PendingService, people: People
 ) -> None:
-    email = f"new-{office.tag}@example.com"
+    email = f"new-{pending.tag}@example.com"
     page = "/admin/merchants"
-    assert office.browser.post(page, page, email=email, note="From the fair").location == page
+    assert pending.browser.post(page, page, email=email, note="From the fair").location == page
     assert "/register/merchant?" in await people.mail.next_text(email)
-    listed = office.browser.get(page).text
+    listed = pending.browser.get(page).text
     assert email in listed
     assert "From the fair" in listed
-    refused = office.browser.post(page, page, email="nobody", note="Keep me")
+    refused = pending.browser.post(page, page, email="nobody", note="Keep me")
     assert refused.status == 400
     assert 'id="f-email-error"' in refused.text
     assert 'value="nobody"' in refused.text
     assert "Keep me" in refused.text
 
 
-async def test_suspending_and_blocking_can_be_undone(office: Office, people: People) -> None:
-    merchant = f"/admin/merchants/{office.service['merchantId']}"
-    await office.admin.post(f"/services/{office.service['serviceId']}:approve")
-    office.browser.post(f"{merchant}/suspend", merchant, reason="Complaints")
-    shown = office.browser.get(merchant).text
+async def test_suspending_and_blocking_can_be_undone(pending: PendingService, people: People) -> None:
+    merchant = f"/admin/merchants/{pending.service['merchantId']}"
+    await pending.admin.post(f"/services/{pending.service['serviceId']}:approve")
+    pending.browser.post(f"{merchant}/suspend", merchant, reason="Complaints")
+    shown = pending.browser.get(merchant).text
     assert "is suspended" in shown
     assert f'action="{merchant}/reinstate"' in shown
     assert "<span>Undo</span>" in shown
 
     async def is_unavailable() -> bool:
-        return "Not available" in office.browser.get(f"/admin/services?q={office.tag}").text
+        return "Not available" in pending.browser.get(f"/admin/services?q={pending.tag}").text
 
     await eventually(is_unavailable)
-    office.browser.post(f"{merchant}/reinstate", merchant)
-    assert "is reinstated" in office.browser.get(merchant).text
+    pending.browser.post(f"{merchant}/reinstate", merchant)
+    assert "is reinstated" in pending.browser.get(merchant).text
 
-    me = await (await people.register_consumer(f"bob-{office.tag}@example.com")).get("/me")
+    me = await (await people.register_consumer(f"bob-{pending.tag}@example.com")).get("/me")
     consumer = f"/admin/consumers/{me['userId']}"
-    office.browser.post(f"{consumer}/block", consumer)
-    assert "is blocked" in office.browser.get(consumer).text
-    assert me["userId"] in office.browser.get("/admin/consumers?standing=blocked").text
-    office.browser.post(f"{consumer}/unblock", consumer)
-    assert me["userId"] not in office.browser.get("/admin/consumers?standing=blocked").text
+    pending.browser.post(f"{consumer}/block", consumer)
+    assert "is blocked" in pending.browser.get(consumer).text
+    assert me["userId"] in pending.browser.get("/admin/consumers?standing=blocked").text
+    pending.browser.post(f"{consumer}/unblock", consumer)
+    assert me["userId"] not in pending.browser.get("/admin/consumers?standing=blocked").text
 
 
-async def test_the_audit_log_tells_and_exports_who_did_what(office: Office) -> None:
-    query = f"resource_id={office.service['serviceId']}"
+async def test_the_audit_log_tells_and_exports_who_did_what(pending: PendingService) -> None:
+    query = f"resource_id={pending.service['serviceId']}"
 
     async def told() -> bool:
-        return "service.submit</code>" in office.browser.get(f"/admin/governance?{query}").text
+        return "service.submit</code>" in pending.browser.get(f"/admin/governance?{query}").text
 
     await eventually(told)
-    assert f"maps-{office.tag}@example.com" in office.browser.get(f"/admin/governance?{query}").text
-    lines = office.browser.get(f"/admin/governance/table.csv?{query}").text.splitlines()
+    assert f"maps-{pending.tag}@example.com" in pending.browser.get(f"/admin/governance?{query}").text
+    lines = pending.browser.get(f"/admin/governance/table.csv?{query}").text.splitlines()
     assert [line.split(",")[2] for line in lines] == ["action", "service.submit", "service.create"]
 
 
-async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(office: Office) -> None:
+async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(pending: PendingService) -> None:
     page = "/admin/governance?view=commission"
-    form = office.browser.get(page).text
+    form = pending.browser.get(page).text
     months = re.findall(r'<option value="(\d{4}-\d{2})"', form)
-    refused = office.browser.post(page, page, rate="120", starts_in=months[-1])
+    refused = pending.browser.post(page, page, rate="120", starts_in=months[-1])
     assert refused.status == 400
     assert 'value="120"' in refused.text
-    assert office.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
-    assert "12.5%" in office.browser.get(page).text
+    assert pending.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
+    assert "12.5%" in pending.browser.get(page).text
 
 
-async def test_only_admins_come_in(office: Office, world: World, people: People) -> None:
-    nobody = Browser(world.system.port("ams-bff"))
-    merchant = await sign_in(world, people, f"maps-{office.tag}@example.com")
+async def test_only_admins_come_in(pending: PendingService, system: RunningSystem, people: People) -> None:
+    nobody = Browser(system.port("ams-bff"))
+    merchant = await sign_in(system, people, f"maps-{pending.tag}@example.com")
     pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance")
     for path in pages:
-        assert office.browser.get(path).status == 200
+        assert pending.browser.get(path).status == 200
         assert merchant.get(path).status == 403
         assert nobody.get(path).location == f"/login?next={path}"
-    assert merchant.post(office.decision, "/merchant", decision="approve").status == 403
-    assert await office.status() == "PENDING_APPROVAL"
-    missing = office.browser.get("/admin/services/01900000-0000-7000-8000-000000000000")
+    assert merchant.post(pending.decision, "/merchant", decision="approve").status == 403
+    assert await pending.status() == "PENDING_APPROVAL"
+    missing = pending.browser.get("/admin/services/01900000-0000-7000-8000-000000000000")
     assert missing.status == 404

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from support.chromium import Person
 from support.rest_clients import Mailbox, People, Trade, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.upstream_api import Upstream
 
 # Names of what moves longer than a hundredth of a second, or would when something changes.
@@ -37,12 +37,12 @@ async def trade(people: People, upstream: Upstream) -> Trade:
 
 
 @pytest.fixture
-def arrive(browser: Browser, world: World, http: aiohttp.ClientSession) -> Arrive:
+def arrive(browser: Browser, system: RunningSystem, http: aiohttp.ClientSession) -> Arrive:
     """`arrive(email, **options)`: a window of somebody signed in."""
 
     async def signed_in(email: str, **options: object) -> Page:
-        mail = Mailbox(http, world.mail_url, world.read_mails)
-        person = await Person.arrive(browser, world, mail, email, **options)  # type: ignore[arg-type]
+        mail = Mailbox(http, system.mail_url, system.read_mails)
+        person = await Person.arrive(browser, system, mail, email, **options)  # type: ignore[arg-type]
         await person.page.goto("/login")
         await person.fill(email=email)
         await person.press("Mail me a code")

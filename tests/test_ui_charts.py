@@ -9,7 +9,7 @@ import pytest
 from ams_common.testing.eventually import eventually
 from playwright.async_api import Browser, Page, expect
 from support.rest_clients import People, Trade, consume, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window
 from support.upstream_api import Upstream
 
@@ -39,12 +39,14 @@ _DAYS = """() => {
 
 
 @pytest.fixture
-async def trade(world: World, people: People, upstream: Upstream, http: aiohttp.ClientSession) -> Trade:
+async def trade(
+    system: RunningSystem, people: People, upstream: Upstream, http: aiohttp.ClientSession
+) -> Trade:
     """With a call that is counted."""
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
     async def is_answered() -> bool:
-        return (await consume(http, world.gateway_url, trade.secret, trade.service["slug"])).status == 200
+        return (await consume(http, system.gateway_url, trade.secret, trade.service["slug"])).status == 200
 
     async def is_counted() -> bool:
         return bool((await trade.consumer.get("/consumer/usage"))["total"].get("requests"))
@@ -63,11 +65,11 @@ async def legend(page: Page) -> dict[str, str]:
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Auckland"])
 async def test_a_daily_chart_names_days_as_its_table_does_and_always_tells_the_last(
-    zone: str, browser: Browser, world: World, people: People, trade: Trade
+    zone: str, browser: Browser, system: RunningSystem, people: People, trade: Trade
 ) -> None:
     email = (await trade.consumer.get("/me"))["email"]
     options: dict[str, Any] = {"timezone_id": zone, "viewport": {"width": 1440, "height": 900}}
-    context = await open_window(browser, world, people, email, **options)
+    context = await open_window(browser, system, people, email, **options)
     page = await context.new_page()
     await page.add_init_script(_KEEP_TEXTS)
     for path in (f"/dashboard/api-keys/{trade.key['keyId']}", "/dashboard/usage?range=30d"):

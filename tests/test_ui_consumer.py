@@ -13,16 +13,17 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from support import running_system, upstream_api
+from support import upstream_api
 from support.plain_browser import Browser, Page
 from support.rest_clients import Mailbox, People, Rest, consume, open_trade
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 _SECRET = re.compile(r"ams_live_[A-Za-z0-9]{30,}")
 _CALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class UsedService:
     """A consumer whose key has made calls, the merchant of the service, and somebody else."""
 
     consumer: Browser
@@ -34,20 +35,20 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(world: running_system.World) -> Iterator[Shop]:
-    yield asyncio.run(_open_shop(world))
+def used(system: RunningSystem) -> Iterator[UsedService]:
+    yield asyncio.run(_use_service(system))
 
 
-async def _open_shop(world: running_system.World) -> Shop:
+async def _use_service(system: RunningSystem) -> UsedService:
     tag = secrets.token_hex(4)
     async with aiohttp.ClientSession() as http, upstream_api.serving() as upstream:
-        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
-        trade = await open_trade(people, running_system.ADMIN_EMAIL, upstream.base_url, tag)
+        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+        trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, tag)
         await people.register_consumer(f"outsider-{tag}@example.com")
         service = trade.service
-        await eventually(lambda: _has_called(http, world, trade.secret, service["slug"]))
+        await eventually(lambda: _has_called(http, system, trade.secret, service["slug"]))
         for _ in range(_CALLS - 1):
-            assert await _has_called(http, world, trade.secret, service["slug"])
+            assert await _has_called(http, system, trade.secret, service["slug"])
 
         async def is_counted() -> bool:
             usage = await trade.consumer.get("/consumer/usage")
@@ -56,40 +57,38 @@ async def _open_shop(world: running_system.World) -> Shop:
             return int(usage["total"]["requests"]) == _CALLS == counted
 
         await eventually(is_counted)
-        return Shop(
-            await _browse(world, people, f"consumer-{tag}@example.com"),
-            await _browse(world, people, f"merchant-{tag}@example.com"),
-            await _browse(world, people, f"outsider-{tag}@example.com"),
+        return UsedService(
+            await _browse(system, people, f"consumer-{tag}@example.com"),
+            await _browse(system, people, f"merchant-{tag}@example.com"),
+            await _browse(system, people, f"outsider-{tag}@example.com"),
             service["serviceId"],
             service["name"],
             trade.key["keyId"],
         )
 
 
-async def _has_called(
-    http: aiohttp.ClientSession, world: running_system.World, secret: str, slug: str
-) -> bool:
-    return (await consume(http, world.gateway_url, secret, slug)).status == 200
+async def _has_called(http: aiohttp.ClientSession, system: RunningSystem, secret: str, slug: str) -> bool:
+    return (await consume(http, system.gateway_url, secret, slug)).status == 200
 
 
-async def _browse(world: running_system.World, people: People, email: str) -> Browser:
-    browser = Browser(world.system.port("ams-bff"))
+async def _browse(system: RunningSystem, people: People, email: str) -> Browser:
+    browser = Browser(system.port("ams-bff"))
     assert browser.post("/login", email=email).location == "/login/code"
     code = await people.mail.next_code(email)
     assert browser.post("/login/code", "/login/code", code=code).status == 303
     return browser
 
 
-def _create_key(shop: Shop, page: Page, **fields: str) -> Page:
+def _create_key(used: UsedService, page: Page, **fields: str) -> Page:
     """Sends the form of `page` as it stands there."""
     sent = {
         "csrf": page.hidden("csrf"),
         "idempotency_key": page.hidden("idempotency_key"),
-        "service_ids": shop.service_id,
+        "service_ids": used.service_id,
         "ttl_days": "30",
         **fields,
     }
-    return shop.consumer.send("POST", "/dashboard/api-keys", urlencode(sent))
+    return used.consumer.send("POST", "/dashboard/api-keys", urlencode(sent))
 
 
 def _rows(page: Page) -> list[list[str]]:
@@ -117,44 +116,44 @@ _AREA = (
 
 
 @pytest.mark.parametrize("path", _AREA)
-def test_a_consumer_sees_the_pages_of_consumers_and_nobody_else_does(shop: Shop, path: str) -> None:
-    assert shop.consumer.get(path).status == 200
-    assert shop.merchant.get(path).status == 403
-    signed_out = Browser(shop.consumer.port).get(path)
+def test_a_consumer_sees_the_pages_of_consumers_and_nobody_else_does(used: UsedService, path: str) -> None:
+    assert used.consumer.get(path).status == 200
+    assert used.merchant.get(path).status == 403
+    signed_out = Browser(used.consumer.port).get(path)
     assert (signed_out.status, signed_out.location.partition("?")[0]) == (303, "/login")
 
 
 @pytest.mark.parametrize("path", ["/merchant/usage", "/merchant/invoices", "/merchant/invoices/table.csv"])
-def test_the_merchants_usage_and_invoices_are_merchants(shop: Shop, path: str) -> None:
-    assert shop.merchant.get(path).status == 200
-    assert shop.consumer.get(path).status == 403
+def test_the_merchants_usage_and_invoices_are_merchants(used: UsedService, path: str) -> None:
+    assert used.merchant.get(path).status == 200
+    assert used.consumer.get(path).status == 403
 
 
-def test_somebody_elses_key_and_service_are_not_found(shop: Shop) -> None:
-    for path in (f"/dashboard/api-keys/{shop.key_id}", f"/dashboard/services/{shop.service_id}"):
-        assert shop.consumer.get(path).status == 200
-        hidden = shop.outsider.get(path)
+def test_somebody_elses_key_and_service_are_not_found(used: UsedService) -> None:
+    for path in (f"/dashboard/api-keys/{used.key_id}", f"/dashboard/services/{used.service_id}"):
+        assert used.consumer.get(path).status == 200
+        hidden = used.outsider.get(path)
         assert hidden.status == 404
         assert "failure-code" in hidden.text
-        assert shop.service_name not in hidden.text
-    revoking = f"/dashboard/api-keys/{shop.key_id}/revoke"
-    assert shop.outsider.post(revoking, "/dashboard/api-keys/new", confirm="laptop").status == 404
+        assert used.service_name not in hidden.text
+    revoking = f"/dashboard/api-keys/{used.key_id}/revoke"
+    assert used.outsider.post(revoking, "/dashboard/api-keys/new", confirm="laptop").status == 404
 
 
 @pytest.mark.parametrize("key_id", ["nonsense", "01920000-0000-7000-8000-000000000000"])
-def test_a_key_that_is_not_there_is_not_found(shop: Shop, key_id: str) -> None:
-    assert shop.consumer.get(f"/dashboard/api-keys/{key_id}").status == 404
+def test_a_key_that_is_not_there_is_not_found(used: UsedService, key_id: str) -> None:
+    assert used.consumer.get(f"/dashboard/api-keys/{key_id}").status == 404
 
 
-def test_who_has_no_keys_gets_three_steps(shop: Shop) -> None:
-    overview = shop.outsider.get("/dashboard").text
+def test_who_has_no_keys_gets_three_steps(used: UsedService) -> None:
+    overview = used.outsider.get("/dashboard").text
     assert "Three steps to your first call" in overview
     assert "data-chart" not in overview
     assert "0 of 3 done" in overview
 
 
-def test_the_overview_tells_what_was_called_and_spent(shop: Shop) -> None:
-    overview = shop.consumer.get("/dashboard").text
+def test_the_overview_tells_what_was_called_and_spent(used: UsedService) -> None:
+    overview = used.consumer.get("/dashboard").text
     values = re.findall(r'<div class="kpi-value">(.*?)</div>', overview, re.DOTALL)
     requests, spent = (re.sub(r"<[^>]+>", "", value).strip() for value in values[:2])
     assert requests == str(_CALLS)
@@ -162,8 +161,8 @@ def test_the_overview_tells_what_was_called_and_spent(shop: Shop) -> None:
     assert 'Key created</strong> <span class="muted">laptop' in overview
 
 
-def test_a_new_keys_secret_is_shown_once_with_samples_that_hold_it(shop: Shop) -> None:
-    made = _create_key(shop, shop.consumer.get("/dashboard/api-keys/new"), name="Once")
+def test_a_new_keys_secret_is_shown_once_with_samples_that_hold_it(used: UsedService) -> None:
+    made = _create_key(used, used.consumer.get("/dashboard/api-keys/new"), name="Once")
     assert made.status == 200
     assert made.headers["cache-control"] == "no-store"
     secret = _SECRET.findall(made.text)[0]
@@ -174,52 +173,52 @@ def test_a_new_keys_secret_is_shown_once_with_samples_that_hold_it(shop: Shop) -
     assert [unescape(text) for text in copied] == [unescape(re.sub("<[^>]+>", "", text)) for text in samples]
     [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
     for later in (path, "/dashboard/api-keys", "/dashboard"):
-        page = shop.consumer.get(later)
+        page = used.consumer.get(later)
         assert page.status == 200
         assert secret not in page.text
 
 
-def test_a_form_sent_twice_makes_one_key_and_shows_no_secret_again(shop: Shop) -> None:
-    form = shop.consumer.get("/dashboard/api-keys/new")
-    assert _create_key(shop, form, name="Twice").status == 200
-    again = _create_key(shop, form, name="Twice")
+def test_a_form_sent_twice_makes_one_key_and_shows_no_secret_again(used: UsedService) -> None:
+    form = used.consumer.get("/dashboard/api-keys/new")
+    assert _create_key(used, form, name="Twice").status == 200
+    again = _create_key(used, form, name="Twice")
     assert again.status == 303
-    told = shop.consumer.get(again.location)
+    told = used.consumer.get(again.location)
     assert "revoke this key and make another" in told.text
     assert "toast-bad" in told.text  # which stays until it is dismissed
     assert not _SECRET.search(told.text)
-    assert shop.consumer.get("/dashboard/api-keys").text.count(">Twice</a>") == 1
+    assert used.consumer.get("/dashboard/api-keys").text.count(">Twice</a>") == 1
 
 
-def test_what_is_missing_is_told_and_nothing_typed_is_lost(shop: Shop) -> None:
-    form = shop.consumer.get("/dashboard/api-keys/new")
-    refused = _create_key(shop, form, name="", description="kept words", service_ids="")
+def test_what_is_missing_is_told_and_nothing_typed_is_lost(used: UsedService) -> None:
+    form = used.consumer.get("/dashboard/api-keys/new")
+    refused = _create_key(used, form, name="", description="kept words", service_ids="")
     assert refused.status == 400
     assert 'id="f-name-error"' in refused.text
     assert 'id="f-service-ids-error"' in refused.text
     assert "kept words" in refused.text
 
 
-def test_a_key_is_revoked_only_when_its_name_is_typed(shop: Shop) -> None:
-    made = _create_key(shop, shop.consumer.get("/dashboard/api-keys/new"), name="Doomed")
+def test_a_key_is_revoked_only_when_its_name_is_typed(used: UsedService) -> None:
+    made = _create_key(used, used.consumer.get("/dashboard/api-keys/new"), name="Doomed")
     [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
-    wrong = shop.consumer.post(f"{path}/revoke", path, confirm="doomed")
+    wrong = used.consumer.post(f"{path}/revoke", path, confirm="doomed")
     assert wrong.status == 400
     assert re.search(r'<dialog class="dialog" id="revoke"[^>]* open>', wrong.text)
     field = wrong.text.partition('<dialog class="dialog" id="revoke"')[2].partition("</dialog>")[0]
     assert "nothing was revoked" in field
     assert 'aria-invalid="true"' in field
-    right = shop.consumer.post(f"{path}/revoke", path, confirm="Doomed")
+    right = used.consumer.post(f"{path}/revoke", path, confirm="Doomed")
     assert (right.status, right.location) == (303, path)
-    gone = shop.consumer.get(path).text
+    gone = used.consumer.get(path).text
     assert "Calls with it are refused, for good." in gone
     assert 'commandfor="revoke"' not in gone
 
 
 @pytest.mark.parametrize("area", ["/dashboard", "/merchant"])
 @pytest.mark.parametrize("group", ["service", "key", "status"])
-def test_the_csv_is_what_the_usage_table_shows(shop: Shop, area: str, group: str) -> None:
-    browser = shop.consumer if area == "/dashboard" else shop.merchant
+def test_the_csv_is_what_the_usage_table_shows(used: UsedService, area: str, group: str) -> None:
+    browser = used.consumer if area == "/dashboard" else used.merchant
     query = f"?range=7d&group={group}"
     shown = _rows(browser.get(f"{area}/usage{query}"))
     file = browser.get(f"{area}/usage/table.csv{query}")
@@ -234,25 +233,25 @@ def test_the_csv_is_what_the_usage_table_shows(shop: Shop, area: str, group: str
     assert sum(int(value) for row in chart[1:] for value in row[1:]) == _CALLS
 
 
-def test_the_merchant_makes_drafts_and_both_sides_see_their_own(shop: Shop) -> None:
-    page = shop.merchant.get("/merchant/invoices")
+def test_the_merchant_makes_drafts_and_both_sides_see_their_own(used: UsedService) -> None:
+    page = used.merchant.get("/merchant/invoices")
     [period] = re.findall(r'<option value="([0-9-]{7})" selected>', page.text)
     for _ in range(2):
-        made = shop.merchant.post("/merchant/invoices/generate", "/merchant/invoices", period=period)
+        made = used.merchant.post("/merchant/invoices/generate", "/merchant/invoices", period=period)
         assert (made.status, made.location) == (303, f"/merchant/invoices?period={period}")
-    sorted_by_sum = shop.merchant.get("/merchant/invoices?sort=-total")
+    sorted_by_sum = used.merchant.get("/merchant/invoices?sort=-total")
     assert '<th scope="col" class="num" aria-sort="descending">' in sorted_by_sum.text
-    lists = (shop.merchant.get(made.location), shop.consumer.get("/dashboard/invoices"))
+    lists = (used.merchant.get(made.location), used.consumer.get("/dashboard/invoices"))
     [theirs], [ours] = (
         set(re.findall(r'href="/(?:merchant|dashboard)/invoices/([0-9a-f-]{36})"', page.text))
         for page in lists
     )
     assert theirs == ours
     due, paid = (
-        shop.merchant.get(f"/merchant/invoices/{ours}"),
-        shop.consumer.get(f"/dashboard/invoices/{ours}"),
+        used.merchant.get(f"/merchant/invoices/{ours}"),
+        used.consumer.get(f"/dashboard/invoices/{ours}"),
     )
-    assert _rows(due) == _rows(paid) == [[shop.service_name, str(_CALLS), "€0.005", _rows(due)[0][3]]]
+    assert _rows(due) == _rows(paid) == [[used.service_name, str(_CALLS), "€0.005", _rows(due)[0][3]]]
     assert "Due to you" in due.text
     assert "Commission" not in paid.text
-    assert shop.outsider.get(f"/dashboard/invoices/{ours}").status == 404
+    assert used.outsider.get(f"/dashboard/invoices/{ours}").status == 404

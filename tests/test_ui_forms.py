@@ -10,7 +10,7 @@ import pytest
 from ams_common.testing.eventually import eventually
 from playwright.async_api import Browser, Dialog, Page, Route, expect
 from support.rest_clients import JSON, People, Rest, Trade, new_service, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window, sign_in
 from support.upstream_api import Upstream
 
@@ -18,12 +18,12 @@ Open = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture
-async def window(browser: Browser, world: World, people: People) -> AsyncIterator[Open]:
+async def window(browser: Browser, system: RunningSystem, people: People) -> AsyncIterator[Open]:
     """`window(email, **options)`: a page of somebody signed in."""
     async with AsyncExitStack() as stack:
 
         async def signed_in(email: str, **options: Any) -> Page:
-            context = await open_window(browser, world, people, email, **options)
+            context = await open_window(browser, system, people, email, **options)
             stack.push_async_callback(context.close)
             return await context.new_page()
 
@@ -65,12 +65,12 @@ async def test_enter_in_the_reason_decides_nothing(has_scripts: bool, window: Op
 
 
 async def test_a_decision_that_neither_button_sends_is_refused(
-    trade: Trade, world: World, people: People
+    trade: Trade, system: RunningSystem, people: People
 ) -> None:
     service = await submitted(trade)
     asker = await people.register_consumer(f"asker-{secrets.token_hex(4)}@example.com")
     asked = await asker.post("/access-requests", serviceId=trade.service["serviceId"])
-    admin = await sign_in(world, people, ADMIN_EMAIL)
+    admin = await sign_in(system, people, ADMIN_EMAIL)
     for path in (
         f"/admin/services/{service['serviceId']}/decision",
         f"/admin/access-requests/{asked['accessRequestId']}/decision",
@@ -189,9 +189,9 @@ async def test_a_wrong_name_leaves_the_dialog_open_with_the_error_beside_the_fie
 
 
 async def test_stopping_somebody_twice_is_no_fault_and_too_long_a_reason_stands_beside_its_field(
-    trade: Trade, world: World, people: People
+    trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    admin = await sign_in(world, people, ADMIN_EMAIL)
+    admin = await sign_in(system, people, ADMIN_EMAIL)
     consumer_id = (await trade.consumer.get("/me"))["userId"]
     for path, stop, resume in (
         (f"/admin/merchants/{trade.service['merchantId']}", "suspend", "reinstate"),

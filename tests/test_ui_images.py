@@ -8,10 +8,10 @@ from pathlib import Path
 from ams_common.testing.eventually import eventually
 from support import docker_images
 from support.docker_images import Layout
-from support.image_merchant import open_publishing, open_shop
+from support.image_merchant import open_image_trade, open_publishing
 from support.plain_browser import Browser
 from support.rest_clients import People
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 
 
@@ -20,28 +20,28 @@ def layout(directory: Path, text: str) -> Layout:
 
 
 async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
-    world: World, people: People, tmp_path: Path
+    system: RunningSystem, people: People, tmp_path: Path
 ) -> None:
     tag = secrets.token_hex(3)
-    shop = await open_shop(people, ADMIN_EMAIL, tag)
-    service = shop.publishing.service
+    trade = await open_image_trade(people, ADMIN_EMAIL, tag)
+    service = trade.publishing.service
     pages = (
         "/dashboard/images",
         f"/dashboard/services/{service['serviceId']}",
         f"/marketplace/{service['slug']}",
     )
-    consumer = await sign_in(world, people, f"puller-{tag}@example.com")
+    consumer = await sign_in(system, people, f"puller-{tag}@example.com")
     for path in pages:
         page = consumer.get(path)
         assert (page.status, "docker pull" in page.text) == (200, False), path
         assert "the merchant has pushed none" in page.text, path
 
     image = layout(tmp_path, tag)
-    pushed = await docker_images.push(image, shop.image("1.0.0"), shop.publishing.secret)
+    pushed = await docker_images.push(image, trade.image("1.0.0"), trade.publishing.secret)
     assert pushed.succeeded, pushed.text
     for path in pages:
         text = consumer.get(path).text
-        for told in (f"docker pull {shop.image('1.0.0')}", "docker login ", "--username ams", "API key"):
+        for told in (f"docker pull {trade.image('1.0.0')}", "docker login ", "--username ams", "API key"):
             assert told in text, (path, told)
         assert image.digest in text and "Connected" in text and "Active" in text, path
 
@@ -50,13 +50,13 @@ async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
     secret = re.findall(r"ams_live_[A-Za-z0-9]{30,}", made)[0]
     [sample] = re.findall(r'data-copy="([^"]*)" aria-label="Copy Docker"', made)
     login, pull = unescape(sample).splitlines()
-    registry = shop.publishing.registry
+    registry = trade.publishing.registry
     assert login == f'echo "{secret}" | docker login {registry} --username ams --password-stdin'
-    assert pull == f"docker pull {shop.image('1.0.0')}"
+    assert pull == f"docker pull {trade.image('1.0.0')}"
 
     await people.register_consumer(f"looker-{tag}@example.com")
-    looker = await sign_in(world, people, f"looker-{tag}@example.com")
-    for browser in (looker, Browser(world.system.port("ams-bff"))):
+    looker = await sign_in(system, people, f"looker-{tag}@example.com")
+    for browser in (looker, Browser(system.port("ams-bff"))):
         text = browser.get(f"/marketplace/{service['slug']}").text
         assert "once you have access" in text
         assert "docker pull" not in text and image.digest not in text
@@ -66,7 +66,7 @@ async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
     assert image.digest not in looker.get(f"/dashboard/images?service={service['serviceId']}").text
     assert consumer.get("/dashboard/images?service=not-an-id").status == 404
 
-    await shop.admin.post(f"/merchants/{service['merchantId']}:suspend")
+    await trade.admin.post(f"/merchants/{service['merchantId']}:suspend")
 
     async def is_withdrawn() -> bool:
         return "docker pull" not in consumer.get("/dashboard/images").text
@@ -75,7 +75,7 @@ async def test_a_consumer_sees_what_it_can_pull_and_what_to_type(
 
 
 async def test_an_admin_sees_the_images_before_approving(
-    world: World, people: People, tmp_path: Path
+    system: RunningSystem, people: People, tmp_path: Path
 ) -> None:
     admin, tag = await people.sign_in(ADMIN_EMAIL), secrets.token_hex(3)
     publishing = await open_publishing(people, admin, tag)
@@ -86,7 +86,7 @@ async def test_an_admin_sees_the_images_before_approving(
     ).succeeded
     service_id = publishing.service["serviceId"]
     await publishing.merchant.post(f"/services/{service_id}:submit")
-    browser = await sign_in(world, people, ADMIN_EMAIL)
+    browser = await sign_in(system, people, ADMIN_EMAIL)
     for path in ("/admin", f"/admin/services/{service_id}"):
         text = browser.get(path).text
         for told in (":2.0.0", image.digest, "Connected", "not a semantic version"):

@@ -1,4 +1,4 @@
-"""The story by keys alone: nobody needs a mouse, and everybody sees where they are."""
+"""The journey by keys alone: nobody needs a mouse, and everybody sees where they are."""
 
 import re
 import secrets
@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from support.chromium import Person
 from support.keyboard import Keyboard, Stop
 from support.rest_clients import Mailbox, consume
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.upstream_api import Upstream
 
 Arrival = Callable[[str, str, int], Awaitable["Typist"]]
@@ -45,13 +45,13 @@ class Typist(Person):
 
 
 @pytest.fixture
-def arrive(browser: Browser, world: World, http: aiohttp.ClientSession) -> Arrival:
+def arrive(browser: Browser, system: RunningSystem, http: aiohttp.ClientSession) -> Arrival:
     """Somebody comes to a page: their address, its path, the width of their window in px."""
-    mail = Mailbox(http, world.mail_url, world.read_mails)
+    mail = Mailbox(http, system.mail_url, system.read_mails)
 
     async def arrive(email: str, path: str, width: int) -> Typist:
         permissions = ["clipboard-read", "clipboard-write"]
-        person = await Typist.arrive(browser, world, mail, email, width, permissions=permissions)
+        person = await Typist.arrive(browser, system, mail, email, width, permissions=permissions)
         await person.page.goto(path)
         return person
 
@@ -168,7 +168,7 @@ async def revokes_the_key(consumer: Typist) -> None:
 
 
 async def test_the_story_needs_no_mouse(
-    arrive: Arrival, upstream: Upstream, world: World, http: aiohttp.ClientSession
+    arrive: Arrival, upstream: Upstream, system: RunningSystem, http: aiohttp.ClientSession
 ) -> None:
     tag = secrets.token_hex(3)
     name = f"Geo {tag}"
@@ -199,7 +199,7 @@ async def test_the_story_needs_no_mouse(
     await admin.decide(consumer.email)
     secret = await creates_and_copies_a_key(consumer, name)
     for _ in range(3):
-        assert (await consume(http, world.gateway_url, secret, f"geo-{tag}")).status == 200
+        assert (await consume(http, system.gateway_url, secret, f"geo-{tag}")).status == 200
     await reads_what_was_used(consumer, 3, "€0.02")
 
     await merchant.keys.follow("Invoices")

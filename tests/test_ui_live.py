@@ -7,7 +7,7 @@ import pytest
 from ams_common.testing.eventually import eventually
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 from support.rest_clients import People, Trade, consume, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 from support.upstream_api import Upstream
 
@@ -23,13 +23,13 @@ async def trade(people: People, upstream: Upstream) -> Trade:
     return await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
 
-async def _window(browser: Browser, world: World, people: People, email: str) -> BrowserContext:
+async def _window(browser: Browser, system: RunningSystem, people: People, email: str) -> BrowserContext:
     """Signed in."""
-    surfer = await sign_in(world, people, email)
-    context = await browser.new_context(base_url=world.rest_url.removesuffix("/api/v1"))
+    surfer = await sign_in(system, people, email)
+    context = await browser.new_context(base_url=system.rest_url.removesuffix("/api/v1"))
     await context.add_cookies(
         [
-            {"name": name, "value": value, "url": world.rest_url.removesuffix("/api/v1")}
+            {"name": name, "value": value, "url": system.rest_url.removesuffix("/api/v1")}
             for name, value in surfer.cookies.items()
         ]
     )
@@ -57,18 +57,18 @@ async def test_figures_rise_where_they_stand(
     path: str,
     title: str,
     browser: Browser,
-    world: World,
+    system: RunningSystem,
     people: People,
     http: aiohttp.ClientSession,
     trade: Trade,
 ) -> None:
     async def has_called() -> bool:
-        answer = await consume(http, world.gateway_url, trade.secret, trade.service["slug"])
+        answer = await consume(http, system.gateway_url, trade.secret, trade.service["slug"])
         return answer.status == 200
 
     await eventually(has_called)
     email = f"{whose}-{trade.service['name'].split()[1]}@example.com"
-    context = await _window(browser, world, people, email)
+    context = await _window(browser, system, people, email)
     page = await context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -95,11 +95,11 @@ async def test_figures_rise_where_they_stand(
 
 
 async def test_the_stream_is_open_while_the_page_is_looked_at(
-    browser: Browser, world: World, people: People
+    browser: Browser, system: RunningSystem, people: People
 ) -> None:
     email = f"{secrets.token_hex(6)}@example.com"
     await people.register_consumer(email)
-    context = await _window(browser, world, people, email)
+    context = await _window(browser, system, people, email)
     page = await context.new_page()
     streams = _streams(page)
     ended: list[Request] = []
@@ -120,10 +120,12 @@ async def test_the_stream_is_open_while_the_page_is_looked_at(
     await context.close()
 
 
-async def test_signing_out_elsewhere_stops_the_page(browser: Browser, world: World, people: People) -> None:
+async def test_signing_out_elsewhere_stops_the_page(
+    browser: Browser, system: RunningSystem, people: People
+) -> None:
     email = f"{secrets.token_hex(6)}@example.com"
     await people.register_consumer(email)
-    context = await _window(browser, world, people, email)
+    context = await _window(browser, system, people, email)
     page, other = await context.new_page(), await context.new_page()
     await page.goto("/dashboard/usage?range=90d")
     await expect(page.locator(".live[data-state=on]")).to_be_visible()

@@ -8,14 +8,14 @@ import pytest
 from ams_common.testing.eventually import eventually
 from support.plain_browser import Browser, Page
 from support.rest_clients import JSON, People, Rest, new_service
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 
 BASE_URL = "https://api.maps.example/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class SignedInMerchant:
     """A merchant at the web UI, and through REST; the admin through REST."""
 
     tag: str
@@ -34,11 +34,11 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(world: World, people: People) -> Shop:
+async def merchant(system: RunningSystem, people: People) -> SignedInMerchant:
     tag = secrets.token_hex(4)
     admin = await people.sign_in(ADMIN_EMAIL)
     rest = await people.register_merchant(admin, f"shop-{tag}@example.com", f"Maps {tag}")
-    return Shop(tag, await sign_in(world, people, f"shop-{tag}@example.com"), rest, admin)
+    return SignedInMerchant(tag, await sign_in(system, people, f"shop-{tag}@example.com"), rest, admin)
 
 
 def typed(**changes: str) -> dict[str, str]:
@@ -63,34 +63,40 @@ def create(browser: Browser, **changes: str) -> Page:
     return browser.post("/merchant/services", "/merchant/services/new", **typed(**changes))
 
 
-async def test_a_draft_is_made_changed_submitted_and_shown_with_its_rejection(shop: Shop) -> None:
-    browser = shop.browser
-    await shop.make_service(name="First")
-    path = create(browser, name=f"Geo {shop.tag}").location
+async def test_a_draft_is_made_changed_submitted_and_shown_with_its_rejection(
+    merchant: SignedInMerchant,
+) -> None:
+    browser = merchant.browser
+    await merchant.make_service(name="First")
+    path = create(browser, name=f"Geo {merchant.tag}").location
     assert re.fullmatch(r"/merchant/services/[0-9a-f-]{36}", path)
     draft = browser.get(path).text
     assert "CHF 0.0035" in draft
-    assert f"/api/consume/geo-{shop.tag}/" in draft
-    assert browser.post(f"{path}/edit", f"{path}/edit", **typed(name=f"Atlas {shop.tag}")).location == path
+    assert f"/api/consume/geo-{merchant.tag}/" in draft
+    assert (
+        browser.post(f"{path}/edit", f"{path}/edit", **typed(name=f"Atlas {merchant.tag}")).location == path
+    )
     assert browser.post(f"{path}/submit", path).location == path
     assert "Waiting for approval" in browser.get(path).text
     assert browser.get(f"{path}/edit").location == path
-    await shop.admin.post(f"/services/{path.rpartition('/')[2]}:reject", reason="No docs <yet>")
+    await merchant.admin.post(f"/services/{path.rpartition('/')[2]}:reject", reason="No docs <yet>")
     rejected = browser.get(path).text
     assert "No docs &lt;yet&gt;" in rejected
-    assert f"Atlas {shop.tag}" in browser.get("/merchant/services?status=rejected").text
-    assert f"Atlas {shop.tag}" in browser.get("/merchant").text
+    assert f"Atlas {merchant.tag}" in browser.get("/merchant/services?status=rejected").text
+    assert f"Atlas {merchant.tag}" in browser.get("/merchant").text
     assert "Nothing matches" in browser.get("/merchant/services?status=active").text
 
 
-async def test_an_active_service_keeps_its_price_and_changes_its_description(shop: Shop) -> None:
-    service = await shop.make_service()
+async def test_an_active_service_keeps_its_price_and_changes_its_description(
+    merchant: SignedInMerchant,
+) -> None:
+    service = await merchant.make_service()
     path, rest_path = f"/merchant/services/{service['serviceId']}", f"/services/{service['serviceId']}"
-    await shop.rest.post(f"{rest_path}:submit")
-    await shop.admin.post(f"{rest_path}:approve")
-    assert 'name="price.per_request.amount"' not in shop.browser.get(f"{path}/edit").text
-    shop.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Better"))
-    after = await shop.rest.get(rest_path)
+    await merchant.rest.post(f"{rest_path}:submit")
+    await merchant.admin.post(f"{rest_path}:approve")
+    assert 'name="price.per_request.amount"' not in merchant.browser.get(f"{path}/edit").text
+    merchant.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Better"))
+    after = await merchant.rest.get(rest_path)
     assert (after["description"], after["price"], after["name"]) == (
         "Better",
         service["price"],
@@ -98,39 +104,41 @@ async def test_an_active_service_keeps_its_price_and_changes_its_description(sho
     )
 
 
-async def test_what_is_wrong_stands_beside_the_field_and_nothing_typed_is_lost(shop: Shop) -> None:
-    await shop.make_service()
+async def test_what_is_wrong_stands_beside_the_field_and_nothing_typed_is_lost(
+    merchant: SignedInMerchant,
+) -> None:
+    await merchant.make_service()
     wrong = {
         "price.per_request.amount": "cheap",
         "rate_limit_per_minute": "many",
         "documentation_url": "docs <b>",
     }
-    answer = create(shop.browser, name="Kept", **wrong)
+    answer = create(merchant.browser, name="Kept", **wrong)
     assert answer.status == 400
     assert 'id="f-price-per-request-amount-error"' in answer.text
     assert 'id="f-rate-limit-per-minute-error"' in answer.text
     for text in ("Kept", "cheap", "many", "docs &lt;b&gt;"):
         assert f'value="{text}"' in answer.text
-    told_by_the_service = create(shop.browser, name="", tags="Bad_Tag", base_url="nowhere")
+    told_by_the_service = create(merchant.browser, name="", tags="Bad_Tag", base_url="nowhere")
     for control in ("f-name", "f-tags", "f-base-url"):
         assert f'id="{control}-error"' in told_by_the_service.text, control
-    assert "Kept" not in shop.browser.get("/merchant/services").text
+    assert "Kept" not in merchant.browser.get("/merchant/services").text
 
 
-async def test_the_price_is_previewed_while_typed_and_without_scripts(shop: Shop) -> None:
+async def test_the_price_is_previewed_while_typed_and_without_scripts(merchant: SignedInMerchant) -> None:
     amount, currency = "price.per_request.amount", "price.per_request.amount.currency_code"
-    part = shop.browser.get(f"/merchant/services/price?{amount}=0.0035&{currency}=CHF").text
+    part = merchant.browser.get(f"/merchant/services/price?{amount}=0.0035&{currency}=CHF").text
     assert "CHF 35.00" in part
     assert "<html" not in part
-    whole = create(shop.browser, intent="preview", name="Kept")
+    whole = create(merchant.browser, intent="preview", name="Kept")
     assert whole.status == 200
     assert "CHF 35.00" in whole.text
     assert 'value="Kept"' in whole.text
 
 
-async def test_a_push_token_is_shown_once_and_revoked(shop: Shop) -> None:
-    service = await shop.make_service(type="DOCKER", baseUrl="")
-    browser = shop.browser
+async def test_a_push_token_is_shown_once_and_revoked(merchant: SignedInMerchant) -> None:
+    service = await merchant.make_service(type="DOCKER", baseUrl="")
+    browser = merchant.browser
     fields = {"service_id": service["serviceId"], "name": "build server", "ttl_hours": "24"}
 
     async def made() -> Page | None:
@@ -154,19 +162,21 @@ async def test_a_push_token_is_shown_once_and_revoked(shop: Shop) -> None:
     assert "Revoked" in browser.get("/merchant/images").text
 
 
-async def test_who_may_not_see_a_service_learns_nothing(shop: Shop, world: World, people: People) -> None:
-    service = await shop.make_service(name=f"Hidden {shop.tag}")
+async def test_who_may_not_see_a_service_learns_nothing(
+    merchant: SignedInMerchant, system: RunningSystem, people: People
+) -> None:
+    service = await merchant.make_service(name=f"Hidden {merchant.tag}")
     path = f"/merchant/services/{service['serviceId']}"
-    other_email = f"other-{shop.tag}@example.com"
-    await people.register_merchant(shop.admin, other_email, f"Other {shop.tag}")
-    outsider = await sign_in(world, people, other_email)
+    other_email = f"other-{merchant.tag}@example.com"
+    await people.register_merchant(merchant.admin, other_email, f"Other {merchant.tag}")
+    outsider = await sign_in(system, people, other_email)
     for address in (path, f"{path}/edit", "/merchant/services/not-an-id"):
         page = outsider.get(address)
         assert page.status == 404
         assert "There is no such page" in page.text
         assert "Hidden" not in page.text
     assert outsider.post(f"{path}/submit", "/merchant").status == 404
-    assert (await shop.rest.get(f"/services/{service['serviceId']}"))["status"] == "DRAFT"
-    admin = await sign_in(world, people, ADMIN_EMAIL)
+    assert (await merchant.rest.get(f"/services/{service['serviceId']}"))["status"] == "DRAFT"
+    admin = await sign_in(system, people, ADMIN_EMAIL)
     assert admin.get(path).status == 403
-    assert Browser(world.system.port("ams-bff")).get(path).location == f"/login?next={path}"
+    assert Browser(system.port("ams-bff")).get(path).location == f"/login?next={path}"

@@ -13,7 +13,7 @@ from ams_common import ports
 from ams_local.processes import Daemon
 from support.plain_browser import Browser, Page
 from support.rest_clients import People, Trade, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 from support.upstream_api import Upstream
 
@@ -23,16 +23,16 @@ _KEYS = "/dashboard/api-keys"
 
 
 @pytest.fixture
-def lacking(world: World) -> Iterator[Lacking]:
+def lacking(system: RunningSystem) -> Iterator[Lacking]:
     """`lacking("usage")`: the port of a BFF that can't reach these services. It knows the same sessions."""
-    program = world.programs["ams-bff"]
+    program = system.programs["ams-bff"]
     with ExitStack() as stack:
 
         def start(*services: str) -> int:
             [port] = ports.free_ports(1)
             url, away = f"http://127.0.0.1:{port}", {f"{name.upper()}_ADDRESS": _NOBODY for name in services}
             own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
-            directory = world.system.run_directory
+            directory = system.run_directory
             log, env = directory / f"bff-{port}.log", {**program.environment, **own, **away}
             bff = Daemon("ams-bff", program.command, log=log, directory=directory, env=env)
             stack.callback(bff.stop)
@@ -47,12 +47,12 @@ async def trade(people: People, upstream: Upstream) -> Trade:
     return await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
 
-async def consumer_of(trade: Trade, world: World, people: People) -> Browser:
-    return await sign_in(world, people, (await trade.consumer.get("/me"))["email"])
+async def consumer_of(trade: Trade, system: RunningSystem, people: People) -> Browser:
+    return await sign_in(system, people, (await trade.consumer.get("/me"))["email"])
 
 
 def at(port: int, browser: Browser) -> Browser:
-    """The same person at another door."""
+    """The same person at another BFF."""
     return Browser(port, dict(browser.cookies))
 
 
@@ -66,22 +66,22 @@ def typed_in(page: Page) -> list[tuple[str, str]]:
 
 
 async def test_without_usage_and_billing_every_other_page_is_served_and_says_what_is_missing(
-    lacking: Lacking, trade: Trade, world: World, people: People
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
     port, service_id = lacking("usage", "billing"), trade.service["serviceId"]
     consumer_id = (await trade.consumer.get("/me"))["userId"]
     merchant_email = (await trade.merchant.get("/me"))["email"]
     pages = [
         (
-            await consumer_of(trade, world, people),
+            await consumer_of(trade, system, people),
             ["/dashboard", f"{_KEYS}/{trade.key['keyId']}", f"/dashboard/services/{service_id}"],
         ),
         (
-            await sign_in(world, people, merchant_email),
+            await sign_in(system, people, merchant_email),
             ["/merchant", "/merchant/services", f"/merchant/services/{service_id}"],
         ),
         (
-            await sign_in(world, people, ADMIN_EMAIL),
+            await sign_in(system, people, ADMIN_EMAIL),
             [
                 "/admin",
                 f"/admin/services/{service_id}",
@@ -98,9 +98,9 @@ async def test_without_usage_and_billing_every_other_page_is_served_and_says_wha
 
 
 async def test_a_leaked_key_is_revoked_while_usage_and_catalog_are_away(
-    lacking: Lacking, trade: Trade, world: World, people: People
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    browser = at(lacking("usage", "catalog"), await consumer_of(trade, world, people))
+    browser = at(lacking("usage", "catalog"), await consumer_of(trade, system, people))
     path = f"{_KEYS}/{trade.key['keyId']}"
     page = browser.get(path)
     assert page.status == 200
@@ -123,9 +123,9 @@ def _new_key(trade: Trade, page: Page) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("away", ["keys", "catalog"])
 async def test_a_form_that_cannot_be_served_is_kept_and_can_be_sent_again(
-    away: str, lacking: Lacking, trade: Trade, world: World, people: People
+    away: str, lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    browser = await consumer_of(trade, world, people)
+    browser = await consumer_of(trade, system, people)
     sent = _new_key(trade, browser.get(f"{_KEYS}/new"))
     lame = at(lacking(away), browser)
     referrer = {"Referer": f"http://127.0.0.1:{lame.port}{_KEYS}/new"}
@@ -142,9 +142,9 @@ async def test_a_form_that_cannot_be_served_is_kept_and_can_be_sent_again(
 
 
 async def test_where_the_form_can_be_shown_it_is_with_what_was_typed(
-    lacking: Lacking, trade: Trade, world: World, people: People
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    merchant = await sign_in(world, people, (await trade.merchant.get("/me"))["email"])
+    merchant = await sign_in(system, people, (await trade.merchant.get("/me"))["email"])
     page = "/merchant/services/new"
     price = {"price.per_request.amount": "0.5", "price.per_request.amount.currency_code": "EUR"}
     fields = {"type": "API", "name": "Typed <here>", "description": "Kept", **price}
@@ -156,9 +156,9 @@ async def test_where_the_form_can_be_shown_it_is_with_what_was_typed(
 
 
 async def test_a_failed_action_offers_no_link_that_only_a_form_may_use(
-    lacking: Lacking, trade: Trade, world: World, people: People
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    browser = await consumer_of(trade, world, people)
+    browser = await consumer_of(trade, system, people)
     path = f"{_KEYS}/{trade.key['keyId']}"
     token = browser.get(path).hidden("csrf")
     lame = at(lacking("keys"), browser)
@@ -169,7 +169,7 @@ async def test_a_failed_action_offers_no_link_that_only_a_form_may_use(
 
 
 async def test_a_script_gets_a_message_in_place_of_a_page(
-    lacking: Lacking, trade: Trade, world: World, people: People
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:
     port, script = lacking("catalog"), {"HX-Request": "true"}
     for path in ("/marketplace?q=geo", "/marketplace/nothing-like-it"):
@@ -178,7 +178,7 @@ async def test_a_script_gets_a_message_in_place_of_a_page(
         assert "not reachable" in part.text
         assert "<main" not in part.text
         assert "hx-retarget" not in part.headers
-    admin = await sign_in(world, people, ADMIN_EMAIL)
+    admin = await sign_in(system, people, ADMIN_EMAIL)
     token = admin.get("/admin").hidden("csrf")
     body = urlencode({"csrf": token, "decision": "approve"})
     decision = f"/admin/services/{trade.service['serviceId']}/decision"
@@ -188,18 +188,18 @@ async def test_a_script_gets_a_message_in_place_of_a_page(
 
 
 async def test_a_session_that_has_ended_leads_back_to_the_page_of_the_form(
-    trade: Trade, world: World, people: People
+    trade: Trade, system: RunningSystem, people: People
 ) -> None:
-    browser = await consumer_of(trade, world, people)
+    browser = await consumer_of(trade, system, people)
     sent = urlencode(_new_key(trade, browser.get(f"{_KEYS}/new")))
-    door = f"http://127.0.0.1:{browser.port}"
+    url = f"http://127.0.0.1:{browser.port}"
 
     def leads_to(referrer: str, cookies: dict[str, str]) -> str:
         headers = {"Referer": referrer}
         return Browser(browser.port, dict(cookies)).send("POST", _KEYS, sent, headers).location
 
     back = f"/login?next={_KEYS}/new%3Fservice%3Dx"
-    assert leads_to(f"{door}{_KEYS}/new?service=x", {}) == back  # the cookie has run out
+    assert leads_to(f"{url}{_KEYS}/new?service=x", {}) == back  # the cookie has run out
     browser.post("/logout", "/marketplace")
     assert leads_to("https://evil.example/dashboard", {}) == "/login"
     assert leads_to("http://[", {}) == "/login"

@@ -13,10 +13,9 @@ from ams_bff.views import VIEWS
 from playwright.sync_api import BrowserContext, ViewportSize
 from playwright.sync_api import Page as Tab
 from starlette.routing import compile_path
-from support import page_tour
 from support.page_checks import accessibility_faults, contrast_faults, layout_faults
 from support.page_list import PAGES, Page
-from support.page_tour import Gallery
+from support.page_tour import PageTour, open_page_tour
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,12 @@ _ELSEWHERE = ("/", "/login/with/{issuer}")
 
 
 @pytest.fixture(scope="module")
-def gallery(
+def tour(
     admin_database_url: str, redis_url: str, kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gallery]:
+) -> Iterator[PageTour]:
     directory = tmp_path_factory.mktemp("images")
-    with page_tour.opened(admin_database_url, redis_url, kafka_bootstrap, directory) as gallery:
-        yield gallery
+    with open_page_tour(admin_database_url, redis_url, kafka_bootstrap, directory) as tour:
+        yield tour
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +64,12 @@ Enter = Callable[[str, Device], BrowserContext]
 
 
 @pytest.fixture(scope="module")
-def enter(gallery: Gallery) -> Enter:
+def enter(tour: PageTour) -> Enter:
     """Somebody's browser on a device: the same one each time, which has kept the styles and scripts."""
 
     @cache
     def browser_of(person: str, device: Device) -> BrowserContext:
-        return gallery.enter(
-            person, color_scheme="light", reduced_motion="reduce", has_touch=device.has_touch
-        )
+        return tour.enter(person, color_scheme="light", reduced_motion="reduce", has_touch=device.has_touch)
 
     return browser_of
 
@@ -82,7 +79,7 @@ LOOKS = [(page, device) for page in PAGES for device in DEVICES if device.widths
 
 @pytest.mark.parametrize(("page", "device"), LOOKS, ids=lambda each: each.name)
 def test_a_page_is_good_at_every_width(
-    gallery: Gallery, enter: Enter, pictures: Path | None, page: Page, device: Device
+    tour: PageTour, enter: Enter, pictures: Path | None, page: Page, device: Device
 ) -> None:
     faults: list[str] = []
     said: list[str] = []
@@ -91,7 +88,7 @@ def test_a_page_is_good_at_every_width(
         tab.set_viewport_size(device.size(widths_px[0]))
         tab.on("pageerror", lambda error: faults.append(f"script: {error}"))
         tab.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
-        answer = tab.goto(gallery.scene.path(page.path))
+        answer = tab.goto(tour.demo_data.path(page.path))
         assert answer
         assert answer.status == page.status
         if page.act:

@@ -11,7 +11,7 @@ from ams_common.testing.eventually import eventually
 from redis import Redis
 from support.plain_browser import Browser, Page
 from support.rest_clients import JSON, People, Rest, new_service
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 
 
@@ -63,12 +63,12 @@ async def user_id_of(person: Rest) -> str:
 
 @both
 async def test_the_area_tells_what_happened_until_an_admin_opens_it_again(
-    side: Side, world: World, people: People
+    side: Side, system: RunningSystem, people: People
 ) -> None:
     admin, email = await people.sign_in(ADMIN_EMAIL), f"stopped-{secrets.token_hex(4)}@example.com"
     user_id = await user_id_of(await side.register(people, admin, email))
     await side.decide(admin, side.stop, user_id)
-    browser = await sign_in(world, people, email)
+    browser = await sign_in(system, people, email)
     assert browser.get("/").location == side.area
     for path in side.pages:
         page = browser.get(path)
@@ -94,11 +94,11 @@ def end_access_token(redis: Redis, browser: Browser) -> None:
 
 @both
 async def test_who_is_stopped_while_signed_in_is_told_so_when_the_access_token_ends(
-    side: Side, world: World, people: People, redis_url: str
+    side: Side, system: RunningSystem, people: People, redis_url: str
 ) -> None:
     admin, email = await people.sign_in(ADMIN_EMAIL), f"caught-{secrets.token_hex(4)}@example.com"
     user_id = await user_id_of(await side.register(people, admin, email))
-    browser = await sign_in(world, people, email)
+    browser = await sign_in(system, people, email)
     assert browser.get(side.area).status == 200
     await side.decide(admin, side.stop, user_id)
     with Redis.from_url(redis_url, decode_responses=True) as redis:
@@ -110,12 +110,14 @@ async def test_who_is_stopped_while_signed_in_is_told_so_when_the_access_token_e
     assert browser.get(side.area).status == 200
 
 
-async def test_an_account_with_another_good_role_goes_on_in_that(world: World, people: People) -> None:
+async def test_an_account_with_another_good_role_goes_on_in_that(
+    system: RunningSystem, people: People
+) -> None:
     admin, email = await people.sign_in(ADMIN_EMAIL), f"two-{secrets.token_hex(4)}@example.com"
     merchant = await MERCHANT.register(people, admin, email)
     await people.register_consumer(email)
     await MERCHANT.decide(admin, "suspend", await user_id_of(merchant))
-    browser = await sign_in(world, people, email)
+    browser = await sign_in(system, people, email)
     assert browser.get("/").location == "/dashboard"
     overview = browser.get("/dashboard")
     assert overview.status == 200
@@ -125,19 +127,21 @@ async def test_an_account_with_another_good_role_goes_on_in_that(world: World, p
     assert browser.post("/role", "/merchant", role="3").location == "/dashboard"
 
 
-async def test_a_role_that_was_never_held_is_not_called_suspended(world: World, people: People) -> None:
+async def test_a_role_that_was_never_held_is_not_called_suspended(
+    system: RunningSystem, people: People
+) -> None:
     email = f"plain-{secrets.token_hex(4)}@example.com"
     await people.register_consumer(email)
-    page = (await sign_in(world, people, email)).get("/merchant")
+    page = (await sign_in(system, people, email)).get("/merchant")
     assert (page.status, "suspended" in page.text) == (403, False)
 
 
-async def test_a_blocked_consumer_is_not_asked_to_become_one(world: World, people: People) -> None:
+async def test_a_blocked_consumer_is_not_asked_to_become_one(system: RunningSystem, people: People) -> None:
     admin, email = await people.sign_in(ADMIN_EMAIL), f"still-{secrets.token_hex(4)}@example.com"
     await CONSUMER.decide(admin, "block", await user_id_of(await people.register_consumer(email)))
     merchant = await people.register_merchant(admin, f"m-{email}", f"Open {email}")
     service = await _published(admin, merchant)
-    browser = await sign_in(world, people, email)
+    browser = await sign_in(system, people, email)
 
     async def shown() -> Page | None:
         page = browser.get(f"/marketplace/{service['slug']}")
@@ -147,7 +151,7 @@ async def test_a_blocked_consumer_is_not_asked_to_become_one(world: World, peopl
     assert page is not None
     assert "Your account is blocked as a consumer" in page.text
     assert "Become a consumer" not in page.text
-    assert Browser(world.system.port("ams-bff")).get("/dashboard").location == "/login?next=/dashboard"
+    assert Browser(system.port("ams-bff")).get("/dashboard").location == "/login?next=/dashboard"
 
 
 async def _published(admin: Rest, merchant: Rest) -> JSON:

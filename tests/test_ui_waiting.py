@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 from support.rest_clients import People, Trade, new_service, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window
 from support.upstream_api import Upstream
 
@@ -20,9 +20,9 @@ async def trade(people: People, upstream: Upstream) -> Trade:
 
 
 @pytest.fixture
-async def page(browser: Browser, world: World, people: People) -> AsyncIterator[Page]:
+async def page(browser: Browser, system: RunningSystem, people: People) -> AsyncIterator[Page]:
     """An admin's."""
-    context = await open_window(browser, world, people, ADMIN_EMAIL)
+    context = await open_window(browser, system, people, ADMIN_EMAIL)
     yield await context.new_page()
     await context.close()
 
@@ -113,7 +113,7 @@ async def test_a_decision_that_fails_leaves_its_item_and_what_was_typed(page: Pa
     await expect(item).to_have_count(0)
 
 
-async def test_a_search_that_fails_says_so_and_finds_again_later(page: Page, world: World) -> None:
+async def test_a_search_that_fails_says_so_and_finds_again_later(page: Page, system: RunningSystem) -> None:
 
     @only_by_script
     async def away(route: Route) -> None:
@@ -129,4 +129,4 @@ async def test_a_search_that_fails_says_so_and_finds_again_later(page: Page, wor
     await dialog.get_by_role("combobox").fill("merchants")
     await expect(dialog.get_by_role("option", name="Merchants")).to_be_visible()
     await page.keyboard.press("Enter")
-    await expect(page).to_have_url(f"{world.rest_url}/admin/merchants")
+    await expect(page).to_have_url(f"{system.rest_url}/admin/merchants")

@@ -123,7 +123,7 @@ def test_a_person_clicks_through_it_in_chromium(acme: Any, browsers: Any) -> Non
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
         page = browser.new_page(base_url=ours)
-        page.set_default_timeout(chromium.PATIENCE_MS)
+        page.set_default_timeout(chromium.TIMEOUT_MS)
         page.on("console", lambda line: said.append(line.text) if page.url.startswith(ours) else None)
         page.goto("/login?next=/dashboard")
         page.get_by_role("link", name="Continue with Acme").click()

@@ -1,4 +1,4 @@
-"""How fast the pages are, with the scene's data: `make bench-pages`.
+"""How fast the pages are, with the demo data's data: `make bench-pages`.
 
 Server time to the last byte over many requests one after the other, on a connection that stays; and the
 largest contentful paint in Chromium with the CPU slowed four times, with an empty cache.
@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from support import page_tour
 from support.page_list import PAGES, Page
-from support.page_tour import Gallery
+from support.page_tour import PageTour, open_page_tour
 
 _REQUESTS = 100
 _WARM_UP = 5
@@ -28,15 +27,15 @@ _PAINTED = """() => new Promise((resolve) => {
 })"""
 
 
-def server_times_ms(gallery: Gallery, page: Page) -> list[float]:
+def server_times_ms(tour: PageTour, page: Page) -> list[float]:
     """Request to last byte."""
-    address = urlsplit(gallery.url)
+    address = urlsplit(tour.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
-    headers = {"Accept": "text/html", "Cookie": f"ams_session={gallery.sessions.get(page.person, '')}"}
+    headers = {"Accept": "text/html", "Cookie": f"ams_session={tour.sessions.get(page.person, '')}"}
     times_ms = []
     for _ in range(_WARM_UP + _REQUESTS):
         began_s = time.perf_counter()
-        connection.request("GET", gallery.scene.path(page.path), headers=headers)
+        connection.request("GET", tour.demo_data.path(page.path), headers=headers)
         answer = connection.getresponse()
         answer.read()
         times_ms.append((time.perf_counter() - began_s) * 1000)
@@ -46,28 +45,28 @@ def server_times_ms(gallery: Gallery, page: Page) -> list[float]:
     return times_ms[_WARM_UP:]
 
 
-def paint_ms(gallery: Gallery, page: Page) -> float:
+def paint_ms(tour: PageTour, page: Page) -> float:
     """The median of a few first visits."""
     times_ms = []
     for _ in range(_PAINTS):
-        with gallery.enter(page.person, viewport={"width": 1440, "height": 900}) as context:
+        with tour.enter(page.person, viewport={"width": 1440, "height": 900}) as context:
             tab = context.new_page()
             context.new_cdp_session(tab).send("Emulation.setCPUThrottlingRate", {"rate": _SLOWER})
-            tab.goto(gallery.scene.path(page.path))
+            tab.goto(tour.demo_data.path(page.path))
             times_ms.append(float(tab.evaluate(_PAINTED)))
     return statistics.median(times_ms)
 
 
-def measure(gallery: Gallery) -> bool:
+def measure(tour: PageTour) -> bool:
     """Prints a line for each page. Whether all are within their bounds."""
     slow = 0
     print(f"{'page':28}{'server p50':>12}{'p95':>8}{'paint':>9}   ms, CPU slowed {_SLOWER} times for paint")
     for page in PAGES:
         if page.act or page.status >= 500:
             continue
-        times_ms = server_times_ms(gallery, page)
+        times_ms = server_times_ms(tour, page)
         p50_ms, p95_ms = statistics.median(times_ms), statistics.quantiles(times_ms, n=20)[-1]
-        painted_ms = paint_ms(gallery, page)
+        painted_ms = paint_ms(tour, page)
         is_slow = p95_ms > _SERVER_P95_MS or painted_ms > _PAINT_MS
         slow += is_slow
         mark = "   over the bound" if is_slow else ""
@@ -83,9 +82,9 @@ def main() -> None:
     )
     with (
         tempfile.TemporaryDirectory() as directory,
-        page_tour.opened(database, redis, kafka, Path(directory)) as gallery,
+        open_page_tour(database, redis, kafka, Path(directory)) as tour,
     ):
-        is_fast = measure(gallery)
+        is_fast = measure(tour)
     raise SystemExit(not is_fast)
 
 

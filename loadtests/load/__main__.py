@@ -3,7 +3,7 @@
     .venv/bin/python -m loadtests.load [--seconds S] [--consume RATE] [--item RATE] [--collection RATE]
 
 Prints the percentiles beside the targets. Exits with 1 when a target is missed, an answer is not the
-expected one, a kind of refusal that was provoked didn't come, or the usage that is counted afterwards
+expected one, a kind of denial that was provoked didn't come, or the usage that is counted afterwards
 isn't the number of forwarded requests.
 """
 

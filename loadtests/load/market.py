@@ -1,4 +1,4 @@
-"""What the load falls on: a marketplace of some pages, filled through the public doors."""
+"""What the load falls on: a marketplace of some pages, filled through the web API as people would."""
 
 import time
 
@@ -43,7 +43,7 @@ CONSUMER = demo.Consumer("load@shop.example", "Carla Rossi", (ECHO, QUOTES, LIMI
 
 
 class Market:
-    """The marketplace, through its public doors."""
+    """The marketplace, through REST and the gateway."""
 
     def __init__(self, system: System, keyring: Keyring) -> None:
         self._system = system
@@ -54,7 +54,7 @@ class Market:
         """The services stand in the marketplace, and the consumer has a key that the gateway has yet to
         hear of."""
         upstream = self._system.url("upstream")
-        say(f"publishing {len(MERCHANT.offers)} services through the public doors")
+        say(f"publishing {len(MERCHANT.offers)} services through the REST API")
         Seeding(self._anybody, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER]).run(
             ADMIN_EMAIL
         )

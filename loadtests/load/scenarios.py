@@ -29,27 +29,27 @@ class SteadyUser(FastHttpUser):
     abstract = True
     network_timeout = _TIMEOUT_S
     connection_timeout = _TIMEOUT_S
-    door: ClassVar[str]  # the field of the stage that is its URL
+    url_field: ClassVar[str]  # the field of the stage that is its URL
     # Set for each run, before users are made.
     stage: ClassVar[Stage]
     requests_per_s: ClassVar[float]
-    places: ClassVar[Iterator[int]]
+    slots: ClassVar[Iterator[int]]
     forwarded: ClassVar[int]
     answers: ClassVar[list[Answer]]
 
     @classmethod
     def prepare(cls, stage: Stage, requests_per_s: float) -> None:
         cls.stage = stage
-        cls.host = getattr(stage, cls.door)
+        cls.host = getattr(stage, cls.url_field)
         cls.requests_per_s = requests_per_s
-        cls.places = itertools.cycle(range(USERS))
+        cls.slots = itertools.cycle(range(USERS))
         cls.forwarded = 0
         cls.answers = []
 
     def on_start(self) -> None:
         # Without this all of them would ask at the same moments. locust's own constant_throughput would
         # bring them together again: it counts this pause as time that a request took.
-        pause_s = next(self.places) / self.requests_per_s
+        pause_s = next(self.slots) / self.requests_per_s
         self._due_s = time.monotonic() + pause_s
         time.sleep(pause_s)
 
@@ -74,7 +74,7 @@ class SteadyUser(FastHttpUser):
 class ConsumeMix(SteadyUser):
     """Calls through the gateway; about a quarter is refused, with 401, 403 or 429."""
 
-    door = "gateway_url"
+    url_field = "gateway_url"
 
     @task(6)
     def call_by_header(self) -> None:
@@ -118,7 +118,7 @@ class ConsumeMix(SteadyUser):
 class SingleItem(SteadyUser):
     """One service, as anybody sees it in the marketplace and as its merchant does (PRD NFR1)."""
 
-    door = "rest_url"
+    url_field = "rest_url"
 
     @task
     def look_at_an_offer(self) -> None:
@@ -134,7 +134,7 @@ class SingleItem(SteadyUser):
 class Collection(SteadyUser):
     """Pages of the marketplace (PRD NFR1)."""
 
-    door = "rest_url"
+    url_field = "rest_url"
 
     @task(2)
     def browse(self) -> None:

@@ -14,7 +14,7 @@ CLOSED = "load-closed"
 
 @dataclass(frozen=True)
 class Stage:
-    """The doors and what is behind them."""
+    """Where the load goes, and what is there."""
 
     rest_url: str
     gateway_url: str

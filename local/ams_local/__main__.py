@@ -9,7 +9,7 @@ from ams_local import execution, guide, mail, places, provision, running, tools,
 from ams_local.keyring import Keyring
 from ams_local.places import PlaceTakenError
 from ams_local.processes import StartError
-from ams_local.rest import RefusedError
+from ams_local.rest import ProblemError
 from ams_local.tools import ToolMissingError
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     execution.end_on_signals()
     try:
         sys.exit(_dispatch(arguments))
-    except (PlaceTakenError, RefusedError, StartError, TimeoutError, ToolMissingError) as problem:
+    except (PlaceTakenError, ProblemError, StartError, TimeoutError, ToolMissingError) as problem:
         sys.exit(f"ams-local: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -16,7 +16,7 @@ _PASSING = (404, 409, 429, 503)
 T = TypeVar("T")
 
 
-class RefusedError(Exception):
+class ProblemError(Exception):
     """The API answered with a problem; its text says which call and why."""
 
     def __init__(self, method: str, path: str, answer: Answer) -> None:
@@ -69,16 +69,16 @@ class Api:
         return self._call("GET", path, query=query)
 
     def post(self, path: str, **body: object) -> Any:
-        """Raises RefusedError on anything but success."""
+        """Raises ProblemError on anything but success."""
         return self._call("POST", path, body=body)
 
-    def post_patiently(self, path: str, **body: object) -> Any:
+    def post_eventually(self, path: str, **body: object) -> Any:
         """As `post`, but tries again for a while what another service has yet to hear of."""
         deadline = time.monotonic() + 20
         while True:
             try:
                 return self.post(path, **body)
-            except RefusedError as refused:
+            except ProblemError as refused:
                 if refused.status not in _PASSING or time.monotonic() > deadline:
                     raise
             time.sleep(0.2)
@@ -111,7 +111,7 @@ class Api:
     def _prove(self, path: str, body: dict[str, str]) -> "Api":
         anybody = Api(self._url, self._mails)
         seen = self._mails.last_number()
-        challenge = anybody.post_patiently(path, **body)["challengeId"]
+        challenge = anybody.post_eventually(path, **body)["challengeId"]
         code = self._mails.wait_for(body["email"], _CODE, seen)
         session = anybody.post(f"/auth/challenges/{challenge}:verify", code=code)
         return Api(self._url, self._mails, session["accessToken"])
@@ -120,7 +120,7 @@ class Api:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         answer = call(method, f"{self._url}/api/v1{path}", headers=headers, **parts)
         if answer.status >= 300:
-            raise RefusedError(method, path, answer)
+            raise ProblemError(method, path, answer)
         return answer.json()
 
 

@@ -1,4 +1,4 @@
-"""Fills the demo marketplace through the public doors only, as its people would: what is there stays."""
+"""Fills the demo marketplace through REST and the gateway only, as its people would: what is there stays."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ class Seeding:
 
     def _publish(self, admin: Api, merchant: Api, offer: demo.Offer, begun: dict[str, Any] | None) -> None:
         self._say(f"the service “{offer.name}” is published and approved")
-        service = begun or merchant.post_patiently("/services", **self._description(offer))
+        service = begun or merchant.post_eventually("/services", **self._description(offer))
         path = f"/services/{service['serviceId']}"
         if service["status"] in ("DRAFT", "REJECTED"):
             merchant.post(f"{path}:submit")
@@ -119,7 +119,7 @@ class Seeding:
         wanted = [services[slug] for slug in consumer.uses]
         self._gain_access(admin, api, wanted)
         self._say(f"{consumer.name} makes an API key")
-        made = api.post_patiently("/keys", name="Demo key", serviceIds=wanted, ttlDays=demo.KEY_TTL_DAYS)
+        made = api.post_eventually("/keys", name="Demo key", serviceIds=wanted, ttlDays=demo.KEY_TTL_DAYS)
         self._keyring.keep(f"demo key {consumer.email}", made["secret"])
         self._keyring.keep(f"demo key expiry {consumer.email}", made["key"]["expiresAt"])
         return True
@@ -131,7 +131,7 @@ class Seeding:
             if request["status"] != "DENIED"
         }
         for service_id in service_ids:
-            request = asked.get(service_id) or consumer.post_patiently(
+            request = asked.get(service_id) or consumer.post_eventually(
                 "/access-requests", serviceId=service_id, note="For the demonstration"
             )
             if request["status"] == "PENDING":

@@ -46,6 +46,6 @@ def call(
     try:
         with _OPENER.open(Request(address, content, sent, method=method), timeout=TIMEOUT_S) as answer:
             return Answer(answer.status, answer.headers, answer.read())
-    except HTTPError as refusal:
-        with refusal:
-            return Answer(refusal.code, refusal.headers, refusal.read())
+    except HTTPError as denied:
+        with denied:
+            return Answer(denied.code, denied.headers, denied.read())

@@ -10,19 +10,19 @@ from playwright import sync_api
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from support.rest_clients import Mailbox
-from support.running_system import World
+from support.running_system import RunningSystem
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]
 CHROMIUM += ["--disable-background-networking", "--disable-component-update"]
 
 
 # A machine that draws several windows at once, without a graphics card, is slow; what comes late has come.
-PATIENCE_MS = 90_000
+TIMEOUT_MS = 90_000
 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=tools.find("chromium"), args=CHROMIUM)
         yield browser
@@ -47,18 +47,24 @@ class Person:
 
     @classmethod
     async def arrive(
-        cls, browser: Browser, world: World, mail: Mailbox, email: str, width: int = 1440, **options: Any
+        cls,
+        browser: Browser,
+        system: RunningSystem,
+        mail: Mailbox,
+        email: str,
+        width: int = 1440,
+        **options: Any,
     ) -> Self:
         """In a window of their own; `options`: more of Playwright's for its context."""
         context = await browser.new_context(
             **{
-                "base_url": world.rest_url,
+                "base_url": system.rest_url,
                 "viewport": {"width": width, "height": 900},
                 "reduced_motion": "reduce",
                 **options,
             }
         )
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         return cls(await context.new_page(), mail, email)
 
     async def fill(self, **values: str) -> None:

@@ -13,7 +13,7 @@ from ams_local import distribution, tools
 from support import backfill, docker_images, upstream_api
 from support.docker_images import Layout
 from support.rest_clients import JSON, Mailbox, People, Rest, consume, new_service
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 _DAYS = 45
 _PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
@@ -21,7 +21,7 @@ LONG_NAME = "Northern and Western Hemisphere Translation, Transliteration & Loca
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoData:
     """Who is there, by what they are here for: "busy consumer"; and the ids that pages are about."""
 
     emails: Mapping[str, str]
@@ -32,24 +32,26 @@ class Scene:
         return path.format_map(self.ids)
 
 
-async def build(world: World, kafka_bootstrap: str, directory: Path) -> Scene:
+async def build(system: RunningSystem, kafka_bootstrap: str, directory: Path) -> DemoData:
     """Takes some seconds. `directory`: for the images that are pushed."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout) as http, upstream_api.serving() as upstream:
-        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
-        stage = _Stage(world, people, http, upstream.base_url)
-        return await stage.set_up(kafka_bootstrap, directory)
+        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+        builder = _Builder(system, people, http, upstream.base_url)
+        return await builder.build(kafka_bootstrap, directory)
 
 
-class _Stage:
-    def __init__(self, world: World, people: People, http: aiohttp.ClientSession, upstream_url: str) -> None:
-        self._world = world
+class _Builder:
+    def __init__(
+        self, system: RunningSystem, people: People, http: aiohttp.ClientSession, upstream_url: str
+    ) -> None:
+        self._system = system
         self._people = people
         self._http = http
         self._upstream_url = upstream_url
         self._ids: dict[str, str] = {}
 
-    async def set_up(self, kafka_bootstrap: str, directory: Path) -> Scene:
+    async def build(self, kafka_bootstrap: str, directory: Path) -> DemoData:
         admin = await self._people.sign_in(ADMIN_EMAIL)
         numbers = await self._people.register_merchant(admin, "mara@numbers.example", "Numbers Ltd", "Mara")
         words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
@@ -86,10 +88,10 @@ class _Stage:
             "denied consumer": "devon@studio.example",
             "blocked consumer": "bob@blocked.example",
         }
-        return Scene(emails, self._ids)
+        return DemoData(emails, self._ids)
 
     async def _publish(self, admin: Rest, owner: Rest, **service: Any) -> JSON:
-        made = await _patiently(owner, "/services", **new_service(self._upstream_url, **service))
+        made = await _post_eventually(owner, "/services", **new_service(self._upstream_url, **service))
         await owner.post(f"/services/{made['serviceId']}:submit")
         return await admin.post(f"/services/{made['serviceId']}:approve")
 
@@ -108,7 +110,7 @@ class _Stage:
         service = await self._publish(
             admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=_per_request(250_000_000)
         )
-        token = await _patiently(owner, "/push-tokens", serviceId=service["serviceId"])
+        token = await _post_eventually(owner, "/push-tokens", serviceId=service["serviceId"])
         repository = f"{token['registry']}/{token['pushToken']['repository']}"
         for version in ("1.0.0", "1.1.0", "2.0.0"):
             layout = Layout(directory / version, iter([version.encode() * 400_000]))
@@ -123,7 +125,7 @@ class _Stage:
     async def _use(self, admin: Rest, consumer: Rest, services: Sequence[JSON], kafka_bootstrap: str) -> None:
         """Access to all of them, keys, and a call with each."""
         for service in services:
-            asked = await _patiently(
+            asked = await _post_eventually(
                 consumer, "/access-requests", serviceId=service["serviceId"], note="For the shop"
             )
             await admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
@@ -147,12 +149,12 @@ class _Stage:
 
     async def _call(self, secret: str, slug: str) -> None:
         async def answered() -> bool:
-            return (await consume(self._http, self._world.gateway_url, secret, slug)).status == 200
+            return (await consume(self._http, self._system.gateway_url, secret, slug)).status == 200
 
         await eventually(answered)
 
     async def _deny(self, admin: Rest, consumer: Rest, service: JSON) -> None:
-        denied = await _patiently(consumer, "/access-requests", serviceId=service["serviceId"])
+        denied = await _post_eventually(consumer, "/access-requests", serviceId=service["serviceId"])
         await admin.post(
             f"/access-requests/{denied['accessRequestId']}:deny", reason="Tell us what it is for."
         )
@@ -163,7 +165,7 @@ class _Stage:
 
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
         """The weeks before, and invoices of them."""
-        prefix = self._world.topic_prefix
+        prefix = self._system.topic_prefix
         calls = await backfill.metered(kafka_bootstrap, prefix, 10)
         sent = await backfill.repeat(kafka_bootstrap, prefix, calls, _DAYS)
 
@@ -191,7 +193,7 @@ class _Stage:
         spam = await self._people.register_merchant(admin, "sam@spam.example", "Spam Ltd", "Sam Spam")
         await self._publish(admin, spam, name="Cheap Ads")
         blocked = await self._people.register_consumer("bob@blocked.example", "Bob Blocked")
-        await _patiently(blocked, "/access-requests", serviceId=words_service["serviceId"])
+        await _post_eventually(blocked, "/access-requests", serviceId=words_service["serviceId"])
         merchants = {one["email"]: one for one in (await admin.get("/merchants"))["merchants"]}
         consumers = {one["email"]: one for one in (await admin.get("/consumers"))["consumers"]}
         self._ids["merchant"] = merchants["mara@numbers.example"]["merchantId"]
@@ -210,7 +212,7 @@ def _ago(days: int) -> str:
     return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
-async def _patiently(rest: Rest, path: str, **body: Any) -> JSON:
+async def _post_eventually(rest: Rest, path: str, **body: Any) -> JSON:
     """A POST that may need what another service tells it in a moment: who the merchant is, say."""
 
     async def made() -> JSON:

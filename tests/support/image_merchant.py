@@ -26,7 +26,7 @@ class Publishing:
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class ImageTrade:
     """Such a merchant whose service is active, and a consumer with a key for it."""
 
     admin: Rest
@@ -57,8 +57,8 @@ async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
     return Publishing(merchant, service, token["pushToken"], token["secret"], token["registry"])
 
 
-async def open_shop(people: People, admin_email: str, tag: str) -> Shop:
-    """The story up to the first push: invitation, service, approval, access, key."""
+async def open_image_trade(people: People, admin_email: str, tag: str) -> ImageTrade:
+    """All up to the first push: invitation, service, approval, access, key."""
     admin = await people.signed_in(admin_email)
     publishing = await open_publishing(people, admin, tag)
     service_id = publishing.service["serviceId"]
@@ -73,4 +73,4 @@ async def open_shop(people: People, admin_email: str, tag: str) -> Shop:
     request = await eventually(asked)
     await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
     made = await consumer.post("/keys", name="server", serviceIds=[service_id], ttlDays=30)
-    return Shop(admin, publishing, consumer, made["key"], made["secret"])
+    return ImageTrade(admin, publishing, consumer, made["key"], made["secret"])

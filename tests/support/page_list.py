@@ -10,8 +10,8 @@ Act = Callable[[Tab], None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`path` may name ids of the scene, and be an address. `act`: what to do there before it is looked at.
-    `is_overlay`: what is looked at lies above the page, in the window."""
+    """`path` may name ids of the demo data, and be an address. `act`: what to do there before it is looked
+    at. `is_overlay`: what is looked at lies above the page, in the window."""
 
     name: str
     path: str
@@ -34,7 +34,7 @@ def _send_empty(tab: Tab) -> None:
 
 
 def _create_key(tab: Tab) -> None:
-    tab.get_by_label("Name").first.fill("From the gallery")
+    tab.get_by_label("Name").first.fill("From the page tour")
     tab.get_by_role("checkbox").first.check()
     tab.get_by_role("button", name="Create key").click()
     tab.get_by_role("heading", name="Your new key").wait_for()

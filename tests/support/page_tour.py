@@ -1,7 +1,7 @@
-"""The scene with a browser in front of it: what looks at every page begins here."""
+"""Pages of a system with demo data, in a browser: what looks at every page begins here."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +13,28 @@ from ams_common.processes import GRPC_SERVERS
 from ams_local.processes import Daemon
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from support import chromium, demo_data, running_system, signed_in_browser
-from support.demo_data import Scene
+from support import chromium, demo_data, signed_in_browser
+from support.demo_data import DemoData
 from support.rest_clients import Mailbox, People, Rest
+from support.running_system import RunningSystem, running
 
 _NOBODY = "127.0.0.1:1"
 _READY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
-    """`sessions`: the session cookie of each person of the scene."""
+class PageTour:
+    """The demo data with a browser in front of it. `sessions`: the session cookie of each person."""
 
     url: str
-    scene: Scene
+    demo_data: DemoData
     sessions: dict[str, str]
     browser: Browser
 
     def enter(self, person: str, **options: Any) -> BrowserContext:
         """A window of somebody who is signed in; of nobody for "". `options`: as Playwright has them."""
         context = self.browser.new_context(base_url=self.url, **options)
-        context.set_default_timeout(chromium.PATIENCE_MS)
+        context.set_default_timeout(chromium.TIMEOUT_MS)
         if person:
             cookie = self.sessions[person]
             context.add_cookies([{"name": "ams_session", "value": cookie, "url": self.url}])
@@ -41,27 +42,27 @@ class Gallery:
 
 
 @contextmanager
-def opened(
+def open_page_tour(
     admin_database_url: str, redis_url: str, kafka_bootstrap: str, directory: Path
-) -> Iterator[Gallery]:
+) -> Iterator[PageTour]:
     """On a database and topics of its own. `directory`: for the images that are pushed."""
     with (
-        running_system.running(admin_database_url, redis_url, kafka_bootstrap) as world,
-        _alone(world) as alone_url,
+        running(admin_database_url, redis_url, kafka_bootstrap) as system,
+        _alone(system) as alone_url,
     ):
-        built = asyncio.run(demo_data.build(world, kafka_bootstrap, directory))
-        scene = Scene(built.emails, {**built.ids, "alone": alone_url})
-        sessions = asyncio.run(_sign_in(world, scene))
+        built = asyncio.run(demo_data.build(system, kafka_bootstrap, directory))
+        shown = DemoData(built.emails, {**built.ids, "alone": alone_url})
+        sessions = asyncio.run(_sign_in(system, shown.emails))
         with sync_playwright() as playwright:
             browser = chromium.launch(playwright)
-            yield Gallery(world.rest_url, scene, sessions, browser)
+            yield PageTour(system.rest_url, shown, sessions, browser)
             browser.close()
 
 
 @contextmanager
-def _alone(world: running_system.World) -> Iterator[str]:
+def _alone(system: RunningSystem) -> Iterator[str]:
     """The address of a second BFF, behind which no service is."""
-    program, run_directory, port = world.programs["ams-bff"], world.system.run_directory, ports.free_port()
+    program, run_directory, port = system.programs["ams-bff"], system.run_directory, ports.free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
     nobody = {server.variable("ADDRESS"): _NOBODY for server in GRPC_SERVERS.values()}
@@ -75,10 +76,10 @@ def _alone(world: running_system.World) -> Iterator[str]:
         daemon.stop()
 
 
-async def _sign_in(world: running_system.World, scene: Scene) -> dict[str, str]:
+async def _sign_in(system: RunningSystem, emails: Mapping[str, str]) -> dict[str, str]:
     async with aiohttp.ClientSession() as http:
-        people = People(Rest(http, world.rest_url), Mailbox(http, world.mail_url, world.read_mails))
+        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
         return {
-            person: (await signed_in_browser.sign_in(world, people, email)).session
-            for person, email in scene.emails.items()
+            person: (await signed_in_browser.sign_in(system, people, email)).session
+            for person, email in emails.items()
         }

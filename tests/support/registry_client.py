@@ -11,8 +11,8 @@ import aiohttp
 import asyncpg
 
 from support.docker_images import MANIFEST, Part, digest_of
-from support.image_merchant import Shop
-from support.running_system import World
+from support.image_merchant import ImageTrade
+from support.running_system import RunningSystem
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -58,8 +58,8 @@ class Client:
             return Answer(response.status, response.headers, await response.read())
 
 
-def name_of(shop: Shop) -> str:
-    return str(shop.publishing.token["repository"])
+def name_of(trade: ImageTrade) -> str:
+    return str(trade.publishing.token["repository"])
 
 
 async def upload(client: Client, name: str, content: bytes) -> str:
@@ -103,9 +103,9 @@ async def put_manifest(
     assert done.headers["Docker-Content-Digest"] == digest_of(body)
 
 
-async def query(world: World, statement: str, *values: object) -> Sequence[Any]:
+async def query(system: RunningSystem, statement: str, *values: object) -> Sequence[Any]:
     """The rows that the registry's database answers with."""
-    connection = await asyncpg.connect(world.database_urls["registry"])
+    connection = await asyncpg.connect(system.database_urls["registry"])
     try:
         rows: Sequence[Any] = await connection.fetch(statement, *values)
     finally:
@@ -113,7 +113,7 @@ async def query(world: World, statement: str, *values: object) -> Sequence[Any]:
     return rows
 
 
-async def pulled_tags(world: World, name: str) -> list[str]:
+async def pulled_tags(system: RunningSystem, name: str) -> list[str]:
     """The version of each pull of the image that was written down, and billed with that."""
     statement = "SELECT tag FROM pulls JOIN images USING (image_id) WHERE name = $1 ORDER BY pulled_at"
-    return [row["tag"] for row in await query(world, statement, name)]
+    return [row["tag"] for row in await query(system, statement, name)]

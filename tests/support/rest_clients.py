@@ -1,4 +1,4 @@
-"""What people and scripts do, through the public doors only: REST under /api/v1 and the gateway."""
+"""What people and scripts do, by what is open to everybody only: REST under /api/v1 and the gateway."""
 
 import re
 import time
@@ -36,7 +36,7 @@ class Rest:
         self.token = token
 
     def as_(self, token: str) -> "Rest":
-        """The same door with another access token."""
+        """The same API with another access token."""
         return Rest(self.http, self.url, token)
 
     async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
@@ -186,7 +186,7 @@ class Trade:
 
 
 async def open_trade(people: People, admin_email: str, base_url: str, tag: str, **service: Any) -> Trade:
-    """The story up to the first call: invitation, service, approval, access, key."""
+    """All up to the first call: invitation, service, approval, access, key."""
     admin = await people.signed_in(admin_email)
     merchant = await people.register_merchant(admin, f"merchant-{tag}@example.com", f"Maps {tag}")
     consumer = await people.register_consumer(f"consumer-{tag}@example.com")

@@ -20,7 +20,7 @@ from ams_local.servers import Addresses
 from ams_local.supervision import Program
 from ams_local.system import ADMIN_EMAIL, System, free_ports, programs
 
-__all__ = ["ADMIN_EMAIL", "BEHIND_THE_GATEWAY", "World", "running"]
+__all__ = ["ADMIN_EMAIL", "BEHIND_THE_GATEWAY", "RunningSystem", "running"]
 
 BEHIND_THE_GATEWAY = tuple(name for name in PROCESSES if name != "ams-gateway")
 # The demo marketplace isn't needed here.
@@ -28,11 +28,10 @@ _LEFT_OUT = ("guide", "upstream")
 _READY_S = 60
 
 
-@dataclass(slots=True)
-class World:
-    """Everything that runs, and where its doors are."""
+@dataclass(frozen=True)
+class RunningSystem(System):
+    """Where everything answers, and the processes themselves."""
 
-    system: System
     database_urls: Mapping[str, str]  # by schema, each for its own role
     programs: Mapping[str, Program]
     # Numbers of the caught mails that a test has read.
@@ -43,15 +42,15 @@ class World:
 
     @property
     def rest_url(self) -> str:
-        return self.system.url("ams-bff")
+        return self.url("ams-bff")
 
     @property
     def gateway_url(self) -> str:
-        return self.system.url("ams-gateway")
+        return self.url("ams-gateway")
 
     @property
     def mail_url(self) -> str:
-        return self.system.url("mail")
+        return self.url("mail")
 
     @property
     def topic_prefix(self) -> str:
@@ -59,7 +58,7 @@ class World:
 
     def launch(self, name: str, **environment: str) -> None:
         """Start a process, without waiting for it; `environment` is what it is told besides."""
-        program, directory = self.programs[name], self.system.run_directory
+        program, directory = self.programs[name], self.run_directory
         log = directory / f"{name}.log"
         self._daemons[name] = Daemon(
             name, program.command, log=log, directory=directory, env={**program.environment, **environment}
@@ -67,7 +66,7 @@ class World:
 
     def wait(self, name: str) -> None:
         """Until the process listens."""
-        port = self.system.port(name)
+        port = self.port(name)
         self._daemons[name].wait_until(lambda: ports.is_listening(port), _READY_S)
 
     def start(self, name: str, **environment: str) -> None:
@@ -80,7 +79,7 @@ class World:
         self._daemons[name].stop(signal.SIGKILL)
 
     def restart(self, name: str, **environment: str) -> None:
-        """End a process kindly, and start it again."""
+        """End a process with SIGTERM, and start it again."""
         self._daemons[name].stop()
         self.start(name, **environment)
 
@@ -93,30 +92,31 @@ class World:
 
     def log(self, name: str) -> str:
         """All that the process has written."""
-        return (self.system.run_directory / f"{name}.log").read_text(errors="replace")
+        return (self.run_directory / f"{name}.log").read_text(errors="replace")
 
 
 @contextmanager
-def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> Iterator[World]:
+def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> Iterator[RunningSystem]:
     """The system on a database and topics of its own, until the block ends."""
-    database = f"world_{secrets.token_hex(6)}"
-    # Roles are the whole server's: these are this database's own, so that worlds don't disturb each other.
+    database = f"system_{secrets.token_hex(6)}"
+    # Roles are the whole server's: these are this database's own, so that systems don't disturb each other.
     owners = {schema: f"{database}_{role}" for schema, role in OWNERS.items()}
     urls = asyncio.run(provision(admin_database_url, database, owners=owners))
-    directory = Path(tempfile.mkdtemp(prefix="ams-world-"))
-    system = System(free_ports(), directory)
+    directory = Path(tempfile.mkdtemp(prefix="ams-system-"))
+    addresses = System(free_ports(), directory)
     servers = Addresses(admin_database_url, redis_url, kafka_bootstrap)
     prefix = f"{database}."
     asyncio.run(topics.create_missing(kafka_bootstrap, prefix))
     inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": prefix, "BFF_LIVE_BEAT_S": "0.5"}
-    crew = programs(system, servers, urls, Keyring(directory / "secrets.json"), inherited)
-    world = World(system, urls, {program.name: program for program in crew if program.name not in _LEFT_OUT})
+    crew = programs(addresses, servers, urls, Keyring(directory / "secrets.json"), inherited)
+    needed = {program.name: program for program in crew if program.name not in _LEFT_OUT}
+    system = RunningSystem(addresses.ports, directory, urls, needed)
     try:
-        for name in world.programs:
-            world.launch(name)
-        for name in world.programs:
-            world.wait(name)
-        yield world
+        for name in system.programs:
+            system.launch(name)
+        for name in system.programs:
+            system.wait(name)
+        yield system
     finally:
-        world.stop()
+        system.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The story once more, by a person's hands: clicked through in Chromium on a phone and on a wide screen."""
+"""The same journey, by a person's hands: clicked through in Chromium on a phone and on a wide screen."""
 
 import re
 import secrets
@@ -9,20 +9,20 @@ from ams_common.testing.eventually import eventually
 from playwright.async_api import Browser, expect
 from support.chromium import Person
 from support.rest_clients import Mailbox, consume
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.upstream_api import Upstream
 
 
 @pytest.mark.parametrize("width", [375, 1440])
 async def test_from_the_invitation_mail_to_the_invoice(
-    width: int, browser: Browser, world: World, http: aiohttp.ClientSession, upstream: Upstream
+    width: int, browser: Browser, system: RunningSystem, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
-    mail = Mailbox(http, world.mail_url, world.read_mails)
+    mail = Mailbox(http, system.mail_url, system.read_mails)
     tag = secrets.token_hex(3)
     name = f"Geo {tag}"
 
     async def arrive(email: str) -> Person:
-        return await Person.arrive(browser, world, mail, email, width)
+        return await Person.arrive(browser, system, mail, email, width)
 
     admin = await arrive(ADMIN_EMAIL)
     await admin.page.goto("/")
@@ -97,7 +97,7 @@ async def test_from_the_invitation_mail_to_the_invoice(
 
     slug = f"geo-{tag}"
     for _ in range(3):
-        assert (await consume(http, world.gateway_url, secret.group(0), slug)).status == 200
+        assert (await consume(http, system.gateway_url, secret.group(0), slug)).status == 200
     assert len(upstream.received) == 3
 
     await consumer.visit("Usage")

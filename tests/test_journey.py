@@ -1,4 +1,4 @@
-"""The story of AMS, once through the running system and its public doors only."""
+"""From an invitation to an invoice, once through the running system by REST and the gateway only."""
 
 import secrets
 import time
@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
 from support.rest_clients import People, Rest, Trade, consume, open_trade
-from support.running_system import ADMIN_EMAIL, World
+from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.upstream_api import Upstream
 
 STOPS_WITHIN_S = 1.0
@@ -20,19 +20,19 @@ async def trade(people: People, upstream: Upstream) -> Trade:
 
 
 async def test_from_invitation_to_draft_invoice(
-    people: People, upstream: Upstream, world: World, http: aiohttp.ClientSession, rest: Rest
+    people: People, upstream: Upstream, system: RunningSystem, http: aiohttp.ClientSession, rest: Rest
 ) -> None:
-    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, "story")
+    trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, "journey")
     service_id, slug = trade.service["serviceId"], trade.service["slug"]
 
-    listed = await rest.get("/marketplace/services", query="story")
+    listed = await rest.get("/marketplace/services", query="journey")
     assert [service["serviceId"] for service in listed["services"]] == [service_id]
-    assert listed["services"][0]["merchantName"] == "Maps story"
+    assert listed["services"][0]["merchantName"] == "Maps journey"
     assert "secret" not in await trade.consumer.get(f"/keys/{trade.key['keyId']}")
 
-    good = await consume(http, world.gateway_url, trade.secret, service_id)
+    good = await consume(http, system.gateway_url, trade.secret, service_id)
     assert (good.status, good.body, good.headers["X-Merchant"]) == (200, {"answer": 42}, "yes")
-    proxied = f"{world.gateway_url}/api/consume/{slug}/cities/Z%C3%BCrich%2FWest?limit=3"
+    proxied = f"{system.gateway_url}/api/consume/{slug}/cities/Z%C3%BCrich%2FWest?limit=3"
     async with http.put(proxied, headers={"X-API-Key": trade.secret}, data=b"body") as response:
         assert response.status == 200
     assert [(r.method, r.path) for r in upstream.received] == [
@@ -71,8 +71,8 @@ async def test_from_invitation_to_draft_invoice(
     assert trade.key["consumerId"] not in str(theirs)
 
 
-async def test_the_five_refusals_in_the_order_of_the_prd(
-    people: People, trade: Trade, upstream: Upstream, world: World, http: aiohttp.ClientSession
+async def test_the_five_denials_in_the_order_of_the_prd(
+    people: People, trade: Trade, upstream: Upstream, system: RunningSystem, http: aiohttp.ClientSession
 ) -> None:
     service_id = trade.service["serviceId"]
     other = await open_trade(
@@ -82,7 +82,7 @@ async def test_the_five_refusals_in_the_order_of_the_prd(
     await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
 
     async def code(secret: str, service: str) -> tuple[int, str]:
-        answer = await consume(http, world.gateway_url, secret, service)
+        answer = await consume(http, system.gateway_url, secret, service)
         assert answer.headers["Content-Type"] == "application/problem+json"
         return answer.status, answer.body["code"]
 
@@ -95,10 +95,10 @@ async def test_the_five_refusals_in_the_order_of_the_prd(
     assert await code(other.secret, service_id) == (403, "service_not_granted")
     assert await code(other.secret, "no-such-service") == (403, "service_not_granted")
     before = len(upstream.received)
-    statuses = [(await consume(http, world.gateway_url, other.secret, other_id)).status for _ in range(3)]
+    statuses = [(await consume(http, system.gateway_url, other.secret, other_id)).status for _ in range(3)]
     assert sorted(statuses) in ([200, 200, 429], [200, 200, 200])  # three, if a minute began between
     if statuses[-1] == 429:
-        limited = await consume(http, world.gateway_url, other.secret, other_id)
+        limited = await consume(http, system.gateway_url, other.secret, other_id)
         assert (limited.status, limited.body["code"]) == (429, "rate_limited")
         assert 0 < int(limited.headers["Retry-After"]) <= 60
     assert len(upstream.received) - before == statuses.count(200)
@@ -106,26 +106,28 @@ async def test_the_five_refusals_in_the_order_of_the_prd(
     await other.admin.post(f"/merchants/{merchant_id}:suspend", reason="test")
 
     async def suspended() -> bool:
-        answer = await consume(http, world.gateway_url, other.secret, other_id)
+        answer = await consume(http, system.gateway_url, other.secret, other_id)
         return (answer.status, answer.body["code"]) == (502, "merchant_suspended")  # before the rate limit
 
     await eventually(suspended, timeout_s=5)
 
 
-async def stops(http: aiohttp.ClientSession, world: World, trade: Trade, status: int, code: str) -> float:
+async def stops(
+    http: aiohttp.ClientSession, system: RunningSystem, trade: Trade, status: int, code: str
+) -> float:
     """Seconds until calls are refused like that."""
     started_s = time.monotonic()
 
     async def refused() -> bool:
-        answer = await consume(http, world.gateway_url, trade.secret, trade.service["serviceId"])
+        answer = await consume(http, system.gateway_url, trade.secret, trade.service["serviceId"])
         return answer.status == status and answer.body["code"] == code
 
     await eventually(refused, timeout_s=STOPS_WITHIN_S)
     return time.monotonic() - started_s
 
 
-async def works(http: aiohttp.ClientSession, world: World, trade: Trade) -> bool:
-    return (await consume(http, world.gateway_url, trade.secret, trade.service["serviceId"])).status == 200
+async def works(http: aiohttp.ClientSession, system: RunningSystem, trade: Trade) -> bool:
+    return (await consume(http, system.gateway_url, trade.secret, trade.service["serviceId"])).status == 200
 
 
 async def audit_actions(admin: Rest, resource_id: str) -> set[str]:
@@ -134,46 +136,46 @@ async def audit_actions(admin: Rest, resource_id: str) -> set[str]:
 
 
 async def test_revoking_the_key_stops_calls_within_a_second(
-    trade: Trade, world: World, http: aiohttp.ClientSession
+    trade: Trade, system: RunningSystem, http: aiohttp.ClientSession
 ) -> None:
-    assert await works(http, world, trade)
+    assert await works(http, system, trade)
     await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
-    await stops(http, world, trade, 403, "key_revoked")
+    await stops(http, system, trade, 403, "key_revoked")
 
 
 async def test_blocking_the_consumer_stops_calls_within_a_second_and_unblocking_lets_them_go_on(
-    trade: Trade, world: World, http: aiohttp.ClientSession
+    trade: Trade, system: RunningSystem, http: aiohttp.ClientSession
 ) -> None:
-    assert await works(http, world, trade)
+    assert await works(http, system, trade)
     consumer = f"/consumers/{trade.key['consumerId']}"
     await trade.admin.post(f"{consumer}:block", reason="test")
-    await stops(http, world, trade, 403, "consumer_blocked")
+    await stops(http, system, trade, 403, "consumer_blocked")
     await trade.admin.post(f"{consumer}:unblock", reason="test")
-    await eventually(lambda: works(http, world, trade))
+    await eventually(lambda: works(http, system, trade))
 
 
 async def test_suspending_the_merchant_stops_calls_within_a_second_and_hides_the_service(
-    trade: Trade, world: World, http: aiohttp.ClientSession, rest: Rest
+    trade: Trade, system: RunningSystem, http: aiohttp.ClientSession, rest: Rest
 ) -> None:
-    assert await works(http, world, trade)
+    assert await works(http, system, trade)
     merchant = f"/merchants/{trade.service['merchantId']}"
     await trade.admin.post(f"{merchant}:suspend", reason="test")
-    await stops(http, world, trade, 502, "merchant_suspended")
+    await stops(http, system, trade, 502, "merchant_suspended")
     service = f"/marketplace/services/{trade.service['slug']}"
     assert (await rest.ask("GET", service)).status == 404
     await trade.admin.post(f"{merchant}:reinstate", reason="test")
-    await eventually(lambda: works(http, world, trade))
+    await eventually(lambda: works(http, system, trade))
     assert (await rest.ask("GET", service)).status == 200
 
 
 async def test_a_changed_rate_limit_reaches_the_gateway(
-    trade: Trade, world: World, http: aiohttp.ClientSession
+    trade: Trade, system: RunningSystem, http: aiohttp.ClientSession
 ) -> None:
     service_id = trade.service["serviceId"]
     await trade.merchant.patch(
         f"/services/{service_id}", updateMask="rateLimitPerMinute", rateLimitPerMinute=1
     )
-    await stops(http, world, trade, 429, "rate_limited")
+    await stops(http, system, trade, 429, "rate_limited")
 
 
 async def test_every_change_of_the_story_stands_in_the_audit_log(trade: Trade) -> None:
