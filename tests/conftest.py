@@ -3,11 +3,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from ams_local.rest import People, Rest
 from playwright.async_api import Browser
 from support import chromium, upstream_api
-from support.image_merchant import ImageTrade, open_image_trade
+from support.image_trade import ImageTrade, open_image_trade
 from support.registry_client import Client, name_of
-from support.rest_clients import Mailbox, People, Rest
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
 
 
@@ -31,8 +31,8 @@ def rest(http: aiohttp.ClientSession, system: RunningSystem) -> Rest:
 
 
 @pytest.fixture
-def people(rest: Rest, http: aiohttp.ClientSession, system: RunningSystem) -> People:
-    return People(rest, Mailbox(http, system.mail_url, system.read_mails), system.tokens)
+def people(http: aiohttp.ClientSession, system: RunningSystem) -> People:
+    return system.people(http)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import pytest
 from ams_common import ports
 from ams_common.testing.eventually import eventually
 from ams_local.kafka import Kafka
-from support.rest_clients import Mailbox, People, Rest, Trade, consume, open_trade
+from ams_local.rest import People
 from support.running_system import ADMIN_EMAIL, BEHIND_THE_GATEWAY, RunningSystem, running
+from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
 
 REQUESTS = 500
@@ -120,7 +121,7 @@ async def settles_at(system: RunningSystem, trade: Trade, forwarded: int, timeou
 
     try:
         await eventually(settled, timeout_s)
-    except AssertionError as error:
+    except TimeoutError as error:
         raise AssertionError(f"{await figures(system, trade)}, not {forwarded}") from error
     await asyncio.sleep(1)  # whatever would still be counted twice has time to come
     assert await figures(system, trade) == expected
@@ -157,7 +158,7 @@ async def test_every_figure_is_exact_though_services_are_killed_and_kafka_restar
     own_system: RunningSystem, kafka: Kafka, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
     system = own_system
-    people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+    people = system.people(http)
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
 
     async def disturb() -> None:
@@ -186,7 +187,7 @@ async def test_the_gateway_serves_on_while_every_service_behind_it_is_down(
     own_system: RunningSystem, upstream: Upstream, http: aiohttp.ClientSession
 ) -> None:
     system = own_system
-    people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+    people = system.people(http)
     trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, secrets.token_hex(4))
     assert (await consume(http, system.gateway_url, trade.secret, trade.service["slug"])).status == 200
     for name in BEHIND_THE_GATEWAY:

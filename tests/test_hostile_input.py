@@ -12,8 +12,9 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.clock import utc_now
 from ams_common.ids import uuid7
 from ams_common.testing.tokens import TestIssuer
-from support.rest_clients import Answer, Mailbox, People, Rest, Trade, new_service, open_trade
+from ams_local.rest import Answer, People, Rest
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import Trade, new_service, open_trade
 from support.upstream_api import Upstream
 from yarl import URL
 
@@ -28,8 +29,7 @@ def opened(system: RunningSystem) -> tuple[Trade, Trade]:
 
 async def _open(system: RunningSystem) -> tuple[Trade, Trade]:
     async with aiohttp.ClientSession() as http:
-        mail = Mailbox(http, system.mail_url, system.read_mails)
-        people = People(Rest(http, system.rest_url), mail, system.tokens)
+        people = system.people(http)
         first = await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
         return first, await open_trade(people, ADMIN_EMAIL, "http://127.0.0.1:9/v1", secrets.token_hex(4))
 

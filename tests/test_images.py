@@ -10,12 +10,13 @@ from typing import Any
 import asyncpg
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import JSON, People, Rest
 from support import docker_images
 from support.docker_images import Layout, Podman
-from support.image_merchant import PRICE, open_image_trade, open_publishing
+from support.image_trade import PRICE, open_image_trade, open_publishing
 from support.registry_client import pulled_tags
-from support.rest_clients import JSON, People, Rest, new_service
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import new_service
 
 
 def layout(directory: Path, text: str = "hello", **manifest: Any) -> Layout:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from support.rest_clients import People, Rest, Trade, consume, open_trade
+from ams_local.rest import People, Rest
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
 
 STOPS_WITHIN_S = 1.0

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from ams_local.rest import People
 from support import docker_images
 from support.docker_images import Layout
-from support.image_merchant import open_image_trade
-from support.rest_clients import People
+from support.image_trade import open_image_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 
 LAYER_MB = 500

@@ -13,7 +13,7 @@ import pytest
 from ams_common.ports import is_listening
 from ams_common.testing.eventually import eventually
 from support.docker_images import MANIFEST, digest_of
-from support.image_merchant import ImageTrade
+from support.image_trade import ImageTrade
 from support.registry_client import Answer, Client, name_of, push, query, upload
 from support.running_system import RunningSystem
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from support.docker_images import MANIFEST, Part, digest_of
-from support.image_merchant import ImageTrade, open_image_trade
+from support.image_trade import ImageTrade, open_image_trade
 from support.registry_client import (
     INDEX,
     Client,
@@ -20,7 +21,6 @@ from support.registry_client import (
     push,
     upload,
 )
-from support.rest_clients import People
 from support.running_system import ADMIN_EMAIL, RunningSystem
 
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
 from support.docker_images import Part, digest_of
-from support.image_merchant import ImageTrade
+from support.image_trade import ImageTrade
 from support.registry_client import (
     Client,
     manifest,

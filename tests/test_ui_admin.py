@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import JSON, People, Rest
 from support.plain_browser import Browser
-from support.rest_clients import JSON, People, Rest, new_service
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
+from support.trade import new_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,7 @@ async def pending(system: RunningSystem, people: People) -> PendingService:
     admin = await people.sign_in(ADMIN_EMAIL)
     merchant = await people.register_merchant(admin, f"maps-{tag}@example.com", f"Maps {tag}")
     body = new_service("https://api.maps.example", name=f"Geo {tag}")
-
-    async def made() -> JSON:
-        answer = await merchant.ask("POST", "/services", body)
-        return answer.body if answer.status == 200 else {}
-
-    service = await eventually(made)
+    service = await merchant.post_eventually("/services", **body)
     await merchant.post(f"/services/{service['serviceId']}:submit")
     return PendingService(tag, await sign_in(system, people, ADMIN_EMAIL), admin, merchant, service)
 
@@ -95,12 +91,8 @@ async def test_access_is_decided_with_the_consumer_in_sight(pending: PendingServ
     await pending.admin.post(f"/services/{service_id}:approve")
     email = f"ann-{pending.tag}@example.com"
     consumer = await people.register_consumer(email)
-
-    async def asked() -> JSON:
-        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id, "note": "For <us>"})
-        return answer.body if answer.status == 200 else {}
-
-    request_id = (await eventually(asked))["accessRequestId"]
+    asked = await consumer.post_eventually("/access-requests", serviceId=service_id, note="For <us>")
+    request_id = asked["accessRequestId"]
     queue = pending.browser.get("/admin").text
     assert email in queue
     assert "For &lt;us&gt;" in queue

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
+from ams_local.rest import People
 from playwright.async_api import Browser, Page, expect
 from support.chromium import Person
-from support.rest_clients import Mailbox, People, Trade, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import Trade, open_trade
 from support.upstream_api import Upstream
 
 # Names of what moves longer than a hundredth of a second, or would when something changes.
@@ -41,7 +42,7 @@ def arrive(browser: Browser, system: RunningSystem, http: aiohttp.ClientSession)
     """`arrive(email, **options)`: a window of somebody signed in."""
 
     async def signed_in(email: str, **options: object) -> Page:
-        mail = Mailbox(http, system.mail_url, system.read_mails)
+        mail = system.mailbox(http)
         person = await Person.arrive(browser, system, mail, email, **options)  # type: ignore[arg-type]
         await person.page.goto("/login")
         await person.fill(email=email)

@@ -7,10 +7,11 @@ from typing import Any
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from playwright.async_api import Browser, Page, expect
-from support.rest_clients import People, Trade, consume, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window
+from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
 
 # Keeps what is written on a canvas, and where.

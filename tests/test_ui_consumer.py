@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from support import upstream_api
 from support.plain_browser import Browser, Page
-from support.rest_clients import Mailbox, People, Rest, consume, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import consume, open_trade
 
 _SECRET = re.compile(r"ams_live_[A-Za-z0-9]{30,}")
 _CALLS = 3
@@ -42,7 +43,7 @@ def used(system: RunningSystem) -> Iterator[UsedService]:
 async def _use_service(system: RunningSystem) -> UsedService:
     tag = secrets.token_hex(4)
     async with aiohttp.ClientSession() as http, upstream_api.serving() as upstream:
-        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+        people = system.people(http)
         trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, tag)
         await people.register_consumer(f"outsider-{tag}@example.com")
         service = trade.service

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import JSON, People, Rest
 from playwright.async_api import Browser, Dialog, Page, Route, expect
-from support.rest_clients import JSON, People, Rest, Trade, new_service, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window, sign_in
+from support.trade import Trade, new_service, open_trade
 from support.upstream_api import Upstream
 
 Open = Callable[..., Awaitable[Page]]

@@ -6,11 +6,11 @@ from html import unescape
 from pathlib import Path
 
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from support import docker_images
 from support.docker_images import Layout
-from support.image_merchant import open_image_trade, open_publishing
+from support.image_trade import open_image_trade, open_publishing
 from support.plain_browser import Browser
-from support.rest_clients import People
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 

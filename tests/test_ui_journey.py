@@ -8,8 +8,8 @@ import pytest
 from ams_common.testing.eventually import eventually
 from playwright.async_api import Browser, expect
 from support.chromium import Person
-from support.rest_clients import Mailbox, consume
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import consume
 from support.upstream_api import Upstream
 
 
@@ -17,7 +17,7 @@ from support.upstream_api import Upstream
 async def test_from_the_invitation_mail_to_the_invoice(
     width: int, browser: Browser, system: RunningSystem, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
-    mail = Mailbox(http, system.mail_url, system.read_mails)
+    mail = system.mailbox(http)
     tag = secrets.token_hex(3)
     name = f"Geo {tag}"
 

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 from ams_common.clock import utc_now
+from ams_local.rest import Mailbox
 from playwright.async_api import Browser, Page, expect
 from support.chromium import Person
 from support.keyboard import Keyboard, Stop
-from support.rest_clients import Mailbox, consume
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import consume
 from support.upstream_api import Upstream
 
 Arrival = Callable[[str, str, int], Awaitable["Typist"]]
@@ -47,7 +48,7 @@ class Typist(Person):
 @pytest.fixture
 def arrive(browser: Browser, system: RunningSystem, http: aiohttp.ClientSession) -> Arrival:
     """Somebody comes to a page: their address, its path, the width of their window in px."""
-    mail = Mailbox(http, system.mail_url, system.read_mails)
+    mail = system.mailbox(http)
 
     async def arrive(email: str, path: str, width: int) -> Typist:
         permissions = ["clipboard-read", "clipboard-write"]

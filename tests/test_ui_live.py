@@ -5,10 +5,11 @@ import secrets
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
-from support.rest_clients import People, Trade, consume, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
+from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
 
 _TICK_MS = 20_000

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import JSON, People, Rest
 from support.plain_browser import Browser, Page
-from support.rest_clients import JSON, People, Rest, new_service
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
+from support.trade import new_service
 
 BASE_URL = "https://api.maps.example/v1"
 
@@ -25,12 +26,7 @@ class SignedInMerchant:
 
     async def make_service(self, **changes: object) -> JSON:
         """Waits while the news of the registration is on its way to the catalogue."""
-
-        async def made() -> JSON:
-            answer = await self.rest.ask("POST", "/services", new_service(BASE_URL, **changes))
-            return answer.body if answer.status == 200 else {}
-
-        return await eventually(made)
+        return await self.rest.post_eventually("/services", **new_service(BASE_URL, **changes))
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 import pytest
 from ams_common import ports
 from ams_local.processes import Daemon
+from ams_local.rest import People
 from support.plain_browser import Browser, Page
-from support.rest_clients import People, Trade, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
+from support.trade import Trade, open_trade
 from support.upstream_api import Upstream
 
 Lacking = Callable[..., int]

@@ -5,10 +5,11 @@ import secrets
 from dataclasses import dataclass
 
 import pytest
+from ams_local.rest import Mailbox, People
 from playwright.async_api import Browser, expect
 from support.chromium import Person
-from support.rest_clients import Mailbox, People, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import open_trade
 from support.upstream_api import Upstream
 
 

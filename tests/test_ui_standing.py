@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import JSON, People, Rest
 from redis import Redis
 from support.plain_browser import Browser, Page
-from support.rest_clients import JSON, People, Rest, new_service
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
+from support.trade import new_service
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from ams_local.rest import People
 from playwright.async_api import Browser, Page, Route, expect
-from support.rest_clients import People, Trade, new_service, open_trade
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import open_window
+from support.trade import Trade, new_service, open_trade
 from support.upstream_api import Upstream
 
 _AWAY = """<div class="notice" role="alert">A part of AMS is not reachable.</div>"""

@@ -8,6 +8,7 @@ isn't the number of forwarded requests.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -15,9 +16,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+import aiohttp
 from ams_local.execution import end_on_signals
 from ams_local.guide import say
+from ams_local.keyring import Keyring
 from ams_local.processes import die_with_parent
+from ams_local.system import System
 
 from loadtests.load.figures import Target, table
 from loadtests.load.market import Market
@@ -47,16 +51,22 @@ def main() -> None:
     )
     say("starting the whole system on throwaway data")
     with running() as (system, keyring):
-        market = Market(system, keyring)
-        stage = market.fill()
-        say(f"sending for {len(runs)} × {arguments.seconds:.0f} s")
-        results = generate(stage, runs)
-        counted = market.await_count(results.forwarded, COUNTED_TIMEOUT_S)
+        results, counted = asyncio.run(load(system, keyring, runs))
     text, met = table(results, targets)
     exact = counted == results.forwarded
     print(f"\n{text}\n\nforwarded {results.forwarded:,}, counted as usage {counted:,}: ", end="")
     print("ok" if exact else "NOT THE SAME")
     sys.exit(0 if met and exact and not results.complaints else 1)
+
+
+async def load(system: System, keyring: Keyring, runs: Sequence[Run]) -> tuple[Results, int]:
+    """What was measured, and how many requests were counted as usage."""
+    async with aiohttp.ClientSession() as http:
+        market = Market(http, system, keyring)
+        stage = await market.fill()
+        say(f"sending for {len(runs)} × {runs[0].seconds:.0f} s")
+        results = await asyncio.to_thread(generate, stage, runs)
+        return results, await market.await_count(results.forwarded, COUNTED_TIMEOUT_S)
 
 
 def generate(stage: Stage, runs: Sequence[Run]) -> Results:

@@ -1,11 +1,14 @@
 """What the load falls on: a marketplace of some pages, filled through the web API as people would."""
 
-import time
+import asyncio
+import contextlib
 
+import aiohttp
+from ams_common.testing.eventually import eventually
 from ams_local import demo
 from ams_local.guide import say
 from ams_local.keyring import Keyring
-from ams_local.rest import Api, Mails, until
+from ams_local.rest import Mailbox, People, Rest
 from ams_local.seeding import Seeding
 from ams_local.system import ADMIN_EMAIL, System
 
@@ -45,22 +48,21 @@ CONSUMER = demo.Consumer("load@shop.example", "Carla Rossi", (ECHO, QUOTES, LIMI
 class Market:
     """The marketplace, through REST and the gateway."""
 
-    def __init__(self, system: System, keyring: Keyring) -> None:
+    def __init__(self, http: aiohttp.ClientSession, system: System, keyring: Keyring) -> None:
         self._system = system
         self._keyring = keyring
-        self._anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
+        self._people = People(Rest(http, system.url("ams-bff")), Mailbox(http, system.url("mail")))
 
-    def fill(self) -> Stage:
+    async def fill(self) -> Stage:
         """The services stand in the marketplace, and the consumer has a key that the gateway has yet to
         hear of."""
         upstream = self._system.url("upstream")
         say(f"publishing {len(MERCHANT.offers)} services through the REST API")
-        Seeding(self._anybody, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER]).run(
-            ADMIN_EMAIL
-        )
-        merchant = self._anybody.sign_in(MERCHANT.email)
-        page = self._anybody.get("/marketplace/services", pageSize=str(PAGE_SIZE))
-        services = list(merchant.list_all("/merchant/services", "services"))
+        seeding = Seeding(self._people, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER])
+        await seeding.run(ADMIN_EMAIL)
+        merchant = await self._people.sign_in(MERCHANT.email)
+        page = await self._people.rest.get("/marketplace/services", pageSize=str(PAGE_SIZE))
+        services = await merchant.list_all("/merchant/services", "services")
         return Stage(
             rest_url=f"{self._system.url('ams-bff')}/api/v1",
             gateway_url=self._system.url("ams-gateway"),
@@ -72,14 +74,18 @@ class Market:
             second_page_token=page["nextPageToken"],
         )
 
-    def await_count(self, forwarded: int, timeout_s: float) -> int:
+    async def await_count(self, forwarded: int, timeout_s: float) -> int:
         """How many requests the consumer sees counted, a while after that was `forwarded` or time was up:
         what is counted twice comes late."""
-        consumer = self._anybody.sign_in(CONSUMER.email)
+        consumer = await self._people.sign_in(CONSUMER.email)
 
-        def count() -> int:
-            return int(consumer.get("/consumer/usage")["total"].get("requests", 0))
+        async def count() -> int:
+            return int((await consumer.get("/consumer/usage"))["total"].get("requests", 0))
 
-        until(lambda: True if count() >= forwarded else None, timeout_s)
-        time.sleep(LATE_S)
-        return count()
+        async def is_counted() -> bool:
+            return await count() >= forwarded
+
+        with contextlib.suppress(TimeoutError):
+            await eventually(is_counted, timeout_s)
+        await asyncio.sleep(LATE_S)
+        return await count()

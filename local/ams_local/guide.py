@@ -1,5 +1,6 @@
 """The guide: waits until everything answers, fills the marketplace, and tells a person where to look."""
 
+import asyncio
 import json
 import signal
 import time
@@ -8,14 +9,16 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
+import aiohttp
 from ams_common import ports
 from ams_common.healthcheck import answers, is_serving
 from ams_common.processes import GRPC_SERVERS
+from ams_common.testing.eventually import eventually
 
 from ams_local import demo, distribution, tools
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
-from ams_local.rest import Api, Mails, until
+from ams_local.rest import Mailbox, People, Rest
 from ams_local.seeding import Seeding, consume, send_traffic
 from ams_local.system import ADMIN_EMAIL, System
 
@@ -37,16 +40,23 @@ def guide(run_directory: Path) -> None:
     system = read_system(run_directory)
     keyring = Keyring(run_directory / "secrets.json")
     wait_until_ready(system)
-    say("filling the marketplace")
-    anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
-    is_new = Seeding(anybody, system.url("upstream"), keyring, say).run(ADMIN_EMAIL)
-    if is_new:
-        say(f"sending {demo.FIRST_CALLS} calls through the gateway")
-    await_good_call(system, keyring)
-    if is_new:
-        send_traffic(system.url("ams-gateway"), keyring, demo.FIRST_CALLS - 1)
+    asyncio.run(fill(system, keyring))
     print(summary(system, keyring), flush=True)
     signal.pause()
+
+
+async def fill(system: System, keyring: Keyring) -> None:
+    """The demo marketplace is there, and a consumer's key works."""
+    say("filling the marketplace")
+    gateway_url = system.url("ams-gateway")
+    async with aiohttp.ClientSession() as http:
+        people = People(Rest(http, system.url("ams-bff")), Mailbox(http, system.url("mail")))
+        is_new = await Seeding(people, system.url("upstream"), keyring, say).run(ADMIN_EMAIL)
+        if is_new:
+            say(f"sending {demo.FIRST_CALLS} calls through the gateway")
+        await await_good_call(http, gateway_url, keyring)
+        if is_new:
+            await send_traffic(http, gateway_url, keyring, demo.FIRST_CALLS - 1)
 
 
 def say(line: str) -> None:
@@ -86,20 +96,22 @@ def _is_serving(address: str) -> bool:
     return ports.is_listening(int(address.rpartition(":")[2])) and is_serving(address)
 
 
-def await_good_call(system: System, keyring: Keyring) -> None:
+async def await_good_call(http: aiohttp.ClientSession, gateway_url: str, keyring: Keyring) -> None:
     """The call of the summary's `curl` line has gone through. A new key reaches the gateway in a moment."""
     consumer = demo.CONSUMERS[0]
     key = keyring.find(f"demo key {consumer.email}") or ""
     last = ""
 
-    def try_once() -> bool | None:
+    async def is_answered() -> bool:
         nonlocal last
-        answer = consume(system.url("ams-gateway"), key, demo.offer(consumer.uses[0]))
-        last = f"{answer.status}: {answer.text[:300]}"
-        return True if answer.status == 200 else None
+        status, text = await consume(http, gateway_url, key, demo.offer(consumer.uses[0]))
+        last = f"{status}: {text[:300]}"
+        return status == 200
 
-    if until(try_once, timeout_s=20) is None:
-        raise StartError(f"A call through the gateway answers {last}")
+    try:
+        await eventually(is_answered, timeout_s=20)
+    except TimeoutError:
+        raise StartError(f"A call through the gateway answers {last}") from None
 
 
 def summary(system: System, keyring: Keyring) -> str:

@@ -1,132 +1,187 @@
-"""The REST API as a script uses it: signed in with a one-time code from the mail catcher."""
+"""The REST API as people and scripts use it: signed in with one-time codes from the mail catcher."""
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from ams_local.web import Answer, call
+import aiohttp
+from ams_common.testing.eventually import eventually
 
-MAIL_TIMEOUT_S = 20
+JSON = dict[str, Any]
+
 _CODE = re.compile(r"^\s*(\d{6})\s*$", re.MULTILINE)
 _INVITE = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4}){4}\b")
 # What a moment later may be answered otherwise: an event is still on its way, or a service is starting.
 _PASSING = (404, 409, 429, 503)
+# An access token lasts ten minutes: one this old leaves a test enough of them.
+_KEPT_S = 240
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and the JSON body (None when it isn't JSON)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    text: str
 
 
 class ProblemError(Exception):
-    """The API answered with a problem; its text says which call and why."""
+    """The API answered with a problem; the text says which call and why."""
 
     def __init__(self, method: str, path: str, answer: Answer) -> None:
         super().__init__(f"{method} {path} answered {answer.status}: {answer.text[:500]}")
-        self.status = answer.status
 
 
-class Mails:
-    """The mail catcher, read as a script does."""
+class Rest:
+    """The REST API, as one caller uses it; as nobody in particular while `token` is ""."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, http: aiohttp.ClientSession, url: str, token: str = "") -> None:
+        self.http = http
+        self.url = url
+        self.token = token
 
-    def last_number(self) -> int:
-        """The newest message's number, 0 when there is none."""
-        return max((mail["id"] for mail in self._messages({})), default=0)
+    def as_(self, token: str) -> "Rest":
+        """The same API with another access token."""
+        return Rest(self.http, self.url, token)
 
-    def wait_for(self, address: str, pattern: re.Pattern[str], after: int) -> str:
-        """The first match in a message to the address that is newer than number `after`."""
+    async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        """One request to /api/v1 + path, whatever comes of it."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        url = f"{self.url}/api/v1{path}"
+        async with self.http.request(method, url, json=body, headers=headers, **options) as response:
+            text = await response.text()
+            is_json = response.content_type.endswith("json")
+            parsed = await response.json(content_type=None) if is_json else None
+            return Answer(response.status, response.headers, parsed, text)
 
-        def find() -> str | None:
-            mails = (mail for mail in self._messages({"to": address}) if mail["id"] > after)
-            matches = (pattern.search(mail["text"]) for mail in mails)
-            return next((match[match.lastindex or 0] for match in matches if match), None)
+    async def get(self, path: str, **params: str) -> JSON:
+        """A GET that must succeed, else ProblemError."""
+        return await self._must("GET", path, params=params)
 
-        found = until(find, MAIL_TIMEOUT_S)
-        if found is None:
-            raise TimeoutError(f"No mail to {address} within {MAIL_TIMEOUT_S} s.")
-        return found
+    async def post(self, path: str, **body: Any) -> JSON:
+        """A POST that must succeed, else ProblemError."""
+        return await self._must("POST", path, body)
 
-    def _messages(self, query: dict[str, str]) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = call("GET", f"{self._url}/messages", query=query).json()["messages"]
-        return messages
+    async def patch(self, path: str, **body: Any) -> JSON:
+        """A PATCH that must succeed, else ProblemError."""
+        return await self._must("PATCH", path, body)
 
-
-class Api:
-    """`/api/v1` for one person, or for nobody in particular while `token` is ""."""
-
-    def __init__(self, url: str, mails: Mails, token: str = "") -> None:
-        self._url = url
-        self._mails = mails
-        self._token = token
-
-    @property
-    def token(self) -> str:
-        """The access token, as other clients may send it."""
-        return self._token
-
-    def get(self, path: str, **query: str) -> Any:
-        return self._call("GET", path, query=query)
-
-    def post(self, path: str, **body: object) -> Any:
-        """Raises ProblemError on anything but success."""
-        return self._call("POST", path, body=body)
-
-    def post_eventually(self, path: str, **body: object) -> Any:
+    async def post_eventually(self, path: str, **body: Any) -> JSON:
         """As `post`, but tries again for a while what another service has yet to hear of."""
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                return self.post(path, **body)
-            except ProblemError as refused:
-                if refused.status not in _PASSING or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.2)
+        answer = Answer(0, {}, None, "")
 
-    def list_all(self, path: str, member: str, **query: str) -> Iterator[Any]:
-        """All items of a list, page by page."""
-        page_token = ""
-        while True:
-            page = self.get(path, **query, **({"pageToken": page_token} if page_token else {}))
-            yield from page.get(member, [])
-            page_token = page.get("nextPageToken", "")
-            if not page_token:
-                return
+        async def is_heard_of() -> bool:
+            nonlocal answer
+            answer = await self.ask("POST", path, body)
+            return answer.status not in _PASSING
 
-    def sign_in(self, email: str) -> "Api":
-        """The API for the account of that address."""
-        return self._prove("/auth/sign-in", {"email": email})
+        with suppress(TimeoutError):
+            await eventually(is_heard_of)
+        return _good("POST", path, answer)
 
-    def register_consumer(self, email: str, name: str) -> "Api":
-        return self._prove("/auth/register/consumer", {"email": email, "name": name})
+    async def list_all(self, path: str, member: str, **params: str) -> list[JSON]:
+        """All items of a list, from all its pages."""
+        page = await self.get(path, **params)
+        items: list[JSON] = page.get(member, [])
+        while page_token := page.get("nextPageToken"):
+            page = await self.get(path, **params, pageToken=page_token)
+            items += page.get(member, [])
+        return items
 
-    def invite_merchant(self, email: str, name: str, company_name: str) -> "Api":
-        """As an admin: invites, and then registers with the code that was mailed."""
-        seen = self._mails.last_number()
-        self.post("/invites", email=email)
-        code = self._mails.wait_for(email, _INVITE, seen)
-        details = {"inviteCode": code, "email": email, "name": name, "companyName": company_name}
-        return self._prove("/auth/register/merchant", details)
-
-    def _prove(self, path: str, body: dict[str, str]) -> "Api":
-        anybody = Api(self._url, self._mails)
-        seen = self._mails.last_number()
-        challenge = anybody.post_eventually(path, **body)["challengeId"]
-        code = self._mails.wait_for(body["email"], _CODE, seen)
-        session = anybody.post(f"/auth/challenges/{challenge}:verify", code=code)
-        return Api(self._url, self._mails, session["accessToken"])
-
-    def _call(self, method: str, path: str, **parts: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        answer = call(method, f"{self._url}/api/v1{path}", headers=headers, **parts)
-        if answer.status >= 300:
-            raise ProblemError(method, path, answer)
-        return answer.json()
+    async def _must(self, method: str, path: str, body: Any = None, **options: Any) -> JSON:
+        return _good(method, path, await self.ask(method, path, body, **options))
 
 
-def until(check: Callable[[], T | None], timeout_s: float) -> T | None:
-    """The first answer that isn't None, or None when time is up."""
-    deadline = time.monotonic() + timeout_s
-    while (found := check()) is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
+def _good(method: str, path: str, answer: Answer) -> JSON:
+    if answer.status != 200:
+        raise ProblemError(method, path, answer)
+    assert isinstance(answer.body, dict)
+    return answer.body
+
+
+class Mailbox:
+    """The mail catcher, read as a person would."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, read: set[int] | None = None) -> None:
+        """`read`: the numbers of the mails read before; grows."""
+        self._http = http
+        self._url = url
+        self._read = set() if read is None else read
+
+    async def mark_all_read(self) -> None:
+        """What has come so far is nothing to wait for: the codes in it were used, or are too old."""
+        self._read |= {mail["id"] for mail in await self._messages()}
+
+    async def next_text(self, address: str) -> str:
+        """The next mail to the address that wasn't read before; waits for it."""
+
+        async def unread() -> JSON:
+            messages = await self._messages(to=address)
+            return next((mail for mail in reversed(messages) if mail["id"] not in self._read), {})
+
+        mail = await eventually(unread)
+        self._read.add(mail["id"])
+        return str(mail["text"])
+
+    async def next_code(self, address: str) -> str:
+        """The one-time code in the next mail: a line of six digits."""
+        return _find(_CODE, await self.next_text(address))
+
+    async def next_invite(self, address: str) -> str:
+        """The invite code in the next mail."""
+        return _find(_INVITE, await self.next_text(address))
+
+    async def _messages(self, **query: str) -> list[JSON]:
+        async with self._http.get(f"{self._url}/messages", params=query) as response:
+            messages: list[JSON] = (await response.json())["messages"]
+            return messages
+
+
+def _find(code: re.Pattern[str], text: str) -> str:
+    found = code.search(text)
+    assert found, f"no code in the mail: {text}"
+    return found[found.lastindex or 0]
+
+
+class People:
+    """Signing up and in, with the codes from the mail."""
+
+    def __init__(self, rest: Rest, mail: Mailbox, kept: dict[str, tuple[str, float]] | None = None) -> None:
+        """`kept`: access tokens by address, and when they were given; grows."""
+        self.rest = rest
+        self.mail = mail
+        self._kept = {} if kept is None else kept
+
+    async def sign_in(self, email: str) -> Rest:
+        """An existing account."""
+        return await self._prove("/auth/sign-in", email=email)
+
+    async def signed_in(self, email: str) -> Rest:
+        """An existing account whose sign-in isn't what matters: perhaps one of minutes ago."""
+        token, given_s = self._kept.get(email, ("", -_KEPT_S))
+        if time.monotonic() - given_s >= _KEPT_S:
+            token, given_s = (await self.sign_in(email)).token, time.monotonic()
+            self._kept[email] = token, given_s
+        return self.rest.as_(token)
+
+    async def register_consumer(self, email: str, name: str = "Ann") -> Rest:
+        return await self._prove("/auth/register/consumer", email=email, name=name)
+
+    async def register_merchant(self, admin: Rest, email: str, company_name: str, name: str = "Max") -> Rest:
+        """A new merchant, invited by the admin."""
+        await admin.post("/invites", email=email)
+        invite = await self.mail.next_invite(email)
+        return await self._prove(
+            "/auth/register/merchant", inviteCode=invite, email=email, name=name, companyName=company_name
+        )
+
+    async def _prove(self, path: str, email: str, **fields: str) -> Rest:
+        challenge = await self.rest.post_eventually(path, email=email, **fields)
+        code = await self.mail.next_code(email)
+        session = await self.rest.post(f"/auth/challenges/{challenge['challengeId']}:verify", code=code)
+        return self.rest.as_(session["accessToken"])

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from ams_common.testing.eventually import eventually
 from ams_local import demo, guide, places
-from ams_local.rest import Api, Mails, until
+from ams_local.rest import Mailbox, People, Rest
 from ams_local.system import System
 
 GIVEN = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
@@ -34,15 +36,15 @@ class Run:
                 start_new_session=True,
             )
 
-    def curl(self) -> list[str]:
+    async def curl(self) -> list[str]:
         """The words of the printed `curl` line, once it is there."""
 
-        def find() -> re.Match[str] | None:
+        async def find() -> re.Match[str] | None:
             assert self.process.poll() is None, self.output.read_text()
             return re.search(r"Try it +(curl .*)", self.output.read_text())
 
-        line = until(find, START_TIMEOUT_S)
-        assert line is not None, self.output.read_text()
+        line = await eventually(find, START_TIMEOUT_S)
+        assert line
         return shlex.split(line[1])
 
     def interrupt(self) -> int:
@@ -78,38 +80,43 @@ def processes_told_of(directory: Path) -> list[str]:
     return found
 
 
-def first_consumer(system: System) -> Api:
-    anybody = Api(system.url("ams-bff"), Mails(system.url("mail")))
-    return anybody.sign_in(demo.CONSUMERS[0].email)
+async def first_consumer(http: aiohttp.ClientSession, system: System) -> Rest:
+    mailbox = Mailbox(http, system.url("mail"))
+    await mailbox.mark_all_read()
+    return await People(Rest(http, system.url("ams-bff")), mailbox).sign_in(demo.CONSUMERS[0].email)
 
 
 @pytest.mark.timeout(600)
-def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(directory: Path) -> None:
+async def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(directory: Path) -> None:
     first = Run(directory)
     try:
-        curl = first.curl()
-        system = guide.read_system(directory / "run")
-        consumer = first_consumer(system)
-        before = int(consumer.get("/consumer/usage")["total"]["requests"])
-        assert status_of(curl) == "200"
+        curl = await first.curl()
+        async with aiohttp.ClientSession() as http:
+            consumer = await first_consumer(http, guide.read_system(directory / "run"))
+            before = await requests_of(consumer)
+            assert status_of(curl) == "200"
 
-        def counted() -> bool | None:
-            return int(consumer.get("/consumer/usage")["total"]["requests"]) > before or None
+            async def is_counted() -> bool:
+                return await requests_of(consumer) > before
 
-        assert until(counted, timeout_s=30)
+            await eventually(is_counted, timeout_s=30)
         assert (directory / "run" / "secrets.json").stat().st_mode & 0o077 == 0
     finally:
         assert first.interrupt() == 0
 
     second = Run(directory)
     try:
-        again = second.curl()
+        again = await second.curl()
         # The same key; a port may be another if somebody took it in between.
         assert again[2] == curl[2] and "ams_live_" in again[2]
         assert status_of(again) == "200"
         assert "registers" not in second.output.read_text()
     finally:
         assert second.interrupt() == 0
+
+
+async def requests_of(consumer: Rest) -> int:
+    return int((await consumer.get("/consumer/usage"))["total"]["requests"])
 
 
 def status_of(curl: list[str]) -> str:

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from ams_local import tools
+from ams_local.rest import Mailbox
 from playwright import sync_api
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from support.rest_clients import Mailbox
 from support.running_system import RunningSystem
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-quic"]

@@ -9,11 +9,12 @@ from typing import Any
 import aiohttp
 from ams_common.testing.eventually import eventually
 from ams_local import distribution, tools
+from ams_local.rest import JSON, People, Rest
 
 from support import backfill, docker_images, upstream_api
 from support.docker_images import Layout
-from support.rest_clients import JSON, Mailbox, People, Rest, consume, new_service
 from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import consume, new_service
 
 _DAYS = 45
 _PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
@@ -36,7 +37,7 @@ async def build(system: RunningSystem, kafka_bootstrap: str, directory: Path) ->
     """Takes some seconds. `directory`: for the images that are pushed."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout) as http, upstream_api.serving() as upstream:
-        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+        people = system.people(http)
         builder = _Builder(system, people, http, upstream.base_url)
         return await builder.build(kafka_bootstrap, directory)
 
@@ -91,7 +92,7 @@ class _Builder:
         return DemoData(emails, self._ids)
 
     async def _publish(self, admin: Rest, owner: Rest, **service: Any) -> JSON:
-        made = await _post_eventually(owner, "/services", **new_service(self._upstream_url, **service))
+        made = await owner.post_eventually("/services", **new_service(self._upstream_url, **service))
         await owner.post(f"/services/{made['serviceId']}:submit")
         return await admin.post(f"/services/{made['serviceId']}:approve")
 
@@ -110,7 +111,7 @@ class _Builder:
         service = await self._publish(
             admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=_per_request(250_000_000)
         )
-        token = await _post_eventually(owner, "/push-tokens", serviceId=service["serviceId"])
+        token = await owner.post_eventually("/push-tokens", serviceId=service["serviceId"])
         repository = f"{token['registry']}/{token['pushToken']['repository']}"
         for version in ("1.0.0", "1.1.0", "2.0.0"):
             layout = Layout(directory / version, iter([version.encode() * 400_000]))
@@ -125,8 +126,8 @@ class _Builder:
     async def _use(self, admin: Rest, consumer: Rest, services: Sequence[JSON], kafka_bootstrap: str) -> None:
         """Access to all of them, keys, and a call with each."""
         for service in services:
-            asked = await _post_eventually(
-                consumer, "/access-requests", serviceId=service["serviceId"], note="For the shop"
+            asked = await consumer.post_eventually(
+                "/access-requests", serviceId=service["serviceId"], note="For the shop"
             )
             await admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
         callable_ones = [service for service in services if service["type"] == "API"]
@@ -154,7 +155,7 @@ class _Builder:
         await eventually(answered)
 
     async def _deny(self, admin: Rest, consumer: Rest, service: JSON) -> None:
-        denied = await _post_eventually(consumer, "/access-requests", serviceId=service["serviceId"])
+        denied = await consumer.post_eventually("/access-requests", serviceId=service["serviceId"])
         await admin.post(
             f"/access-requests/{denied['accessRequestId']}:deny", reason="Tell us what it is for."
         )
@@ -193,7 +194,7 @@ class _Builder:
         spam = await self._people.register_merchant(admin, "sam@spam.example", "Spam Ltd", "Sam Spam")
         await self._publish(admin, spam, name="Cheap Ads")
         blocked = await self._people.register_consumer("bob@blocked.example", "Bob Blocked")
-        await _post_eventually(blocked, "/access-requests", serviceId=words_service["serviceId"])
+        await blocked.post_eventually("/access-requests", serviceId=words_service["serviceId"])
         merchants = {one["email"]: one for one in (await admin.get("/merchants"))["merchants"]}
         consumers = {one["email"]: one for one in (await admin.get("/consumers"))["consumers"]}
         self._ids["merchant"] = merchants["mara@numbers.example"]["merchantId"]
@@ -210,14 +211,3 @@ def _per_request(nanos: int) -> JSON:
 
 def _ago(days: int) -> str:
     return (datetime.now(UTC) - timedelta(days=days)).isoformat()
-
-
-async def _post_eventually(rest: Rest, path: str, **body: Any) -> JSON:
-    """A POST that may need what another service tells it in a moment: who the merchant is, say."""
-
-    async def made() -> JSON:
-        answer = await rest.ask("POST", path, body)
-        assert answer.status in (200, 404, 409, 503), answer.text
-        return answer.body if answer.status == 200 else {}
-
-    return await eventually(made)

@@ -15,7 +15,6 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from support import chromium, demo_data, signed_in_browser
 from support.demo_data import DemoData
-from support.rest_clients import Mailbox, People, Rest
 from support.running_system import RunningSystem, running
 
 _NOBODY = "127.0.0.1:1"
@@ -78,7 +77,7 @@ def _alone(system: RunningSystem) -> Iterator[str]:
 
 async def _sign_in(system: RunningSystem, emails: Mapping[str, str]) -> dict[str, str]:
     async with aiohttp.ClientSession() as http:
-        people = People(Rest(http, system.rest_url), Mailbox(http, system.mail_url, system.read_mails))
+        people = system.people(http)
         return {
             person: (await signed_in_browser.sign_in(system, people, email)).session
             for person, email in emails.items()

@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 
 from support.docker_images import MANIFEST, Part, digest_of
-from support.image_merchant import ImageTrade
+from support.image_trade import ImageTrade
 from support.running_system import RunningSystem
 
 INDEX = "application/vnd.oci.image.index.v1+json"

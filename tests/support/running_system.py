@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 from ams_common import ports, topics
 from ams_common.processes import PROCESSES
 from ams_common.provision import OWNERS, provision
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon, stop_all
+from ams_local.rest import Mailbox, People, Rest
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
 from ams_local.system import ADMIN_EMAIL, System, free_ports, programs
@@ -49,12 +51,15 @@ class RunningSystem(System):
         return self.url("ams-gateway")
 
     @property
-    def mail_url(self) -> str:
-        return self.url("mail")
-
-    @property
     def topic_prefix(self) -> str:
         return str(self.programs["usage-svc"].environment["KAFKA_TOPIC_PREFIX"])
+
+    def mailbox(self, http: aiohttp.ClientSession) -> Mailbox:
+        return Mailbox(http, self.url("mail"), self.read_mails)
+
+    def people(self, http: aiohttp.ClientSession) -> People:
+        """Whoever signs in; what was given to one of them lately is kept."""
+        return People(Rest(http, self.rest_url), self.mailbox(http), self.tokens)
 
     def launch(self, name: str, **environment: str) -> None:
         """Start a process, without waiting for it; `environment` is what it is told besides."""

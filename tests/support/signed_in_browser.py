@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from ams_local.rest import People
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import BrowserContext
 
 from support.plain_browser import Browser
-from support.rest_clients import People
 from support.running_system import RunningSystem
 
 

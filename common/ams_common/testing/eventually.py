@@ -13,12 +13,12 @@ _LONGEST_PAUSE_S = 0.25
 
 
 async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 45.0) -> T:
-    """The first truthy answer of `check`. Raises AssertionError with the last answer at the deadline."""
+    """The first truthy answer of `check`. Raises TimeoutError with the last answer at the deadline."""
     deadline_s = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
     while not (answer := await check()):
         if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {timeout_s} s; last answer: {answer!r}")
+            raise TimeoutError(f"not within {timeout_s} s; last answer: {answer!r}")
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
     return answer

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ams_common.testing.eventually import eventually
 from ams_local import distribution, tools
+from ams_local.rest import JSON, People, Rest
 
-from support.rest_clients import JSON, People, Rest, new_service
+from support.trade import new_service
 
 PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
 
@@ -46,14 +46,8 @@ async def open_publishing(people: People, admin: Rest, tag: str) -> Publishing:
     service = await merchant.post(
         "/services", **new_service("", name=f"Crane {tag}", type="DOCKER", price=PRICE)
     )
-
-    async def made() -> JSON:
-        """The merchant's registration may still be on its way to the registry."""
-        answer = await merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
-        assert answer.status in (200, 503), answer.text
-        return answer.body if answer.status == 200 else {}
-
-    token = await eventually(made)
+    # The merchant's registration may still be on its way to the registry.
+    token = await merchant.post_eventually("/push-tokens", serviceId=service["serviceId"])
     return Publishing(merchant, service, token["pushToken"], token["secret"], token["registry"])
 
 
@@ -65,12 +59,7 @@ async def open_image_trade(people: People, admin_email: str, tag: str) -> ImageT
     await publishing.merchant.post(f"/services/{service_id}:submit")
     await admin.post(f"/services/{service_id}:approve")
     consumer = await people.register_consumer(f"puller-{tag}@example.com")
-
-    async def asked() -> JSON:
-        answer = await consumer.ask("POST", "/access-requests", {"serviceId": service_id})
-        return answer.body if answer.status == 200 else {}
-
-    request = await eventually(asked)
+    request = await consumer.post_eventually("/access-requests", serviceId=service_id)
     await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
     made = await consumer.post("/keys", name="server", serviceIds=[service_id], ttlDays=30)
     return ImageTrade(admin, publishing, consumer, made["key"], made["secret"])
