@@ -21,10 +21,11 @@ import pytest
 import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
+from ams_common.processes import GRPC_SERVERS
 from ams_common.provision import provision
 from support.plain_browser import Browser, Page
 
-SERVICES = ("identity", "catalog", "keys", "usage", "billing", "registry")
+SERVICES = tuple(GRPC_SERVERS)
 ADMIN_EMAIL = "admin@ams.example"
 # Admins whom one test each gives further roles: who shares the services must not depend on the tests' order.
 OTHER_ADMIN_EMAILS = ("two-roles@ams.example", "every-role@ams.example")

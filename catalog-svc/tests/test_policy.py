@@ -2,18 +2,15 @@
 
 import grpc
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams_common.testing.policies import callers_let_in
+from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
-
-SERVICES = ["gateway", "keys-svc", "usage-svc", "billing-svc", "registry-svc"]
-EVERYBODY = {"nobody", "admin", "merchant", "consumer", *SERVICES}
 
 
 async def test_every_rpc_lets_in_these_callers_and_no_others(
     channel: grpc.aio.Channel, issuer: TestIssuer
 ) -> None:
     descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
-    assert await callers_let_in(channel, descriptor, issuer, SERVICES) == {
+    assert await callers_let_in(channel, descriptor, issuer) == {
         "CreateService": {"merchant"},
         "UpdateService": {"merchant"},
         "SubmitService": {"merchant"},

@@ -1,6 +1,6 @@
 """Calls every RPC of a service with each role and with none, and tells who was let in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import grpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
@@ -8,22 +8,25 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from ams_common.ids import uuid7
+from ams_common.processes import PROCESSES
 from ams_common.testing.tokens import TestIssuer
 
-_REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+_PROCESSES = [process.folder for process in PROCESSES.values()]
+EVERYBODY = frozenset({"nobody", "admin", "merchant", "consumer", *_PROCESSES})
+_DENIED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 
 
 async def callers_let_in(
-    channel: grpc.aio.Channel, descriptor: ServiceDescriptor, issuer: TestIssuer, services: Sequence[str]
+    channel: grpc.aio.Channel, descriptor: ServiceDescriptor, issuer: TestIssuer
 ) -> Mapping[str, set[str]]:
-    """For each RPC the callers that got past the policy, of: nobody, admin, merchant, consumer, and
-    `services`. The requests are empty: what is let in is answered or refused for its fields."""
+    """For each RPC the callers that got past the policy, of EVERYBODY. The requests are empty: what is let
+    in is answered or refused for its fields."""
     tokens = {
         "nobody": None,
         "admin": issuer.user_token(uuid7(), ADMIN),
         "merchant": issuer.user_token(uuid7(), MERCHANT),
         "consumer": issuer.user_token(uuid7(), CONSUMER),
-        **{service: issuer.service_token(service) for service in services},
+        **{name: issuer.service_token(name) for name in _PROCESSES},
     }
     let_in: dict[str, set[str]] = {}
     for method in descriptor.methods:
@@ -41,5 +44,5 @@ async def _is_let_in(call: object, request: object, token: str | None) -> bool:
     try:
         await call(request, metadata=metadata, timeout=10)  # type: ignore[operator]
     except grpc.aio.AioRpcError as error:
-        return error.code() not in _REFUSED
+        return error.code() not in _DENIED
     return True
