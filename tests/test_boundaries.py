@@ -87,6 +87,12 @@ def test_inside_a_package_nothing_is_imported_in_a_circle(folder: str) -> None:
     TopologicalSorter(unit_imports(folder)).prepare()  # a CycleError names those in the circle
 
 
+def test_registry_svc_stays_a_handful_of_units() -> None:
+    units = unit_imports("registry-svc")
+    assert len(units) <= 16
+    assert sum(len(imported) for imported in units.values()) <= 40
+
+
 @pytest.mark.parametrize("folder", [folder for folder in PACKAGES if folder.endswith("-svc")])
 def test_only_the_store_runs_sql(folder: str) -> None:
     package = ROOT / folder / PACKAGES[folder]
