@@ -3,7 +3,6 @@
 from functools import partial
 
 import uvicorn
-from ams_common import metrics
 from ams_common.process import end_when_told, settings_or_exit
 from ams_common.settings import load, parse_listen
 
@@ -14,9 +13,6 @@ from ams_gateway.settings import Settings
 def main() -> None:
     settings = settings_or_exit("gateway", partial(load, Settings, "GATEWAY"))
     end_when_told()
-    # Before a worker starts: each finds the directory in its environment.
-    metrics.share_among_workers()
-    metrics.serve(settings.metrics_listen)
     host, port = parse_listen(settings.listen)
     uvicorn.run(
         "ams_gateway.app:create",
