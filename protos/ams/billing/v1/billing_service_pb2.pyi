@@ -34,7 +34,7 @@ class _InvoiceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoice
     INVOICE_OVERDUE: _InvoiceStatus.ValueType  # 4
 
 class InvoiceStatus(_InvoiceStatus, metaclass=_InvoiceStatusEnumTypeWrapper):
-    """PRD §11 "Invoice Lifecycle"."""
+    """The states of an invoice (PRD-11)."""
 
 INVOICE_STATUS_UNSPECIFIED: InvoiceStatus.ValueType  # 0
 INVOICE_DRAFT: InvoiceStatus.ValueType  # 1

@@ -99,7 +99,7 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMerchantInvoices(self, request, context):
-        """The calling merchant's invoices; consumers have pseudonyms on them (PRD 4.2).
+        """The calling merchant's invoices; consumers have pseudonyms on them (PRD-4.2).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

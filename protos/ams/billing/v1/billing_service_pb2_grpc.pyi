@@ -20,7 +20,7 @@ class BillingServiceStub:
     """
     ListInvoices: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListInvoicesRequest, _billing_service_pb2.ListInvoicesResponse]
     ListMerchantInvoices: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListMerchantInvoicesRequest, _billing_service_pb2.ListMerchantInvoicesResponse]
-    """The calling merchant's invoices; consumers have pseudonyms on them (PRD 4.2)."""
+    """The calling merchant's invoices; consumers have pseudonyms on them (PRD-4.2)."""
     ListConsumerInvoices: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListConsumerInvoicesRequest, _billing_service_pb2.ListConsumerInvoicesResponse]
     GetInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceRequest, _billing_service_pb2.Invoice]
     """An admin sees any, a merchant and a consumer their own."""
@@ -59,7 +59,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.ListMerchantInvoicesRequest,
         context: _aio.ServicerContext[_billing_service_pb2.ListMerchantInvoicesRequest, _abc.Awaitable[_billing_service_pb2.ListMerchantInvoicesResponse]],
     ) -> _abc.Awaitable[_billing_service_pb2.ListMerchantInvoicesResponse]:
-        """The calling merchant's invoices; consumers have pseudonyms on them (PRD 4.2)."""
+        """The calling merchant's invoices; consumers have pseudonyms on them (PRD-4.2)."""
 
     @_abc_1.abstractmethod
     def ListConsumerInvoices(

@@ -153,7 +153,7 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMarketplaceServices(self, request, context):
-        """Active services of merchants in good standing, open to everybody (PRD FR3-CONS-02).
+        """Active services of merchants in good standing, open to everybody (FR3-CONS-02).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

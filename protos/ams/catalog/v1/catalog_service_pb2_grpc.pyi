@@ -34,7 +34,7 @@ class CatalogServiceStub:
     ListMerchantServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMerchantServicesRequest, _catalog_service_pb2.ListMerchantServicesResponse]
     """The calling merchant's services; newest first."""
     ListMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMarketplaceServicesRequest, _catalog_service_pb2.ListMarketplaceServicesResponse]
-    """Active services of merchants in good standing, open to everybody (PRD FR3-CONS-02)."""
+    """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
@@ -113,7 +113,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.ListMarketplaceServicesRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.ListMarketplaceServicesRequest, _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]:
-        """Active services of merchants in good standing, open to everybody (PRD FR3-CONS-02)."""
+        """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
 
     @_abc_1.abstractmethod
     def GetMarketplaceService(

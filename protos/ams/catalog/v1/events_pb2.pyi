@@ -53,7 +53,7 @@ class _ServiceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Service
     SERVICE_SUSPENDED: _ServiceStatus.ValueType  # 5
 
 class ServiceStatus(_ServiceStatus, metaclass=_ServiceStatusEnumTypeWrapper):
-    """PRD §9 "Service"."""
+    """The states of a service (PRD-9)."""
 
 SERVICE_STATUS_UNSPECIFIED: ServiceStatus.ValueType  # 0
 DRAFT: ServiceStatus.ValueType  # 1

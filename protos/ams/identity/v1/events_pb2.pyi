@@ -29,18 +29,18 @@ class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.Val
     STANDING_UNSPECIFIED: _Standing.ValueType  # 0
     STANDING_ACTIVE: _Standing.ValueType  # 1
     STANDING_SUSPENDED: _Standing.ValueType  # 2
-    """A merchant that an admin has suspended platform-wide (PRD FR4-ADMIN-01)."""
+    """A merchant that an admin has suspended platform-wide (FR4-ADMIN-01)."""
     STANDING_BLOCKED: _Standing.ValueType  # 3
-    """A consumer that an admin has blocked platform-wide (PRD FR4-ADMIN-02)."""
+    """A consumer that an admin has blocked platform-wide (FR4-ADMIN-02)."""
 
 class Standing(_Standing, metaclass=_StandingEnumTypeWrapper): ...
 
 STANDING_UNSPECIFIED: Standing.ValueType  # 0
 STANDING_ACTIVE: Standing.ValueType  # 1
 STANDING_SUSPENDED: Standing.ValueType  # 2
-"""A merchant that an admin has suspended platform-wide (PRD FR4-ADMIN-01)."""
+"""A merchant that an admin has suspended platform-wide (FR4-ADMIN-01)."""
 STANDING_BLOCKED: Standing.ValueType  # 3
-"""A consumer that an admin has blocked platform-wide (PRD FR4-ADMIN-02)."""
+"""A consumer that an admin has blocked platform-wide (FR4-ADMIN-02)."""
 Global___Standing: _TypeAlias = Standing  # noqa: Y015
 
 @_typing.final

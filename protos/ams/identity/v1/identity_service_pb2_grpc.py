@@ -169,7 +169,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterMerchant(self, request, context):
-        """Invite-only (PRD FR1): the code of an open invite for this very address is needed.
+        """Invite-only (FR1): the code of an open invite for this very address is needed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

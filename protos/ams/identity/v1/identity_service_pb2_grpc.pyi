@@ -19,7 +19,7 @@ class IdentityServiceStub:
     RegisterConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RegisterConsumerRequest, _identity_service_pb2.Challenge]
     """Mails a one-time code; the account comes to be when the code is verified."""
     RegisterMerchant: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RegisterMerchantRequest, _identity_service_pb2.Challenge]
-    """Invite-only (PRD FR1): the code of an open invite for this very address is needed."""
+    """Invite-only (FR1): the code of an open invite for this very address is needed."""
     ListSignInIssuers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListSignInIssuersRequest, _identity_service_pb2.ListSignInIssuersResponse]
     """The OpenID Connect issuers with which people may sign in."""
     StartOidcSignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.StartOidcSignInRequest, _identity_service_pb2.OidcChallenge]
@@ -78,7 +78,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.RegisterMerchantRequest,
         context: _aio.ServicerContext[_identity_service_pb2.RegisterMerchantRequest, _abc.Awaitable[_identity_service_pb2.Challenge]],
     ) -> _abc.Awaitable[_identity_service_pb2.Challenge]:
-        """Invite-only (PRD FR1): the code of an open invite for this very address is needed."""
+        """Invite-only (FR1): the code of an open invite for this very address is needed."""
 
     @_abc_1.abstractmethod
     def ListSignInIssuers(

@@ -33,7 +33,7 @@ class _KeyStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyStatus.V
     KEY_REVOKED: _KeyStatus.ValueType  # 3
 
 class KeyStatus(_KeyStatus, metaclass=_KeyStatusEnumTypeWrapper):
-    """PRD §9 "API Key". EXPIRED is never stored: it follows from expires_at and the clock."""
+    """The states of an API key (PRD-9). EXPIRED is never stored: it follows from expires_at and the clock."""
 
 KEY_STATUS_UNSPECIFIED: KeyStatus.ValueType  # 0
 KEY_ACTIVE: KeyStatus.ValueType  # 1

@@ -33,7 +33,7 @@ class _AccessRequestStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_A
     DENIED: _AccessRequestStatus.ValueType  # 3
 
 class AccessRequestStatus(_AccessRequestStatus, metaclass=_AccessRequestStatusEnumTypeWrapper):
-    """PRD §9 "Access Request"."""
+    """The states of an access request (PRD-9)."""
 
 ACCESS_REQUEST_STATUS_UNSPECIFIED: AccessRequestStatus.ValueType  # 0
 PENDING: AccessRequestStatus.ValueType  # 1

@@ -37,7 +37,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     CONSUMER: _Role.ValueType  # 3
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """A role that a person holds. One account may hold several (PRD FR1)."""
+    """A role that a person holds. One account may hold several (FR1)."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 ADMIN: Role.ValueType  # 1
@@ -100,7 +100,7 @@ class Rule(_message.Message):
 
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Services that may call, by name ("gateway", "keys-svc")."""
+        """Processes of ours that may call, by the name in their service token ("gateway", "keys-svc")."""
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class _ImageStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageStat
     """Taken out of use by its merchant, for good: no push brings it back."""
 
 class ImageStatus(_ImageStatus, metaclass=_ImageStatusEnumTypeWrapper):
-    """PRD FR2-MERCH-02. Only an ACTIVE image can be pulled by consumers."""
+    """The states of an image (FR2-MERCH-02). Only an ACTIVE image can be pulled by consumers."""
 
 IMAGE_STATUS_UNSPECIFIED: ImageStatus.ValueType  # 0
 IMAGE_ACTIVE: ImageStatus.ValueType  # 1
@@ -55,7 +55,7 @@ class _LicenseModelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LicenseM
     """Works until its license period ends."""
 
 class LicenseModel(_LicenseModel, metaclass=_LicenseModelEnumTypeWrapper):
-    """PRD FR2-MERCH-02 "Licensing Models"."""
+    """How an image is licensed (FR2-MERCH-02)."""
 
 LICENSE_MODEL_UNSPECIFIED: LicenseModel.ValueType  # 0
 LICENSE_CONNECTED: LicenseModel.ValueType  # 1

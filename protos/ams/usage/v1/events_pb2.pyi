@@ -56,7 +56,7 @@ Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class UsageEvent(_message.Message):
-    """One request that the gateway forwarded: PRD FR2-MERCH-03 "Data Stored Per Request" and what
+    """One request that the gateway forwarded: what FR2-MERCH-03 lists and what
     pricing needs. Also the record of the gateway's journal.
     """
 

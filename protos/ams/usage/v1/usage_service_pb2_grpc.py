@@ -62,7 +62,7 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMerchantUsage(self, request, context):
-        """The usage of the calling merchant's services, by key prefix, never by consumer (PRD 4.2).
+        """The usage of the calling merchant's services, by key prefix, never by consumer (PRD-4.2).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

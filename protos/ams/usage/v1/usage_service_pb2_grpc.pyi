@@ -17,7 +17,7 @@ class UsageServiceStub:
     GetConsumerUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetConsumerUsageRequest, _usage_service_pb2.UsageReport]
     """The calling consumer's usage."""
     GetMerchantUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetMerchantUsageRequest, _usage_service_pb2.UsageReport]
-    """The usage of the calling merchant's services, by key prefix, never by consumer (PRD 4.2)."""
+    """The usage of the calling merchant's services, by key prefix, never by consumer (PRD-4.2)."""
     GetPlatformUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetPlatformUsageRequest, _usage_service_pb2.UsageReport]
     """Everybody's usage."""
 
@@ -36,7 +36,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.GetMerchantUsageRequest,
         context: _aio.ServicerContext[_usage_service_pb2.GetMerchantUsageRequest, _abc.Awaitable[_usage_service_pb2.UsageReport]],
     ) -> _abc.Awaitable[_usage_service_pb2.UsageReport]:
-        """The usage of the calling merchant's services, by key prefix, never by consumer (PRD 4.2)."""
+        """The usage of the calling merchant's services, by key prefix, never by consumer (PRD-4.2)."""
 
     @_abc_1.abstractmethod
     def GetPlatformUsage(
