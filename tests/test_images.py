@@ -1,4 +1,4 @@
-"""The first image (PRD FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo and podman, as with
+"""The first image (FR2-MERCH-02, FR3-CONS-05): pushed and pulled with skopeo and podman, as with
 docker."""
 
 import secrets

@@ -19,6 +19,9 @@ IDS = [
     *(f"NFR{number}" for number in range(1, 6)),
     *("PRD-4.1", "PRD-4.2", "PRD-5.3", "PRD-8", "PRD-9", "PRD-10", "PRD-11"),
 ]
+_CITED = re.compile(r"\b(FR[1-4]-[A-Z]+-\d+|N?FR\d+|PRD-\d+(?:\.\d+)?)\b")
+# What was written when documents outside the project were cited.
+_OUTSIDE = re.compile(r"\bPRD (§|FR|NFR|\d)|\barchitecture §")
 
 
 class Row(NamedTuple):
@@ -76,3 +79,16 @@ def found(name: str) -> str:
     """Where a test with this name is now, for whoever has moved or renamed it."""
     places = [path for path in tracked("*test_*.py") if name in functions_in(path)]
     return f"it is in {', '.join(places)}" if places else "no file has a test of that name"
+
+
+def test_what_is_cited_stands_in_the_table() -> None:
+    wrong = []
+    for path in tracked("*.py", "*.proto", "*.sql", "*.html", "Makefile", "README.md", "docs/*.md"):
+        # A migration that has run is never edited, not even its comments.
+        if path == "tests/test_requirements.py" or "/migrations/" in path:
+            continue
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+            unknown = [cited for cited in _CITED.findall(line) if cited not in IDS]
+            if unknown or _OUTSIDE.search(line):
+                wrong.append(f"{path}:{number}: {line.strip()}")
+    assert wrong == [], "cite an id of docs/requirements.md, or a section of docs/architecture.md"

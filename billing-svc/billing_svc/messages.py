@@ -21,7 +21,7 @@ _STATUSES = {
 
 
 class Audience(enum.Enum):
-    """Whose eyes an answer is for: a merchant never sees who a consumer is (PRD 4.2)."""
+    """Whose eyes an answer is for: a merchant never sees who a consumer is (PRD-4.2)."""
 
     ADMIN = enum.auto()
     MERCHANT = enum.auto()

@@ -1,4 +1,4 @@
-"""What a quantity costs under a price: exact decimals, rounded once, half-even (architecture §7)."""
+"""What a quantity costs under a price: exact decimals, rounded once (docs/architecture.md, Money)."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

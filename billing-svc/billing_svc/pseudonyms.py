@@ -1,4 +1,4 @@
-"""How a merchant knows a consumer: by a name that is stable and tells nothing (PRD 4.2)."""
+"""How a merchant knows a consumer: by a name that is stable and tells nothing (PRD-4.2)."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The life of a service: which change is allowed in which state (PRD §9 "Service").
+"""The life of a service: which change is allowed in which state (PRD-9).
 
 DRAFT → PENDING_APPROVAL → ACTIVE or REJECTED; REJECTED → PENDING_APPROVAL. Pure: a record and the
 moment go in, the changed record comes out.

@@ -83,7 +83,7 @@ def service_message(record: ServiceRecord) -> pb.Service:
 
 
 def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
-    """The service as everybody sees it: all metadata is visible (PRD FR2-MERCH-01)."""
+    """The service as everybody sees it: all metadata is visible (FR2-MERCH-01)."""
     return pb.MarketplaceService(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),

@@ -116,7 +116,7 @@ class ConsumeMix(SteadyUser):
 
 
 class SingleItem(SteadyUser):
-    """One service, as anybody sees it in the marketplace and as its merchant does (PRD NFR1)."""
+    """One service, as anybody sees it in the marketplace and as its merchant does (NFR1)."""
 
     url_field = "rest_url"
 
@@ -132,7 +132,7 @@ class SingleItem(SteadyUser):
 
 
 class Collection(SteadyUser):
-    """Pages of the marketplace (PRD NFR1)."""
+    """Pages of the marketplace (NFR1)."""
 
     url_field = "rest_url"
 
