@@ -63,7 +63,7 @@ def _alone(system: RunningSystem) -> Iterator[str]:
     """The address of a second BFF, behind which no service is."""
     program, run_directory, port = system.programs["ams-bff"], system.run_directory, ports.free_port()
     url = f"http://127.0.0.1:{port}"
-    own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
+    own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url, "BFF_METRICS_LISTEN": ""}
     nobody = {server.variable("ADDRESS"): _NOBODY for server in GRPC_SERVERS.values()}
     log = run_directory / "bff-alone.log"
     environment = {**program.environment, **nobody, **own}
