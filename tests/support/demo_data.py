@@ -57,7 +57,7 @@ class _Builder:
         numbers = await self._people.register_merchant(admin, "mara@numbers.example", "Numbers Ltd", "Mara")
         words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
         await self._people.register_merchant(admin, "new@upstream_api.example", "Brand New Ltd", "Nele")
-        await admin.post("/invites", email="invited@upstream_api.example")
+        await admin.post("/invites", email="invited@merchant.example")
         services = {
             name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
             for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
