@@ -56,7 +56,7 @@ class _Builder:
         admin = await self._people.sign_in(ADMIN_EMAIL)
         numbers = await self._people.register_merchant(admin, "mara@numbers.example", "Numbers Ltd", "Mara")
         words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
-        await self._people.register_merchant(admin, "new@upstream_api.example", "Brand New Ltd", "Nele")
+        await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
         await admin.post("/invites", email="invited@merchant.example")
         services = {
             name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
@@ -82,7 +82,7 @@ class _Builder:
         emails = {
             "admin": ADMIN_EMAIL,
             "busy merchant": "mara@numbers.example",
-            "new merchant": "new@upstream_api.example",
+            "new merchant": "new@merchant.example",
             "suspended merchant": "sam@spam.example",
             "busy consumer": "carla@shop.example",
             "new consumer": "new@consumer.example",
