@@ -20,7 +20,8 @@ run: for-run setup ## the whole system on this machine, with a small marketplace
 test: for-tests setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
 	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
-check: setup ## format, lint, types, and that the generated code is that of the protos
+check: setup ## format, lint, types, commits' messages, and that the generated code is that of the protos
+	@$(BIN)/python local/check_commits.py
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done
