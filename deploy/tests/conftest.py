@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ams_common.provision import OWNERS, provision
-from ams_local.places import project_root
+from ams_local.paths import project_root
 from pathspec import PathSpec
 
 ROOT = project_root()

@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from ams_local.places import project_root
+from ams_local.paths import project_root
 
 ROOT = project_root()
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/pyproject.toml"))

@@ -17,7 +17,7 @@ import pytest
 from ams_common.processes import PROCESSES
 from ams_common.settings import ENVIRONMENT_VARIABLE, load
 from ams_local import tools
-from ams_local.places import project_root
+from ams_local.paths import project_root
 from ruamel.yaml import YAML
 
 ROOT = project_root()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from ams_local.places import project_root
+from ams_local.paths import project_root
 
 from loadtests.load.stage import Run, Stage
 

@@ -5,9 +5,9 @@ import asyncio
 import os
 import sys
 
-from ams_local import execution, guide, mail, places, provision, running, tools, upstream
+from ams_local import execution, guide, mail, paths, provision, running, tools, upstream
 from ams_local.keyring import Keyring
-from ams_local.places import PlaceTakenError
+from ams_local.paths import DirectoryInUseError
 from ams_local.processes import StartError
 from ams_local.rest import ProblemError
 from ams_local.tools import ToolMissingError
@@ -18,7 +18,7 @@ def main() -> None:
     execution.end_on_signals()
     try:
         sys.exit(_dispatch(arguments))
-    except (PlaceTakenError, ProblemError, StartError, TimeoutError, ToolMissingError) as problem:
+    except (DirectoryInUseError, ProblemError, StartError, TimeoutError, ToolMissingError) as problem:
         sys.exit(f"ams-local: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -33,7 +33,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         case "provision":
             return _provision()
         case "guide":
-            guide.guide(places.run_directory())
+            guide.guide(paths.run_directory())
         case "mail":
             asyncio.run(mail.serve(arguments.smtp_port, arguments.page_port))
         case "upstream":
@@ -51,7 +51,7 @@ def _execute(arguments: argparse.Namespace) -> int:
         return execution.execute(words, throwaway=False)
     # Playwright's own Node.js needs a library (libatomic) that not every system has.
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(tools.node()))
-    with places.files_in_memory():
+    with paths.files_in_memory():
         return execution.execute(words, throwaway=True)
 
 
@@ -59,7 +59,7 @@ def _provision() -> int:
     admin_url = os.environ.get("DATABASE_URL")
     if not admin_url:
         raise SystemExit("ams-local provision: DATABASE_URL must be an administrator's URL")
-    path = places.run_directory() / "secrets.json"
+    path = paths.run_directory() / "secrets.json"
     provision.prepare_database(admin_url, Keyring(path))
     print(f"The database `ams` is ready; its roles' passwords are in {path}.")
     return 0

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from ams_common import ports
 
-from ams_local import kafka_jars, places, tools
+from ams_local import kafka_jars, paths, tools
 from ams_local.processes import Daemon, StartError
 
 # A short life, or a small one: the serial collector and the first compiler start fastest.
@@ -32,7 +32,7 @@ class Kafka:
     def launch(self) -> None:
         """Fetches the jars the first time, formats the storage if there is none, and starts the broker."""
         java = tools.java()
-        libraries = kafka_jars.fetch(places.run_directory() / "kafka")
+        libraries = kafka_jars.fetch(paths.run_directory() / "kafka")
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties = self.home / "server.properties"
         properties.write_text(self._properties())

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from jgo.maven import MavenContext, PythonResolver
 
-from ams_local import places
+from ams_local import paths
 from ams_local.processes import StartError
 
-DEFINITION = places.PACKAGE / "kafka"
+DEFINITION = paths.PACKAGE / "kafka"
 LOCK = DEFINITION / "jars.lock"
 _TIMEOUT_S = 120
 _AT_A_TIME = 8
@@ -31,7 +31,7 @@ def fetch(directory: Path) -> Path:
     had, or aren't what the lock says."""
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     libraries = directory / f"libs-{digest}"
-    with places.locked(directory / "lock"):
+    with paths.locked(directory / "lock"):
         if not libraries.exists():
             print("==> fetching Apache Kafka (once, about ten seconds)", file=sys.stderr, flush=True)
             unfinished = directory / "unfinished"

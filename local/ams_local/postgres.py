@@ -20,7 +20,7 @@ from pathlib import Path
 import asyncpg
 from ams_common import ports
 
-from ams_local import places
+from ams_local import paths
 from ams_local.processes import Daemon, StartError
 
 # The name the wheel gives it too.
@@ -37,8 +37,8 @@ class Postgres:
         self.user = _server_user()
         self.binaries = _reachable_binaries(self.user)
         home = directory
-        if self.user and not places.reachable_by_all(directory):
-            home = places.system_directory(directory)
+        if self.user and not paths.reachable_by_all(directory):
+            home = paths.system_directory(directory)
         self.data = home / "postgres"
         self.password_file = directory / "superuser.password"
         self._daemon: Daemon | None = None
@@ -140,7 +140,7 @@ def _server_user() -> tuple[int, int] | None:
     """User and group id to run as; None for our own. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
-    with places.locked(Path("/run/lock/ams-local-user")):
+    with paths.locked(Path("/run/lock/ams-local-user")):
         account = _existing_account() or _new_account()
     return account.pw_uid, account.pw_gid
 
@@ -169,10 +169,10 @@ def _reachable_binaries(user: tuple[int, int] | None) -> Path:
     assert package is not None and package.origin is not None
     installed = Path(package.origin).parent
     binaries = Path(installed.name, "pginstall", "bin")
-    if user is None or places.reachable_by_all(installed / "pginstall" / "bin"):
+    if user is None or paths.reachable_by_all(installed / "pginstall" / "bin"):
         return installed.parent / binaries
-    copy = places.system_directory(installed) / version(installed.name)
-    with places.locked(copy.parent / "lock"):
+    copy = paths.system_directory(installed) / version(installed.name)
+    with paths.locked(copy.parent / "lock"):
         if not copy.exists():
             unfinished = copy.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)

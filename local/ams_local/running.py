@@ -5,7 +5,7 @@ import os
 
 from ams_common import ports, topics
 
-from ams_local import places
+from ams_local import paths
 from ams_local.guide import say, write_down
 from ams_local.keyring import Keyring
 from ams_local.processes import StartError
@@ -19,7 +19,7 @@ LOG_LINES = 25
 
 def run() -> int:
     """Until Ctrl-C. Raises StartError when a process ends by itself."""
-    directory = places.run_directory()
+    directory = paths.run_directory()
     say("starting PostgreSQL, Redis and Kafka")
     with serving(throwaway=False) as servers:
         keyring = Keyring(directory / "secrets.json")
@@ -29,8 +29,8 @@ def run() -> int:
         urls = prepare_database(servers.database_url, keyring)
         asyncio.run(topics.create_missing(servers.kafka_bootstrap_servers))
         say("starting the services; each migrates its own schema")
-        crew = programs(system, servers, urls, keyring, os.environ)
-        ended = supervise(crew, directory / "logs", spoken="guide")
+        processes = programs(system, servers, urls, keyring, os.environ)
+        ended = supervise(processes, directory / "logs", shown="guide")
         if ended:
             log = directory / "logs" / f"{ended}.log"
             lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ams_common import ports
 
-from ams_local import places
+from ams_local import paths
 from ams_local.kafka import Kafka
 from ams_local.postgres import Postgres
 from ams_local.processes import StartError
@@ -66,10 +66,10 @@ def serving(
 ) -> Iterator[Addresses]:
     """Servers for the block. Throwaway ones have fresh data, fast settings and leave nothing behind."""
     if throwaway:
-        directory = places.throwaway_directory()
-    directory = directory or places.run_directory()
+        directory = paths.throwaway_directory()
+    directory = directory or paths.run_directory()
     started: list[Server] = []
-    with places.held(directory / "lock"):
+    with paths.held(directory / "lock"):
         try:
             yield _start(_builders(directory, throwaway), environment, started)
         finally:

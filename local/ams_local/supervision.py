@@ -32,49 +32,49 @@ class Program:
     environment: Mapping[str, str]
 
 
-def supervise(programs: Sequence[Program], logs: Path, *, spoken: str) -> str | None:
+def supervise(programs: Sequence[Program], logs: Path, *, shown: str) -> str | None:
     """Runs the programs until one ends or SIGINT or SIGTERM comes, and stops them all.
 
-    Each writes to `<name>.log` in `logs`; only what the program named `spoken` prints is shown. Returns
+    Each writes to `<name>.log` in `logs`; the terminal gets what the program named `shown` prints. Returns
     the name of the program that ended by itself, or None.
     """
     honcho_manager.KILL_WAIT = STOP_TIMEOUT_S
     # A watcher must be our own child, to be told of our death.
     multiprocessing.set_start_method("fork", force=True)
-    crew = _Crew(_LogPrinter(logs, spoken))
+    supervisor = _Supervisor(_LogPrinter(logs, shown))
     for program in programs:
         # exec: the shell that honcho starts gives way to the program, which so gets the signals itself.
         command = f"exec {shlex.join([*die_with_parent(), *program.command])}"
-        crew.add_process(program.name, command, env=dict(program.environment))
-    crew.loop()
-    return crew.first_ended
+        supervisor.add_process(program.name, command, env=dict(program.environment))
+    supervisor.loop()
+    return supervisor.first_ended
 
 
 class _LogPrinter(Printer):  # type: ignore[misc]
     """One log file per program, anew at each start, and one for honcho's own lines."""
 
-    def __init__(self, logs: Path, spoken: str) -> None:
+    def __init__(self, logs: Path, shown: str) -> None:
         super().__init__(sys.stdout, prefix=False)
         self._logs = logs
-        self._spoken = spoken
+        self._shown = shown
         logs.mkdir(parents=True, exist_ok=True)
         for old in logs.glob("*.log"):
             old.unlink()
 
     def write(self, message: Message) -> None:
         data = message.data if isinstance(message.data, bytes) else message.data.encode()
-        if message.name == self._spoken:
+        if message.name == self._shown:
             super().write(message)
         with (self._logs / f"{message.name}.log").open("ab") as log:
             log.write(data)
 
 
-class _Crew(Manager):  # type: ignore[misc]
+class _Supervisor(Manager):  # type: ignore[misc]
     """honcho's manager, made safe against a signal that comes while processes are being started."""
 
     def __init__(self, printer: Printer) -> None:
         super().__init__(printer)
-        self._process_ctor = _Member
+        self._process_ctor = _Watcher
         self._ending = False
         self.first_ended: str | None = None
 
@@ -99,13 +99,13 @@ class _Crew(Manager):  # type: ignore[misc]
         return all_started
 
 
-class _Member(Process):  # type: ignore[misc]
+class _Watcher(Process):  # type: ignore[misc]
     """honcho's watcher of one program; it dies with us, and its program with it."""
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The signals are held since _Crew._start, here for good; the program must not inherit that.
+        # The signals are held since _Supervisor._start, here for good; the program must not inherit that.
         self._child_ctor = partial(Popen, preexec_fn=_release_signals)
         super().run(events, ignore_signals)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_local import demo, guide, places
+from ams_local import demo, guide, paths
 from ams_local.rest import Mailbox, People, Rest
 from ams_local.system import System
 
@@ -58,7 +58,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     """A run directory that has the jars already, and that no process works in afterwards."""
     kafka = tmp_path / "run" / "kafka"
     kafka.mkdir(parents=True)
-    for libraries in (places.project_root() / ".run" / "kafka").glob("libs-*"):
+    for libraries in (paths.project_root() / ".run" / "kafka").glob("libs-*"):
         (kafka / libraries.name).symlink_to(libraries)
     yield tmp_path
     deadline = time.monotonic() + 30

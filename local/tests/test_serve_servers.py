@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ams_local import places
+from ams_local import paths
 
 EXEC = [sys.executable, "-m", "ams_local", "exec", "--tests", "--"]
 TOLD = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
@@ -100,8 +100,8 @@ def test_temporary_files_lie_in_memory_where_there_is_room_and_are_gone_afterwar
         command, env=outside | dict.fromkeys(TOLD, "given"), capture_output=True, text=True, check=True
     )
     left = Path(done.stdout.strip())
-    assert left.is_relative_to(places.MEMORY) == places.has_room(places.MEMORY)
-    assert not (left.is_relative_to(places.MEMORY) and left.parent.exists())
+    assert left.is_relative_to(paths.MEMORY) == paths.has_enough_memory(paths.MEMORY)
+    assert not (left.is_relative_to(paths.MEMORY) and left.parent.exists())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -17,8 +17,8 @@ from pathlib import Path
 from ams_local.supervision import Program, supervise
 sleeper = [sys.executable, "-c", "import sys, time; print('up', flush=True); time.sleep(600)", sys.argv[1]]
 third = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
-crew = [Program("first", sleeper, os.environ), Program("second", sleeper, os.environ)]
-ended = supervise([*crew, Program("third", third, os.environ)], Path(sys.argv[1]), spoken="third")
+processes = [Program("first", sleeper, os.environ), Program("second", sleeper, os.environ)]
+ended = supervise([*processes, Program("third", third, os.environ)], Path(sys.argv[1]), shown="third")
 print("ended:", ended)
 """
 SPEAK = "import time; print('I am the third', flush=True); time.sleep(600)"
@@ -87,7 +87,7 @@ def test_a_program_that_fails_ends_the_others_and_is_named(logs: Path) -> None:
     assert (logs / "third.log").read_text() == "cannot go on\n"
 
 
-def test_only_the_spoken_program_is_shown_and_each_has_its_log(logs: Path) -> None:
+def test_one_program_is_shown_and_each_has_its_log(logs: Path) -> None:
     process = start(logs, SPEAK)
     assert process.stdout is not None and process.stdout.readline() == "I am the third\n"
     deadline = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""Where things lie on this machine."""
+"""Directories and lock files of the local system."""
 
 import fcntl
 import hashlib
@@ -47,7 +47,7 @@ def system_directory(path: Path) -> Path:
     return directory
 
 
-class PlaceTakenError(Exception):
+class DirectoryInUseError(Exception):
     """Another process of ours works in the same directory."""
 
 
@@ -65,7 +65,7 @@ def throwaway_directory() -> Path:
 def files_in_memory() -> Iterator[None]:
     """Temporary files, ours and those of what we run, lie in memory for the block: a database of its own for
     a test is some hundred files. Not where memory is scarce, nor where TMPDIR names a place."""
-    if "TMPDIR" in os.environ or not has_room(MEMORY):
+    if "TMPDIR" in os.environ or not has_enough_memory(MEMORY):
         yield
         return
     directory = Path(tempfile.mkdtemp(prefix="ams-files-", dir=MEMORY))
@@ -79,7 +79,7 @@ def files_in_memory() -> Iterator[None]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def has_room(directory: Path) -> bool:
+def has_enough_memory(directory: Path) -> bool:
     """Whether it, and the machine's memory, which may be less than it promises, have enough for all tests."""
     if not directory.is_dir():
         return False
@@ -99,10 +99,10 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Holds the lock file for the block. Raises PlaceTakenError when another process does."""
+    """Holds the lock file for the block. Raises DirectoryInUseError when another process does."""
     with path.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PlaceTakenError(f"AMS is running already in {path.parent}.") from None
+            raise DirectoryInUseError(f"AMS is running already in {path.parent}.") from None
         yield
