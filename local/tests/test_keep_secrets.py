@@ -77,3 +77,11 @@ def test_each_process_finds_all_its_settings_and_is_told_nothing_it_does_not_rea
     }
     told = {variable for variable in environment if variable.startswith(f"{prefix}_")}
     assert told - {f"{prefix}_ADDRESS"} <= read
+
+
+def test_without_the_image_registry_all_else_is_started(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    programs: dict[str, Program] = request.getfixturevalue("crew")
+    assert {"registry-svc", "guide"} <= programs.keys() and "distribution" not in programs
