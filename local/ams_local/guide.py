@@ -122,7 +122,7 @@ def summary(system: System, keyring: Keyring) -> str:
     merchants = ", ".join(merchant.email for merchant in demo.MERCHANTS)
     images = f"{system.url('registry-svc').removeprefix('http://')}          docker login, push and pull"
     if not distribution.is_installed():
-        images = f"off: {tools.ToolMissingError([distribution.PROGRAM])}"
+        images = str(tools.ToolMissingError([distribution.PROGRAM]))
     consumers = ", ".join(consumer.email for consumer in demo.CONSUMERS)
     return f"""
 AMS is running. Ctrl-C stops it.

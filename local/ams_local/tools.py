@@ -29,8 +29,8 @@ class ToolMissingError(Exception):
     """A program is not installed; the message says what is off without it, and how to install it."""
 
     def __init__(self, programs: Sequence[str]) -> None:
-        off = " and ".join(SYSTEM_PROGRAMS[program] for program in programs)
-        super().__init__(f"Without {', '.join(programs)}, {off} can't run: {_install_command(programs)}")
+        off = ", ".join(SYSTEM_PROGRAMS[program] for program in programs)
+        super().__init__(f"Without {', '.join(programs)} this is off: {off}; {_install_command(programs)}")
 
 
 def find(program: str) -> str:
@@ -90,7 +90,7 @@ def ensure(programs: Sequence[str]) -> str | None:
 def _install_command(programs: Sequence[str]) -> str:
     if shutil.which("apt-get") is None:
         return "install them with your system's package manager."
-    return f"sudo apt-get install -y --no-install-recommends {' '.join(programs)}"
+    return f"to have it: sudo apt-get install -y --no-install-recommends {' '.join(programs)}"
 
 
 def main(programs: Sequence[str]) -> int:
