@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 # What was there when the rule came stays as it is.
-SINCE = "14bc6ae5903bc7d7dd431af11b37b1ae06c8f934"
+SINCE = "c79e4d356951032aee330b296070a38befcd3c32"
 MAX_SUBJECT = 60
 
 
