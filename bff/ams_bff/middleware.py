@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import reduce
 from typing import TypeAlias
 
+from ams_common import metrics
 from ams_common.context import RequestContext, current_request_id, request_context, request_id_or_new
 from ams_common.errors import AppError, internal_error
 from ams_rest.answers import problem_answer
@@ -69,8 +70,14 @@ def access_log(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, noting)
         finally:
             path = scope["raw_path"][:_LOGGED_PATH_CHARACTERS].decode("ascii", "backslashreplace")
-            duration_ms = round((time.monotonic() - started_s) * 1000, 1)
-            line = {"method": scope["method"], "path": path, "status": status, "duration_ms": duration_ms}
+            duration_s = time.monotonic() - started_s
+            metrics.count_request(scope["method"], status, duration_s)
+            line = {
+                "method": scope["method"],
+                "path": path,
+                "status": status,
+                "duration_ms": round(duration_s * 1000, 1),
+            }
             log.info("http", extra=line)
 
     return wrapped

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
+_HTTP_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -73,6 +74,14 @@ def histogram(name: str, help_text: str, *labels: str) -> "Histogram":
     from prometheus_client import Histogram
 
     return Histogram(name, help_text, labels)
+
+
+def count_request(method: str, status: int, duration_s: float) -> None:
+    """One HTTP request that was answered, or 499 when its client left first."""
+    # A stranger's method must not become a time series of its own.
+    kind = method if method in _HTTP_METHODS else "other"
+    requests = histogram("ams_http_seconds", "HTTP requests answered, by outcome.", "method", "status")
+    requests.labels(kind, str(status)).observe(duration_s)
 
 
 def _registry() -> "CollectorRegistry":

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from ams_common import metrics
 from ams_common.context import RequestContext, request_context, request_id_or_new
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -82,9 +83,9 @@ class Faults:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        call = RequestContext(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
-        reset = request_context.set(call)
-        sender = _Sender(send, call.request_id)
+        context = RequestContext(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
+        reset = request_context.set(context)
+        sender = _Sender(send, context.request_id)
         started_s = time.monotonic()
         self._under_way += 1
         try:
@@ -92,8 +93,9 @@ class Faults:
         finally:
             self._under_way -= 1
             fields = {"method": scope["method"], "path": scope["path"], "status": sender.status}
-            duration_ms = round((time.monotonic() - started_s) * 1000, 1)
-            log.info("request", extra={**fields, "duration_ms": duration_ms})
+            duration_s = time.monotonic() - started_s
+            metrics.count_request(scope["method"], sender.status, duration_s)
+            log.info("request", extra={**fields, "duration_ms": round(duration_s * 1000, 1)})
             request_context.reset(reset)
 
     async def _serve(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
