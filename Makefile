@@ -81,9 +81,7 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 	@echo "==> installing what the web UI takes from npm (once, about ten seconds)"
 	@cd bff && ../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
 
-# Icons are gathered from templates and modules, so these are sources too.
-$(ASSETS): .venv/installed bff/node_modules/installed $(shell find bff/ams_bff -path bff/ams_bff/static -prune -o \
-  \( -name '*.css' -o -name '*.js' -o -name '*.svg' -o -name '*.html' -o -path '*/web/*.py' \) -print)
-	@$(BIN)/python -m ams_bff.web.bundle
+$(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
+	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
 .PHONY: help run test check format gen bench bench-pages screenshots load env lock bare-machine for-run for-tests setup

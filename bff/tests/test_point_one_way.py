@@ -30,4 +30,4 @@ def test_a_folder_imports_nothing_from_above_it(layer: str) -> None:
 
 def test_there_is_no_other_folder_of_modules() -> None:
     folders = {path.parent.relative_to(PACKAGE).parts[0] for path in PACKAGE.glob("*/*.py")}
-    assert folders - {"web"} == {*LAYERS}  # web builds the assets, and is no part of the process
+    assert folders == {*LAYERS}

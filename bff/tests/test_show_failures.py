@@ -130,7 +130,7 @@ def test_assets_are_named_by_content_and_kept_for_ever(browsers: Any) -> None:
     names = set(re.findall(r'(/static/[^"#]+)', browser.get("/login").text))
     assert len(names) >= 5
     for name in names:
-        assert re.search(r"\.[0-9a-f]{12}\.", name)
+        assert re.search(r"\.[A-Z0-9]{8}\.", name)
         asset = browser.get(name)
         assert asset.status == 200
         assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"

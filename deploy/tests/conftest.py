@@ -16,7 +16,7 @@ from ams_local.paths import project_root
 from pathspec import PathSpec
 
 ROOT = project_root()
-_INSTALL = re.compile(r"^RUN (deploy/install-service .+)$", re.MULTILINE)
+_COMMANDS = re.compile(r"^RUN ((?:npm run|deploy/install-service) .+)$", re.MULTILINE)
 
 Install = Callable[[str], Path]
 
@@ -54,28 +54,23 @@ def _let_through() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def install(context: Path) -> Iterator[Install]:
     """Installs a service once, by the Dockerfile's own commands; the directory of its programs."""
-    ui, service = _INSTALL.findall((ROOT / "deploy/Dockerfile").read_text())
+    build_assets, service = _COMMANDS.findall((ROOT / "deploy/Dockerfile").read_text())
     with tempfile.TemporaryDirectory(prefix="ams-alone-") as directory:
         home = Path(directory)
         (wheels := home / "wheels").mkdir()
         tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         shell = {**os.environ, "PATH": tools, "PYTHON": sys.executable, "WHEELS": str(wheels)}
 
-        def run(command: str, name: str) -> None:
-            command = command.replace("/opt/", f"{home}/{name}/")
-            subprocess.run(
-                command, shell=True, cwd=context, env=shell | {"SERVICE": name}, check=True, timeout=110
-            )
+        def run(command: str, directory: Path, **more: str) -> None:
+            subprocess.run(command, shell=True, cwd=directory, env=shell | more, check=True, timeout=110)
 
         _copy_packages(context / "bff")
-        run(ui, "assets")
+        run(f"python -m ams_local {build_assets}", context / "bff")
         shutil.rmtree(context / "bff/node_modules")
-        for without_assets in wheels.glob("ams_bff-*"):
-            without_assets.unlink()
 
         def install(name: str) -> Path:
             if not (home / name).exists():
-                run(service, name)
+                run(service.replace("/opt/", f"{home}/{name}/"), context, SERVICE=name)
             return home / name / "ams/bin"
 
         yield install
@@ -84,5 +79,6 @@ def install(context: Path) -> Iterator[Install]:
 def _copy_packages(bff: Path) -> None:
     """What `npm ci --omit=dev` would fetch, from what is here."""
     for path, package in json.loads((bff / "package-lock.json").read_text())["packages"].items():
-        if path and not package.get("dev"):
+        # What esbuild has for other platforms is optional, and not here.
+        if path and not package.get("dev") and (ROOT / "bff" / path).exists():
             shutil.copytree(ROOT / "bff" / path, bff / path, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""What browsers fetch beside the pages: built by `bundle`, named by content, cached for ever."""
+"""What browsers fetch beside the pages: built by bff/build/, named by content, cached for ever."""
 
 import json
 import mimetypes
