@@ -6,11 +6,9 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from html import unescape
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
-from ams_common import ports
-from ams_local.processes import Daemon
 from ams_local.rest import People
 from support.plain_browser import Browser, Page
 from support.running_system import ADMIN_EMAIL, RunningSystem
@@ -26,19 +24,12 @@ _KEYS = "/dashboard/api-keys"
 @pytest.fixture
 def lacking(system: RunningSystem) -> Iterator[Lacking]:
     """`lacking("usage")`: the port of a BFF that can't reach these services. It knows the same sessions."""
-    program = system.programs["ams-bff"]
     with ExitStack() as stack:
 
         def start(*services: str) -> int:
-            [port] = ports.free_ports(1)
-            url, away = f"http://127.0.0.1:{port}", {f"{name.upper()}_ADDRESS": _NOBODY for name in services}
-            own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url}
-            directory = system.run_directory
-            log, env = directory / f"bff-{port}.log", {**program.environment, **own, **away}
-            bff = Daemon("ams-bff", program.command, log=log, directory=directory, env=env)
-            stack.callback(bff.stop)
-            bff.wait_until(lambda: ports.is_listening(port), 60)
-            return port
+            url = urlsplit(stack.enter_context(system.another_bff(*services)))
+            assert url.port is not None
+            return url.port
 
         yield start
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from ams_common import ports
 from ams_common.processes import GRPC_SERVERS
-from ams_local.processes import Daemon
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from support import chromium, demo_data, signed_in_browser
@@ -47,7 +45,7 @@ def open_page_tour(
     """On a database and topics of its own. `directory`: for the images that are pushed."""
     with (
         running(admin_database_url, redis_url, kafka_bootstrap) as system,
-        _alone(system) as alone_url,
+        system.another_bff(*GRPC_SERVERS) as alone_url,
     ):
         built = asyncio.run(demo_data.build(system, kafka_bootstrap, directory))
         shown = DemoData(built.emails, {**built.ids, "alone": alone_url})
@@ -56,23 +54,6 @@ def open_page_tour(
             browser = chromium.launch(playwright)
             yield PageTour(system.rest_url, shown, sessions, browser)
             browser.close()
-
-
-@contextmanager
-def _alone(system: RunningSystem) -> Iterator[str]:
-    """The address of a second BFF, behind which no service is."""
-    program, run_directory, port = system.programs["ams-bff"], system.run_directory, ports.free_port()
-    url = f"http://127.0.0.1:{port}"
-    own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url, "BFF_METRICS_LISTEN": ""}
-    nobody = {server.variable("ADDRESS"): _NOBODY for server in GRPC_SERVERS.values()}
-    log = run_directory / "bff-alone.log"
-    environment = {**program.environment, **nobody, **own}
-    daemon = Daemon("bff-alone", program.command, log=log, directory=run_directory, env=environment)
-    try:
-        daemon.wait_until(lambda: ports.is_listening(port), _READY_S)
-        yield url
-    finally:
-        daemon.stop()
 
 
 async def _sign_in(system: RunningSystem, emails: Mapping[str, str]) -> dict[str, str]:

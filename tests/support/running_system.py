@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 from ams_common import ports, topics
-from ams_common.processes import PROCESSES
+from ams_common.processes import GRPC_SERVERS, PROCESSES
 from ams_common.provision import OWNERS, provision
 from ams_local.keyring import Keyring
 from ams_local.processes import Daemon, stop_all
@@ -60,6 +60,27 @@ class RunningSystem(System):
     def people(self, http: aiohttp.ClientSession) -> People:
         """Whoever signs in; what was given to one of them lately is kept."""
         return People(Rest(http, self.rest_url), self.mailbox(http), self.tokens)
+
+    @contextmanager
+    def another_bff(self, *away: str) -> Iterator[str]:
+        """The address of a second BFF, which can't reach the services in `away` ("usage"). It knows the same
+        sessions."""
+        program, port = self.programs["ams-bff"], ports.free_port()
+        url = f"http://127.0.0.1:{port}"
+        own = {"BFF_LISTEN": f"127.0.0.1:{port}", "BFF_PUBLIC_URL": url, "BFF_METRICS_LISTEN": ""}
+        nobody = {GRPC_SERVERS[schema].variable("ADDRESS"): "127.0.0.1:1" for schema in away}
+        bff = Daemon(
+            f"ams-bff at {port}",
+            program.command,
+            log=self.run_directory / f"bff-{port}.log",
+            directory=self.run_directory,
+            env={**program.environment, **own, **nobody},
+        )
+        try:
+            bff.wait_until(lambda: ports.is_listening(port), _READY_S)
+            yield url
+        finally:
+            bff.stop()
 
     def launch(self, name: str, **environment: str) -> None:
         """Start a process, without waiting for it; `environment` is what it is told besides."""
