@@ -130,3 +130,10 @@ def test_only_the_applications_frame_knows_the_rest_api(folder: str) -> None:
     for file in (ROOT / "bff/ams_bff" / folder).rglob("*"):
         if file.suffix in (".py", ".html"):
             assert "ams_rest" not in file.read_text(), file
+
+
+@pytest.mark.parametrize("folder", [folder for folder in PACKAGES if folder.endswith("-svc")])
+def test_who_keeps_answers_for_repeated_requests_purges_them(folder: str) -> None:
+    package = ROOT / folder / PACKAGES[folder]
+    keeps = any(".remember(" in file.read_text() for file in package.rglob("*.py"))
+    assert ("purge_old_answers(" in (package / "__main__.py").read_text()) == keeps

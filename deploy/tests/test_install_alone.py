@@ -12,9 +12,9 @@ from ams_common import ports, topics
 from ams_common.processes import PROCESSES
 from ams_common.provision import OWNERS
 from ams_common.testing.eventually import eventually
+from ams_local.daemons import Daemon
 from ams_local.keyring import Keyring
 from ams_local.paths import project_root
-from ams_local.processes import Daemon
 from ams_local.servers import Addresses
 from ams_local.system import System, free_ports, programs
 

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import aiohttp
+from ams_local.daemons import die_with_parent
 from ams_local.execution import end_on_signals
 from ams_local.guide import say
 from ams_local.keyring import Keyring
-from ams_local.processes import die_with_parent
 from ams_local.system import System
 
 from loadtests.load.figures import Target, table

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ams_common import topics
+from ams_local.daemons import Daemon
 from ams_local.guide import wait_until_ready
 from ams_local.keyring import Keyring
-from ams_local.processes import Daemon
 from ams_local.provision import prepare_database
 from ams_local.servers import serving
 from ams_local.system import System, free_ports, programs

@@ -6,9 +6,9 @@ import os
 import sys
 
 from ams_local import execution, guide, mail, paths, provision, running, tools, upstream
+from ams_local.daemons import StartError
 from ams_local.keyring import Keyring
 from ams_local.paths import DirectoryInUseError
-from ams_local.processes import StartError
 from ams_local.rest import ProblemError
 from ams_local.tools import ToolMissingError
 

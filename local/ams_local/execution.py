@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from ams_local.processes import die_with_parent
+from ams_local.daemons import die_with_parent
 from ams_local.servers import serving, undisturbed
 
 # A command that Ctrl-C reached through the terminal gets this long to end by itself.

@@ -16,8 +16,8 @@ from ams_common.processes import GRPC_SERVERS
 from ams_common.testing.eventually import eventually
 
 from ams_local import demo, distribution, tools
+from ams_local.daemons import StartError
 from ams_local.keyring import Keyring
-from ams_local.processes import StartError
 from ams_local.rest import Mailbox, People, Rest
 from ams_local.seeding import Seeding, consume, send_traffic
 from ams_local.system import ADMIN_EMAIL, System

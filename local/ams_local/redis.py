@@ -7,7 +7,7 @@ from pathlib import Path
 from redis import Redis as Client
 from redis.exceptions import RedisError
 
-from ams_local.processes import Daemon
+from ams_local.daemons import Daemon
 
 
 class Redis:

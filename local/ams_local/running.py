@@ -6,9 +6,9 @@ import os
 from ams_common import ports, topics
 
 from ams_local import paths
+from ams_local.daemons import StartError
 from ams_local.guide import say, write_down
 from ams_local.keyring import Keyring
-from ams_local.processes import StartError
 from ams_local.provision import prepare_database
 from ams_local.servers import serving
 from ams_local.supervision import supervise

@@ -7,8 +7,8 @@ import aiohttp
 from ams_common.testing.eventually import eventually
 
 from ams_local import demo
+from ams_local.daemons import StartError
 from ams_local.keyring import Keyring
-from ams_local.processes import StartError
 from ams_local.rest import JSON, People, Rest
 
 Say = Callable[[str], None]

@@ -12,9 +12,9 @@ from typing import Protocol
 from ams_common import ports
 
 from ams_local import paths
+from ams_local.daemons import StartError
 from ams_local.kafka import Kafka
 from ams_local.postgres import Postgres
-from ams_local.processes import StartError
 from ams_local.redis import Redis
 
 ATTEMPTS = 3

@@ -17,7 +17,7 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 from honcho.process import Popen, Process
 
-from ams_local.processes import die_with_parent
+from ams_local.daemons import die_with_parent
 
 # honcho's own five seconds would cut off services that are still answering their last calls.
 STOP_TIMEOUT_S = 15

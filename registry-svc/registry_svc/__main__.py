@@ -16,6 +16,7 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
@@ -93,7 +94,12 @@ async def run(settings: Settings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_S,
             limit_concurrency=settings.max_requests + _SPARE_CONNECTIONS,
         )
-        background = [front, OutboxRelay(settings.database_url, kafka).run(), events.run()]
+        background = [
+            front,
+            purge_old_answers(database),
+            OutboxRelay(settings.database_url, kafka).run(),
+            events.run(),
+        ]
         await serve(server, settings.listen, background)
 
 

@@ -15,8 +15,8 @@ import aiohttp
 from ams_common import ports, topics
 from ams_common.processes import GRPC_SERVERS, PROCESSES
 from ams_common.provision import OWNERS, provision
+from ams_local.daemons import Daemon, stop_all
 from ams_local.keyring import Keyring
-from ams_local.processes import Daemon, stop_all
 from ams_local.rest import Mailbox, People, Rest
 from ams_local.servers import Addresses
 from ams_local.supervision import Program
