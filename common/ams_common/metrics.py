@@ -107,6 +107,8 @@ def _drop_dead_workers(directory: Path) -> None:
             os.kill(int(path.stem.rpartition("_")[2]), 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # its number is somebody else's process by now: shown until that ends
 
 
 def _remove(directory: str, owner: int) -> None:
