@@ -92,7 +92,7 @@ class Template:
 
 @pytest.fixture(scope="session")
 def templates(admin_database_url: str) -> Iterator[Callable[[Schema], Template]]:
-    """The template of a schema, made when it is first asked for. Rooms share the session, so a fixture of
+    """The template of a schema, made when it is first asked for. Packages share the session, so a fixture of
     the session that took `schema` itself would give every package the first one's."""
     made: dict[Schema, Template] = {}
 
