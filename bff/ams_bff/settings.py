@@ -9,7 +9,7 @@ from ams_rest.areas import AREAS
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Loaded with the prefix "BFF"."""
+    """The settings are loaded with the prefix "BFF"."""
 
     listen: str = setting()  # host:port
     # Where browsers and scripts find us; https is what makes HSTS and Secure cookies possible.
@@ -42,7 +42,7 @@ class Settings:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where the services listen, by area."""
+        """Says where each service listens ("host:port"), by its area's name."""
         return {area.name: getattr(self, f"{area.name}_address") for area in AREAS}
 
     @property
@@ -52,5 +52,5 @@ class Settings:
 
     @property
     def is_https(self) -> bool:
-        """Whether clients reach us over TLS."""
+        """Whether clients reach us over TLS, so that HSTS and Secure cookies make sense."""
         return self.public_url.startswith("https://")

@@ -22,7 +22,7 @@ class Site:
         self._openapi = json.dumps(openapi, ensure_ascii=False, indent=2)
 
     async def openapi(self) -> Response:
-        """OpenAPI 3.1, from the contracts."""
+        """Answers the OpenAPI 3.1 document, made from the contracts."""
         headers = {"cache-control": f"public, max-age={_OPENAPI_MAX_AGE_S}"}
         return Response(self._openapi, media_type="application/json", headers=headers)
 
@@ -34,11 +34,11 @@ class Site:
         return Response(answer.jwks_json, media_type="application/jwk-set+json", headers=headers)
 
     async def healthz(self) -> Response:
-        """Whether this process lives."""
+        """Says that this process lives, whatever is behind it."""
         return json_answer({"status": "alive"})
 
     async def readyz(self) -> Response:
-        """Whether all services behind it serve."""
+        """Says whether all services behind it serve: 200 or 503."""
         states = await self._backends.health()
         is_ready = all(state == "serving" for state in states.values())
         document = {"status": "ready" if is_ready else "not_ready", "services": states}

@@ -26,7 +26,7 @@ def _strong_secrets(value: tuple[str, ...]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Loaded with the prefix IDENTITY."""
+    """The settings are loaded with the prefix IDENTITY."""
 
     database_url: str = setting(secret=True)  # the service's own role; its search_path is its schema
     listen: str = setting()  # host:port

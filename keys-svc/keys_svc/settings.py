@@ -7,7 +7,7 @@ from ams_common.settings import ServiceSettings, setting, strong_secret
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
-    """Loaded with the prefix KEYS."""
+    """The settings are loaded with the prefix KEYS."""
 
     redis_url: str = setting(name="REDIS_URL", secret=True)
     # Proves keys-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.

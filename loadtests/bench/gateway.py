@@ -68,7 +68,7 @@ end
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one round."""
+    """What was measured of one program in one round."""
 
     requests_per_s: float
     p99_ms: float

@@ -99,7 +99,7 @@ async def send(producer: AIOKafkaProducer, topic: str, events: list[UsageEvent])
 
 @contextmanager
 def service(database_url: str, bootstrap: str, prefix: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The real process."""
+    """Runs usage-svc as the process that it is, for the block."""
     environment = {
         **os.environ,
         "USAGE_DATABASE_URL": database_url,
@@ -124,7 +124,7 @@ def cpu_s(process: subprocess.Popen[bytes]) -> float:
 
 
 async def counted(connection: asyncpg.Connection) -> int:
-    """Events counted so far."""
+    """Returns how many events usage-svc has counted so far."""
     try:
         count: int = await connection.fetchval(
             "SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE granularity = 'day'"

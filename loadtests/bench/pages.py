@@ -28,7 +28,7 @@ _PAINTED = """() => new Promise((resolve) => {
 
 
 def server_times_ms(tour: PageTour, page: Page) -> list[float]:
-    """Request to last byte."""
+    """Measures a page from the request to the last byte, many times, in milliseconds."""
     address = urlsplit(tour.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
     headers = {"Accept": "text/html", "Cookie": f"ams_session={tour.sessions.get(page.person, '')}"}
@@ -76,7 +76,7 @@ def measure(tour: PageTour) -> bool:
 
 
 def main() -> None:
-    """On the servers of the environment."""
+    """Measures on the servers that the environment names."""
     database, redis, kafka = (
         os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
     )

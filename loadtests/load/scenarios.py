@@ -59,7 +59,7 @@ class SteadyUser(FastHttpUser):
         return max(0.0, self._due_s - time.monotonic())
 
     def ask(self, row: str, method: str, path: str, expected: set[int], **parts: Any) -> int:
-        """The status."""
+        """Asks, and returns the status of the answer."""
         with self.client.request(method, path, name=row, catch_response=True, **parts) as answer:
             status: int = answer.status_code
             time_ms = (time.monotonic() - self._due_s) * 1000
@@ -132,7 +132,7 @@ class SingleItem(SteadyUser):
 
 
 class Collection(SteadyUser):
-    """Pages of the marketplace (NFR1)."""
+    """Reads the marketplace page by page, as NFR1 has it."""
 
     url_field = "rest_url"
 

@@ -32,7 +32,7 @@ class Redis:
         self._daemon = Daemon("Redis", command, log=self.log, directory=self.data)
 
     def wait(self) -> str:
-        """The server's URL, once it answers."""
+        """Returns the server's URL once it answers."""
         assert self._daemon is not None
         with Client.from_url(self.url, socket_timeout=5) as client:
             self._daemon.wait_until(lambda: _answers(client), timeout_s=30)

@@ -158,7 +158,7 @@ class People:
         self._kept = {} if kept is None else kept
 
     async def sign_in(self, email: str) -> Rest:
-        """An existing account."""
+        """Signs in to an account that exists."""
         return await self._prove("/auth/sign-in", email=email)
 
     async def signed_in(self, email: str) -> Rest:

@@ -43,7 +43,7 @@ def free_ports() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class System:
-    """Where everything answers."""
+    """Says where each process of a local run answers."""
 
     ports: Mapping[str, int]
     run_directory: Path

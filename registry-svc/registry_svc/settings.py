@@ -15,7 +15,7 @@ PROVIDERS = ("distribution", "azure")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
-    """Loaded with the prefix REGISTRY."""
+    """The settings are loaded with the prefix REGISTRY."""
 
     # Proves registry-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
@@ -63,7 +63,7 @@ class Settings(ServiceSettings):
 
     @property
     def signing_seed(self) -> bytes:
-        """The private key's 32 bytes."""
+        """Returns the 32 bytes of the private key that signs access tokens."""
         return _signing_seed(self.signing_key)
 
     @property

@@ -25,7 +25,7 @@ _AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,4096}")
 
 
 class Backends:
-    """The services, by area."""
+    """The gRPC services that REST calls, by the name of their area."""
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
         self.channels = channels

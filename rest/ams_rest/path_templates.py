@@ -79,7 +79,7 @@ class PathTemplate:
         return values
 
     def overlaps(self, other: "PathTemplate") -> bool:
-        """Whether some path fits both."""
+        """Whether there is a path that fits both templates."""
         return (self.verb, len(self.segments)) == (other.verb, len(other.segments)) and all(
             one == two or _is_variable(one) or _is_variable(two)
             for one, two in zip(self.segments, other.segments, strict=True)

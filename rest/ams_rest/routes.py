@@ -24,7 +24,7 @@ class RouteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to call one RPC."""
+    """A method and a path by which an RPC is called."""
 
     area: Area
     rpc: MethodDescriptor
@@ -41,7 +41,7 @@ class Route:
 
     @property
     def request(self) -> Descriptor:
-        """The request's message type."""
+        """Returns the descriptor of the request's message."""
         descriptor: Descriptor = self.rpc.input_type
         return descriptor
 

@@ -43,7 +43,7 @@ class View:
 def page(
     path: str, handler: Handler, role: Role.ValueType | None = None, is_for_members: bool = False
 ) -> View:
-    """A view that is read."""
+    """Registers a view that is read with GET."""
     return View("GET", path, handler, role, is_for_members)
 
 

@@ -96,7 +96,7 @@ class Visit:
         return f"/login?next={quote(back, safe='/')}"
 
     def parameter(self, name: str) -> str:
-        """A variable of the path."""
+        """Returns a variable of the path as text."""
         return str(self.request.path_params[name])
 
     async def or_none_if_down(self, asked: Awaitable[T]) -> T | None:

@@ -43,7 +43,7 @@ _HEADERS = {
 
 
 class WebUi:
-    """Every page, form and asset."""
+    """Answers every page, form and asset of the web UI."""
 
     def __init__(
         self,

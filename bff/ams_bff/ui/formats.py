@@ -35,7 +35,7 @@ def money(amount: Money) -> str:
 
 
 def money_of(amount: Decimal, currency: str) -> str:
-    """As `money`, from an exact amount."""
+    """Shows an exact amount as `money` shows a message."""
     digits = max(MINOR_UNIT_DIGITS.get(currency, 2), -int(amount.normalize().as_tuple().exponent))
     sign = "−" if amount < 0 else ""
     return f"{sign}{_SYMBOLS.get(currency, currency + ' ')}{abs(amount):,.{digits}f}"

@@ -38,7 +38,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 class Form:
-    """One form, empty or sent."""
+    """A form of a page: empty, or as it was sent, with what is wrong with it."""
 
     def __init__(self, values: Mapping[str, Sequence[str]] | None = None) -> None:
         self.values = {name: list(texts) for name, texts in (values or {}).items()}

@@ -61,7 +61,7 @@ class Trend:
 
     @property
     def rows(self) -> list[Row] | None:
-        """The days as ui.chart takes them."""
+        """Returns the days in the form that ui.chart takes."""
         if not self.is_known:
             return None
         days = zip(self.starts, self.values, strict=True)
@@ -117,7 +117,7 @@ def starts_of(report: pb.UsageReport) -> list[datetime]:
 
 
 def points_of(report: pb.UsageReport) -> list[int]:
-    """Requests by bucket, all groups together."""
+    """Sums up the requests of all groups by bucket."""
     by_start = _sum_by_start(report, lambda figures: figures.requests)
     return [by_start[start] for start in starts_of(report)]
 

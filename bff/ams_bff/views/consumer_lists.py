@@ -14,7 +14,7 @@ _MOST_PAGES = 5
 
 
 async def all_keys(visit: Visit) -> list[pb.Key]:
-    """The newest first."""
+    """Returns them all, the newest first, by as many calls as there are pages."""
 
     async def ask(token: str) -> pb.ListKeysResponse:
         return await visit.api.keys.ListKeys(page_size=_PAGE_SIZE, page_token=token)
@@ -31,7 +31,7 @@ async def request_pages(visit: Visit) -> AsyncIterator[Sequence[pb.AccessRequest
 
 
 async def all_requests(visit: Visit) -> list[pb.AccessRequest]:
-    """The newest first."""
+    """Returns them all, the newest first, by as many calls as there are pages."""
     return [request async for requests in request_pages(visit) for request in requests]
 
 

@@ -34,7 +34,7 @@ _DENIED_LATELY = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something that waits for the reader."""
+    """Something that waits for the reader to decide, with where to do so."""
 
     title: str
     text: str

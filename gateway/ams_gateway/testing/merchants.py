@@ -13,7 +13,7 @@ Answerer = Callable[["RecordedRequest", Reader, Writer], Awaitable[None]]
 
 @dataclass
 class RecordedRequest:
-    """One request as it arrived."""
+    """A request as it arrived at the merchant's."""
 
     method: str
     target: str
@@ -39,7 +39,7 @@ class Merchant:
 
 
 async def echo(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
-    """200 with the request's body."""
+    """Answers 200 with the body of the request."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(request.body), request.body))
 
 

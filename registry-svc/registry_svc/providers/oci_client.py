@@ -35,7 +35,7 @@ _PASSED_ON = frozenset(
 
 
 class ProviderAuth(Protocol):
-    """What proves us to the provider."""
+    """Gives the header that proves us to the provider."""
 
     async def headers(self, name: str, source: str = "") -> Mapping[str, str]:
         """Returns those of a request about `name`, which may read in `source` too. Raises ProviderError."""

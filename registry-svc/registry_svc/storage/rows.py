@@ -10,7 +10,7 @@ ACTIVE, REJECTED, DEPRECATED, DELETED = "active", "rejected", "deprecated", "del
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where a service's images lie."""
+    """The place in the registry where a service's images lie."""
 
     service_id: UUID
     merchant_id: UUID
