@@ -6,8 +6,10 @@ it is never asked for one.
 """
 
 import hashlib
+import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,10 @@ def fetch(directory: Path) -> Path:
             unfinished = directory / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
+            # The library trusts a list of its own; a company's own certificate is in the machine's only.
+            store = ssl.get_default_verify_paths()
+            if trusted := store.cafile or store.capath:
+                os.environ.setdefault("REQUESTS_CA_BUNDLE", trusted)
             maven = MavenContext(PythonResolver(), repo_cache=unfinished / "cache", timeout=_TIMEOUT_S)
             lines = [line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#")]
             with ThreadPoolExecutor(_AT_A_TIME) as threads:
