@@ -46,7 +46,7 @@ _SINGLE = frozenset((b"host", b"authorization", b"x-api-key", b"content-length",
 
 
 class RequestHeaders:
-    """What the gateway needs of a request's parsed. `lines` are the fields that go on as they are. Nothing
+    """What the gateway needs of a request's headers. `lines` are the fields that go on as they are. Nothing
     is changed once it is read: several requests may share it."""
 
     __slots__ = ("content_length", "has_body", "key", "lines", "request_id", "service", "trace", "via")
