@@ -15,9 +15,9 @@ from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeySnap
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
 from ams_bff.http.sessions import _closed_roles
 from ams_common.errors import AppError, PermissionDeniedError
-from ams_gateway.decision import authorize_key, authorize_service
-from ams_gateway.problems import Problem
-from ams_gateway.snapshots import read_key, read_service
+from ams_gateway.access.decision import authorize_key, authorize_service
+from ams_gateway.access.snapshots import read_key, read_service
+from ams_gateway.http.problems import Problem
 from keys_svc.access_requests import is_open
 from keys_svc.keys import Key, status_of
 from keys_svc.standing import require_active

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ams_gateway.asgi_entry import AsgiEntry
-from ams_gateway.consume_protocol import ConsumeProtocol
-from ams_gateway.protocol import GatewayProtocol, Timeouts
+from ams_gateway.access.snapshot_cache import Source
 from ams_gateway.runtime import Runtime, connect_sources
+from ams_gateway.server.asgi_entry import AsgiEntry
+from ams_gateway.server.consume_protocol import ConsumeProtocol
+from ams_gateway.server.protocol import GatewayProtocol, Timeouts
 from ams_gateway.settings import Settings
-from ams_gateway.snapshot_cache import Source
 
 
 def create() -> AsgiEntry:

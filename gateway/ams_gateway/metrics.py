@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ams_common import metrics
 
-from ams_gateway.core import Gateway
-from ams_gateway.invalidations import Invalidations
-from ams_gateway.journal import Journal
-from ams_gateway.publisher import Publisher
-from ams_gateway.redis_pipe import RedisPipe
+from ams_gateway.access.invalidations import Invalidations
+from ams_gateway.access.redis_pipe import RedisPipe
+from ams_gateway.gateway import Gateway
+from ams_gateway.metering.journal import Journal
+from ams_gateway.metering.publisher import Publisher
 
 if TYPE_CHECKING:
     from prometheus_client import Counter as PrometheusCounter

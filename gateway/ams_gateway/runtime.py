@@ -6,27 +6,27 @@ from pathlib import Path
 from ams_common.client import ServiceToken, open_channel
 from ams_common.topics import USAGE_EVENTS
 
-from ams_gateway import journal as journals
-from ams_gateway.addresses import Resolver
-from ams_gateway.authorizer import RequestAuthorizer
-from ams_gateway.core import CoreLimits, Gateway
-from ams_gateway.invalidations import Cache, Invalidations
-from ams_gateway.journal import Journal, JournalLimits
-from ams_gateway.metrics import MetricsExport
-from ams_gateway.pool import Pool, PoolLimits
-from ams_gateway.publisher import Publisher
-from ams_gateway.rate_limits import LOAD_SCRIPT, Limiter
-from ams_gateway.redis_pipe import RedisPipe
-from ams_gateway.settings import Settings
-from ams_gateway.snapshot_cache import CacheLimits, SnapshotCache, Source
-from ams_gateway.snapshot_sources import (
+from ams_gateway.access.authorizer import RequestAuthorizer
+from ams_gateway.access.invalidations import Cache, Invalidations
+from ams_gateway.access.rate_limits import LOAD_SCRIPT, Limiter
+from ams_gateway.access.redis_pipe import RedisPipe
+from ams_gateway.access.snapshot_cache import CacheLimits, SnapshotCache, Source
+from ams_gateway.access.snapshot_sources import (
     KEY_PREFIX,
     SERVICE_PREFIX,
     CatalogSvcSource,
     KeysSvcSource,
     RedisSource,
 )
-from ams_gateway.snapshots import CachedKey, CachedService, read_key, read_service
+from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
+from ams_gateway.gateway import CoreLimits, Gateway
+from ams_gateway.metering import journal as journals
+from ams_gateway.metering.journal import Journal, JournalLimits
+from ams_gateway.metering.publisher import Publisher
+from ams_gateway.metrics import MetricsExport
+from ams_gateway.settings import Settings
+from ams_gateway.upstream.pool import Pool, PoolLimits
+from ams_gateway.upstream.resolver import Resolver
 
 
 class Runtime:

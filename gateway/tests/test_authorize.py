@@ -7,9 +7,9 @@ import pytest
 from ams.catalog.v1 import events_pb2 as catalog
 from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
-from ams_gateway.decision import authorize_key, authorize_service
-from ams_gateway.problems import Problem
-from ams_gateway.snapshots import read_key, read_service
+from ams_gateway.access.decision import authorize_key, authorize_service
+from ams_gateway.access.snapshots import read_key, read_service
+from ams_gateway.http.problems import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from ams_gateway.targets import Origin, parse_base_url, traverses_root
+from ams_gateway.http.targets import Origin, parse_base_url, traverses_root
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_gateway.snapshot_cache import CacheLimits, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_cache import CacheLimits, SnapshotCache, SourceDownError
 
 
 class FakeSource:

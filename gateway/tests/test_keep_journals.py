@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ams_gateway import journal as journals
-from ams_gateway.journal import Journal, JournalError, JournalLimits, Position
-from ams_gateway.records import pack_record, read_records
+from ams_gateway.metering import journal as journals
+from ams_gateway.metering.journal import Journal, JournalError, JournalLimits, Position
+from ams_gateway.metering.records import pack_record, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,7 +90,7 @@ def test_only_one_adopter_gets_a_dead_workers_journal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from ams_gateway import journal as j;"
+        "import os, sys; from pathlib import Path; from ams_gateway.metering import journal as j;"
         "journal = j.Journal(j.create(Path(sys.argv[1])), j.JournalLimits());"
         "journal.append(b'one'); os.kill(os.getpid(), 9)"
     )

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from ams_common.testing.eventually import eventually
-from ams_gateway.rate_limits import LOAD_SCRIPT, Limiter
-from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
+from ams_gateway.access.rate_limits import LOAD_SCRIPT, Limiter
+from ams_gateway.access.redis_pipe import RedisDownError, RedisPipe, pack
 from redis.asyncio import Redis
 
 

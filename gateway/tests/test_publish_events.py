@@ -5,9 +5,9 @@ from pathlib import Path
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
-from ams_gateway import journal as journals
-from ams_gateway.journal import Journal, JournalLimits
-from ams_gateway.publisher import Publisher
+from ams_gateway.metering import journal as journals
+from ams_gateway.metering.journal import Journal, JournalLimits
+from ams_gateway.metering.publisher import Publisher
 
 
 async def test_a_journal_that_cant_be_read_keeps_no_other_from_being_published(

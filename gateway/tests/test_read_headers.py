@@ -1,8 +1,8 @@
 """What is read from a request's head, and what of it goes on to the merchant."""
 
 import pytest
-from ams_gateway.headers import RequestHeaders, parse_headers, parse_response_headers
-from ams_gateway.problems import Problem
+from ams_gateway.http.headers import RequestHeaders, parse_headers, parse_response_headers
+from ams_gateway.http.problems import Problem
 
 KEY = b"ams_live_" + b"a" * 46
 HOST = (b"host", b"gateway")

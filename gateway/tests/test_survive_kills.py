@@ -16,7 +16,7 @@ from ams.usage.v1 import events_pb2 as usage
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
-from ams_gateway.meter import EventIds
+from ams_gateway.metering.meter import EventIds
 from ams_gateway.settings import Settings
 from ams_gateway.testing.running import GrantedKey, serve_gateway
 

@@ -21,8 +21,8 @@ from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service
 from redis.asyncio import Redis
 
 from ams_gateway.app import build, server_options
+from ams_gateway.metering.records import read_records
 from ams_gateway.metrics import answers
-from ams_gateway.records import read_records
 from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from ams_gateway.exchange import ClientGoneError, frame_chunk
-from ams_gateway.headers import Request
-from ams_gateway.problems import Header, Problem
+from ams_gateway.http.headers import Request
+from ams_gateway.http.problems import Header, Problem
+from ams_gateway.upstream.exchange import ClientGoneError, frame_chunk
 
 
 class ConsumeCycle:

@@ -6,16 +6,16 @@ from hashlib import sha256
 from ams_common.apikeys import hash_key
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
-from ams_gateway import problems
-from ams_gateway.addresses import AddressForbiddenError, AddressUnknownError, Resolver
-from ams_gateway.decision import authorize_key, authorize_service
-from ams_gateway.headers import Request
-from ams_gateway.journal import Journal
-from ams_gateway.problems import Header, Problem
-from ams_gateway.rate_limits import Limiter
-from ams_gateway.snapshot_cache import SnapshotCache, SourceDownError
-from ams_gateway.snapshots import CachedKey, CachedService
-from ams_gateway.targets import Target
+from ams_gateway.access.decision import authorize_key, authorize_service
+from ams_gateway.access.rate_limits import Limiter
+from ams_gateway.access.snapshot_cache import SnapshotCache, SourceDownError
+from ams_gateway.access.snapshots import CachedKey, CachedService
+from ams_gateway.http import problems
+from ams_gateway.http.headers import Request
+from ams_gateway.http.problems import Header, Problem
+from ams_gateway.http.targets import Target
+from ams_gateway.metering.journal import Journal
+from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
 
 
 class Grant:

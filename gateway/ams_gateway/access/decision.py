@@ -4,9 +4,9 @@ What follows it (address checks, the journal, the rate limit) needs I/O and come
 docs/requirements.md, FR2-MERCH-03.
 """
 
-from ams_gateway import problems
-from ams_gateway.problems import Problem
-from ams_gateway.snapshots import CachedKey, CachedService
+from ams_gateway.access.snapshots import CachedKey, CachedService
+from ams_gateway.http import problems
+from ams_gateway.http.problems import Problem
 
 
 def authorize_key(key: CachedKey | None, now_s: float) -> CachedKey | Problem:

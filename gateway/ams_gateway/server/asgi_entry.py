@@ -5,11 +5,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ams_gateway.exchange import ClientGoneError
-from ams_gateway.headers import parse_headers
-from ams_gateway.problems import Header, Problem
-from ams_gateway.routes import is_ours, read_request
+from ams_gateway.http.headers import parse_headers
+from ams_gateway.http.problems import Header, Problem
 from ams_gateway.runtime import Runtime
+from ams_gateway.server.routes import is_ours, read_request
+from ams_gateway.upstream.exchange import ClientGoneError
 
 
 class AsgiEntry:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ams_gateway import problems
-from ams_gateway.problems import Problem, render
+from ams_gateway.http import problems
+from ams_gateway.http.problems import Problem, render
 
 # `parse_headers` refuses what is above the configured bound; this one keeps memory bounded before that.
 MAX_HEAD_BYTES = 128 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 
 import hiredis
 
-from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
+from ams_gateway.access.redis_pipe import RedisDownError, RedisPipe, pack
 
 WINDOW_S = 60
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import httptools
 
-from ams_gateway import problems
-from ams_gateway.headers import parse_response_headers
-from ams_gateway.problems import Header, Problem
+from ams_gateway.http import problems
+from ams_gateway.http.headers import parse_response_headers
+from ams_gateway.http.problems import Header, Problem
 
 # The parser is paused above this; a slow reader holds at most this and one read.
 _HIGH_WATER_BYTES = 128 * 1024

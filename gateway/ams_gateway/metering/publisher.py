@@ -19,7 +19,7 @@ from aiokafka.partitioner import murmur2
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.topics import USAGE_EVENTS
 
-from ams_gateway.journal import Journal, JournalFiles, adopt
+from ams_gateway.metering.journal import Journal, JournalFiles, adopt
 from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)

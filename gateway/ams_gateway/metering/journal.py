@@ -21,7 +21,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ams_gateway.records import pack_record, read_records
+from ams_gateway.metering.records import pack_record, read_records
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from ams.usage.v1 import events_pb2 as usage
 
-from ams_gateway import problems
-from ams_gateway.journal import JournalError
-from ams_gateway.meter import Meter, Usage
-from ams_gateway.problems import Header, Problem
-from ams_gateway.snapshots import CachedKey, CachedService
-from ams_gateway.upstream import NEVER_S, UpstreamConnection
+from ams_gateway.access.snapshots import CachedKey, CachedService
+from ams_gateway.http import problems
+from ams_gateway.http.problems import Header, Problem
+from ams_gateway.metering.journal import JournalError
+from ams_gateway.metering.meter import Meter, Usage
+from ams_gateway.upstream.connection import NEVER_S, UpstreamConnection
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from ams.usage.v1 import events_pb2 as usage
 
-from ams_gateway.journal import Journal
-from ams_gateway.snapshots import CachedKey, CachedService
+from ams_gateway.access.snapshots import CachedKey, CachedService
+from ams_gateway.metering.journal import Journal
 
 
 class EventIds:

@@ -6,9 +6,9 @@ from ams.catalog.v1 import events_pb2 as catalog
 from ams.keys.v1 import events_pb2 as keys
 from ams_common.access import KeyProblem, ServiceProblem, key_problem, service_problem
 
-from ams_gateway import problems
-from ams_gateway.problems import Problem
-from ams_gateway.targets import Target, parse_base_url
+from ams_gateway.http import problems
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.targets import Target, parse_base_url
 
 _KEY_PROBLEMS = {
     KeyProblem.REVOKED: problems.KEY_REVOKED,

@@ -13,8 +13,8 @@ from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 from google.protobuf.message import Message
 
-from ams_gateway.redis_pipe import RedisDownError, RedisPipe, pack
-from ams_gateway.snapshot_cache import Source, SourceDownError
+from ams_gateway.access.redis_pipe import RedisDownError, RedisPipe, pack
+from ams_gateway.access.snapshot_cache import Source, SourceDownError
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import re
 from functools import lru_cache
 
-from ams_gateway import problems
-from ams_gateway.headers import Request, RequestHeaders
-from ams_gateway.problems import Problem
-from ams_gateway.targets import traverses_root
+from ams_gateway.http import problems
+from ams_gateway.http.headers import Request, RequestHeaders
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.targets import traverses_root
 
 PATH = b"/api/consume"
 _BELOW = PATH + b"/"

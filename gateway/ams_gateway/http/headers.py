@@ -6,8 +6,8 @@ RFC 9110 §7.6 (hop-by-hop fields, Via), RFC 9112 §6 (framing), W3C Trace Conte
 import re
 from collections.abc import Iterable
 
-from ams_gateway import problems
-from ams_gateway.problems import Header, Problem
+from ams_gateway.http import problems
+from ams_gateway.http.problems import Header, Problem
 
 _PSEUDONYM = b"ams-gateway"
 VIA = b"1.1 " + _PSEUDONYM

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ams_gateway.targets import Origin
-from ams_gateway.upstream import UpstreamConnection
+from ams_gateway.http.targets import Origin
+from ams_gateway.upstream.connection import UpstreamConnection
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ import asyncio
 import logging
 from typing import Any
 
-from ams_gateway import problems
-from ams_gateway.consume_cycle import ConsumeCycle, wake
-from ams_gateway.core import Gateway
-from ams_gateway.headers import RequestHeaders, parse_headers
-from ams_gateway.problems import Header, Problem
-from ams_gateway.protocol import GatewayProtocol
-from ams_gateway.routes import is_ours, read_request
+from ams_gateway.gateway import Gateway
+from ams_gateway.http import problems
+from ams_gateway.http.headers import RequestHeaders, parse_headers
+from ams_gateway.http.problems import Header, Problem
+from ams_gateway.server.consume_cycle import ConsumeCycle, wake
+from ams_gateway.server.protocol import GatewayProtocol
+from ams_gateway.server.routes import is_ours, read_request
 
 log = logging.getLogger(__name__)
 

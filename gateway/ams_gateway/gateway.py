@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from ams_gateway import problems
-from ams_gateway.authorizer import Grant, RequestAuthorizer
-from ams_gateway.exchange import Client, ClientGoneError, Exchange, frame_chunk
-from ams_gateway.headers import VIA, Request
-from ams_gateway.journal import Journal, JournalError
-from ams_gateway.meter import EventIds, Meter, Usage, format_uuid
-from ams_gateway.pool import BusyError, Pool, UnreachableError
-from ams_gateway.problems import Header, Problem, render
-from ams_gateway.targets import Target
-from ams_gateway.upstream import UpstreamConnection
+from ams_gateway.access.authorizer import Grant, RequestAuthorizer
+from ams_gateway.http import problems
+from ams_gateway.http.headers import VIA, Request
+from ams_gateway.http.problems import Header, Problem, render
+from ams_gateway.http.targets import Target
+from ams_gateway.metering.journal import Journal, JournalError
+from ams_gateway.metering.meter import EventIds, Meter, Usage, format_uuid
+from ams_gateway.upstream.connection import UpstreamConnection
+from ams_gateway.upstream.exchange import Client, ClientGoneError, Exchange, frame_chunk
+from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
 
 log = logging.getLogger(__name__)
 
