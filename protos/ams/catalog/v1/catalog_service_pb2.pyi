@@ -4,6 +4,7 @@ isort:skip_file
 Services, their metadata, pricing and approval, and the public marketplace."""
 
 from ams.catalog.v1 import events_pb2 as _events_pb2
+from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2_1
 from collections import abc as _abc
@@ -50,6 +51,9 @@ class Service(_message.Message):
     CHANGEABLE_FIELDS_FIELD_NUMBER: _builtins.int
     IS_SUBMITTABLE_FIELD_NUMBER: _builtins.int
     MERCHANT_STANDING_FIELD_NUMBER: _builtins.int
+    FORWARDING_FIELD_NUMBER: _builtins.int
+    UPSTREAM_CREDENTIAL_FIELD_NUMBER: _builtins.int
+    SIGNING_KEYS_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -84,6 +88,14 @@ class Service(_message.Message):
     def changeable_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What UpdateService takes in its present status, by field name, sorted."""
 
+    @_builtins.property
+    def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
+    @_builtins.property
+    def upstream_credential(self) -> _forwarding_pb2.UpstreamCredential: ...
+    @_builtins.property
+    def signing_keys(self) -> _containers.RepeatedCompositeFieldContainer[_forwarding_pb2.SigningKey]:
+        """The keys that calls may be signed with, newest first: at most two."""
+
     def __init__(
         self,
         *,
@@ -108,10 +120,13 @@ class Service(_message.Message):
         changeable_fields: _abc.Iterable[_builtins.str] | None = ...,
         is_submittable: _builtins.bool = ...,
         merchant_standing: _events_pb2_1.Standing.ValueType = ...,
+        forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
+        upstream_credential: _forwarding_pb2.UpstreamCredential | None = ...,
+        signing_keys: _abc.Iterable[_forwarding_pb2.SigningKey] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "price", b"price", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "price", b"price", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,8 +151,8 @@ class MarketplaceService(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
-    BASE_URL_FIELD_NUMBER: _builtins.int
     PUBLISHED_AT_FIELD_NUMBER: _builtins.int
+    FORWARDING_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -149,13 +164,14 @@ class MarketplaceService(_message.Message):
     version: _builtins.str
     rate_limit_per_minute: _builtins.int
     additional_info: _builtins.str
-    base_url: _builtins.str
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def price(self) -> _pricing_pb2.Price: ...
     @_builtins.property
     def published_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
     def __init__(
         self,
         *,
@@ -172,12 +188,12 @@ class MarketplaceService(_message.Message):
         price: _pricing_pb2.Price | None = ...,
         rate_limit_per_minute: _builtins.int = ...,
         additional_info: _builtins.str = ...,
-        base_url: _builtins.str = ...,
         published_at: _timestamp_pb2.Timestamp | None = ...,
+        forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "published_at", b"published_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "published_at", b"published_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,6 +214,7 @@ class CreateServiceRequest(_message.Message):
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    FORWARDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     type: _events_pb2.ServiceType.ValueType
@@ -211,6 +228,8 @@ class CreateServiceRequest(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def price(self) -> _pricing_pb2.Price: ...
+    @_builtins.property
+    def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
     def __init__(
         self,
         *,
@@ -225,10 +244,11 @@ class CreateServiceRequest(_message.Message):
         rate_limit_per_minute: _builtins.int = ...,
         additional_info: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "idempotency_key", b"idempotency_key", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "idempotency_key", b"idempotency_key", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,6 +269,7 @@ class UpdateServiceRequest(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
+    FORWARDING_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     name: _builtins.str
     description: _builtins.str
@@ -263,6 +284,10 @@ class UpdateServiceRequest(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def price(self) -> _pricing_pb2.Price: ...
+    @_builtins.property
+    def forwarding(self) -> _forwarding_pb2.ForwardingSettings:
+        """Replaced as a whole."""
+
     def __init__(
         self,
         *,
@@ -277,14 +302,88 @@ class UpdateServiceRequest(_message.Message):
         price: _pricing_pb2.Price | None = ...,
         rate_limit_per_minute: _builtins.int = ...,
         additional_info: _builtins.str = ...,
+        forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "tags", b"tags", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "tags", b"tags", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateServiceRequest: _TypeAlias = UpdateServiceRequest  # noqa: Y015
+
+@_typing.final
+class SetUpstreamCredentialRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    HEADER_NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    header_name: _builtins.str
+    """A field name of RFC 9110 that the gateway doesn't write itself. "": no credential from now on."""
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        header_name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "service_id", b"service_id", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetUpstreamCredentialRequest: _TypeAlias = SetUpstreamCredentialRequest  # noqa: Y015
+
+@_typing.final
+class RotateSigningKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateSigningKeyRequest: _TypeAlias = RotateSigningKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateSigningKeyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    SIGNING_KEY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """32 random bytes in base64: the key of HMAC-SHA-256."""
+    @_builtins.property
+    def service(self) -> Global___Service: ...
+    @_builtins.property
+    def signing_key(self) -> _forwarding_pb2.SigningKey: ...
+    def __init__(
+        self,
+        *,
+        service: Global___Service | None = ...,
+        signing_key: _forwarding_pb2.SigningKey | None = ...,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "signing_key", b"signing_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "service", b"service", "signing_key", b"signing_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateSigningKeyResponse: _TypeAlias = RotateSigningKeyResponse  # noqa: Y015
 
 @_typing.final
 class SubmitServiceRequest(_message.Message):
@@ -594,3 +693,73 @@ class GetServiceSnapshotRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServiceSnapshotRequest: _TypeAlias = GetServiceSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class CheckServiceSnapshotsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Held(_message.Message):
+        """A name that a service goes by, its id or its slug, and the version held of it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SERVICE_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        service: _builtins.str
+        version: _builtins.int
+        def __init__(
+            self,
+            *,
+            service: _builtins.str = ...,
+            version: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "version", b"version"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HELD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckServiceSnapshotsRequest.Held]: ...
+    def __init__(
+        self,
+        *,
+        held: _abc.Iterable[Global___CheckServiceSnapshotsRequest.Held] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckServiceSnapshotsRequest: _TypeAlias = CheckServiceSnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class CheckServiceSnapshotsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.ServiceSnapshot]:
+        """Only what differs, each once for each name that it was asked for by."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names that no service goes by."""
+
+    def __init__(
+        self,
+        *,
+        changed: _abc.Iterable[_events_pb2.ServiceSnapshot] | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckServiceSnapshotsResponse: _TypeAlias = CheckServiceSnapshotsResponse  # noqa: Y015

@@ -75,6 +75,16 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesResponse.FromString,
                 _registered_method=True)
+        self.SetUpstreamCredential = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/SetUpstreamCredential',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SetUpstreamCredentialRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
+                _registered_method=True)
+        self.RotateSigningKey = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/RotateSigningKey',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
+                _registered_method=True)
         self.ListMarketplaceServices = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/ListMarketplaceServices',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesRequest.SerializeToString,
@@ -90,6 +100,11 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetServiceSnapshotRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_events__pb2.ServiceSnapshot.FromString,
                 _registered_method=True)
+        self.CheckServiceSnapshots = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/CheckServiceSnapshots',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -104,7 +119,7 @@ class CatalogServiceServicer:
 
     def UpdateService(self, request, context):
         """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-        description, documentation_url, tags, rate_limit_per_minute and additional_info.
+        description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +167,21 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetUpstreamCredential(self, request, context):
+        """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateSigningKey(self, request, context):
+        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
+        Calls that are under way may still carry the signature of the key before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMarketplaceServices(self, request, context):
         """Active services of merchants in good standing, open to everybody (FR3-CONS-02).
         """
@@ -168,6 +198,14 @@ class CatalogServiceServicer:
 
     def GetServiceSnapshot(self, request, context):
         """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckServiceSnapshots(self, request, context):
+        """Of the services asked for, the snapshots that aren't of the version the caller holds; and the names that
+        there is no service for. Lets a gateway confirm what it holds with whoever owns it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +254,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesResponse.SerializeToString,
             ),
+            'SetUpstreamCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetUpstreamCredential,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SetUpstreamCredentialRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.SerializeToString,
+            ),
+            'RotateSigningKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSigningKey,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.SerializeToString,
+            ),
             'ListMarketplaceServices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMarketplaceServices,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesRequest.FromString,
@@ -230,6 +278,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.GetServiceSnapshot,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetServiceSnapshotRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_events__pb2.ServiceSnapshot.SerializeToString,
+            ),
+            'CheckServiceSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckServiceSnapshots,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -459,6 +512,60 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def SetUpstreamCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/SetUpstreamCredential',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SetUpstreamCredentialRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSigningKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/RotateSigningKey',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListMarketplaceServices(request,
             target,
             options=(),
@@ -529,6 +636,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/GetServiceSnapshot',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetServiceSnapshotRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_events__pb2.ServiceSnapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckServiceSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/CheckServiceSnapshots',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CheckServiceSnapshotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

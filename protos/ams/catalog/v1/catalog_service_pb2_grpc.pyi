@@ -19,7 +19,7 @@ class CatalogServiceStub:
     """A new service in DRAFT, owned by the calling merchant."""
     UpdateService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateServiceRequest, _catalog_service_pb2.Service]
     """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-    description, documentation_url, tags, rate_limit_per_minute and additional_info.
+    description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
     """
     SubmitService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SubmitServiceRequest, _catalog_service_pb2.Service]
     """DRAFT or REJECTED → PENDING_APPROVAL."""
@@ -33,12 +33,22 @@ class CatalogServiceStub:
     """All services; newest first."""
     ListMerchantServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMerchantServicesRequest, _catalog_service_pb2.ListMerchantServicesResponse]
     """The calling merchant's services; newest first."""
+    SetUpstreamCredential: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetUpstreamCredentialRequest, _catalog_service_pb2.Service]
+    """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status."""
+    RotateSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.RotateSigningKeyRequest, _catalog_service_pb2.RotateSigningKeyResponse]
+    """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
+    Calls that are under way may still carry the signature of the key before.
+    """
     ListMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMarketplaceServicesRequest, _catalog_service_pb2.ListMarketplaceServicesResponse]
     """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
     """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none."""
+    CheckServiceSnapshots: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CheckServiceSnapshotsRequest, _catalog_service_pb2.CheckServiceSnapshotsResponse]
+    """Of the services asked for, the snapshots that aren't of the version the caller holds; and the names that
+    there is no service for. Lets a gateway confirm what it holds with whoever owns it.
+    """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -56,7 +66,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_service_pb2.UpdateServiceRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
     ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
         """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-        description, documentation_url, tags, rate_limit_per_minute and additional_info.
+        description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
         """
 
     @_abc_1.abstractmethod
@@ -108,6 +118,24 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """The calling merchant's services; newest first."""
 
     @_abc_1.abstractmethod
+    def SetUpstreamCredential(
+        self,
+        request: _catalog_service_pb2.SetUpstreamCredentialRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.SetUpstreamCredentialRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
+        """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status."""
+
+    @_abc_1.abstractmethod
+    def RotateSigningKey(
+        self,
+        request: _catalog_service_pb2.RotateSigningKeyRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.RotateSigningKeyRequest, _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]:
+        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
+        Calls that are under way may still carry the signature of the key before.
+        """
+
+    @_abc_1.abstractmethod
     def ListMarketplaceServices(
         self,
         request: _catalog_service_pb2.ListMarketplaceServicesRequest,
@@ -130,5 +158,15 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_service_pb2.GetServiceSnapshotRequest, _abc.Awaitable[_events_pb2.ServiceSnapshot]],
     ) -> _abc.Awaitable[_events_pb2.ServiceSnapshot]:
         """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def CheckServiceSnapshots(
+        self,
+        request: _catalog_service_pb2.CheckServiceSnapshotsRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.CheckServiceSnapshotsRequest, _abc.Awaitable[_catalog_service_pb2.CheckServiceSnapshotsResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.CheckServiceSnapshotsResponse]:
+        """Of the services asked for, the snapshots that aren't of the version the caller holds; and the names that
+        there is no service for. Lets a gateway confirm what it holds with whoever owns it.
+        """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _aio.Server) -> None: ...

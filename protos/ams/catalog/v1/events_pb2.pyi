@@ -5,6 +5,7 @@ The messages of the Kafka topic catalog.events (keyed by service id), and the sn
 service that the gateway serves from.
 """
 
+from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2
 from google.protobuf import descriptor as _descriptor
@@ -149,8 +150,12 @@ class ServiceSnapshot(_message.Message):
     BASE_URL_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_ID_FIELD_NUMBER: _builtins.int
-    UPSTREAM_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FORWARDING_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    SIGNING_KEY_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     slug: _builtins.str
     merchant_id: _builtins.str
@@ -160,9 +165,21 @@ class ServiceSnapshot(_message.Message):
     rate_limit_per_minute: _builtins.int
     """0: no limit. Counted per consumer and service."""
     price_version_id: _builtins.str
-    upstream_timeout_ms: _builtins.int
-    """How long the upstream may take to its first byte of answer. 0: the gateway's default."""
     type: Global___ServiceType.ValueType
+    version: _builtins.int
+    """Grows with each change of the service or of its merchant's standing. Of two snapshots the one with the
+    higher version is in force, wherever the other comes from.
+    """
+    @_builtins.property
+    def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
+    @_builtins.property
+    def price(self) -> _pricing_pb2.Price:
+        """For the estimates that consumers are shown and spend caps; what is billed is rated by billing-svc."""
+
+    @_builtins.property
+    def credential(self) -> _forwarding_pb2.SealedCredential: ...
+    @_builtins.property
+    def signing_key(self) -> _forwarding_pb2.SealedSigningKey: ...
     def __init__(
         self,
         *,
@@ -174,12 +191,16 @@ class ServiceSnapshot(_message.Message):
         base_url: _builtins.str = ...,
         rate_limit_per_minute: _builtins.int = ...,
         price_version_id: _builtins.str = ...,
-        upstream_timeout_ms: _builtins.int = ...,
         type: Global___ServiceType.ValueType = ...,
+        version: _builtins.int = ...,
+        forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
+        price: _pricing_pb2.Price | None = ...,
+        credential: _forwarding_pb2.SealedCredential | None = ...,
+        signing_key: _forwarding_pb2.SealedSigningKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "forwarding", b"forwarding", "price", b"price", "signing_key", b"signing_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "status", b"status", "type", b"type", "upstream_timeout_ms", b"upstream_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credential", b"credential", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price", b"price", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "signing_key", b"signing_key", "slug", b"slug", "status", b"status", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

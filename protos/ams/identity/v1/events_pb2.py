@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/identity/v1/events.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"w\n\x0fMerchantChanged\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12+\n\x08standing\x18\x04 \x01(\x0e\x32\x19.ams.identity.v1.Standing\"S\n\x0f\x43onsumerChanged\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12+\n\x08standing\x18\x02 \x01(\x0e\x32\x19.ams.identity.v1.Standing\"\xd7\x01\n\rIdentityEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x10merchant_changed\x18\x03 \x01(\x0b\x32 .ams.identity.v1.MerchantChangedH\x00\x12<\n\x10\x63onsumer_changed\x18\x04 \x01(\x0b\x32 .ams.identity.v1.ConsumerChangedH\x00\x42\x07\n\x05\x65vent*g\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTANDING_ACTIVE\x10\x01\x12\x16\n\x12STANDING_SUSPENDED\x10\x02\x12\x14\n\x10STANDING_BLOCKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/identity/v1/events.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x0fMerchantChanged\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12+\n\x08standing\x18\x04 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x05 \x01(\x03\"m\n\x0f\x43onsumerChanged\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12+\n\x08standing\x18\x02 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x03 \x01(\x03\"\xd7\x01\n\rIdentityEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x10merchant_changed\x18\x03 \x01(\x0b\x32 .ams.identity.v1.MerchantChangedH\x00\x12<\n\x10\x63onsumer_changed\x18\x04 \x01(\x0b\x32 .ams.identity.v1.ConsumerChangedH\x00\x42\x07\n\x05\x65vent*g\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTANDING_ACTIVE\x10\x01\x12\x16\n\x12STANDING_SUSPENDED\x10\x02\x12\x14\n\x10STANDING_BLOCKED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.identity.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STANDING']._serialized_start=506
-  _globals['_STANDING']._serialized_end=609
-  _globals['_MERCHANTCHANGED']._serialized_start=82
-  _globals['_MERCHANTCHANGED']._serialized_end=201
-  _globals['_CONSUMERCHANGED']._serialized_start=203
-  _globals['_CONSUMERCHANGED']._serialized_end=286
-  _globals['_IDENTITYEVENT']._serialized_start=289
-  _globals['_IDENTITYEVENT']._serialized_end=504
+  _globals['_STANDING']._serialized_start=559
+  _globals['_STANDING']._serialized_end=662
+  _globals['_MERCHANTCHANGED']._serialized_start=83
+  _globals['_MERCHANTCHANGED']._serialized_end=228
+  _globals['_CONSUMERCHANGED']._serialized_start=230
+  _globals['_CONSUMERCHANGED']._serialized_end=339
+  _globals['_IDENTITYEVENT']._serialized_start=342
+  _globals['_IDENTITYEVENT']._serialized_end=557
 # @@protoc_insertion_point(module_scope)

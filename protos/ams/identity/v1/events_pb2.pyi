@@ -51,10 +51,13 @@ class MerchantChanged(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     SLUG_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
+    STANDING_VERSION_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.str
     display_name: _builtins.str
     slug: _builtins.str
     standing: Global___Standing.ValueType
+    standing_version: _builtins.int
+    """Grows with each change of anybody's standing: of two states of one merchant the higher is in force."""
     def __init__(
         self,
         *,
@@ -62,10 +65,11 @@ class MerchantChanged(_message.Message):
         display_name: _builtins.str = ...,
         slug: _builtins.str = ...,
         standing: Global___Standing.ValueType = ...,
+        standing_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "merchant_id", b"merchant_id", "slug", b"slug", "standing", b"standing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "merchant_id", b"merchant_id", "slug", b"slug", "standing", b"standing", "standing_version", b"standing_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -77,17 +81,21 @@ class ConsumerChanged(_message.Message):
 
     CONSUMER_ID_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
+    STANDING_VERSION_FIELD_NUMBER: _builtins.int
     consumer_id: _builtins.str
     standing: Global___Standing.ValueType
+    standing_version: _builtins.int
+    """As MerchantChanged.standing_version."""
     def __init__(
         self,
         *,
         consumer_id: _builtins.str = ...,
         standing: Global___Standing.ValueType = ...,
+        standing_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "standing", b"standing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "standing", b"standing", "standing_version", b"standing_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -144,6 +144,11 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
                 _registered_method=True)
+        self.ListStandingChanges = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/ListStandingChanges',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesResponse.FromString,
+                _registered_method=True)
         self.ListAuditRecords = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/ListAuditRecords',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListAuditRecordsRequest.SerializeToString,
@@ -301,6 +306,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListStandingChanges(self, request, context):
+        """Changes of standing after a version, oldest first: for services that keep what Kafka tells of it, so that a
+        block or suspension doesn't wait while Kafka is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditRecords(self, request, context):
         """Newest first.
         """
@@ -420,6 +433,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.UnblockConsumer,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.SerializeToString,
+            ),
+            'ListStandingChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStandingChanges,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesResponse.SerializeToString,
             ),
             'ListAuditRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditRecords,
@@ -1021,6 +1039,33 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/UnblockConsumer',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStandingChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/ListStandingChanges',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,10 @@ class IdentityServiceStub:
     BlockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BlockConsumerRequest, _identity_service_pb2.Consumer]
     """Stops every call with the consumer's keys within a second."""
     UnblockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UnblockConsumerRequest, _identity_service_pb2.Consumer]
+    ListStandingChanges: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListStandingChangesRequest, _identity_service_pb2.ListStandingChangesResponse]
+    """Changes of standing after a version, oldest first: for services that keep what Kafka tells of it, so that a
+    block or suspension doesn't wait while Kafka is away.
+    """
     ListAuditRecords: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListAuditRecordsRequest, _identity_service_pb2.ListAuditRecordsResponse]
     """Newest first."""
 
@@ -225,6 +229,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.UnblockConsumerRequest,
         context: _aio.ServicerContext[_identity_service_pb2.UnblockConsumerRequest, _abc.Awaitable[_identity_service_pb2.Consumer]],
     ) -> _abc.Awaitable[_identity_service_pb2.Consumer]: ...
+
+    @_abc_1.abstractmethod
+    def ListStandingChanges(
+        self,
+        request: _identity_service_pb2.ListStandingChangesRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListStandingChangesRequest, _abc.Awaitable[_identity_service_pb2.ListStandingChangesResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListStandingChangesResponse]:
+        """Changes of standing after a version, oldest first: for services that keep what Kafka tells of it, so that a
+        block or suspension doesn't wait while Kafka is away.
+        """
 
     @_abc_1.abstractmethod
     def ListAuditRecords(

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -42,6 +43,54 @@ KEY_REVOKED: KeyStatus.ValueType  # 3
 Global___KeyStatus: _TypeAlias = KeyStatus  # noqa: Y015
 
 @_typing.final
+class SpendCap(_message.Message):
+    """What a consumer's calls may cost in a UTC month, set by whoever owns the scope. The gateway refuses calls once
+    its estimate has reached it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Scope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SpendCap._Scope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCOPE_UNSPECIFIED: SpendCap._Scope.ValueType  # 0
+        KEY: SpendCap._Scope.ValueType  # 1
+        """All calls with one key, of one project, of one consumer."""
+        PROJECT: SpendCap._Scope.ValueType  # 2
+        CONSUMER: SpendCap._Scope.ValueType  # 3
+
+    class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper): ...
+    SCOPE_UNSPECIFIED: SpendCap.Scope.ValueType  # 0
+    KEY: SpendCap.Scope.ValueType  # 1
+    """All calls with one key, of one project, of one consumer."""
+    PROJECT: SpendCap.Scope.ValueType  # 2
+    CONSUMER: SpendCap.Scope.ValueType  # 3
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    scope: Global___SpendCap.Scope.ValueType
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Calls to services with prices in another currency aren't counted."""
+
+    def __init__(
+        self,
+        *,
+        scope: Global___SpendCap.Scope.ValueType = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpendCap: _TypeAlias = SpendCap  # noqa: Y015
+
+@_typing.final
 class KeySnapshot(_message.Message):
     """All that the gateway needs to know of a key. In Redis under the Redis key
     ams_common.snapshots.key_snapshot_key(SHA-256 of the API key), as serialised protobuf.
@@ -57,6 +106,9 @@ class KeySnapshot(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SPEND_CAPS_FIELD_NUMBER: _builtins.int
+    IS_TEST_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     consumer_id: _builtins.str
     project_id: _builtins.str
@@ -65,12 +117,22 @@ class KeySnapshot(_message.Message):
     """The visible first characters, e.g. "ams_live_3fK9aZ0q"."""
     status: Global___KeyStatus.ValueType
     consumer_standing: _events_pb2.Standing.ValueType
+    version: _builtins.int
+    """Grows with each change of the key or of its consumer's standing. Of two snapshots the one with the higher
+    version is in force, wherever the other comes from.
+    """
+    is_test: _builtins.bool
+    """A test key ("ams_test_…"): its calls are forwarded and limited by themselves, and never billed."""
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the key may call: the services assigned to it that its consumer has a grant for."""
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def spend_caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpendCap]:
+        """At most one of each scope."""
+
     def __init__(
         self,
         *,
@@ -82,10 +144,13 @@ class KeySnapshot(_message.Message):
         status: Global___KeyStatus.ValueType = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         consumer_standing: _events_pb2.Standing.ValueType = ...,
+        version: _builtins.int = ...,
+        spend_caps: _abc.Iterable[Global___SpendCap] | None = ...,
+        is_test: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "consumer_standing", b"consumer_standing", "expires_at", b"expires_at", "key_id", b"key_id", "key_prefix", b"key_prefix", "project_id", b"project_id", "service_ids", b"service_ids", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "consumer_standing", b"consumer_standing", "expires_at", b"expires_at", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "project_id", b"project_id", "service_ids", b"service_ids", "spend_caps", b"spend_caps", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -268,6 +269,9 @@ class Key(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
+    SPEND_CAP_FIELD_NUMBER: _builtins.int
+    IS_TEST_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     consumer_id: _builtins.str
     name: _builtins.str
@@ -275,6 +279,7 @@ class Key(_message.Message):
     key_prefix: _builtins.str
     status: _events_pb2.KeyStatus.ValueType
     ttl_days: _builtins.int
+    is_test: _builtins.bool
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -283,6 +288,16 @@ class Key(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def revoked_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """Only in the answer of RevokeKey, and only when the gateways couldn't be told within a second: until then
+        calls with the key may still pass.
+        """
+
+    @_builtins.property
+    def spend_cap(self) -> _money_pb2.Money:
+        """What calls with the key may cost in a UTC month; not set without a cap."""
+
     def __init__(
         self,
         *,
@@ -297,10 +312,13 @@ class Key(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
+        spend_cap: _money_pb2.Money | None = ...,
+        is_test: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "revoked_at", b"revoked_at", "spend_cap", b"spend_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "created_at", b"created_at", "description", b"description", "expires_at", b"expires_at", "key_id", b"key_id", "key_prefix", b"key_prefix", "name", b"name", "revoked_at", b"revoked_at", "service_ids", b"service_ids", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "created_at", b"created_at", "description", b"description", "effective_by", b"effective_by", "expires_at", b"expires_at", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "name", b"name", "revoked_at", b"revoked_at", "service_ids", b"service_ids", "spend_cap", b"spend_cap", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,14 +333,19 @@ class CreateKeyRequest(_message.Message):
     SERVICE_IDS_FIELD_NUMBER: _builtins.int
     TTL_DAYS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    SPEND_CAP_FIELD_NUMBER: _builtins.int
+    IS_TEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     ttl_days: _builtins.int
     idempotency_key: _builtins.str
+    is_test: _builtins.bool
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Each needs an approved access request."""
 
+    @_builtins.property
+    def spend_cap(self) -> _money_pb2.Money: ...
     def __init__(
         self,
         *,
@@ -331,10 +354,12 @@ class CreateKeyRequest(_message.Message):
         service_ids: _abc.Iterable[_builtins.str] | None = ...,
         ttl_days: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
+        spend_cap: _money_pb2.Money | None = ...,
+        is_test: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spend_cap", b"spend_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "idempotency_key", b"idempotency_key", "name", b"name", "service_ids", b"service_ids", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "idempotency_key", b"idempotency_key", "is_test", b"is_test", "name", b"name", "service_ids", b"service_ids", "spend_cap", b"spend_cap", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,6 +489,86 @@ class RevokeKeyRequest(_message.Message):
 Global___RevokeKeyRequest: _TypeAlias = RevokeKeyRequest  # noqa: Y015
 
 @_typing.final
+class SetKeySpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "key_id", b"key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetKeySpendCapRequest: _TypeAlias = SetKeySpendCapRequest  # noqa: Y015
+
+@_typing.final
+class GetSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSpendCapRequest: _TypeAlias = GetSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class SetSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSpendCapRequest: _TypeAlias = SetSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class ConsumerSpendCap(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Not set without a cap."""
+
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsumerSpendCap: _TypeAlias = ConsumerSpendCap  # noqa: Y015
+
+@_typing.final
 class GetKeySnapshotRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -482,6 +587,98 @@ class GetKeySnapshotRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetKeySnapshotRequest: _TypeAlias = GetKeySnapshotRequest  # noqa: Y015
+
+@_typing.final
+class CheckKeySnapshotsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Held(_message.Message):
+        """A key's hash, and the version held of it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_HASH_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        key_hash: _builtins.bytes
+        """32 bytes."""
+        version: _builtins.int
+        def __init__(
+            self,
+            *,
+            key_hash: _builtins.bytes = ...,
+            version: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key_hash", b"key_hash", "version", b"version"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HELD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckKeySnapshotsRequest.Held]: ...
+    def __init__(
+        self,
+        *,
+        held: _abc.Iterable[Global___CheckKeySnapshotsRequest.Held] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckKeySnapshotsRequest: _TypeAlias = CheckKeySnapshotsRequest  # noqa: Y015
+
+@_typing.final
+class CheckKeySnapshotsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Changed(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_HASH_FIELD_NUMBER: _builtins.int
+        SNAPSHOT_FIELD_NUMBER: _builtins.int
+        key_hash: _builtins.bytes
+        @_builtins.property
+        def snapshot(self) -> _events_pb2.KeySnapshot: ...
+        def __init__(
+            self,
+            *,
+            key_hash: _builtins.bytes = ...,
+            snapshot: _events_pb2.KeySnapshot | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key_hash", b"key_hash", "snapshot", b"snapshot"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckKeySnapshotsResponse.Changed]:
+        """Only what differs."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Hashes that there is no key for."""
+
+    def __init__(
+        self,
+        *,
+        changed: _abc.Iterable[Global___CheckKeySnapshotsResponse.Changed] | None = ...,
+        missing: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckKeySnapshotsResponse: _TypeAlias = CheckKeySnapshotsResponse  # noqa: Y015
 
 @_typing.final
 class ListGrantedServicesRequest(_message.Message):

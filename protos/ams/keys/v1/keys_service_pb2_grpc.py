@@ -80,10 +80,30 @@ class KeysServiceStub:
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.RevokeKeyRequest.SerializeToString,
                 response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.FromString,
                 _registered_method=True)
+        self.SetKeySpendCap = channel.unary_unary(
+                '/ams.keys.v1.KeysService/SetKeySpendCap',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.FromString,
+                _registered_method=True)
+        self.GetSpendCap = channel.unary_unary(
+                '/ams.keys.v1.KeysService/GetSpendCap',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetSpendCapRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.FromString,
+                _registered_method=True)
+        self.SetSpendCap = channel.unary_unary(
+                '/ams.keys.v1.KeysService/SetSpendCap',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetSpendCapRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.FromString,
+                _registered_method=True)
         self.GetKeySnapshot = channel.unary_unary(
                 '/ams.keys.v1.KeysService/GetKeySnapshot',
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.SerializeToString,
                 response_deserializer=ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.FromString,
+                _registered_method=True)
+        self.CheckKeySnapshots = channel.unary_unary(
+                '/ams.keys.v1.KeysService/CheckKeySnapshots',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsResponse.FromString,
                 _registered_method=True)
         self.ListGrantedServices = channel.unary_unary(
                 '/ams.keys.v1.KeysService/ListGrantedServices',
@@ -151,7 +171,28 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """For good; calls with it stop within a second.
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetKeySpendCap(self, request, context):
+        """Replaces the key's spend cap; no amount takes it away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSpendCap(self, request, context):
+        """The calling consumer's own spend cap, over all its keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSpendCap(self, request, context):
+        """Replaces it; no amount takes it away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +200,14 @@ class KeysServiceServicer:
 
     def GetKeySnapshot(self, request, context):
         """By the SHA-256 of the whole key. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckKeySnapshots(self, request, context):
+        """Of the keys asked for, the snapshots that aren't of the version the caller holds; and the hashes that there
+        is no key for. Lets a gateway confirm what it holds with whoever owns it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,10 +268,30 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.RevokeKeyRequest.FromString,
                     response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.SerializeToString,
             ),
+            'SetKeySpendCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetKeySpendCap,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.SerializeToString,
+            ),
+            'GetSpendCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSpendCap,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetSpendCapRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.SerializeToString,
+            ),
+            'SetSpendCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSpendCap,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetSpendCapRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.SerializeToString,
+            ),
             'GetKeySnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeySnapshot,
                     request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.FromString,
                     response_serializer=ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.SerializeToString,
+            ),
+            'CheckKeySnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckKeySnapshots,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsResponse.SerializeToString,
             ),
             'ListGrantedServices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGrantedServices,
@@ -484,6 +553,87 @@ class KeysService:
             _registered_method=True)
 
     @staticmethod
+    def SetKeySpendCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/SetKeySpendCap',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSpendCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/GetSpendCap',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.GetSpendCapRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSpendCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/SetSpendCap',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.SetSpendCapRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ConsumerSpendCap.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetKeySnapshot(request,
             target,
             options=(),
@@ -500,6 +650,33 @@ class KeysService:
             '/ams.keys.v1.KeysService/GetKeySnapshot',
             ams_dot_keys_dot_v1_dot_keys__service__pb2.GetKeySnapshotRequest.SerializeToString,
             ams_dot_keys_dot_v1_dot_events__pb2.KeySnapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckKeySnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/CheckKeySnapshots',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.CheckKeySnapshotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,9 +31,19 @@ class KeysServiceStub:
     ListKeys: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListKeysRequest, _keys_service_pb2.ListKeysResponse]
     """The calling consumer's keys; newest first."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.RevokeKeyRequest, _keys_service_pb2.Key]
-    """For good; calls with it stop within a second."""
+    """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+    SetKeySpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetKeySpendCapRequest, _keys_service_pb2.Key]
+    """Replaces the key's spend cap; no amount takes it away."""
+    GetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
+    """The calling consumer's own spend cap, over all its keys."""
+    SetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
+    """Replaces it; no amount takes it away."""
     GetKeySnapshot: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetKeySnapshotRequest, _events_pb2.KeySnapshot]
     """By the SHA-256 of the whole key. NOT_FOUND if there is none."""
+    CheckKeySnapshots: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.CheckKeySnapshotsRequest, _keys_service_pb2.CheckKeySnapshotsResponse]
+    """Of the keys asked for, the snapshots that aren't of the version the caller holds; and the hashes that there
+    is no key for. Lets a gateway confirm what it holds with whoever owns it.
+    """
     ListGrantedServices: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListGrantedServicesRequest, _keys_service_pb2.ListGrantedServicesResponse]
     """The services that a consumer has a grant for."""
 
@@ -107,7 +117,31 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.RevokeKeyRequest,
         context: _aio.ServicerContext[_keys_service_pb2.RevokeKeyRequest, _abc.Awaitable[_keys_service_pb2.Key]],
     ) -> _abc.Awaitable[_keys_service_pb2.Key]:
-        """For good; calls with it stop within a second."""
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+
+    @_abc_1.abstractmethod
+    def SetKeySpendCap(
+        self,
+        request: _keys_service_pb2.SetKeySpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.SetKeySpendCapRequest, _abc.Awaitable[_keys_service_pb2.Key]],
+    ) -> _abc.Awaitable[_keys_service_pb2.Key]:
+        """Replaces the key's spend cap; no amount takes it away."""
+
+    @_abc_1.abstractmethod
+    def GetSpendCap(
+        self,
+        request: _keys_service_pb2.GetSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.GetSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ConsumerSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ConsumerSpendCap]:
+        """The calling consumer's own spend cap, over all its keys."""
+
+    @_abc_1.abstractmethod
+    def SetSpendCap(
+        self,
+        request: _keys_service_pb2.SetSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.SetSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ConsumerSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ConsumerSpendCap]:
+        """Replaces it; no amount takes it away."""
 
     @_abc_1.abstractmethod
     def GetKeySnapshot(
@@ -116,6 +150,16 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_keys_service_pb2.GetKeySnapshotRequest, _abc.Awaitable[_events_pb2.KeySnapshot]],
     ) -> _abc.Awaitable[_events_pb2.KeySnapshot]:
         """By the SHA-256 of the whole key. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def CheckKeySnapshots(
+        self,
+        request: _keys_service_pb2.CheckKeySnapshotsRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.CheckKeySnapshotsRequest, _abc.Awaitable[_keys_service_pb2.CheckKeySnapshotsResponse]],
+    ) -> _abc.Awaitable[_keys_service_pb2.CheckKeySnapshotsResponse]:
+        """Of the keys asked for, the snapshots that aren't of the version the caller holds; and the hashes that there
+        is no key for. Lets a gateway confirm what it holds with whoever owns it.
+        """
 
     @_abc_1.abstractmethod
     def ListGrantedServices(

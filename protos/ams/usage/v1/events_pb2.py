@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/usage/v1/events.proto\x12\x0c\x61ms.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x12\n\nproject_id\x18\x07 \x01(\t\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12\x12\n\nkey_prefix\x18\t \x01(\t\x12\"\n\x1arequest_payload_size_bytes\x18\n \x01(\x03\x12#\n\x1bresponse_payload_size_bytes\x18\x0b \x01(\x03\x12\x18\n\x10response_time_ms\x18\x0c \x01(\x05\x12\x13\n\x0bstatus_code\x18\r \x01(\x05\x12&\n\x07outcome\x18\x0e \x01(\x0e\x32\x15.ams.usage.v1.Outcome\"\xe2\x01\n\nUsageDelta\x12\x10\n\x08\x64\x65lta_id\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x18\n\x10price_version_id\x18\x06 \x01(\t\x12\x10\n\x08requests\x18\x07 \x01(\x03\x12\x19\n\x11\x62illable_requests\x18\x08 \x01(\x03\x12\x15\n\rrequest_bytes\x18\t \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\n \x01(\x03*X\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x11\n\rCLIENT_CLOSED\x10\x02\x12\x13\n\x0fUPSTREAM_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/usage/v1/events.proto\x12\x0c\x61ms.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x12\n\nproject_id\x18\x07 \x01(\t\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12\x12\n\nkey_prefix\x18\t \x01(\t\x12\"\n\x1arequest_payload_size_bytes\x18\n \x01(\x03\x12#\n\x1bresponse_payload_size_bytes\x18\x0b \x01(\x03\x12\x18\n\x10response_time_ms\x18\x0c \x01(\x05\x12\x13\n\x0bstatus_code\x18\r \x01(\x05\x12&\n\x07outcome\x18\x0e \x01(\x0e\x32\x15.ams.usage.v1.Outcome\x12\x12\n\njournal_id\x18\x0f \x01(\x0c\x12\x10\n\x08sequence\x18\x10 \x01(\x03\x12\x17\n\x0fis_continuation\x18\x11 \x01(\x08\x12\x18\n\x10request_messages\x18\x12 \x01(\x03\x12\x19\n\x11response_messages\x18\x13 \x01(\x03\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x0f\n\x07is_test\x18\x15 \x01(\x08\";\n\x0fUsageEventBatch\x12(\n\x06\x65vents\x18\x65 \x03(\x0b\x32\x18.ams.usage.v1.UsageEvent\"\xe2\x01\n\nUsageDelta\x12\x10\n\x08\x64\x65lta_id\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x18\n\x10price_version_id\x18\x06 \x01(\t\x12\x10\n\x08requests\x18\x07 \x01(\x03\x12\x19\n\x11\x62illable_requests\x18\x08 \x01(\x03\x12\x15\n\rrequest_bytes\x18\t \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\n \x01(\x03*X\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x11\n\rCLIENT_CLOSED\x10\x02\x12\x13\n\x0fUPSTREAM_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.usage.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=693
-  _globals['_OUTCOME']._serialized_end=781
+  _globals['_OUTCOME']._serialized_start=907
+  _globals['_OUTCOME']._serialized_end=995
   _globals['_USAGEEVENT']._serialized_start=77
-  _globals['_USAGEEVENT']._serialized_end=462
-  _globals['_USAGEDELTA']._serialized_start=465
-  _globals['_USAGEDELTA']._serialized_end=691
+  _globals['_USAGEEVENT']._serialized_end=615
+  _globals['_USAGEEVENTBATCH']._serialized_start=617
+  _globals['_USAGEEVENTBATCH']._serialized_end=676
+  _globals['_USAGEDELTA']._serialized_start=679
+  _globals['_USAGEDELTA']._serialized_end=905
 # @@protoc_insertion_point(module_scope)

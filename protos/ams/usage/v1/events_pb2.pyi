@@ -5,9 +5,11 @@ What the gateway meters (topic usage.events, keyed by consumer id) and what usag
 for billing (topic usage.aggregated, keyed by consumer id).
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -76,6 +78,13 @@ class UsageEvent(_message.Message):
     RESPONSE_TIME_MS_FIELD_NUMBER: _builtins.int
     STATUS_CODE_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    JOURNAL_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    IS_CONTINUATION_FIELD_NUMBER: _builtins.int
+    REQUEST_MESSAGES_FIELD_NUMBER: _builtins.int
+    RESPONSE_MESSAGES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IS_TEST_FIELD_NUMBER: _builtins.int
     event_id: _builtins.bytes
     """16 bytes, UUIDv7; the deduplication key"""
     consumer_id: _builtins.str
@@ -91,6 +100,20 @@ class UsageEvent(_message.Message):
     response_time_ms: _builtins.int
     status_code: _builtins.int
     outcome: Global___Outcome.ValueType
+    journal_id: _builtins.bytes
+    """Which journal the event was written to (16 bytes), and its number there: 1, 2, 3, … without a gap."""
+    sequence: _builtins.int
+    is_continuation: _builtins.bool
+    """Of a call that lasts, what came since its last event: the bytes count, the call doesn't. Its first event has
+    the same request_id and counts the call.
+    """
+    request_messages: _builtins.int
+    """Messages of a WebSocket call in either direction."""
+    response_messages: _builtins.int
+    request_id: _builtins.str
+    """What the answer's X-Request-Id says: the consumer's own, or the event's id."""
+    is_test: _builtins.bool
+    """With a test key: counted, never billed."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
         """when the request came in"""
@@ -112,14 +135,45 @@ class UsageEvent(_message.Message):
         response_time_ms: _builtins.int = ...,
         status_code: _builtins.int = ...,
         outcome: Global___Outcome.ValueType = ...,
+        journal_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        is_continuation: _builtins.bool = ...,
+        request_messages: _builtins.int = ...,
+        response_messages: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        is_test: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "consumer_id", b"consumer_id", "event_id", b"event_id", "key_prefix", b"key_prefix", "merchant_id", b"merchant_id", "outcome", b"outcome", "price_version_id", b"price_version_id", "project_id", b"project_id", "request_payload_size_bytes", b"request_payload_size_bytes", "response_payload_size_bytes", b"response_payload_size_bytes", "response_time_ms", b"response_time_ms", "service_id", b"service_id", "status_code", b"status_code", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "consumer_id", b"consumer_id", "event_id", b"event_id", "is_continuation", b"is_continuation", "is_test", b"is_test", "journal_id", b"journal_id", "key_prefix", b"key_prefix", "merchant_id", b"merchant_id", "outcome", b"outcome", "price_version_id", b"price_version_id", "project_id", b"project_id", "request_id", b"request_id", "request_messages", b"request_messages", "request_payload_size_bytes", b"request_payload_size_bytes", "response_messages", b"response_messages", "response_payload_size_bytes", b"response_payload_size_bytes", "response_time_ms", b"response_time_ms", "sequence", b"sequence", "service_id", b"service_id", "status_code", b"status_code", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageEvent: _TypeAlias = UsageEvent  # noqa: Y015
+
+@_typing.final
+class UsageEventBatch(_message.Message):
+    """A value of the topic usage.events: events of one consumer, in the order of their numbers. A value without
+    `events` is a single UsageEvent, as gateways wrote it before; hence the number, which no field of that has.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageEvent]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___UsageEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageEventBatch: _TypeAlias = UsageEventBatch  # noqa: Y015
 
 @_typing.final
 class UsageDelta(_message.Message):
