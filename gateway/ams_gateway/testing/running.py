@@ -150,9 +150,8 @@ async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
             if serving.done():
                 await serving
             await asyncio.sleep(0.01)
-        assert entry.runtime is not None
         try:
-            yield Running(port, entry.runtime, Path(settings.journal_dir))
+            yield Running(port, entry.state.runtime, Path(settings.journal_dir))
         finally:
             server.should_exit = True
             await serving
