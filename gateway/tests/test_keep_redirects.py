@@ -3,7 +3,7 @@
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from ams_gateway.http.redirects import rewrite_location
+from ams_gateway.http.redirects import rewrite_link, rewrite_location
 from ams_gateway.http.targets import Target, parse_base_url, traverses_root
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +146,28 @@ def test_an_internet_address_is_a_host_too() -> None:
 def test_the_base_urls_own_parameters_are_not_shown(query: bytes, expected: bytes) -> None:
     base = target("https://base.test/v1?code=s3cret")
     assert rewritten(b"/v1/items" + query, base) == SCOPE + b"/items" + expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            b'<https://base.test/v1/items?page=2>; rel="next", <https://base.test/v1/items?page=9>; rel=last',
+            b'<%b/items?page=2>; rel="next", <%b/items?page=9>; rel=last' % (SCOPE, SCOPE),
+        ),
+        (b"<?page=2>;rel=next", b"<%b/a/b?page=2>;rel=next" % SCOPE),
+        (b"<https://base.test/docs>; rel=help , <c>; rel=next ,", b"<%b/a/c>; rel=next" % SCOPE),
+        (
+            b'<https://docs.example/>; title="a, <b>; \\" c"; rel=help,<c>',
+            b'<https://docs.example/>; title="a, <b>; \\" c"; rel=help, <%b/a/c>' % SCOPE,
+        ),
+        (b"<https://base.test/docs>; rel=help", None),
+        (b"https://base.test/v1/items; rel=next", None),
+        (b"", None),
+    ],
+)
+def test_links_are_treated_as_redirects_are(value: bytes, expected: bytes | None) -> None:
+    assert rewrite_link(value, base=NESTED, scope=SCOPE, requested_path=b"/a/b") == expected
 
 
 SEGMENTS = st.sampled_from(["a", "b", "v1", "items", ".", "..", "c;p=1", "~u", "a%20b"])

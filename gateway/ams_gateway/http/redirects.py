@@ -25,6 +25,13 @@ _REFERENCE = re.compile(
     re.DOTALL,
 )
 _DOT = re.compile(rb"%2e", re.IGNORECASE)
+# A comma inside quotes is a parameter's, outside it ends the link. An end of quotes that is missing is the
+# field's end, and nothing is tried twice: else an upstream could have us search for seconds.
+_LINK = re.compile(
+    rb'<(?P<target>[^<>]*+)>(?P<parameters>(?:[^,"]|"(?:[^"\\]|\\.?)*+(?:"|\Z))*+)',
+    re.DOTALL,
+)
+_LINK_SPACE = b" \t"
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
@@ -76,6 +83,18 @@ def rewrite_location(
         + (b"" if query is None else b"?" + query)
         + (b"" if fragment is None else b"#" + fragment)
     )
+
+
+def rewrite_link(value: bytes, *, base: Target, scope: bytes, requested_path: bytes | None) -> bytes | None:
+    """The value of a Link field (RFC 8288), each link's target as `rewrite_location` has it. Links that can't
+    be reached are left out; None when none is left. Lists are paged by such fields, so they would show the
+    base URL more often than redirects do."""
+    kept = []
+    for link in _LINK.finditer(value):
+        location = rewrite_location(link["target"], base=base, scope=scope, requested_path=requested_path)
+        if location is not None:
+            kept.append(b"<%b>%b" % (location, link["parameters"].rstrip(_LINK_SPACE)))
+    return b", ".join(kept) or None
 
 
 def _split_authority(authority: bytes, scheme: bytes) -> tuple[str, int | None]:
