@@ -24,6 +24,9 @@ DROPPED = [
     b"x-http-host-override",
     b"x-http-method-override",
     b"x-method-override",
+    b"script-name",
+    b"x-accel-mapping",
+    b"cf-access-jwt-assertion",
     b"x-envoy-original-path",
     b"x-azure-clientip",
     b"x-ssl-client-verify",
@@ -68,6 +71,7 @@ PASSED = [
     b"x-requested-with",
     b"x-csrftoken",
     b"x-amz-date",
+    b"cf-access-client-id",
     b"x-original",
     b"x-hostname",
     b"proxy-status",
@@ -123,6 +127,8 @@ def test_names_that_cgi_takes_for_one_are_one(noise: bytes, name: bytes) -> None
         b"report-to",
         b"service-worker-allowed",
         b"set-cookie2",
+        b"x-accel-redirect",
+        b"refresh",
         b"x-ams-cost",
     ],
 )
@@ -131,7 +137,17 @@ def test_what_speaks_for_the_whole_origin_is_not_a_merchants_to_say(name: bytes)
 
 
 @pytest.mark.parametrize(
-    "name", [b"content-type", b"etag", b"set-cookie", b"link", b"content-security-policy", b"server", b"vary"]
+    "name",
+    [
+        b"content-type",
+        b"etag",
+        b"set-cookie",
+        b"link",
+        b"x-accel-buffering",
+        b"content-security-policy",
+        b"server",
+        b"vary",
+    ],
 )
 def test_what_speaks_of_the_answer_itself_goes_on(name: bytes) -> None:
     assert not is_dropped_from_answer(name)

@@ -39,9 +39,14 @@ _DROPPED_PREFIXES = (
     b"x-client-cert",
     b"client-cert",
     b"ssl-client-",
-    b"cf-",
+    b"cf-connecting-",
+    b"cf-client-cert",
     b"cloudfront-viewer-",
+    # Files that a server behind nginx is told to leave to it.
+    b"x-accel-",
     # Identities that load balancers and authenticating proxies vouch for.
+    b"cf-access-authenticated-",
+    b"cf-access-jwt-",
     b"x-amzn-oidc-",
     b"x-amzn-mtls-",
     b"x-goog-authenticated-user-",
@@ -71,9 +76,17 @@ _DROPPED = frozenset(
         b"fly-client-ip",
         b"do-connecting-ip",
         b"x-nf-client-connection-ip",
-        # The resource and the method. The gateway forwards every method that consumers have a use for, and
-        # repeats a call on a fresh connection by the method that it sees.
+        b"remote-addr",
+        # The resource, its scheme and the method. The gateway forwards every method that consumers have a use
+        # for, and repeats a call on a fresh connection by the method that it sees.
         b"x-rewrite-url",
+        b"script-name",
+        b"path-info",
+        b"x-script-name",
+        b"x-scheme",
+        b"x-url-scheme",
+        b"front-end-https",
+        b"x-sendfile-type",
         b"x-host",
         b"x-http-host-override",
         b"x-http-method",
@@ -144,8 +157,18 @@ _DROPPED_FROM_ANSWER = frozenset(
         b"accept-ch",
         b"critical-ch",
         b"set-login",
-        # Obsolete, and outside the rules for cookies.
+        # Obsolete, and outside the rules for cookies and redirects.
         b"set-cookie2",
+        b"refresh",
+        # A proxy in front of the gateway would serve a file or another page of AMS's instead of the answer.
+        # (X-Accel-Buffering may pass: event streams ask by it not to be held up.)
+        b"x-accel-redirect",
+        b"x-accel-expires",
+        b"x-accel-charset",
+        b"x-accel-limit-rate",
+        b"x-sendfile",
+        b"x-lighttpd-send-file",
+        b"x-reproxy-url",
     )
 )
 
