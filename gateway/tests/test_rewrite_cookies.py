@@ -1,9 +1,13 @@
 """A merchant's cookies come back to this merchant alone, and AMS's own never reach one."""
 
+from http.cookies import SimpleCookie
+
 import pytest
+from aiohttp import CookieJar
 from ams_gateway.http.cookies import filter_cookie, rewrite_set_cookie
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 OURS = frozenset((b"ams_session", b"__Host-ams_session", b"ams_theme"))
 SCOPE = b"/api/consume/weather"
@@ -120,6 +124,29 @@ def test_whatever_is_sent_a_cookie_stays_inside_the_service(value: bytes) -> Non
         assert equals and name and name not in OURS and not name.lower().startswith(b"__host-")
         # What is passed on once is passed on as it is.
         assert rewrite_set_cookie(result, scope=SCOPE, base_path=SCOPE, ours=OURS) == result
+
+
+async def test_two_services_and_the_web_ui_share_one_jar_and_no_cookie() -> None:
+    jar = CookieJar()
+    jar.update_cookies(SimpleCookie("ams_session=secret; Path=/"), URL("https://ams.example/"))
+    for service, attributes in (("weather", "Path=/; HttpOnly"), ("weather-pro", "Domain=ams.example")):
+        scope = f"/api/consume/{service}"
+        value = rewrite_set_cookie(
+            f"sid={service}; {attributes}".encode(), scope=scope.encode(), base_path=b"", ours=OURS
+        )
+        assert value is not None
+        # The answer to the service's own address, whose default path would be all services'.
+        jar.update_cookies(SimpleCookie(value.decode()), URL(f"https://ams.example{scope}"))
+
+    def received(url: str) -> bytes | None:
+        sent = jar.filter_cookies(URL(url))
+        return filter_cookie("; ".join(f"{name}={sent[name].value}" for name in sent).encode(), OURS)
+
+    assert received("https://ams.example/api/consume/weather/x") == b"sid=weather"
+    assert received("https://ams.example/api/consume/weather") == b"sid=weather"
+    assert received("https://ams.example/api/consume/weather-pro/x") == b"sid=weather-pro"
+    for url in ("https://ams.example/api/consume", "https://ams.example/", "https://sub.ams.example/api/"):
+        assert received(url) is None
 
 
 @pytest.mark.parametrize(
