@@ -102,6 +102,8 @@ def test_the_same_document_is_the_consumers_own_address_of_it(value: bytes) -> N
         b"https:\\\\base.test\\items",
         b"/\\base.test/items",
         b"https:/base.test/items",
+        b"https:///",
+        b"//",
         b"https:////base.test/items",
         b"ht\ttps://ba\tse.test/items",
         b"https://%62ase.test/items",
@@ -122,6 +124,7 @@ def test_what_names_the_merchants_host_otherwise_goes(value: bytes) -> None:
         b"https://[2001:db8::1]/",
         b"mailto:support@base.test",
         b"app:/callback",
+        b"app:///",
     ],
 )
 def test_other_hosts_pass_unchanged(value: bytes) -> None:

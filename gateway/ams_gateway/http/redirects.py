@@ -31,6 +31,7 @@ _LINK = re.compile(
     rb'<(?P<target>[^<>]*+)>(?P<parameters>(?:[^,"]|"(?:[^"\\]|\\.?)*+(?:"|\Z))*+)',
     re.DOTALL,
 )
+_MAX_HOST_LENGTH = 253
 _LINK_SPACE = b" \t"
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
@@ -60,7 +61,8 @@ def rewrite_location(
         authority, slash, path = rest.partition(b"/")
         host, port = _split_authority(authority, scheme or own_scheme)
         if not host:
-            return None
+            # "app:///" is another program's, "https:///" nobody's.
+            return None if (scheme or own_scheme) in _DEFAULT_PORTS else value
         if host != base.origin.host.rstrip("."):
             return value if scheme is not None else own_scheme + b"://" + value.lstrip(b"/\\")
         if (scheme or own_scheme) != own_scheme or port != base.origin.port:
@@ -111,8 +113,11 @@ def _split_authority(authority: bytes, scheme: bytes) -> tuple[str, int | None]:
 
 def _host(host: bytes) -> str:
     text = host.strip(b"[]").rstrip(b".").decode("utf-8", "replace")
+    # No name is longer, and the codec's time grows with the square of the length.
+    if text.isascii() or len(text) > _MAX_HOST_LENGTH:
+        return text
     try:
-        return text if text.isascii() else text.encode("idna").decode("ascii")
+        return text.encode("idna").decode("ascii")
     except UnicodeError:
         return text
 
