@@ -99,18 +99,32 @@ def test_the_same_document_is_the_consumers_own_address_of_it(value: bytes) -> N
         b"https://base.test:" + b"4" * 5000,
         b"ftp://base.test/v1/items",
         # as browsers read it
-        b"https:\\\\base.test\\items",
-        b"/\\base.test/items",
-        b"https:/base.test/items",
-        b"https:///",
-        b"//",
-        b"https:////base.test/items",
         b"ht\ttps://ba\tse.test/items",
         b"https://%62ase.test/items",
         "https://ｂase.test/items".encode(),
     ],
 )
 def test_what_names_the_merchants_host_otherwise_goes(value: bytes) -> None:
+    assert rewritten(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"https:\\\\base.test\\v1\\items",
+        b"/\\base.test/v1/items",
+        b"https://login.example\\@base.test/v1",
+        b"https:/base.test/v1/items",
+        b"https:v1/items",
+        b"https:",
+        b"https:///login.example/",
+        b"///login.example/",
+        b"//",
+        b"https://",
+        b"https://:443/",
+    ],
+)
+def test_what_clients_read_in_different_ways_goes(value: bytes) -> None:
     assert rewritten(value) is None
 
 
@@ -198,9 +212,9 @@ def test_the_next_call_asks_for_what_the_upstream_meant(
     meant = urljoin("http://base.test" + asked, reference).removeprefix("http://base.test")
     if result is None:
         assert not meant.startswith(base.path.decode() + "/") or traverses_root(meant.encode())
-    elif result != SCOPE:
+    elif result[len(SCOPE) : len(SCOPE) + 1] == b"/":
         followed, _, parameters = result.removeprefix(SCOPE).partition(b"?")
-        assert base.request_target(followed or None, parameters).decode() == meant
+        assert base.request_target(followed, parameters).decode() == meant
 
 
 PIECES = b"base.test BASE.TEST. other.test http: https: / // \\ . .. %2e /v1 v1 x ? # @ : 8080 %2f ; &".split(
@@ -221,12 +235,13 @@ def test_no_address_leads_to_the_merchants_host_or_elsewhere_at_ours(
         return
     address = result.decode("ascii")
     before, mark, after = address.partition("?")
-    as_browsers_read = before.replace("\\", "/") + mark + after
-    try:
-        parts = urlsplit(urljoin("https://ams.test/api/consume/weather/a/b", as_browsers_read))
-        host = (parts.hostname or "").rstrip(".")
-    except ValueError:
-        return  # no client can follow it
-    assert host != "base.test"
-    if host == "ams.test":
-        assert parts.path == SCOPE.decode() or parts.path.startswith(SCOPE.decode() + "/")
+    # As libraries read it, and as browsers do.
+    for reading in (address, before.replace("\\", "/") + mark + after):
+        try:
+            parts = urlsplit(urljoin("https://ams.test/api/consume/weather/a/b", reading))
+            host = (parts.hostname or "").rstrip(".")
+        except ValueError:
+            continue  # such a client can't follow it
+        assert host != "base.test"
+        if host == "ams.test":
+            assert parts.path == SCOPE.decode() or parts.path.startswith(SCOPE.decode() + "/")

@@ -5,9 +5,9 @@ keeps `X-API-Key` over redirects). So `Location` and `Content-Location` that lie
 paths behind the gateway, and those that name the merchant's host in any other way are taken out: such a
 resource can't be reached through AMS, and the merchant should widen its base URL. Other hosts pass.
 
-References are resolved by RFC 3986 §5.2 against the URL that the upstream was asked for, and read as browsers
-read them (WHATWG URL): a backslash is a slash, tabs don't count, `http:///host` is `http://host`, and
-`%2e` is a dot. What a browser would understand is what leaks.
+References are resolved by RFC 3986 §5.2 against the URL that the upstream was asked for. What clients read in
+different ways goes: one with a backslash is a path to some and a host to others, and so is `http:` or nothing
+before more or fewer slashes than two. Tabs are ignored and `%2e` is a dot, as browsers have it.
 """
 
 import re
@@ -20,7 +20,7 @@ _STRIPPED = bytes(range(33))
 _IGNORED = b"\t\r\n"
 
 _REFERENCE = re.compile(
-    rb"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?P<slashes>[/\\]*)(?P<rest>[^?#]*)"
+    rb"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?P<slashes>/*)(?P<rest>[^?#]*)"
     rb"(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
 )
@@ -47,24 +47,23 @@ def rewrite_location(
     value = value.strip(_STRIPPED).translate(None, _IGNORED)
     reference = _REFERENCE.fullmatch(value)
     assert reference is not None  # every part may be empty
-    scheme, slashes = reference["scheme"], reference["slashes"]
-    rest = reference["rest"].replace(b"\\", b"/")
+    scheme, slashes, rest = reference["scheme"], reference["slashes"], reference["rest"]
+    own_scheme = b"https" if base.origin.tls else b"http"
     if scheme is not None:
         scheme = scheme.lower()
-        if len(slashes) < 2:
-            # "mailto:…" and "app:/callback" name no host. "https:/x" is no address at all, but browsers take
-            # it for a path of the host that they are at, which is AMS's.
-            return None if scheme in _DEFAULT_PORTS else value
-    own_scheme = b"https" if base.origin.tls else b"http"
+        if scheme not in _DEFAULT_PORTS and (len(slashes) != 2 or not rest):
+            # "mailto:…", "app:/callback", "app:///": they name no host.
+            return value
+    if b"\\" in rest or len(slashes) > 2 or (scheme is not None and slashes != b"//"):
+        return None
     asked = base.root if requested_path is None else base.path + requested_path
-    if scheme is not None or len(slashes) >= 2:
+    if slashes == b"//":
         authority, slash, path = rest.partition(b"/")
         host, port = _split_authority(authority, scheme or own_scheme)
         if not host:
-            # "app:///" is another program's, "https:///" nobody's.
-            return None if (scheme or own_scheme) in _DEFAULT_PORTS else value
+            return None
         if host != base.origin.host.rstrip("."):
-            return value if scheme is not None else own_scheme + b"://" + value.lstrip(b"/\\")
+            return value if scheme is not None else own_scheme + b":" + value
         if (scheme or own_scheme) != own_scheme or port != base.origin.port:
             return None
         path = slash + path
@@ -103,9 +102,10 @@ def _split_authority(authority: bytes, scheme: bytes) -> tuple[str, int | None]:
     """The host in the form of `Origin.host`, and the port; None for one that is no number. User information
     is dropped."""
     authority = unquote_to_bytes(authority.rpartition(b"@")[2]).lower()
-    host, colon, port = authority.rpartition(b":")
-    if not colon or authority.endswith(b"]"):
-        host, port = authority, b""
+    # In brackets colons are an IPv6 address's; elsewhere the first ends the host.
+    bracketed, bracket, after = authority.rpartition(b"]")
+    host, _, port = after.partition(b":")
+    host = bracketed + bracket + host
     if port:
         return _host(host), int(port) if port.isdigit() and len(port) <= 5 else None
     return _host(host), _DEFAULT_PORTS.get(scheme)
@@ -125,6 +125,7 @@ def _host(host: bytes) -> str:
 def _below(base: Target, path: bytes) -> bytes | None:
     """What of a path lies below the base URL's own, None where it doesn't."""
     path = _remove_dot_segments(path)
+    # With or without its last slash it is the base URL.
     if path == base.path:
         return b""
     if not path.startswith(base.path + b"/"):
