@@ -40,7 +40,7 @@ def test_what_was_changed_is_not_unsealed(place: int, difference: int) -> None:
 
 @pytest.mark.parametrize("keys", [[], [""], ["short"], [OLD, "short"]])
 def test_keys_that_are_none_are_refused_at_once(keys: list[str]) -> None:
-    with pytest.raises(ValueError, match="Fernet|base64|padding"):
+    with pytest.raises(ValueError, match=r"Fernet|base64|padding"):
         Sealer(keys)
 
 
