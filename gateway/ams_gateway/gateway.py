@@ -12,8 +12,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ams_common.sealing import Sealer
+
 from ams_gateway.access.authorizer import Authorizer
-from ams_gateway.access.snapshots import Grant
+from ams_gateway.access.snapshot_cache import SourceDownError
+from ams_gateway.access.snapshots import CachedService, Grant
 from ams_gateway.http import problems
 from ams_gateway.http.dates import http_date
 from ams_gateway.http.problems import Problem, render
@@ -21,7 +24,7 @@ from ams_gateway.http.requests import Request
 from ams_gateway.http.responses import Response
 from ams_gateway.metering.journal import Journal
 from ams_gateway.metering.meter import EventIds, Meter, Usage
-from ams_gateway.terms import Terms
+from ams_gateway.terms import Credentials, Terms
 from ams_gateway.upstream.connection import UpstreamConnection
 from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 
 # May be repeated when a connection turns out dead before any byte came back (RFC 9110 §9.2.2).
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
+
+
+_MAX_CREDENTIALS = 20_000
 
 
 class ClientGoneError(Exception):
@@ -65,7 +71,7 @@ class GatewayLimits:
 class Call(Usage):
     """One request on its way: what is counted of it, and what its answer gets."""
 
-    __slots__ = ("body", "client", "head", "limit_fields", "request", "terms")
+    __slots__ = ("body", "client", "head", "limit_fields", "request", "service", "terms")
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
         super().__init__(ids)
@@ -74,6 +80,8 @@ class Call(Usage):
         self.client = client
         self.limit_fields = b""
         self.terms: Terms
+        # Known only of a browser's call: what else it gets depends on it.
+        self.service: CachedService | None = None
         # Kept only for a request that may be repeated.
         self.head = b""
         self.body = b""
@@ -81,7 +89,13 @@ class Call(Usage):
     def compose(self, response: Response) -> bytes:
         """The fields that the consumer gets of an answer."""
         lines = response.lines
-        own = b"%bx-request-id: %b\r\n" % (self.limit_fields, self.request_id or self.id_text)
+        if response.special:
+            lines += self.terms.rewrite(self.request, response)
+        own = b"%b%bx-request-id: %b\r\n" % (
+            self.limit_fields,
+            cors_fields(self.terms.service, self.request),
+            self.request_id or self.id_text,
+        )
         if not response.has_date:
             own = b"date: %b\r\n%b" % (http_date(), own)
         return b"%b\r\n%b" % (b"\r\n".join(lines), own) if lines else own
@@ -95,6 +109,7 @@ class Gateway:
         resolver: Resolver,
         pool: Pool,
         journal: Journal,
+        sealer: Sealer,
         limits: GatewayLimits,
     ) -> None:
         self._authorizer = authorizer
@@ -103,6 +118,8 @@ class Gateway:
         self._pool = pool
         self._journal = journal
         self._limits = limits
+        self._sealer = sealer
+        self._credentials: dict[str, tuple[CachedService, Credentials]] = {}
         self._ids = EventIds()
         self._meter = Meter(journal)
         self._exchanges: set[Exchange] = set()
@@ -127,14 +144,14 @@ class Gateway:
         """Answer one request, now or later. `body` is what has come of its body, `is_whole` whether that is
         all of it."""
         call = Call(self._ids, request, client)
-        grant = request.problem or self._authorizer.decide(request)
+        grant = None if request.origin is not None else request.problem or self._authorizer.decide(request)
         if grant is None or not is_whole:
             self._spawn(self._serve_waiting(call, body, is_whole), call)
             return
         if isinstance(grant, Problem):
             self._refuse(call, grant)
             return
-        terms = self._terms(grant)
+        terms = call.terms = self._terms(grant)
         if (
             self._check(call) is not None
             or terms.service.rate_limit_per_minute
@@ -143,12 +160,17 @@ class Gateway:
         ):
             self._spawn(self._serve_waiting(call, body, is_whole), call)
             return
-        call.terms = terms
         self._forward(call, connection, body)
 
     async def _serve_waiting(self, call: Call, body: bytes, is_whole: bool) -> None:
         """The same steps as in `serve`, each waiting for what it needs."""
         request, client = call.request, call.client
+        if request.origin is not None:
+            # A page can read why it was refused only where the service lets it.
+            call.service = await self._authorizer.find_service(request)
+            if request.is_preflight:
+                self._answer_preflight(call)
+                return
         grant = request.problem or await self._authorizer.find_and_decide(request)
         if isinstance(grant, Problem):
             self._refuse(call, grant)
@@ -193,11 +215,38 @@ class Gateway:
 
     def _terms(self, grant: Grant) -> Terms:
         if grant.terms is None:
-            grant.terms = Terms(grant, self._meter, self._limits.timeouts)
+            grant.terms = Terms(
+                grant, self._meter, self._limits.timeouts, self._credentials_of(grant.service)
+            )
         terms: Terms = grant.terms
         return terms
 
+    def _credentials_of(self, service: CachedService) -> Credentials:
+        """Unsealed once for a service, whoever calls it."""
+        held = self._credentials.get(service.service_id)
+        if held is None or held[0] is not service:
+            if len(self._credentials) >= _MAX_CREDENTIALS:
+                self._credentials.clear()
+            held = self._credentials[service.service_id] = service, Credentials(service, self._sealer)
+        return held[1]
+
+    def _answer_preflight(self, call: Call) -> None:
+        """By the service's setting, and for anybody: a preflight carries no key. It is forwarded nowhere."""
+        request, cors = call.request, call.service.cors if call.service is not None else None
+        fields = None
+        if cors is not None and request.origin is not None and request.preflight_method is not None:
+            fields = cors.preflight(request.origin, request.preflight_method, request.preflight_headers)
+        if fields is None:
+            self._refuse(call, problems.CORS_DENIED)
+            return
+        self.answers["preflight"] += 1
+        lines = [*fields, (b"date", http_date()), (b"x-request-id", call.request_id or call.id_text)]
+        call.client.start(204, b"".join(b"%b: %b\r\n" % line for line in lines), None, b"", False)
+
     def _check(self, call: Call) -> Problem | None:
+        if call.terms.credentials.is_sealed:
+            # Nobody but the merchant can put that right, and what it lets in must be known to come from AMS.
+            return problems.UPSTREAM_MISCONFIGURED
         length = call.request.content_length
         if length is not None and length > self._limits.max_body_bytes:
             return problems.BODY_TOO_LARGE
@@ -275,9 +324,11 @@ class Gateway:
             # A new trace with the event's id; its second half, which is never zero, is the span's.
             trace_id = call.event_id.hex().encode("ascii")
             trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
-        return b"%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
+        request_id = call.request_id or call.id_text
+        return b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
             call.terms.head_of(request),
-            call.request_id or call.id_text,
+            call.terms.signature_of(request, request_id),
+            request_id,
             trace,
             framing,
         )
@@ -318,7 +369,10 @@ class Gateway:
             self._forward(call, connection, call.body)
 
     def _refuse(self, call: Call, problem: Problem) -> None:
-        self.refuse(problem, call.client, call.request_id or call.id_text, call.limit_fields)
+        fields = call.limit_fields
+        if call.service is not None:
+            fields += cors_fields(call.service, call.request)
+        self.refuse(problem, call.client, call.request_id or call.id_text, fields)
 
     def refuse(
         self, problem: Problem, client: Caller, request_id: bytes | None = None, more: bytes = b""
@@ -344,6 +398,15 @@ class Gateway:
             await work
         except ClientGoneError:
             self.answers["client_closed"] += 1
+        except SourceDownError:
+            self._refuse(call, problems.VALIDATION_UNAVAILABLE)
         except Exception:
             log.exception("a call failed")
             self._refuse(call, problems.INTERNAL)
+
+
+def cors_fields(service: CachedService, request: Request) -> bytes:
+    """What lets a page read the answer, by the service's setting."""
+    if service.cors is None:
+        return b""
+    return b"".join(b"%b: %b\r\n" % field for field in service.cors.answer(request.origin))

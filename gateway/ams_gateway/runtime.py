@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
+from ams_common.sealing import Sealer
 from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway.access.authorizer import Authorizer
@@ -63,6 +64,7 @@ class Runtime:
             Resolver(allow_private=settings.allow_private_upstreams),
             self.pool,
             self.journal,
+            Sealer(settings.sealing_keys),
             GatewayLimits(
                 settings.max_body_bytes,
                 Timeouts(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import setting, strong_secret, switched_off
 
 
@@ -17,6 +18,10 @@ class Settings:
     catalog_address: str = setting(name="CATALOG_ADDRESS")
     # What the gateway proves itself to identity-svc with.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
+    # What unseals merchants' credentials and signing keys; shared with catalog-svc, which seals them.
+    sealing_keys: tuple[str, ...] = setting(
+        name="UPSTREAM_SEALING_KEY", development=DEVELOPMENT_SEALING_KEYS, secret=True
+    )
     # On a disk that outlives the process. All workers share it.
     journal_dir: str = setting(development=".run/gateway-journal")
     journal_max_bytes: int = setting(1024 * 1024 * 1024)

@@ -7,7 +7,7 @@ import time
 
 from ams_common.apikeys import hash_key
 
-from ams_gateway.access.snapshot_cache import SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_cache import SnapshotCache
 from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
 from ams_gateway.http import problems
 from ams_gateway.http.problems import Problem
@@ -57,17 +57,13 @@ class Authorizer:
         return authorize(request, key.value, service, time.time())
 
     async def find_and_decide(self, request: Request) -> Grant | Problem:
-        """Waits for what has to be loaded, for a bounded time."""
-        try:
-            key = await self._find_key(request)
-            # A key that opens nothing is named before anything is looked up for its sake.
-            decision = authorize(request, key, None, time.time())
-            if decision is not problems.SERVICE_NOT_GRANTED or request.service_name is None:
-                return decision
-            service = await self._services.get(request.service_name)
-        except SourceDownError:
-            return problems.VALIDATION_UNAVAILABLE
-        return authorize(request, key, service, time.time())
+        """Waits for what has to be loaded, for a bounded time. Raises SourceDownError."""
+        key = await self._find_key(request)
+        # A key that opens nothing is named before anything is looked up for its sake.
+        decision = authorize(request, key, None, time.time())
+        if decision is not problems.SERVICE_NOT_GRANTED or request.service_name is None:
+            return decision
+        return authorize(request, key, await self._services.get(request.service_name), time.time())
 
     async def find_service(self, request: Request) -> CachedService | None:
         """The service that a request names, whoever may call it. Raises SourceDownError."""

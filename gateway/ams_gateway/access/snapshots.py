@@ -11,6 +11,7 @@ from ams.keys.v1.events_pb2 import SpendCap
 from ams_common.access import KeyProblem, ServiceProblem, key_problem, service_problem
 
 from ams_gateway.http import problems
+from ams_gateway.http.cors import CorsPolicy
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.targets import Target, parse_base_url
 
@@ -79,6 +80,8 @@ class CachedService:
     price: Price
     credential: SealedCredential
     signing_key: SealedSigningKey
+    # None: no page of another origin may call the service.
+    cors: CorsPolicy | None
 
 
 def read_key(data: bytes) -> CachedKey:
@@ -109,6 +112,7 @@ def read_service(data: bytes) -> CachedService:
     """From a serialised ServiceSnapshot. A standing or status that isn't known counts as the strict one."""
     snapshot = catalog.ServiceSnapshot.FromString(data)
     target = parse_base_url(snapshot.base_url)
+    forwarding = snapshot.forwarding
     problem = None if target is not None else problems.UPSTREAM_MISCONFIGURED
     if (found := service_problem(snapshot.status, snapshot.merchant_standing)) is not None:
         problem = _SERVICE_PROBLEMS[found]
@@ -121,8 +125,11 @@ def read_service(data: bytes) -> CachedService:
         price_version_id=snapshot.price_version_id,
         problem=problem,
         version=snapshot.version,
-        forwarding=snapshot.forwarding,
+        forwarding=forwarding,
         price=snapshot.price,
         credential=snapshot.credential,
         signing_key=snapshot.signing_key,
+        cors=CorsPolicy(forwarding.cors_origins, passes_cookies=forwarding.passes_cookies)
+        if forwarding.cors_origins
+        else None,
     )

@@ -78,6 +78,12 @@ GATEWAY_BUSY = Problem(
 LOOP_DETECTED = Problem(
     "loop_detected", 508, "Loop detected", "The request has come through this gateway already."
 )
+KEY_IN_PATH = Problem(
+    "key_in_path", 400, "API key in the path", "The path holds an API key, which the merchant would see."
+)
+CORS_DENIED = Problem(
+    "cors_denied", 403, "Origin not allowed", "Pages of this origin may not call the service from a browser."
+)
 SERVICE_CONFLICT = Problem(
     "service_conflict", 400, "Services conflict", "The request names more than one service."
 )

@@ -15,6 +15,9 @@ from typing import Any
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
 from ams_gateway.http import problems
+from ams_gateway.http.cors import is_preflight
+from ams_gateway.http.forwarding_fields import is_dropped
+from ams_gateway.http.key_leaks import holds_key
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.routes import PATH, Route, read_service, read_target
 
@@ -53,6 +56,7 @@ class Request:
         "has_body",
         "host",
         "is_chunked",
+        "is_transparent",
         "keep_alive",
         "key",
         "key_name",
@@ -82,8 +86,10 @@ class Request:
         self.problem: Problem | None = None
         self.path: bytes | None = None
         self.query = b""
-        # The path under which the service lies for this consumer: /api/consume/weather.
+        # The path under which the service lies for this consumer, /api/consume/weather; and whether the
+        # request itself lies there.
         self.scope = b""
+        self.is_transparent = False
         self.lines: list[bytes] = []
         self.host: bytes | None = None
         # The key, and the names of the key's and the service's snapshots; None: there was none.
@@ -113,18 +119,8 @@ class Request:
         self.prefix_grant: object = None
 
     @property
-    def is_websocket(self) -> bool:
-        return (
-            self.method == "GET"
-            and self.upgrade is not None
-            and b"websocket" in tokens_of(self.upgrade)
-            and b"upgrade" in self.connection
-        )
-
-    @property
     def is_preflight(self) -> bool:
-        """A browser's question whether its page may make a request (Fetch §3.2.2)."""
-        return self.method == "OPTIONS" and self.origin is not None and self.preflight_method is not None
+        return is_preflight(self.method, self.origin, self.preflight_method)
 
 
 # What is found in a line, and the function that puts it into the request; None: the line goes on as it is.
@@ -199,7 +195,7 @@ class RequestParser:
         found: _Reading = None
         if reading is not None:
             found = reading[1], reading[0](value)
-        elif is_dropped(name) or any(start in line for start in _KEY_STARTS):
+        elif name in HOP_BY_HOP or is_dropped(name) or holds_key(line):
             found = _ignore, None
         if name not in _VARYING and len(line) <= _MAX_KNOWN_LINE_BYTES:
             if len(self._known) >= _MAX_KNOWN_LINES:
@@ -245,7 +241,8 @@ def _read_key(request: Request) -> None:
     if request.key is None:
         request.key, request.key_name = key, key_name
     elif not carries_key:
-        request.lines.append(b"authorization: " + value)
+        if not holds_key(value):
+            request.lines.append(b"authorization: " + value)
     elif key != request.key:
         request.problem = request.problem or problems.KEY_CONFLICT
 
@@ -254,7 +251,10 @@ def _apply_route(request: Request, route: Route) -> None:
     problem = route.problem
     service = route.service
     request.path, request.query, request.scope = route.path, route.query, route.scope
-    if route.scope == PATH:
+    request.is_transparent = route.scope != PATH
+    if not request.is_transparent:
+        if request.method == "OPTIONS" and not request.is_preflight:
+            problem = problems.METHOD_NOT_ALLOWED
         if request.named is not None:
             if service is not None and service != request.named:
                 problem = problem or problems.SERVICE_CONFLICT
@@ -424,7 +424,3 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-
-
-def is_dropped(name: bytes) -> bool:
-    return name in HOP_BY_HOP or name.startswith(b"x-ams-")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from ams_gateway.http.forwarding_fields import is_dropped_from_answer
 from ams_gateway.http.requests import FIELD_LINE, HOP_BY_HOP, tokens_of
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [\t -~\x80-\xff]*)?")
@@ -18,24 +19,8 @@ _KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
 _MAX_KNOWN_LINES = 8192
 _MAX_KNOWN_LINE_BYTES = 512
 
-# What speaks for the whole origin, or is the gateway's to say.
-_DROPPED = HOP_BY_HOP | {
-    b"alt-svc",
-    b"alt-used",
-    b"clear-site-data",
-    b"expect-ct",
-    b"nel",
-    b"origin-agent-cluster",
-    b"public-key-pins",
-    b"public-key-pins-report-only",
-    b"ratelimit",
-    b"ratelimit-policy",
-    b"report-to",
-    b"reporting-endpoints",
-    b"service-worker-allowed",
-    b"strict-transport-security",
-    b"x-request-id",
-}
+# The gateway's own to say, beside what `forwarding_fields` names.
+_DROPPED = HOP_BY_HOP | {b"ratelimit", b"ratelimit-policy", b"x-request-id"}
 
 
 class InvalidAnswerError(Exception):
@@ -108,9 +93,9 @@ class ResponseParser:
         found: _Reading = None
         if reader is not None:
             found = reader, (name, value)
-        elif name in _SPECIAL or name.startswith(b"access-control-"):
+        elif name in _SPECIAL:
             found = _special, (name, value)
-        elif name in _DROPPED or name.startswith(b"x-ams-"):
+        elif name in _DROPPED or is_dropped_from_answer(name):
             found = _ignore, None
         if len(line) <= _MAX_KNOWN_LINE_BYTES:
             if len(self._known) >= _MAX_KNOWN_LINES:
@@ -179,7 +164,7 @@ _READERS: dict[bytes, Callable[[Response, Any], None]] = {
     b"date": _date,
 }
 # Passed on rewritten, or not at all.
-_SPECIAL = frozenset((b"location", b"content-location", b"refresh", b"set-cookie"))
+_SPECIAL = frozenset((b"location", b"content-location", b"link", b"set-cookie"))
 
 
 def status_line(status: int) -> bytes:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ams_gateway.http import problems
+from ams_gateway.http.key_leaks import holds_key, scrub_query
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.targets import traverses_root
 
@@ -38,6 +39,7 @@ def read_target(method: str, target: bytes) -> Route:
     if not target.startswith(b"/"):
         target = _ORIGIN.sub(b"", target, count=1)
     path, _, query = target.partition(b"?")
+    query = scrub_query(query) if query else query
     if b"#" in target or not target.isascii():
         return Route(None, None, query, PATH, problems.TARGET_INVALID)
     if path != PATH:
@@ -57,6 +59,8 @@ def _read_path(path: bytes, query: bytes) -> Route:
     below = slash + rest if slash else None
     if below is not None and traverses_root(below):
         return Route(None, None, query, scope, problems.PATH_INVALID)
+    if below is not None and holds_key(below):
+        return Route(None, None, query, scope, problems.KEY_IN_PATH)
     return Route(read_service(name), below, query, scope)
 
 
