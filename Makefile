@@ -40,6 +40,9 @@ bench: setup ## a consume call's CPU beside nginx, nginx + Lua and a commit befo
 bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 requests/s
 	@$(BIN)/python -m loadtests.bench.open_loop $(ARGS)
 
+bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
+	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
@@ -87,4 +90,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format gen bench bench-open-loop bench-pages screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format gen bench bench-open-loop bench-workers bench-pages screenshots load env lock bare-machine for-run for-tests setup
