@@ -43,6 +43,12 @@ bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 req
 bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
 	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
 
+prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
+	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
+
+hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
+	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
@@ -90,4 +96,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format gen bench bench-open-loop bench-workers bench-pages screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format gen bench bench-open-loop bench-workers bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -139,10 +139,9 @@ def check_idle_connections(running: Gateway, secret: str, slug: str, count: int)
         used_bytes = running.rss_bytes()
         # A last call on the first connection: they are all still held.
         is_held = all(_is_open(connection) for connection in opened)
-    print(
-        f"\n{count:,} idle connections: {used_bytes / MEGABYTE:.0f} MB, before them"
-        f" {before_bytes / MEGABYTE:.0f} MB; less than {MOST_IDLE_BYTES / MEGABYTE:.0f} wanted{'' if is_held else '; SOME WERE CLOSED'}"
-    )
+    shown = f"{used_bytes / MEGABYTE:.0f} MB, {before_bytes / MEGABYTE:.0f} before them"
+    closed = "" if is_held else "; SOME WERE CLOSED"
+    print(f"\n{count:,} idle connections: {shown}; less than {MOST_IDLE_BYTES / MEGABYTE:.0f} wanted{closed}")
     return used_bytes < MOST_IDLE_BYTES and is_held
 
 
