@@ -49,6 +49,9 @@ prove-counts: setup ## every answered call is counted once, whatever is killed: 
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
 	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
 
+fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS="--seconds 60 --seed 7"
+	@$(BIN)/python -m loadtests.proofs.fuzz $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
@@ -96,4 +99,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format gen bench bench-open-loop bench-workers bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -12,6 +12,8 @@ _REQUEST_LINE = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 [1-5][0-9]{2} [\t\x20-\x7e\x80-\xff]*")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,12}")
+# RFC 9110 §6.5.1: what frames or routes a message, or proves who sends it.
+_NOT_IN_TRAILERS = (b"content-length", b"transfer-encoding", b"host", b"authorization", b"trailer")
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -120,7 +122,8 @@ def _with_chunks(head: Message, data: bytes) -> Message | None:
         body += data[position : position + size]
         position += size + 2
     while (end := data.find(b"\r\n", position)) > position:
-        if not _FIELD.fullmatch(line := data[position:end]):
+        line = data[position:end]
+        if (found := _FIELD.fullmatch(line)) is None or found[1].lower() in _NOT_IN_TRAILERS:
             raise MalformedError(f"trailer {line[:120]!r}")
         position = end + 2
     return None if end < 0 else Message(head.start_line, head.fields, body, end + 2)
