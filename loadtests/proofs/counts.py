@@ -18,180 +18,49 @@ import secrets
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import asyncpg
-from aiohttp import web
-from ams_common.ports import free_port, free_ports
 from ams_common.testing.eventually import eventually
-from ams_local.daemons import StartError
 from ams_local.execution import end_on_signals
-from ams_local.kafka import Kafka
 from ams_local.paths import throwaway_directory
-from ams_local.postgres import Postgres
-from ams_local.redis import Redis
-from redis import Redis as RedisClient
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
-from support.trade import Trade, open_trade
+from support.trade import open_trade
 
 from loadtests.proofs.accounts import Accounts, differences
+from loadtests.proofs.killable_servers import Servers
+from loadtests.proofs.numbered_calls import Caller, Upstream
 from loadtests.proofs.usage_topic import read_topic
 
 VICTIMS = ("worker", "Kafka", "Redis", "keys-svc", "PostgreSQL")
-CALLERS = 8
+WORKERS = 2
 # Between two kills, so that each falls into calls.
 CALLS_BETWEEN = 60
 SETTLE_S = 90
 
 
-@dataclass
-class Servers:
-    """PostgreSQL, Redis and Kafka, each of which can be killed and comes back with what is on its disk."""
-
-    directory: Path
-    postgres: Postgres = field(init=False)
-    redis: Redis = field(init=False)
-    kafka: Kafka = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.postgres = Postgres(self.directory, free_port(), throwaway=True)
-        self.redis = Redis(self.directory, free_port(), throwaway=True)
-        self.kafka = Kafka(self.directory, *free_ports(2), throwaway=True)
-
-    def start(self) -> None:
-        for server in (self.kafka, self.postgres, self.redis):
-            server.launch()
-        for server in (self.kafka, self.postgres, self.redis):
-            server.wait()
-
-    def stop(self) -> None:
-        for server in (self.redis, self.postgres, self.kafka):
-            server.stop()
-
-    def kill_postgres(self) -> None:
-        pid = int((self.postgres.data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        self.postgres.stop()
-        deadline_s = time.monotonic() + 30
-        while True:
-            # The sessions of the killed server hold its memory until they have seen that it is gone.
-            self.postgres.launch()
-            with contextlib.suppress(StartError):
-                self.postgres.wait()
-                return
-            if time.monotonic() > deadline_s:
-                raise TimeoutError("PostgreSQL doesn't come back")
-
-    def kill_redis(self) -> None:
-        with RedisClient.from_url(self.redis.url) as client:
-            pid = int(client.info("server")["process_id"])
-        os.kill(pid, signal.SIGKILL)
-        self.redis.stop()
-        self.redis.launch()
-        self.redis.wait()
-
-    def kill_kafka(self) -> None:
-        self.kafka.stop()  # of a throwaway broker that is SIGKILL
-        self.kafka.launch()
-        self.kafka.wait()
-
-
-class Upstream:
-    """The merchant's API, which writes down each call before it answers."""
-
-    def __init__(self) -> None:
-        self.request_ids: list[str] = []
-        self.calls: Counter[int] = Counter()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        await request.read()
-        self.calls[int(request.headers["X-Call"])] += 1
-        self.request_ids.append(request.headers.get("X-Request-Id", ""))
-        return web.json_response({"answer": 42})
-
-    @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Its base URL."""
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        finally:
-            await runner.cleanup()
-
-
-class Caller:
-    """Calls at a rate, each with a number of its own, and remembers which were answered."""
-
-    def __init__(self, gateway_url: str, trade: Trade, requests_per_s: float) -> None:
-        self._url = f"{gateway_url}/api/consume"
-        self._headers = {
-            "Authorization": f"Bearer {trade.secret}",
-            "X-AMS-Service": trade.service["serviceId"],
-        }
-        self._pause_s = CALLERS / requests_per_s
-        self._number = 0
-        self.answered: dict[str, int] = {}  # number of the call by request id
-        self.others: Counter[str] = Counter()
-        self.longest_pause_s = 0.0
-        self._last_s = time.monotonic()
-        self.stop = False
-
-    async def run(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=20)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            await asyncio.gather(*(self._call_on(http) for _ in range(CALLERS)))
-
-    async def _call_on(self, http: aiohttp.ClientSession) -> None:
-        while not self.stop:
-            self._number += 1
-            await self._call(http, self._number)
-            await asyncio.sleep(self._pause_s)
-
-    async def _call(self, http: aiohttp.ClientSession, number: int) -> None:
-        headers = {**self._headers, "X-Call": str(number)}
-        try:
-            async with http.post(self._url, data=b"x" * 100, headers=headers) as answer:
-                await answer.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.others[type(error).__name__] += 1
-            return
-        if answer.status != 200:
-            self.others[str(answer.status)] += 1
-            return
-        self.answered[answer.headers["X-Request-Id"]] = number
-        now_s = time.monotonic()
-        self.longest_pause_s = max(self.longest_pause_s, now_s - self._last_s)
-        self._last_s = now_s
-
-    def take_longest_pause_s(self) -> float:
-        """Between two answers since this was last asked."""
-        longest_s, self.longest_pause_s = self.longest_pause_s, 0.0
-        return longest_s
-
-    async def has_more(self, count: int, timeout_s: float) -> None:
-        wanted = len(self.answered) + count
-
-        async def enough() -> bool:
-            return len(self.answered) >= wanted
-
-        await eventually(enough, timeout_s)
-
-
 def kill_worker(system: RunningSystem, chosen: random.Random) -> None:
-    pid = system.process_id("ams-gateway")
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    workers = [
-        child for child in children if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    """One of them, once they are complete: the one that was killed before has to be replaced first."""
+    deadline_s = time.monotonic() + 30
+    while len(workers := _workers(system.process_id("ams-gateway"))) < WORKERS:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"only {len(workers)} of {WORKERS} workers run")
+        time.sleep(0.1)
     os.kill(chosen.choice(workers), signal.SIGKILL)
+
+
+def _workers(pid: int) -> list[int]:
+    """The children of the gateway's process, but for the one that Python has for itself."""
+    workers = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            # A zombie has no command any more.
+            if command and b"resource_tracker" not in command:
+                workers.append(child)
+    return workers
 
 
 def kill_keys_svc(system: RunningSystem) -> None:
@@ -305,7 +174,7 @@ def main() -> None:
         print("==> starting the whole system", flush=True)
         servers.start()
         with running(servers.postgres.url, servers.redis.url, servers.kafka.bootstrap_servers) as system:
-            system.restart("ams-gateway", GATEWAY_WORKERS="2")
+            system.restart("ams-gateway", GATEWAY_WORKERS=str(WORKERS))
             is_exact = asyncio.run(prove(system, servers, options))
     finally:
         servers.stop()
