@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m ams_local
 WORKERS ?= 3
 
 help: ## print every target with its line
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-15s %s\n", $$1, $$2}'
 
 run: for-run setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
 	@exec $(LOCAL) run
@@ -34,8 +34,23 @@ format: setup ## format the code, and mend what the linter can
 gen: setup ## generate the Python code of the protos, beside them
 	@$(BIN)/python protos/generate.py protos
 
-bench: setup ## the gateway beside nginx: CPU per request and the ratio
-	@$(BIN)/python loadtests/bench/gateway.py
+bench: setup ## a consume call's CPU beside nginx, nginx + Lua and a commit before; ARGS="--profile"
+	@$(BIN)/python -m loadtests.bench.gateway $(ARGS)
+
+bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 requests/s
+	@$(BIN)/python -m loadtests.bench.open_loop $(ARGS)
+
+bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
+	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
+
+prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
+	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
+
+hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
+	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
+
+fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS="--seconds 60 --seed 7"
+	@$(BIN)/python -m loadtests.proofs.fuzz $(ARGS)
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
@@ -84,4 +99,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format gen bench bench-pages screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -1,266 +1,160 @@
-"""The gateway with everything on beside nginx as a plain reverse proxy: CPU per request and the ratio.
+"""`make bench`: what a consume request costs beside nginx, nginx + Lua with the same policy, a commit before.
 
-    .venv/bin/python loadtests/bench/gateway.py [--rounds N] [--seconds S]
+    python -m loadtests.bench.gateway [--rounds N] [--seconds S] [--before COMMIT] [--profile]
 
-The proxy under test has core 0 for itself; wrk, the upstream (nginx), Redis and Kafka share core 1.
-Rounds are interleaved, since machines drift. POST, 512-byte body, 1 KiB answer, 64 connections. The
-gateway validates from snapshots that came out of Redis, counts a rate limit in Redis, journals and
-publishes to Kafka. REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set.
+The proxy under test has core 0 for itself; wrk, the upstream (nginx), Redis and Kafka share core 1. Rounds
+are interleaved, since machines drift. POST, about 512 bytes of body, 1 KiB of answer, 64 connections. Each
+proxy is measured with clients that repeat their head, and with clients whose heads differ per request. The
+gateways serve from snapshots that came out of Redis, count a rate limit, journal and publish to Kafka.
+REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set. Exits with 1 when a call failed.
 """
 
 import argparse
 import contextlib
 import os
-import re
-import secrets
 import shutil
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-from ams.catalog.v1 import events_pb2 as catalog
-from ams.identity.v1 import events_pb2 as identity
-from ams.keys.v1 import events_pb2 as keys
-from ams_common import apikeys, snapshots
-from ams_common.ports import free_port
 from ams_local.servers import serving
 
-CONNECTIONS = 64
+from loadtests.bench.figures import Figures, report
+from loadtests.support import nginx, wrk
+from loadtests.support.gateway import BEFORE, Gateway, Servers, checked_out, gateway
+from loadtests.support.processes import Program, cpu_s, require_cores, require_tools
+from loadtests.support.seeds import UNREACHED_PER_MINUTE, Service, new_slug, redis_pid, seed
+
 BODY_BYTES = 512
+VARIED_BODY_BYTES = (400, 600)
 ANSWER_BYTES = 1024
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-NGINX = """
-master_process off; daemon off; worker_processes 1; error_log {home}/error.log crit; pid {home}/nginx.pid;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 300;
-  client_body_temp_path {home}/1; proxy_temp_path {home}/2; fastcgi_temp_path {home}/3;
-  uwsgi_temp_path {home}/4; scgi_temp_path {home}/5;
-  upstream api {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096; {body} }}
-}}
-"""
-ANSWER = 'default_type application/json; location / {{ return 200 "{text}"; }}'
-PROXY = 'location / { proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection ""; }'
-
-WRK = """
-wrk.method = "POST"
-wrk.body = string.rep("x", {body_bytes})
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer {secret}"
-wrk.headers["X-AMS-Service"] = "bench"
-done = function(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format("RESULT %d %d %d %d\\n", summary.requests, summary.duration,
-    latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
-end
-"""
+WARM_UP_S = 2
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What was measured of one program in one round."""
+class Subject:
+    """A proxy under measurement."""
 
-    requests_per_s: float
-    p99_ms: float
-    cpu_us_per_request: float
-    errors: int
-
-
-@dataclass(frozen=True)
-class Proxy:
     name: str
-    url: str
-    pid: int
+    program: Program
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.program.port}/api/consume"
 
 
-def require_tools() -> None:
-    missing = [tool for tool in ("nginx", "wrk", "taskset") if shutil.which(tool) is None]
-    if not missing:
+def measure(subject: Subject, script: Path, seconds: float, redis: int) -> Figures:
+    before_s, redis_before_s = subject.program.cpu_s(), cpu_s(redis)
+    outcome = wrk.wrk(subject.url, script, seconds)
+    used_s, redis_s = subject.program.cpu_s() - before_s, cpu_s(redis) - redis_before_s
+    return Figures(
+        outcome.requests_per_s,
+        outcome.p50_ms,
+        outcome.p99_ms,
+        used_s / outcome.requests * 1e6,
+        redis_s / outcome.requests * 1e6,
+        outcome.errors,
+    )
+
+
+def profile(program: Program, url: str, script: Path, seconds: float) -> None:
+    """Where the process's time goes, by shared object and by symbol. Python functions have no names there
+    before 3.12: what runs them shows as the interpreter's own."""
+    if shutil.which("perf") is None:
+        print("no profile: perf isn't installed (apt-get install linux-perf)")
         return
-    packages = ["nginx-light" if tool == "nginx" else tool for tool in missing if tool != "taskset"]
-    packages += ["util-linux"] if "taskset" in missing else []
-    install = ["apt-get", "install", "-y", "-qq", *packages]
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        sys.exit(f"bench needs {', '.join(missing)}: sudo {' '.join(install)}")
-    print(f"==> installing {' '.join(packages)}")
-    subprocess.run(["apt-get", "update", "-qq"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def running(command: list[str], core: int, port: int, environ: dict[str, str] | None = None) -> Iterator[int]:
-    """The process id, once the port is open."""
-    process = subprocess.Popen(["taskset", "-c", str(core), *command], env=environ)
-    try:
-        deadline_s = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                sys.exit(f"bench: {command[0]} did not start")
-            time.sleep(0.05)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextlib.contextmanager
-def nginx(home: Path, name: str, core: int, body: str, upstream: int = 1) -> Iterator[tuple[int, int]]:
-    """Process id and port of an nginx with one process."""
-    directory = home / name
-    directory.mkdir()
-    port = free_port()
-    configuration = directory / "nginx.conf"
-    configuration.write_text(NGINX.format(home=directory, port=port, body=body, upstream=upstream))
-    with running(["nginx", "-c", str(configuration), "-p", str(directory)], core, port) as pid:
-        yield pid, port
-
-
-@contextlib.contextmanager
-def gateway(home: Path, redis_url: str, kafka: str, core: int) -> Iterator[tuple[int, int]]:
-    port = free_port()
-    environ = os.environ | {
-        "REDIS_URL": redis_url,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-        "IDENTITY_ADDRESS": "127.0.0.1:1",
-        "KEYS_ADDRESS": "127.0.0.1:1",
-        "CATALOG_ADDRESS": "127.0.0.1:1",
-        "GATEWAY_JOURNAL_DIR": str(home / "journal"),
-        "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "KAFKA_TOPIC_PREFIX": f"bench.{secrets.token_hex(4)}.",
-        "LOG_LEVEL": "ERROR",
-    }
-    with running([sys.executable, "-m", "ams_gateway"], core, port, environ) as pid:
-        yield pid, port
-
-
-def seed(redis_url: str, upstream: int) -> str:
-    """Snapshots of one key and one service; the key."""
-    key = apikeys.generate()
-    key_snapshot = keys.KeySnapshot(
-        key_id=secrets.token_hex(16),
-        consumer_id=secrets.token_hex(16),
-        key_prefix=key.prefix,
-        service_ids=["bench-service"],
-        status=keys.KEY_ACTIVE,
-        consumer_standing=identity.STANDING_ACTIVE,
-    )
-    key_snapshot.expires_at.FromSeconds(int(time.time()) + 3600)
-    service_snapshot = catalog.ServiceSnapshot(
-        service_id="bench-service",
-        slug="bench",
-        merchant_id=secrets.token_hex(16),
-        status=catalog.ACTIVE,
-        merchant_standing=identity.STANDING_ACTIVE,
-        base_url=f"http://127.0.0.1:{upstream}/",
-        rate_limit_per_minute=1_000_000_000,
-        price_version_id=secrets.token_hex(16),
-    )
-    with redis.Redis.from_url(redis_url) as client:
-        client.set(snapshots.key_snapshot_key(key.sha256), key_snapshot.SerializeToString(), ex=3600)
-        for name in ("bench", "bench-service"):
-            client.set(snapshots.service_snapshot_key(name), service_snapshot.SerializeToString(), ex=3600)
-    return key.secret
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
-def measure(proxy: Proxy, script: Path, seconds: float) -> Figures:
-    before_s = cpu_s(proxy.pid)
-    duration = f"{max(1, round(seconds))}s"
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}", "-s", str(script)]
-    output = subprocess.run([*command, proxy.url], check=True, capture_output=True, text=True).stdout
-    used_s = cpu_s(proxy.pid) - before_s
-    result = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+)", output)
-    if result is None:
-        sys.exit(f"bench: wrk said\n{output}")
-    requests, duration_us, p99_us, errors = map(int, result.groups())
-    return Figures(requests / duration_us * 1e6, p99_us / 1000, used_s / requests * 1e6, errors)
-
-
-def unacknowledged(port: int) -> int:
-    """Events of the gateway that Kafka hasn't acknowledged after ten seconds at most."""
-    left = -1
-    for _ in range(100):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            text = answer.read().decode()
-        found = re.search(r"^ams_gateway_events_unacknowledged (\d+)", text, re.MULTILINE)
-        left = int(found.group(1)) if found else -1
-        if left == 0:
-            break
-        time.sleep(0.1)
-    return left
-
-
-def report(rounds: dict[str, list[Figures]]) -> None:
-    """Medians of the rounds; and the ratio of the least CPU, since others on the machine only add to it."""
-    columns = f"{'req/s':>10}{'p99 ms':>10}{'CPU µs/request':>18}{'× nginx':>10}{'(least)':>10}{'errors':>8}"
-    print(f"\n{'':10}{columns}")
-    plain = [each.cpu_us_per_request for each in rounds["nginx"]]
-    for name, figures in rounds.items():
-        cpu_us = [each.cpu_us_per_request for each in figures]
-        rate = statistics.median(each.requests_per_s for each in figures)
-        p99_ms = statistics.median(each.p99_ms for each in figures)
-        ratio, best = statistics.median(cpu_us) / statistics.median(plain), min(cpu_us) / min(plain)
-        errors = sum(each.errors for each in figures)
-        print(
-            f"{name:10}{rate:>10,.0f}{p99_ms:>10.1f}{statistics.median(cpu_us):>18.1f}"
-            f"{ratio:>10.2f}{best:>10.2f}{errors:>8}"
-        )
+    with tempfile.TemporaryDirectory() as directory:
+        data = Path(directory) / "perf.data"
+        command = ["perf", "record", "-q", "-F", "499", "-p", str(program.pid), "-o", str(data)]
+        recording = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        wrk.wrk(url, script, seconds)
+        recording.terminate()
+        _, said = recording.communicate()
+        if not data.exists() or not data.stat().st_size:
+            print(f"no profile: perf said {said.strip()}")
+            return
+        for key, least in (("dso", "1"), ("symbol", "1")):
+            shown = [
+                "perf",
+                "report",
+                "-i",
+                str(data),
+                "--stdio",
+                "-q",
+                f"--sort={key}",
+                f"--percent-limit={least}",
+            ]
+            print(subprocess.run(shown, check=False, capture_output=True, text=True).stdout.rstrip())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=4, help="of each proxy and kind of head in a round")
+    parser.add_argument("--before", default=BEFORE, help="the commit to hold this one against")
+    parser.add_argument("--profile", action="store_true", help="also show where the gateway's time goes")
     arguments = parser.parse_args()
     require_tools()
-    if len(os.sched_getaffinity(0)) < 2:
-        sys.exit("bench needs two cores")
+    require_cores(2)
     # Everything that is started from here on inherits core 1, the proxies are put on core 0.
     os.sched_setaffinity(0, {1})
-    print("==> starting Redis and Kafka")
+    print("==> starting Redis and Kafka", flush=True)
     # No PostgreSQL is needed.
     environment = {"DATABASE_URL": "unused", **os.environ}
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ams-bench-")))
-        servers = stack.enter_context(serving(throwaway=True, environment=environment))
-        answer = ANSWER.format(text="x" * ANSWER_BYTES)
-        _, upstream = stack.enter_context(nginx(home, "upstream", 1, answer))
-        plain_pid, plain = stack.enter_context(nginx(home, "plain", 0, PROXY, upstream))
-        pid, port = stack.enter_context(gateway(home, servers.redis_url, servers.kafka_bootstrap_servers, 0))
-        script = home / "wrk.lua"
-        script.write_text(WRK.format(body_bytes=BODY_BYTES, secret=seed(servers.redis_url, upstream)))
-        proxies = [
-            Proxy("nginx", f"http://127.0.0.1:{plain}/api/consume", plain_pid),
-            Proxy("gateway", f"http://127.0.0.1:{port}/api/consume", pid),
+        started = stack.enter_context(serving(throwaway=True, environment=environment))
+        servers = Servers(started.redis_url, started.kafka_bootstrap_servers)
+        upstream = stack.enter_context(nginx.upstream(home / "upstream", "1", ANSWER_BYTES))
+        service = Service(new_slug("bench"), f"http://127.0.0.1:{upstream.port}/")
+        [secret] = seed(servers.redis_url, [service], [[service]])
+        redis = redis_pid(servers.redis_url)
+
+        plain = stack.enter_context(nginx.plain_proxy(home / "plain", "0", upstream))
+        lua = stack.enter_context(
+            nginx.lua_gateway(
+                home / "lua", "0", upstream, secret=secret, slug=service.slug, limit=UNREACHED_PER_MINUTE
+            )
+        )
+        sources = checked_out(arguments.before, home / "before")
+
+        def started_gateway(name: str, of: Path | None = None, *, protocol: bool = True) -> Gateway:
+            return stack.enter_context(
+                gateway(servers, home / f"journal-{name}", cores="0", sources=of, consume_protocol=protocol)
+            )
+
+        now, now_asgi = started_gateway("now"), started_gateway("asgi", protocol=False)
+        subjects = [
+            Subject("nginx", plain),
+            Subject("nginx + Lua", lua),
+            Subject("before", started_gateway("before", sources)),
+            Subject("before, ASGI", started_gateway("before-asgi", sources, protocol=False)),
+            Subject("now", now),
+            Subject("now, ASGI", now_asgi),
         ]
-        rounds: dict[str, list[Figures]] = {proxy.name: [] for proxy in proxies}
-        for proxy in proxies:
-            measure(proxy, script, 2)
+        scripts = {
+            "repeated": wrk.repeated_heads(home / "repeated.lua", secret, service.slug, BODY_BYTES),
+            "varied": wrk.varied_heads(home / "varied.lua", secret, service.slug, VARIED_BODY_BYTES),
+        }
+        for subject in subjects:
+            if measure(subject, scripts["repeated"], WARM_UP_S, redis).errors:
+                sys.exit(f"{subject.name} answers calls with errors")
+        rounds: dict[tuple[str, str], list[Figures]] = {}
         for number in range(arguments.rounds):
-            for proxy in proxies:
-                figures = measure(proxy, script, arguments.seconds)
-                rounds[proxy.name].append(figures)
-                print(f"round {number + 1}  {proxy.name:8} {figures.cpu_us_per_request:7.1f} µs/request")
-        report(rounds)
-        print(f"\nusage events not yet acknowledged by Kafka: {unacknowledged(port)}")
+            for heads, script in scripts.items():
+                for subject in subjects:
+                    figures = measure(subject, script, arguments.seconds, redis)
+                    rounds.setdefault((heads, subject.name), []).append(figures)
+                    cost = f"{figures.cpu_us:7.1f} µs + {figures.redis_us:4.1f} in Redis"
+                    print(f"round {number + 1}  {heads:9} {subject.name:13} {cost}", flush=True)
+        print(report(rounds))
+        left = {"now": now.unacknowledged(), "now, ASGI": now_asgi.unacknowledged()}
+        print(f"\nusage events not yet acknowledged by Kafka: {left}")
+        if arguments.profile:
+            profile(now, subjects[-2].url, scripts["varied"], arguments.seconds)
+    sys.exit(1 if any(each.errors for row in rounds.values() for each in row) else 0)
 
 
 if __name__ == "__main__":
