@@ -5,7 +5,6 @@ One relay per destination, so that Kafka being away never keeps a revoked key al
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from redis.asyncio import Redis
 
 from ams_common import metrics
 from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 from ams_common.loops import run_forever
 from ams_common.snapshots import (
     INVALIDATION_CHANNEL,
@@ -122,19 +122,21 @@ class RedisDestination:
 
 
 async def is_delivered(database: Database, redis_key: str, within_s: float) -> bool:
-    """Waits until no snapshot for `redis_key` is left to deliver, at most `within_s`.
+    """Waits until no snapshot for `redis_key` is left to deliver, at most `within_s`; False also when that
+    can't be found out.
 
     To be called after the commit, and not inside of another transaction: no lock is held meanwhile.
     """
     query = "SELECT EXISTS (SELECT FROM outbox WHERE destination = 'redis' AND topic = $1)"
-    deadline_s = time.monotonic() + within_s
-    while True:
-        async with database.connection() as connection:
-            if not await connection.fetchval(query, redis_key):
-                return True
-        if time.monotonic() >= deadline_s:
-            return False
-        await asyncio.sleep(_ASK_EVERY_S)
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                async with database.connection() as connection:
+                    if not await connection.fetchval(query, redis_key):
+                        return True
+                await asyncio.sleep(_ASK_EVERY_S)
+    except PASSING_FAULTS:  # the timeout is one
+        return False
 
 
 async def write_again(database: Database, snapshots: Mapping[str, Snapshot]) -> None:

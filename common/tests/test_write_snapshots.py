@@ -170,7 +170,7 @@ async def test_while_redis_refuses_all_writes_snapshots_wait_and_arrive_afterwar
 
 async def test_waiting_for_a_delivery_ends_when_others_still_wait(database: Database, redis_key: str) -> None:
     await write(database, service_snapshot_key(uuid7()), 1)
-    assert await is_delivered(database, redis_key, 0)
+    assert await is_delivered(database, redis_key, 30)
 
 
 async def test_a_snapshot_that_waits_is_not_queued_once_more(database: Database, redis_key: str) -> None:
