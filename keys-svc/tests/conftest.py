@@ -54,7 +54,8 @@ async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
 
 @pytest.fixture
 def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
-    return KeysService(database=database, catalog=catalog)
+    # No relay delivers what most tests write: nothing is gained by waiting for it.
+    return KeysService(database=database, catalog=catalog, delivery_wait_s=0.01)
 
 
 @pytest.fixture
@@ -227,11 +228,13 @@ def somebody_waits(database: Database) -> Callable[[], Awaitable[bool]]:
     return check
 
 
-def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType) -> IdentityEvent:
+def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType, version: int = 0) -> IdentityEvent:
     return IdentityEvent(
         event_id=str(uuid7()),
         occurred_at=to_timestamp(utc_now()),
-        consumer_changed=ConsumerChanged(consumer_id=str(consumer_id), standing=standing),
+        consumer_changed=ConsumerChanged(
+            consumer_id=str(consumer_id), standing=standing, standing_version=version
+        ),
     )
 
 
@@ -244,9 +247,9 @@ def standing_event() -> Callable[..., IdentityEvent]:
 def apply_standing(database: Database[Store]) -> Callable[..., Awaitable[None]]:
     """`await apply_standing(consumer_id, STANDING_BLOCKED)`: the event is handled, without Kafka."""
 
-    async def handle(consumer_id: UUID, standing: Standing.ValueType) -> None:
+    async def handle(consumer_id: UUID, standing: Standing.ValueType, version: int = 0) -> None:
         async with database.change_by_system("consume", audited=False) as change:
-            await apply_identity_events(change, [_standing_event(consumer_id, standing)])
+            await apply_identity_events(change, [_standing_event(consumer_id, standing, version)])
 
     return handle
 

@@ -97,7 +97,9 @@ async def test_a_key_made_while_its_consumer_is_being_blocked_is_refused(
         await blocking.store.lock_consumer(consumer.user_id)
         creating = asyncio.create_task(consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1))
         await eventually(somebody_waits)
-        await blocking.store.set_standing(consumer_id=consumer.user_id, standing="blocked")
+        await blocking.store.set_standing(
+            consumer_id=consumer.user_id, standing="blocked", standing_version=1
+        )
     with pytest.raises(PermissionDeniedError):
         await creating
     assert await written.count("keys") == 0
