@@ -3,6 +3,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
+from ams_common.outbox import OutboxRelay, RedisDestination
+from ams_common.ports import free_port
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from ams_local.redis import Redis as RedisServer
 from keys_svc.catalog import Catalog
 from keys_svc.event_handlers import apply_identity_events
 from keys_svc.rpc import KeysService
 from keys_svc.store import Store
+from redis.asyncio import Redis
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +231,30 @@ def somebody_waits(database: Database) -> Callable[[], Awaitable[bool]]:
             )
 
     return check
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A server that is this test's alone, to be filled, made to refuse or restored."""
+    server = RedisServer(tmp_path, free_port(), throwaway=True)
+    server.launch()
+    async with Redis.from_url(await asyncio.to_thread(server.wait)) as client:
+        yield client
+    server.stop()
+
+
+@pytest.fixture
+def relaying(database_url: str) -> Callable[[Redis], AbstractAsyncContextManager[None]]:
+    """`async with relaying(redis):` snapshots are delivered meanwhile."""
+
+    @asynccontextmanager
+    async def run(redis: Redis) -> AsyncIterator[None]:
+        task = asyncio.create_task(OutboxRelay(database_url, RedisDestination(redis)).run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return run
 
 
 def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType, version: int = 0) -> IdentityEvent:
