@@ -305,8 +305,9 @@ async def start_service(
     topic_prefix: str,
     nobody_listens: str,
     tmp_path: Path,
-) -> AsyncIterator[Callable[[int], Awaitable[asyncio.subprocess.Process]]]:
-    """Starts the real process, `python -m keys_svc`, on a port. identity-svc and catalog-svc are away."""
+) -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """Starts the real process, `python -m keys_svc`, on a port. identity-svc and catalog-svc are away, unless
+    other settings say where they are."""
     environment = {
         **os.environ,
         "AMS_ENVIRONMENT": "test",
@@ -320,12 +321,12 @@ async def start_service(
     processes: list[asyncio.subprocess.Process] = []
     with (tmp_path / "keys-svc.log").open("wb") as log:
 
-        async def start(port: int) -> asyncio.subprocess.Process:
+        async def start(port: int, **others: str) -> asyncio.subprocess.Process:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "keys_svc",
-                env={**environment, "KEYS_LISTEN": f"127.0.0.1:{port}"},
+                env={**environment, "KEYS_LISTEN": f"127.0.0.1:{port}", **others},
                 stderr=log,
             )
             processes.append(process)
