@@ -5,9 +5,11 @@ from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common import topics
-from ams_common.client import jwks_of, open_channel
+from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
@@ -16,10 +18,11 @@ from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.standings import StandingFollower
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
-from catalog_svc.event_handlers import apply_identity_events
+from catalog_svc.event_handlers import apply_identity_events, apply_standings
 from catalog_svc.rpc import CatalogService
 from catalog_svc.settings import Settings
 from catalog_svc.store import Store
@@ -48,11 +51,14 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
+        token = ServiceToken(identity, "catalog-svc", settings.service_secret)
+        stub = identity_rpc.IdentityServiceStub(identity)
         background = [
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            StandingFollower(database, stub, token, MERCHANT, apply_standings).run(),
         ]
         await serve(server, settings.listen, background)
 

@@ -1,6 +1,8 @@
 """Records as protobuf messages, and the database's words for the protos' enums."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
@@ -17,7 +19,7 @@ from ams_common.ids import uuid7
 from ams_common.money import to_money
 
 from catalog_svc import lifecycle
-from catalog_svc.records import PriceTerms, ServiceRecord
+from catalog_svc.records import PriceTerms, ServiceRecord, record_of
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "draft": events_pb2.DRAFT,
@@ -121,6 +123,13 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
         price_version_id=str(record.price_version_id or ""),
         type=TYPES[record.type],
     )
+
+
+def snapshot_of(row: Mapping[str, Any]) -> events_pb2.ServiceSnapshot:
+    """The snapshot of the service in a row, under the version that it has there."""
+    snapshot = snapshot_message(record_of(row))
+    snapshot.version = row["snapshot_version"]
+    return snapshot
 
 
 def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.CatalogEvent:

@@ -49,6 +49,14 @@ class ServiceRecord:
     published_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantStanding:
+    """What is known of a merchant's standing, in the database's word, and since which version."""
+
+    standing: str
+    standing_version: int
+
+
 def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     """Makes the record that a row of service_details holds."""
     plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in ("price", "tags")}

@@ -69,7 +69,13 @@ PROCESSES: Mapping[str, Process] = {
             metrics_port=9101,
             random_keys=("ENCRYPTION_KEY",),
         ),
-        Process(name="catalog-svc", schema="catalog", grpc_port=7002, metrics_port=9102),
+        Process(
+            name="catalog-svc",
+            schema="catalog",
+            grpc_port=7002,
+            metrics_port=9102,
+            secrets=("SERVICE_SECRET",),
+        ),
         Process(
             name="keys-svc", schema="keys", grpc_port=7003, metrics_port=9103, secrets=("SERVICE_SECRET",)
         ),
