@@ -5,11 +5,10 @@ from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
-from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common import topics
-from ams_common.client import ServiceToken, jwks_of, open_channel
+from ams_common.client import jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
@@ -51,14 +50,16 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
-        token = ServiceToken(identity, "catalog-svc", settings.service_secret)
-        stub = identity_rpc.IdentityServiceStub(identity)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = StandingFollower(
+            database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
+        )
         background = [
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            StandingFollower(database, stub, token, MERCHANT, apply_standings).run(),
+            follower.run(),
         ]
         await serve(server, settings.listen, background)
 

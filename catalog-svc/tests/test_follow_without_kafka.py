@@ -7,10 +7,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, Standing
 from ams.policy.v1.policy_pb2 import MERCHANT
-from ams_common.client import ServiceToken, open_channel
+from ams_common.client import open_channel
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.standings import StandingFollower, StandingState
@@ -38,9 +37,9 @@ async def follower(
         serving("identity", identity_database, environment, tmp_path) as address,
         open_channel(address) as channel,
     ):
-        token = ServiceToken(channel, "catalog-svc", "development-secret")
-        stub = identity_rpc.IdentityServiceStub(channel)
-        yield StandingFollower(database, stub, token, MERCHANT, apply_standings)
+        yield StandingFollower(
+            database, channel, "catalog-svc", "development-secret", MERCHANT, apply_standings
+        )
 
 
 async def tell(identity_database: str, user_id: UUID, role: str, standing: str, version: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+import grpc
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import ConsumerChanged, MerchantChanged, Standing
@@ -73,19 +74,23 @@ Apply = Callable[[Change[S], Sequence[StandingState]], Awaitable[None]]
 
 
 class StandingFollower:
-    """Asks identity-svc for the changes of one role's standing, and applies them with `apply`."""
+    """Asks identity-svc for the changes of one role's standing, and applies them with `apply`.
+
+    `channel` is this follower's alone (see open_channel); `service` and `secret` prove who asks.
+    """
 
     def __init__(
         self,
         database: Database[S],
-        stub: rpc.IdentityServiceStub,
-        token: ServiceToken,
+        channel: grpc.aio.Channel,
+        service: str,
+        secret: str,
         role: Role.ValueType,
         apply: Apply[S],
     ) -> None:
         self._database = database
-        self._stub = stub
-        self._token = token
+        self._stub = rpc.IdentityServiceStub(channel)
+        self._token = ServiceToken(channel, service, secret)
         self._role = role
         self._apply = apply
 

@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
-from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1 import keys_service_pb2_grpc as rpc
@@ -57,13 +56,16 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
-        stub = identity_rpc.IdentityServiceStub(identity)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = StandingFollower(
+            database, following, "keys-svc", settings.service_secret, CONSUMER, apply_standings
+        )
         background = [
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            StandingFollower(database, stub, token, CONSUMER, apply_standings).run(),
+            follower.run(),
         ]
         await serve(server, settings.listen, background)
 

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
 from ams.identity.v1.events_pb2 import (
     STANDING_ACTIVE,
     STANDING_BLOCKED,
@@ -20,7 +19,7 @@ from ams.identity.v1.events_pb2 import (
 )
 from ams.keys.v1.events_pb2 import KeySnapshot
 from ams.policy.v1.policy_pb2 import CONSUMER
-from ams_common.client import ServiceToken, open_channel
+from ams_common.client import open_channel
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.ports import free_port
@@ -75,9 +74,7 @@ async def identity(admin_database_url: str, nobody_listens: str, tmp_path: Path)
 @pytest.fixture
 async def follower(identity: Identity, database: Database[Store]) -> AsyncIterator[StandingFollower]:
     async with open_channel(identity.address) as channel:
-        token = ServiceToken(channel, "keys-svc", "development-secret")
-        stub = identity_rpc.IdentityServiceStub(channel)
-        yield StandingFollower(database, stub, token, CONSUMER, apply_standings)
+        yield StandingFollower(database, channel, "keys-svc", "development-secret", CONSUMER, apply_standings)
 
 
 def redis_key_of(created: Any) -> str:
@@ -160,9 +157,7 @@ async def test_while_identity_svc_is_away_or_refuses_the_loop_goes_on(
 ) -> None:
     async with open_channel(nobody_listens) as away, open_channel(identity.address) as channel:
         for where, secret in ((away, "development-secret"), (channel, "another-secret")):
-            token = ServiceToken(where, "keys-svc", secret)
-            stub = identity_rpc.IdentityServiceStub(where)
-            following = StandingFollower(database, stub, token, CONSUMER, apply_standings)
+            following = StandingFollower(database, where, "keys-svc", secret, CONSUMER, apply_standings)
             task = asyncio.create_task(following.run())
             done, _ = await asyncio.wait([task], timeout=1.5)
             assert not done
