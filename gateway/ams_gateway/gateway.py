@@ -53,7 +53,6 @@ class Gateway:
 
     def sweep(self, now_s: float) -> None:
         """End what is past its deadline or whose consumer has hung up. The pool calls it on each sweep."""
-        self._journal.retry()
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
 

@@ -35,6 +35,7 @@ class CachedKey:
     expires_at_s: float
     problem: Problem | None
     problem_once_expired: Problem | None
+    is_test: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,7 @@ def read_key(data: bytes) -> CachedKey:
         expires_at_s=expires_at_s,
         problem=problem(float("-inf")),
         problem_once_expired=problem(expires_at_s),
+        is_test=snapshot.is_test,
     )
 
 
