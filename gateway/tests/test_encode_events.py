@@ -111,7 +111,7 @@ def test_a_consumers_events_become_bounded_batches_in_order(sizes: list[int]) ->
     values = list(record_values("c", [event.SerializeToString() for event in events]))
     assert [event for value in values for event in usage.UsageEventBatch.FromString(value).events] == events
     for value in values:
-        assert len(value) < 101_000 or len(usage.UsageEventBatch.FromString(value).events) == 1
+        assert len(value) <= 33_000 or len(usage.UsageEventBatch.FromString(value).events) == 1
 
 
 def test_a_batch_holds_at_most_500_events() -> None:

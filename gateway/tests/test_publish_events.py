@@ -1,5 +1,6 @@
 """The publisher goes on, whatever it meets, and tells whether Kafka answers."""
 
+import asyncio
 from collections import defaultdict
 from pathlib import Path
 
@@ -173,3 +174,47 @@ def test_kafka_is_up_while_it_answers_what_it_is_asked_and_sent(
     assert up == is_answering(
         is_connected=is_connected, probe_failed=probe_failed, waiting_since_s=waiting_since_s, now_s=100.0
     )
+
+
+async def test_kafka_is_down_while_it_is_silent_and_nothing_is_lost_of_that_time(
+    tmp_path: Path, kafka_bootstrap: str, topic: str
+) -> None:
+    """The connections stand and no send fails: only that no answer comes tells an outage."""
+    journal = Journal(tmp_path, JournalLimits())
+    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic=topic)
+
+    async def is_up() -> bool:
+        return publisher.is_connected
+
+    async def is_down() -> bool:
+        return not publisher.is_connected
+
+    async def all_published() -> bool:
+        return publisher.unacknowledged == 0
+
+    await publisher.open()
+    try:
+        write(journal, "before")
+        await eventually(is_up, timeout_s=30)
+        await eventually(all_published, timeout_s=30)
+        for transport in connections_of(publisher):
+            transport.pause_reading()
+        write(journal, "meanwhile")
+        await eventually(is_down, timeout_s=30)
+        assert publisher.unacknowledged == 1
+        for transport in connections_of(publisher):
+            transport.resume_reading()
+        await eventually(is_up, timeout_s=30)
+        await eventually(all_published, timeout_s=30)
+    finally:
+        await publisher.close(timeout_s=5)
+        journal.close()
+    records = await published(kafka_bootstrap, topic, 2)
+    assert {key for key, _ in records} == {"before", "meanwhile"}
+
+
+def connections_of(publisher: Publisher) -> list[asyncio.Transport]:
+    """aiokafka's own, which it gives nobody: of what it reads through them nothing comes any more."""
+    producer = publisher._delivery._producer
+    assert producer is not None
+    return [connection._reader._transport for connection in producer.client._conns.values()]

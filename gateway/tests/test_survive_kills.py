@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -134,6 +135,27 @@ async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
     assert caller.answered <= set(found)
     assert all(len(spellings) == 1 for spellings in found.values())
     assert left_in(settings) == []
+    for numbers in (await numbers_by_journal(settings, topic)).values():
+        assert numbers == set(range(1, len(numbers) + 1))
+
+
+async def numbers_by_journal(settings: Settings, topic: str) -> dict[bytes, set[int]]:
+    """The numbers of all events that the topic has, when nobody publishes any more."""
+    numbers: defaultdict[bytes, set[int]] = defaultdict(set)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(consumer.assignment())
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
+                    for event in usage.UsageEventBatch.FromString(record.value).events:
+                        numbers[event.journal_id].add(event.sequence)
+    finally:
+        await consumer.stop()
+    return numbers
 
 
 async def test_a_killed_workers_events_are_replayed_by_the_others(

@@ -16,8 +16,10 @@ from aiokafka.partitioner import murmur2
 
 from ams_gateway.metering.encoding import frame_event
 
-_BATCH_BYTES = 900_000
-_RECORD_BYTES = 100_000
+# One request to Kafka has a batch for each partition, and is written to the socket in one go: larger ones
+# would hold the event loop up for milliseconds.
+_BATCH_BYTES = 64_000
+_RECORD_BYTES = 32_000
 _RECORD_EVENTS = 500
 # Putting records together yields to requests after so long.
 _PIECE_S = 0.001

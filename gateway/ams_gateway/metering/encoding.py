@@ -79,17 +79,19 @@ def encode_event(
     """The event of a plain call. `started_ns` is in Unix time."""
     seconds, nanos = divmod(started_ns, 1_000_000_000)
     at_seconds, at_nanos = varint(seconds), varint(nanos)
-    # All of it in one formatting: pieces and calls are what costs here.
+    if response_time_ms > _MAX_INT32:
+        # The field has 32 bits: a longer time would be read as a negative one, and refused.
+        response_time_ms = _MAX_INT32
+    # All of it in one formatting, and calls only for what is large: pieces and calls are what costs here.
     return b"%b\x0a\x10%b\x12%b\x08%b\x10%b\x50%b\x58%b\x60%b\x68%b\x70%b\x80\x01%b" % (
         parties,
         event_id,
         _VARINTS[2 + len(at_seconds) + len(at_nanos)],
         at_seconds,
         at_nanos,
-        varint(request_bytes),
-        varint(response_bytes),
-        # The field has 32 bits: a longer time would be read as a negative one, and refused.
-        varint(response_time_ms if response_time_ms < _MAX_INT32 else _MAX_INT32),
+        _VARINTS[request_bytes] if request_bytes <= _FOURTEEN_BITS else varint(request_bytes),
+        _VARINTS[response_bytes] if response_bytes <= _FOURTEEN_BITS else varint(response_bytes),
+        _VARINTS[response_time_ms] if response_time_ms <= _FOURTEEN_BITS else varint(response_time_ms),
         _VARINTS[status],
         _VARINTS[outcome],
         varint(sequence),

@@ -27,6 +27,7 @@ from ams_gateway.metering.records import pack_record
 
 log = logging.getLogger(__name__)
 
+_ZEROS = bytes(64 * 1024)
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -36,7 +37,8 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
-    segment_bytes: int = 8 * 1024 * 1024
+    # Making, dropping and emptying one holds the event loop up: a millisecond at this size.
+    segment_bytes: int = 4 * 1024 * 1024
     # Unacknowledged bytes of one worker; beyond it new requests are refused.
     max_bytes: int = 1024 * 1024 * 1024
     # Events that wait for the publisher in memory too, about 8 MB; those before them it reads from the files.
@@ -259,7 +261,9 @@ class Journal:
         except OSError as error:
             log.warning("journal segment can't be used again", extra={"error": repr(error)})
             return
-        self._map[: self._offset] = bytes(self._offset)
+        for start in range(0, self._offset, len(_ZEROS)):
+            size_bytes = min(len(_ZEROS), self._offset - start)
+            self._map[start : start + size_bytes] = _ZEROS[:size_bytes]
         self._files.segments[-1] = self._segment + 1
         self._begin_segment(self._map)
         self._files.acknowledge(self.end)
