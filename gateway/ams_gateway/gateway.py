@@ -136,7 +136,6 @@ class Gateway:
 
     def sweep(self, now_s: float) -> None:
         """End what is past its deadline."""
-        self._journal.retry()
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
 

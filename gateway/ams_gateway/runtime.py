@@ -23,7 +23,6 @@ from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, rea
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.gateway import Gateway, GatewayLimits
 from ams_gateway.http.requests import RequestParser
-from ams_gateway.metering import journal as journals
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metrics import MetricsExport
@@ -48,7 +47,7 @@ class Runtime:
             RedisSource(self.pipe, services_source), read_service, stale, other_names=_names_of
         )
         self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
-        self.journal = Journal(journals.create(root), JournalLimits(max_bytes=settings.journal_max_bytes))
+        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes))
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
             self.journal,
