@@ -20,7 +20,7 @@ from ams_gateway.access.limits.window import (
     lease,
     month_of,
 )
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -162,7 +162,7 @@ ASKS = st.builds(
 MOVES_MS = st.one_of(STEPS_MS, st.just(10), st.integers(-100_000, 0), st.integers(0, 40 * DAY_MS))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.lists(st.tuples(MOVES_MS, ASKS, st.integers(0, 60)), min_size=1, max_size=30),
     st.sampled_from([START_MS, 1_798_761_580_000, 1_835_394_000_000]),

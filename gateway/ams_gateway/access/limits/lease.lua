@@ -17,13 +17,13 @@ local has_calendar = day_limit >= 0 or month_limit >= 0
 
 -- The sliding window: how many units end with which quantum, beside their sum, the first quantum that has
 -- any, and when it was last looked at.
-local used, first, fresh = 0, 0, 0
+local used, first, window_is_new, fresh = 0, 0, false, 0
 local now_q = math.floor(now / QUANTUM_MS)
 if has_minute then
   local meta = redis.call('HMGET', KEYS[1], 'used', 'first', 'last')
   used, first = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
   local last = tonumber(meta[3] or now)
-  if not meta[3] then fresh = 1 end
+  if not meta[3] then fresh, window_is_new = 1, true end
   local back = math.floor((last - now) / QUANTUM_MS)
   if back >= 8 then
     -- The clock was set back: what is counted keeps the time that it had left.
@@ -102,19 +102,18 @@ local day = math.floor(now / DAY_MS)
 local month, day_of_month, days_of_month = month_of(day)
 local day_left = (day + 1) * DAY_MS - now
 local month_left = day_left + (days_of_month - day_of_month) * DAY_MS
-local day_used, month_used, calendar_is_new = 0, 0, false
+local day_used, month_used, calendar_is_new, month_is_new = 0, 0, false, false
 if has_calendar then
   local meta = redis.call('HMGET', KEYS[2], 'day', 'day_used', 'month', 'month_used')
   if not meta[1] then
-    fresh = 1
-    calendar_is_new = true
+    fresh, calendar_is_new, month_is_new = 1, true, true
   else
     -- A clock that was set back over midnight stays in the later day: counting it anew would forget it.
     if tonumber(meta[1]) >= day then day, day_used = tonumber(meta[1]), tonumber(meta[2]) end
     if tonumber(meta[3]) >= month then
       month, month_used = tonumber(meta[3]), tonumber(meta[4])
     else
-      calendar_is_new = true
+      month_is_new = true
     end
   end
   if known_day == day and known_day_used > day_used then day_used = known_day_used end
@@ -172,13 +171,13 @@ if granted > 0 then
   month_used = month_used + granted
 end
 
-if has_minute and (fresh == 0 or used > 0) then
+if has_minute and (used > 0 or not window_is_new) then
   redis.call('HSET', KEYS[1], 'used', used, 'first', first, 'last', now)
   redis.call('PEXPIRE', KEYS[1], WINDOW_MS + lease_ms + 2000)
 end
 if has_calendar and not (calendar_is_new and month_used == 0 and day_used == 0) then
   redis.call('HSET', KEYS[2], 'day', day, 'day_used', day_used, 'month', month, 'month_used', month_used)
-  if calendar_is_new then redis.call('PEXPIREAT', KEYS[2], now + month_left + DAY_MS) end
+  if month_is_new then redis.call('PEXPIREAT', KEYS[2], now + month_left + DAY_MS) end
 end
 local next_ms = WINDOW_MS
 if first > 0 then next_ms = first * QUANTUM_MS - now end

@@ -31,7 +31,7 @@ acknowledged: twice at worst, which counts too much and not too little.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -185,16 +185,12 @@ def lease(counters: Counters, ask: Ask, now_ms: int) -> tuple[Reply, Counters]:
         *(granted, lease_ms, end_q, day, month, used, day_used, month_used),
         *(next_ms, day_left_ms, month_left_ms, int(fresh)),
     )
-    keeps_window = has_minute and (counters.last_ms is not None or window)
-    keeps_calendar = has_calendar and (counters.day is not None or day_used or month_used)
-    after = Counters(
-        MappingProxyType(window),
-        now_ms if keeps_window else None,
-        day if keeps_calendar else None,
-        day_used if keeps_calendar else 0,
-        month if keeps_calendar else 0,
-        month_used if keeps_calendar else 0,
-    )
+    # What isn't limited just now isn't touched; what nothing is known of isn't begun by asking for nothing.
+    after = counters
+    if has_minute and (counters.last_ms is not None or window):
+        after = replace(after, window=MappingProxyType(window), last_ms=now_ms)
+    if has_calendar and (counters.day is not None or day_used or month_used):
+        after = replace(after, day=day, day_used=day_used, month=month, month_used=month_used)
     return reply, after
 
 
