@@ -90,8 +90,16 @@ class Ask(NamedTuple):
     returned: tuple[Returned, ...] = ()
     spent: tuple[Spent, ...] = ()
 
-    def arguments(self) -> list[int]:
-        flat = [*self.limits, self.need, self.extra, self.unit, self.lease_ms, self.waiting_ms, *self.known]
+    def arguments(self) -> list[str | int]:
+        flat: list[str | int] = [
+            *self.limits,
+            self.need,
+            self.extra,
+            self.unit,
+            self.lease_ms,
+            self.waiting_ms,
+            *self.known,
+        ]
         flat.append(len(self.returned))
         for returned in self.returned:
             flat += returned
@@ -140,7 +148,7 @@ def lease(counters: Counters, ask: Ask, now_ms: int) -> tuple[Reply, Counters]:
     window = _set_back(counters, now_ms) if has_minute else {}
     day, month, day_used, month_used = now_ms // DAY_MS, month_of(now_ms // DAY_MS), 0, 0
     day_left_ms = (day + 1) * DAY_MS - now_ms
-    month_left_ms = _month_end_ms(month) - now_ms
+    month_left_ms = month_end_ms(month) - now_ms
     if has_calendar and counters.day is not None:
         # A clock that was set back over midnight stays in the later day: counting it anew would forget it.
         if counters.day >= day:
@@ -200,7 +208,7 @@ def month_of(day: int) -> int:
     return date.year * 12 + date.month - 1
 
 
-def _month_end_ms(month: int) -> int:
+def month_end_ms(month: int) -> int:
     year, index = divmod(month + 1, 12)
     return int(datetime(year, index + 1, 1, tzinfo=UTC).timestamp()) * 1000
 
