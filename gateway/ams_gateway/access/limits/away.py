@@ -1,4 +1,12 @@
-"""Limits while Redis is away: each worker has a share, and the shares sum to the limit."""
+"""Limits while Redis is away: each worker has a share, and the shares sum to the limit.
+
+In the first minute the shares are of what was left when Redis was lost, so that before and after are not more
+than the limit together. That is as exact as what each worker was told last: what others leased since (in a
+quarter of a second, where calls come steadily, else since its own last call) is guessed. A worker that had
+nothing to do with a counter in the last minute knows nothing of it and takes its share of the whole limit. It
+is the same with quotas and spend caps: the overshoot of an outage is at most the shares of the workers that
+didn't know what was spent already.
+"""
 
 from collections import deque
 from dataclasses import dataclass
@@ -12,11 +20,13 @@ _GRAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One of `workers`; `rank` None when it isn't known which. `utc_s` is now, by Redis' clock."""
+    """One of `workers`; `rank` None when it isn't known which. `utc_s` is now, by Redis' clock, and Redis was
+    lost at `lost_s`, monotonic."""
 
     workers: int
     rank: int | None
     utc_s: float
+    lost_s: float
 
     def of(self, limit: int, used: int | None) -> int:
         """What this worker may have of a limit of which so much was used before Redis was lost (None:

@@ -1,5 +1,6 @@
 """What one worker holds of one counter, and what it decides by it. No I/O: `now_s` is monotonic time."""
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,8 @@ WAITING_MS, MAX_WAITING_MS = 50, 400
 _HOLD_S = {"minute": 0.25, "day": 1.0, "month": 1.0, "spend": 1.0}
 # Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second.
 _MIN_PERIOD_S = 0.05
+# What others leased while Redis was being lost: for so long nobody knew yet.
+_UNSEEN_S = 0.5
 # What was counted before Redis was lost has left the window for sure: the window, a lease and a quantum.
 FORGOTTEN_S = WINDOW_MS / 1000 + 0.5
 
@@ -77,6 +80,8 @@ class Holding:
         # What may be spent yet of each limit, as `taken` counts: rest = base - taken.
         self._bases = list(limits)
         self._month_base = 0
+        # By how much other workers' count grew lately, in units a second.
+        self._others_rate = 0.0
         self._away = AwaySpending()
         self._tells_known = False
 
@@ -105,16 +110,21 @@ class Holding:
             lease = self._lease
         if lease is None:
             return False
-        if now_s >= self._look_s:
+        if now_s >= self._look_s and self.held < self._granted:
             # Half of its time is over, and it was spent of: whoever comes next shall not have to wait.
-            self.should_renew = self.should_renew or self.held < self._granted
-            self._look_s = lease.ends_s
+            self.should_renew, self._look_s = True, lease.ends_s
         return self.held >= units
 
     def holds(self, now_s: float) -> int:
         """How much is held in all."""
         self._end_leases(now_s)
         return self.held + sum(lease.held for lease in self._next)
+
+    def _usable(self, now_s: float) -> int:
+        """How much of what is held will be spent before it ends, at the present rate."""
+        held = self.holds(now_s)
+        last = self._next[-1] if self._next else self._lease
+        return 0 if last is None else min(held, int(self._rate * (last.ends_s - now_s)))
 
     def denial(self, units: int, now_s: float) -> Denial | None:
         """Why so many can't be had, as far as Redis has just said."""
@@ -165,14 +175,15 @@ class Holding:
         """What to ask of Redis now. What is given back with it isn't given back again, even if it is lost."""
         self._end_leases(now_s)
         self.unit = unit
-        period_s = max(now_s - self._asked_s, _MIN_PERIOD_S)
-        demand = self.taken - self._asked_taken + need
-        self._rate = (self._rate + demand / period_s) / 2 if period_s < 5 else demand / period_s
-        self._asked_s, self._asked_taken = now_s, self.taken
-        # For one and a half of its lives; for less than one call in a lease it isn't worth holding any.
-        extra = int(self._rate * LEASE_MS / 1000 * 1.5) - self.held if need or self.should_renew else 0
-        extra = max(0, extra - extra % unit)
-        self.should_renew = False
+        self._measure_demand(need, now_s)
+        extra = 0
+        if need or self.should_renew:
+            # For one and a half of a lease's lives; for less than one call it isn't worth holding any.
+            extra = max(0, int(self._rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
+            extra -= extra % unit
+        if self.should_renew and self._lease is not None:
+            # Once for each lease: near the limit there is nothing to lease ahead.
+            self.should_renew, self._low, self._look_s = False, -1, self._lease.ends_s
         returned, self._returned = tuple(self._returned), []
         known = Known()
         if self._tells_known and self.reply is not None:
@@ -186,6 +197,9 @@ class Holding:
         ends_s = asked_s + reply.lease_ms / 1000
         self._away.acknowledge(ask.spent)
         self._tells_known = False
+        if self.reply is not None and self.limits.minute >= 0:
+            others = reply.minute_used - reply.granted - self.reply.minute_used
+            self._others_rate = max(0.0, others / max(now_s - self._received_s, _MIN_PERIOD_S))
         self.reply, self._received_s = reply, now_s
         if reply.granted and now_s < ends_s:
             self._append(_Lease(reply.granted, ends_s, reply))
@@ -201,9 +215,6 @@ class Holding:
         self._month_base = reply.month_used - ours
         if reply.granted < ask.need and now_s < ends_s:
             self._deny(ask.unit, free, reply, now_s)
-        elif not reply.granted:
-            # There is nothing to lease ahead: it isn't asked for again before this lease is spent.
-            self._low = -1
 
     def decline(self, reply: Reply) -> None:
         """A lease that can't be trusted is given back unspent."""
@@ -227,6 +238,16 @@ class Holding:
     def is_idle(self) -> bool:
         """Nothing would be lost if this were forgotten."""
         return self._lease is None and not self._returned and not self._away.is_unreported
+
+    def _measure_demand(self, need: int, now_s: float) -> None:
+        period_s, demand = now_s - self._asked_s, self.taken - self._asked_taken + need
+        if period_s < _MIN_PERIOD_S:
+            # Too short to say that demand has fallen.
+            self._rate = max(self._rate, demand / _MIN_PERIOD_S)
+            return
+        rate = demand / period_s
+        self._rate = (self._rate + rate) / 2 if period_s < 5 else rate
+        self._asked_s, self._asked_taken = now_s, self.taken
 
     # What is known
 
@@ -267,7 +288,9 @@ class Holding:
         if self.reply is not None:
             reply = self.reply
             known = (
-                reply.minute_used if now_s < self._received_s + FORGOTTEN_S else None,
+                reply.minute_used + self._unseen(share.lost_s)
+                if now_s < self._received_s + FORGOTTEN_S
+                else None,
                 reply.day_used if reply.day == share.day else None,
                 reply.month_used if reply.month == share.month else None,
             )
@@ -279,6 +302,10 @@ class Holding:
             (bound, limit, share.of(limit, used) - own, until_s)
             for bound, limit, used, own, until_s in zip(BOUNDS, self.limits, known, spent, times, strict=True)
         ]
+
+    def _unseen(self, lost_s: float) -> int:
+        """A guess of what others have leased since this worker was last told."""
+        return math.ceil(self._others_rate * (max(0.0, lost_s - self._received_s) + _UNSEEN_S))
 
     # Leases
 

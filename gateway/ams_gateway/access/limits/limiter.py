@@ -42,9 +42,10 @@ class Limiter:
         workers_hint: int,
         clock: Callable[[], float] = time.monotonic,
         max_holdings: int = _MAX_HOLDINGS,
+        store: LeaseStore | None = None,
     ) -> None:
         self.clock = clock
-        self._store = LeaseStore(redis, timeout_s=MAX_WAIT_S)
+        self._store = store or LeaseStore(redis, timeout_s=MAX_WAIT_S)
         self._max_holdings = max_holdings
         self._holdings: dict[CounterId, Holding] = {}
         self._waiting: dict[Holding, dict[LimitBucket, None]] = {}
@@ -55,7 +56,7 @@ class Limiter:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_down = True
         # Redis has lost its counts: until all that it forgot is over, it counts as away.
-        self._lost_until_s = -1e9
+        self._lost_until_s = self._lost_s = -1e9
         self._epoch: bytes | None = None
         self._workers = max(1, workers_hint)
         self._rank: int | None = None
@@ -105,7 +106,7 @@ class Limiter:
         )
 
     def share(self, now_s: float) -> Share:
-        return Share(self._workers, self._rank, now_s + self._utc_offset_s)
+        return Share(self._workers, self._rank, now_s + self._utc_offset_s, self._lost_s)
 
     def ask(self, holding: Holding) -> None:
         """Asks at the end of this turn of the event loop, together with all others; once at a time."""
@@ -197,12 +198,14 @@ class Limiter:
     def _went_down(self) -> None:
         if not self._is_down:
             log.warning("redis is away: each worker limits itself to its share, 1 of %d", self._workers)
+            self._lost_s = max(self._lost_s, self.clock())
         self._is_down = True
         self._probe.set()
 
     def _lost_counts(self, now_s: float) -> None:
         log.warning("redis has lost its counts: until they are over, each worker limits itself to its share")
         self._lost_until_s = now_s + FORGOTTEN_S
+        self._lost_s = now_s
         for holding in self._holdings.values():
             holding.forget_counts()
 
