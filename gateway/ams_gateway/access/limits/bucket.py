@@ -68,6 +68,11 @@ class LimitBucket:
         return None if self._key_spend is None else self._key_spend.month_used()
 
     @property
+    def limits_anything(self) -> bool:
+        """Whether there is anything that this bucket counts."""
+        return self._requests is not None or bool(self._spends)
+
+    @property
     def waiters(self) -> int:
         return sum(not waiter.done() for waiter in self._waiters)
 
