@@ -52,9 +52,11 @@ class Link:
             yield self
         finally:
             server.close()
+            await _turns(3)  # Connections that were accepted last have their tasks by then.
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await _turns(3)  # And their sockets are closed.
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -75,6 +77,11 @@ class Link:
             writer.write(data)
             await writer.drain()
         writer.close()
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 class Identity(identity_rpc.IdentityServiceServicer):
