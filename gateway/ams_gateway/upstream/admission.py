@@ -26,6 +26,9 @@ class Refusal:
     retry_after_s: int
 
 
+_BUSY = Refusal(RefusalReason.BUSY, 1)
+
+
 class Outcome(Enum):
     """What a call says of its origin."""
 
@@ -48,7 +51,7 @@ def may_add_call(held: int, under_way: int, max_connections: int) -> bool:
     return held < max_connections - under_way
 
 
-class _OriginCalls:
+class OriginCalls:
     """What is under way at one origin."""
 
     __slots__ = ("breaker", "by_consumer", "under_way")
@@ -58,6 +61,32 @@ class _OriginCalls:
         self.under_way = 0
         self.by_consumer: dict[str, int] = {}
 
+    def acquire(self, consumer_id: str, max_connections: int, now_s: float) -> Refusal | None:
+        held = self.by_consumer.get(consumer_id, 0)
+        # Before the breaker is asked, for that may make this call the one that probes.
+        if not may_add_call(held, self.under_way, max_connections or DEFAULT_MAX_CONNECTIONS):
+            return _BUSY
+        if not self.breaker.admits(now_s):
+            return Refusal(RefusalReason.FAILING, self.breaker.retry_after_s(now_s))
+        self.under_way += 1
+        self.by_consumer[consumer_id] = held + 1
+        return None
+
+    def release(self, consumer_id: str, outcome: Outcome, *, admitted_at_s: float, now_s: float) -> None:
+        """Count a call out. `admitted_at_s`: the `now_s` with which it was counted in."""
+        self.under_way -= 1
+        held = self.by_consumer[consumer_id] - 1
+        if held:
+            self.by_consumer[consumer_id] = held
+        else:
+            del self.by_consumer[consumer_id]
+        if outcome is Outcome.ANSWERED:
+            self.breaker.succeeded(admitted_at_s)
+        elif outcome is Outcome.FAILED:
+            self.breaker.failed(now_s, admitted_at_s)
+        else:
+            self.breaker.abandoned(admitted_at_s)
+
 
 class Admission:
     """Each call that `acquire` admits is given back with `release` once, whatever became of it. A call counts
@@ -65,44 +94,23 @@ class Admission:
 
     def __init__(self, make_breaker: Callable[[], CircuitBreaker] = CircuitBreaker) -> None:
         self._make_breaker = make_breaker
-        self._origins: dict[Origin, _OriginCalls] = {}
+        self._origins: dict[Origin, OriginCalls] = {}
 
     def __len__(self) -> int:
         return len(self._origins)
 
-    def acquire(self, origin: Origin, consumer_id: str, max_connections: int, now_s: float) -> Refusal | None:
-        """Count one more call in, or say why not. `max_connections`: of the service that is called, 0 for the
-        default; services that share an origin share what is counted."""
+    def acquire(
+        self, origin: Origin, consumer_id: str, max_connections: int, now_s: float
+    ) -> OriginCalls | Refusal:
+        """Count one more call in, and return where it is to be given back; or say why not.
+
+        `max_connections`: of the service that is called, 0 for the default. Services that share an origin
+        share what is counted.
+        """
         calls = self._origins.get(origin)
         if calls is None:
-            calls = self._origins[origin] = _OriginCalls(self._make_breaker())
-        held = calls.by_consumer.get(consumer_id, 0)
-        # Before the breaker is asked, for that may make this call the one that probes.
-        if not may_add_call(held, calls.under_way, max_connections or DEFAULT_MAX_CONNECTIONS):
-            return Refusal(RefusalReason.BUSY, 1)
-        if not calls.breaker.admits(now_s):
-            return Refusal(RefusalReason.FAILING, calls.breaker.retry_after_s(now_s))
-        calls.under_way += 1
-        calls.by_consumer[consumer_id] = held + 1
-        return None
-
-    def release(
-        self, origin: Origin, consumer_id: str, outcome: Outcome, *, admitted_at_s: float, now_s: float
-    ) -> None:
-        """Count a call out. `admitted_at_s`: the `now_s` that `acquire` had."""
-        calls = self._origins[origin]
-        calls.under_way -= 1
-        held = calls.by_consumer[consumer_id] - 1
-        if held:
-            calls.by_consumer[consumer_id] = held
-        else:
-            del calls.by_consumer[consumer_id]
-        if outcome is Outcome.ANSWERED:
-            calls.breaker.succeeded(admitted_at_s)
-        elif outcome is Outcome.FAILED:
-            calls.breaker.failed(now_s, admitted_at_s)
-        else:
-            calls.breaker.abandoned(admitted_at_s)
+            calls = self._origins[origin] = OriginCalls(self._make_breaker())
+        return calls.acquire(consumer_id, max_connections, now_s) or calls
 
     def forget_unused(self, now_s: float) -> None:
         """Drop origins with nothing under way and nothing to remember, or the table would grow with every
