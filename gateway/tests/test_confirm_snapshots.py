@@ -1,6 +1,7 @@
 """What the cache holds is confirmed with its owner, so that no lost invalidation keeps old truth in force."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import pytest
@@ -330,6 +331,62 @@ async def test_a_fault_doesnt_end_the_confirming(
 
     await eventually(is_confirmed)
     await confirmations.close()
+
+
+STEPS = st.sampled_from(
+    ["change", "restore", "silent", "invalidate", "gap", "ask", "confirm", "wait", "owner", "copies"]
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_whatever_happens_old_truth_never_follows_new_and_the_owners_word_counts_in_the_end(
+    steps: list[str],
+) -> None:
+    asyncio.run(_happens(steps))
+
+
+async def _happens(steps: list[str]) -> None:
+    source, clock = FakeSource(), Clock()
+    cache = SnapshotCache(source, bytes.decode, LIMITS, version_of=version_of, clock=clock)
+    version, seen, backups = 1, 0, [b"at@1"]
+    source.owned["a"] = source.copies["a"] = b"at@1"
+    for number, step in enumerate(steps):
+        clock.now_s += 0.001
+        if step in ("change", "silent"):
+            version += 1
+            source.owned["a"] = b"at@%d" % version
+            if step == "change":
+                # As an owner writes through and announces it; "silent": Redis took neither.
+                source.copies["a"] = source.owned["a"]
+                backups.append(source.owned["a"])
+                cache.invalidate("a")
+        elif step == "restore":
+            source.copies["a"] = backups[number % len(backups)]
+        elif step == "invalidate":
+            cache.invalidate("a")
+        elif step == "gap":
+            cache.set_connected(number % 2 == 0)
+        elif step == "ask":
+            with contextlib.suppress(SourceDownError):
+                await cache.get("a")
+        elif step == "confirm":
+            await Confirmations(cache, source, clock=clock).confirm_due()
+        elif step == "wait":
+            clock.now_s += 20
+        elif step == "owner":
+            source.is_owner_down = not source.is_owner_down
+        else:
+            source.are_copies_down = not source.are_copies_down
+        entry = cache.get_cached("a")
+        if entry is not None:
+            assert entry.value is not None
+            assert entry.version >= seen
+            seen = entry.version
+    source.is_owner_down = False
+    clock.now_s += LIMITS.confirm_s
+    await Confirmations(cache, source, clock=clock).confirm_due()
+    entry = cache.get_cached("a")
+    assert entry is None or entry.version == version
 
 
 @given(st.integers(1, 30))

@@ -208,6 +208,7 @@ class SnapshotCache(Generic[T]):
         self, asked: Mapping[str, Entry[T]], changes: Mapping[str, bytes | None], asked_at_s: float
     ) -> None:
         """What the owner answered, when it was asked at that time for those entries."""
+        older = 0
         for name, entry in asked.items():
             if self._entries.get(name) is not entry:
                 continue  # Invalidated or loaded meanwhile: the answer may be the older one.
@@ -220,12 +221,14 @@ class SnapshotCache(Generic[T]):
                 self._outdate(name, entry.version + 1)
                 self._keep(name, Entry(None, 0, asked_at_s, asked_at_s))
                 continue
-            self._update(name, entry, data, asked_at_s)
+            older += self._update(name, entry, data, asked_at_s)
+        _report(older, "the owner")
 
     def compare_copies(
         self, asked: Mapping[str, Entry[T]], copies: Mapping[str, bytes], asked_at_s: float
     ) -> None:
         """What the copies are, when the owner couldn't be asked for those entries."""
+        older = 0
         for name, entry in asked.items():
             if self._entries.get(name) is not entry:
                 continue
@@ -234,21 +237,22 @@ class SnapshotCache(Generic[T]):
                 # That a copy is gone says nothing.
                 self._check(name, entry, known_at_s=entry.known_at_s, checked_at_s=asked_at_s)
             else:
-                self._update(name, entry, data, asked_at_s)
+                older += self._update(name, entry, data, asked_at_s)
+        _report(older, "copies")
 
-    def _update(self, name: str, entry: Entry[T], data: bytes, asked_at_s: float) -> None:
-        """The higher version wins. One as high as what is held confirms it; a lower one says nothing."""
+    def _update(self, name: str, entry: Entry[T], data: bytes, asked_at_s: float) -> bool:
+        """The higher version wins. One as high as what is held confirms it. A lower one says nothing: then the
+        answer is True."""
         value = self._try_read(name, data)
         version = self._version_of(value) if value is not None else -1
         if value is not None and (version > entry.version or version == entry.version == 0):
             newer = Entry(value, version, asked_at_s, asked_at_s)
             newer.used_at_s = entry.used_at_s
             self._keep(name, newer)
-            return
-        if version < entry.version:
-            log.warning("an older version of %s was offered than is held: %s", _kind(name), version)
+            return False
         known_at_s = asked_at_s if version == entry.version else entry.known_at_s
         self._check(name, entry, known_at_s=known_at_s, checked_at_s=asked_at_s)
+        return version < entry.version
 
     def _check(self, name: str, entry: Entry[T], *, known_at_s: float, checked_at_s: float) -> None:
         entry.known_at_s, entry.checked_at_s = known_at_s, checked_at_s
@@ -358,6 +362,11 @@ class SnapshotCache(Generic[T]):
                 cached_under.discard(name)
                 if not cached_under:
                     del self._aliases[other]
+
+
+def _report(older: int, by_whom: str) -> None:
+    if older:
+        log.warning("%s had older versions of %d snapshots than are held", by_whom, older)
 
 
 def _kind(name: str) -> str:
