@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from ams_gateway.access.snapshot_cache import CacheLimits, Loaded, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_cache import Loaded, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_table import CacheLimits
 
 
 class FakeSource:

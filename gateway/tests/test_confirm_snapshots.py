@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 from ams_common.testing.eventually import eventually
 from ams_gateway.access.confirmations import Backoff, Confirmations
-from ams_gateway.access.snapshot_cache import CacheLimits, Loaded, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_cache import Loaded, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_table import CacheLimits
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -23,8 +23,9 @@ from ams_common.client import ServiceToken, open_channel
 from ams_common.errors import NotFoundError, to_grpc_status
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 from ams_gateway.access.confirmations import Confirmations
-from ams_gateway.access.snapshot_cache import CacheLimits, SnapshotCache, SourceDownError
+from ams_gateway.access.snapshot_cache import SnapshotCache, SourceDownError
 from ams_gateway.access.snapshot_sources import CatalogSvcSource, KeysSvcSource, RedisSource
+from ams_gateway.access.snapshot_table import CacheLimits
 from redis.asyncio import Redis
 
 
