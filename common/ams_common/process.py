@@ -28,16 +28,18 @@ BAD_SETTINGS_EXIT_CODE = 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def settings_or_exit(name: str, load_settings: Callable[[], S]) -> S:
+def settings_or_exit(name: str, load_settings: Callable[[], S], *, serves_metrics: bool = True) -> S:
     """The process's settings; its logs and metrics are configured by them. Without good ones it ends with
-    exit code 2 and one line for each variable that is wrong."""
+    exit code 2 and one line for each variable that is wrong. `serves_metrics` False: the process answers
+    scrapes by itself."""
     try:
         settings = load_settings()
     except SettingsError as error:
         _exit(name, error)
     configure_logs(name, settings.log_level)
     metrics.share_among_workers()
-    metrics.serve(settings.metrics_listen)
+    if serves_metrics:
+        metrics.serve(settings.metrics_listen)
     return settings
 
 

@@ -1,21 +1,15 @@
-"""The ASGI application: the entry for consume requests, and Starlette behind it for health and metrics."""
+"""The ASGI application of one worker, and how uvicorn serves it."""
 
-import asyncio
 import contextlib
-import gc
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ams_common import metrics
-from ams_common.logs import configure_logs
-from ams_common.settings import load
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ams_gateway.access.snapshot_cache import Source
+from ams_gateway.operator import OperatorServer
 from ams_gateway.runtime import Runtime, connect_sources
 from ams_gateway.server.asgi_entry import AsgiEntry
 from ams_gateway.server.connection import ConsumeProtocol
@@ -23,19 +17,8 @@ from ams_gateway.server.guarded import MAX_HEAD_BYTES, GuardedProtocol
 from ams_gateway.settings import Settings
 
 
-def create() -> Starlette:
-    """The application of one worker; uvicorn calls it there (`factory=True`)."""
-    settings = load(Settings, "GATEWAY")
-    configure_logs("gateway", settings.log_level)
-    # What has been imported stays, and requests leave no cycles: the collector need not look so often.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    return build(settings)
-
-
 def server_options(settings: Settings) -> dict[str, Any]:
-    """How uvicorn serves us, and through which of the two entries consume requests come."""
+    """Through which of the two entries consume requests come, and uvicorn's other settings."""
     return {
         "http": ConsumeProtocol if settings.consume_protocol else GuardedProtocol,
         "ws": "none",
@@ -52,13 +35,21 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> Starlette:
-    """`sources`: where keys and services come from that Redis lacks; None: keys-svc and catalog-svc."""
+def build(
+    settings: Settings,
+    sources: tuple[Source, Source] | None = None,
+    operators: socket.socket | None = None,
+) -> Starlette:
+    """`sources`: where keys and services come from that Redis lacks; None: keys-svc and catalog-svc.
+    `operators`: where operators' questions are answered; None: nowhere."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         runtime = Runtime(settings, *(sources or connect_sources(settings)))
+        server = OperatorServer(runtime, operators) if operators is not None else None
         await runtime.open()
+        if server is not None:
+            server.open()
         app.state.runtime = runtime
         app.state.entry = AsgiEntry(runtime.gateway, runtime.request_parser)
         try:
@@ -71,11 +62,10 @@ def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> S
             }
         finally:
             await runtime.close()
+            if server is not None:
+                await server.close()
 
-    app = Starlette(
-        lifespan=lifespan,
-        routes=[Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)],
-    )
+    app = Starlette(lifespan=lifespan)
     # Routes go by the decoded path, and calls by the path as it came.
     app.router.default = consume
     return app
@@ -85,19 +75,3 @@ async def consume(scope: Scope, receive: Receive, send: Send) -> None:
     """Calls, and an answer for what isn't one."""
     entry: AsgiEntry = scope["app"].state.entry
     await entry(scope, receive, send)
-
-
-async def live(request: Request) -> Response:
-    return PlainTextResponse("ok\n")
-
-
-async def ready(request: Request) -> Response:
-    runtime: Runtime = request.app.state.runtime
-    return PlainTextResponse("ready\n" if runtime.is_ready else "journal\n", 200 if runtime.is_ready else 503)
-
-
-async def scrape(request: Request) -> Response:
-    """The metrics of all workers; what the other workers add may be a second old."""
-    runtime: Runtime = request.app.state.runtime
-    runtime.metrics.hand_over()
-    return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)

@@ -1,6 +1,7 @@
 """The one timer of a worker: whatever has a deadline is looked at by it, now and then."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,6 +26,9 @@ class Deadlines:
         self._per_tick = 0
         self._on_tick: tuple[Callable[[float], None], ...] = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._due_at_s = 0.0
+        # The longest that a tick has come late: so long nothing else was done either.
+        self.stall_s = 0.0
 
     def start(self, *on_tick: Callable[[float], None]) -> None:
         """`on_tick` are called with the loop's time on each tick."""
@@ -36,9 +40,12 @@ class Deadlines:
             self._timer.cancel()
 
     def _schedule(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        loop = asyncio.get_running_loop()
+        self._due_at_s = time.monotonic() + TICK_S
+        self._timer = loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
+        self.stall_s = max(self.stall_s, time.monotonic() - self._due_at_s)
         self._schedule()
         now_s = asyncio.get_running_loop().time()
         for call in self._on_tick:

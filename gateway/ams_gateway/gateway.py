@@ -16,7 +16,6 @@ from ams_common.sealing import Sealer
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.limits.allowance import Allowance
-from ams_gateway.access.limits.bucket import LimitBucket
 from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.snapshot_cache import SourceDownError
 from ams_gateway.access.snapshots import CachedService, Grant
@@ -28,6 +27,7 @@ from ams_gateway.http.responses import Response
 from ams_gateway.metering.journal import Journal
 from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
+from ams_gateway.upstream.admission import Admission, OriginCalls, Outcome, Refusal, RefusalReason
 from ams_gateway.upstream.connection import UpstreamConnection
 from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
@@ -40,12 +40,20 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
 _MAX_CREDENTIALS = 20_000
+_FORGET_EVERY_S = 10.0
 _LIMIT_PROBLEMS: dict[str | None, Problem] = {
     "minute": problems.RATE_LIMITED,
     "day": problems.QUOTA_EXCEEDED,
     "month": problems.QUOTA_EXCEEDED,
     "spend": problems.SPEND_CAP_REACHED,
 }
+
+_REFUSALS = {
+    RefusalReason.BUSY: problems.GATEWAY_BUSY,
+    RefusalReason.FAILING: problems.UPSTREAM_FAILING,
+}
+# What says that an upstream doesn't work.
+_FAILURES = (problems.UPSTREAM_UNREACHABLE, problems.UPSTREAM_FAILED, problems.UPSTREAM_TIMEOUT)
 
 
 class ClientGoneError(Exception):
@@ -75,12 +83,26 @@ class Caller(Client, Protocol):
 class GatewayLimits:
     max_body_bytes: int
     timeouts: Timeouts
+    # To one origin, where its service's merchant sets none.
+    max_connections: int
 
 
 class Call(Usage):
     """One request on its way: what is counted of it, and what its answer gets."""
 
-    __slots__ = ("allowance", "body", "client", "head", "request", "service", "terms")
+    __slots__ = (
+        "admitted_at_s",
+        "allowance",
+        "body",
+        "client",
+        "head",
+        "is_forwarded",
+        "request",
+        "retry_after_s",
+        "service",
+        "terms",
+        "under_way",
+    )
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
         super().__init__(ids)
@@ -89,6 +111,11 @@ class Call(Usage):
         self.client = client
         # None: nothing limits it, or it hasn't come so far.
         self.allowance: Allowance | None = None
+        # Where it is counted while it is under way, since when, and when a refused one may come again.
+        self.under_way: OriginCalls | None = None
+        self.admitted_at_s = 0.0
+        self.retry_after_s = 0
+        self.is_forwarded = False
         self.terms: Terms
         # Known only of a browser's call: what else it gets depends on it.
         self.service: CachedService | None = None
@@ -132,6 +159,7 @@ class Gateway:
         self._authorizer = authorizer
         self._limiter = limiter
         self._resolver = resolver
+        self._admission = Admission()
         self._pool = pool
         self._journal = journal
         self._limits = limits
@@ -142,6 +170,7 @@ class Gateway:
         self._exchanges: set[Exchange] = set()
         self._waiting: set[asyncio.Task[None]] = set()
         self._clock = asyncio.get_running_loop().time
+        self._forgot_at_s = 0.0
         # Made once: a bound method for each request would be waste.
         self._on_ended = self._end
         # Answers by status for what an upstream answered, by code for our own problems.
@@ -155,34 +184,49 @@ class Gateway:
         """End what is past its deadline."""
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
+        if now_s - self._forgot_at_s > _FORGET_EVERY_S:
+            self._forgot_at_s = now_s
+            self._admission.forget_unused(now_s)
 
     def serve(self, request: Request, client: Caller, body: bytes, is_whole: bool) -> None:
         """Answer one request, now or later. `body` is what has come of its body, `is_whole` whether that is
         all of it."""
         call = Call(self._ids, request, client)
-        grant = None if request.origin is not None else request.problem or self._authorizer.decide(request)
-        if grant is None or not is_whole:
-            self._spawn(self._serve_waiting(call, body, is_whole), call)
+        # What a page is let read depends on a service that even a refused call has named.
+        if is_whole and request.origin is None and self._serve_at_once(call, body):
             return
+        self._spawn(self._serve_waiting(call, body, is_whole), call)
+
+    def _serve_at_once(self, call: Call, body: bytes) -> bool:
+        """False when something has to be waited for; what was done so far stands in the call."""
+        request = call.request
+        grant = request.problem or self._authorizer.decide(request)
+        if grant is None:
+            return False
         if isinstance(grant, Problem):
             self._refuse(call, grant)
-            return
+            return True
         terms = call.terms = self._terms(grant)
-        if (
-            self._check(call) is not None
-            or self._resolver.cached(terms.target.origin.host) is None
-            or (terms.bucket is not None and not self._take(call, terms.bucket))
-            or (connection := self._pool.reuse(terms.target.origin)) is None
-        ):
-            if call.allowance is None or call.allowance.allowed:
-                self._spawn(self._serve_waiting(call, body, is_whole), call)
-            else:
-                self._refuse(call, _LIMIT_PROBLEMS[call.allowance.bound])
-            return
+        if self._resolver.cached(terms.target.origin.host, terms.service.merchant_id) is None:
+            return False
+        problem = self._check(call)
+        if problem is None:
+            if terms.bucket is not None:
+                call.allowance = terms.bucket.take()
+                if call.allowance is None:
+                    return False
+            problem = self._limit(call) or self._admit(call)
+        if problem is not None:
+            self._refuse(call, problem)
+            return True
+        connection = self._pool.reuse(terms.target.origin)
+        if connection is None:
+            return False
         self._forward(call, connection, body)
+        return True
 
     async def _serve_waiting(self, call: Call, body: bytes, is_whole: bool) -> None:
-        """The same steps as in `serve`, each waiting for what it needs."""
+        """The same steps, each waiting for what it needs."""
         request, client = call.request, call.client
         if request.origin is not None:
             # A page can read why it was refused only where the service lets it.
@@ -199,36 +243,27 @@ class Gateway:
         if isinstance(addresses, Problem):
             self._refuse(call, addresses)
             return
-        if (problem := self._check(call)) is not None:
+        problem = self._check(call)
+        if problem is None:
+            if terms.bucket is not None and call.allowance is None:
+                call.allowance = await terms.bucket.acquire()
+            problem = self._limit(call) or self._admit(call)
+        if problem is not None:
             self._refuse(call, problem)
             return
-        if terms.bucket is not None and call.allowance is None:
-            call.allowance = await terms.bucket.acquire()
-            if not call.allowance.allowed:
-                self._refuse(call, _LIMIT_PROBLEMS[call.allowance.bound])
-                return
         if not is_whole and not body:
-            try:
-                body, is_whole = await client.first_piece()
-            except ClientGoneError:
-                self._refund(call)
-                raise
+            body, is_whole = await client.first_piece()
         connection = await self._connect(terms, addresses)
         if isinstance(connection, Problem):
-            # Nothing was forwarded: it doesn't count.
-            self._refund(call)
             self._refuse(call, connection)
             return
-        if client.is_gone:
-            self._refund(call)
-            self._pool.release(terms.target.origin, connection)
-            raise ClientGoneError
         if not is_whole:
             piece, is_whole = client.take()
             body += piece
-        if len(body) > self._limits.max_body_bytes:
-            self._refund(call)
+        if client.is_gone or len(body) > self._limits.max_body_bytes:
             self._pool.release(terms.target.origin, connection)
+            if client.is_gone:
+                raise ClientGoneError
             self._refuse(call, problems.BODY_TOO_LARGE)
         elif is_whole:
             self._forward(call, connection, body)
@@ -237,19 +272,15 @@ class Gateway:
 
     # Its steps
 
-    def _take(self, call: Call, bucket: LimitBucket) -> bool:
-        """Whether the call may pass by what is held of its limits."""
-        call.allowance = bucket.take()
-        return call.allowance is not None and call.allowance.allowed
-
     def _terms(self, grant: Grant) -> Terms:
         if grant.terms is None:
             grant.terms = Terms(
                 grant,
                 self._meter,
                 self._limiter,
-                self._limits.timeouts,
                 self._credentials_of(grant.service),
+                self._limits.timeouts,
+                self._limits.max_connections,
             )
         terms: Terms = grant.terms
         return terms
@@ -276,8 +307,37 @@ class Gateway:
         lines = [*fields, (b"date", http_date()), (b"x-request-id", call.request_id or call.id_text)]
         call.client.start(204, b"".join(b"%b: %b\r\n" % line for line in lines), None, b"", False)
 
-    def _refund(self, call: Call) -> None:
-        if call.allowance is not None and call.terms.bucket is not None:
+    def _limit(self, call: Call) -> Problem | None:
+        allowance = call.allowance
+        return None if allowance is None or allowance.allowed else _LIMIT_PROBLEMS[allowance.bound]
+
+    def _admit(self, call: Call) -> Problem | None:
+        """Count the call in at its origin, within the origin's cap and the consumer's share of it."""
+        if call.under_way is not None:
+            return None
+        terms, now_s = call.terms, self._clock()
+        admitted = self._admission.acquire(
+            terms.target.origin, terms.key.consumer_id, terms.max_connections, now_s
+        )
+        if isinstance(admitted, Refusal):
+            call.retry_after_s = admitted.retry_after_s
+            return _REFUSALS[admitted.reason]
+        call.under_way, call.admitted_at_s = admitted, now_s
+        return None
+
+    def _count_out(self, call: Call, outcome: Outcome) -> None:
+        if call.under_way is not None:
+            call.under_way.release(
+                call.terms.key.consumer_id, outcome, admitted_at_s=call.admitted_at_s, now_s=self._clock()
+            )
+            call.under_way = None
+
+    def _abandon(self, call: Call, problem: Problem) -> None:
+        """What wasn't forwarded doesn't count against any limit."""
+        self._count_out(call, Outcome.FAILED if problem in _FAILURES else Outcome.UNKNOWN)
+        allowance = call.allowance
+        if allowance is not None and allowance.allowed and not call.is_forwarded:
+            assert call.terms.bucket is not None
             call.terms.bucket.refund()
 
     def _check(self, call: Call) -> Problem | None:
@@ -290,12 +350,8 @@ class Gateway:
         return None if self._journal.is_accepting() else problems.METERING_UNAVAILABLE
 
     async def _addresses(self, terms: Terms) -> list[str] | Problem:
-        host = terms.target.origin.host
-        addresses = self._resolver.cached(host)
-        if addresses is not None:
-            return addresses
         try:
-            return await self._resolver.resolve(host)
+            return await self._resolver.resolve(terms.target.origin.host, terms.service.merchant_id)
         except AddressForbiddenError:
             return problems.UPSTREAM_MISCONFIGURED
         except AddressUnknownError:
@@ -346,6 +402,7 @@ class Gateway:
 
     def _exchange(self, call: Call, connection: UpstreamConnection) -> Exchange:
         terms = call.terms
+        call.is_forwarded = True
         exchange = Exchange(
             call.client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended
         )
@@ -378,14 +435,17 @@ class Gateway:
         self._pool.release(call.terms.target.origin, exchange.connection)
         if problem is None:
             self.answers[exchange.status] += 1
+            self._count_out(call, Outcome.ANSWERED)
             if exchange.status >= 500 and call.terms.bucket is not None:
                 # Not charged, so that it mustn't use a spend cap up.
                 call.terms.bucket.waive()
         elif exchange.is_started:
             self.answers[f"{problem.code}_midway"] += 1
+            self._count_out(call, Outcome.ANSWERED)
             call.client.cut()
         elif problem is problems.CLIENT_CLOSED:
             self.answers[problem.code] += 1
+            self._abandon(call, problem)
         else:
             self._refuse(call, problem)
 
@@ -409,7 +469,10 @@ class Gateway:
             self._forward(call, connection, call.body)
 
     def _refuse(self, call: Call, problem: Problem) -> None:
+        self._abandon(call, problem)
         fields = call.limit_fields
+        if call.retry_after_s:
+            fields += b"retry-after: %d\r\n" % call.retry_after_s
         if call.service is not None:
             fields += cors_fields(call.service, call.request)
         self.refuse(problem, call.client, call.request_id or call.id_text, fields)
@@ -438,6 +501,7 @@ class Gateway:
             await work
         except ClientGoneError:
             self.answers["client_closed"] += 1
+            self._abandon(call, problems.CLIENT_CLOSED)
         except SourceDownError:
             self._refuse(call, problems.VALIDATION_UNAVAILABLE)
         except Exception:

@@ -10,32 +10,17 @@ from typing import TYPE_CHECKING
 
 from ams_common import metrics
 
-from ams_gateway.access.invalidations import Invalidations
-from ams_gateway.access.redis_pipe import RedisPipe
-from ams_gateway.gateway import Gateway
-from ams_gateway.metering.journal import Journal
-from ams_gateway.metering.publisher import Publisher
-
 if TYPE_CHECKING:
     from prometheus_client import Counter as PrometheusCounter
+
+    from ams_gateway.runtime import Runtime
 
 _EVERY_S = 1.0
 
 
 class MetricsExport:
-    def __init__(
-        self,
-        gateway: Gateway,
-        journal: Journal,
-        publisher: Publisher,
-        pipe: RedisPipe,
-        invalidations: Invalidations,
-    ) -> None:
-        self._gateway = gateway
-        self._journal = journal
-        self._publisher = publisher
-        self._pipe = pipe
-        self._invalidations = invalidations
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
         self._handed_over: Counter[int | str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,19 +34,29 @@ class MetricsExport:
         self.hand_over()
 
     def hand_over(self) -> None:
-        for code, count in self._gateway.answers.items():
+        runtime = self._runtime
+        for code, count in runtime.gateway.answers.items():
             answers().labels(str(code)).inc(count - self._handed_over[code])
             self._handed_over[code] = count
-        _sum("in_flight", "Requests that merchants' APIs are answering.", self._gateway.in_flight)
-        _sum("journal_bytes", "Unacknowledged bytes on disk.", self._journal.size_bytes)
+        _sum("in_flight", "Requests that merchants' APIs are answering.", runtime.gateway.in_flight)
+        _sum("journal_bytes", "Unacknowledged bytes on disk.", runtime.journal.size_bytes)
         _sum(
-            "events_unacknowledged", "Events that Kafka hasn't acknowledged.", self._publisher.unacknowledged
+            "events_unacknowledged",
+            "Events that Kafka hasn't acknowledged.",
+            runtime.publisher.unacknowledged,
         )
         # Of several workers the worst is shown: one that can't is to be seen beside three that can.
-        _worst("journal_accepting", "Whether the journal takes events.", self._journal.is_accepting())
-        _worst("redis_up", "Whether Redis answers.", self._pipe.is_up)
-        _worst("kafka_up", "Whether Kafka answers.", self._publisher.is_connected)
-        _worst("invalidations_heard", "Whether invalidations come in.", self._invalidations.is_connected)
+        _worst("ready", "Whether calls may come.", runtime.unready_because is None)
+        _worst("journal_accepting", "Whether the journal takes events.", runtime.journal.is_accepting())
+        _worst("redis_up", "Whether Redis answers.", runtime.limiter.is_up)
+        _worst("kafka_up", "Whether Kafka answers.", runtime.publisher.is_connected)
+        _worst("invalidations_heard", "Whether invalidations come in.", runtime.invalidations.is_connected)
+        _longest(
+            "clock_offset_seconds", "How far the clock is off Redis'.", abs(runtime.clock.offset_s or 0.0)
+        )
+        _longest(
+            "loop_stall_seconds", "The longest that the event loop stood still.", runtime.deadlines.stall_s
+        )
 
 
 def answers() -> "PrometheusCounter":
@@ -76,3 +71,7 @@ def _sum(name: str, help_text: str, value: int) -> None:
 
 def _worst(name: str, help_text: str, value: bool) -> None:
     metrics.gauge(f"ams_gateway_{name}", help_text, over_workers="livemin").set(value)
+
+
+def _longest(name: str, help_text: str, value: float) -> None:
+    metrics.gauge(f"ams_gateway_{name}", help_text, over_workers="livemax").set(value)

@@ -1,20 +1,19 @@
 """All the parts of one worker, opened and closed in order."""
 
+import asyncio
 import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
 from ams_common.sealing import Sealer
 from ams_common.topics import USAGE_EVENTS
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from ams_gateway.access.authorizer import Authorizer
+from ams_gateway.access.confirmations import Confirmations
 from ams_gateway.access.invalidations import Cache, Invalidations
 from ams_gateway.access.limits.limiter import Limiter
-from ams_gateway.access.redis_pipe import RedisPipe
-from ams_gateway.access.snapshot_cache import CacheLimits, SnapshotCache, Source
+from ams_gateway.access.redis_client import connect, disconnect
+from ams_gateway.access.snapshot_cache import SnapshotCache, Source
 from ams_gateway.access.snapshot_sources import (
     KEY_PREFIX,
     SERVICE_PREFIX,
@@ -22,37 +21,49 @@ from ams_gateway.access.snapshot_sources import (
     KeysSvcSource,
     RedisSource,
 )
+from ams_gateway.access.snapshot_table import CacheLimits
 from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.gateway import Gateway, GatewayLimits
 from ams_gateway.http.requests import RequestParser
+from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metrics import MetricsExport
 from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
+from ams_gateway.tasks import end_task
 from ams_gateway.upstream.exchange import Timeouts
 from ams_gateway.upstream.pool import Pool, PoolLimits
 from ams_gateway.upstream.resolver import Resolver
 
 
 class Runtime:
-    """`keys_source` and `services_source` are what is asked when Redis holds no snapshot."""
+    """`keys_source` and `services_source` own what Redis has copies of."""
 
     def __init__(self, settings: Settings, keys_source: Source, services_source: Source) -> None:
         root = Path(settings.journal_dir)
+        self._redis = connect(settings.redis_url, ca_file=settings.redis_ca_file)
+        # A lease that is asked for twice would be held twice.
+        self._redis_of_limits = connect(settings.redis_url, ca_file=settings.redis_ca_file, retries=0)
         stale = CacheLimits(max_stale_s=settings.max_stale_s)
-        self.pipe = RedisPipe(settings.redis_url)
-        self.redis = Redis.from_url(
-            settings.redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=0.5, socket_connect_timeout=0.5
-        )
+        keys_copies = RedisSource(self._redis, keys_source)
+        services_copies = RedisSource(self._redis, services_source)
         self.keys: SnapshotCache[CachedKey] = SnapshotCache(
-            RedisSource(self.pipe, keys_source), read_key, stale
+            keys_copies, read_key, stale, version_of=lambda key: key.version
         )
         self.services: SnapshotCache[CachedService] = SnapshotCache(
-            RedisSource(self.pipe, services_source), read_service, stale, other_names=_names_of
+            services_copies,
+            read_service,
+            stale,
+            version_of=lambda service: service.version,
+            other_names=_names_of,
         )
-        self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
+        self.confirmations = (
+            Confirmations(self.keys, keys_copies),
+            Confirmations(self.services, services_copies),
+        )
+        self.invalidations = Invalidations(self._redis, (self.keys, self.services), self._route)
         self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes))
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
@@ -60,10 +71,10 @@ class Runtime:
             root,
             topic=settings.kafka_topic_prefix + USAGE_EVENTS,
         )
-        self.pool = Pool(
-            PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
-        )
-        self.limiter = Limiter(self.redis, workers_hint=settings.workers)
+        self.clock = ClockCheck(self._redis)
+        self._clock_task: asyncio.Task[None] | None = None
+        self.pool = Pool(PoolLimits(), _tls(settings.upstream_ca_file))
+        self.limiter = Limiter(self._redis_of_limits, workers_hint=settings.workers)
         self.gateway = Gateway(
             Authorizer(self.keys, self.services),
             self.limiter,
@@ -78,6 +89,7 @@ class Runtime:
                     settings.upstream_idle_timeout_s,
                     settings.total_timeout_s,
                 ),
+                settings.max_connections_per_upstream,
             ),
         )
         self.request_parser = RequestParser(settings.max_header_bytes)
@@ -88,16 +100,16 @@ class Runtime:
             settings.idle_timeout_s,
         )
         self.deadlines = Deadlines(self.connection_timeouts.sweep_s)
-        self.metrics = MetricsExport(
-            self.gateway, self.journal, self.publisher, self.pipe, self.invalidations
-        )
+        self.metrics = MetricsExport(self)
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:
-        await self.pipe.open()
         await self.limiter.open()
         await self.invalidations.open()
+        for confirmations in self.confirmations:
+            await confirmations.open()
         await self.publisher.open()
+        self._clock_task = asyncio.create_task(self.clock.run())
         self.deadlines.start(self.gateway.sweep, self.pool.sweep)
         self.metrics.open()
 
@@ -108,15 +120,22 @@ class Runtime:
         self.pool.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()
+        if self._clock_task is not None:
+            await end_task(self._clock_task)
+        for confirmations in self.confirmations:
+            await confirmations.close()
         await self.invalidations.close()
         await self.limiter.close()
-        await self.redis.aclose()
-        await self.pipe.close()
+        await disconnect(self._redis_of_limits)
+        await disconnect(self._redis)
 
     @property
-    def is_ready(self) -> bool:
-        """Requests can be validated and metered. Redis away is no reason to take a gateway out."""
-        return self.journal.is_accepting()
+    def unready_because(self) -> str | None:
+        """Why requests can't be authorized and metered, None if they can. Redis away is no reason to take a
+        gateway out."""
+        if not self.journal.is_accepting():
+            return "journal: usage events can't be written"
+        return self.clock.problem
 
     def _route(self, name: str) -> Cache | None:
         if name.startswith(KEY_PREFIX):

@@ -10,6 +10,8 @@ from ams_common.settings import setting, strong_secret, switched_off
 class Settings:
     # Where snapshots, limits and invalidations are.
     redis_url: str = setting(name="REDIS_URL", secret=True)
+    # PEM file of authorities for Redis' certificate (rediss://…). "": the system's.
+    redis_ca_file: str = setting("", name="REDIS_CA_FILE")
     kafka_bootstrap_servers: str = setting(name="KAFKA_BOOTSTRAP_SERVERS")
     kafka_topic_prefix: str = setting("", name="KAFKA_TOPIC_PREFIX")
     # gRPC addresses, host:port.
@@ -53,4 +55,5 @@ class Settings:
     # How long a stop waits for requests, and then for the journal.
     drain_s: float = setting(10.0)
     log_level: str = setting("INFO", name="LOG_LEVEL")
-    metrics_listen: str = setting("")  # host:port of the operator's metrics; "": they aren't served
+    # host:port where operators ask for /healthz, /readyz and /metrics; "": nowhere.
+    metrics_listen: str = setting("")

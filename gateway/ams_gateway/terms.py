@@ -59,6 +59,7 @@ class Terms:
         "credentials",
         "grant",
         "key",
+        "max_connections",
         "policy",
         "service",
         "shows_costs",
@@ -67,7 +68,13 @@ class Terms:
     )
 
     def __init__(
-        self, grant: Grant, meter: Meter, limiter: Limiter, defaults: Timeouts, credentials: Credentials
+        self,
+        grant: Grant,
+        meter: Meter,
+        limiter: Limiter,
+        credentials: Credentials,
+        defaults: Timeouts,
+        default_max_connections: int,
     ) -> None:
         self.grant = grant
         self.key = grant.key
@@ -83,6 +90,7 @@ class Terms:
             self.bucket = None
         forwarding = grant.service.forwarding
         self.shows_costs = forwarding.shows_costs
+        self.max_connections = forwarding.max_connections or default_max_connections
         self.timeouts = Timeouts(
             forwarding.first_byte_timeout_s or defaults.first_byte_s,
             forwarding.idle_timeout_s or defaults.idle_s,

@@ -283,7 +283,7 @@ async def test_a_full_journal_refuses_calls_with_503(
             async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
                 codes.append(answer.status)
         events = gateway.events()
-        async with http.get(f"{gateway.url}/readyz") as answer:
+        async with http.get(f"{gateway.operator_url}/readyz") as answer:
             assert answer.status == 503
     assert set(codes) == {200, 503}
     assert codes.count(200) == len(events) == len(merchant.requests)

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from ams_gateway.http.targets import Origin, parse_base_url, traverses_root
+from ams_gateway.http.targets import origin_of, parse_base_url, traverses_root
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,9 +33,9 @@ def test_the_origin_and_the_host_header_come_from_the_base_url() -> None:
         parse_base_url, ("https://A.example/x", "http://a.example:8080", "http://[2001:db8::1]:81")
     )
     assert secure is not None and plain is not None and literal is not None
-    assert (secure.origin, secure.authority) == (Origin("a.example", 443, True), b"a.example")
-    assert (plain.origin, plain.authority) == (Origin("a.example", 8080, False), b"a.example:8080")
-    assert (literal.origin, literal.authority) == (Origin("2001:db8::1", 81, False), b"[2001:db8::1]:81")
+    assert (secure.origin, secure.authority) == (origin_of("a.example", 443, True), b"a.example")
+    assert (plain.origin, plain.authority) == (origin_of("a.example", 8080, False), b"a.example:8080")
+    assert (literal.origin, literal.authority) == (origin_of("2001:db8::1", 81, False), b"[2001:db8::1]:81")
 
 
 @pytest.mark.parametrize(

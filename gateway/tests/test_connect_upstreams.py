@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from ams_gateway.http.targets import Origin
+from ams_gateway.http.targets import origin_of
 from ams_gateway.upstream.pool import Pool, PoolLimits, UnreachableError
 
 
@@ -34,7 +34,7 @@ def dead(address: str, port: int) -> Iterator[None]:
 
 
 async def test_a_dead_address_leaves_the_next_its_time(port: int) -> None:
-    pool, origin = Pool(PoolLimits(connect_timeout_s=2.0)), Origin("api.example.com", port, False)
+    pool, origin = Pool(PoolLimits(connect_timeout_s=2.0)), origin_of("api.example.com", port, False)
     with dead("127.0.0.2", port):
         connection = await pool.connect(origin, ["127.0.0.2", "127.0.0.1"])
     assert connection.is_open
@@ -43,7 +43,7 @@ async def test_a_dead_address_leaves_the_next_its_time(port: int) -> None:
 
 
 async def test_many_dead_addresses_take_no_longer_than_one(port: int) -> None:
-    pool, origin = Pool(PoolLimits(connect_timeout_s=1.0)), Origin("api.example.com", port, False)
+    pool, origin = Pool(PoolLimits(connect_timeout_s=1.0)), origin_of("api.example.com", port, False)
     started_s = time.monotonic()
     with dead("127.0.0.2", port), pytest.raises(UnreachableError):
         await pool.connect(origin, ["127.0.0.2"] * 20)
@@ -52,7 +52,7 @@ async def test_many_dead_addresses_take_no_longer_than_one(port: int) -> None:
 
 
 async def test_a_refused_connection_is_unreachable_and_leaves_nothing_behind(port: int) -> None:
-    pool, origin = Pool(PoolLimits()), Origin("api.example.com", port, False)
+    pool, origin = Pool(PoolLimits()), origin_of("api.example.com", port, False)
     with pytest.raises(UnreachableError):
         await pool.connect(origin, ["127.0.0.3"])
     assert pool.reuse(origin) is None

@@ -240,7 +240,7 @@ async def test_health_readiness_and_metrics_answer(
         await answer.read()
     texts = {}
     for path in ("healthz", "readyz", "metrics"):
-        async with http.get(f"{gateway.url}/{path}") as answer:
+        async with http.get(f"{gateway.operator_url}/{path}") as answer:
             assert answer.status == 200
             texts[path] = await answer.text()
     assert 'ams_gateway_answers_total{code="200"} 1.0\n' in texts["metrics"]

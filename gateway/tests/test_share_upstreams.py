@@ -1,6 +1,6 @@
 """An origin's connections are shared: nobody takes what others need."""
 
-from ams_gateway.http.targets import Origin
+from ams_gateway.http.targets import Origin, origin_of
 from ams_gateway.upstream.admission import (
     Admission,
     OriginCalls,
@@ -12,8 +12,8 @@ from ams_gateway.upstream.admission import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-ORIGIN = Origin("api.example.com", 443, True)
-OTHER = Origin("other.example.com", 443, True)
+ORIGIN = origin_of("api.example.com", 443, True)
+OTHER = origin_of("other.example.com", 443, True)
 BUSY = Refusal(RefusalReason.BUSY, 1)
 
 

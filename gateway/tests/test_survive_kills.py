@@ -28,12 +28,13 @@ def topic(topic_prefix: str) -> str:
 
 @asynccontextmanager
 async def gateway_process(
-    port: int, settings: Settings, topic: str, workers: int = 1
+    port: int, settings: Settings, topic: str, workers: int = 1, operator_port: int = 0
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     environ = os.environ | {
         "REDIS_URL": settings.redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "GATEWAY_METRICS_LISTEN": f"127.0.0.1:{operator_port or free_port()}",
         "GATEWAY_WORKERS": str(workers),
         "GATEWAY_CONSUME_PROTOCOL": str(settings.consume_protocol).lower(),
         "GATEWAY_JOURNAL_DIR": settings.journal_dir,
@@ -181,14 +182,15 @@ async def test_a_scrape_sees_the_answers_of_all_workers(
 ) -> None:
     port = free_port()
     caller = Caller(port, granted)
-    async with gateway_process(port, settings, topic, workers=2):
+    operator_port = free_port()
+    async with gateway_process(port, settings, topic, workers=2, operator_port=operator_port):
         calling = asyncio.create_task(caller.run(8))
         await caller.has(200)
         caller.stop = True
         await calling
 
         async def counts_all() -> bool:
-            async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            async with http.get(f"http://127.0.0.1:{operator_port}/metrics") as answer:
                 return f'answers_total{{code="200"}} {len(caller.answered)}.0\n' in await answer.text()
 
         await eventually(counts_all)
@@ -198,12 +200,12 @@ async def test_a_scrape_sees_the_answers_of_all_workers(
 async def test_a_gateway_that_is_told_to_stop_ends_well(
     settings: Settings, http: ClientSession, topic: str, workers: int
 ) -> None:
-    port = free_port()
-    async with gateway_process(port, settings, topic, workers) as process:
+    operator_port = free_port()
+    async with gateway_process(free_port(), settings, topic, workers, operator_port) as process:
 
         async def serves() -> bool:
             try:
-                async with http.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                async with http.get(f"http://127.0.0.1:{operator_port}/healthz") as answer:
                     return answer.status == 200
             except (ClientError, OSError):
                 return False
@@ -214,9 +216,13 @@ async def test_a_gateway_that_is_told_to_stop_ends_well(
 
 
 def workers_of(pid: int) -> list[int]:
-    """The uvicorn workers: children that were spawned with a pipe to their parent."""
+    """What the supervisor has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [
+        int(child)
+        for child in children
+        if b"ams_gateway.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 async def test_events_wait_in_the_journal_while_kafka_is_away(

@@ -79,7 +79,10 @@ VALIDATION_UNAVAILABLE = Problem(
     "validation_unavailable", 503, "Validation unavailable", "Keys can't be looked up at present.", _SOON
 )
 GATEWAY_BUSY = Problem(
-    "gateway_busy", 503, "Gateway busy", "Too many open connections to the merchant's API.", _SOON
+    "gateway_busy", 503, "Gateway busy", "Too many calls to the merchant's API are under way."
+)
+UPSTREAM_FAILING = Problem(
+    "upstream_failing", 503, "Upstream failing", "The merchant's API has been failing; see Retry-After."
 )
 LOOP_DETECTED = Problem(
     "loop_detected", 508, "Loop detected", "The request has come through this gateway already."

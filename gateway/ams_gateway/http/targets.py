@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
@@ -10,13 +11,20 @@ _PATH = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*")
 _SUSPECT = re.compile(rb"\.\.|%2[eE]|%2[fF]|%5[cC]|\\")
 
 
-@dataclass(frozen=True, slots=True)
+# Equal only to itself, so that looking it up on each request is cheap: see origin_of.
+@dataclass(frozen=True, slots=True, eq=False)
 class Origin:
     """Where connections lead to; requests of all services there share them."""
 
     host: str
     port: int
     tls: bool
+
+
+@lru_cache(20_000)
+def origin_of(host: str, port: int, tls: bool) -> Origin:
+    """The one object for this origin."""
+    return Origin(host, port, tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def parse_base_url(text: str) -> Target | None:
     ):
         return None
     tls = parts.scheme == "https"
-    origin = Origin(host, port or (443 if tls else 80), tls)
+    origin = origin_of(host, port or (443 if tls else 80), tls)
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port is None else f"{shown}:{port}"
     path = parts.path.rstrip("/").encode("ascii")

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import secrets
-import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,13 @@ from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 
+from ams_gateway.access.snapshot_cache import SourceDownError
 from ams_gateway.app import build, server_options
 from ams_gateway.metering.records import read_records
 from ams_gateway.metrics import answers
 from ams_gateway.runtime import Runtime
 from ams_gateway.settings import Settings
+from ams_gateway.supervisor import listen
 
 
 class EmptySource:
@@ -34,16 +35,25 @@ class EmptySource:
     async def load(self, name: str) -> bytes | None:
         return None
 
+    async def check(self, held: Mapping[str, int]) -> dict[str, bytes | None]:
+        # Not "nothing has changed", which would count as confirmed: then Redis is asked.
+        raise SourceDownError
+
 
 @dataclass
 class Running:
     port: int
+    operator_port: int
     runtime: Runtime
     directory: Path
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def operator_url(self) -> str:
+        return f"http://127.0.0.1:{self.operator_port}"
 
     def events(self) -> list[usage.UsageEvent]:
         """Every event that was ever journalled, acknowledged or not."""
@@ -141,19 +151,18 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
     # All gateways of a process count into the same metric: this one's answers are to be seen alone.
     answers().clear()
-    entry = build(settings, (EmptySource(), EmptySource()))
-    server = uvicorn.Server(uvicorn.Config(entry, **server_options(settings)))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        # serve() would take over the test run's signals.
-        serving = asyncio.create_task(server._serve(sockets=[listener]))
-        while not server.started:
-            if serving.done():
-                await serving
-            await asyncio.sleep(0.01)
-        try:
-            yield Running(port, entry.state.runtime, Path(settings.journal_dir))
-        finally:
-            server.should_exit = True
+    listener, operators = listen("127.0.0.1:0"), listen("127.0.0.1:0")
+    app = build(settings, (EmptySource(), EmptySource()), operators)
+    server = uvicorn.Server(uvicorn.Config(app, **server_options(settings)))
+    ports = [each.getsockname()[1] for each in (listener, operators)]
+    # serve() would take over the test run's signals.
+    serving = asyncio.create_task(server._serve(sockets=[listener]))
+    while not server.started:
+        if serving.done():
             await serving
+        await asyncio.sleep(0.01)
+    try:
+        yield Running(*ports, app.state.runtime, Path(settings.journal_dir))
+    finally:
+        server.should_exit = True
+        await serving
