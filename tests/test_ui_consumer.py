@@ -109,6 +109,7 @@ _AREA = (
     "/dashboard",
     "/dashboard/api-keys",
     "/dashboard/api-keys/new",
+    "/dashboard/spend-cap",
     "/dashboard/usage",
     "/dashboard/usage/table.csv",
     "/dashboard/services",
@@ -256,3 +257,50 @@ def test_the_merchant_makes_drafts_and_both_sides_see_their_own(used: UsedServic
     assert "Due to you" in due.text
     assert "Commission" not in paid.text
     assert used.outsider.get(f"/dashboard/invoices/{ours}").status == 404
+
+
+def test_a_key_is_made_with_a_spend_cap_and_the_cap_is_changed_and_removed(used: UsedService) -> None:
+    cap = {"spend_cap.amount": "12,50", "spend_cap.currency_code": "CHF"}
+    made = _create_key(used, used.consumer.get("/dashboard/api-keys/new"), name="Capped", **cap)
+    [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
+    assert "<strong>CHF 12.50</strong> a month" in used.consumer.get(path).text
+    wrong = used.consumer.post(f"{path}/spend-cap", path, **cap | {"spend_cap.amount": "lots"})
+    assert wrong.status == 400
+    assert re.search(r'<dialog class="dialog" id="spend-cap"[^>]* open>', wrong.text)
+    assert 'id="f-spend-cap-amount-error"' in wrong.text
+    assert 'value="lots"' in wrong.text
+    changed = used.consumer.post(f"{path}/spend-cap", path, **cap | {"spend_cap.amount": "99"})
+    assert (changed.status, changed.location) == (303, path)
+    assert "<strong>CHF 99.00</strong> a month" in used.consumer.get(path).text
+    assert used.outsider.post(f"{path}/spend-cap", "/dashboard/spend-cap", **cap).status == 404
+    removed = used.consumer.post(f"{path}/spend-cap", path, intent="remove")
+    assert (removed.status, removed.location) == (303, path)
+    assert "None of its own." in used.consumer.get(path).text
+
+
+def test_a_cap_over_all_keys_is_set_and_removed_by_its_consumer(used: UsedService) -> None:
+    path = "/dashboard/spend-cap"
+    assert "No cap is set" in used.outsider.get(path).text
+    for amount in ("", "much", "-1"):
+        wrong = used.outsider.post(
+            path, path, **{"spend_cap.amount": amount, "spend_cap.currency_code": "EUR"}
+        )
+        assert wrong.status == 400
+        assert 'id="f-spend-cap-amount-error"' in wrong.text
+    fields = {"spend_cap.amount": "50", "spend_cap.currency_code": "EUR"}
+    assert used.outsider.post(path, path, **fields).location == path
+    assert "Set to €50.00" in used.outsider.get(path).text
+    assert "No cap is set" in used.consumer.get(path).text
+    assert used.outsider.post(path, path, intent="remove").location == path
+    assert "No cap is set" in used.outsider.get(path).text
+
+
+def test_a_test_key_says_so_wherever_it_is_named(used: UsedService) -> None:
+    made = _create_key(used, used.consumer.get("/dashboard/api-keys/new"), name="Trial", is_test="true")
+    assert re.search(r"ams_test_[A-Za-z0-9]{30,}", made.text)
+    assert "its calls are never billed" in made.text
+    [path] = set(re.findall(r'href="(/dashboard/api-keys/[0-9a-f-]{36})"', made.text))
+    badge = r'<span class="badge badge-info">Test</span>'
+    assert re.search(badge, used.consumer.get(path).text)
+    assert re.search(rf">Trial</a>\s*{badge}", used.consumer.get("/dashboard/api-keys").text)
+    assert "Set a cap" not in used.consumer.get(path).text

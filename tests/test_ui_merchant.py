@@ -3,6 +3,7 @@
 import re
 import secrets
 from dataclasses import dataclass
+from html import unescape
 
 import pytest
 from ams_common.testing.eventually import eventually
@@ -176,3 +177,139 @@ async def test_who_may_not_see_a_service_learns_nothing(
     admin = await sign_in(system, people, ADMIN_EMAIL)
     assert admin.get(path).status == 403
     assert Browser(system.port("ams-bff")).get(path).location == f"/login?next={path}"
+
+
+async def test_how_calls_are_forwarded_is_set_with_the_service_and_while_it_is_active(
+    merchant: SignedInMerchant, system: RunningSystem
+) -> None:
+    await merchant.make_service()
+    settings = {
+        "forwarding.first_byte_timeout_s": "90",
+        "forwarding.quota_per_day": "5,000",
+        "forwarding.switches": "passes_cookies",
+        "forwarding.cors_origins": "https://app.example.com\nhttp://localhost:3000",
+    }
+    path = create(merchant.browser, name=f"Geo {merchant.tag}", **settings).location
+    rest_path = f"/services/{path.rpartition('/')[2]}"
+    made = await merchant.rest.get(rest_path)
+    assert {name: value for name, value in made["forwarding"].items() if value} == {
+        "firstByteTimeoutS": 90,
+        "quotaPerDay": 5000,
+        "passesCookies": True,
+        "corsOrigins": ["https://app.example.com", "http://localhost:3000"],
+    }
+    await merchant.rest.post(f"{rest_path}:submit")
+    await merchant.admin.post(f"{rest_path}:approve")
+    form = merchant.browser.get(f"{path}/edit").text
+    assert re.search(r'name="forwarding.first_byte_timeout_s"[^>]* value="90"', form)
+    assert re.search(r'value="passes_cookies" checked', form)
+    edited = typed(
+        **settings | {"forwarding.first_byte_timeout_s": "", "forwarding.quota_per_month": "70000"}
+    )
+    assert merchant.browser.post(f"{path}/edit", f"{path}/edit", **edited).location == path
+    own = merchant.browser.get(path).text
+    marketplace = await public_page(system, f"/marketplace/{made['slug']}")
+    for text in (own, marketplace):
+        assert "within 30 seconds" in text  # the platform's default again
+        assert "5,000 calls a day, 70,000 calls a month" in text
+        assert "Pass, within the service’s own path" in text
+        assert "https://app.example.com" in text
+    assert "api.maps.example" in own
+    assert "api.maps.example" not in marketplace
+    assert "gateway worker" not in marketplace
+
+
+async def public_page(system: RunningSystem, path: str) -> str:
+    """The page as everybody sees it, once it is there."""
+
+    async def answered() -> Page | None:
+        page = Browser(system.port("ams-bff")).get(path)
+        return page if page.status == 200 else None
+
+    page = await eventually(answered)
+    assert page is not None
+    return page.text
+
+
+async def test_settings_that_cannot_be_are_told_at_their_fields(merchant: SignedInMerchant) -> None:
+    await merchant.make_service()
+    too_much = create(merchant.browser, **{"forwarding.idle_timeout_s": "3601"})
+    assert too_much.status == 400
+    assert 'id="f-forwarding-idle-timeout-s-error"' in too_much.text
+    assert "Silence must be a whole number from 0 to 3,600." in too_much.text
+    wrong = create(merchant.browser, **{"forwarding.cors_origins": "https://app.example.com/path"})
+    assert wrong.status == 400
+    assert 'id="f-forwarding-cors-origins-error"' in wrong.text
+    for page in (too_much, wrong):
+        assert re.search(r'<details class="more for-api" open>', page.text)
+
+
+async def test_an_image_has_no_forwarding_and_no_proofs(merchant: SignedInMerchant) -> None:
+    await merchant.make_service()
+    settings = {"forwarding.quota_per_day": "5", "base_url": BASE_URL}
+    path = create(merchant.browser, type="DOCKER", name=f"Image {merchant.tag}", **settings).location
+    assert merchant.browser.get(f"{path}/credential").status == 404
+    assert merchant.browser.post(f"{path}/signing-key", path).status == 404
+    assert "forwarding" not in merchant.browser.get(f"{path}/edit").text
+    renamed = typed(name="Renamed", base_url="")
+    assert merchant.browser.post(f"{path}/edit", f"{path}/edit", **renamed).location == path
+
+
+async def test_a_credential_is_set_replaced_and_removed_and_never_shown(merchant: SignedInMerchant) -> None:
+    service = await merchant.make_service()
+    path, browser = f"/merchant/services/{service['serviceId']}", merchant.browser
+    credential, secret = f"{path}/credential", f"s3cret-{merchant.tag}"
+    refused = [
+        browser.post(credential, credential, header_name=name, value=value)
+        for name, value in (("Host", secret), ("", secret), ("X-Key", ""), ("X-Key", f"{secret} ü"))
+    ]
+    for page, control in zip(refused, ("header-name", "header-name", "value", "value"), strict=True):
+        assert page.status == 400
+        assert f'id="f-{control}-error"' in page.text
+    set_now = browser.post(credential, credential, header_name="X-Key", value=f"Bearer {secret}")
+    assert set_now.location == path
+    shown_pages = [browser.get(each) for each in (path, credential, f"{path}/edit")]
+    assert "X-Key" in shown_pages[0].text
+    assert "Replace credential" in shown_pages[1].text
+    assert all(secret not in page.text for page in (*refused, set_now, *shown_pages))
+    read = await merchant.rest.get(f"/services/{service['serviceId']}")
+    assert read["upstreamCredential"]["headerName"] == "X-Key"
+    assert secret not in str(read)
+    assert browser.post(f"{credential}/remove", path).location == path
+    assert "Set a credential" in browser.get(path).text
+
+
+async def test_a_signing_key_is_shown_once_with_what_checks_signatures(merchant: SignedInMerchant) -> None:
+    service = await merchant.make_service()
+    path, browser = f"/merchant/services/{service['serviceId']}", merchant.browser
+    assert "Create a signing key" in browser.get(path).text
+    made = browser.post(f"{path}/signing-key", path)
+    assert made.status == 200
+    assert made.headers["cache-control"] == "no-store"
+    [secret] = set(re.findall(r'data-copy="([A-Za-z0-9+/]{43}=)"', made.text))
+    [key] = (await merchant.rest.get(f"/services/{service['serviceId']}"))["signingKeys"]
+    sample = re.search(r"<pre[^>]*>(.*?)</pre>", made.text, re.DOTALL)
+    assert sample
+    assert f'SECRETS = {{"{key["signingKeyId"]}": "{secret}"}}' in unescape(sample[1])
+    again = browser.post(f"{path}/signing-key", path)
+    assert secret not in again.text + browser.get(path).text
+    assert "Until your API knows it" in again.text
+    keys = (await merchant.rest.get(f"/services/{service['serviceId']}"))["signingKeys"]
+    assert [each["signingKeyId"] for each in keys][1] == key["signingKeyId"]
+
+
+async def test_somebody_elses_proofs_can_neither_be_seen_nor_changed(
+    merchant: SignedInMerchant, system: RunningSystem, people: People
+) -> None:
+    service = await merchant.make_service()
+    path = f"/merchant/services/{service['serviceId']}"
+    other_email = f"thief-{merchant.tag}@example.com"
+    await people.register_merchant(merchant.admin, other_email, f"Thief {merchant.tag}")
+    outsider = await sign_in(system, people, other_email)
+    assert outsider.get(f"{path}/credential").status == 404
+    for action in ("credential", "credential/remove", "signing-key"):
+        answer = outsider.post(f"{path}/{action}", "/merchant", header_name="X-Key", value="theirs")
+        assert answer.status == 404
+    read = await merchant.rest.get(f"/services/{service['serviceId']}")
+    assert "signingKeys" not in read or not read["signingKeys"]
+    assert not read["upstreamCredential"].get("headerName")

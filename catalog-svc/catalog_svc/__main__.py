@@ -14,6 +14,7 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
+from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
@@ -36,7 +37,11 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
-        servicer = CatalogService(database=database, allow_private_upstreams=settings.allow_private_upstreams)
+        servicer = CatalogService(
+            database=database,
+            sealer=Sealer(settings.sealing_keys),
+            allow_private_upstreams=settings.allow_private_upstreams,
+        )
         descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
         add_servicer = partial(rpc.add_CatalogServiceServicer_to_server, servicer)
         server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])

@@ -8,6 +8,7 @@ from typing import Any
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.errors import FieldViolation, InvalidArgumentError
 
+from catalog_svc.forwarding import forwarding_of
 from catalog_svc.prices import terms_of
 from catalog_svc.records import ServiceRecord
 
@@ -18,6 +19,7 @@ CHANGEABLE = REQUIRED | {
     "tags",
     "rate_limit_per_minute",
     "additional_info",
+    "forwarding",
 }
 # A path may be as long as a request: not all of it goes into the error.
 _SHOWN_PATH_LENGTH = 80
@@ -46,7 +48,8 @@ def json_name(field: str) -> str:
 def apply_edit(
     record: ServiceRecord, request: pb.UpdateServiceRequest, fields: Iterable[str], now: datetime
 ) -> ServiceRecord:
-    """The record with `fields` as in the request. Raises InvalidArgumentError price_invalid."""
+    """The record with `fields` as in the request. Raises InvalidArgumentError price_invalid or
+    cors_origin_invalid."""
     values = {field: _value(request, field) for field in fields}
     return replace(record, **values, updated_at=now)
 
@@ -58,6 +61,8 @@ def _is_given(request: pb.UpdateServiceRequest, path: str) -> bool:
 def _value(request: pb.UpdateServiceRequest, field: str) -> Any:
     if field == "price":
         return terms_of(request.price)
+    if field == "forwarding":
+        return forwarding_of(request.forwarding)
     return unique_tags(request.tags) if field == "tags" else getattr(request, field)
 
 

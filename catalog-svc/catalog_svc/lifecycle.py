@@ -11,7 +11,7 @@ from uuid import UUID
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 
 from catalog_svc.edits import CHANGEABLE, json_name
-from catalog_svc.records import ServiceRecord
+from catalog_svc.records import Forwarding, ServiceRecord
 
 DRAFT = "draft"
 PENDING_APPROVAL = "pending_approval"
@@ -25,7 +25,7 @@ CREATABLE_TYPES = frozenset({API, DOCKER})
 _SUBMITTABLE = frozenset({DRAFT, REJECTED})
 # Of a service that people rely on, only what changes neither its price nor where calls go.
 _CHANGEABLE_WHEN_ACTIVE = frozenset(
-    {"description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info"}
+    {"description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info", "forwarding"}
 )
 
 
@@ -38,14 +38,23 @@ def check_type(service_type: str) -> None:
         )
 
 
-def check_reachable(service_type: str, base_url: str) -> None:
-    """Raises InvalidArgumentError base_url_not_for_images for a Docker service with a base URL."""
+def check_reachable(record: ServiceRecord) -> None:
+    """Raises InvalidArgumentError base_url_not_for_images or forwarding_not_for_images for a Docker service
+    with a base URL or with settings of its forwarding."""
     # Nobody calls an image through AMS: the gateway would forward to what isn't there.
-    if service_type == DOCKER and base_url:
+    if record.type != DOCKER:
+        return
+    if record.base_url:
         raise InvalidArgumentError(
             "base_url_not_for_images",
             "A Docker service has no base URL: consumers pull its images.",
             [FieldViolation("baseUrl", "must be empty for a Docker service")],
+        )
+    if record.forwarding != Forwarding():
+        raise InvalidArgumentError(
+            "forwarding_not_for_images",
+            "Calls of a Docker service aren't forwarded: consumers pull its images.",
+            [FieldViolation("forwarding", "must be empty for a Docker service")],
         )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1 import events_pb2, pricing_pb2
+from ams.catalog.v1 import events_pb2, forwarding_pb2, pricing_pb2
 from ams.identity.v1.events_pb2 import (
     STANDING_ACTIVE,
     STANDING_BLOCKED,
@@ -17,7 +17,8 @@ from ams_common.ids import uuid7
 from ams_common.money import to_money
 
 from catalog_svc import lifecycle
-from catalog_svc.records import PriceTerms, ServiceRecord
+from catalog_svc.forwarding import forwarding_message
+from catalog_svc.records import PriceTerms, ServiceRecord, SigningKey, UpstreamCredential
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "draft": events_pb2.DRAFT,
@@ -79,11 +80,33 @@ def service_message(record: ServiceRecord) -> pb.Service:
         changeable_fields=sorted(lifecycle.changeable_fields(record)),
         is_submittable=lifecycle.is_submittable(record),
         merchant_standing=STANDINGS[record.merchant_standing],
+        forwarding=forwarding_message(record.forwarding),
+        upstream_credential=credential_message(record.credential),
+        signing_keys=[
+            signing_key_message(key)
+            for key in (record.signing_key, record.previous_signing_key)
+            if key is not None
+        ],
+    )
+
+
+def credential_message(credential: UpstreamCredential | None) -> forwarding_pb2.UpstreamCredential:
+    """The credential without its value, which nobody is ever shown."""
+    if credential is None:
+        return forwarding_pb2.UpstreamCredential()
+    return forwarding_pb2.UpstreamCredential(
+        header_name=credential.header_name, set_at=to_timestamp(credential.set_at)
+    )
+
+
+def signing_key_message(key: SigningKey) -> forwarding_pb2.SigningKey:
+    return forwarding_pb2.SigningKey(
+        signing_key_id=str(key.signing_key_id), created_at=to_timestamp(key.created_at)
     )
 
 
 def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
-    """The service as everybody sees it: all metadata is visible (FR2-MERCH-01)."""
+    """The service as everybody sees it: all of its metadata (FR2-MERCH-01), but where its API lies."""
     return pb.MarketplaceService(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
@@ -92,7 +115,6 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         name=record.name,
         description=record.description,
         type=TYPES[record.type],
-        base_url=record.base_url,
         documentation_url=record.documentation_url,
         version=record.version,
         tags=record.tags,
@@ -100,6 +122,7 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         rate_limit_per_minute=record.rate_limit_per_minute,
         additional_info=record.additional_info,
         published_at=to_timestamp(record.published_at),
+        forwarding=forwarding_message(record.forwarding),
     )
 
 
@@ -110,7 +133,7 @@ def price_message(terms: PriceTerms) -> pricing_pb2.Price:
 
 def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
     """What the gateways hold of the service: all that a call needs, and no more."""
-    return events_pb2.ServiceSnapshot(
+    snapshot = events_pb2.ServiceSnapshot(
         service_id=str(record.service_id),
         slug=record.slug,
         merchant_id=str(record.merchant_id),
@@ -120,7 +143,16 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
         rate_limit_per_minute=record.rate_limit_per_minute,
         price_version_id=str(record.price_version_id or ""),
         type=TYPES[record.type],
+        forwarding=forwarding_message(record.forwarding),
+        price=price_message(record.price),
     )
+    if record.credential is not None:
+        snapshot.credential.header_name = record.credential.header_name
+        snapshot.credential.sealed_value = record.credential.sealed_value
+    if record.signing_key is not None and record.sealed_signing_key is not None:
+        snapshot.signing_key.signing_key_id = str(record.signing_key.signing_key_id)
+        snapshot.signing_key.sealed_secret = record.sealed_signing_key
+    return snapshot
 
 
 def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.CatalogEvent:

@@ -33,11 +33,15 @@ FOR UPDATE;
 INSERT INTO services (
     service_id, merchant_id, slug, name, description, type, status, base_url, documentation_url, version,
     tags, rate_limit_per_minute, additional_info, draft_price_model, draft_price_currency,
-    draft_price_amount, created_at, updated_at, merchant_name
+    draft_price_amount, created_at, updated_at, merchant_name, first_byte_timeout_s, idle_timeout_s,
+    total_timeout_s, max_connections, passes_cookies, cors_origins, allows_websockets, shows_costs,
+    quota_per_day, quota_per_month
 ) VALUES (
     :service_id, :merchant_id, :slug, :name, :description, :type, :status, :base_url,
     :documentation_url, :version, :tags, :rate_limit_per_minute, :additional_info, :price_model,
-    :price_currency, :price_amount, :now, :now, :merchant_name
+    :price_currency, :price_amount, :now, :now, :merchant_name, :first_byte_timeout_s, :idle_timeout_s,
+    :total_timeout_s, :max_connections, :passes_cookies, :cors_origins, :allows_websockets, :shows_costs,
+    :quota_per_day, :quota_per_month
 )
 ON CONFLICT (slug) DO NOTHING
 RETURNING service_id;
@@ -49,7 +53,18 @@ SET name = :name, description = :description, base_url = :base_url, version = :v
     additional_info = :additional_info, status = :status, rejection_reason = :rejection_reason,
     draft_price_model = :price_model, draft_price_currency = :price_currency,
     draft_price_amount = :price_amount, price_version_id = :price_version_id,
-    published_at = :published_at, updated_at = :updated_at
+    published_at = :published_at, updated_at = :updated_at,
+    first_byte_timeout_s = :first_byte_timeout_s, idle_timeout_s = :idle_timeout_s,
+    total_timeout_s = :total_timeout_s, max_connections = :max_connections,
+    passes_cookies = :passes_cookies, cors_origins = :cors_origins,
+    allows_websockets = :allows_websockets, shows_costs = :shows_costs,
+    quota_per_day = :quota_per_day, quota_per_month = :quota_per_month,
+    credential_header_name = :credential_header_name, sealed_credential = :sealed_credential,
+    credential_set_at = :credential_set_at,
+    signing_key_id = :signing_key_id, sealed_signing_key = :sealed_signing_key,
+    signing_key_created_at = :signing_key_created_at,
+    previous_signing_key_id = :previous_signing_key_id,
+    previous_signing_key_created_at = :previous_signing_key_created_at
 WHERE service_id = :service_id;
 
 -- name: insert_price_version

@@ -1,7 +1,7 @@
 """A service as it is stored, and its price: what the rules work on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,10 +20,47 @@ class PriceTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarding:
+    """How the gateway forwards a service's calls. A number that is 0 stands for the platform's default.
+
+    The fields are the contract's ForwardingSettings, and the columns, of the same names.
+    """
+
+    first_byte_timeout_s: int = 0
+    idle_timeout_s: int = 0
+    total_timeout_s: int = 0
+    max_connections: int = 0
+    passes_cookies: bool = False
+    cors_origins: tuple[str, ...] = ()
+    allows_websockets: bool = False
+    shows_costs: bool = False
+    quota_per_day: int = 0
+    quota_per_month: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCredential:
+    """A header that lets AMS in at the upstream."""
+
+    header_name: str
+    sealed_value: bytes
+    set_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that calls are signed with, without its secret."""
+
+    signing_key_id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceRecord:
     """One row of service_details; `type`, `status` and `merchant_standing` hold the database's words.
 
     `price` is the version `price_version_id`, or with None there the one that starts on approval.
+    `sealed_signing_key` is the secret of `signing_key`.
     """
 
     service_id: UUID
@@ -47,13 +84,37 @@ class ServiceRecord:
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None
+    forwarding: Forwarding = Forwarding()
+    credential: UpstreamCredential | None = None
+    signing_key: SigningKey | None = None
+    sealed_signing_key: bytes | None = None
+    previous_signing_key: SigningKey | None = None
+
+
+# The other fields are columns of the same name.
+_MADE_OF_COLUMNS = ("price", "tags", "forwarding", "credential", "signing_key", "previous_signing_key")
 
 
 def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     """Makes the record that a row of service_details holds."""
-    plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in ("price", "tags")}
-    price = PriceTerms(row["price_model"], row["price_currency"], row["price_amount"])
-    return ServiceRecord(**plain, tags=tuple(row["tags"]), price=price)
+    plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in _MADE_OF_COLUMNS}
+    credential = (row["credential_header_name"], row["sealed_credential"], row["credential_set_at"])
+    forwarding = {field.name: row[field.name] for field in fields(Forwarding)}
+    return ServiceRecord(
+        **plain,
+        tags=tuple(row["tags"]),
+        price=PriceTerms(row["price_model"], row["price_currency"], row["price_amount"]),
+        forwarding=Forwarding(**{**forwarding, "cors_origins": tuple(row["cors_origins"])}),
+        credential=UpstreamCredential(*credential) if credential[0] is not None else None,
+        signing_key=_signing_key(row["signing_key_id"], row["signing_key_created_at"]),
+        previous_signing_key=_signing_key(
+            row["previous_signing_key_id"], row["previous_signing_key_created_at"]
+        ),
+    )
+
+
+def _signing_key(signing_key_id: UUID | None, created_at: datetime) -> SigningKey | None:
+    return SigningKey(signing_key_id, created_at) if signing_key_id is not None else None
 
 
 def found(record: ServiceRecord | None) -> ServiceRecord:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from ams_common.errors import SettingsError
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import ServiceSettings, setting, switched_off
 
 
@@ -12,3 +14,14 @@ class Settings(ServiceSettings):
     redis_url: str = setting(name="REDIS_URL", secret=True)
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
     allow_private_upstreams: bool = setting(False, production=switched_off)
+    # What merchants' credentials and signing keys are sealed with, for the gateway that has the same keys:
+    # the first seals, all unseal. An old one may go when each service has a new credential and signing key.
+    sealing_keys: tuple[str, ...] = setting(
+        name="UPSTREAM_SEALING_KEY", development=DEVELOPMENT_SEALING_KEYS, secret=True
+    )
+
+    def __post_init__(self) -> None:
+        try:
+            Sealer(self.sealing_keys)
+        except ValueError:
+            raise SettingsError(["UPSTREAM_SEALING_KEY must be 32 random bytes in url-safe base64"]) from None

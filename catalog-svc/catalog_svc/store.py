@@ -1,7 +1,7 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from ams_common.paging import Page, PageRequest
@@ -89,6 +89,7 @@ class Store(QueryStore, package="catalog_svc"):
         await self._save_service(
             **_content(record),
             **price,
+            **_proofs(record),
             rejection_reason=record.rejection_reason,
             price_version_id=record.price_version_id,
             published_at=record.published_at,
@@ -120,6 +121,22 @@ def _content(record: ServiceRecord) -> dict[str, object]:
         "tags": record.tags,
         "rate_limit_per_minute": record.rate_limit_per_minute,
         "additional_info": record.additional_info,
+        **asdict(record.forwarding),
+    }
+
+
+def _proofs(record: ServiceRecord) -> dict[str, object]:
+    """What tells the merchant that a call came through AMS."""
+    credential, key, previous = record.credential, record.signing_key, record.previous_signing_key
+    return {
+        "credential_header_name": credential and credential.header_name,
+        "sealed_credential": credential and credential.sealed_value,
+        "credential_set_at": credential and credential.set_at,
+        "signing_key_id": key and key.signing_key_id,
+        "sealed_signing_key": record.sealed_signing_key,
+        "signing_key_created_at": key and key.created_at,
+        "previous_signing_key_id": previous and previous.signing_key_id,
+        "previous_signing_key_created_at": previous and previous.created_at,
     }
 
 

@@ -20,12 +20,14 @@ from ams_common.database import Database
 from ams_common.errors import AppError, from_rpc_error
 from ams_common.ids import uuid7
 from ams_common.money import to_money
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.testing.tokens import TestIssuer
 
 from catalog_svc.event_handlers import apply_identity_events
 from catalog_svc.store import Store
 
 M = TypeVar("M")
+SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from catalog_svc.rpc import CatalogService
 from catalog_svc.store import Store
-from catalog_svc.testing import Catalog
+from catalog_svc.testing import SEALER, Catalog
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def schema() -> Schema:
 
 @pytest.fixture
 async def channel(serve_rpc: Serve, database: Database[Store]) -> grpc.aio.Channel:
-    servicer = CatalogService(database=database, allow_private_upstreams=False)
+    servicer = CatalogService(database=database, sealer=SEALER, allow_private_upstreams=False)
     return await serve_rpc(
         pb.DESCRIPTOR.services_by_name["CatalogService"],
         partial(rpc.add_CatalogServiceServicer_to_server, servicer),

@@ -21,5 +21,7 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "ListMerchantServices": {"merchant"},
         "ListMarketplaceServices": EVERYBODY,
         "GetMarketplaceService": EVERYBODY,
+        "SetUpstreamCredential": {"merchant"},
+        "RotateSigningKey": {"merchant"},
         "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
     }

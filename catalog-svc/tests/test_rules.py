@@ -5,11 +5,14 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams.catalog.v1.pricing_pb2 import PerRequest, Price
 from ams_common import formats
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.money import MINOR_UNIT_DIGITS
+from catalog_svc.credentials import header_name_problem
+from catalog_svc.forwarding import forwarding_message, forwarding_of, origin_problem
 from catalog_svc.messages import price_message
 from catalog_svc.prices import MAX_AMOUNT, terms_of
 from catalog_svc.records import PriceTerms
@@ -113,3 +116,97 @@ def test_public_hosts_are_not_private(host: str) -> None:
 @given(st.text(max_size=100))
 def test_words_hold_nothing_that_means_something_in_a_text_query(query: str) -> None:
     assert all(re.fullmatch(r"\w+", word) for word in words_of(query))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://app.example.com",
+        "http://localhost:3000",
+        "http://127.0.0.1:8080",
+        "http://[::1]:5173",
+        "https://xn--bcher-kva.example",
+        "https://my_app.example",
+    ],
+)
+def test_an_origin_that_browsers_send_is_taken(origin: str) -> None:
+    assert origin_problem(origin) is None
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "https://app.example.com?x",
+        "https://app.example.com#x",
+        "https://user@app.example.com",
+        "https://App.example.com",
+        "https://*.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://app.example.com:0",
+        "https://app.example.com:65536",
+        "https://app.example.com:",
+        "https://",
+        "https://[::1",
+        "https://[x]",
+        "https://bücher.example",
+        "ftp://app.example.com",
+        "app.example.com",
+        "null",
+        "**",
+        " https://app.example.com",
+        "https://app.example.com\n",
+        "https://app.example.com https://other.example",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    assert origin_problem(origin)
+
+
+@given(st.text(max_size=60))
+def test_what_is_taken_as_an_origin_is_one_word_of_ascii(origin: str) -> None:
+    if origin_problem(origin) is None:
+        assert re.fullmatch(r"[!-~]+", origin)
+
+
+@given(
+    st.builds(
+        ForwardingSettings,
+        first_byte_timeout_s=st.integers(0, 300),
+        idle_timeout_s=st.integers(0, 3600),
+        total_timeout_s=st.integers(0, 86400),
+        max_connections=st.integers(0, 10000),
+        passes_cookies=st.booleans(),
+        cors_origins=st.lists(st.integers(1, 79).map("http://localhost:{}".format), max_size=20, unique=True),
+        allows_websockets=st.booleans(),
+        shows_costs=st.booleans(),
+        quota_per_day=st.integers(0, 10**9),
+        quota_per_month=st.integers(0, 2 * 10**9),
+    )
+)
+def test_settings_survive_the_way_into_a_record_and_back(settings: ForwardingSettings) -> None:
+    assert forwarding_message(forwarding_of(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "X-API-Key", "api_key", "x-signature", "X-Forward", "!#$%"]
+)
+def test_a_credential_may_stand_in_any_field_that_the_gateway_does_not_write(name: str) -> None:
+    assert header_name_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Host", "CONTENT-LENGTH", "Transfer-Encoding", "connection", "TE", "upgrade", "trailer", "via"),
+        *("X-Request-Id", "traceparent", "cookie", "signature", "Signature-Input", "forwarded"),
+        *("X-Forwarded-For", "x-forwarded-anything", "X-Real-IP", "X-AMS-Service", "X_Forwarded_For"),
+        *("content_length", "Proxy", "Expect", "Keep-Alive", "Sec-WebSocket-Key"),
+        *("", "a b", "a:b", "a\nb", "ä", "a(b)", 'a"', " Authorization", "Authorization:"),
+    ],
+)
+def test_a_credential_never_stands_in_a_field_that_the_gateway_writes_or_in_none(name: str) -> None:
+    assert header_name_problem(name)

@@ -15,10 +15,12 @@ from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams_common.errors import SettingsError
 from ams_common.ids import uuid7
 from ams_common.ports import free_port
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import load
 from ams_common.testing.eventually import eventually
 from catalog_svc.settings import Settings
 from catalog_svc.testing import Catalog, merchant_event
+from cryptography.fernet import Fernet
 
 PRODUCTION = {
     "AMS_ENVIRONMENT": "production",
@@ -27,6 +29,7 @@ PRODUCTION = {
     "IDENTITY_ADDRESS": "identity:7001",
     "REDIS_URL": "redis://redis",
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+    "UPSTREAM_SEALING_KEY": Fernet.generate_key().decode(),
 }
 
 
@@ -43,6 +46,12 @@ def test_private_upstreams_are_refused_unless_switched_on() -> None:
 def test_production_does_not_start_with_private_upstreams() -> None:
     with pytest.raises(SettingsError, match="CATALOG_ALLOW_PRIVATE_UPSTREAMS must be off"):
         load(Settings, "CATALOG", {**PRODUCTION, "CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"})
+
+
+@pytest.mark.parametrize("key", ["", "short", DEVELOPMENT_SEALING_KEYS[0], f"{'k' * 43}=,short"])
+def test_production_does_not_start_with_sealing_keys_that_are_none_or_known_to_everybody(key: str) -> None:
+    with pytest.raises(SettingsError, match="UPSTREAM_SEALING_KEY"):
+        load(Settings, "CATALOG", {**PRODUCTION, "UPSTREAM_SEALING_KEY": key})
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from catalog_svc.testing import Catalog, price
@@ -16,6 +17,7 @@ OPEN = {
     "tags": ["new"],
     "rate_limit_per_minute": 5,
     "additional_info": "XML",
+    "forwarding": ForwardingSettings(first_byte_timeout_s=90, passes_cookies=True),
 }
 
 
@@ -30,7 +32,7 @@ async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(catalog: C
     changed = await merchant.call(catalog.stub.UpdateService, _update(service.service_id, **fields))
     expected = pb.Service()
     expected.CopyFrom(service)
-    for name in ("tags", "price"):
+    for name in ("tags", "price", "forwarding"):
         expected.ClearField(name)
     expected.MergeFrom(pb.Service(**fields))
     expected.updated_at.CopyFrom(changed.updated_at)
@@ -153,8 +155,9 @@ async def test_a_docker_service_is_given_no_base_url_later_either(catalog: Catal
     error = await merchant.error(catalog.stub.UpdateService, request)
     assert isinstance(error, InvalidArgumentError)
     assert (error.code, [v.field for v in error.violations]) == ("base_url_not_for_images", ["baseUrl"])
+    words = {field: value for field, value in OPEN.items() if field != "forwarding"}
     changed = await merchant.call(
-        catalog.stub.UpdateService, _update(service.service_id, base_url="", **OPEN)
+        catalog.stub.UpdateService, _update(service.service_id, base_url="", **words)
     )
     assert (changed.base_url, changed.description) == ("", OPEN["description"])
 

@@ -19,6 +19,8 @@ class Process:
     # Settings without their prefix: texts that nobody can guess, and 32 random bytes in url-safe base64.
     secrets: tuple[str, ...] = ()
     random_keys: tuple[str, ...] = ()
+    # Whole names of variables that several processes are told alike: 32 random bytes in url-safe base64.
+    shared_keys: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -69,7 +71,13 @@ PROCESSES: Mapping[str, Process] = {
             metrics_port=9101,
             random_keys=("ENCRYPTION_KEY",),
         ),
-        Process(name="catalog-svc", schema="catalog", grpc_port=7002, metrics_port=9102),
+        Process(
+            name="catalog-svc",
+            schema="catalog",
+            grpc_port=7002,
+            metrics_port=9102,
+            shared_keys=("UPSTREAM_SEALING_KEY",),
+        ),
         Process(
             name="keys-svc", schema="keys", grpc_port=7003, metrics_port=9103, secrets=("SERVICE_SECRET",)
         ),
@@ -90,7 +98,13 @@ PROCESSES: Mapping[str, Process] = {
             secrets=("SERVICE_SECRET",),
             random_keys=("SIGNING_KEY",),
         ),
-        Process(name="ams-gateway", http_port=8080, metrics_port=9107, secrets=("SERVICE_SECRET",)),
+        Process(
+            name="ams-gateway",
+            http_port=8080,
+            metrics_port=9107,
+            secrets=("SERVICE_SECRET",),
+            shared_keys=("UPSTREAM_SEALING_KEY",),
+        ),
         Process(name="ams-bff", http_port=8000, metrics_port=9108),
     )
 }

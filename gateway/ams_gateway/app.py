@@ -13,16 +13,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ams_gateway.access.snapshot_cache import Source
 from ams_gateway.runtime import Runtime, connect_sources
 from ams_gateway.server.asgi_entry import AsgiEntry
-from ams_gateway.server.consume_protocol import ConsumeProtocol
-from ams_gateway.server.protocol import GatewayProtocol, Timeouts
+from ams_gateway.server.connection import ConsumeProtocol
+from ams_gateway.server.guarded import MAX_HEAD_BYTES, GuardedProtocol
 from ams_gateway.settings import Settings
 
 
-def create() -> AsgiEntry:
+def create() -> Starlette:
     """The application of one worker; uvicorn calls it there (`factory=True`)."""
     settings = load(Settings, "GATEWAY")
     configure_logs("gateway", settings.log_level)
@@ -36,7 +37,7 @@ def create() -> AsgiEntry:
 def server_options(settings: Settings) -> dict[str, Any]:
     """How uvicorn serves us, and through which of the two entries consume requests come."""
     return {
-        "http": ConsumeProtocol if settings.consume_protocol else GatewayProtocol,
+        "http": ConsumeProtocol if settings.consume_protocol else GuardedProtocol,
         "ws": "none",
         "lifespan": "on",
         # The upstream's own Date and Server pass; ours would stand beside them.
@@ -45,43 +46,45 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "log_config": None,
         "proxy_headers": False,
+        "timeout_keep_alive": max(1, round(settings.idle_timeout_s)),
+        "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_graceful_shutdown": int(settings.drain_s),
     }
 
 
-def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> AsgiEntry:
+def build(settings: Settings, sources: tuple[Source, Source] | None = None) -> Starlette:
     """`sources`: where keys and services come from that Redis lacks; None: keys-svc and catalog-svc."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         runtime = Runtime(settings, *(sources or connect_sources(settings)))
         await runtime.open()
-        app.state.runtime = entry.runtime = runtime
+        app.state.runtime = runtime
+        app.state.entry = AsgiEntry(runtime.gateway, runtime.request_parser)
         try:
             # uvicorn hands this to the protocol of each connection.
             yield {
                 "gateway": runtime.gateway,
-                "max_header_bytes": settings.max_header_bytes,
-                "timeouts": Timeouts(
-                    settings.head_timeout_s,
-                    settings.body_timeout_s,
-                    settings.write_timeout_s,
-                    settings.idle_timeout_s,
-                ),
+                "request_parser": runtime.request_parser,
+                "timeouts": runtime.connection_timeouts,
+                "deadlines": runtime.deadlines,
             }
         finally:
             await runtime.close()
 
     app = Starlette(
-        routes=[
-            Route("/healthz", live),
-            Route("/readyz", ready),
-            Route("/metrics", scrape),
-        ],
         lifespan=lifespan,
+        routes=[Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)],
     )
-    entry = AsgiEntry(app, max_header_bytes=settings.max_header_bytes)
-    return entry
+    # Routes go by the decoded path, and calls by the path as it came.
+    app.router.default = consume
+    return app
+
+
+async def consume(scope: Scope, receive: Receive, send: Send) -> None:
+    """Calls, and an answer for what isn't one."""
+    entry: AsgiEntry = scope["app"].state.entry
+    await entry(scope, receive, send)
 
 
 async def live(request: Request) -> Response:

@@ -1,21 +1,34 @@
-"""Authorize, limit, forward, meter. Knows neither ASGI nor any server: the entries bring requests in."""
+"""Authorize, limit, forward, meter. Knows neither ASGI nor any server: the entries bring requests in.
+
+`serve` answers a request at once where nothing has to be waited for: snapshots and a lease held, a connection
+idle, the body whole. Then no task, future or coroutine is made for it. Where something has to be waited for,
+the same steps are taken in `_serve_waiting`.
+"""
 
 import asyncio
 import logging
-import time
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ams_gateway.access.authorizer import Grant, RequestAuthorizer
+from ams_common.sealing import Sealer
+
+from ams_gateway.access.authorizer import Authorizer
+from ams_gateway.access.snapshot_cache import SourceDownError
+from ams_gateway.access.snapshots import CachedService, Grant
 from ams_gateway.http import problems
-from ams_gateway.http.headers import VIA, Request
-from ams_gateway.http.problems import Header, Problem, render
-from ams_gateway.http.targets import Target
-from ams_gateway.metering.journal import Journal, JournalError
-from ams_gateway.metering.meter import EventIds, Meter, Usage, format_uuid
+from ams_gateway.http.dates import http_date
+from ams_gateway.http.problems import Problem, render
+from ams_gateway.http.requests import Request
+from ams_gateway.http.responses import Response
+from ams_gateway.metering.journal import Journal
+from ams_gateway.metering.meter import EventIds, Meter, Usage
+from ams_gateway.terms import Credentials, Terms
 from ams_gateway.upstream.connection import UpstreamConnection
-from ams_gateway.upstream.exchange import Client, ClientGoneError, Exchange, frame_chunk
+from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
+from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
 
 log = logging.getLogger(__name__)
 
@@ -23,191 +36,377 @@ log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
+_MAX_CREDENTIALS = 20_000
+
+
+class ClientGoneError(Exception):
+    """The consumer closed the connection."""
+
+
+class Caller(Client, Protocol):
+    """A consumer's connection, as an entry presents it, before and after its call is handed over."""
+
+    @property
+    def is_gone(self) -> bool: ...
+
+    async def first_piece(self) -> tuple[bytes, bool]:
+        """The first piece of the request's body, and whether it is the last. Raises ClientGoneError."""
+
+    def take(self) -> tuple[bytes, bool]:
+        """What has come of the body since, and whether that is the rest of it."""
+
+    def attach(self, exchange: Exchange) -> None:
+        """From now on `exchange` is told what comes of the body, and when the consumer leaves or is full."""
+
+    def close_after(self) -> None:
+        """Close the connection once the answer has been sent."""
+
+
 @dataclass(frozen=True, slots=True)
-class CoreLimits:
-    max_body_bytes: int = 100 * 1024 * 1024
-    upstream_timeout_s: float = 30.0
+class GatewayLimits:
+    max_body_bytes: int
+    timeouts: Timeouts
+
+
+class Call(Usage):
+    """One request on its way: what is counted of it, and what its answer gets."""
+
+    __slots__ = ("body", "client", "head", "limit_fields", "request", "service", "terms")
+
+    def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
+        super().__init__(ids)
+        self.request_id = request.request_id
+        self.request = request
+        self.client = client
+        self.limit_fields = b""
+        self.terms: Terms
+        # Known only of a browser's call: what else it gets depends on it.
+        self.service: CachedService | None = None
+        # Kept only for a request that may be repeated.
+        self.head = b""
+        self.body = b""
+
+    def compose(self, response: Response) -> bytes:
+        """The fields that the consumer gets of an answer."""
+        lines = response.lines
+        if response.special:
+            lines += self.terms.rewrite(self.request, response)
+        own = b"%b%bx-request-id: %b\r\n" % (
+            self.limit_fields,
+            cors_fields(self.terms.service, self.request),
+            self.request_id or self.id_text,
+        )
+        if not response.has_date:
+            own = b"date: %b\r\n%b" % (http_date(), own)
+        return b"%b\r\n%b" % (b"\r\n".join(lines), own) if lines else own
 
 
 class Gateway:
     def __init__(
         self,
-        authorizer: RequestAuthorizer,
+        authorizer: Authorizer,
+        limiter: Any,
+        resolver: Resolver,
         pool: Pool,
         journal: Journal,
-        limits: CoreLimits,
+        sealer: Sealer,
+        limits: GatewayLimits,
     ) -> None:
         self._authorizer = authorizer
+        self._limiter = limiter
+        self._resolver = resolver
         self._pool = pool
         self._journal = journal
         self._limits = limits
+        self._sealer = sealer
+        self._credentials: dict[str, tuple[CachedService, Credentials]] = {}
         self._ids = EventIds()
         self._meter = Meter(journal)
         self._exchanges: set[Exchange] = set()
-        # Answers by code: "200" for what an upstream answered, "key_invalid" for our own.
-        self.answers: Counter[str] = Counter()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._clock = asyncio.get_running_loop().time
+        # Made once: a bound method for each request would be waste.
+        self._on_ended = self._end
+        # Answers by status for what an upstream answered, by code for our own problems.
+        self.answers: Counter[int | str] = Counter()
 
     @property
     def in_flight(self) -> int:
         return len(self._exchanges)
 
     def sweep(self, now_s: float) -> None:
-        """End what is past its deadline or whose consumer has hung up. The pool calls it on each sweep."""
+        """End what is past its deadline."""
         self._journal.retry()
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
 
-    async def serve(self, request: Request, client: Client) -> bool:
-        """Answer one request. False when the answer was broken off: the connection must go."""
-        usage = Usage(self._ids)
-        request_id = request.headers.request_id or format_uuid(usage.event_id).encode("ascii")
-        limit_headers: list[Header] = []
+    def serve(self, request: Request, client: Caller, body: bytes, is_whole: bool) -> None:
+        """Answer one request, now or later. `body` is what has come of its body, `is_whole` whether that is
+        all of it."""
+        call = Call(self._ids, request, client)
+        grant = None if request.origin is not None else request.problem or self._authorizer.decide(request)
+        if grant is None or not is_whole:
+            self._spawn(self._serve_waiting(call, body, is_whole), call)
+            return
+        if isinstance(grant, Problem):
+            self._refuse(call, grant)
+            return
+        terms = call.terms = self._terms(grant)
+        if (
+            self._check(call) is not None
+            or terms.service.rate_limit_per_minute
+            or self._resolver.cached(terms.target.origin.host) is None
+            or (connection := self._pool.reuse(terms.target.origin)) is None
+        ):
+            self._spawn(self._serve_waiting(call, body, is_whole), call)
+            return
+        self._forward(call, connection, body)
+
+    async def _serve_waiting(self, call: Call, body: bytes, is_whole: bool) -> None:
+        """The same steps as in `serve`, each waiting for what it needs."""
+        request, client = call.request, call.client
+        if request.origin is not None:
+            # A page can read why it was refused only where the service lets it.
+            call.service = await self._authorizer.find_service(request)
+            if request.is_preflight:
+                self._answer_preflight(call)
+                return
+        grant = request.problem or await self._authorizer.find_and_decide(request)
+        if isinstance(grant, Problem):
+            self._refuse(call, grant)
+            return
+        terms = call.terms = self._terms(grant)
+        addresses = await self._addresses(terms)
+        if isinstance(addresses, Problem):
+            self._refuse(call, addresses)
+            return
+        if (problem := self._check(call)) is not None:
+            self._refuse(call, problem)
+            return
+        if terms.service.rate_limit_per_minute:
+            allowance = await self._limiter.take(
+                terms.service.service_id, terms.key.consumer_id, terms.service.rate_limit_per_minute
+            )
+            call.limit_fields = b"".join(b"%b: %b\r\n" % field for field in allowance.headers())
+            if not allowance.allowed:
+                self._refuse(call, problems.RATE_LIMITED)
+                return
+        if not is_whole and not body:
+            body, is_whole = await client.first_piece()
+        connection = await self._connect(terms, addresses)
+        if isinstance(connection, Problem):
+            self._refuse(call, connection)
+            return
+        if client.is_gone:
+            self._pool.release(terms.target.origin, connection)
+            raise ClientGoneError
+        if not is_whole:
+            piece, is_whole = client.take()
+            body += piece
+        if len(body) > self._limits.max_body_bytes:
+            self._pool.release(terms.target.origin, connection)
+            self._refuse(call, problems.BODY_TOO_LARGE)
+        elif is_whole:
+            self._forward(call, connection, body)
+        else:
+            self._forward_upload(call, connection, body)
+
+    # Its steps
+
+    def _terms(self, grant: Grant) -> Terms:
+        if grant.terms is None:
+            grant.terms = Terms(
+                grant, self._meter, self._limits.timeouts, self._credentials_of(grant.service)
+            )
+        terms: Terms = grant.terms
+        return terms
+
+    def _credentials_of(self, service: CachedService) -> Credentials:
+        """Unsealed once for a service, whoever calls it."""
+        held = self._credentials.get(service.service_id)
+        if held is None or held[0] is not service:
+            if len(self._credentials) >= _MAX_CREDENTIALS:
+                self._credentials.clear()
+            held = self._credentials[service.service_id] = service, Credentials(service, self._sealer)
+        return held[1]
+
+    def _answer_preflight(self, call: Call) -> None:
+        """By the service's setting, and for anybody: a preflight carries no key. It is forwarded nowhere."""
+        request, cors = call.request, call.service.cors if call.service is not None else None
+        fields = None
+        if cors is not None and request.origin is not None and request.preflight_method is not None:
+            fields = cors.preflight(request.origin, request.preflight_method, request.preflight_headers)
+        if fields is None:
+            self._refuse(call, problems.CORS_DENIED)
+            return
+        self.answers["preflight"] += 1
+        lines = [*fields, (b"date", http_date()), (b"x-request-id", call.request_id or call.id_text)]
+        call.client.start(204, b"".join(b"%b: %b\r\n" % line for line in lines), None, b"", False)
+
+    def _check(self, call: Call) -> Problem | None:
+        if call.terms.credentials.is_sealed:
+            # Nobody but the merchant can put that right, and what it lets in must be known to come from AMS.
+            return problems.UPSTREAM_MISCONFIGURED
+        length = call.request.content_length
+        if length is not None and length > self._limits.max_body_bytes:
+            return problems.BODY_TOO_LARGE
+        return None if self._journal.is_accepting() else problems.METERING_UNAVAILABLE
+
+    async def _addresses(self, terms: Terms) -> list[str] | Problem:
+        host = terms.target.origin.host
+        addresses = self._resolver.cached(host)
+        if addresses is not None:
+            return addresses
         try:
-            grant = await self._authorizer.authorize(request, limit_headers)
-            if isinstance(grant, Problem):
-                return await self.send_problem(grant, request_id, client, limit_headers)
-            limit_headers.append((b"x-request-id", request_id))
-            grant.headers = limit_headers
-            failure = await self._forward(request, request_id, usage, grant, client)
-        except ClientGoneError:
-            self.answers["client_closed"] += 1
-            return False
-        if failure is None:
-            return True
-        problem, is_started = failure
-        if is_started or problem is problems.CLIENT_CLOSED:
-            self.answers[f"{problem.code}_midway" if is_started else problem.code] += 1
-            return False
-        return await self.send_problem(problem, request_id, client, limit_headers[:-1])
+            return await self._resolver.resolve(host)
+        except AddressForbiddenError:
+            return problems.UPSTREAM_MISCONFIGURED
+        except AddressUnknownError:
+            return problems.UPSTREAM_UNREACHABLE
 
-    async def send_problem(
-        self, problem: Problem, request_id: bytes, client: Client, more: list[Header] | None = None
-    ) -> bool:
-        self.answers[problem.code] += 1
-        headers, body = render(problem, request_id.decode("ascii"), tuple(more or ()))
-        try:
-            await client.start(problem.status, headers, body, False)
-        except ClientGoneError:
-            return False
-        return True
-
-    def new_request_id(self) -> bytes:
-        return format_uuid(self._ids.new(time.time_ns() // 1_000_000)).encode("ascii")
-
-    # Forward and meter
-
-    async def _forward(
-        self, request: Request, request_id: bytes, usage: Usage, grant: Grant, client: Client
-    ) -> tuple[Problem, bool] | None:
-        """None when the answer was passed on; else why not, and whether it had begun."""
-        data, more = await client.read() if request.headers.has_body else (b"", False)
-        usage.request_bytes = len(data)
-        if usage.request_bytes > self._limits.max_body_bytes:
-            return problems.BODY_TOO_LARGE, False
-        payload = self._write_headers(request, request_id, usage, grant.target, more, len(data))
-        chunked = more and request.headers.content_length is None
-        payload += frame_chunk(data, last=False) if chunked else data
-        repeatable = not more and request.method in _IDEMPOTENT
-        while True:
-            connection = await self._choose(grant)
-            if isinstance(connection, Problem):
-                return connection, False
-            is_reused = connection.uses > 0
-            exchange = self._hand_over(request, payload, more, usage, grant, connection, client)
-            if more:
-                exchange.start_upload(self._limits.max_body_bytes if chunked else 0)
-            if repeatable and is_reused:
-                if not connection.headers_done and connection.error is None:
-                    await self._first_sign(connection, exchange)
-                if connection.error is problems.UPSTREAM_FAILED and not connection.received_any:
-                    # The idle connection had died; the merchant has not seen the request.
-                    self._exchanges.discard(exchange)
-                    continue
-            return await self._finish(grant, connection, exchange)
-
-    async def _first_sign(self, connection: UpstreamConnection, exchange: Exchange) -> None:
-        try:
-            await connection.wait()
-        except asyncio.CancelledError:
-            self._exchanges.discard(exchange)
-            exchange.end()
-            connection.abort()
-            raise
-
-    async def _choose(self, grant: Grant) -> UpstreamConnection | Problem:
-        origin = grant.target.origin
+    async def _connect(self, terms: Terms, addresses: list[str]) -> UpstreamConnection | Problem:
+        origin = terms.target.origin
         connection = self._pool.reuse(origin)
         if connection is not None:
             return connection
         try:
-            return await self._pool.connect(origin, grant.addresses)
+            return await self._pool.connect(origin, addresses)
         except UnreachableError:
             return problems.UPSTREAM_UNREACHABLE
         except BusyError:
             return problems.GATEWAY_BUSY
 
-    def _hand_over(
-        self,
-        request: Request,
-        payload: bytes,
-        more: bool,
-        usage: Usage,
-        grant: Grant,
-        connection: UpstreamConnection,
-        client: Client,
-    ) -> Exchange:
-        exchange = Exchange(client, connection, self._meter, usage, grant.key, grant.service)
-        exchange.answer_headers = grant.headers
-        exchange.timeout_s = grant.service.upstream_timeout_s or self._limits.upstream_timeout_s
+    def _forward(self, call: Call, connection: UpstreamConnection, body: bytes) -> None:
+        """Hand over a request with its whole body."""
+        request = call.request
+        call.request_bytes = len(body)
+        framing = b""
+        if body or request.content_length is not None or request.method in ("POST", "PUT", "PATCH"):
+            framing = b"content-length: %d\r\n" % len(body)
+        head = self._head(call, framing)
+        exchange = self._exchange(call, connection)
+        if request.method in _IDEMPOTENT:
+            call.head, call.body = head, body
+            exchange.repeat = self._repeat
+        exchange.begin(head, body, self._clock(), is_head=request.method == "HEAD")
+
+    def _forward_upload(self, call: Call, connection: UpstreamConnection, piece: bytes) -> None:
+        request = call.request
+        call.request_bytes = len(piece)
+        if request.is_chunked:
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            framing = b"content-length: %d\r\n" % (request.content_length or 0)
+        head = self._head(call, framing)
+        exchange = self._exchange(call, connection)
+        exchange.begin_upload(
+            head,
+            piece,
+            self._clock(),
+            is_chunked=request.is_chunked,
+            max_body_bytes=self._limits.max_body_bytes,
+        )
+
+    def _exchange(self, call: Call, connection: UpstreamConnection) -> Exchange:
+        terms = call.terms
+        exchange = Exchange(
+            call.client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended
+        )
         self._exchanges.add(exchange)
-        is_head = request.method == "HEAD"
-        connection.send_request(payload, is_head=is_head, is_whole=not more, timeout_s=exchange.timeout_s)
+        call.client.attach(exchange)
         return exchange
 
-    async def _finish(
-        self, grant: Grant, connection: UpstreamConnection, exchange: Exchange
-    ) -> tuple[Problem, bool] | None:
-        try:
-            problem = await exchange.answer()
-        except JournalError:
-            problem = problems.METERING_UNAVAILABLE
-        finally:
-            self._exchanges.discard(exchange)
-            try:
-                exchange.end()
-            finally:
-                self._pool.release(grant.target.origin, connection)
-        if problem is not None:
-            return problem, exchange.is_started
-        self.answers[str(connection.status)] += 1
-        return None
-
-    def _write_headers(
-        self, request: Request, request_id: bytes, usage: Usage, target: Target, more: bool, size: int
-    ) -> bytes:
+    def _head(self, call: Call, framing: bytes) -> bytes:
         """The head as the merchant gets it: our own framing, identity and trace, never the key."""
-        headers = request.headers
-        if more and headers.content_length is None:
-            framing = b"transfer-encoding: chunked\r\n"
-        elif more:
-            framing = b"content-length: %d\r\n" % (headers.content_length or 0)
-        elif headers.has_body or request.method in ("POST", "PUT", "PATCH"):
-            framing = b"content-length: %d\r\n" % size
-        else:
-            framing = b""
-        trace = headers.trace
+        request = call.request
+        trace = request.trace
         if trace is None:
             # A new trace with the event's id; its second half, which is never zero, is the span's.
-            trace_id = usage.event_id.hex().encode("ascii")
+            trace_id = call.event_id.hex().encode("ascii")
             trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
-        via = VIA if headers.via is None else headers.via + b", " + VIA
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bvia: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
-            request.method.encode("ascii"),
-            target.request_target(request.path, request.query),
-            target.authority,
-            b"".join(headers.lines),
-            via,
+        request_id = call.request_id or call.id_text
+        return b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
+            call.terms.head_of(request),
+            call.terms.signature_of(request, request_id),
             request_id,
             trace,
             framing,
         )
+
+    # Ends
+
+    def _end(self, exchange: Exchange, problem: Problem | None) -> None:
+        self._exchanges.discard(exchange)
+        call: Call = exchange.counted  # type: ignore[assignment]
+        self._pool.release(call.terms.target.origin, exchange.connection)
+        if problem is None:
+            self.answers[exchange.status] += 1
+        elif exchange.is_started:
+            self.answers[f"{problem.code}_midway"] += 1
+            call.client.cut()
+        elif problem is problems.CLIENT_CLOSED:
+            self.answers[problem.code] += 1
+        else:
+            self._refuse(call, problem)
+
+    def _repeat(self, exchange: Exchange) -> None:
+        """The idle connection had died, and the merchant hasn't seen the request: it goes over another."""
+        self._exchanges.discard(exchange)
+        call: Call = exchange.counted  # type: ignore[assignment]
+        self._spawn(self._forward_again(call), call)
+
+    async def _forward_again(self, call: Call) -> None:
+        addresses = await self._addresses(call.terms)
+        connection = (
+            addresses if isinstance(addresses, Problem) else await self._connect(call.terms, addresses)
+        )
+        if isinstance(connection, Problem):
+            self._refuse(call, connection)
+        elif call.client.is_gone:
+            self._pool.release(call.terms.target.origin, connection)
+            raise ClientGoneError
+        else:
+            self._forward(call, connection, call.body)
+
+    def _refuse(self, call: Call, problem: Problem) -> None:
+        fields = call.limit_fields
+        if call.service is not None:
+            fields += cors_fields(call.service, call.request)
+        self.refuse(problem, call.client, call.request_id or call.id_text, fields)
+
+    def refuse(
+        self, problem: Problem, client: Caller, request_id: bytes | None = None, more: bytes = b""
+    ) -> None:
+        """Answer with a problem."""
+        self.answers[problem.code] += 1
+        if request_id is None:
+            request_id = Usage(self._ids).id_text
+        fields, body = render(problem, request_id, b"date: %b\r\n%b" % (http_date(), more))
+        if problem.closes:
+            client.close_after()
+        client.start(problem.status, fields, len(body), body, False)
+
+    # Waiting
+
+    def _spawn(self, work: Coroutine[Any, Any, None], call: Call) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work, call))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, None], call: Call) -> None:
+        try:
+            await work
+        except ClientGoneError:
+            self.answers["client_closed"] += 1
+        except SourceDownError:
+            self._refuse(call, problems.VALIDATION_UNAVAILABLE)
+        except Exception:
+            log.exception("a call failed")
+            self._refuse(call, problems.INTERNAL)
+
+
+def cors_fields(service: CachedService, request: Request) -> bytes:
+    """What lets a page read the answer, by the service's setting."""
+    if service.cors is None:
+        return b""
+    return b"".join(b"%b: %b\r\n" % field for field in service.cors.answer(request.origin))

@@ -36,7 +36,7 @@ class MetricsExport:
         self._publisher = publisher
         self._pipe = pipe
         self._invalidations = invalidations
-        self._handed_over: Counter[str] = Counter()
+        self._handed_over: Counter[int | str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -50,7 +50,7 @@ class MetricsExport:
 
     def hand_over(self) -> None:
         for code, count in self._gateway.answers.items():
-            answers().labels(code).inc(count - self._handed_over[code])
+            answers().labels(str(code)).inc(count - self._handed_over[code])
             self._handed_over[code] = count
         _sum("in_flight", "Requests that merchants' APIs are answering.", self._gateway.in_flight)
         _sum("journal_bytes", "Unacknowledged bytes on disk.", self._journal.size_bytes)

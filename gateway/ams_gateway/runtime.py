@@ -4,9 +4,10 @@ import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
+from ams_common.sealing import Sealer
 from ams_common.topics import USAGE_EVENTS
 
-from ams_gateway.access.authorizer import RequestAuthorizer
+from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.invalidations import Cache, Invalidations
 from ams_gateway.access.rate_limits import LOAD_SCRIPT, Limiter
 from ams_gateway.access.redis_pipe import RedisPipe
@@ -19,12 +20,16 @@ from ams_gateway.access.snapshot_sources import (
     RedisSource,
 )
 from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
-from ams_gateway.gateway import CoreLimits, Gateway
+from ams_gateway.deadlines import Deadlines
+from ams_gateway.gateway import Gateway, GatewayLimits
+from ams_gateway.http.requests import RequestParser
 from ams_gateway.metering import journal as journals
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metrics import MetricsExport
+from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
+from ams_gateway.upstream.exchange import Timeouts
 from ams_gateway.upstream.pool import Pool, PoolLimits
 from ams_gateway.upstream.resolver import Resolver
 
@@ -53,20 +58,30 @@ class Runtime:
         self.pool = Pool(
             PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
         )
-        authorizer = RequestAuthorizer(
-            self.keys,
-            self.services,
+        self.gateway = Gateway(
+            Authorizer(self.keys, self.services),
             Limiter(self.pipe),
             Resolver(allow_private=settings.allow_private_upstreams),
-            self.journal,
-            settings.max_body_bytes,
-        )
-        self.gateway = Gateway(
-            authorizer,
             self.pool,
             self.journal,
-            CoreLimits(settings.max_body_bytes, settings.upstream_timeout_s),
+            Sealer(settings.sealing_keys),
+            GatewayLimits(
+                settings.max_body_bytes,
+                Timeouts(
+                    settings.first_byte_timeout_s,
+                    settings.upstream_idle_timeout_s,
+                    settings.total_timeout_s,
+                ),
+            ),
         )
+        self.request_parser = RequestParser(settings.max_header_bytes)
+        self.connection_timeouts = ConnectionTimeouts(
+            settings.head_timeout_s,
+            settings.body_timeout_s,
+            settings.write_timeout_s,
+            settings.idle_timeout_s,
+        )
+        self.deadlines = Deadlines(self.connection_timeouts.sweep_s)
         self.metrics = MetricsExport(
             self.gateway, self.journal, self.publisher, self.pipe, self.invalidations
         )
@@ -76,12 +91,13 @@ class Runtime:
         await self.pipe.open()
         await self.invalidations.open()
         await self.publisher.open()
-        self.pool.start(self.gateway.sweep)
+        self.deadlines.start(self.gateway.sweep, self.pool.sweep)
         self.metrics.open()
 
     async def close(self) -> None:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""
         self.metrics.close()
+        self.deadlines.close()
         self.pool.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()

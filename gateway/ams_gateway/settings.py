@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import setting, strong_secret, switched_off
 
 
@@ -17,6 +18,10 @@ class Settings:
     catalog_address: str = setting(name="CATALOG_ADDRESS")
     # What the gateway proves itself to identity-svc with.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
+    # What unseals merchants' credentials and signing keys; shared with catalog-svc, which seals them.
+    sealing_keys: tuple[str, ...] = setting(
+        name="UPSTREAM_SEALING_KEY", development=DEVELOPMENT_SEALING_KEYS, secret=True
+    )
     # On a disk that outlives the process. All workers share it.
     journal_dir: str = setting(development=".run/gateway-journal")
     journal_max_bytes: int = setting(1024 * 1024 * 1024)
@@ -30,9 +35,14 @@ class Settings:
     max_stale_s: float = setting(3600.0)
     max_header_bytes: int = setting(32 * 1024)
     max_body_bytes: int = setting(100 * 1024 * 1024)
-    upstream_timeout_s: float = setting(30.0)
+    # Where a service's merchant sets nothing: how long an upstream may take to the first byte of its answer,
+    # between two pieces of it, and in all.
+    first_byte_timeout_s: float = setting(30.0)
+    upstream_idle_timeout_s: float = setting(300.0)
+    total_timeout_s: float = setting(3600.0)
     max_connections_per_upstream: int = setting(1000)
-    # Straight from uvicorn's HTTP protocol to the core; false: through ASGI, at about twice the cost.
+    # Consume requests are served by a protocol of ours; false: by uvicorn's own and Starlette, as everything
+    # else is, at several times the cost.
     consume_protocol: bool = setting(True)
     # How long a consumer's connection may take for a head, between two pieces of a body, to take anything
     # of its answer, and between two requests.

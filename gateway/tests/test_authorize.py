@@ -7,9 +7,10 @@ import pytest
 from ams.catalog.v1 import events_pb2 as catalog
 from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
-from ams_gateway.access.decision import authorize_key, authorize_service
+from ams_gateway.access.authorizer import authorize
 from ams_gateway.access.snapshots import read_key, read_service
 from ams_gateway.http.problems import Problem
+from ams_gateway.http.requests import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,12 +60,16 @@ def code(
     key: keys.KeySnapshot | None, service: catalog.ServiceSnapshot | None, *, named: bool = True
 ) -> str | None:
     """The denial's code; None for a grant."""
-    proved = authorize_key(None if key is None else read_key(key.SerializeToString()), NOW_S)
-    if isinstance(proved, Problem):
-        return proved.code
-    cached = None if service is None else read_service(service.SerializeToString())
-    granted = authorize_service(proved, cached, is_named=named)
-    return granted.code if isinstance(granted, Problem) else None
+    request = Request("POST", 1)
+    request.key = b"a key"
+    request.service_name = "a service" if named else None
+    decision = authorize(
+        request,
+        None if key is None else read_key(key.SerializeToString()),
+        None if service is None else read_service(service.SerializeToString()),
+        NOW_S,
+    )
+    return decision.code if isinstance(decision, Problem) else None
 
 
 def test_a_good_call_passes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
 from ams_gateway.settings import Settings
@@ -172,7 +173,7 @@ async def test_a_merchant_that_doesnt_answer_in_time_is_504_and_isnt_billable(
     gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
     merchant.answer = never_answer
-    await granted.write_service(upstream_timeout_ms=200)
+    await granted.write_service(forwarding=ForwardingSettings(first_byte_timeout_s=1))
     async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (504, "upstream_timeout")
     event = await the_event(gateway)

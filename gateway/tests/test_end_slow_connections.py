@@ -25,7 +25,7 @@ def long_timeouts(settings: Settings) -> Settings:
         body_timeout_s=LONG_S,
         write_timeout_s=LONG_S,
         idle_timeout_s=LONG_S,
-        upstream_timeout_s=LONG_S,
+        first_byte_timeout_s=LONG_S,
     )
 
 

@@ -14,6 +14,7 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
+from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
@@ -29,7 +30,7 @@ from identity_svc.rpc import IdentityService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
-from identity_svc.vault import Vault, VaultError
+from identity_svc.vault import Vault
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ async def run(settings: Settings) -> None:
         keyring = Keyring(database, vault, utc_now)
         try:
             await keyring.refresh()
-        except VaultError as error:
+        except SealingError as error:
             problem = f"IDENTITY_ENCRYPTION_KEY doesn't fit this database: {error}"
             raise SettingsError([problem]) from None
         await appoint_admins(database, settings.admin_emails, utc_now)

@@ -42,7 +42,7 @@ class Keyring:
     async def refresh(self) -> None:
         """Reads the keys, and makes or deletes some where it's time.
 
-        Raises VaultError when the encryption key doesn't open them.
+        Raises SealingError when the encryption key doesn't open them.
         """
         now = self._clock()
         async with self._database.read() as store:

@@ -8,11 +8,12 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.errors import UnauthenticatedError
 from ams_common.ids import uuid7
+from ams_common.sealing import SealingError
 from ams_common.tokens import JwksKeySource, TokenVerifier, sign_user_token
 from cryptography.fernet import Fernet
 from identity_svc.keyring import Keyring
 from identity_svc.rpc import IdentityService
-from identity_svc.vault import Vault, VaultError
+from identity_svc.vault import Vault
 
 
 def key_ids(keyring: Keyring) -> list[str]:
@@ -90,7 +91,7 @@ async def test_private_keys_are_sealed_and_open_only_with_the_right_key(
     private = servicer.keyring.current().private_key.private_bytes_raw()
     assert private not in row["sealed_private_key"] and private.hex() not in row["sealed_private_key"].hex()
     other = Fernet.generate_key().decode()
-    with pytest.raises(VaultError):
+    with pytest.raises(SealingError):
         await Keyring(servicer.database, Vault([other]), clock).refresh()
     rotated = Keyring(servicer.database, Vault([other, encryption_key]), clock)
     await rotated.refresh()

@@ -1,6 +1,7 @@
 """The demo marketplace: who offers what, and who uses it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Offer:
     method: str
     example: str
     content: bytes | None = None
+    # As REST takes it.
+    forwarding: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ QUOTES = Offer(
     tags=("text", "fun"),
     method="GET",
     example="/quote?number=2",
+    forwarding={"corsOrigins": ["*"], "quotaPerDay": 10_000, "showsCosts": True},
 )
 ECHO = Offer(
     name="Echo",

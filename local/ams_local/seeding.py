@@ -87,6 +87,7 @@ class Seeding:
             "tags": list(offer.tags),
             "price": {"perRequest": {"amount": amount}},
             "rateLimitPerMinute": offer.rate_limit_per_minute,
+            "forwarding": dict(offer.forwarding),
         }
 
     async def _await_offers(self) -> dict[str, str]:

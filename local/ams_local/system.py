@@ -103,10 +103,10 @@ def programs(
 
 
 def _secrets(process: Process, keyring: Keyring) -> dict[str, str]:
-    texts = {name: _secret(keyring, process.variable(name)) for name in process.secrets}
+    texts = {variable: _secret(keyring, variable) for variable in map(process.variable, process.secrets)}
+    variables = (*map(process.variable, process.random_keys), *process.shared_keys)
     # The keyring's secrets are 32 bytes without the padding that base64 asks for.
-    random_keys = {name: f"{_secret(keyring, process.variable(name))}=" for name in process.random_keys}
-    return {process.variable(name): value for name, value in (texts | random_keys).items()}
+    return texts | {variable: f"{_secret(keyring, variable)}=" for variable in variables}
 
 
 def _secret(keyring: Keyring, variable: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ams_common.processes import CALLERS, GRPC_SERVERS, PROCESSES
+from ams_common.sealing import Sealer
 from ams_common.settings import load
 from ams_local.keyring import Keyring
 from ams_local.servers import Addresses
@@ -57,6 +58,17 @@ def test_only_identity_knows_the_secrets_of_others(crew: dict[str, Program]) -> 
             name,
             "identity-svc",
         }
+
+
+def test_what_one_process_seals_only_the_one_that_shares_its_key_can_open(crew: dict[str, Program]) -> None:
+    keys = {
+        name: program.environment["UPSTREAM_SEALING_KEY"]
+        for name, program in crew.items()
+        if "UPSTREAM_SEALING_KEY" in program.environment
+    }
+    assert keys.keys() == {"catalog-svc", "ams-gateway"}
+    assert len(set(keys.values())) == 1
+    Sealer([keys["catalog-svc"]])
 
 
 def is_told(program: Program, secret: str) -> bool:

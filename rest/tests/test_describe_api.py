@@ -54,6 +54,12 @@ def test_public_calls_need_no_token_and_all_others_do(document: dict[str, Any]) 
         assert described["security"] == ([] if route.rule.public else [{"bearer": []}])
 
 
+def test_where_a_merchants_api_lies_is_in_no_answer_that_everybody_gets(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert "baseUrl" in schemas["ams.catalog.v1.Service"]["properties"]
+    assert "baseUrl" not in schemas["ams.catalog.v1.MarketplaceService"]["properties"]
+
+
 def test_path_fields_are_parameters_and_not_in_the_body(document: dict[str, Any]) -> None:
     update = operation(document, "patch", "/services/{serviceId}")
     [parameter] = update["parameters"]
@@ -94,6 +100,8 @@ def test_field_rules_become_schema_bounds() -> None:
         },
         "ttlDays": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 365},
         "idempotencyKey": {"type": "string", "maxLength": 64},
+        "spendCap": {"$ref": "#/components/schemas/google.type.Money"},
+        "isTest": {"type": "boolean"},
     }
 
 

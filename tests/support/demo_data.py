@@ -62,6 +62,7 @@ class _Builder:
             name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
             for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
         }
+        await self._set_forwarding(numbers, services["Currency"]["serviceId"])
         services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
         await self._leave_undecided(admin, numbers)
         renderer = await self._publish_images(admin, numbers, directory)
@@ -95,6 +96,22 @@ class _Builder:
         made = await owner.post_eventually("/services", **new_service(self._upstream_url, **service))
         await owner.post(f"/services/{made['serviceId']}:submit")
         return await admin.post(f"/services/{made['serviceId']}:approve")
+
+    async def _set_forwarding(self, owner: Rest, service_id: str) -> None:
+        """A service with everything that a merchant can set."""
+        origins = ["https://app.shop.example", "https://checkout.of-a-rather-long-name.shop.example:8443"]
+        forwarding = {
+            "firstByteTimeoutS": 90,
+            "corsOrigins": origins,
+            "passesCookies": True,
+            "showsCosts": True,
+            "quotaPerDay": 100_000,
+            "quotaPerMonth": 1_000_000,
+        }
+        path = f"/services/{service_id}"
+        await owner.patch(path, updateMask="forwarding", forwarding=forwarding)
+        await owner.post(f"{path}:setUpstreamCredential", headerName="X-Shop-Key", value="of the upstream")
+        await owner.post(f"{path}:rotateSigningKey")
 
     async def _leave_undecided(self, admin: Rest, owner: Rest) -> None:
         """One service of each status before a listing."""

@@ -45,6 +45,17 @@ def _create_token(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your push token").wait_for()
 
 
+def _show_forwarding(tab: Tab) -> None:
+    tab.locator("summary", has_text="How calls are forwarded").click()
+    tab.get_by_label("Quota per month").wait_for()
+
+
+def _rotate_signing_key(tab: Tab) -> None:
+    _press("Rotate")(tab)
+    tab.get_by_role("dialog").get_by_role("button", name="Make a new key").click()
+    tab.get_by_role("heading", name="Your new signing key").wait_for()
+
+
 def _make_drafts(tab: Tab) -> None:
     """Makes nothing that isn't there. The toast stays while the pointer is on it."""
     _press("Make drafts")(tab)
@@ -107,8 +118,11 @@ PAGES = (
     Page("key-secret", "/dashboard/api-keys/new", _CONSUMER, act=_create_key),
     Page("key", "/dashboard/api-keys/{key}", _CONSUMER),
     Page("key-revoking", "/dashboard/api-keys/{key}", _CONSUMER, act=_press("Revoke"), is_overlay=True),
+    Page("key-capping", "/dashboard/api-keys/{key}", _CONSUMER, act=_press("Set a cap"), is_overlay=True),
     Page("key-revoked", "/dashboard/api-keys/{revoked_key}", _CONSUMER),
     Page("key-of-somebody-else", "/dashboard/api-keys/{key}", _NEW_CONSUMER, status=404),
+    Page("spend-cap", "/dashboard/spend-cap", _CONSUMER),
+    Page("spend-cap-errors", "/dashboard/spend-cap", _CONSUMER, act=_send_empty),
     Page("consumer-usage", "/dashboard/usage?range=30d", _CONSUMER),
     Page("consumer-usage-by-status", "/dashboard/usage?range=7d&group=status", _CONSUMER),
     Page("consumer-usage-none", "/dashboard/usage", _NEW_CONSUMER),
@@ -139,6 +153,20 @@ PAGES = (
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
     Page("merchant-service-edit", "/merchant/services/{draft_service}/edit", _MERCHANT),
+    Page(
+        "merchant-service-forwarding",
+        "/merchant/services/{service}/edit",
+        _MERCHANT,
+        act=_show_forwarding,
+    ),
+    Page("merchant-credential", "/merchant/services/{service}/credential", _MERCHANT),
+    Page(
+        "merchant-credential-errors",
+        "/merchant/services/{service}/credential",
+        _MERCHANT,
+        act=_send_empty,
+    ),
+    Page("merchant-signing-key", "/merchant/services/{service}", _MERCHANT, act=_rotate_signing_key),
     Page("merchant-images", "/merchant/images", _MERCHANT),
     Page("merchant-push-token", "/merchant/images", _MERCHANT, act=_create_token),
     Page("merchant-images-none", "/merchant/images", _NEW_MERCHANT),

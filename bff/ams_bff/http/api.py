@@ -110,6 +110,8 @@ class CatalogClient(Client):
     ListMerchantServices = Rpc(catalog.ListMerchantServicesRequest, catalog.ListMerchantServicesResponse)
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
+    RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
+    SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
 
@@ -119,6 +121,7 @@ class KeysClient(Client):
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
     DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
     GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    GetSpendCap = Rpc(keys.GetSpendCapRequest, keys.ConsumerSpendCap)
     ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
     ListConsumerAccessRequests = Rpc(
         keys.ListConsumerAccessRequestsRequest, keys.ListConsumerAccessRequestsResponse
@@ -126,6 +129,8 @@ class KeysClient(Client):
     ListKeys = Rpc(keys.ListKeysRequest, keys.ListKeysResponse)
     RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
+    SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
+    SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 
 class UsageClient(Client):

@@ -11,6 +11,7 @@ _NEWS = {
     "access.deny": ("Access denied", "bad"),
     "admin.appoint": ("Admin appointed", "info"),
     "commission_rate.create": ("Commission set", "info"),
+    "consumer.set_spend_cap": ("Spend cap set", "plain"),
     "consumer.block": ("Consumer blocked", "bad"),
     "consumer.unblock": ("Consumer unblocked", "good"),
     "image.push": ("Image pushed", "info"),
@@ -20,6 +21,7 @@ _NEWS = {
     "invite.create": ("Merchant invited", "info"),
     "invoice.generate": ("Invoices drafted", "info"),
     "key.create": ("Key created", "info"),
+    "key.set_spend_cap": ("Spend cap of a key set", "plain"),
     "key.revoke": ("Key revoked", "bad"),
     "merchant.suspend": ("Merchant suspended", "bad"),
     "merchant.reinstate": ("Merchant reinstated", "good"),
@@ -32,6 +34,8 @@ _NEWS = {
     "service.submit": ("Service submitted", "warn"),
     "service.approve": ("Service approved", "good"),
     "service.reject": ("Service rejected", "bad"),
+    "service.rotate_signing_key": ("Signing key made", "info"),
+    "service.set_upstream_credential": ("Upstream credential set", "info"),
 }
 # These come with every sign-in, renewal and pull: among news they would hide the rest.
 _NOISE = {

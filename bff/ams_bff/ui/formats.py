@@ -94,6 +94,14 @@ def counted(value: int, noun: str) -> str:
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
+def duration(seconds: int) -> str:
+    """In the largest unit that needs no fraction: "1 hour", "5 minutes", "90 seconds"."""
+    for length_s, unit in ((3600, "hour"), (60, "minute")):
+        if seconds and seconds % length_s == 0:
+            return counted(seconds // length_s, unit)
+    return counted(seconds, "second")
+
+
 def moment(value: Timestamp | datetime) -> datetime | None:
     """Aware, in UTC; None for an unset timestamp."""
     if isinstance(value, datetime):

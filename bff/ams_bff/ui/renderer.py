@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
+from ams_bff.ui.forwarding import in_force
 from ams_bff.ui.samples import call_samples
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -58,6 +59,8 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "count": formats.count,
     "breakable": formats.breakable,
     "counted": formats.counted,
+    "duration": formats.duration,
+    "in_force": in_force,
     "month": formats.month,
     "sentence": forms.sentence,
     "short_ids": formats.short_ids,

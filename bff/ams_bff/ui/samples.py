@@ -3,7 +3,10 @@
 Plain text on purpose: markup would be copied as it stands in the page's source.
 """
 
+from pathlib import Path
 from typing import TypeAlias
+
+from ams_bff.ui import verify_signature
 
 # For ui.code_sample: what each is called, and its text.
 Samples: TypeAlias = list[tuple[str, str]]
@@ -48,6 +51,12 @@ def call_samples(consume_url: str, service: str, key: str = "") -> Samples:
         ),
         ("JavaScript", _JAVASCRIPT.format(url=url, key=f'"{key}"' if key else javascript)),
     ]
+
+
+def verification_samples(signing_key_id: str, secret: str) -> Samples:
+    """How a merchant's API checks that a call came through AMS: a file that docs/ shows too, with the key."""
+    text = Path(verify_signature.__file__).read_text()
+    return [("Python", text.replace("KEY_ID", signing_key_id).replace('"SECRET"', f'"{secret}"'))]
 
 
 def pull_samples(login_command: str, pull_command: str, key: str) -> Samples:

@@ -16,11 +16,13 @@ from ams_bff.views import (
     marketplace,
     merchant_images,
     merchant_overview,
+    merchant_proofs,
     merchant_services,
     preferences,
     registering,
     search,
     signing_in,
+    spend_caps,
     usage,
 )
 
@@ -34,6 +36,7 @@ _AREAS = (
     marketplace,
     merchant_overview,
     merchant_services,
+    merchant_proofs,
     merchant_images,
     admin_overview,
     admin_merchants,
@@ -44,6 +47,7 @@ _AREAS = (
     granted_services,
     invoices,
     keys,
+    spend_caps,
     consumer_images,
     usage,
 )

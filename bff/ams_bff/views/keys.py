@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
-from ams_common.clock import utc_now
+from ams_common.clock import from_timestamp, utc_now
 from ams_common.errors import AppError
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
+from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
@@ -25,6 +27,7 @@ from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.spend_caps import CAP_AMOUNT, EMPTY_CAP, cap_form, cap_of, refused_cap
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
@@ -60,7 +63,9 @@ async def show_form(visit: Visit) -> Response:
     if not chosen and len(known) == 1:
         chosen = next(iter(known))
     return await _form_page(
-        visit, known, Form.starting(ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen])
+        visit,
+        known,
+        Form.starting(ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen], **EMPTY_CAP),
     )
 
 
@@ -73,6 +78,7 @@ async def create_key(visit: Visit) -> Response:
             form.refuse("name", "is required")
         if not form.all("service_ids"):
             form.refuse("service_ids", "is required: choose what the key may call")
+        cap = cap_of(form) if form[CAP_AMOUNT] else None
         form.check()
         # Before the key is made: whatever fails after it would take the only sight of its secret along.
         known = await know_services(visit, form.all("service_ids"))
@@ -82,9 +88,11 @@ async def create_key(visit: Visit) -> Response:
             service_ids=form.all("service_ids"),
             ttl_days=ttl_days,
             idempotency_key=form["idempotency_key"],
+            spend_cap=cap,
+            is_test=form["is_test"] == "true",
         )
     except AppError as error:
-        refused = form.refused(error, service="service_ids")
+        refused = refused_cap(form, error, "spend_cap", service="service_ids")
         return await _form_page(visit, await _granted(visit), refused)
     if not made.secret:
         return await visit.redirect(f"{_LIST}/{made.key.key_id}", _SENT_TWICE)
@@ -98,7 +106,8 @@ async def create_key(visit: Visit) -> Response:
     )
 
 
-async def show_key(visit: Visit, form: Form | None = None) -> Response:
+async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | None = None) -> Response:
+    """`form`: a revocation that was refused; `typed_cap`: a spend cap that was."""
     key_id = visit.parameter("key_id")
     key, report = await asyncio.gather(
         visit.api.keys.GetKey(key_id=key_id),
@@ -107,8 +116,11 @@ async def show_key(visit: Visit, form: Form | None = None) -> Response:
     known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(
         "keys/show.html",
+        typed_cap.status if typed_cap is not None else None,
         key=key,
         form=form or Form(),
+        cap_form=typed_cap or cap_form(key.spend_cap if key.HasField("spend_cap") else None),
+        currencies=CURRENCY_CHOICES,
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
         apis=_apis(known or {}),
         trend=figures.trend(report),
@@ -123,10 +135,39 @@ async def revoke_key(visit: Visit) -> Response:
         if form["confirm"] != key.name.strip():
             form.refuse("confirm", f"that is not “{key.name}”: nothing was revoked")
         form.check()
-        await visit.api.keys.RevokeKey(key_id=key.key_id)
+        revoked = await visit.api.keys.RevokeKey(key_id=key.key_id)
     except AppError as error:
         return await show_key(visit, form.refused(error))
-    return await visit.redirect(f"{_LIST}/{key.key_id}", f"“{key.name}” is revoked.")
+    return await visit.redirect(f"{_LIST}/{key.key_id}", revocation_flash(revoked, visit.zone))
+
+
+def revocation_flash(key: pb.Key, zone: ZoneInfo) -> Flash:
+    """That the key is revoked; and by when, where the gateways couldn't be told at once."""
+    if not key.HasField("effective_by"):
+        return Flash(f"“{key.name}” is revoked.")
+    until = from_timestamp(key.effective_by).astimezone(zone)
+    # Of the kind that stays until it is dismissed: whoever revokes a key that leaked has to know.
+    return Flash(
+        f"“{key.name}” is revoked, but AMS can't reach every gateway right now: calls with it may still pass "
+        f"until {until:%H:%M:%S %Z} at the latest.",
+        "bad",
+    )
+
+
+async def set_key_cap(visit: Visit) -> Response:
+    """What calls with the key may cost in a month; or no limit to it."""
+    form, key_id = visit.form, visit.parameter("key_id")
+    path = f"{_LIST}/{key_id}"
+    if form["intent"] == "remove":
+        await visit.api.keys.SetKeySpendCap(key_id=key_id)
+        return await visit.redirect(path, "The key's spend cap is removed.")
+    try:
+        cap = cap_of(form)
+        form.check()
+        await visit.api.keys.SetKeySpendCap(key_id=key_id, amount=cap)
+    except AppError as error:
+        return await show_key(visit, typed_cap=refused_cap(form, error, "amount"))
+    return await visit.redirect(path, "The key's spend cap is set.")
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
@@ -166,7 +207,13 @@ async def _granted(visit: Visit) -> Known:
 async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
     now = utc_now()
     presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
-    return await visit.render("keys/new.html", services=_in_order(known), presets=presets, form=form)
+    return await visit.render(
+        "keys/new.html",
+        services=_in_order(known),
+        presets=presets,
+        currencies=CURRENCY_CHOICES,
+        form=form,
+    )
 
 
 def _in_order(known: Known) -> list[Any]:
@@ -201,4 +248,5 @@ VIEWS = (
     action(_LIST, create_key, CONSUMER),
     page(f"{_LIST}/{{key_id}}", show_key, CONSUMER),
     action(f"{_LIST}/{{key_id}}/revoke", revoke_key, CONSUMER),
+    action(f"{_LIST}/{{key_id}}/spend-cap", set_key_cap, CONSUMER),
 )

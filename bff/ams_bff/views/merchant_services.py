@@ -14,6 +14,7 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
+from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views import service_forms
@@ -68,7 +69,7 @@ async def preview_price(visit: Visit) -> Response:
 
 
 async def show_service(visit: Visit, form: Form | None = None) -> Response:
-    service = await _load(visit)
+    service = await load_service(visit)
     report, published = await asyncio.gather(
         reports.ask_shown(visit, service_id=service.service_id), _published(visit, service)
     )
@@ -85,7 +86,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
 
 async def show_edit(visit: Visit) -> Response:
     """Its form, with what its state lets change."""
-    service = await _load(visit)
+    service = await load_service(visit)
     if not service.changeable_fields:
         return await visit.redirect(f"{PATH}/{service.service_id}", _NOT_NOW)
     return await _edit_page(visit, service, service_forms.form_of(service))
@@ -93,7 +94,7 @@ async def show_edit(visit: Visit) -> Response:
 
 async def update_service(visit: Visit) -> Response:
     """Changes it; or only shows the price's example month."""
-    service, form = await _load(visit), visit.form
+    service, form = await load_service(visit), visit.form
     path = f"{PATH}/{service.service_id}"
     if not service.changeable_fields:
         return await visit.redirect(path, _NOT_NOW)
@@ -122,7 +123,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServi
     return await visit.api.catalog.ListMerchantServices(**list_fields(visit, size, page_token))
 
 
-async def _load(visit: Visit) -> pb.Service:
+async def load_service(visit: Visit) -> pb.Service:
     service = await visit.api.catalog.GetService(service_id=visit.parameter("service_id"))
     # An admin who is a merchant too may read any; here stand the merchant's own.
     if visit.session.person is None or service.merchant_id != visit.session.person.user_id:
@@ -148,7 +149,7 @@ def _form_context(form: Form) -> dict[str, Any]:
     typed = Form({name: form.values.get(name, []) for name in (service_forms.AMOUNT, service_forms.CURRENCY)})
     return {
         "examples": service_forms.examples_of(service_forms.price_of(typed)),
-        "currencies": [(code, code) for code in service_forms.CURRENCIES],
+        "currencies": CURRENCY_CHOICES,
     }
 
 

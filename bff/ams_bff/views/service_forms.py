@@ -3,26 +3,25 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED
 from ams.catalog.v1.pricing_pb2 import PerRequest, Price
-from ams_common.money import MINOR_UNIT_DIGITS, round_to_minor_unit, to_decimal, to_money
+from ams_common.money import round_to_minor_unit, to_decimal, to_money
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.money_pb2 import Money
 
+from ams_bff.ui.amounts import amount_of, typed
 from ams_bff.ui.forms import Form
+from ams_bff.views import forwarding_forms
 
 AMOUNT = "price.per_request.amount"
 CURRENCY = "price.per_request.amount.currency_code"
 TYPES = {"API": API, "DOCKER": DOCKER}
-CURRENCIES = ("EUR", *sorted(MINOR_UNIT_DIGITS.keys() - {"EUR"}))
 EXAMPLES = (1_000, 10_000, 100_000, 1_000_000)
 _TEXTS = ("name", "description", "base_url", "documentation_url", "version", "additional_info")
-_FIELDS = (*_TEXTS, "tags", "rate_limit_per_minute", "price")
-_AMOUNT = re.compile(r"\d{1,12}(?:[.,]\d{1,9})?")
+_FIELDS = (*_TEXTS, "tags", "rate_limit_per_minute", "price", "forwarding")
 _MOST_PER_MINUTE = 1_000_000
 
 
@@ -45,7 +44,8 @@ def form_of(service: pb.Service) -> Form:
         **values,
         tags=", ".join(service.tags),
         rate_limit_per_minute=str(service.rate_limit_per_minute),
-        **{AMOUNT: f"{to_decimal(amount).normalize():f}", CURRENCY: amount.currency_code},
+        **{AMOUNT: typed(amount), CURRENCY: amount.currency_code},
+        **forwarding_forms.starting_values(service.forwarding),
     )
 
 
@@ -61,6 +61,7 @@ def new_service(form: Form) -> dict[str, Any]:
     form.check()
     if kind == DOCKER:
         values["base_url"] = ""
+        del values["forwarding"]
     return {**values, "type": kind, "idempotency_key": form["idempotency_key"]}
 
 
@@ -77,15 +78,8 @@ def changed_service(service: pb.Service, form: Form) -> dict[str, Any]:
 
 def price_of(form: Form) -> Price | None:
     """The price as typed; None for nothing, and for what is none, which is then an error of the field."""
-    text, currency = form[AMOUNT], form[CURRENCY]
-    if not text:
-        form.refuse(AMOUNT, "is required")
-        return None
-    if not _AMOUNT.fullmatch(text) or currency not in CURRENCIES:
-        form.refuse(AMOUNT, "must be a number such as 0.002, with at most nine decimals")
-        return None
-    amount = to_money(Decimal(text.replace(",", ".")), currency)
-    return Price(per_request=PerRequest(amount=amount))
+    amount = amount_of(form, AMOUNT, CURRENCY, example="0.002")
+    return Price(per_request=PerRequest(amount=amount)) if amount is not None else None
 
 
 def examples_of(price: Price | None) -> list[Example]:
@@ -112,4 +106,6 @@ def _values(form: Form, fields: Collection[str]) -> dict[str, Any]:
     if "price" in fields:
         # That one is missing the catalog says, with all else that is missing.
         values["price"] = price_of(form) if form[AMOUNT] else None
+    if "forwarding" in fields:
+        values["forwarding"] = forwarding_forms.settings_of(form)
     return values

@@ -21,6 +21,7 @@ from ams_common.paging import Page, page_request, patterns_of
 
 from catalog_svc import lifecycle
 from catalog_svc.edits import apply_edit, masked_fields, unique_tags
+from catalog_svc.forwarding import forwarding_of
 from catalog_svc.messages import service_message, snapshot_message, status_word, type_word
 from catalog_svc.prices import terms_of
 from catalog_svc.publishing import publish_price, publish_service, write_snapshot
@@ -37,7 +38,7 @@ class ServiceRpcs:
 
     async def CreateService(self, request: pb.CreateServiceRequest, context: Context) -> pb.Service:
         draft = _draft(request, current_user_id(), utc_now())
-        lifecycle.check_reachable(draft.type, draft.base_url)
+        lifecycle.check_reachable(draft)
         check_base_url(draft.base_url, allow_private=self.allow_private_upstreams)
         async with self.database.change() as change:
             if (done := await change.replay(request, pb.Service)) is not None:
@@ -63,8 +64,7 @@ class ServiceRpcs:
             before = found(await change.store.lock_service(UUID(request.service_id), current_user_id()))
             lifecycle.check_changeable(before, fields)
             record = apply_edit(before, request, fields, utc_now())
-            if "base_url" in fields:
-                lifecycle.check_reachable(record.type, record.base_url)
+            lifecycle.check_reachable(record)
             await change.store.save_service(record)
             change.audit("service", record.service_id, fields=",".join(sorted(fields)))
             # Of what an edit may change, the other services know only the name.
@@ -181,4 +181,5 @@ def _draft(request: pb.CreateServiceRequest, merchant_id: UUID, now: datetime) -
         created_at=now,
         updated_at=now,
         published_at=None,
+        forwarding=forwarding_of(request.forwarding),
     )

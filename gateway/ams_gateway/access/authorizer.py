@@ -1,104 +1,78 @@
-"""Authorize and limit: who calls what, and whether they may, in the order of FR2-MERCH-03."""
+"""Authorize: may this key call this service now? In the order of docs/requirements.md, FR2-MERCH-03.
+
+What follows it (addresses, the journal, limits) needs I/O, and comes after it.
+"""
 
 import time
-from hashlib import sha256
 
 from ams_common.apikeys import hash_key
-from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
-from ams_gateway.access.decision import authorize_key, authorize_service
-from ams_gateway.access.rate_limits import Limiter
-from ams_gateway.access.snapshot_cache import SnapshotCache, SourceDownError
-from ams_gateway.access.snapshots import CachedKey, CachedService
+from ams_gateway.access.snapshot_cache import SnapshotCache
+from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
 from ams_gateway.http import problems
-from ams_gateway.http.headers import Request
-from ams_gateway.http.problems import Header, Problem
-from ams_gateway.http.targets import Target
-from ams_gateway.metering.journal import Journal
-from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.requests import Request
 
 
-class Grant:
-    """What was proved of a request: who calls what, and where that is."""
+def authorize(
+    request: Request, key: CachedKey | None, service: CachedService | None, now_s: float
+) -> Grant | Problem:
+    """The one decision. `key` and `service` are the snapshots that the request names, None where there is no
+    such thing; `now_s` is a Unix time. Pure: no I/O, no clock; a denial is a value, the first that holds."""
+    if not request.key:
+        return problems.KEY_MISSING
+    if key is None:
+        return problems.KEY_INVALID
+    problem = key.problem if now_s < key.expires_at_s else key.problem_once_expired
+    if problem is not None:
+        return problem
+    if request.service_name is None:
+        return problems.SERVICE_REQUIRED
+    # An unknown service and one that isn't granted get the same answer: nobody can probe for names.
+    if service is None or service.service_id not in key.service_ids:
+        return problems.SERVICE_NOT_GRANTED
+    return service.problem or key.grant_of(service)
 
-    __slots__ = ("addresses", "headers", "key", "service", "target")
 
-    def __init__(self, key: CachedKey, service: CachedService, target: Target, addresses: list[str]) -> None:
-        self.key = key
-        self.service = service
-        self.target = target
-        self.addresses = addresses
-        self.headers: list[Header] = []
+class Authorizer:
+    """Finds the snapshots that a request names, and decides by them."""
 
-
-class RequestAuthorizer:
-    def __init__(
-        self,
-        keys: SnapshotCache[CachedKey],
-        services: SnapshotCache[CachedService],
-        limiter: Limiter,
-        resolver: Resolver,
-        journal: Journal,
-        max_body_bytes: int,
-    ) -> None:
+    def __init__(self, keys: SnapshotCache[CachedKey], services: SnapshotCache[CachedService]) -> None:
         self._keys = keys
         self._services = services
-        self._limiter = limiter
-        self._resolver = resolver
-        self._journal = journal
-        self._max_body_bytes = max_body_bytes
 
-    async def authorize(self, request: Request, limit_headers: list[Header]) -> Grant | Problem:
-        """The grant, and the rate limit's headers into `limit_headers`, which a denial has too."""
-        try:
-            proved = await self._authorize(request)
-        except SourceDownError:
-            return problems.VALIDATION_UNAVAILABLE
-        if isinstance(proved, Problem):
-            return proved
-        key, service = proved
-        target = service.target
-        assert target is not None
-        addresses = self._resolver.cached(target.origin.host)
-        if addresses is None:
-            try:
-                addresses = await self._resolver.resolve(target.origin.host)
-            except AddressForbiddenError:
-                return problems.UPSTREAM_MISCONFIGURED
-            except AddressUnknownError:
-                return problems.UPSTREAM_UNREACHABLE
-        length = request.headers.content_length
-        if length is not None and length > self._max_body_bytes:
-            return problems.BODY_TOO_LARGE
-        if not self._journal.is_accepting():
-            return problems.METERING_UNAVAILABLE
-        if service.rate_limit_per_minute > 0:
-            allowance = await self._limiter.take(
-                service.service_id, key.consumer_id, service.rate_limit_per_minute
-            )
-            limit_headers += allowance.headers()
-            if not allowance.allowed:
-                return problems.RATE_LIMITED
-        return Grant(key, service, target, addresses)
-
-    async def _authorize(self, request: Request) -> tuple[CachedKey, CachedService] | Problem:
-        text = request.headers.key
-        if not text:
+    def decide(self, request: Request) -> Grant | Problem | None:
+        """The decision when all that it needs is at hand, else None: then `find` and decide."""
+        if not request.key:
             return problems.KEY_MISSING
-        name = key_snapshot_key(sha256(text).digest())
-        cached_key = self._keys.get_cached(name)
+        key = self._keys.get_cached(request.key_name)
+        if key is None:
+            return None
+        service = None
+        if request.service_name is not None and key.value is not None:
+            held = self._services.get_cached(request.service_name)
+            if held is None:
+                return None
+            service = held.value
+        return authorize(request, key.value, service, time.time())
+
+    async def find_and_decide(self, request: Request) -> Grant | Problem:
+        """Waits for what has to be loaded, for a bounded time. Raises SourceDownError."""
+        key = await self._find_key(request)
+        # A key that opens nothing is named before anything is looked up for its sake.
+        decision = authorize(request, key, None, time.time())
+        if decision is not problems.SERVICE_NOT_GRANTED or request.service_name is None:
+            return decision
+        return authorize(request, key, await self._services.get(request.service_name), time.time())
+
+    async def find_service(self, request: Request) -> CachedService | None:
+        """The service that a request names, whoever may call it. Raises SourceDownError."""
+        return await self._services.get(request.service_name) if request.service_name is not None else None
+
+    async def _find_key(self, request: Request) -> CachedKey | None:
+        if not request.key:
+            return None
         # What is cached has the right form. For what isn't, a wrong checksum saves the look-up.
-        if cached_key is None and hash_key(text) is None:
-            return problems.KEY_INVALID
-        key = authorize_key(
-            cached_key.value if cached_key is not None else await self._keys.get(name), time.time()
-        )
-        if isinstance(key, Problem):
-            return key
-        service: CachedService | None = None
-        if request.service is not None:
-            name = service_snapshot_key(request.service)
-            cached_service = self._services.get_cached(name)
-            service = cached_service.value if cached_service is not None else await self._services.get(name)
-        granted = authorize_service(key, service, is_named=request.service is not None)
-        return granted if isinstance(granted, Problem) else (key, granted)
+        if self._keys.get_cached(request.key_name) is None and hash_key(request.key) is None:
+            return None
+        return await self._keys.get(request.key_name)

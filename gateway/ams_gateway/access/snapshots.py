@@ -1,12 +1,17 @@
 """Key and service as the hot path sees them: made once from a snapshot, read on each request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ams.catalog.v1 import events_pb2 as catalog
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings, SealedCredential, SealedSigningKey
+from ams.catalog.v1.pricing_pb2 import Price
 from ams.keys.v1 import events_pb2 as keys
+from ams.keys.v1.events_pb2 import SpendCap
 from ams_common.access import KeyProblem, ServiceProblem, key_problem, service_problem
 
 from ams_gateway.http import problems
+from ams_gateway.http.cors import CorsPolicy
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.targets import Target, parse_base_url
 
@@ -19,6 +24,17 @@ _SERVICE_PROBLEMS = {
     ServiceProblem.MERCHANT_STOPPED: problems.MERCHANT_SUSPENDED,
     ServiceProblem.INACTIVE: problems.SERVICE_INACTIVE,
 }
+
+
+class Grant:
+    """What was proved: this key may call this service. `terms` is what the gateway makes of it, once."""
+
+    __slots__ = ("key", "service", "terms")
+
+    def __init__(self, key: "CachedKey", service: "CachedService") -> None:
+        self.key = key
+        self.service = service
+        self.terms: Any = None
 
 
 # Equal only to themselves: caches look them up on each request, and hashing every field is dear.
@@ -35,6 +51,17 @@ class CachedKey:
     expires_at_s: float
     problem: Problem | None
     problem_once_expired: Problem | None
+    version: int
+    is_test: bool
+    spend_caps: tuple[SpendCap, ...]
+    _grants: dict[str, Grant] = field(default_factory=dict)
+
+    def grant_of(self, service: "CachedService") -> Grant:
+        """The same one as long as neither snapshot changes."""
+        grant = self._grants.get(service.service_id)
+        if grant is None or grant.service is not service:
+            grant = self._grants[service.service_id] = Grant(self, service)
+        return grant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +74,14 @@ class CachedService:
     target: Target | None
     rate_limit_per_minute: int
     price_version_id: str
-    # 0: the gateway's default.
-    upstream_timeout_s: float
     problem: Problem | None
+    version: int
+    forwarding: ForwardingSettings
+    price: Price
+    credential: SealedCredential
+    signing_key: SealedSigningKey
+    # None: no page of another origin may call the service.
+    cors: CorsPolicy | None
 
 
 def read_key(data: bytes) -> CachedKey:
@@ -70,6 +102,9 @@ def read_key(data: bytes) -> CachedKey:
         expires_at_s=expires_at_s,
         problem=problem(float("-inf")),
         problem_once_expired=problem(expires_at_s),
+        version=snapshot.version,
+        is_test=snapshot.is_test,
+        spend_caps=tuple(snapshot.spend_caps),
     )
 
 
@@ -77,6 +112,7 @@ def read_service(data: bytes) -> CachedService:
     """From a serialised ServiceSnapshot. A standing or status that isn't known counts as the strict one."""
     snapshot = catalog.ServiceSnapshot.FromString(data)
     target = parse_base_url(snapshot.base_url)
+    forwarding = snapshot.forwarding
     problem = None if target is not None else problems.UPSTREAM_MISCONFIGURED
     if (found := service_problem(snapshot.status, snapshot.merchant_standing)) is not None:
         problem = _SERVICE_PROBLEMS[found]
@@ -87,6 +123,13 @@ def read_service(data: bytes) -> CachedService:
         target=target,
         rate_limit_per_minute=snapshot.rate_limit_per_minute,
         price_version_id=snapshot.price_version_id,
-        upstream_timeout_s=snapshot.upstream_timeout_ms / 1000,
         problem=problem,
+        version=snapshot.version,
+        forwarding=forwarding,
+        price=snapshot.price,
+        credential=snapshot.credential,
+        signing_key=snapshot.signing_key,
+        cors=CorsPolicy(forwarding.cors_origins, passes_cookies=forwarding.passes_cookies)
+        if forwarding.cors_origins
+        else None,
     )

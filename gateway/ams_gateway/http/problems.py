@@ -78,6 +78,24 @@ GATEWAY_BUSY = Problem(
 LOOP_DETECTED = Problem(
     "loop_detected", 508, "Loop detected", "The request has come through this gateway already."
 )
+KEY_IN_PATH = Problem(
+    "key_in_path", 400, "API key in the path", "The path holds an API key, which the merchant would see."
+)
+CORS_DENIED = Problem(
+    "cors_denied", 403, "Origin not allowed", "Pages of this origin may not call the service from a browser."
+)
+SERVICE_CONFLICT = Problem(
+    "service_conflict", 400, "Services conflict", "The request names more than one service."
+)
+TARGET_INVALID = Problem(
+    "target_invalid", 400, "Target invalid", "The request's target holds what a URL can't.", closes=True
+)
+HEADER_INVALID = Problem(
+    "header_invalid", 400, "Header invalid", "A line of the request's head isn't a field.", closes=True
+)
+REQUEST_INVALID = Problem(
+    "request_invalid", 400, "Request invalid", "The request isn't HTTP/1.1.", closes=True
+)
 PATH_INVALID = Problem("path_invalid", 400, "Path invalid", "The path leaves the service's base URL.")
 NOT_FOUND = Problem("not_found", 404, "Not found", "Use POST /api/consume or /api/consume/{service}/{path}.")
 METHOD_NOT_ALLOWED = Problem(
@@ -114,7 +132,8 @@ VERSION_UNSUPPORTED = Problem(
 INTERNAL = Problem("internal", 500, "Internal error", "The gateway failed; the request id names the case.")
 
 
-def render(problem: Problem, request_id: str, more: tuple[Header, ...] = ()) -> tuple[list[Header], bytes]:
+def render(problem: Problem, request_id: bytes, more: bytes = b"") -> tuple[bytes, bytes]:
+    """The fields, each line with its end but without the length's, and the body (RFC 9457)."""
     body = json.dumps(
         {
             "type": f"urn:ams:problem:{problem.code}",
@@ -122,17 +141,9 @@ def render(problem: Problem, request_id: str, more: tuple[Header, ...] = ()) -> 
             "status": problem.status,
             "detail": problem.detail,
             "code": problem.code,
-            "request_id": request_id,
+            "request_id": request_id.decode("ascii"),
         }
     ).encode()
-    headers: list[Header] = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id.encode("ascii")),
-        *problem.headers,
-        *more,
-    ]
-    if problem.closes:
-        headers.append((b"connection", b"close"))
-    return headers, body
+    own = b"".join(b"%b: %b\r\n" % field for field in problem.headers)
+    fields = b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-request-id: %b\r\n%b%b"
+    return fields % (request_id, own, more), body

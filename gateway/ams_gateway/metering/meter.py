@@ -34,14 +34,20 @@ def format_uuid(event_id: bytes) -> str:
 class Usage:
     """What is counted of one request, from its arrival to its event."""
 
-    __slots__ = ("event_id", "request_bytes", "response_bytes", "started_ns", "started_s")
+    __slots__ = ("event_id", "request_bytes", "request_id", "response_bytes", "started_ns", "started_s")
 
     def __init__(self, ids: EventIds) -> None:
         self.started_ns = time.time_ns()
         self.started_s = time.perf_counter()
         self.event_id = ids.new(self.started_ns // 1_000_000)
+        # The consumer's own; None: the event's id stands for it.
+        self.request_id: bytes | None = None
         self.request_bytes = 0
         self.response_bytes = 0
+
+    @property
+    def id_text(self) -> bytes:
+        return format_uuid(self.event_id).encode("ascii")
 
 
 class Meter:

@@ -1,83 +1,174 @@
-"""The ASGI entry: an ASGI app in front of the Starlette app, for the consume paths only."""
+"""The ASGI entry: the reference for the consume protocol, by Starlette and uvicorn's own protocol."""
 
 import asyncio
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from ams_gateway.http.headers import parse_headers
-from ams_gateway.http.problems import Header, Problem
-from ams_gateway.runtime import Runtime
-from ams_gateway.server.routes import is_ours, read_request
-from ams_gateway.upstream.exchange import ClientGoneError
+from ams_gateway.gateway import ClientGoneError, Gateway
+from ams_gateway.http import problems
+from ams_gateway.http.requests import Request, RequestParser
+from ams_gateway.http.routes import is_ours
+from ams_gateway.upstream.exchange import Exchange
+
+_HIGH_WATER_BYTES = 64 * 1024
 
 
 class AsgiEntry:
-    """Everything but the consume paths goes to `app`, lifespan too. `runtime` is set by the app's
-    lifespan before any request comes."""
+    """An ASGI application for the consume paths."""
 
-    def __init__(self, app: ASGIApp, *, max_header_bytes: int) -> None:
-        self._app = app
-        self._max_header_bytes = max_header_bytes
-        self.runtime: Runtime | None = None
+    def __init__(self, gateway: Gateway, parser: RequestParser) -> None:
+        self._gateway = gateway
+        self._parser = parser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_ours(scope["raw_path"]):
-            await self._app(scope, receive, send)
-            return
-        assert self.runtime is not None
-        gateway = self.runtime.gateway
-        client = AsgiClient(receive, send)
-        request = read_request(
-            scope["method"],
-            scope["http_version"],
-            scope["raw_path"],
-            scope["query_string"],
-            parse_headers(scope["headers"], self._max_header_bytes),
-        )
-        if isinstance(request, Problem):
-            await gateway.send_problem(request, gateway.new_request_id(), client)
+        lines = [b"%b: %b" % header for header in scope["headers"]]
+        target = scope["raw_path"]
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        request = Request(scope["method"], int(scope["http_version"] != "1.0"))
+        if is_ours(target):
+            self._parser.read(request, target, lines, sum(map(len, lines)))
         else:
-            # On False the answer stays incomplete, and the server then drops the connection: that is
-            # how HTTP/1.1 says that it was cut off.
-            await gateway.serve(request, client)
+            request.problem = problems.NOT_FOUND
+        client = AsgiClient(request, receive, send)
+        if request.problem is not None and request.problem.closes:
+            self._gateway.refuse(request.problem, client)
+        else:
+            self._gateway.serve(request, client, b"", not request.has_body)
+        await client.run()
 
 
 class AsgiClient:
-    __slots__ = ("_is_uploading", "_receive", "_send", "_watcher")
+    """The call's `Caller`: what it sends waits in a queue for `run`, which also hears of a hang-up."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, request: Request, receive: Receive, send: Send) -> None:
+        self._request = request
         self._receive = receive
         self._send = send
-        self._watcher: asyncio.Task[None] | None = None
-        # There is more of the body, for `read` alone to receive.
-        self._is_uploading = False
+        self._exchange: Exchange | None = None
+        self._outgoing: list[dict[str, Any]] = []
+        self._queued_bytes = 0
+        self._pieces: list[bytes] = []
+        self._is_whole = not request.has_body
+        self._wanted = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._sendable = asyncio.Event()
+        self._is_complete = False
+        self._is_cut = False
+        self._close_after = False
+        self.is_full = False
+        self.is_gone = False
 
-    async def read(self) -> tuple[bytes, bool]:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
+    async def run(self) -> None:
+        """Until the answer is sent, or can't be. One that was cut stays incomplete, and the server then drops
+        the connection."""
+        receiving = asyncio.create_task(self._read())
+        try:
+            while not self._is_cut:
+                await self._sendable.wait()
+                self._sendable.clear()
+                messages, self._outgoing = self._outgoing, []
+                for message in messages:
+                    await self._send(message)
+                    self._queued_bytes -= len(message.get("body", b""))
+                self._set_full(self._queued_bytes > _HIGH_WATER_BYTES)
+                if self._is_complete and not self._outgoing:
+                    return
+        finally:
+            receiving.cancel()
+            if not self._is_complete:
+                self._leave()
+
+    async def _read(self) -> None:
+        # Asking for the body is what tells a consumer to go on (100 Continue): not before it is wanted.
+        if not self._is_whole:
+            await self._wanted.wait()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._leave()
+                self._is_cut = True
+                self._sendable.set()
+                return
+            self._take_in(message.get("body", b""), not message.get("more_body", False))
+            await self._wanted.wait()
+
+    def _take_in(self, body: bytes, done: bool) -> None:
+        if self._is_whole:
+            return
+        self._is_whole = done
+        if self._exchange is not None:
+            self._exchange.upload(body, done, asyncio.get_running_loop().time())
+        else:
+            self._pieces.append(body)
+            if sum(map(len, self._pieces)) > _HIGH_WATER_BYTES:
+                self.pause()
+        self._arrived.set()
+
+    def _leave(self) -> None:
+        self.is_gone = True
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_gone()
+        self._arrived.set()
+
+    def _set_full(self, full: bool) -> None:
+        if full != self.is_full:
+            self.is_full = full
+            if self._exchange is not None:
+                self._exchange.on_client_full(full)
+
+    # See gateway.Caller
+
+    async def first_piece(self) -> tuple[bytes, bool]:
+        self._wanted.set()
+        await self._arrived.wait()
+        if self.is_gone:
             raise ClientGoneError
-        self._is_uploading = message.get("more_body", False)
-        return message["body"], self._is_uploading
+        return self.take()
 
-    async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
-        message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
-        await self._send(message)
-        await self.write(data, more)
+    def take(self) -> tuple[bytes, bool]:
+        pieces, self._pieces = self._pieces, []
+        self.resume()
+        return b"".join(pieces), self._is_whole
 
-    async def write(self, data: bytes, more: bool) -> None:
-        # Where more is to come it isn't left to the next sweep: until then all would go to nobody.
-        if more and not self._is_uploading and self.is_gone():
-            raise ClientGoneError
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+    def attach(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._wanted.set()
 
-    def is_gone(self) -> bool:
-        # Sending says nothing of a consumer who has hung up; only receiving does.
-        if self._watcher is None:
-            self._watcher = asyncio.create_task(self._watch())
-        return self._watcher.done()
+    def close_after(self) -> None:
+        self._close_after = True
 
-    async def _watch(self) -> None:
-        # The end of the answer looks the same; then nobody asks any more.
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
+        headers = [tuple(line.split(b":", 1)) for line in fields.split(b"\r\n") if line]
+        headers = [(name.lower(), value.strip()) for name, value in headers]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        if self._close_after:
+            headers.append((b"connection", b"close"))
+        self._queue({"type": "http.response.start", "status": status, "headers": headers})
+        self.write(b"" if self._request.method == "HEAD" else body, more)
+
+    def write(self, data: bytes, more: bool) -> None:
+        self._queued_bytes += len(data)
+        self._queue({"type": "http.response.body", "body": data, "more_body": more})
+        self._set_full(self._queued_bytes > _HIGH_WATER_BYTES)
+        if not more:
+            self._is_complete = True
+            self._exchange = None
+
+    def _queue(self, message: dict[str, Any]) -> None:
+        self._outgoing.append(message)
+        self._sendable.set()
+
+    def cut(self) -> None:
+        self._is_cut = True
+        self._exchange = None
+        self._sendable.set()
+
+    def pause(self) -> None:
+        self._wanted.clear()
+
+    def resume(self) -> None:
+        self._wanted.set()

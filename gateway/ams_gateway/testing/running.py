@@ -17,6 +17,7 @@ from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams.usage.v1 import events_pb2 as usage
 from ams_common import apikeys
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 
@@ -126,6 +127,7 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
         "keys_address": "127.0.0.1:1",
         "catalog_address": "127.0.0.1:1",
         "service_secret": "",
+        "sealing_keys": DEVELOPMENT_SEALING_KEYS,
         "journal_dir": str(directory),
         "allow_private_upstreams": True,
         "kafka_topic_prefix": "gateway-tests.",
@@ -150,9 +152,8 @@ async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
             if serving.done():
                 await serving
             await asyncio.sleep(0.01)
-        assert entry.runtime is not None
         try:
-            yield Running(port, entry.runtime, Path(settings.journal_dir))
+            yield Running(port, entry.state.runtime, Path(settings.journal_dir))
         finally:
             server.should_exit = True
             await serving

@@ -2,257 +2,243 @@
 
 import asyncio
 from collections.abc import Callable
-
-import httptools
+from typing import Protocol
 
 from ams_gateway.http import problems
-from ams_gateway.http.headers import parse_response_headers
-from ams_gateway.http.problems import Header, Problem
-
-# The parser is paused above this; a slow reader holds at most this and one read.
-_HIGH_WATER_BYTES = 128 * 1024
+from ams_gateway.http.bodies import ChunkedDecoder, CloseDecoder, Decoder, FramingError, LengthDecoder
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.responses import InvalidAnswerError, Response, ResponseParser
 
 NEVER_S = float("inf")
 
 
+class Receiver(Protocol):
+    """What an answer is given to. Called from the connection's own callbacks; nothing here waits."""
+
+    def on_answer(self, response: Response, body: bytes, done: bool) -> None:
+        """The head, and what came with it of the body."""
+
+    def on_piece(self, data: bytes, done: bool) -> None:
+        """More of the body."""
+
+    def on_failed(self, reason: Problem) -> None:
+        """Nothing more will come."""
+
+    def on_upstream_full(self, full: bool) -> None:
+        """Whether the upstream takes less than is written to it."""
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """Used for one exchange at a time: `send_request`, then `wait` and `read` until done; `is_reusable` says
-    whether it may serve another. What goes wrong is a value in `error`."""
+    """Serves one exchange at a time: `send`, then its receiver is told what comes, then `release`."""
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_is_head",
+        "_is_paused",
+        "_keep_alive",
+        "_max_head_bytes",
+        "_on_lost",
+        "_parser",
+        "_receiver",
+        "_tunnels",
+        "_wants_tunnel",
+        "idle_since_s",
+        "is_done",
+        "received_any",
+        "request_sent",
+        "transport",
+        "uses",
+    )
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        parser: ResponseParser,
         *,
         max_head_bytes: int,
-        idle_s: float,
         on_lost: Callable[["UpstreamConnection"], None],
     ) -> None:
-        self._loop = loop
+        self._parser = parser
         self._max_head_bytes = max_head_bytes
-        self._idle_s = idle_s
         self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._receiver: Receiver | None = None
+        self._buffer = b""
+        self._decoder: Decoder | None = None
+        self._is_head = False
         self._is_paused = False
-        self.is_busy = False
+        self._keep_alive = False
+        self._wants_tunnel = False
+        self._tunnels = False
+        self.transport: asyncio.Transport | None = None
         self.uses = 0
         self.idle_since_s = 0.0
-        self._reset(is_head=False)
-
-    def _reset(self, *, is_head: bool) -> None:
-        self._is_head = is_head
-        self._head_bytes = 0
-        self._chunks: list[bytes] = []
-        self._buffered_bytes = 0
-        self._keeps_alive = False
-        self._ends_at_close = False
-        self.status = 0
-        # What reaches the consumer, once `headers_done`; names in lower case.
-        self.headers: list[Header] = []
-        self.headers_done = False
         self.is_done = False
         # Whether the whole request has been written.
         self.request_sent = True
         # Whether anything at all came back: after that a request is never repeated.
         self.received_any = False
-        self.error: Problem | None = None
-        # The sweeper fails the exchange after this moment of the loop's clock.
-        self.deadline_s = NEVER_S
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
-    # The core's side
+    @property
+    def is_busy(self) -> bool:
+        return self._receiver is not None
 
-    def send_request(self, data: bytes, *, is_head: bool, is_whole: bool, timeout_s: float) -> None:
-        """Write the head and what there is of the body. The answer's head must come within `timeout_s`."""
-        self._reset(is_head=is_head)
-        self.is_busy = True
+    # The exchange's side
+
+    def send(
+        self, receiver: Receiver, data: bytes, *, is_head: bool, is_whole: bool, wants_tunnel: bool = False
+    ) -> None:
+        """Write a request's head and what there is of its body."""
+        self._receiver = receiver
+        self._is_head = is_head
+        self._decoder = None
+        self._keep_alive = False
+        self._wants_tunnel = wants_tunnel
+        self.is_done = False
+        self.received_any = False
         self.request_sent = is_whole
         self.uses += 1
-        self.deadline_s = self._loop.time() + timeout_s
         self.write(data)
 
     def write(self, data: bytes) -> None:
         # uvloop raises when a closed transport is written to.
-        if self._transport is None or self._transport.is_closing():
-            self.fail(problems.UPSTREAM_FAILED)
-            return
-        self._transport.write(data)
+        if self.transport is None or self.transport.is_closing():
+            self._fail(problems.UPSTREAM_FAILED)
+        else:
+            self.transport.write(data)
 
-    async def drain(self) -> None:
-        """Until the transport takes more, or the exchange has failed or been answered."""
-        if self._writable is not None and self.error is None and not self.is_done:
-            await self._writable
+    def pause_reading(self) -> None:
+        if not self._is_paused and self.transport is not None:
+            self._is_paused = True
+            self.transport.pause_reading()
 
-    async def wait(self) -> None:
-        """Until there is something new: the head, more of the body, the end or an error."""
-        if self.error is None and not self.is_done and not self._chunks:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-
-    def read(self) -> tuple[bytes, bool]:
-        """What has come of the body since, and whether that was the last of it."""
-        chunks = self._chunks
-        if not chunks:
-            return b"", self.is_done
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self._buffered_bytes = 0
-        if self._is_paused and self._transport is not None and not self.is_done:
+    def resume_reading(self) -> None:
+        if self._is_paused and self.transport is not None:
             self._is_paused = False
-            self.deadline_s = self._loop.time() + self._idle_s
-            self._transport.resume_reading()
-        return data, self.is_done
-
-    def fail(self, reason: Problem) -> None:
-        """Ends the exchange, and the connection with it. The first reason stands."""
-        if self.error is None and not self.is_done:
-            self.error = reason
-        self.abort()
-        self._wake()
+            self.transport.resume_reading()
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        """Drop the connection. Its receiver, if it has one still, isn't told."""
+        self._receiver = None
+        if self.transport is not None:
+            self.transport.abort()
 
-    def is_reusable(self) -> bool:
-        return (
-            self.is_done and self._keeps_alive and self.request_sent and self.error is None and self.is_open
-        )
-
-    def release(self) -> None:
-        """Make it ready for the next exchange, with what the last one has left behind cleared away."""
-        self.is_busy = False
-        self.deadline_s = NEVER_S
-        self.idle_since_s = self._loop.time()
-        self.headers = []
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
-        if self._is_head:
-            # A HEAD's answer has a length and no body: the parser would take the next answer for that body.
-            self._parser = httptools.HttpResponseParser(self)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        if self._writable is not None and (self.error is not None or self.is_done):
-            self.resume_writing()
+    def release(self, now_s: float) -> bool:
+        """End the exchange; whether the connection may serve another."""
+        self._receiver = None
+        reusable = self.is_done and self._keep_alive and self.request_sent and self.is_open
+        if reusable:
+            self.idle_since_s = now_s
+            self.resume_reading()
+        return reusable
 
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self.is_busy and not self.is_done and self.error is None:
-            if self._ends_at_close and exc is None:
+        self.transport = None
+        receiver = self._receiver
+        if receiver is not None and not self.is_done:
+            if exc is None and (self._tunnels or isinstance(self._decoder, CloseDecoder)):
                 self.is_done = True
+                receiver.on_piece(b"", True)
             else:
-                self.error = problems.UPSTREAM_FAILED
-        self._wake()
-        self.resume_writing()
+                self._fail(problems.UPSTREAM_FAILED)
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
+        if self._receiver is not None:
+            self._receiver.on_upstream_full(True)
 
     def resume_writing(self) -> None:
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        if self._receiver is not None:
+            self._receiver.on_upstream_full(False)
 
     def data_received(self, data: bytes) -> None:
-        if not self.is_busy or self.is_done:
+        receiver = self._receiver
+        if receiver is None or self.is_done:
             # Bytes that no request asked for: they would be taken for the next request's answer.
-            self._keeps_alive = False
-            self.abort()
+            self._keep_alive = False
+            if self.transport is not None:
+                self.transport.abort()
             return
         self.received_any = True
-        if not self.headers_done:
-            self._head_bytes += len(data)
+        if self._tunnels:
+            receiver.on_piece(data, False)
+            return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._keeps_alive = False
-            self.fail(problems.UPSTREAM_FAILED)
+            if self._decoder is None:
+                self._read_head(receiver, data)
+            else:
+                body = self._decoder.feed(data)
+                self._note_end(self._decoder)
+                if body or self.is_done:
+                    receiver.on_piece(body, self.is_done)
+        except (InvalidAnswerError, FramingError):
+            self._fail(problems.UPSTREAM_FAILED)
+
+    def _read_head(self, receiver: Receiver, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > self._max_head_bytes:
+                if len(data) > self._max_head_bytes:
+                    raise InvalidAnswerError
+                self._buffer = data
+                return
+            response = self._parser.parse(data[:end])
+            data = data[end + 4 :]
+            if response.status >= 200 or response.status == 101:
+                break
+        self._begin_body(receiver, response, data)
+
+    def _begin_body(self, receiver: Receiver, response: Response, data: bytes) -> None:
+        self._keep_alive = response.keep_alive
+        length = response.content_length
+        if response.status == 101:
+            if not self._wants_tunnel:
+                raise InvalidAnswerError
+            self._tunnels = True
+            self._keep_alive = False
+            receiver.on_answer(response, data, False)
             return
-        if not self.headers_done and self._head_bytes > self._max_head_bytes:
-            self.fail(problems.UPSTREAM_FAILED)
+        if self._is_head or response.status in (204, 304):
+            length_left = 0
+        elif length is not None:
+            length_left = length
+        else:
+            self._decoder = ChunkedDecoder() if response.is_chunked else CloseDecoder()
+            if not response.is_chunked:
+                self._keep_alive = False
+            body = self._decoder.feed(data)
+            self._note_end(self._decoder)
+            receiver.on_answer(response, body, self.is_done)
             return
-        if self.headers_done:
-            self.deadline_s = self._loop.time() + self._idle_s
-            if self._buffered_bytes > _HIGH_WATER_BYTES and not self.is_done:
-                self._pause()
-            self._wake()
-
-    def _pause(self) -> None:
-        if not self._is_paused and self._transport is not None:
-            self._is_paused = True
-            self.deadline_s = NEVER_S
-            self._transport.pause_reading()
-
-    # The parser's side
-
-    def on_message_begin(self) -> None:
-        if self.is_done:
-            self._keeps_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.headers_done:
-            return  # A trailer: it must not touch headers that have been looked at.
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        if self.headers_done:
-            return
-        status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
-            self.headers = []
-            return
-        if not 200 <= status <= 599:
-            raise ValueError("no status that can be passed on")
-        self.status = status
-        self._frame(status)
-        # Asked outside the parser's callbacks it always says no, and every request would open a connection.
-        self._keeps_alive = self._parser.should_keep_alive()
-        self.headers_done = True
-        if self._is_head:
+        if len(data) == length_left:
+            # Nearly always: the whole answer in one piece.
             self.is_done = True
-
-    def _frame(self, status: int) -> None:
-        """How the body ends; the parser has seen to it that there is one length at most."""
-        # Counted exactly only when what was read so far, perhaps with some body, is above the cap.
-        if self._head_bytes > self._max_head_bytes and _size(self.headers) > self._max_head_bytes:
-            raise ValueError("the answer's head is too large")
-        parsed = parse_response_headers(self.headers, has_length=status not in (204, 304))
-        self.headers = parsed.headers
-        if parsed.coding is not None:
-            if parsed.coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
-                raise ValueError("a transfer coding that can't be undone")
-        elif not (parsed.has_length or self._is_head or status in (204, 304)):
-            self._ends_at_close = True
-
-    def on_body(self, body: bytes) -> None:
-        if self.is_done:
-            self._keeps_alive = False
+            receiver.on_answer(response, data, True)
             return
-        self._chunks.append(body)
-        self._buffered_bytes += len(body)
+        self._decoder = LengthDecoder(length_left)
+        body = self._decoder.feed(data)
+        self._note_end(self._decoder)
+        receiver.on_answer(response, body, self.is_done)
 
-    def on_message_complete(self) -> None:
-        if self.headers_done:
-            self.is_done = True
+    def _note_end(self, decoder: Decoder) -> None:
+        self.is_done = decoder.is_done
+        if decoder.rest:
+            self._keep_alive = False
 
-
-def _size(headers: list[Header]) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in headers)
+    def _fail(self, reason: Problem) -> None:
+        receiver, self._receiver = self._receiver, None
+        if self.transport is not None:
+            self.transport.abort()
+        if receiver is not None:
+            receiver.on_failed(reason)

@@ -1,195 +1,243 @@
-"""One admitted request on its way through a merchant's API, from hand-over to its event."""
+"""One call on its way through a merchant's API, from the moment it is handed over to its usage event."""
 
-import asyncio
-import contextlib
-import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from ams.usage.v1 import events_pb2 as usage
+from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, Outcome
 
-from ams_gateway.access.snapshots import CachedKey, CachedService
 from ams_gateway.http import problems
-from ams_gateway.http.problems import Header, Problem
-from ams_gateway.metering.journal import JournalError
-from ams_gateway.metering.meter import Meter, Usage
-from ams_gateway.upstream.connection import NEVER_S, UpstreamConnection
+from ams_gateway.http.bodies import frame_chunk
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.responses import Response
+from ams_gateway.upstream.connection import UpstreamConnection
 
-log = logging.getLogger(__name__)
-
-
-class ClientGoneError(Exception):
-    """The consumer closed the connection."""
+NEVER_S = float("inf")
 
 
 class Client(Protocol):
-    """The consumer's side, as an entry presents it."""
+    """The consumer's side, as an entry presents it. Nothing here waits: what can't be sent yet is kept, and
+    `is_full` says so; then the exchange is told when there is room."""
 
-    async def read(self) -> tuple[bytes, bool]:
-        """The next piece of the body, and whether there is more. Raises ClientGoneError."""
+    is_full: bool
 
-    async def start(self, status: int, headers: list[Header], data: bytes, more: bool) -> None:
-        """Send the status, the headers and the first of the body. Waits and raises as `write` does."""
+    def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
+        """Send the status, the fields (lines with their ends) and the first of the body. `length` is the
+        body's; None: only its end will show it."""
 
-    async def write(self, data: bytes, more: bool) -> None:
-        """Returns when the consumer takes more. Raises ClientGoneError as soon as it is known, so that
-        the upstream isn't drained for nobody."""
+    def write(self, data: bytes, more: bool) -> None:
+        """Send more of the body."""
 
-    def is_gone(self) -> bool:
-        """Whether the consumer has hung up. Asked again and again, and never while `read` waits."""
+    def cut(self) -> None:
+        """Close the connection: what was begun can't be finished, and must not look as if it were."""
+
+    def pause(self) -> None:
+        """Take no more of the request's body until `resume`."""
+
+    def resume(self) -> None: ...
+
+
+class Counted(Protocol):
+    """What is counted of a call."""
+
+    request_bytes: int
+    response_bytes: int
+
+
+class Timeouts:
+    """How long a call may take, in seconds: to the first byte of its answer, between two pieces of it, and in
+    all. Its service's merchant sets them within bounds."""
+
+    __slots__ = ("first_byte_s", "idle_s", "total_s")
+
+    def __init__(self, first_byte_s: float, idle_s: float, total_s: float) -> None:
+        self.first_byte_s = first_byte_s
+        self.idle_s = idle_s
+        self.total_s = total_s
+
+
+# Writes the usage event, and says whether that has worked.
+Record = Callable[[Any, int, Outcome.ValueType], bool]
+# Makes the fields that the consumer gets of an answer.
+Compose = Callable[[Response], bytes]
 
 
 class Exchange:
-    """Created when a connection has been chosen. `answer` passes the upstream's answer on; `end` is called
-    whatever became of it."""
+    """Created when a connection has been chosen; `begin` hands the request over. `ended` is called once, when
+    the connection isn't needed any more: with None when the answer was passed on, else with why not."""
 
     __slots__ = (
         "_client",
-        "_connection",
-        "_is_metered",
-        "_is_started",
-        "_key",
+        "_compose",
+        "_deadline_s",
+        "_ended",
+        "_ends_at_s",
+        "_is_chunked",
+        "_is_over",
         "_max_body_bytes",
-        "_meter",
-        "_service",
-        "_task",
-        "_usage",
-        "answer_headers",
-        "timeout_s",
-        "uploads",
+        "_record",
+        "_timeouts",
+        "connection",
+        "counted",
+        "is_started",
+        "repeat",
+        "status",
     )
 
     def __init__(
         self,
         client: Client,
         connection: UpstreamConnection,
-        meter: Meter,
-        usage_: Usage,
-        key: CachedKey,
-        service: CachedService,
+        counted: Counted,
+        record: Record,
+        compose: Compose,
+        timeouts: Timeouts,
+        ended: Callable[["Exchange", Problem | None], None],
     ) -> None:
         self._client = client
-        self._connection = connection
-        self._meter = meter
-        self._usage = usage_
-        self._key = key
-        self._service = service
+        self.connection = connection
+        self.counted = counted
+        self._record = record
+        self._compose = compose
+        self._timeouts = timeouts
+        self._ended = ended
+        self._is_over = False
+        self._is_chunked = False
         self._max_body_bytes = 0
-        self._task: asyncio.Task[None] | None = None
-        self._is_started = False
-        self._is_metered = False
-        self.answer_headers: list[Header] = []
-        self.timeout_s = NEVER_S
-        self.uploads = False
+        # What the sweeper compares with the loop's clock.
+        self._deadline_s = NEVER_S
+        self._ends_at_s = NEVER_S
+        self.is_started = False
+        self.status = 0
+        # Set for a request that may be repeated: called instead of `ended` when its connection was dead.
+        self.repeat: Callable[[Exchange], None] | None = None
 
-    async def answer(self) -> Problem | None:
-        """Wait for the upstream's answer and pass it on. A Problem when there is none to pass on and
-        nothing has been sent; the exchange is metered then too."""
-        connection = self._connection
-        if not connection.headers_done and connection.error is None:
-            await connection.wait()
-        if connection.error is not None:
-            return self._give_up(connection.error)
-        headers = connection.headers + self.answer_headers
-        status = connection.status
-        data, done = connection.read()
-        self._usage.response_bytes = len(data)
-        if done:
-            self.meter(status, usage.ANSWERED)
-        self._is_started = True
-        await self._client.start(status, headers, data, not done)
-        return None if done else await self._stream(status)
+    def begin(self, head: bytes, body: bytes, now_s: float, *, is_head: bool) -> None:
+        """Hand over a request with its whole body."""
+        timeouts = self._timeouts
+        self._deadline_s = now_s + timeouts.first_byte_s
+        self._ends_at_s = now_s + timeouts.total_s
+        self.connection.send(self, head + body, is_head=is_head, is_whole=True)
 
-    async def _stream(self, status: int) -> Problem | None:
-        connection, client = self._connection, self._client
-        while True:
-            await connection.wait()
-            if connection.error is not None:
-                return self._give_up(connection.error)
-            data, done = connection.read()
-            self._usage.response_bytes += len(data)
-            if done:
-                self.meter(status, usage.ANSWERED)
-            if data or done:
-                await client.write(data, not done)
-            if done:
-                return None
-
-    def _give_up(self, reason: Problem) -> Problem:
-        """Nothing (more) will come. What the consumer has got already decides how it is metered."""
-        if reason.status not in (499, 413):
-            self.meter(reason.status if reason.status == 504 else 502, usage.UPSTREAM_FAILED)
-        elif self._is_started:
-            self.meter(self._connection.status, usage.ANSWERED)
-        else:
-            self.meter(reason.status, usage.CLIENT_CLOSED)
-        return reason
-
-    @property
-    def is_started(self) -> bool:
-        return self._is_started
-
-    def meter(self, status: int, outcome: usage.Outcome.ValueType) -> None:
-        """Write the event unless it has been written. Raises JournalError."""
-        if not self._is_metered:
-            self._is_metered = True
-            self._meter.record(self._usage, self._key, self._service, status, outcome)
-
-    def end(self) -> None:
-        """However `answer` ended, also by cancellation: no event of a handed-over request is missing."""
-        if self._task is not None:
-            self._task.cancel()
-        if not self._is_metered:
-            # The journal keeps what it could not write, and has said so.
-            with contextlib.suppress(JournalError):
-                self._give_up(problems.CLIENT_CLOSED)
-
-    # The request's body, when it is more than one piece
-
-    def start_upload(self, max_body_bytes: int) -> None:
-        self.uploads = True
+    def begin_upload(
+        self, head: bytes, piece: bytes, now_s: float, *, is_chunked: bool, max_body_bytes: int
+    ) -> None:
+        """Hand over a request whose body goes on; `upload` brings the rest."""
+        timeouts = self._timeouts
+        self._deadline_s = now_s + timeouts.first_byte_s
+        self._ends_at_s = now_s + timeouts.total_s
+        self._is_chunked = is_chunked
         self._max_body_bytes = max_body_bytes
-        self._task = asyncio.create_task(self._upload())
+        if is_chunked:
+            piece = frame_chunk(piece, last=False)
+        self.connection.send(self, head + piece, is_head=False, is_whole=False)
 
-    async def _upload(self) -> None:
-        """Only what was chunked comes here chunked; the length that was given was checked before."""
-        connection = self._connection
-        chunked = self._max_body_bytes > 0
-        try:
-            while True:
-                data, more = await self._client.read()
-                self._usage.request_bytes += len(data)
-                if chunked and self._usage.request_bytes > self._max_body_bytes:
-                    connection.fail(problems.BODY_TOO_LARGE)
-                    return
-                connection.write(frame_chunk(data, last=not more) if chunked else data)
-                if not more:
-                    connection.request_sent = True
-                    self._restart_deadline()
-                    self.uploads = False
-                    return
-                self._restart_deadline()
-                await connection.drain()
-                if connection.error is not None or connection.is_done:
-                    return
-        except ClientGoneError:
-            connection.fail(problems.CLIENT_CLOSED)
+    def upload(self, data: bytes, done: bool, now_s: float) -> None:
+        """More of the request's body. What comes after the answer, or the failure, is nobody's."""
+        connection = self.connection
+        if self._is_over or connection.is_done:
+            return
+        self.counted.request_bytes += len(data)
+        if self._is_chunked:
+            # A length that was given has been checked before.
+            if self.counted.request_bytes > self._max_body_bytes:
+                self.fail(problems.BODY_TOO_LARGE)
+                return
+            data = frame_chunk(data, last=done)
+        if done:
+            connection.request_sent = True
+        if not self.is_started:
+            self._deadline_s = now_s + self._timeouts.first_byte_s
+        connection.write(data)
 
-    def _restart_deadline(self) -> None:
-        if not self._connection.headers_done:
-            self._connection.deadline_s = asyncio.get_running_loop().time() + self.timeout_s
+    # The upstream's side
+
+    def on_answer(self, response: Response, body: bytes, done: bool) -> None:
+        self.counted.response_bytes = len(body)
+        self.status = status = response.status
+        fields = self._compose(response)
+        if done and not self._finish():
+            return
+        self.is_started = True
+        self._client.start(status, fields, response.content_length, body, not done)
+        if not done:
+            self._pass_on()
+
+    def on_piece(self, data: bytes, done: bool) -> None:
+        self.counted.response_bytes += len(data)
+        if done and not self._finish():
+            return
+        self._client.write(data, not done)
+        if not done:
+            self._pass_on()
+
+    def on_failed(self, reason: Problem) -> None:
+        connection = self.connection
+        if self.repeat is not None and connection.uses > 1 and not connection.received_any:
+            self._is_over = True
+            self.repeat(self)
+        else:
+            self._give_up(reason)
+
+    def on_upstream_full(self, full: bool) -> None:
+        if full:
+            self._client.pause()
+        else:
+            self._client.resume()
+
+    def _pass_on(self) -> None:
+        # The sweeper sets the time: asking the clock for each piece of a large answer would be waste.
+        self._deadline_s = 0.0
+        if self._client.is_full:
+            self.connection.pause_reading()
+
+    def _finish(self) -> bool:
+        """The answer is whole: its event comes before its last byte."""
+        self._is_over = True
+        if self._record(self.counted, self.status, ANSWERED):
+            self._ended(self, None)
+            return True
+        self._ended(self, problems.METERING_UNAVAILABLE)
+        return False
+
+    # The consumer's side
+
+    def on_client_full(self, full: bool) -> None:
+        if self._is_over:
+            # The connection serves somebody else by now.
+            return
+        if full:
+            self.connection.pause_reading()
+        else:
+            self._deadline_s = 0.0
+            self.connection.resume_reading()
+
+    def on_client_gone(self) -> None:
+        self.fail(problems.CLIENT_CLOSED)
+
+    # Ends
 
     def sweep(self, now_s: float) -> None:
-        """Fail the exchange when it is past its deadline, or its consumer has gone."""
-        connection = self._connection
-        if now_s > connection.deadline_s:
-            connection.fail(
-                problems.UPSTREAM_FAILED if connection.headers_done else problems.UPSTREAM_TIMEOUT
-            )
-        elif not self.uploads and self._client.is_gone():
-            connection.fail(problems.CLIENT_CLOSED)
+        """Fail the exchange when it is past its deadline. A consumer who takes nothing isn't the upstream's
+        silence, and has a bound of its own."""
+        if self._deadline_s == 0.0 or self._client.is_full:
+            self._deadline_s = now_s + self._timeouts.idle_s
+        if now_s > self._deadline_s or now_s > self._ends_at_s:
+            self.fail(problems.UPSTREAM_TIMEOUT)
 
+    def fail(self, reason: Problem) -> None:
+        """End the exchange and its connection; the first reason stands."""
+        if not self._is_over:
+            self.connection.abort()
+            self._give_up(reason)
 
-def frame_chunk(data: bytes, *, last: bool) -> bytes:
-    """RFC 9112 §7.1. An empty piece must not be written: it would end the body."""
-    framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-    return framed + b"0\r\n\r\n" if last else framed
+    def _give_up(self, reason: Problem) -> None:
+        """What the consumer has got already decides how the call is metered."""
+        self._is_over = True
+        if self.is_started and reason is not problems.UPSTREAM_FAILED:
+            # It ends at a bound that both sides know, or by the consumer's will.
+            self._record(self.counted, self.status, ANSWERED)
+        elif reason.status in (499, 413):
+            self._record(self.counted, reason.status, CLIENT_CLOSED)
+        else:
+            self._record(self.counted, reason.status, UPSTREAM_FAILED)
+        self._ended(self, reason)

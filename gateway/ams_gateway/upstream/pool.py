@@ -4,15 +4,13 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from ams_gateway.http.responses import ResponseParser
 from ams_gateway.http.targets import Origin
 from ams_gateway.upstream.connection import UpstreamConnection
 
 log = logging.getLogger(__name__)
-
-SWEEP_S = 0.1
 
 
 class UnreachableError(Exception):
@@ -29,8 +27,6 @@ class PoolLimits:
     connect_timeout_s: float = 5.0
     # Below what common servers allow (5 s), so that they seldom close a connection just as it is used.
     idle_s: float = 4.0
-    # Between two reads of an answer.
-    read_idle_s: float = 60.0
     max_head_bytes: int = 64 * 1024
 
 
@@ -41,18 +37,11 @@ class Pool:
         self._idle: defaultdict[Origin, list[UpstreamConnection]] = defaultdict(list)
         self._open: defaultdict[Origin, set[UpstreamConnection]] = defaultdict(set)
         self._opening: defaultdict[Origin, int] = defaultdict(int)
-        self._sweep: asyncio.TimerHandle | None = None
-        self._on_sweep: list[Callable[[float], None]] = []
+        self._parser = ResponseParser()
+        self._clock = asyncio.get_running_loop().time
         self.opened = 0
 
-    def start(self, *on_sweep: Callable[[float], None]) -> None:
-        """`on_sweep` are called with the loop's time on each sweep."""
-        self._on_sweep.extend(on_sweep)
-        self._schedule()
-
     def close(self) -> None:
-        if self._sweep is not None:
-            self._sweep.cancel()
         for connections in list(self._open.values()):
             for connection in list(connections):
                 connection.abort()
@@ -87,9 +76,8 @@ class Pool:
 
         def make() -> UpstreamConnection:
             return UpstreamConnection(
-                loop,
+                self._parser,
                 max_head_bytes=self._limits.max_head_bytes,
-                idle_s=self._limits.read_idle_s,
                 on_lost=lambda connection: self._lose(origin, connection),
             )
 
@@ -107,8 +95,7 @@ class Pool:
 
     def release(self, origin: Origin, connection: UpstreamConnection) -> None:
         """After an exchange: kept for the next one if it ended cleanly, else closed."""
-        if connection.is_reusable():
-            connection.release()
+        if connection.release(self._clock()):
             self._idle[origin].append(connection)
         else:
             connection.abort()
@@ -126,16 +113,9 @@ class Pool:
             for table in (self._open, self._opening, self._idle):
                 table.pop(origin, None)
 
-    def _schedule(self) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._run_sweep)
-
-    def _run_sweep(self) -> None:
-        """One timer for all: deadlines and idle connections are only exact to a tenth of a second."""
-        now_s = asyncio.get_running_loop().time()
+    def sweep(self, now_s: float) -> None:
+        """Close the connections that have been idle for too long."""
         for connections in list(self._open.values()):
             for connection in list(connections):
                 if not connection.is_busy and now_s - connection.idle_since_s > self._limits.idle_s:
                     connection.abort()
-        for call in self._on_sweep:
-            call(now_s)
-        self._schedule()

@@ -1,0 +1,83 @@
+"""What proves to a merchant's API that a call came through AMS: a credential of its own, and signatures."""
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import API
+from ams.policy.v1.policy_pb2 import MERCHANT
+from ams_common.errors import AppError, NotFoundError
+from starlette.responses import Response
+
+from ams_bff.http.routing import action, page
+from ams_bff.http.visits import Visit
+from ams_bff.ui.forms import Form
+from ams_bff.ui.samples import verification_samples
+from ams_bff.views.merchant_services import PATH, load_service
+
+_CREDENTIAL = f"{PATH}/{{service_id}}/credential"
+_SIGNING_KEY = f"{PATH}/{{service_id}}/signing-key"
+
+
+async def show_credential(visit: Visit) -> Response:
+    service = await _load(visit)
+    form = Form.starting(header_name=service.upstream_credential.header_name or "Authorization")
+    return await _credential_page(visit, service, form)
+
+
+async def set_credential(visit: Visit) -> Response:
+    """Replaces it. What was typed as its value never comes back to the page, not even when it is refused."""
+    service, form = await _load(visit), visit.form
+    value = form["value"]
+    form.values.pop("value", None)
+    try:
+        if not form["header_name"]:
+            form.refuse("header_name", "is required")
+        if not value:
+            form.refuse("value", "is required")
+        form.check()
+        await visit.api.catalog.SetUpstreamCredential(
+            service_id=service.service_id, header_name=form["header_name"], value=value
+        )
+    except AppError as error:
+        return await _credential_page(visit, service, form.refused(error))
+    return await visit.redirect(
+        f"{PATH}/{service.service_id}", f"From now on calls carry your credential in {form['header_name']}."
+    )
+
+
+async def remove_credential(visit: Visit) -> Response:
+    service = await _load(visit)
+    await visit.api.catalog.SetUpstreamCredential(service_id=service.service_id)
+    return await visit.redirect(
+        f"{PATH}/{service.service_id}", "The credential is removed: calls come without it from now on."
+    )
+
+
+async def rotate_signing_key(visit: Visit) -> Response:
+    """Shows the secret, once, with what checks a signature."""
+    service = await _load(visit)
+    made = await visit.api.catalog.RotateSigningKey(service_id=service.service_id)
+    return await visit.render(
+        "merchant/signing_key.html",
+        service=made.service,
+        signing_key=made.signing_key,
+        secret=made.secret,
+        samples=verification_samples(made.signing_key.signing_key_id, made.secret),
+    )
+
+
+async def _load(visit: Visit) -> pb.Service:
+    service = await load_service(visit)
+    if service.type != API:
+        raise NotFoundError("service_not_called", "Nobody calls this service through AMS.")
+    return service
+
+
+async def _credential_page(visit: Visit, service: pb.Service, form: Form) -> Response:
+    return await visit.render("merchant/credential.html", service=service, form=form)
+
+
+VIEWS = (
+    page(_CREDENTIAL, show_credential, MERCHANT),
+    action(_CREDENTIAL, set_credential, MERCHANT),
+    action(f"{_CREDENTIAL}/remove", remove_credential, MERCHANT),
+    action(_SIGNING_KEY, rotate_signing_key, MERCHANT),
+)

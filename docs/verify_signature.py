@@ -1,0 +1,1 @@
+../bff/ams_bff/ui/verify_signature.py

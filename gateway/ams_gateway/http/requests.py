@@ -1,0 +1,426 @@
+"""A request's head: cut into lines, each read once, and put together anew for the merchant's API.
+
+RFC 9110 §7.6 (hop-by-hop fields, Via), RFC 9112 §2–§6 (syntax and framing), W3C Trace Context. The syntax is
+taken strictly: what two readers could cut up differently is refused and never passed on.
+
+Requests differ in a line or two. So what a line means is remembered, and most lines of a request cost one
+look-up. Lines that go on are those that came, byte for byte.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Any
+
+from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+
+from ams_gateway.http import problems
+from ams_gateway.http.cors import is_preflight
+from ams_gateway.http.forwarding_fields import is_dropped
+from ams_gateway.http.key_leaks import holds_key
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.routes import PATH, Route, read_service, read_target
+
+PSEUDONYM = b"ams-gateway"
+VIA = b"1.1 " + PSEUDONYM
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
+# No obs-fold, no CR or LF by itself, no space before the colon, no control character.
+FIELD_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
+)
+_METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
+_COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
+_KEY_STARTS = (b"ams_live_", b"ams_test_")
+
+_MAX_KNOWN_LINES = 8192
+_MAX_KNOWN_LINE_BYTES = 512
+
+
+class Request:
+    """What a head says. Nothing is changed once it is read: requests with the same head share it.
+
+    `path` None: the base URL itself. `lines` go on as they are, each without its line end. `problem` is why
+    it can't be forwarded, whoever sends it.
+    """
+
+    __slots__ = (
+        "authorization",
+        "connection",
+        "content_length",
+        "cookie",
+        "expects_continue",
+        "has_body",
+        "host",
+        "is_chunked",
+        "is_transparent",
+        "keep_alive",
+        "key",
+        "key_name",
+        "lines",
+        "method",
+        "minor_version",
+        "named",
+        "origin",
+        "path",
+        "prefix",
+        "prefix_grant",
+        "preflight_headers",
+        "preflight_method",
+        "problem",
+        "query",
+        "request_id",
+        "scope",
+        "service_name",
+        "trace",
+        "upgrade",
+        "via",
+    )
+
+    def __init__(self, method: str, minor_version: int) -> None:
+        self.method = method
+        self.minor_version = minor_version
+        self.problem: Problem | None = None
+        self.path: bytes | None = None
+        self.query = b""
+        # The path under which the service lies for this consumer, /api/consume/weather; and whether the
+        # request itself lies there.
+        self.scope = b""
+        self.is_transparent = False
+        self.lines: list[bytes] = []
+        self.host: bytes | None = None
+        # The key, and the names of the key's and the service's snapshots; None: there was none.
+        self.key: bytes | None = None
+        self.key_name = ""
+        self.service_name: str | None = None
+        # X-AMS-Service, and Authorization with the key in it and the name of that key's snapshot.
+        self.named: str | None = None
+        self.authorization: tuple[bytes, bytes | None, str] | None = None
+        # None: no length was given; then a body is chunked.
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.has_body = False
+        self.keep_alive = minor_version > 0
+        self.expects_continue = False
+        self.connection: frozenset[bytes] = frozenset()
+        self.upgrade: bytes | None = None
+        self.request_id: bytes | None = None
+        self.trace: bytes | None = None
+        self.via: bytes | None = None
+        self.cookie: bytes | None = None
+        self.origin: bytes | None = None
+        self.preflight_method: bytes | None = None
+        self.preflight_headers: bytes | None = None
+        # What the head becomes for one grant's merchant: made for the first request that has the grant.
+        self.prefix = b""
+        self.prefix_grant: object = None
+
+    @property
+    def is_preflight(self) -> bool:
+        return is_preflight(self.method, self.origin, self.preflight_method)
+
+
+# What is found in a line, and the function that puts it into the request; None: the line goes on as it is.
+_Reading = tuple[Callable[[Request, Any], Problem | None], Any] | None
+
+
+class RequestParser:
+    """Reads heads, and remembers what their lines meant."""
+
+    def __init__(self, max_head_bytes: int) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._known: dict[bytes, _Reading] = {}
+        self._routes: dict[tuple[str, bytes], Route] = {}
+
+    def parse(self, head: bytes) -> tuple[bytes, Request] | None:
+        """The target and the request of a head, which comes without the empty line at its end. The request
+        isn't read beyond its first line. None: this isn't HTTP/1."""
+        first = head.partition(b"\r\n")[0]
+        matched = _REQUEST_LINE.fullmatch(first)
+        if matched is None or matched[3] != b"1":
+            return None
+        return matched[2], Request(matched[1].decode("ascii"), int(matched[4]))
+
+    def read(self, request: Request, target: bytes, lines: Iterable[bytes], size_bytes: int) -> Request:
+        """Fill the request in. The first thing wrong is its problem; where that leaves the framing in doubt
+        (`closes`), the rest isn't read."""
+        problem = _check_method(request.method)
+        if size_bytes > self._max_head_bytes:
+            problem = problems.HEADERS_TOO_LARGE
+        if problem is not None and problem.closes:
+            request.problem = problem
+            return request
+        kept, known = request.lines, self._known
+        for line in lines:
+            try:
+                reading = known[line]
+            except KeyError:
+                reading = self._read_line(line)
+            if reading is None:
+                kept.append(line)
+                continue
+            found = reading[0](request, reading[1])
+            if found is not None:
+                request.problem = found
+                if found.closes:
+                    return request
+        problem = _check_framing(request)
+        if problem is not None:
+            request.problem = problem
+            return request
+        _read_key(request)
+        _apply_route(request, self._route(request.method, target))
+        return request
+
+    def _route(self, method: str, target: bytes) -> Route:
+        try:
+            return self._routes[method, target]
+        except KeyError:
+            route = read_target(method, target)
+            if len(target) <= _MAX_KNOWN_LINE_BYTES:
+                if len(self._routes) >= _MAX_KNOWN_LINES:
+                    self._routes.clear()
+                self._routes[method, target] = route
+            return route
+
+    def _read_line(self, line: bytes) -> _Reading:
+        matched = FIELD_LINE.fullmatch(line)
+        if matched is None:
+            return _refuse, problems.HEADER_INVALID
+        name, value = matched[1].lower(), matched[2]
+        reading = _READERS.get(name)
+        found: _Reading = None
+        if reading is not None:
+            found = reading[1], reading[0](value)
+        elif name in HOP_BY_HOP or is_dropped(name) or holds_key(line):
+            found = _ignore, None
+        if name not in _VARYING and len(line) <= _MAX_KNOWN_LINE_BYTES:
+            if len(self._known) >= _MAX_KNOWN_LINES:
+                # Strangers' lines may have filled it. What is in use is back at once.
+                self._known.clear()
+            self._known[line] = found
+        return found
+
+
+def tokens_of(value: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip().lower() for token in value.split(b","))
+
+
+def _check_method(method: str) -> Problem | None:
+    if method in _COMMON_METHODS:
+        return None
+    if method in ("CONNECT", "TRACE") or not _METHOD.fullmatch(method):
+        return problems.METHOD_UNSUPPORTED
+    return None
+
+
+def _check_framing(request: Request) -> Problem | None:
+    if request.host is None and request.minor_version > 0:
+        return problems.HOST_MISSING
+    if request.is_chunked and (request.content_length is not None or request.minor_version == 0):
+        return problems.FRAMING_INVALID
+    request.has_body = request.is_chunked or bool(request.content_length)
+    if named := request.connection - _KEPT_TOKENS:
+        request.lines[:] = [line for line in request.lines if line.partition(b":")[0].lower() not in named]
+    if b"close" in request.connection:
+        request.keep_alive = False
+    elif b"keep-alive" in request.connection:
+        request.keep_alive = True
+    return None
+
+
+def _read_key(request: Request) -> None:
+    """Authorization goes on only when the key came in X-API-Key and Authorization carries none."""
+    if request.authorization is None:
+        return
+    value, key, key_name = request.authorization
+    carries_key = key is not None and key.startswith(_KEY_STARTS)
+    if request.key is None:
+        request.key, request.key_name = key, key_name
+    elif not carries_key:
+        if not holds_key(value):
+            request.lines.append(b"authorization: " + value)
+    elif key != request.key:
+        request.problem = request.problem or problems.KEY_CONFLICT
+
+
+def _apply_route(request: Request, route: Route) -> None:
+    problem = route.problem
+    service = route.service
+    request.path, request.query, request.scope = route.path, route.query, route.scope
+    request.is_transparent = route.scope != PATH
+    if not request.is_transparent:
+        if request.method == "OPTIONS" and not request.is_preflight:
+            problem = problems.METHOD_NOT_ALLOWED
+        if request.named is not None:
+            if service is not None and service != request.named:
+                problem = problem or problems.SERVICE_CONFLICT
+            service = request.named
+        if service is not None:
+            request.scope = b"%b/%b" % (PATH, service.encode("ascii"))
+    if service is not None:
+        request.service_name = service_snapshot_key(service)
+    request.problem = request.problem or problem
+
+
+# How the fields are read that the gateway needs itself: what is made of a value, which is remembered with
+# the line, and what that does to a request. None of them goes on; what has to is written anew.
+
+
+def _refuse(request: Request, problem: Problem) -> Problem:
+    return problem
+
+
+def _ignore(request: Request, value: object) -> None:
+    return None
+
+
+def _as_it_is(value: bytes) -> bytes:
+    return value
+
+
+def _host(request: Request, value: bytes) -> Problem | None:
+    if request.host is not None:
+        return problems.HEADER_DUPLICATE
+    if not value:
+        return problems.HOST_MISSING
+    request.host = value
+    return None
+
+
+def _read_credential(value: bytes) -> tuple[bytes, bytes | None, str]:
+    scheme, _, credential = value.partition(b" ")
+    if scheme.lower() != b"bearer":
+        return value, None, ""
+    key = credential.strip()
+    return value, key, name_of_key(key)
+
+
+def _authorization(request: Request, value: tuple[bytes, bytes | None, str]) -> Problem | None:
+    if request.authorization is not None:
+        return problems.HEADER_DUPLICATE
+    request.authorization = value
+    return None
+
+
+def name_of_key(key: bytes) -> str:
+    return key_snapshot_key(sha256(key).digest())
+
+
+def _api_key(request: Request, value: tuple[bytes, str]) -> Problem | None:
+    if request.key is not None:
+        return problems.HEADER_DUPLICATE
+    request.key, request.key_name = value
+    return None
+
+
+def _service(request: Request, value: tuple[bytes, str | None]) -> Problem | None:
+    if request.named is not None:
+        return problems.HEADER_DUPLICATE
+    request.named = value[1]
+    return None
+
+
+def _content_length(request: Request, value: int | None) -> Problem | None:
+    if value is None:
+        return problems.FRAMING_INVALID
+    if request.content_length is not None:
+        return problems.HEADER_DUPLICATE
+    request.content_length = value
+    return None
+
+
+def _read_length(value: bytes) -> int | None:
+    return int(value) if value.isdigit() and len(value) <= 18 else None
+
+
+def _coding(request: Request, value: bytes) -> Problem | None:
+    if request.is_chunked:
+        return problems.HEADER_DUPLICATE
+    if value.lower() != b"chunked":
+        return problems.FRAMING_INVALID
+    request.is_chunked = True
+    return None
+
+
+def _connection(request: Request, value: frozenset[bytes]) -> None:
+    request.connection = request.connection | value if request.connection else value
+
+
+def _expect(request: Request, value: bytes) -> None:
+    request.expects_continue = value.lower() == b"100-continue"
+
+
+def _upgrade(request: Request, value: bytes) -> None:
+    request.upgrade = value
+
+
+def _via(request: Request, value: bytes) -> Problem | None:
+    request.via = value if request.via is None else request.via + b", " + value
+    return problems.LOOP_DETECTED if PSEUDONYM in value else None
+
+
+def _request_id(request: Request, value: bytes) -> None:
+    if _REQUEST_ID.fullmatch(value):
+        request.request_id = value
+
+
+def _trace(request: Request, value: bytes) -> None:
+    if _TRACEPARENT.fullmatch(value):
+        request.trace = value
+
+
+def _cookie(request: Request, value: bytes) -> None:
+    request.cookie = value if request.cookie is None else request.cookie + b"; " + value
+
+
+def _origin(request: Request, value: bytes) -> None:
+    request.origin = value
+
+
+def _preflight_method(request: Request, value: bytes) -> None:
+    request.preflight_method = value
+
+
+def _preflight_headers(request: Request, value: bytes) -> None:
+    request.preflight_headers = value
+
+
+_READERS: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Request, Any], Problem | None]]] = {
+    b"host": (_as_it_is, _host),
+    b"authorization": (_read_credential, _authorization),
+    b"x-api-key": (lambda value: (value, name_of_key(value)), _api_key),
+    b"x-ams-service": (lambda value: (value, read_service(value)), _service),
+    b"content-length": (_read_length, _content_length),
+    b"transfer-encoding": (_as_it_is, _coding),
+    b"connection": (tokens_of, _connection),
+    b"expect": (_as_it_is, _expect),
+    b"upgrade": (_as_it_is, _upgrade),
+    b"via": (_as_it_is, _via),
+    b"x-request-id": (_as_it_is, _request_id),
+    b"traceparent": (_as_it_is, _trace),
+    b"cookie": (_as_it_is, _cookie),
+    b"origin": (_as_it_is, _origin),
+    b"access-control-request-method": (_as_it_is, _preflight_method),
+    b"access-control-request-headers": (_as_it_is, _preflight_headers),
+}
+# Seldom the same twice: remembering them would only push others out.
+_VARYING = frozenset((b"content-length", b"traceparent", b"x-request-id", b"cookie"))
+
+# Hop-by-hop (RFC 9110 §7.6.1), beside those that Connection names.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)

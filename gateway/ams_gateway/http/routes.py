@@ -1,0 +1,86 @@
+"""Which requests are the gateway's, and which service and path they name: the same behind both entries."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from ams_gateway.http import problems
+from ams_gateway.http.key_leaks import holds_key, scrub_query
+from ams_gateway.http.problems import Problem
+from ams_gateway.http.targets import traverses_root
+
+PATH = b"/api/consume"
+_BELOW = PATH + b"/"
+_SERVICE = re.compile(rb"[A-Za-z0-9-]{1,100}")
+# RFC 9112 §3.2.2: a server takes the absolute form, whatever authority it names.
+_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+
+class Route(NamedTuple):
+    """What a request target says. `path` None: the base URL itself. `service` None: it names none.
+    `scope` is the path under which the service lies for this consumer."""
+
+    service: str | None
+    path: bytes | None
+    query: bytes
+    scope: bytes
+    problem: Problem | None = None
+
+
+def is_ours(target: bytes) -> bool:
+    """By the path as it came: "/api%2Fconsume" is another path, here as for every other reader."""
+    if not target.startswith(b"/"):
+        target = _ORIGIN.sub(b"", target, count=1)
+    return target.startswith(PATH) and target[len(PATH) : len(PATH) + 1] in (b"", b"/", b"?", b"#")
+
+
+def read_target(method: str, target: bytes) -> Route:
+    """The route of a target that is ours."""
+    if not target.startswith(b"/"):
+        target = _ORIGIN.sub(b"", target, count=1)
+    path, _, query = target.partition(b"?")
+    query = scrub_query(query) if query else query
+    if b"#" in target or not target.isascii():
+        return Route(None, None, query, PATH, problems.TARGET_INVALID)
+    if path != PATH:
+        return _read_path(path, query)
+    if method == "POST":
+        return _read_query(query)
+    # A preflight asks for the POST that follows it, and the gateway answers it by itself.
+    return Route(None, None, query, PATH, None if method == "OPTIONS" else problems.METHOD_NOT_ALLOWED)
+
+
+def _read_path(path: bytes, query: bytes) -> Route:
+    """`/api/consume/{service}/{path}`: decoding the path would change what the merchant's API gets."""
+    name, slash, rest = path[len(_BELOW) :].partition(b"/")
+    scope = _BELOW + name
+    if not name:
+        return Route(None, None, query, scope, problems.NOT_FOUND)
+    below = slash + rest if slash else None
+    if below is not None and traverses_root(below):
+        return Route(None, None, query, scope, problems.PATH_INVALID)
+    if below is not None and holds_key(below):
+        return Route(None, None, query, scope, problems.KEY_IN_PATH)
+    return Route(read_service(name), below, query, scope)
+
+
+def _read_query(query: bytes) -> Route:
+    """`?service=` names the service where no header does. It is the gateway's and doesn't go on; every other
+    parameter does, byte for byte."""
+    if b"service=" not in query:
+        return Route(None, None, query, PATH)
+    parameters = query.split(b"&")
+    named = [parameter[8:] for parameter in parameters if parameter.startswith(b"service=")]
+    rest = b"&".join(parameter for parameter in parameters if not parameter.startswith(b"service="))
+    if len(named) > 1:
+        return Route(None, None, rest, PATH, problems.SERVICE_CONFLICT)
+    return Route(read_service(named[0]) if named else None, None, rest, PATH)
+
+
+@lru_cache(10_000)
+def read_service(name: bytes) -> str | None:
+    """What can't be a name is looked up as one that doesn't exist; empty counts as not given."""
+    name = name.strip()
+    if not name:
+        return None
+    return name.decode("ascii").lower() if _SERVICE.fullmatch(name) else "-"

@@ -1,0 +1,178 @@
+"""uvicorn's own HTTP protocol with what it leaves open: bounds on how long a request's head and body may take
+to come in, on how long an answer may lie unread, and an answer for who ends the stream after a request.
+
+It is wrapped, not subclassed: what passes between the transport and uvicorn's protocol is watched from
+outside.
+"""
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.importer import import_from_string
+
+from ams_gateway.deadlines import Deadlines
+from ams_gateway.http import problems
+from ams_gateway.http.dates import http_date
+from ams_gateway.http.problems import Problem, render
+from ams_gateway.http.responses import status_line
+from ams_gateway.server import half_close
+from ams_gateway.server.timeouts import Timeouts
+
+# h11 takes no trailer for a header and bounds a head's size.
+_PROTOCOL = "h11"
+MAX_HEAD_BYTES = 128 * 1024
+
+
+class _Watcher:
+    """Where a connection's requests stand: in a head, in a body, or between them. It takes less than h11
+    does, which unfolds lines and lets a bare line feed end one."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self.requests = 0
+        self.is_known_version = True
+        self.head_bytes = 0
+        self.in_body = False
+
+    def feed(self, data: bytes) -> Problem | None:
+        """Why nothing of this may be passed on, if so."""
+        if not self.in_body:
+            self.head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No upgrade is made: the next request is read as ever.
+            self._parser = httptools.HttpRequestParser(self)
+        except httptools.HttpParserError:
+            return problems.FRAMING_INVALID if self.in_body else problems.REQUEST_INVALID
+        if not self.is_known_version:
+            return problems.VERSION_UNSUPPORTED
+        return problems.HEADERS_TOO_LARGE if self.head_bytes > MAX_HEAD_BYTES else None
+
+    def on_headers_complete(self) -> None:
+        self.is_known_version = self._parser.get_http_version() in ("1.0", "1.1")
+        self.head_bytes = 0
+        self.in_body = True
+
+    def on_message_complete(self) -> None:
+        self.requests += 1
+        self.head_bytes = 0
+        self.in_body = False
+
+
+class _WatchedTransport:
+    """What uvicorn's protocol writes to; remembers when that was."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.has_written = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.has_written = True
+        self._transport.write(data)
+
+
+class GuardedProtocol(asyncio.Protocol):
+    """For uvicorn's `http=`, and for connections that the consume protocol hands over."""
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        served = import_from_string(HTTP_PROTOCOLS[_PROTOCOL])
+        self._inner: asyncio.Protocol = served(
+            config=config, server_state=server_state, app_state=app_state, _loop=_loop
+        )
+        self._timeouts: Timeouts = app_state["timeouts"]
+        self._deadlines: Deadlines = app_state["deadlines"]
+        self._transport: asyncio.Transport
+        self._watched: _WatchedTransport
+        self._watcher = _Watcher()
+        self._clock = asyncio.get_running_loop().time
+        self._head_since_s = 0.0
+        self._read_at_s = self._clock()
+        self._sent_at_s = 0.0
+        self._unsent_bytes = 0
+        self._ended_at_s = 0.0
+        self._has_asked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._deadlines.connections.add(self)
+        self._watched = _WatchedTransport(self._transport)
+        self._inner.connection_made(self._watched)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadlines.connections.discard(self)
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._read_at_s = self._clock()
+        self._has_asked = True
+        self._watched.has_written = False
+        is_alone = not self._watcher.requests
+        problem = self._watcher.feed(data)
+        if problem is not None:
+            # Where an earlier request may still be being answered, nothing may come between.
+            if is_alone:
+                self._answer(problem)
+            self._transport.close()
+            return
+        if not self._watcher.head_bytes:
+            self._head_since_s = 0.0
+        elif not self._head_since_s:
+            self._head_since_s = self._read_at_s
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool:
+        """A consumer may end its stream after a whole request, and still wait for the answer."""
+        if not self._has_asked or self._watcher.in_body or self._watcher.head_bytes:
+            return False
+        self._ended_at_s = self._clock()
+        return True
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _answer(self, problem: Problem) -> None:
+        """Straight to the transport: there is no request yet that the application could answer."""
+        if not self._transport.is_closing():
+            fields, body = render(problem, b"-", b"date: %b\r\nconnection: close\r\n" % http_date())
+            framing = b"content-length: %d\r\n\r\n" % len(body)
+            self._transport.write(status_line(problem.status) + fields + framing + body)
+        self._transport.close()
+
+    def sweep(self, now_s: float) -> None:
+        transport, timeouts = self._transport, self._timeouts
+        unsent_bytes = transport.get_write_buffer_size()
+        if not unsent_bytes or unsent_bytes != self._unsent_bytes:
+            self._sent_at_s = now_s
+        self._unsent_bytes = unsent_bytes
+        if unsent_bytes and now_s - self._sent_at_s > timeouts.write_s:
+            transport.abort()
+        elif self._ended_at_s:
+            self._sweep_ended(now_s)
+        elif transport.is_closing() or not transport.is_reading():
+            return
+        elif self._watcher.in_body:
+            if now_s - self._read_at_s > timeouts.body_s:
+                transport.close()
+        elif self._head_since_s:
+            if now_s - self._head_since_s > timeouts.head_s:
+                self._answer(problems.REQUEST_TIMEOUT)
+        elif not self._has_asked and now_s - self._read_at_s > timeouts.idle_s:
+            # Between requests uvicorn itself counts (timeout_keep_alive).
+            transport.close()
+
+    def _sweep_ended(self, now_s: float) -> None:
+        """Find out whether a consumer who has ended its stream still waits for the answer."""
+        if half_close.is_gone(self._transport):
+            self._transport.abort()
+        elif now_s - self._ended_at_s > half_close.PROBE_AFTER_S and not self._watched.has_written:
+            self._ended_at_s = now_s
+            self._transport.write(half_close.PROBE)

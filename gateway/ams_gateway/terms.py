@@ -1,0 +1,138 @@
+"""What all calls of one key to one service share, worked out once: the hot path only reads it."""
+
+import time
+
+from ams.usage.v1.events_pb2 import Outcome
+from ams_common.sealing import Sealer, SealingError
+from ams_common.web import COOKIE_NAMES
+
+from ams_gateway.access.snapshots import CachedService, Grant
+from ams_gateway.http.cookies import filter_cookie, rewrite_set_cookie
+from ams_gateway.http.forwarding_fields import careless
+from ams_gateway.http.redirects import rewrite_link, rewrite_location
+from ams_gateway.http.requests import VIA, Request
+from ams_gateway.http.responses import Response
+from ams_gateway.http.signatures import Signer
+from ams_gateway.http.targets import Target
+from ams_gateway.metering.journal import JournalError
+from ams_gateway.metering.meter import Meter, Usage
+from ams_gateway.upstream.exchange import Timeouts
+
+_OUR_COOKIES = frozenset(name.encode("ascii") for name in COOKIE_NAMES)
+
+
+class Credentials:
+    """What proves to a service's merchant that a call came through AMS. `is_sealed`: it can't be unsealed."""
+
+    __slots__ = ("header_name", "is_sealed", "line", "signer")
+
+    def __init__(self, service: CachedService, sealer: Sealer) -> None:
+        self.header_name = b""
+        self.line = b""
+        self.signer: Signer | None = None
+        self.is_sealed = False
+        credential, signing_key = service.credential, service.signing_key
+        try:
+            if credential.header_name:
+                name = credential.header_name.encode("ascii")
+                self.header_name = careless(name)
+                self.line = b"%b: %b\r\n" % (name, sealer.unseal(credential.sealed_value))
+            if signing_key.signing_key_id:
+                self.signer = Signer(signing_key.signing_key_id, sealer.unseal(signing_key.sealed_secret))
+        except SealingError:
+            self.is_sealed = True
+
+
+class Terms:
+    __slots__ = ("_meter", "credentials", "grant", "key", "service", "target", "timeouts")
+
+    def __init__(self, grant: Grant, meter: Meter, defaults: Timeouts, credentials: Credentials) -> None:
+        self.grant = grant
+        self.key = grant.key
+        self.service = grant.service
+        assert grant.service.target is not None  # or the service would have a problem
+        self.target: Target = grant.service.target
+        self.credentials = credentials
+        self._meter = meter
+        forwarding = grant.service.forwarding
+        self.timeouts = Timeouts(
+            forwarding.first_byte_timeout_s or defaults.first_byte_s,
+            forwarding.idle_timeout_s or defaults.idle_s,
+            forwarding.total_timeout_s or defaults.total_s,
+        )
+
+    def record(self, usage: Usage, status: int, outcome: Outcome.ValueType) -> bool:
+        """Write the usage event; whether that has worked."""
+        try:
+            self._meter.record(usage, self.key, self.service, status, outcome)
+        except JournalError:
+            return False
+        return True
+
+    # The request, as the merchant gets it
+
+    def head_of(self, request: Request) -> bytes:
+        """The head but for the lines that each request has its own of. It stays with the request, for those
+        that repeat their head."""
+        if request.prefix_grant is self.grant:
+            return request.prefix
+        lines = request.lines
+        if self.credentials.header_name:
+            # Only AMS may say it, under whatever spelling.
+            own = self.credentials.header_name
+            lines = [line for line in lines if careless(line.partition(b":")[0]) != own]
+        if request.cookie is not None and self._passes_cookies(request):
+            cookie = filter_cookie(request.cookie, _OUR_COOKIES)
+            if cookie is not None:
+                lines = [*lines, b"cookie: " + cookie]
+        joined = b"\r\n".join(lines)
+        head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bvia: %b\r\n" % (
+            request.method.encode("ascii"),
+            self.target.request_target(request.path, request.query),
+            self.target.authority,
+            joined,
+            b"\r\n" if joined else b"",
+            self.credentials.line,
+            VIA if request.via is None else request.via + b", " + VIA,
+        )
+        request.prefix, request.prefix_grant = head, self.grant
+        return head
+
+    def signature_of(self, request: Request, request_id: bytes) -> bytes:
+        """The lines of the request's signature; none for a service without a signing key."""
+        signer = self.credentials.signer
+        if signer is None:
+            return b""
+        path, _, query = self.target.request_target(request.path, request.query).partition(b"?")
+        signed = signer.sign(
+            method=request.method.encode("ascii"),
+            path=path,
+            query=query,
+            request_id=request_id,
+            created_s=int(time.time()),
+        )
+        return b"signature-input: %b\r\nsignature: %b\r\n" % signed
+
+    def _passes_cookies(self, request: Request) -> bool:
+        # Below the service's own path only: elsewhere a browser couldn't tell one service's from another's.
+        return request.is_transparent and self.service.forwarding.passes_cookies
+
+    # The answer, as the consumer gets it
+
+    def rewrite(self, request: Request, response: Response) -> list[bytes]:
+        """The lines of the fields that name the merchant's own origin, for this consumer."""
+        lines = []
+        for name, value in response.special:
+            if name == b"set-cookie":
+                rewritten = self._rewrite_cookie(request, value)
+            else:
+                rewrite = rewrite_link if name == b"link" else rewrite_location
+                rewritten = rewrite(value, base=self.target, scope=request.scope, requested_path=request.path)
+            if rewritten is not None:
+                lines.append(b"%b: %b" % (name, rewritten))
+        return lines
+
+    def _rewrite_cookie(self, request: Request, value: bytes) -> bytes | None:
+        if not self._passes_cookies(request):
+            return None
+        return rewrite_set_cookie(value, scope=request.scope, base_path=self.target.path, ours=_OUR_COOKIES)
