@@ -40,6 +40,7 @@ def complaints(name: str, environment: dict[str, str]) -> str:
         ("keys-svc", "KEYS_SERVICE_SECRET", "development-secret"),
         ("keys-svc", "KEYS_SERVICE_SECRET", "short"),
         ("keys-svc", "KEYS_SERVICE_SECRET", None),
+        ("catalog-svc", "CATALOG_SERVICE_SECRET", "development-secret"),
         ("catalog-svc", "CATALOG_ALLOW_PRIVATE_UPSTREAMS", "true"),
         ("catalog-svc", "UPSTREAM_SEALING_KEY", None),
         ("billing-svc", "BILLING_PSEUDONYM_KEY", None),

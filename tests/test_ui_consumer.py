@@ -109,7 +109,7 @@ _AREA = (
     "/dashboard",
     "/dashboard/api-keys",
     "/dashboard/api-keys/new",
-    "/dashboard/spend-cap",
+    "/dashboard/api-keys/spend-cap",
     "/dashboard/usage",
     "/dashboard/usage/table.csv",
     "/dashboard/services",
@@ -272,14 +272,14 @@ def test_a_key_is_made_with_a_spend_cap_and_the_cap_is_changed_and_removed(used:
     changed = used.consumer.post(f"{path}/spend-cap", path, **cap | {"spend_cap.amount": "99"})
     assert (changed.status, changed.location) == (303, path)
     assert "<strong>CHF 99.00</strong> a month" in used.consumer.get(path).text
-    assert used.outsider.post(f"{path}/spend-cap", "/dashboard/spend-cap", **cap).status == 404
+    assert used.outsider.post(f"{path}/spend-cap", "/dashboard/api-keys/spend-cap", **cap).status == 404
     removed = used.consumer.post(f"{path}/spend-cap", path, intent="remove")
     assert (removed.status, removed.location) == (303, path)
     assert "None of its own." in used.consumer.get(path).text
 
 
 def test_a_cap_over_all_keys_is_set_and_removed_by_its_consumer(used: UsedService) -> None:
-    path = "/dashboard/spend-cap"
+    path = "/dashboard/api-keys/spend-cap"
     assert "No cap is set" in used.outsider.get(path).text
     for amount in ("", "much", "-1"):
         wrong = used.outsider.post(

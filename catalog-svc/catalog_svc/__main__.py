@@ -6,6 +6,7 @@ from functools import partial
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common import topics
 from ams_common.client import jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
@@ -17,10 +18,11 @@ from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.standings import StandingFollower
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
-from catalog_svc.event_handlers import apply_identity_events
+from catalog_svc.event_handlers import apply_identity_events, apply_standings
 from catalog_svc.rpc import CatalogService
 from catalog_svc.settings import Settings
 from catalog_svc.store import Store
@@ -53,11 +55,16 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = StandingFollower(
+            database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
+        )
         background = [
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            follower.run(),
         ]
         await serve(server, settings.listen, background)
 

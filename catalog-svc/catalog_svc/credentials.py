@@ -19,20 +19,16 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # What the gateway writes, or takes out, by itself. A credential under one of these names would break the
 # message's framing, or pass for what only the gateway may say.
 _TAKEN = frozenset(
-    {
-        *(
-            "connection",
-            "content-length",
-            "expect",
-            "host",
-            "http2-settings",
-            "keep-alive",
-            "proxy-connection",
-        ),
+    (
+        # One connection's, and its framing
+        *("connection", "content-length", "expect", "host", "http2-settings", "keep-alive"),
+        *("proxy-authenticate", "proxy-authorization", "proxy-connection"),
         *("te", "trailer", "transfer-encoding", "upgrade", "via"),
+        # Who asks, and for what
         *("cookie", "forwarded", "proxy", "x-original-url", "x-real-ip", "x-rewrite-url"),
+        # What the gateway says of a call
         *("signature", "signature-input", "traceparent", "tracestate", "x-request-id"),
-    }
+    )
 )
 _TAKEN_PREFIXES = ("sec-websocket-", "x-ams-", "x-forwarded-")
 _SECRET_BYTES = 32

@@ -1,4 +1,4 @@
-"""What catalog-svc does with identity.events: it keeps what it knows of merchants, and rewrites the
+"""What catalog-svc does with what identity-svc tells: it keeps what it knows of merchants, and rewrites the
 snapshots that depend on it."""
 
 import logging
@@ -7,9 +7,10 @@ from uuid import UUID
 
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams_common.database import Change
+from ams_common.standings import StandingState, is_newer, newest
 
 from catalog_svc.messages import standing_word
-from catalog_svc.publishing import write_snapshot
+from catalog_svc.publishing import redis_keys
 from catalog_svc.store import Store
 
 log = logging.getLogger(__name__)
@@ -22,35 +23,48 @@ async def apply_identity_events(change: Change[Store], events: Sequence[Identity
 
     Raises ValueError for a merchant that can't be read, which dead-letters its event.
     """
-    # The events of one merchant come in order, so the last one wins. Not the one with the latest time: a
-    # clock that was set back must not keep a suspension from taking effect.
-    newest = {
-        event.merchant_changed.merchant_id: event.merchant_changed
-        for event in events
-        if event.WhichOneof("event") == "merchant_changed"
-    }
-    # Sorted, so that two processes never wait for each other's rows.
-    for _, merchant in sorted(newest.items()):
-        merchant_id, standing = UUID(merchant.merchant_id), standing_word(merchant.standing)
-        if await change.store.save_merchant(merchant_id, merchant.display_name, merchant.slug, standing):
-            count = await _rewrite_snapshots(change, merchant_id)
+    changed = [event.merchant_changed for event in events if event.HasField("merchant_changed")]
+    # Names have no versions: the events of one merchant come in order, so the last one wins. Sorted, so that
+    # two processes never wait for each other's rows.
+    for _, merchant in sorted({each.merchant_id: each for each in changed}.items()):
+        await change.store.save_merchant(UUID(merchant.merchant_id), merchant.display_name, merchant.slug)
+    await apply_standings(change, [StandingState.of_merchant(each) for each in changed])
+
+
+async def apply_standings(change: Change[Store], states: Sequence[StandingState]) -> None:
+    """Applies what is newer than what is known, whether Kafka or identity-svc told it.
+
+    Raises ValueError for a standing that this release doesn't know.
+    """
+    for state in newest(states):
+        word = standing_word(state.standing)
+        known = await change.store.lock_standing(state.user_id)
+        if not is_newer(state.version, known.standing_version):
+            continue
+        await change.store.set_standing(
+            merchant_id=state.user_id, standing=word, standing_version=state.version
+        )
+        if word != known.standing:
+            count = await _rewrite_snapshots(change, state.user_id)
             log.info(
-                "merchant changed",
-                extra={"merchant_id": str(merchant_id), "standing": standing, "services": count},
+                "merchant's standing changed",
+                extra={"merchant_id": str(state.user_id), "standing": word, "services": count},
             )
 
 
 async def _rewrite_snapshots(change: Change[Store], merchant_id: UUID) -> int:
+    await change.store.renew_snapshots(merchant_id=merchant_id)
     after_id, count = UUID(int=0), 0
     while True:
-        records = await change.store.list_active_services(
+        snapshots = await change.store.list_active_snapshots(
             merchant_id=merchant_id, after_id=after_id, limit=SNAPSHOT_BATCH
         )
-        for record in records:
-            write_snapshot(change, record)
+        for snapshot in snapshots:
+            for redis_key in redis_keys(snapshot):
+                change.snapshot(redis_key, snapshot)
         # Batch by batch: a merchant may have more services than fit into memory.
         await change.flush()
-        count += len(records)
-        if len(records) < SNAPSHOT_BATCH:
+        count += len(snapshots)
+        if len(snapshots) < SNAPSHOT_BATCH:
             return count
-        after_id = records[-1].service_id
+        after_id = UUID(snapshots[-1].service_id)

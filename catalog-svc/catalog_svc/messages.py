@@ -1,6 +1,8 @@
 """Records as protobuf messages, and the database's words for the protos' enums."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
@@ -18,7 +20,7 @@ from ams_common.money import to_money
 
 from catalog_svc import lifecycle
 from catalog_svc.forwarding import forwarding_message
-from catalog_svc.records import PriceTerms, ServiceRecord, SigningKey, UpstreamCredential
+from catalog_svc.records import PriceTerms, ServiceRecord, SigningKey, UpstreamCredential, record_of
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "draft": events_pb2.DRAFT,
@@ -152,6 +154,13 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
     if record.signing_key is not None and record.sealed_signing_key is not None:
         snapshot.signing_key.signing_key_id = str(record.signing_key.signing_key_id)
         snapshot.signing_key.sealed_secret = record.sealed_signing_key
+    return snapshot
+
+
+def snapshot_of(row: Mapping[str, Any]) -> events_pb2.ServiceSnapshot:
+    """The snapshot of the service in a row, under the version that it has there."""
+    snapshot = snapshot_message(record_of(row))
+    snapshot.version = row["snapshot_version"]
     return snapshot
 
 

@@ -1,14 +1,17 @@
 """What a change to a service tells others, with its commit."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
+from ams.catalog.v1.events_pb2 import ACTIVE, SERVICE_SUSPENDED, ServiceSnapshot
 from ams_common import topics
 from ams_common.database import Change
 from ams_common.snapshots import service_snapshot_key
 
-from catalog_svc.messages import price_started_event, service_changed_event, snapshot_message
+from catalog_svc.messages import price_started_event, service_changed_event
 from catalog_svc.records import ServiceRecord
+from catalog_svc.store import Store
 
 
 def publish_service(change: Change, record: ServiceRecord) -> None:
@@ -23,8 +26,19 @@ def publish_price(change: Change, record: ServiceRecord, price_version_id: UUID,
     change.publish(topics.CATALOG_EVENTS, str(record.service_id), event)
 
 
-def write_snapshot(change: Change, record: ServiceRecord) -> None:
-    """Gives the gateways the snapshot, under both names that a caller may know the service by."""
-    snapshot = snapshot_message(record)
-    change.snapshot(service_snapshot_key(record.service_id), snapshot)
-    change.snapshot(service_snapshot_key(record.slug), snapshot)
+async def write_snapshot(change: Change[Store], service_id: UUID) -> None:
+    """Gives the snapshot of a service that has just been changed its next version, and the gateways the
+    snapshot. The service is locked, and saved."""
+    await change.store.renew_snapshot(service_id=service_id)
+    # Read again: what the gateways get is what the row says, with the version that it has now.
+    [snapshot] = (await change.store.find_snapshots([str(service_id)])).values()
+    for redis_key in redis_keys(snapshot):
+        change.snapshot(redis_key, snapshot)
+
+
+def redis_keys(snapshot: ServiceSnapshot) -> Iterator[str]:
+    """Where the gateways look for it: under both names that a caller may know the service by. A service that
+    hasn't been active yet is nowhere, and must not get there by an edit."""
+    if snapshot.status in (ACTIVE, SERVICE_SUSPENDED):
+        yield service_snapshot_key(snapshot.service_id)
+        yield service_snapshot_key(snapshot.slug)

@@ -3,14 +3,16 @@
 INSERT INTO merchants (merchant_id) VALUES (:merchant_id) ON CONFLICT DO NOTHING;
 
 -- name: save_merchant
--- No row: nothing about the merchant is new.
-INSERT INTO merchants (merchant_id, display_name, slug, standing)
-VALUES (:merchant_id, :display_name, :slug, :standing)
-ON CONFLICT (merchant_id) DO UPDATE
-SET display_name = excluded.display_name, slug = excluded.slug, standing = excluded.standing
-WHERE (merchants.display_name, merchants.slug, merchants.standing)
-    IS DISTINCT FROM (excluded.display_name, excluded.slug, excluded.standing)
-RETURNING merchant_id;
+INSERT INTO merchants (merchant_id, display_name, slug)
+VALUES (:merchant_id, :display_name, :slug)
+ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name, slug = excluded.slug;
+
+-- name: lock_standing
+SELECT standing, standing_version FROM merchants WHERE merchant_id = :merchant_id FOR UPDATE;
+
+-- name: set_standing
+UPDATE merchants SET standing = :standing, standing_version = :standing_version
+WHERE merchant_id = :merchant_id;
 
 -- name: rename_merchant_in_services
 UPDATE services SET merchant_name = :merchant_name
@@ -78,6 +80,24 @@ WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :ow
 -- name: find_service_by_slug
 SELECT * FROM service_details WHERE slug = :slug;
 
+-- fragment: next_version
+-- The clock pushes it on: after a restore from a backup no version comes back that a gateway has seen with
+-- another snapshot. A clock that was set back doesn't matter.
+greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+
+-- name: renew_snapshot
+UPDATE services SET snapshot_version = {next_version}
+WHERE service_id = :service_id;
+
+-- name: renew_snapshots
+UPDATE services SET snapshot_version = {next_version}
+WHERE merchant_id = :merchant_id;
+
+-- name: find_snapshots
+SELECT service_details.*, services.snapshot_version
+FROM services JOIN service_details USING (service_id)
+WHERE services.service_id = ANY(:service_ids::uuid[]) OR services.slug = ANY(:slugs::text[]);
+
 -- name: list_services
 -- Names sort by code points in lower case: the same on every server, and no update of a library ever
 -- reorders (and so breaks) their indexes, as it does with a locale's collation.
@@ -93,11 +113,12 @@ WHERE (:status::text IS NULL OR status = :status)
 ORDER BY {order}
 LIMIT :limit;
 
--- name: list_active_services
+-- name: list_active_snapshots
 -- A merchant's, a batch at a time by id.
-SELECT * FROM service_details
-WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_id
-ORDER BY service_id
+SELECT service_details.*, services.snapshot_version
+FROM services JOIN service_details USING (service_id)
+WHERE services.merchant_id = :merchant_id AND services.status = 'active' AND services.service_id > :after_id
+ORDER BY services.service_id
 LIMIT :limit;
 
 -- name: list_marketplace

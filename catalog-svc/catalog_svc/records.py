@@ -95,6 +95,14 @@ class ServiceRecord:
 _MADE_OF_COLUMNS = ("price", "tags", "forwarding", "credential", "signing_key", "previous_signing_key")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantStanding:
+    """What is known of a merchant's standing, in the database's word, and since which version."""
+
+    standing: str
+    standing_version: int
+
+
 def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     """Makes the record that a row of service_details holds."""
     plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in _MADE_OF_COLUMNS}

@@ -4,7 +4,7 @@ import dataclasses
 
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
-from ams_common.settings import ServiceSettings, setting, switched_off
+from ams_common.settings import ServiceSettings, setting, strong_secret, switched_off
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -12,6 +12,8 @@ class Settings(ServiceSettings):
     """Variables: CATALOG_DATABASE_URL, CATALOG_LISTEN and those that all services read."""
 
     redis_url: str = setting(name="REDIS_URL", secret=True)
+    # Proves catalog-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
+    service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
     allow_private_upstreams: bool = setting(False, production=switched_off)
     # What merchants' credentials and signing keys are sealed with, for the gateway that has the same keys:

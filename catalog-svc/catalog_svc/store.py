@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams_common.paging import Page, PageRequest
 from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
-from catalog_svc.records import ServiceRecord, record_of
+from catalog_svc.messages import snapshot_of
+from catalog_svc.records import MerchantStanding, ServiceRecord, record_of
 from catalog_svc.slugs import service_id_in
 
 
@@ -24,12 +26,15 @@ class MarketplaceFilter:
 class Store(QueryStore, package="catalog_svc"):
     """Whatever changes a service holds its merchant's row in share mode first, and what identity-svc tells
     of a merchant changes that row: so a snapshot never tells of a standing that has just become another,
-    and both sides take their locks in the same order."""
+    both sides take their locks in the same order, and snapshots have their versions in the order of the
+    changes."""
 
     _add_unknown_merchant = run()
     _lock_merchant = value(str)
     _lock_merchant_of_service = run()
-    _save_merchant = maybe_value(UUID)
+    _save_merchant = run()
+    _lock_standing = one(MerchantStanding)
+    set_standing = run()
     _rename_merchant_in_services = run()
 
     _lock_service = maybe_value(UUID)
@@ -39,7 +44,10 @@ class Store(QueryStore, package="catalog_svc"):
     find_service = one(row=record_of)
     find_service_by_slug = one(row=record_of)
     list_services = page(row=record_of)
-    list_active_services = many(row=record_of)
+    renew_snapshot = run()
+    renew_snapshots = run()
+    _find_snapshots = many(row=snapshot_of)
+    list_active_snapshots = many(row=snapshot_of)
     _list_marketplace = page(row=record_of)
     _search_marketplace = page(row=record_of)
 
@@ -48,13 +56,17 @@ class Store(QueryStore, package="catalog_svc"):
         await self._add_unknown_merchant(merchant_id=merchant_id)
         return await self._lock_merchant(merchant_id=merchant_id)
 
-    async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str, standing: str) -> bool:
-        """Whether anything about the merchant is new; its row is held either way."""
-        saved = await self._save_merchant(
-            merchant_id=merchant_id, display_name=display_name, slug=slug, standing=standing
-        )
+    async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str) -> None:
+        """Keeps how the merchant is called; its row is held."""
+        await self._save_merchant(merchant_id=merchant_id, display_name=display_name, slug=slug)
         await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
-        return saved is not None
+
+    async def lock_standing(self, merchant_id: UUID) -> MerchantStanding:
+        """Holds the merchant's row, which comes to be when it isn't there; what is known of its standing."""
+        await self._add_unknown_merchant(merchant_id=merchant_id)
+        known = await self._lock_standing(merchant_id=merchant_id)
+        assert known is not None, "it has just been added, and merchants are never deleted"
+        return known
 
     async def insert_service(
         self, record: ServiceRecord, merchant_name: str, slugs: Sequence[str]
@@ -100,6 +112,14 @@ class Store(QueryStore, package="catalog_svc"):
         if (service_id := service_id_in(text)) is not None:
             return await self.find_service(service_id=service_id, owner_id=None)
         return await self.find_service_by_slug(slug=text)
+
+    async def find_snapshots(self, names: Sequence[str]) -> dict[str, ServiceSnapshot]:
+        """By those of `names` (ids and slugs) that services go by; one may be there under both."""
+        ids = {name: service_id for name in names if (service_id := service_id_in(name)) is not None}
+        slugs = [name for name in names if name not in ids]
+        found = await self._find_snapshots(service_ids=list(ids.values()), slugs=slugs)
+        by_name = {name: snapshot for snapshot in found for name in (snapshot.service_id, snapshot.slug)}
+        return {name: by_name[name] for name in names if name in by_name}
 
     async def list_marketplace(self, wanted: PageRequest, those: MarketplaceFilter) -> Page[ServiceRecord]:
         """A page of the active services of merchants in good standing."""

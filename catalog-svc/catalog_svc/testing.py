@@ -74,11 +74,15 @@ class Catalog:
         return Caller(uuid7(), self.issuer.service_token(name), self.stub)
 
     async def tell_merchant(
-        self, merchant: Caller, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
+        self,
+        merchant: Caller,
+        name: str = "Acme",
+        standing: Standing.ValueType = STANDING_ACTIVE,
+        version: int = 0,
     ) -> None:
         """Applies the event by which identity-svc would tell of the merchant."""
         async with self.database.change_by_system("test", audited=False) as change:
-            await apply_identity_events(change, [merchant_event(merchant.user_id, name, standing)])
+            await apply_identity_events(change, [merchant_event(merchant.user_id, name, standing, version)])
 
     async def known_merchant(self, name: str = "Acme") -> Caller:
         merchant = self.merchant()
@@ -160,9 +164,16 @@ def create_request(**fields: Any) -> pb.CreateServiceRequest:
 
 
 def merchant_event(
-    merchant_id: UUID, name: str = "Acme", standing: Standing.ValueType = STANDING_ACTIVE
+    merchant_id: UUID,
+    name: str = "Acme",
+    standing: Standing.ValueType = STANDING_ACTIVE,
+    version: int = 0,
 ) -> IdentityEvent:
     changed = MerchantChanged(
-        merchant_id=str(merchant_id), display_name=name, slug=name.lower(), standing=standing
+        merchant_id=str(merchant_id),
+        display_name=name,
+        slug=name.lower(),
+        standing=standing,
+        standing_version=version,
     )
     return IdentityEvent(event_id=str(uuid7()), merchant_changed=changed)

@@ -23,5 +23,6 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "GetMarketplaceService": EVERYBODY,
         "SetUpstreamCredential": {"merchant"},
         "RotateSigningKey": {"merchant"},
+        "CheckServiceSnapshots": {"gateway"},
         "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
     }

@@ -204,7 +204,7 @@ def test_a_credential_may_stand_in_any_field_that_the_gateway_does_not_write(nam
         *("Host", "CONTENT-LENGTH", "Transfer-Encoding", "connection", "TE", "upgrade", "trailer", "via"),
         *("X-Request-Id", "traceparent", "cookie", "signature", "Signature-Input", "forwarded"),
         *("X-Forwarded-For", "x-forwarded-anything", "X-Real-IP", "X-AMS-Service", "X_Forwarded_For"),
-        *("content_length", "Proxy", "Expect", "Keep-Alive", "Sec-WebSocket-Key"),
+        *("content_length", "Proxy", "Expect", "Keep-Alive", "Proxy-Authorization", "Sec-WebSocket-Key"),
         *("", "a b", "a:b", "a\nb", "ä", "a(b)", 'a"', " Authorization", "Authorization:"),
     ],
 )

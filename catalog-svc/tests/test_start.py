@@ -26,6 +26,7 @@ PRODUCTION = {
     "AMS_ENVIRONMENT": "production",
     "CATALOG_DATABASE_URL": "postgresql://catalog@db/ams",
     "CATALOG_LISTEN": "127.0.0.1:7002",
+    "CATALOG_SERVICE_SECRET": "a-secret-of-more-than-24-characters",
     "IDENTITY_ADDRESS": "identity:7001",
     "REDIS_URL": "redis://redis",
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",

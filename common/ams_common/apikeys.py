@@ -1,8 +1,8 @@
 """The syntax of an API key, shared by keys-svc (which makes keys) and the gateway (which reads them).
 
-`ams_live_` + 8 visible characters + 32 secret characters + 6 characters of CRC-32 over all before
-them, in base62. The secret part alone has 190 bits. The checksum lets a mistyped or made-up key be
-refused without any look-up; it is no protection by itself.
+`ams_live_` (`ams_test_` for a test key) + 8 visible characters + 32 secret characters + 6 characters of
+CRC-32 over all before them, in base62. The secret part alone has 190 bits. The checksum lets a mistyped or
+made-up key be refused without any look-up; it is no protection by itself.
 """
 
 import hashlib
@@ -11,10 +11,14 @@ import zlib
 from dataclasses import dataclass, field
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-SCHEME = "ams_live_"
-VISIBLE_LENGTH = len(SCHEME) + 8
+LIVE_SCHEME = "ams_live_"
+TEST_SCHEME = "ams_test_"  # as long as the other: a key has one length, whatever its kind
+SCHEME_LENGTH = len(LIVE_SCHEME)
+VISIBLE_LENGTH = SCHEME_LENGTH + 8
 CHECKED_LENGTH = VISIBLE_LENGTH + 32
 KEY_LENGTH = CHECKED_LENGTH + 6
+
+_SCHEMES = (LIVE_SCHEME.encode("ascii"), TEST_SCHEME.encode("ascii"))
 
 # Two digits at a time: this runs on every request of the gateway.
 _PAIRS = [(high + low).encode("ascii") for high in ALPHABET for low in ALPHABET]
@@ -29,8 +33,9 @@ class ApiKey:
     sha256: bytes
 
 
-def generate() -> ApiKey:
-    body = SCHEME + "".join(secrets.choice(ALPHABET) for _ in range(CHECKED_LENGTH - len(SCHEME)))
+def generate(*, is_test: bool = False) -> ApiKey:
+    scheme = TEST_SCHEME if is_test else LIVE_SCHEME
+    body = scheme + "".join(secrets.choice(ALPHABET) for _ in range(CHECKED_LENGTH - SCHEME_LENGTH))
     text = body + _checksum(body.encode("ascii")).decode("ascii")
     return ApiKey(text, text[:VISIBLE_LENGTH], hashlib.sha256(text.encode("ascii")).digest())
 
@@ -44,7 +49,7 @@ def hash_key(text: str | bytes) -> bytes | None:
             return None
         text = text.encode("ascii")
     # A matching checksum of base62 characters proves nothing about the characters before it.
-    if not text.startswith(b"ams_live_") or not text[len(SCHEME) :].isalnum():
+    if not text.startswith(_SCHEMES) or not text[SCHEME_LENGTH:].isalnum():
         return None
     if text[CHECKED_LENGTH:] != _checksum(text[:CHECKED_LENGTH]):
         return None

@@ -27,9 +27,15 @@ _OPTIONS = [
 ]
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel that reconnects within a second of its peer's return."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+def open_channel(address: str, *, is_apart: bool = False) -> grpc.aio.Channel:
+    """A channel that reconnects within a second of its peer's return.
+
+    Channels to one address share their connections, and so the pause after a failed attempt. One that is
+    apart doesn't: for what asks again and again in the background, so that what it meets while its peer is
+    still starting doesn't keep a caller waiting.
+    """
+    apart = [("grpc.use_local_subchannel_pool", 1)] if is_apart else []
+    return grpc.aio.insecure_channel(address, options=[*_OPTIONS, *apart])
 
 
 async def invoke(

@@ -23,6 +23,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.context import request_context
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
+from ams_common.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Change(Generic[S]):
     actor: str
     request_id: str
     _is_audited: bool = False
-    _outbox: list[tuple[str, str, bytes, bytes]] = field(default_factory=list)
+    _outbox: list[tuple[str, str, bytes, bytes, int]] = field(default_factory=list)
 
     def audit(self, resource: str, resource_id: UUID | str, **details: str) -> None:
         """Write down who did what: the RPC's audit name, on this resource. No secret in `details`."""
@@ -71,11 +72,11 @@ class Change(Generic[S]):
 
     def publish(self, topic: str, key: str, message: Message) -> None:
         """Send `message` to Kafka after the commit; messages of one `key` stay in order."""
-        self._outbox.append(("kafka", topic, key.encode(), message.SerializeToString()))
+        self._outbox.append(("kafka", topic, key.encode(), message.SerializeToString(), 0))
 
-    def snapshot(self, redis_key: str, message: Message) -> None:
+    def snapshot(self, redis_key: str, snapshot: Snapshot) -> None:
         """Write a snapshot to Redis after the commit, and tell the gateways."""
-        self._outbox.append(("redis", redis_key, b"", message.SerializeToString()))
+        self._outbox.append(("redis", redis_key, b"", snapshot.SerializeToString(), snapshot.version))
 
     async def replay(self, request: Message, answer_type: type[M]) -> M | None:
         """The answer to this very request if it was given before under its idempotency key, else None.
@@ -127,7 +128,8 @@ class Change(Generic[S]):
         if not self._outbox:
             return
         await self.connection.executemany(
-            "INSERT INTO outbox (destination, topic, message_key, payload) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO outbox (destination, topic, message_key, payload, snapshot_version)"
+            " VALUES ($1, $2, $3, $4, $5)",
             self._outbox,
         )
         await self.connection.execute("SELECT pg_notify('outbox_' || current_schema(), '')")

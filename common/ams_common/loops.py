@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from ams_common import metrics
+from ams_common.errors import AppError
 from ams_common.faults import PASSING_FAULTS
 
 log = logging.getLogger(__name__)
@@ -17,14 +18,15 @@ async def run_forever(
 ) -> None:
     """Does `work` again and again, `every_s` after its end, and `retry_s` (else the same) after a fault.
 
-    Faults that pass are logged and waited out, and so is all that PostgreSQL refuses: the migration that a
-    statement needs may still be on its way. Anything else is raised, and ends the process (see `serve`).
+    Faults that pass are logged and waited out, and so is all that PostgreSQL or another service of ours
+    refuses: the migration that a statement needs may still be on its way, and so may the newer peer. Anything
+    else is raised, and ends the process (see `serve`).
     """
     while True:
         pause_s = every_s
         try:
             await work()
-        except (*PASSING_FAULTS, asyncpg.PostgresError) as error:
+        except (*PASSING_FAULTS, AppError, asyncpg.PostgresError) as error:
             metrics.counter(
                 "ams_background_faults", "Faults that work in the background waited out.", "work"
             ).labels(name).inc()

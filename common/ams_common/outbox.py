@@ -5,7 +5,7 @@ One relay per destination, so that Kafka being away never keeps a revoked key al
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import asyncpg
@@ -13,8 +13,16 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from ams_common import metrics
+from ams_common.database import Database
+from ams_common.faults import PASSING_FAULTS
 from ams_common.loops import run_forever
-from ams_common.snapshots import INVALIDATION_CHANNEL, SNAPSHOT_TTL_S
+from ams_common.snapshots import (
+    INVALIDATION_CHANNEL,
+    SNAPSHOT_TTL_S,
+    WRITE_SNAPSHOT_SCRIPT,
+    Snapshot,
+    snapshot_version_key,
+)
 from ams_common.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -24,6 +32,8 @@ _POLL_S = 1.0
 _RETRY_S = 0.5
 _STATEMENT_TIMEOUT_S = 10.0
 _LOCK = 7_310_002
+_ASK_EVERY_S = 0.02
+_MOST_WAITING = 10_000
 
 
 class Destination(Protocol):
@@ -85,7 +95,10 @@ class KafkaDestination:
 
 
 class RedisDestination:
-    """Snapshots: set, then made known to the gateways."""
+    """Snapshots: each is set if it is no older than what is there, and made known to the gateways.
+
+    In a Redis that is full the snapshot that is out of date is removed instead (see snapshots).
+    """
 
     name = "redis"
 
@@ -93,15 +106,60 @@ class RedisDestination:
         self._redis = redis
 
     async def deliver(self, rows: Sequence[asyncpg.Record]) -> None:
-        """Sets and announces all snapshots in one transaction of Redis."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        """Raises when Redis refuses one: those before it, and behind it, may be there already."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for row in rows:
-                pipeline.set(row["topic"], row["payload"], ex=SNAPSHOT_TTL_S)
-                pipeline.publish(INVALIDATION_CHANNEL, row["topic"])
-            await pipeline.execute()
+                keys = (row["topic"], snapshot_version_key(row["topic"]))
+                values = (row["snapshot_version"], row["payload"], SNAPSHOT_TTL_S, INVALIDATION_CHANNEL)
+                pipeline.eval(WRITE_SNAPSHOT_SCRIPT, len(keys), *keys, *values)
+            outcomes: list[bytes | str] = await pipeline.execute()
+        counter = metrics.counter("ams_snapshots", "Snapshots taken to Redis, by outcome.", "outcome")
+        for outcome in outcomes:
+            counter.labels(outcome.decode() if isinstance(outcome, bytes) else outcome).inc()
 
     async def close(self) -> None:
         """The connection belongs to whoever made it."""
+
+
+async def is_delivered(database: Database, redis_key: str, within_s: float) -> bool:
+    """Waits until no snapshot for `redis_key` is left to deliver, at most `within_s`; False also when that
+    can't be found out.
+
+    To be called after the commit, and not inside of another transaction: no lock is held meanwhile.
+    """
+    query = "SELECT EXISTS (SELECT FROM outbox WHERE destination = 'redis' AND topic = $1)"
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                async with database.connection() as connection:
+                    if not await connection.fetchval(query, redis_key):
+                        return True
+                await asyncio.sleep(_ASK_EVERY_S)
+    except PASSING_FAULTS:  # the timeout is one
+        return False
+
+
+async def write_again(database: Database, snapshots: Mapping[str, Snapshot]) -> None:
+    """Takes snapshots, by their Redis keys, to Redis once more, where an older one was met.
+
+    One that waits already isn't queued twice, and nothing is while very many wait: Redis is away then.
+    """
+    if not snapshots:
+        return
+    # Their cause was audited when it happened.
+    async with database.change_by_system("write snapshots again", audited=False) as change:
+        waiting = await change.connection.fetchval(
+            "SELECT count(*) FROM (SELECT FROM outbox WHERE destination = 'redis' LIMIT $1) AS rows",
+            _MOST_WAITING,
+        )
+        if waiting >= _MOST_WAITING:
+            return
+        queued = await change.connection.fetch(
+            "SELECT DISTINCT topic FROM outbox WHERE destination = 'redis' AND topic = ANY($1)",
+            list(snapshots),
+        )
+        for redis_key in snapshots.keys() - {row["topic"] for row in queued}:
+            change.snapshot(redis_key, snapshots[redis_key])
 
 
 class OutboxRelay:
@@ -145,7 +203,7 @@ class OutboxRelay:
     async def _relay_batch(self, connection: asyncpg.Connection) -> bool:
         """Deliver the oldest rows; returns whether there may be more, to look for at once."""
         rows = await connection.fetch(
-            "SELECT outbox_id, topic, message_key, payload FROM outbox"
+            "SELECT outbox_id, topic, message_key, payload, snapshot_version FROM outbox"
             " WHERE destination = $1 ORDER BY outbox_id LIMIT $2",
             self._destination.name,
             _BATCH,

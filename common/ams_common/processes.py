@@ -76,6 +76,7 @@ PROCESSES: Mapping[str, Process] = {
             schema="catalog",
             grpc_port=7002,
             metrics_port=9102,
+            secrets=("SERVICE_SECRET",),
             shared_keys=("UPSTREAM_SEALING_KEY",),
         ),
         Process(

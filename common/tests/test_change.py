@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.policy.v1.policy_pb2 import Rule
 from ams_common import topics
 from ams_common.context import Caller, RequestContext, request_context
@@ -33,7 +34,7 @@ async def test_change_audit_record_and_events_commit_together(database: Database
     with serving("service.create"):
         async with database.change() as change:
             change.publish(topics.CATALOG_EVENTS, "s", pb.Service(name="Geo"))
-            change.snapshot("ams:service:s", pb.Service(name="Geo"))
+            change.snapshot("ams:service:s", ServiceSnapshot(slug="geo"))
             change.audit("service", "s", name="Geo")
     assert await outbox_topics(database) == [topics.CATALOG_EVENTS, "ams:service:s", topics.AUDIT_EVENTS]
     async with database.connection() as connection:

@@ -87,6 +87,7 @@ def test_every_rpc_that_changes_state_has_an_audit_name_and_every_other_has_none
     reading = (
         "Get",
         "List",
+        "Check",
         "IssueServiceToken",
         "StartOidcSignIn",
     )  # the last keeps its state with the asker

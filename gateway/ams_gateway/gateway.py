@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from ams_common.sealing import Sealer
 
 from ams_gateway.access.authorizer import Authorizer
+from ams_gateway.access.limits.allowance import Allowance
+from ams_gateway.access.limits.bucket import LimitBucket
+from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.snapshot_cache import SourceDownError
 from ams_gateway.access.snapshots import CachedService, Grant
 from ams_gateway.http import problems
@@ -37,6 +40,12 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
 _MAX_CREDENTIALS = 20_000
+_LIMIT_PROBLEMS: dict[str | None, Problem] = {
+    "minute": problems.RATE_LIMITED,
+    "day": problems.QUOTA_EXCEEDED,
+    "month": problems.QUOTA_EXCEEDED,
+    "spend": problems.SPEND_CAP_REACHED,
+}
 
 
 class ClientGoneError(Exception):
@@ -71,14 +80,15 @@ class GatewayLimits:
 class Call(Usage):
     """One request on its way: what is counted of it, and what its answer gets."""
 
-    __slots__ = ("body", "client", "head", "limit_fields", "request", "service", "terms")
+    __slots__ = ("allowance", "body", "client", "head", "request", "service", "terms")
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
         super().__init__(ids)
         self.request_id = request.request_id
         self.request = request
         self.client = client
-        self.limit_fields = b""
+        # None: nothing limits it, or it hasn't come so far.
+        self.allowance: Allowance | None = None
         self.terms: Terms
         # Known only of a browser's call: what else it gets depends on it.
         self.service: CachedService | None = None
@@ -91,8 +101,9 @@ class Call(Usage):
         lines = response.lines
         if response.special:
             lines += self.terms.rewrite(self.request, response)
-        own = b"%b%bx-request-id: %b\r\n" % (
+        own = b"%b%b%bx-request-id: %b\r\n" % (
             self.limit_fields,
+            self.terms.cost_fields(),
             cors_fields(self.terms.service, self.request),
             self.request_id or self.id_text,
         )
@@ -100,12 +111,18 @@ class Call(Usage):
             own = b"date: %b\r\n%b" % (http_date(), own)
         return b"%b\r\n%b" % (b"\r\n".join(lines), own) if lines else own
 
+    @property
+    def limit_fields(self) -> bytes:
+        if self.allowance is None:
+            return b""
+        return b"".join([b"%b: %b\r\n" % field for field in self.allowance.headers()])
+
 
 class Gateway:
     def __init__(
         self,
         authorizer: Authorizer,
-        limiter: Any,
+        limiter: Limiter,
         resolver: Resolver,
         pool: Pool,
         journal: Journal,
@@ -136,7 +153,6 @@ class Gateway:
 
     def sweep(self, now_s: float) -> None:
         """End what is past its deadline."""
-        self._journal.retry()
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
 
@@ -154,11 +170,14 @@ class Gateway:
         terms = call.terms = self._terms(grant)
         if (
             self._check(call) is not None
-            or terms.service.rate_limit_per_minute
             or self._resolver.cached(terms.target.origin.host) is None
+            or (terms.bucket is not None and not self._take(call, terms.bucket))
             or (connection := self._pool.reuse(terms.target.origin)) is None
         ):
-            self._spawn(self._serve_waiting(call, body, is_whole), call)
+            if call.allowance is None or call.allowance.allowed:
+                self._spawn(self._serve_waiting(call, body, is_whole), call)
+            else:
+                self._refuse(call, _LIMIT_PROBLEMS[call.allowance.bound])
             return
         self._forward(call, connection, body)
 
@@ -183,27 +202,32 @@ class Gateway:
         if (problem := self._check(call)) is not None:
             self._refuse(call, problem)
             return
-        if terms.service.rate_limit_per_minute:
-            allowance = await self._limiter.take(
-                terms.service.service_id, terms.key.consumer_id, terms.service.rate_limit_per_minute
-            )
-            call.limit_fields = b"".join(b"%b: %b\r\n" % field for field in allowance.headers())
-            if not allowance.allowed:
-                self._refuse(call, problems.RATE_LIMITED)
+        if terms.bucket is not None and call.allowance is None:
+            call.allowance = await terms.bucket.acquire()
+            if not call.allowance.allowed:
+                self._refuse(call, _LIMIT_PROBLEMS[call.allowance.bound])
                 return
         if not is_whole and not body:
-            body, is_whole = await client.first_piece()
+            try:
+                body, is_whole = await client.first_piece()
+            except ClientGoneError:
+                self._refund(call)
+                raise
         connection = await self._connect(terms, addresses)
         if isinstance(connection, Problem):
+            # Nothing was forwarded: it doesn't count.
+            self._refund(call)
             self._refuse(call, connection)
             return
         if client.is_gone:
+            self._refund(call)
             self._pool.release(terms.target.origin, connection)
             raise ClientGoneError
         if not is_whole:
             piece, is_whole = client.take()
             body += piece
         if len(body) > self._limits.max_body_bytes:
+            self._refund(call)
             self._pool.release(terms.target.origin, connection)
             self._refuse(call, problems.BODY_TOO_LARGE)
         elif is_whole:
@@ -213,10 +237,19 @@ class Gateway:
 
     # Its steps
 
+    def _take(self, call: Call, bucket: LimitBucket) -> bool:
+        """Whether the call may pass by what is held of its limits."""
+        call.allowance = bucket.take()
+        return call.allowance is not None and call.allowance.allowed
+
     def _terms(self, grant: Grant) -> Terms:
         if grant.terms is None:
             grant.terms = Terms(
-                grant, self._meter, self._limits.timeouts, self._credentials_of(grant.service)
+                grant,
+                self._meter,
+                self._limiter,
+                self._limits.timeouts,
+                self._credentials_of(grant.service),
             )
         terms: Terms = grant.terms
         return terms
@@ -242,6 +275,10 @@ class Gateway:
         self.answers["preflight"] += 1
         lines = [*fields, (b"date", http_date()), (b"x-request-id", call.request_id or call.id_text)]
         call.client.start(204, b"".join(b"%b: %b\r\n" % line for line in lines), None, b"", False)
+
+    def _refund(self, call: Call) -> None:
+        if call.allowance is not None and call.terms.bucket is not None:
+            call.terms.bucket.refund()
 
     def _check(self, call: Call) -> Problem | None:
         if call.terms.credentials.is_sealed:
@@ -341,6 +378,9 @@ class Gateway:
         self._pool.release(call.terms.target.origin, exchange.connection)
         if problem is None:
             self.answers[exchange.status] += 1
+            if exchange.status >= 500 and call.terms.bucket is not None:
+                # Not charged, so that it mustn't use a spend cap up.
+                call.terms.bucket.waive()
         elif exchange.is_started:
             self.answers[f"{problem.code}_midway"] += 1
             call.client.cut()

@@ -6,10 +6,13 @@ from pathlib import Path
 from ams_common.client import ServiceToken, open_channel
 from ams_common.sealing import Sealer
 from ams_common.topics import USAGE_EVENTS
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.invalidations import Cache, Invalidations
-from ams_gateway.access.rate_limits import LOAD_SCRIPT, Limiter
+from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.redis_pipe import RedisPipe
 from ams_gateway.access.snapshot_cache import CacheLimits, SnapshotCache, Source
 from ams_gateway.access.snapshot_sources import (
@@ -23,7 +26,6 @@ from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, rea
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.gateway import Gateway, GatewayLimits
 from ams_gateway.http.requests import RequestParser
-from ams_gateway.metering import journal as journals
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metrics import MetricsExport
@@ -40,7 +42,10 @@ class Runtime:
     def __init__(self, settings: Settings, keys_source: Source, services_source: Source) -> None:
         root = Path(settings.journal_dir)
         stale = CacheLimits(max_stale_s=settings.max_stale_s)
-        self.pipe = RedisPipe(settings.redis_url, preamble=(LOAD_SCRIPT,))
+        self.pipe = RedisPipe(settings.redis_url)
+        self.redis = Redis.from_url(
+            settings.redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=0.5, socket_connect_timeout=0.5
+        )
         self.keys: SnapshotCache[CachedKey] = SnapshotCache(
             RedisSource(self.pipe, keys_source), read_key, stale
         )
@@ -48,7 +53,7 @@ class Runtime:
             RedisSource(self.pipe, services_source), read_service, stale, other_names=_names_of
         )
         self.invalidations = Invalidations(settings.redis_url, (self.keys, self.services), self._route)
-        self.journal = Journal(journals.create(root), JournalLimits(max_bytes=settings.journal_max_bytes))
+        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes))
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
             self.journal,
@@ -58,9 +63,10 @@ class Runtime:
         self.pool = Pool(
             PoolLimits(max_per_origin=settings.max_connections_per_upstream), _tls(settings.upstream_ca_file)
         )
+        self.limiter = Limiter(self.redis, workers_hint=settings.workers)
         self.gateway = Gateway(
             Authorizer(self.keys, self.services),
-            Limiter(self.pipe),
+            self.limiter,
             Resolver(allow_private=settings.allow_private_upstreams),
             self.pool,
             self.journal,
@@ -89,6 +95,7 @@ class Runtime:
 
     async def open(self) -> None:
         await self.pipe.open()
+        await self.limiter.open()
         await self.invalidations.open()
         await self.publisher.open()
         self.deadlines.start(self.gateway.sweep, self.pool.sweep)
@@ -102,6 +109,8 @@ class Runtime:
         await self.publisher.close(self._drain_s)
         self.journal.close()
         await self.invalidations.close()
+        await self.limiter.close()
+        await self.redis.aclose()
         await self.pipe.close()
 
     @property

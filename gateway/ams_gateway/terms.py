@@ -1,12 +1,19 @@
 """What all calls of one key to one service share, worked out once: the hot path only reads it."""
 
 import time
+from typing import Literal
 
+from ams.keys.v1.events_pb2 import SpendCap
 from ams.usage.v1.events_pb2 import Outcome
 from ams_common.sealing import Sealer, SealingError
 from ams_common.web import COOKIE_NAMES
+from google.type.money_pb2 import Money
 
-from ams_gateway.access.snapshots import CachedService, Grant
+from ams_gateway.access.limits.bucket import LimitBucket
+from ams_gateway.access.limits.limiter import Limiter
+from ams_gateway.access.limits.policy import LimitPolicy
+from ams_gateway.access.limits.policy import SpendCap as Cap
+from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
 from ams_gateway.http.cookies import filter_cookie, rewrite_set_cookie
 from ams_gateway.http.forwarding_fields import careless
 from ams_gateway.http.redirects import rewrite_link, rewrite_location
@@ -17,6 +24,8 @@ from ams_gateway.http.targets import Target
 from ams_gateway.metering.journal import JournalError
 from ams_gateway.metering.meter import Meter, Usage
 from ams_gateway.upstream.exchange import Timeouts
+
+NANOS_PER_UNIT = 1_000_000_000
 
 _OUR_COOKIES = frozenset(name.encode("ascii") for name in COOKIE_NAMES)
 
@@ -44,9 +53,22 @@ class Credentials:
 
 
 class Terms:
-    __slots__ = ("_meter", "credentials", "grant", "key", "service", "target", "timeouts")
+    __slots__ = (
+        "_meter",
+        "bucket",
+        "credentials",
+        "grant",
+        "key",
+        "policy",
+        "service",
+        "shows_costs",
+        "target",
+        "timeouts",
+    )
 
-    def __init__(self, grant: Grant, meter: Meter, defaults: Timeouts, credentials: Credentials) -> None:
+    def __init__(
+        self, grant: Grant, meter: Meter, limiter: Limiter, defaults: Timeouts, credentials: Credentials
+    ) -> None:
         self.grant = grant
         self.key = grant.key
         self.service = grant.service
@@ -54,7 +76,13 @@ class Terms:
         self.target: Target = grant.service.target
         self.credentials = credentials
         self._meter = meter
+        self.policy = policy_of(grant.key, grant.service)
+        # None: nothing limits these calls.
+        self.bucket: LimitBucket | None = limiter.bucket(self.policy)
+        if not self.bucket.limits_anything:
+            self.bucket = None
         forwarding = grant.service.forwarding
+        self.shows_costs = forwarding.shows_costs
         self.timeouts = Timeouts(
             forwarding.first_byte_timeout_s or defaults.first_byte_s,
             forwarding.idle_timeout_s or defaults.idle_s,
@@ -68,6 +96,17 @@ class Terms:
         except JournalError:
             return False
         return True
+
+    def cost_fields(self) -> bytes:
+        """What the call costs, and the key's calls this month: estimates, for billing-svc rates them."""
+        if not self.shows_costs or self.bucket is None or not self.policy.currency:
+            return b""
+        currency = self.policy.currency.encode("ascii")
+        fields = b"x-ams-cost-estimate: %b %b\r\n" % (_amount(self.policy.price_nanos), currency)
+        spent_nanos = self.bucket.month_to_date_nanos()
+        if spent_nanos is None:
+            return fields
+        return b"%bx-ams-month-estimate: %b %b\r\n" % (fields, _amount(spent_nanos), currency)
 
     # The request, as the merchant gets it
 
@@ -136,3 +175,44 @@ class Terms:
         if not self._passes_cookies(request):
             return None
         return rewrite_set_cookie(value, scope=request.scope, base_path=self.target.path, ours=_OUR_COOKIES)
+
+
+def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
+    """What limits the calls of this key to this service."""
+    forwarding, amount = service.forwarding, service.price.per_request.amount
+    scopes = {SpendCap.KEY: key.key_id, SpendCap.PROJECT: key.project_id, SpendCap.CONSUMER: key.consumer_id}
+    return LimitPolicy(
+        service_id=service.service_id,
+        consumer_id=key.consumer_id,
+        key_id=key.key_id,
+        is_test=key.is_test,
+        per_minute=service.rate_limit_per_minute,
+        per_day=forwarding.quota_per_day,
+        per_month=forwarding.quota_per_month,
+        price_nanos=_nanos(amount),
+        currency=amount.currency_code,
+        caps=tuple(
+            Cap(_SCOPES[cap.scope], scopes[cap.scope], _nanos(cap.amount), cap.amount.currency_code)
+            for cap in key.spend_caps
+            if scopes.get(cap.scope)
+        ),
+        shows_costs=forwarding.shows_costs,
+    )
+
+
+_SCOPES: dict[int, Literal["key", "project", "consumer"]] = {
+    SpendCap.KEY: "key",
+    SpendCap.PROJECT: "project",
+    SpendCap.CONSUMER: "consumer",
+}
+
+
+def _nanos(amount: Money) -> int:
+    return int(amount.units * NANOS_PER_UNIT + amount.nanos)
+
+
+def _amount(nanos: int) -> bytes:
+    """In units of the currency, without zeros at the end."""
+    units, rest = divmod(nanos, NANOS_PER_UNIT)
+    decimals = f"{rest:09d}".rstrip("0").ljust(2, "0")
+    return f"{units}.{decimals}".encode("ascii")

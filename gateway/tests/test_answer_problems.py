@@ -105,9 +105,9 @@ async def test_the_limits_headers_tell_what_is_left(
     left = []
     for _ in range(3):
         async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
-            assert answer.headers["RateLimit-Policy"] == '"default";q=2;w=60'
+            assert answer.headers["RateLimit-Policy"] == '"minute";q=2;w=60'
             left.append((answer.status, answer.headers["RateLimit"].split(";t=")[0]))
-    assert left == [(200, '"default";r=1'), (200, '"default";r=0'), (429, '"default";r=0')]
+    assert left == [(200, '"minute";r=1'), (200, '"minute";r=0'), (429, '"minute";r=0')]
 
 
 async def test_only_post_is_taken_without_a_path(

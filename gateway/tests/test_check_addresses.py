@@ -49,7 +49,7 @@ async def test_what_doesnt_resolve_is_unknown() -> None:
 
 
 async def test_one_inner_address_among_public_ones_is_enough() -> None:
-    async def mixed(host: str) -> list[str]:
+    def mixed(host: str) -> list[str]:
         return ["8.8.8.8", "10.0.0.1"]
 
     with pytest.raises(AddressForbiddenError):

@@ -81,7 +81,7 @@ async def change_standing(change: Change[Store], transition: Transition, user_id
 
 
 async def publish_merchant(change: Change[Store], user_id: UUID) -> pb.Merchant:
-    """Publishes the whole present state of a merchant, and returns it."""
+    """Publishes the whole present state of a merchant, whose standing is new, and returns it."""
     merchant = await change.store.find_merchant(user_id=user_id)
     assert merchant is not None, "every merchant has a profile"
     event = MerchantChanged(
@@ -89,16 +89,21 @@ async def publish_merchant(change: Change[Store], user_id: UUID) -> pb.Merchant:
         display_name=merchant.company_name,
         slug=merchant.slug,
         standing=merchant.standing,
+        standing_version=await change.store.draw_standing_version(user_id, "merchant"),
     )
     _publish(change, user_id, IdentityEvent(merchant_changed=event))
     return merchant
 
 
 async def publish_consumer(change: Change[Store], user_id: UUID) -> pb.Consumer:
-    """Publishes the whole present state of a consumer, and returns it."""
+    """Publishes the whole present state of a consumer, whose standing is new, and returns it."""
     consumer = await change.store.find_consumer(user_id=user_id)
     assert consumer is not None, "only of consumers"
-    event = ConsumerChanged(consumer_id=consumer.consumer_id, standing=consumer.standing)
+    event = ConsumerChanged(
+        consumer_id=consumer.consumer_id,
+        standing=consumer.standing,
+        standing_version=await change.store.draw_standing_version(user_id, "consumer"),
+    )
     _publish(change, user_id, IdentityEvent(consumer_changed=event))
     return consumer
 

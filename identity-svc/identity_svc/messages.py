@@ -10,7 +10,7 @@ from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
 from identity_svc.records import Account
-from identity_svc.roles import ordered_roles, standing_of
+from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
 def user_message(account: Account, active: Role.ValueType) -> pb.User:
@@ -51,6 +51,12 @@ def consumer_message(
         name=name,
         standing=standing_of(standing),
         registered_at=to_timestamp(granted_at),
+    )
+
+
+def standing_change_message(*, user_id: UUID, role: str, standing: str, version: int) -> pb.StandingChange:
+    return pb.StandingChange(
+        user_id=str(user_id), role=role_of(role), standing=standing_of(standing), version=version
     )
 
 

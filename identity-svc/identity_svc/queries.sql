@@ -51,6 +51,27 @@ SELECT standing FROM user_roles WHERE user_id = :user_id AND role = :role FOR UP
 -- name: set_standing
 UPDATE user_roles SET standing = :standing, standing_since = now() WHERE user_id = :user_id AND role = :role;
 
+-- name: lock_standing_versions
+-- Until the commit nobody else draws one. So versions become visible in their order, and who reads on after
+-- the last one that it has seen misses none that was drawn before and committed later.
+SELECT pg_advisory_xact_lock(hashtextextended('standing versions of ' || current_schema(), 0));
+
+-- name: draw_standing_version
+-- A sequence that the clock pushes on: after a restore from a backup it must not draw again what followers
+-- have seen already, or they would ignore the changes that come.
+UPDATE user_roles
+SET standing_version = setval('standing_versions', greatest(
+    nextval('standing_versions'), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+))
+WHERE user_id = :user_id AND role = :role
+RETURNING standing_version;
+
+-- name: list_standing_changes
+SELECT user_id, role, standing, standing_version AS version FROM user_roles
+WHERE standing_version > :after_version
+ORDER BY standing_version
+LIMIT :limit;
+
 -- name: find_merchant
 SELECT {merchant_columns}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)

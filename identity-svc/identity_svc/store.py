@@ -6,7 +6,13 @@ from uuid import UUID
 from ams_common.ids import uuid7
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 
-from identity_svc.messages import audit_record_message, consumer_message, invite_message, merchant_message
+from identity_svc.messages import (
+    audit_record_message,
+    consumer_message,
+    invite_message,
+    merchant_message,
+    standing_change_message,
+)
 from identity_svc.records import Account, Challenge, Mail, SealedKey, Session
 
 
@@ -23,6 +29,9 @@ class Store(QueryStore, package="identity_svc"):
     insert_merchant_profile = run()
     lock_role = maybe_value(str)
     set_standing = run()
+    _lock_standing_versions = run()
+    _draw_standing_version = value(int)
+    list_standing_changes = many(standing_change_message)
     find_merchant = one(merchant_message)
     list_merchants = page(merchant_message)
     find_consumer = one(consumer_message)
@@ -71,3 +80,10 @@ class Store(QueryStore, package="identity_svc"):
         user_id = user_id or await self.find_user_id(email=email)
         assert user_id is not None, "users are never deleted"
         return user_id
+
+    async def draw_standing_version(self, user_id: UUID, role: str) -> int:
+        """Gives the role's standing, as it is now, its next version. To be called last in a transaction:
+        everybody else whose standing changes waits for its end."""
+        # A statement of its own: in one, the version might be drawn before the lock is had.
+        await self._lock_standing_versions()
+        return await self._draw_standing_version(user_id=user_id, role=role)

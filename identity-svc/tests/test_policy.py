@@ -34,5 +34,6 @@ async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer
         "GetConsumer": ADMINS,
         "BlockConsumer": ADMINS,
         "UnblockConsumer": ADMINS,
+        "ListStandingChanges": {"keys-svc", "catalog-svc"},
         "ListAuditRecords": ADMINS,
     }

@@ -1,14 +1,17 @@
 """The rules of API keys (PRD-9)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeyStatus
 from ams_common.access import KeyProblem, key_problem
-from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
+from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError, NotFoundError
+
+from keys_svc.spend_caps import SpendCap, cap_in
 
 MAX_ACTIVE_KEYS = 100
 _STATUS_BY_PROBLEM = {KeyProblem.REVOKED: KEY_REVOKED, KeyProblem.EXPIRED: KEY_EXPIRED, None: KEY_ACTIVE}
@@ -28,7 +31,29 @@ class Key:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    spend_cap: SpendCap | None = None
+    is_test: bool = False
+    snapshot_version: int = 1
     service_ids: Sequence[UUID]
+
+
+_PLAIN_COLUMNS = tuple(name for name in Key.__slots__ if name != "spend_cap")
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    return Key(**{name: row[name] for name in _PLAIN_COLUMNS}, spend_cap=cap_in(row))
+
+
+def key_not_found() -> NotFoundError:
+    """The same for somebody else's key as for none: nobody can find out which ids there are."""
+    return NotFoundError("key_not_found", "There is no such key.")
+
+
+def found(key: Key | None) -> Key:
+    """The key. Raises NotFoundError for None."""
+    if key is None:
+        raise key_not_found()
+    return key
 
 
 def expiry(now: datetime, ttl_days: int) -> datetime:

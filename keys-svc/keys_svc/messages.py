@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KeySnapshot
+from ams.keys.v1.events_pb2 import KeySnapshot, SpendCap
 from ams_common.clock import to_timestamp
 
 from keys_svc.access_requests import AccessRequest
+from keys_svc.consumers import Consumer
 from keys_svc.keys import Key, status_of
 
 
@@ -37,12 +37,20 @@ def key_message(key: Key, now: datetime) -> pb.Key:
         expires_at=to_timestamp(key.expires_at),
         created_at=to_timestamp(key.created_at),
         revoked_at=to_timestamp(key.revoked_at),
+        spend_cap=key.spend_cap.to_money() if key.spend_cap is not None else None,
+        is_test=key.is_test,
     )
 
 
-def key_snapshot(key: Key, consumer_standing: Standing.ValueType, now: datetime) -> KeySnapshot:
+def consumer_spend_cap_message(consumer: Consumer) -> pb.ConsumerSpendCap:
+    cap = consumer.spend_cap
+    return pb.ConsumerSpendCap(amount=cap.to_money() if cap is not None else None)
+
+
+def key_snapshot(key: Key, consumer: Consumer, now: datetime) -> KeySnapshot:
     """What the gateway serves from. It is written for keys that are active or revoked: that a key expires
     the gateway sees by its own clock."""
+    caps = {SpendCap.KEY: key.spend_cap, SpendCap.CONSUMER: consumer.spend_cap}
     return KeySnapshot(
         key_id=str(key.key_id),
         consumer_id=str(key.consumer_id),
@@ -50,5 +58,10 @@ def key_snapshot(key: Key, consumer_standing: Standing.ValueType, now: datetime)
         service_ids=[str(service_id) for service_id in key.service_ids],
         status=status_of(key, now),
         expires_at=to_timestamp(key.expires_at),
-        consumer_standing=consumer_standing,
+        consumer_standing=consumer.standing,
+        version=key.snapshot_version,
+        spend_caps=[
+            SpendCap(scope=scope, amount=cap.to_money()) for scope, cap in caps.items() if cap is not None
+        ],
+        is_test=key.is_test,
     )

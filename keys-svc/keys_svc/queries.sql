@@ -4,18 +4,34 @@ access_request_id, consumer_id, service_id, merchant_id, status, note, reason, r
 
 -- fragment: key_columns
 key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at,
+    revoked_at, spend_cap_currency, spend_cap_amount, is_test, snapshot_version,
     ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
         AS service_ids
+
+-- fragment: consumer_columns
+consumer_id, standing, standing_version, spend_cap_currency, spend_cap_amount
+
+-- fragment: next_version
+-- The clock pushes it on: after a restore from a backup no version comes back that a gateway has seen with
+-- another snapshot. A clock that was set back doesn't matter.
+greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 
 -- name: add_consumer
 INSERT INTO consumers (consumer_id) VALUES (:consumer_id) ON CONFLICT DO NOTHING;
 
 -- name: lock_consumer
-SELECT standing FROM consumers WHERE consumer_id = :consumer_id FOR UPDATE;
+SELECT {consumer_columns} FROM consumers WHERE consumer_id = :consumer_id FOR UPDATE;
+
+-- name: find_consumers
+SELECT {consumer_columns} FROM consumers WHERE consumer_id = ANY(:consumer_ids::uuid[]);
 
 -- name: set_standing
-UPDATE consumers SET standing = :standing WHERE consumer_id = :consumer_id;
+UPDATE consumers SET standing = :standing, standing_version = :standing_version
+WHERE consumer_id = :consumer_id;
+
+-- name: set_spend_cap
+UPDATE consumers SET spend_cap_currency = :spend_cap_currency, spend_cap_amount = :spend_cap_amount
+WHERE consumer_id = :consumer_id;
 
 -- name: add_access_request
 -- No row when one for this service is pending already.
@@ -77,9 +93,9 @@ SELECT count(*) FROM keys WHERE consumer_id = :consumer_id AND revoked_at IS NUL
 
 -- name: add_key
 INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at,
-    expires_at)
+    expires_at, spend_cap_currency, spend_cap_amount, is_test)
 VALUES (:key_id, :key_hash, :key_prefix, :consumer_id, :name, :description, :ttl_days, :created_at,
-    :expires_at);
+    :expires_at, :spend_cap_currency, :spend_cap_amount, :is_test);
 
 -- name: assign_services
 INSERT INTO key_services (key_id, consumer_id, service_id)
@@ -116,9 +132,19 @@ ORDER BY created_at, key_id;
 UPDATE keys SET revoked_at = :revoked_at
 WHERE key_id = :key_id AND consumer_id = :consumer_id AND revoked_at IS NULL;
 
--- name: find_key_by_hash
-SELECT {key_columns} FROM keys
-WHERE key_hash = :key_hash;
+-- name: set_key_spend_cap
+UPDATE keys SET spend_cap_currency = :spend_cap_currency, spend_cap_amount = :spend_cap_amount
+WHERE key_id = :key_id;
 
--- name: standing
-SELECT standing FROM consumers WHERE consumer_id = :consumer_id;
+-- name: renew_key
+UPDATE keys SET snapshot_version = {next_version}
+WHERE key_id = :key_id
+RETURNING {key_columns};
+
+-- name: renew_keys
+UPDATE keys SET snapshot_version = {next_version}
+WHERE consumer_id = :consumer_id;
+
+-- name: find_keys_by_hash
+SELECT {key_columns} FROM keys
+WHERE key_hash = ANY(:key_hashes::bytea[]);

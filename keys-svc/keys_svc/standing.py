@@ -19,9 +19,8 @@ def to_table(standing: Standing.ValueType) -> str:
     return _IN_TABLE[standing]
 
 
-def from_table(text: str | None) -> Standing.ValueType:
-    """None, a consumer whose registration hasn't been heard of yet, is active."""
-    return STANDING_ACTIVE if text is None else _ON_WIRE[text]
+def from_table(text: str) -> Standing.ValueType:
+    return _ON_WIRE[text]
 
 
 def require_active(standing: Standing.ValueType) -> None:

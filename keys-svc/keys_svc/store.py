@@ -2,23 +2,24 @@
 
 from uuid import UUID
 
-from ams.identity.v1.events_pb2 import Standing
-from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
+from ams_common.queries import QueryStore, column, many, one, page, run, value
 
 from keys_svc.access_requests import AccessRequest
-from keys_svc.keys import Key
-from keys_svc.standing import from_table
+from keys_svc.consumers import Consumer, consumer_of
+from keys_svc.keys import Key, key_of
+from keys_svc.spend_caps import columns_of
 
 
 class Store(QueryStore, package="keys_svc"):
-    """Whoever changes a consumer's keys, requests or standing holds `lock_consumer` meanwhile: so a key made
-    while its consumer is being blocked ends up blocked, no revoked key's snapshot is overwritten by an older
-    one, and the limit of keys holds."""
+    """Whoever changes a consumer's keys, requests, caps or standing holds `lock_consumer` meanwhile: so a key
+    made while its consumer is being blocked ends up blocked, snapshots have their versions in the order of
+    the changes, and the limit of keys holds."""
 
     _add_consumer = run()
-    _lock_consumer = value(str)
-    _standing = maybe_value(str)
+    _lock_consumer = one(row=consumer_of)
+    find_consumers = many(row=consumer_of)
     set_standing = run()
+    set_spend_cap = run()
 
     add_access_request = one(AccessRequest)
     lock_access_request = one(AccessRequest)
@@ -34,20 +35,27 @@ class Store(QueryStore, package="keys_svc"):
     count_active_keys = value(int)
     _add_key = run()
     _assign_services = run()
-    find_key = one(Key)
-    find_key_by_hash = one(Key)
-    list_keys = page(Key)
-    live_keys = many(Key)
+    find_key = one(row=key_of)
+    find_keys_by_hash = many(row=key_of)
+    list_keys = page(row=key_of)
+    live_keys = many(row=key_of)
     revoke_key = run()
+    set_key_spend_cap = run()
+    renew_key = one(row=key_of)
+    renew_keys = run()
 
-    async def lock_consumer(self, consumer_id: UUID) -> Standing.ValueType:
-        """The consumer's standing, which nobody else changes until the commit."""
+    async def lock_consumer(self, consumer_id: UUID) -> Consumer:
+        """The consumer, whom nobody else changes until the commit."""
         # There is no row yet of a consumer whose registration hasn't been heard of; only a row can be locked.
         await self._add_consumer(consumer_id=consumer_id)
-        return from_table(await self._lock_consumer(consumer_id=consumer_id))
+        consumer = await self._lock_consumer(consumer_id=consumer_id)
+        assert consumer is not None, "it has just been added, and consumers are never deleted"
+        return consumer
 
-    async def standing(self, consumer_id: UUID) -> Standing.ValueType:
-        return from_table(await self._standing(consumer_id=consumer_id))
+    async def find_consumer(self, consumer_id: UUID) -> Consumer:
+        """The consumer; one that nothing is known of yet as it will come to be."""
+        found = await self.find_consumers(consumer_ids=[consumer_id])
+        return found[0] if found else Consumer(consumer_id=consumer_id)
 
     async def add_key(self, key: Key) -> None:
         """The key and the services assigned to it. Raises asyncpg.ForeignKeyViolationError without grant."""
@@ -61,6 +69,8 @@ class Store(QueryStore, package="keys_svc"):
             ttl_days=key.ttl_days,
             created_at=key.created_at,
             expires_at=key.expires_at,
+            is_test=key.is_test,
+            **columns_of(key.spend_cap),
         )
         await self._assign_services(
             key_id=key.key_id, consumer_id=key.consumer_id, service_ids=list(key.service_ids)

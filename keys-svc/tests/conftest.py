@@ -3,6 +3,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
+from ams_common.outbox import OutboxRelay, RedisDestination
+from ams_common.ports import free_port
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from ams_local.redis import Redis as RedisServer
 from keys_svc.catalog import Catalog
 from keys_svc.event_handlers import apply_identity_events
 from keys_svc.rpc import KeysService
 from keys_svc.store import Store
+from redis.asyncio import Redis
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,8 @@ async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
 
 @pytest.fixture
 def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
-    return KeysService(database=database, catalog=catalog)
+    # No relay delivers what most tests write: nothing is gained by waiting for it.
+    return KeysService(database=database, catalog=catalog, delivery_wait_s=0.01)
 
 
 @pytest.fixture
@@ -227,11 +233,37 @@ def somebody_waits(database: Database) -> Callable[[], Awaitable[bool]]:
     return check
 
 
-def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType) -> IdentityEvent:
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A server that is this test's alone, to be filled, made to refuse or restored."""
+    server = RedisServer(tmp_path, free_port(), throwaway=True)
+    server.launch()
+    async with Redis.from_url(await asyncio.to_thread(server.wait)) as client:
+        yield client
+    server.stop()
+
+
+@pytest.fixture
+def relaying(database_url: str) -> Callable[[Redis], AbstractAsyncContextManager[None]]:
+    """`async with relaying(redis):` snapshots are delivered meanwhile."""
+
+    @asynccontextmanager
+    async def run(redis: Redis) -> AsyncIterator[None]:
+        task = asyncio.create_task(OutboxRelay(database_url, RedisDestination(redis)).run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return run
+
+
+def _standing_event(consumer_id: UUID | str, standing: Standing.ValueType, version: int = 0) -> IdentityEvent:
     return IdentityEvent(
         event_id=str(uuid7()),
         occurred_at=to_timestamp(utc_now()),
-        consumer_changed=ConsumerChanged(consumer_id=str(consumer_id), standing=standing),
+        consumer_changed=ConsumerChanged(
+            consumer_id=str(consumer_id), standing=standing, standing_version=version
+        ),
     )
 
 
@@ -244,9 +276,9 @@ def standing_event() -> Callable[..., IdentityEvent]:
 def apply_standing(database: Database[Store]) -> Callable[..., Awaitable[None]]:
     """`await apply_standing(consumer_id, STANDING_BLOCKED)`: the event is handled, without Kafka."""
 
-    async def handle(consumer_id: UUID, standing: Standing.ValueType) -> None:
+    async def handle(consumer_id: UUID, standing: Standing.ValueType, version: int = 0) -> None:
         async with database.change_by_system("consume", audited=False) as change:
-            await apply_identity_events(change, [_standing_event(consumer_id, standing)])
+            await apply_identity_events(change, [_standing_event(consumer_id, standing, version)])
 
     return handle
 
@@ -273,8 +305,9 @@ async def start_service(
     topic_prefix: str,
     nobody_listens: str,
     tmp_path: Path,
-) -> AsyncIterator[Callable[[int], Awaitable[asyncio.subprocess.Process]]]:
-    """Starts the real process, `python -m keys_svc`, on a port. identity-svc and catalog-svc are away."""
+) -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """Starts the real process, `python -m keys_svc`, on a port. identity-svc and catalog-svc are away, unless
+    other settings say where they are."""
     environment = {
         **os.environ,
         "AMS_ENVIRONMENT": "test",
@@ -288,12 +321,12 @@ async def start_service(
     processes: list[asyncio.subprocess.Process] = []
     with (tmp_path / "keys-svc.log").open("wb") as log:
 
-        async def start(port: int) -> asyncio.subprocess.Process:
+        async def start(port: int, **others: str) -> asyncio.subprocess.Process:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "keys_svc",
-                env={**environment, "KEYS_LISTEN": f"127.0.0.1:{port}"},
+                env={**environment, "KEYS_LISTEN": f"127.0.0.1:{port}", **others},
                 stderr=log,
             )
             processes.append(process)

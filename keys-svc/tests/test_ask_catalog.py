@@ -1,18 +1,11 @@
 """The catalog client against a running catalog-svc and identity-svc. That an open service is found is
 shown by the journeys of tests/, where a merchant has one approved."""
 
-import asyncio
-import os
-import secrets
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import grpc
 import pytest
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.keys.v1 import keys_service_pb2 as pb
@@ -22,11 +15,8 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.database import Database
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
-from ams_common.ports import free_port
-from ams_common.provision import provision
-from ams_common.testing.eventually import eventually
+from ams_common.testing.neighbours import schemas, serving
 from ams_common.testing.tokens import TestIssuer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from keys_svc.catalog import Catalog, CatalogError
 from keys_svc.rpc import KeysService
 from keys_svc.store import Store
@@ -34,69 +24,22 @@ from keys_svc.store import Store
 Addresses = tuple[str, str]
 
 
-def free_address() -> str:
-    return f"127.0.0.1:{free_port()}"
-
-
-@pytest.fixture
-async def schemas(admin_database_url: str) -> AsyncIterator[dict[str, str]]:
-    """URLs of identity-svc's and catalog-svc's schemas, in a database of this test's own."""
-    suffix = secrets.token_hex(4)
-    database, owners = f"others_{suffix}", {name: f"{name}_{suffix}" for name in ("identity", "catalog")}
-    yield await provision(admin_database_url, database, owners=owners)
-    connection = await asyncpg.connect(admin_database_url)
-    for statement in (
-        f"DROP DATABASE {database} WITH (FORCE)",
-        *(f"DROP ROLE {role}" for role in owners.values()),
-    ):
-        await connection.execute(statement)
-    await connection.close()
-
-
 @pytest.fixture
 async def addresses(
-    schemas: dict[str, str], redis_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+    admin_database_url: str, redis_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[Addresses]:
     """The addresses of identity-svc and catalog-svc, running."""
-    identity, catalog = free_address(), free_address()
-    environment = {
-        **os.environ,
-        "AMS_ENVIRONMENT": "test",
-        "IDENTITY_DATABASE_URL": schemas["identity"],
-        "IDENTITY_LISTEN": identity,
-        "IDENTITY_ADDRESS": identity,
-        "CATALOG_DATABASE_URL": schemas["catalog"],
-        "CATALOG_LISTEN": catalog,
+    servers = {
         "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }
-    async with AsyncExitStack() as stack:
-        for module in ("identity_svc", "catalog_svc"):
-            await stack.enter_async_context(_running(module, environment, tmp_path / module))
-        for address in (identity, catalog):
-            await eventually(partial(_serves, address), timeout_s=60)
+    async with (
+        schemas(admin_database_url, "identity", "catalog") as urls,
+        serving("identity", urls["identity"], servers, tmp_path) as identity,
+        serving("catalog", urls["catalog"], {**servers, "IDENTITY_ADDRESS": identity}, tmp_path) as catalog,
+    ):
         yield identity, catalog
-
-
-@asynccontextmanager
-async def _running(module: str, environment: dict[str, str], log_path: Path) -> AsyncIterator[None]:
-    with log_path.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, env=environment, stderr=log
-        )
-        yield
-        process.kill()
-        await process.wait()
-
-
-async def _serves(address: str) -> bool:
-    async with grpc.aio.insecure_channel(address) as channel:
-        try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 async def test_keys_svc_asks_as_itself_and_learns_that_there_is_no_such_service(

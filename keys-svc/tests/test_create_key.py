@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -47,6 +48,29 @@ async def test_the_gateway_gets_a_snapshot_of_a_new_key(consumer: Any, new_key: 
     assert (snapshot.key_prefix, snapshot.project_id) == (created.key.key_prefix, "")
     assert snapshot.service_ids == created.key.service_ids
     assert snapshot.expires_at == created.key.expires_at
+
+
+async def test_a_test_key_says_so_to_people_and_gateways(consumer: Any, grant: Any, written: Any) -> None:
+    fields = {"name": "ci", "service_ids": [await grant(consumer)], "ttl_days": 1}
+    for is_test, scheme in ((True, "ams_test_"), (False, "ams_live_")):
+        created = await consumer("CreateKey", **fields, is_test=is_test)
+        assert created.key.is_test == is_test
+        assert created.secret.startswith(scheme)
+        assert created.key.key_prefix.startswith(scheme)
+        assert await consumer("GetKey", key_id=created.key.key_id) == created.key
+        key_hash = apikeys.hash_key(created.secret)
+        assert key_hash is not None
+        [snapshot] = await written.snapshots(key_snapshot_key(key_hash))
+        assert (snapshot.is_test, snapshot.key_prefix) == (is_test, created.key.key_prefix)
+
+
+async def test_sql_itself_refuses_a_test_key_that_looks_live(
+    database: Database[Store], consumer: Any, grant: Any
+) -> None:
+    key = replace(new_key_of(consumer.user_id, await grant(consumer)), is_test=True)
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with database.change_by_system("test", audited=False) as change:
+            await change.store.add_key(key)
 
 
 async def test_the_refusal_names_each_service_without_grant_and_only_those(
@@ -97,7 +121,9 @@ async def test_a_key_made_while_its_consumer_is_being_blocked_is_refused(
         await blocking.store.lock_consumer(consumer.user_id)
         creating = asyncio.create_task(consumer("CreateKey", name="ci", service_ids=[service_id], ttl_days=1))
         await eventually(somebody_waits)
-        await blocking.store.set_standing(consumer_id=consumer.user_id, standing="blocked")
+        await blocking.store.set_standing(
+            consumer_id=consumer.user_id, standing="blocked", standing_version=1
+        )
     with pytest.raises(PermissionDeniedError):
         await creating
     assert await written.count("keys") == 0

@@ -54,7 +54,7 @@ async def standings(written: Any, created: Any) -> list[Standing.ValueType]:
 
 async def has_standing(database: Database[Store], consumer_id: UUID, expected: Standing.ValueType) -> bool:
     async with database.read() as store:
-        return await store.standing(consumer_id) == expected
+        return (await store.find_consumer(consumer_id)).standing == expected
 
 
 async def test_blocking_and_unblocking_reach_every_live_key_and_no_other(

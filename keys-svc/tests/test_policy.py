@@ -16,6 +16,10 @@ async def test_each_rpc_lets_in_exactly_its_callers(channel: grpc.aio.Channel, i
         "GetKey": {"consumer"},
         "ListKeys": {"consumer"},
         "RevokeKey": {"consumer"},
+        "SetKeySpendCap": {"consumer"},
+        "GetSpendCap": {"consumer"},
+        "SetSpendCap": {"consumer"},
+        "CheckKeySnapshots": {"gateway"},
         "GetKeySnapshot": {"gateway", "registry-svc"},
         "ListGrantedServices": {"registry-svc"},
     }

@@ -21,6 +21,7 @@ async def test_revoking_is_stored_audited_and_overwrites_the_snapshot(
     revoked = await consumer("RevokeKey", key_id=created.key.key_id)
     assert revoked.status == KEY_REVOKED
     assert revoked.HasField("revoked_at")
+    revoked.ClearField("effective_by")
     assert await consumer("GetKey", key_id=created.key.key_id) == revoked
     redis_key = key_snapshot_key(hashlib.sha256(created.secret.encode()).digest())
     assert [snapshot.status for snapshot in await written.snapshots(redis_key)] == [KEY_ACTIVE, KEY_REVOKED]

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent
+from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent, UsageEventBatch
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.ids import uuid7
@@ -40,6 +41,8 @@ class Traffic:
     def __init__(self, keys: int, seed: int) -> None:
         self._random = random.Random(seed)
         self._keys = [(str(uuid7()), str(uuid7()), f"ams_live_{n:08d}") for n in range(keys)]
+        self._journal_id = uuid7().bytes
+        self._sequence = 0
         self._services = [(str(uuid7()), str(uuid7()), str(uuid7())) for _ in range(SERVICES)]
 
     def event(self) -> UsageEvent:
@@ -47,7 +50,10 @@ class Traffic:
         service_id, merchant_id, price_version_id = self._services[
             min(int(self._random.expovariate(0.3)), SERVICES - 1)
         ]
+        self._sequence += 1
         return UsageEvent(
+            journal_id=self._journal_id,
+            sequence=self._sequence,
             event_id=uuid7().bytes,
             timestamp=to_timestamp(utc_now()),
             consumer_id=consumer_id,
@@ -89,10 +95,19 @@ async def create_topics(bootstrap: str, prefix: str, partitions: int) -> None:
     await admin.close()
 
 
-async def send(producer: AIOKafkaProducer, topic: str, events: list[UsageEvent]) -> None:
+async def send(producer: AIOKafkaProducer, topic: str, events: list[UsageEvent], per_record: int) -> None:
+    """As a gateway's turn does: each consumer's events together, at most so many in a record."""
+    groups: defaultdict[str, list[UsageEvent]] = defaultdict(list)
+    for event in events:
+        groups[event.consumer_id].append(event)
     sent = [
-        await producer.send(topic, event.SerializeToString(), key=event.consumer_id.encode())
-        for event in events
+        await producer.send(
+            topic,
+            UsageEventBatch(events=group[start : start + per_record]).SerializeToString(),
+            key=consumer_id.encode(),
+        )
+        for consumer_id, group in groups.items()
+        for start in range(0, len(group), per_record)
     ]
     await asyncio.gather(*sent)
 
@@ -161,7 +176,7 @@ async def visibility_ms(
     return (time.monotonic() - sent_s) * 1000
 
 
-async def measure(events: int, keys: int, partitions: int, probes: int) -> None:
+async def measure(events: int, keys: int, partitions: int, probes: int, per_record: int) -> None:
     bootstrap, prefix = os.environ["KAFKA_BOOTSTRAP_SERVERS"], f"bench{secrets.token_hex(4)}."
     topic, traffic = prefix + topics.USAGE_EVENTS, Traffic(keys, seed=1)
     await create_topics(bootstrap, prefix, partitions)
@@ -170,7 +185,7 @@ async def measure(events: int, keys: int, partitions: int, probes: int) -> None:
         AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer,
     ):
         for _ in range(events // 1000):
-            await send(producer, topic, [traffic.event() for _ in range(1000)])
+            await send(producer, topic, [traffic.event() for _ in range(1000)], per_record)
         connection = await asyncpg.connect(url)
         with service(url, bootstrap, prefix) as process:
             count, duration_s, process_cpu_s = await watch(connection, process, events // 1000 * 1000)
@@ -191,9 +206,14 @@ def main() -> None:
     parser.add_argument("--keys", type=int, nargs="+", default=[10, 1000], help="one run for each")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--probes", type=int, default=50, help="single events whose visibility is timed")
+    parser.add_argument(
+        "--per-record", type=int, default=500, help="events of a consumer that share a record"
+    )
     arguments = parser.parse_args()
     for keys in arguments.keys:
-        asyncio.run(measure(arguments.events, keys, arguments.partitions, arguments.probes))
+        asyncio.run(
+            measure(arguments.events, keys, arguments.partitions, arguments.probes, arguments.per_record)
+        )
 
 
 if __name__ == "__main__":

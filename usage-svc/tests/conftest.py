@@ -3,12 +3,13 @@
 import asyncio
 import os
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 from uuid import UUID
 
 import grpc
@@ -17,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageDelta, UsageEvent
+from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageDelta, UsageEvent, UsageEventBatch
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
@@ -54,6 +55,7 @@ class Subject:
         request_bytes: int = 10,
         response_bytes: int = 100,
         response_time_ms: int = 7,
+        **more: Any,
     ) -> UsageEvent:
         """The event of a request that was just metered, unless `at` says when."""
         return UsageEvent(
@@ -71,6 +73,7 @@ class Subject:
             response_time_ms=response_time_ms,
             status_code=status_code,
             outcome=outcome,
+            **more,
         )
 
 
@@ -143,8 +146,10 @@ def ingest(database: Database[Store]) -> IngestBatch:
     """Handles one batch as the consumer does, in a transaction of its own."""
 
     async def handle(batch: Sequence[UsageEvent]) -> None:
+        # As single events were always sent: the handler's answer to one of them that is bad is an exception.
+        messages = [UsageEventBatch.FromString(event.SerializeToString()) for event in batch]
         async with database.change_by_system("consume", audited=False) as change:
-            await count_usage_events(change, batch)
+            await count_usage_events(change, messages)
 
     return handle
 
@@ -176,24 +181,38 @@ async def usage_topic(kafka_bootstrap: str, topic_prefix: str) -> str:
     return events
 
 
-Send = Callable[[Sequence[UsageEvent]], Awaitable[None]]
+class Send(Protocol):
+    async def __call__(self, events: Sequence[UsageEvent], *, per_record: int = 1) -> None: ...
 
 
 @pytest.fixture
 async def send(kafka_bootstrap: str, usage_topic: str) -> AsyncIterator[Send]:
-    """Sends events as the gateway does: keyed by consumer. Returns when Kafka has them all."""
+    """Sends events keyed by consumer, as the gateway does: several in a record, or one by itself as older
+    gateways do. Returns when Kafka has them all."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, linger_ms=5)
     await producer.start()
 
-    async def send_all(events: Sequence[UsageEvent]) -> None:
+    async def send_all(events: Sequence[UsageEvent], *, per_record: int = 1) -> None:
         sent = [
-            await producer.send(usage_topic, event.SerializeToString(), key=event.consumer_id.encode())
-            for event in events
+            await producer.send(usage_topic, value, key=consumer_id.encode())
+            for consumer_id, value in _values(events, per_record)
         ]
         await asyncio.gather(*sent)
 
     yield send_all
     await producer.stop()
+
+
+def _values(events: Sequence[UsageEvent], per_record: int) -> Iterator[tuple[str, bytes]]:
+    if per_record == 1:
+        yield from ((event.consumer_id, event.SerializeToString()) for event in events)
+        return
+    groups: defaultdict[str, list[UsageEvent]] = defaultdict(list)
+    for event in events:
+        groups[event.consumer_id].append(event)
+    for consumer_id, group in groups.items():
+        for start in range(0, len(group), per_record):
+            yield consumer_id, UsageEventBatch(events=group[start : start + per_record]).SerializeToString()
 
 
 StartService = Callable[[], Awaitable[asyncio.subprocess.Process]]

@@ -31,6 +31,11 @@ def an_event(**changes: Any) -> UsageEvent:
         "response_time_ms": 3,
         "status_code": 204,
         "outcome": ANSWERED,
+        "journal_id": b"j" * 16,
+        "sequence": 7,
+        "request_messages": 4,
+        "response_messages": 5,
+        "request_id": "my-request",
     }
     return UsageEvent(**(fields | changes))
 
@@ -52,11 +57,23 @@ def test_every_field_is_kept_and_time_is_cut_to_the_microsecond() -> None:
         204,
         "answered",
         True,
+        UUID(bytes=b"j" * 16),
+        7,
+        False,
+        4,
+        5,
+        "my-request",
+        False,
     )
 
 
 def test_no_project_is_none() -> None:
     assert check_event(an_event(project_id=""), NOW).project_id is None
+
+
+def test_an_event_of_an_older_gateway_has_no_number_and_no_request_id() -> None:
+    event = check_event(an_event(journal_id=b"", sequence=0, request_id=""), NOW)
+    assert (event.journal_id, event.sequence, event.request_id) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +106,14 @@ def test_no_project_is_none() -> None:
         {"status_code": 600},
         {"outcome": OUTCOME_UNSPECIFIED},
         {"outcome": 9},
+        {"journal_id": b"", "sequence": 1},
+        {"journal_id": bytes(15)},
+        {"sequence": 0},
+        {"sequence": -1},
+        {"request_messages": -1},
+        {"response_messages": 2**63 - 1},
+        {"request_id": "a b"},
+        {"request_id": "a" * 129},
     ],
 )
 def test_what_cannot_be_counted_is_refused(changes: dict[str, Any]) -> None:
@@ -102,9 +127,11 @@ def test_the_edges_of_the_accepted_time_are_accepted(seconds: int) -> None:
     assert event.occurred_at.timestamp() == seconds
 
 
-def test_only_what_the_upstream_failed_to_answer_is_free() -> None:
+def test_what_the_upstream_failed_to_answer_tests_and_what_goes_on_of_a_call_are_free() -> None:
     billable = {outcome: is_billable(outcome) for outcome in (ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED)}
     assert billable == {ANSWERED: True, CLIENT_CLOSED: True, UPSTREAM_FAILED: False}
+    assert not is_billable(ANSWERED, is_test=True)
+    assert not is_billable(ANSWERED, is_continuation=True)
 
 
 @given(st.binary(max_size=200))

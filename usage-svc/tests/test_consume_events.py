@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from ams.usage.v1.events_pb2 import UsageEvent
+from ams.usage.v1.events_pb2 import UsageEventBatch
 from ams_common import topics
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
@@ -19,7 +19,7 @@ from usage_svc.store import Store
 def consumer(
     database: Database[Store], kafka_bootstrap: str, topic_prefix: str, usage_topic: str
 ) -> EventConsumer:
-    subscription = Subscription(topics.USAGE_EVENTS, UsageEvent, count_usage_events)
+    subscription = Subscription(topics.USAGE_EVENTS, UsageEventBatch, count_usage_events)
     return EventConsumer(database, kafka_bootstrap, "usage-svc", [subscription], topic_prefix)
 
 
@@ -81,3 +81,36 @@ async def test_what_cannot_be_counted_is_dead_lettered_and_the_rest_is_counted(
     assert "event_id" in errors[3]
     assert (await figures.rolled_up("day"))["requests"] == 3
     assert sum(delta.requests for delta in await figures.deltas()) == 3
+
+
+async def test_batches_and_single_events_of_one_topic_are_both_counted(
+    consumer: EventConsumer, send: Any, new_subject: Any, figures: Any
+) -> None:
+    """Gateways of two releases run side by side, and what an older one sent is read again after a restore."""
+    events = [subject.event() for subject in (new_subject(), new_subject()) for _ in range(25)]
+    await send(events[:30])
+    await send(events[20:], per_record=10)
+
+    async def all_counted() -> bool:
+        return bool((await figures.raw())["requests"] == 50)
+
+    async with running(consumer):
+        await eventually(all_counted, timeout_s=60)
+    assert await figures.dead_letters() == []
+    assert sum(delta.requests for delta in await figures.deltas()) == 50
+
+
+async def test_an_event_of_a_batch_that_cannot_be_counted_is_dead_lettered_alone(
+    start_service: Any, send: Any, subject: Any, figures: Any
+) -> None:
+    negative = subject.event(request_bytes=-1)
+    await start_service()
+    await send([subject.event(), negative, *[subject.event() for _ in range(8)]], per_record=10)
+
+    async def is_buried() -> bool:
+        return bool(await figures.dead_letters())
+
+    await eventually(is_buried, timeout_s=60)
+    (error,) = await figures.dead_letters()
+    assert "request_payload_size_bytes" in error
+    assert (await figures.raw())["requests"] == 9

@@ -1,5 +1,6 @@
 from datetime import UTC, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -56,7 +57,15 @@ async def test_duplicates_in_a_batch_and_across_batches_count_once(
 
 async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, database: Database) -> None:
     subject = new_subject(project_id=uuid7())
-    event = subject.event(status_code=503, outcome=UPSTREAM_FAILED)
+    event = subject.event(
+        status_code=503,
+        outcome=UPSTREAM_FAILED,
+        journal_id=b"j" * 16,
+        sequence=3,
+        request_messages=4,
+        response_messages=5,
+        request_id="my-request",
+    )
     await ingest([event])
     async with database.connection() as connection:
         row = dict(await connection.fetchrow("SELECT * FROM usage_events"))
@@ -76,6 +85,13 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
         "status_code": 503,
         "outcome": "upstream_failed",
         "billable": False,
+        "journal_id": UUID(bytes=b"j" * 16),
+        "sequence": 3,
+        "is_continuation": False,
+        "request_messages": 4,
+        "response_messages": 5,
+        "request_id": "my-request",
+        "is_test": False,
     }
     assert row["event_id"].bytes == event.event_id
 
@@ -152,7 +168,7 @@ async def test_the_schema_refuses_impossible_sums(subject: Any, ingest: Any, dat
         for change in (
             "billable_requests = requests + 1",
             "billable_requests = -1",
-            "requests = 0",
+            "requests = -1",
             "request_bytes = -1",
             "response_bytes = -1",
             "response_time_ms_sum = -1",

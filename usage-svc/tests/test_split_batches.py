@@ -9,7 +9,7 @@ from ams_common.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-# (which subject, seconds ago, outcome, status code, bytes)
+# (which subject, seconds ago, outcome, status code, bytes, whether it goes on, whether it is a test)
 SKETCHES = st.lists(
     st.tuples(
         st.integers(0, 2),
@@ -17,6 +17,8 @@ SKETCHES = st.lists(
         st.sampled_from([ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED]),
         st.sampled_from([200, 204, 404, 499, 502]),
         st.integers(0, 1 << 40),
+        st.booleans(),
+        st.booleans(),
     ),
     min_size=1,
     max_size=12,
@@ -48,19 +50,27 @@ async def test_any_split_and_duplication_gives_the_plain_sum(
     now, subjects = utc_now(), [new_subject() for _ in range(3)]
     events = [
         subjects[who].event(
-            now - timedelta(seconds=ago), outcome=outcome, status_code=status, request_bytes=size
+            now - timedelta(seconds=ago),
+            outcome=outcome,
+            status_code=status,
+            request_bytes=size,
+            is_continuation=goes_on,
+            is_test=is_test,
         )
-        for who, ago, outcome, status, size in sketches
+        for who, ago, outcome, status, size, goes_on, is_test in sketches
     ]
     for batch in batches:
         await ingest([events[index] for index in batch])
     assert await rolled_up(database) == plain_sum(events)
     deltas = await figures.deltas()
-    assert sum(delta.requests for delta in deltas) == len(events)
-    assert sum(delta.billable_requests for delta in deltas) == sum(
-        e.outcome != UPSTREAM_FAILED for e in events
-    )
-    assert sum(delta.request_bytes for delta in deltas) == sum(e.request_payload_size_bytes for e in events)
+    told = [event for event in events if not event.is_test]
+    assert sum(delta.requests for delta in deltas) == sum(not event.is_continuation for event in told)
+    assert sum(delta.billable_requests for delta in deltas) == sum(is_charged(event) for event in told)
+    assert sum(delta.request_bytes for delta in deltas) == sum(e.request_payload_size_bytes for e in told)
+
+
+def is_charged(event: UsageEvent) -> bool:
+    return event.outcome != UPSTREAM_FAILED and not event.is_continuation and not event.is_test
 
 
 def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str]]:
@@ -76,11 +86,11 @@ def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str
         for granularity, bucket in buckets.items():
             key = (granularity, bucket, event.consumer_id, f"{event.status_code // 100}xx")
             sums.setdefault(key, Counter()).update(
-                requests=1,
-                billable=int(event.outcome != UPSTREAM_FAILED),
+                requests=int(not event.is_continuation),
+                billable=int(is_charged(event)),
                 request_bytes=event.request_payload_size_bytes,
                 response_bytes=event.response_payload_size_bytes,
-                time_ms=event.response_time_ms,
+                time_ms=0 if event.is_continuation else event.response_time_ms,
             )
     return sums
 

@@ -91,7 +91,7 @@ async def test_killing_the_process_in_mid_stream_leaves_the_figures_exact(
     process = await start_service()
     await send(events[:500])
     await eventually(lambda: _more_than(figures, 0), timeout_s=60)
-    sending = asyncio.create_task(send(events[500:4000]))
+    sending = asyncio.create_task(send(events[500:4000], per_record=20))
     await eventually(lambda: _more_than(figures, 500), timeout_s=60)
     process.kill()
     await process.wait()
@@ -120,7 +120,7 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
     await eventually(lambda: _has_members(kafka_bootstrap, topic_prefix + "usage-svc", 2), timeout_s=30)
     stop_trickling.set()
     sent = 1000 + await trickled
-    sending = asyncio.create_task(send(events[sent:]))
+    sending = asyncio.create_task(send(events[sent:], per_record=20))
     await eventually(lambda: _more_than(figures, sent // 2), timeout_s=60)
     first.terminate()
     assert await first.wait() == 0

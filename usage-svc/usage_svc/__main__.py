@@ -5,7 +5,7 @@ from functools import partial
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import UsageEvent
+from ams.usage.v1.events_pb2 import UsageEventBatch
 from ams_common import topics
 from ams_common.client import jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
@@ -18,6 +18,7 @@ from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
 from usage_svc.event_handlers import count_usage_events
+from usage_svc.gap_watch import watch_for_gaps
 from usage_svc.partitions import keep_partitions_ready
 from usage_svc.rpc.usage import UsageService
 from usage_svc.settings import Settings
@@ -42,13 +43,14 @@ async def run(settings: Settings) -> None:
             database,
             settings.kafka_bootstrap_servers,
             "usage-svc",
-            [Subscription(topics.USAGE_EVENTS, UsageEvent, count_usage_events)],
+            [Subscription(topics.USAGE_EVENTS, UsageEventBatch, count_usage_events)],
             settings.kafka_topic_prefix,
         )
         background = [
             events.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
+            watch_for_gaps(database),
         ]
         await serve(server, settings.listen, background)
 

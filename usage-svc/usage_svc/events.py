@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,7 +14,11 @@ MAX_AHEAD = timedelta(days=1)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
 MAX_SIZE_BYTES = 1 << 40
 
+# A WebSocket that sends a million messages a second does so for twelve days.
+MAX_MESSAGES = 1 << 40
+
 _KEY_PREFIX = re.compile(r"[!-~]{1,32}")
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _OUTCOMES = {ANSWERED: "answered", CLIENT_CLOSED: "client_closed", UPSTREAM_FAILED: "upstream_failed"}
 
 
@@ -39,6 +44,15 @@ class MeteredRequest(NamedTuple):
     status_code: int
     outcome: str
     billable: bool
+    # None for what no gateway of today's has numbered.
+    journal_id: UUID | None
+    sequence: int | None
+    is_continuation: bool
+    request_messages: int
+    response_messages: int
+    # None: the event's own id.
+    request_id: str | None
+    is_test: bool
 
 
 class NewUsage(NamedTuple):
@@ -55,10 +69,11 @@ class NewUsage(NamedTuple):
     response_bytes: int
 
 
-def is_billable(outcome: Outcome.ValueType) -> bool:
-    """Whether a request that ended so is charged: whatever the upstream served, or was doing for a
-    consumer who left, but not what the upstream failed to answer."""
-    return outcome in (ANSWERED, CLIENT_CLOSED)
+def is_billable(outcome: Outcome.ValueType, *, is_test: bool = False, is_continuation: bool = False) -> bool:
+    """Whether an event is a request that is charged: whatever the upstream served, or was doing for a
+    consumer who left, but not what the upstream failed to answer, nor a call with a test key. What goes on
+    of a request was charged with its first event."""
+    return outcome in (ANSWERED, CLIENT_CLOSED) and not is_test and not is_continuation
 
 
 def check_event(event: UsageEvent, now: datetime) -> MeteredRequest:
@@ -88,7 +103,14 @@ def check_event(event: UsageEvent, now: datetime) -> MeteredRequest:
         response_time_ms=event.response_time_ms,
         status_code=event.status_code,
         outcome=_OUTCOMES[event.outcome],
-        billable=is_billable(event.outcome),
+        billable=is_billable(event.outcome, is_test=event.is_test, is_continuation=event.is_continuation),
+        journal_id=_journal_id(event),
+        sequence=event.sequence or None,
+        is_continuation=event.is_continuation,
+        request_messages=_messages("request_messages", event.request_messages),
+        response_messages=_messages("response_messages", event.response_messages),
+        request_id=_request_id(event),
+        is_test=event.is_test,
     )
 
 
@@ -104,9 +126,47 @@ def _occurred_at(event: UsageEvent, now: datetime) -> datetime:
 
 
 def _id(name: str, text: str) -> UUID:
+    try:
+        return _uuid(text)
+    except ValueError:
+        raise MalformedEventError(f"{name} must be a lower-case UUID") from None
+
+
+# Events name the same parties again and again, and making UUIDs of texts is the dearest step of a check.
+@lru_cache(maxsize=100_000)
+def _uuid(text: str) -> UUID:
     if not formats.UUID.fullmatch(text):
-        raise MalformedEventError(f"{name} must be a lower-case UUID")
+        raise ValueError(text)
     return UUID(text)
+
+
+@lru_cache(maxsize=10_000)
+def _uuid_of_bytes(data: bytes) -> UUID:
+    return UUID(bytes=data)
+
+
+def _journal_id(event: UsageEvent) -> UUID | None:
+    if not event.journal_id and not event.sequence:
+        return None
+    if len(event.journal_id) != 16:
+        raise MalformedEventError("journal_id must have 16 bytes")
+    if event.sequence < 1:
+        raise MalformedEventError("sequence must be positive")
+    return _uuid_of_bytes(event.journal_id)
+
+
+def _request_id(event: UsageEvent) -> str | None:
+    if not event.request_id:
+        return None
+    if not _REQUEST_ID.fullmatch(event.request_id):
+        raise MalformedEventError("request_id must have at most 128 printable ASCII characters")
+    return event.request_id
+
+
+def _messages(name: str, count: int) -> int:
+    if not 0 <= count <= MAX_MESSAGES:
+        raise MalformedEventError(f"{name} must be between 0 and 2^40")
+    return count
 
 
 def _size(name: str, size_bytes: int) -> int:

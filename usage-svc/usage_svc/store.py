@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ams_common.queries import QueryStore, many, value
 
 from usage_svc.events import MeteredRequest, NewUsage
+from usage_svc.journals import JournalGap
 from usage_svc.reports import UsageRow
 
 
@@ -16,6 +17,7 @@ class Store(QueryStore, package="usage_svc"):
     usage_of_consumer = many(UsageRow)
     usage_of_merchant = many(UsageRow)
     usage_of_platform = many(UsageRow)
+    journal_gaps = many(JournalGap)
 
     async def add_events(self, events: Sequence[MeteredRequest]) -> list[NewUsage]:
         """Insert and roll up those of `events`, one at least, that are not there yet; what they add up to."""

@@ -49,7 +49,10 @@ Find: TypeAlias = Callable[[Visit, str], Awaitable[list[Hit]]]
 
 # What a page offers to do is found by its name, as the page is.
 _ACTIONS: Mapping[Role.ValueType, Sequence[Hit]] = {
-    CONSUMER: (Hit("New key", "", "/dashboard/api-keys/new", icon="plus"),),
+    CONSUMER: (
+        Hit("New key", "", "/dashboard/api-keys/new", icon="plus"),
+        Hit("Spend cap", "", "/dashboard/api-keys/spend-cap", icon="scale"),
+    ),
     MERCHANT: (
         Hit("New service", "", "/merchant/services/new", icon="plus"),
         Hit("New push token", "", "/merchant/images#new-token", icon="key-round"),

@@ -12,7 +12,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.amounts import CURRENCIES, CURRENCY_CHOICES, amount_of, typed
 from ams_bff.ui.forms import Form
 
-PATH = "/dashboard/spend-cap"
+PATH = "/dashboard/api-keys/spend-cap"
 CAP_AMOUNT, _CAP_CURRENCY = "spend_cap.amount", "spend_cap.currency_code"
 EMPTY_CAP: Mapping[str, str] = {_CAP_CURRENCY: CURRENCIES[0]}
 
@@ -58,7 +58,7 @@ async def _cap_page(visit: Visit, refused: Form | None = None) -> Response:
     answer = await visit.api.keys.GetSpendCap()
     cap = answer.amount if answer.HasField("amount") else None
     return await visit.render(
-        "dashboard/spend_cap.html", form=refused or cap_form(cap), cap=cap, currencies=CURRENCY_CHOICES
+        "keys/spend_cap.html", form=refused or cap_form(cap), cap=cap, currencies=CURRENCY_CHOICES
     )
 
 

@@ -11,7 +11,7 @@ from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.sealing import Sealer
 
-from catalog_svc import credentials, lifecycle
+from catalog_svc import credentials
 from catalog_svc.messages import service_message, signing_key_message
 from catalog_svc.publishing import write_snapshot
 from catalog_svc.records import ServiceRecord, SigningKey, found
@@ -60,6 +60,4 @@ async def _lock(change: Change[Store], service_id: str) -> ServiceRecord:
 
 async def _save(change: Change[Store], record: ServiceRecord) -> None:
     await change.store.save_service(record)
-    # Any other service has no snapshot yet, and must not get one by this.
-    if record.status == lifecycle.ACTIVE:
-        write_snapshot(change, record)
+    await write_snapshot(change, record.service_id)

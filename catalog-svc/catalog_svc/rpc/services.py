@@ -17,15 +17,16 @@ from ams_common.database import Database
 from ams_common.errors import AlreadyExistsError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
+from ams_common.outbox import write_again
 from ams_common.paging import Page, page_request, patterns_of
 
 from catalog_svc import lifecycle
 from catalog_svc.edits import apply_edit, masked_fields, unique_tags
 from catalog_svc.forwarding import forwarding_of
-from catalog_svc.messages import service_message, snapshot_message, status_word, type_word
+from catalog_svc.messages import service_message, status_word, type_word
 from catalog_svc.prices import terms_of
-from catalog_svc.publishing import publish_price, publish_service, write_snapshot
-from catalog_svc.records import ServiceRecord, found
+from catalog_svc.publishing import publish_price, publish_service, redis_keys, write_snapshot
+from catalog_svc.records import ServiceRecord, found, service_not_found
 from catalog_svc.slugs import slug_candidates
 from catalog_svc.store import Store
 from catalog_svc.upstreams import check_base_url
@@ -70,9 +71,7 @@ class ServiceRpcs:
             # Of what an edit may change, the other services know only the name.
             if record.name != before.name:
                 publish_service(change, record)
-            # Any other service has no snapshot yet, and must not get one by an edit.
-            if record.status == lifecycle.ACTIVE:
-                write_snapshot(change, record)
+            await write_snapshot(change, record.service_id)
         return service_message(record)
 
     async def SubmitService(self, request: pb.SubmitServiceRequest, context: Context) -> pb.Service:
@@ -82,6 +81,7 @@ class ServiceRpcs:
             await change.store.save_service(record)
             change.audit("service", record.service_id)
             publish_service(change, record)
+            await write_snapshot(change, record.service_id)
         return service_message(record)
 
     async def ApproveService(self, request: pb.ApproveServiceRequest, context: Context) -> pb.Service:
@@ -102,7 +102,7 @@ class ServiceRpcs:
             change.audit("service", record.service_id, reason=request.reason)
             publish_service(change, record)
             publish_price(change, record, price_version_id, now)
-            write_snapshot(change, record)
+            await write_snapshot(change, record.service_id)
         return service_message(record)
 
     async def RejectService(self, request: pb.RejectServiceRequest, context: Context) -> pb.Service:
@@ -112,6 +112,7 @@ class ServiceRpcs:
             await change.store.save_service(record)
             change.audit("service", record.service_id, reason=request.reason)
             publish_service(change, record)
+            await write_snapshot(change, record.service_id)
         return service_message(record)
 
     async def GetService(self, request: pb.GetServiceRequest, context: Context) -> pb.Service:
@@ -152,8 +153,29 @@ class ServiceRpcs:
         self, request: pb.GetServiceSnapshotRequest, context: Context
     ) -> ServiceSnapshot:
         async with self.database.read() as store:
-            record = await store.find_service_by_id_or_slug(request.service)
-        return snapshot_message(found(record))
+            snapshots = await store.find_snapshots([request.service])
+        if request.service not in snapshots:
+            raise service_not_found()
+        return snapshots[request.service]
+
+    async def CheckServiceSnapshots(
+        self, request: pb.CheckServiceSnapshotsRequest, context: Context
+    ) -> pb.CheckServiceSnapshotsResponse:
+        held = {each.service: each.version for each in request.held}
+        async with self.database.read() as store:
+            snapshots = await store.find_snapshots(list(held))
+        # Who holds an old one had it from Redis, most likely, where it would mislead the next who looks.
+        outdated = {
+            redis_key: snapshot
+            for name, snapshot in snapshots.items()
+            if snapshot.version > held[name]
+            for redis_key in redis_keys(snapshot)
+        }
+        await write_again(self.database, outdated)
+        return pb.CheckServiceSnapshotsResponse(
+            changed=[snapshot for name, snapshot in snapshots.items() if snapshot.version != held[name]],
+            missing=[name for name in held if name not in snapshots],
+        )
 
 
 def _draft(request: pb.CreateServiceRequest, merchant_id: UUID, now: datetime) -> ServiceRecord:

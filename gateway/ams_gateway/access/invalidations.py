@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ams_common.snapshots import INVALIDATION_CHANNEL
-from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from ams_gateway.tasks import end_task
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis, RedisCluster
 
 log = logging.getLogger(__name__)
 
 # A connection that is dead without saying so is noticed after two of these.
 _PING_S = 0.4
 _RETRY_S = 0.2
+_CONNECT_TIMEOUT_S = 2.0
+_CLOSE_TIMEOUT_S = 1.0
 
 
 class Cache(Protocol):
@@ -25,12 +29,16 @@ class Cache(Protocol):
 
 
 class Invalidations:
-    """Subscribes while open. `route` gives the cache that a name belongs to."""
+    """Subscribes while open. `route` gives the cache that a name belongs to. `client` may be of a cluster,
+    whose nodes pass each message on to all."""
 
     def __init__(
-        self, redis_url: str, caches: tuple[Cache, ...], route: Callable[[str], Cache | None]
+        self,
+        client: "Redis | RedisCluster",
+        caches: tuple[Cache, ...],
+        route: Callable[[str], Cache | None],
     ) -> None:
-        self._redis_url = redis_url
+        self._client: Any = client
         self._caches = caches
         self._route = route
         self._task: asyncio.Task[None] | None = None
@@ -45,36 +53,44 @@ class Invalidations:
 
     async def _keep(self) -> None:
         while True:
-            client = redis.Redis.from_url(
-                self._redis_url, socket_connect_timeout=2, socket_timeout=2, health_check_interval=0
-            )
+            channel = self._client.pubsub()
             try:
-                await self._listen(client)
+                await self._listen(channel)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("invalidations can't be received: %s", type(error).__name__)
+            except Exception:
+                # Whatever a message or the library does: without this loop nothing is ever heard again.
+                log.exception("invalidations can't be received")
             finally:
-                self._set_connected(False)
-                with contextlib.suppress(RedisError, OSError):
-                    await client.aclose()
+                if self.is_connected:
+                    self._set_connected(False)
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                        await channel.aclose()
             await asyncio.sleep(_RETRY_S)
 
-    async def _listen(self, client: "redis.Redis") -> None:
-        async with client.pubsub() as channel:
+    async def _listen(self, channel: Any) -> None:
+        # The client's own retries may take many seconds; until then a gap would not be told of.
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             await channel.subscribe(INVALIDATION_CHANNEL)
-            unanswered = 0
-            while True:
+        unanswered = 0
+        while True:
+            async with asyncio.timeout(_PING_S + _CONNECT_TIMEOUT_S):
                 message = await channel.get_message(timeout=_PING_S)
-                if message is None:
-                    if unanswered >= 2:
-                        raise TimeoutError
-                    unanswered += 1
+            if message is None:
+                if unanswered >= 2:
+                    raise TimeoutError
+                unanswered += 1
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await channel.ping()
-                    continue
-                unanswered = 0
-                if message["type"] == "subscribe":
-                    self._set_connected(True)
-                elif message["type"] == "message":
-                    self._invalidate(message["data"])
+                continue
+            unanswered = 0
+            if message["type"] == "subscribe":
+                # Each time: the client subscribes again by itself after a lost connection, and what was
+                # published meanwhile is lost.
+                self._set_connected(True)
+            elif message["type"] == "message":
+                self._invalidate(message["data"])
 
     def _invalidate(self, data: bytes) -> None:
         name = data.decode("utf-8", "replace")
@@ -83,7 +99,6 @@ class Invalidations:
             cache.invalidate(name)
 
     def _set_connected(self, connected: bool) -> None:
-        if connected != self.is_connected:
-            self.is_connected = connected
-            for cache in self._caches:
-                cache.set_connected(connected)
+        self.is_connected = connected
+        for cache in self._caches:
+            cache.set_connected(connected)

@@ -1,15 +1,17 @@
-"""The in-process cache of keys and services: bounded, stale-while-revalidate, one load per name.
+"""The in-process cache of keys and services: bounded, and what it holds is given at once.
 
-Names are the Redis keys of ams_common.snapshots, so that an invalidation names its entry directly.
+That what is held is still true is confirmed in the background (confirmations.py); no request waits for that.
 """
 
 import asyncio
 import logging
+import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from ams_gateway.access.snapshot_table import CacheLimits, Entry, SnapshotTable
 
 T = TypeVar("T")
 
@@ -17,143 +19,93 @@ log = logging.getLogger(__name__)
 
 
 class SourceDownError(Exception):
-    """Neither Redis nor the owning service could answer."""
+    """Nobody who could know has answered in time."""
 
 
 class Source(Protocol):
-    """Where a snapshot comes from when it isn't cached."""
+    """The owner of snapshots, whose word is the truth."""
 
     async def load(self, name: str) -> bytes | None:
         """The serialised snapshot; None when there is none. Raises SourceDownError."""
 
+    async def check(self, held: Mapping[str, int]) -> dict[str, bytes | None]:
+        """Of names and the versions held of them, what differs: the snapshot, None where there is none any
+        more. Raises SourceDownError."""
+
 
 @dataclass(frozen=True, slots=True)
-class CacheLimits:
-    """How much is cached and for how long."""
+class Loaded:
+    """A serialised snapshot, None when there is none; and whether the owner said so, or a copy that may be
+    old."""
 
-    max_entries: int = 100_000
-    # "Not found" is kept apart, so that made-up keys can't push good ones out.
-    max_missing: int = 10_000
-    # Older than this is still served, and loaded anew meanwhile.
-    fresh_s: float = 30.0
-    # While no invalidations come in nothing older is used: it is loaded anew before use.
-    disconnected_ttl_s: float = 0.5
-    missing_s: float = 5.0
-    # Nothing older is ever served, whoever is away.
-    max_stale_s: float = 3600.0
-    # How long after a failed load nobody tries again for that name.
-    retry_s: float = 1.0
+    data: bytes | None
+    is_by_owner: bool
 
 
-class Entry(Generic[T]):
-    """One cached answer; `value` None means that there is no such thing."""
+class CopiedSource(Protocol):
+    """An owner with copies in front of it, which are nearer and may be old."""
 
-    __slots__ = ("loaded_at_s", "must_revalidate", "retry_at_s", "value")
+    async def load(self, name: str) -> Loaded:
+        """From the copies, or from the owner where they have none. Raises SourceDownError."""
 
-    def __init__(self, value: T | None, loaded_at_s: float) -> None:
-        self.value = value
-        self.loaded_at_s = loaded_at_s
-        self.retry_at_s = 0.0
-        # An invalidation may have been missed: it is loaded anew before use.
-        self.must_revalidate = False
+    async def load_from_owner(self, name: str) -> bytes | None:
+        """Past the copies. Raises SourceDownError."""
+
+    def offer(self, name: str, data: bytes, version: int) -> None:
+        """Put what the owner said where the copies are, if there is none and none was newer. Doesn't wait."""
+
+    async def check(self, held: Mapping[str, int]) -> dict[str, bytes | None]:
+        """As Source.check."""
+
+    async def read_copies(self, names: list[str]) -> dict[str, bytes]:
+        """The copies that there are. Raises SourceDownError."""
 
 
 class _InFlight(Generic[T]):
-    """A load on its way. `invalidated`: an invalidation came meanwhile, so its result is not to be kept."""
+    """A load on its way. `is_invalidated`: an invalidation came meanwhile, so its result isn't kept."""
 
-    __slots__ = ("invalidated", "task")
+    __slots__ = ("is_invalidated", "task")
 
     def __init__(self) -> None:
-        self.invalidated = False
+        self.is_invalidated = False
         self.task: asyncio.Task[Entry[T]]
 
 
-class SnapshotCache(Generic[T]):
+class SnapshotCache(SnapshotTable[T]):
+    """What is held, and the loading of what isn't."""
+
     def __init__(
         self,
-        source: Source,
+        source: CopiedSource,
         read: Callable[[bytes], T],
         limits: CacheLimits,
         *,
+        version_of: Callable[[T], int],
         other_names: Callable[[T], tuple[str, ...]] = lambda _: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`other_names`: every name a value goes by; an invalidation of one drops them all."""
+        super().__init__(read, limits, version_of=version_of, other_names=other_names, clock=clock)
         self._source = source
-        self._read = read
-        self._limits = limits
-        self._other_names = other_names
-        self._clock = clock
-        self._entries: OrderedDict[str, Entry[T]] = OrderedDict()
-        self._missing: OrderedDict[str, Entry[T]] = OrderedDict()
-        self._aliases: dict[str, set[str]] = {}
         self._in_flight: dict[str, _InFlight[T]] = {}
-        self._is_connected = False
-
-    def __len__(self) -> int:
-        return len(self._entries) + len(self._missing)
-
-    def get_cached(self, name: str) -> Entry[T] | None:
-        """The entry if it may be used at once; starts a background load when it has gone stale."""
-        entry = self._entries.get(name) or self._missing.get(name)
-        if entry is None or entry.must_revalidate:
-            return None
-        age_s = self._clock() - entry.loaded_at_s
-        limits = self._limits
-        if age_s <= limits.disconnected_ttl_s or (self._is_connected and age_s <= limits.missing_s):
-            return entry
-        if not self._is_connected or (entry.value is None) or age_s > limits.max_stale_s:
-            return None
-        if age_s > limits.fresh_s and name not in self._in_flight and self._clock() >= entry.retry_at_s:
-            self._entries.move_to_end(name)
-            self._start(name)
-        return entry
+        self._slots = asyncio.Semaphore(limits.max_loads)
 
     async def get(self, name: str) -> T | None:
-        """The value, or None when there is none. Raises SourceDownError when nobody knows."""
+        """The value, or None when there is none. Waits only for what isn't held, and a bounded time. Raises
+        SourceDownError when nobody knows."""
         entry = self.get_cached(name)
-        if entry is not None:
-            return entry.value
-        stale = self._servable(name)
-        if stale is not None and self._clock() < stale.retry_at_s:
-            return stale.value
-        load = self._in_flight.get(name) or self._start(name)
-        try:
-            return (await asyncio.shield(load.task)).value
-        except SourceDownError:
-            stale = self._servable(name)
-            if stale is None:
-                raise
-            return stale.value
-
-    def _servable(self, name: str) -> Entry[T] | None:
-        """What may be served while the sources are away; "not found" is not among it."""
-        entry = self._entries.get(name)
-        if entry is None or self._clock() - entry.loaded_at_s > self._limits.max_stale_s:
-            return None
-        return entry
+        if entry is None:
+            load = self._in_flight.get(name) or self._start(name)
+            entry = await asyncio.shield(load.task)
+        return entry.value
 
     def invalidate(self, name: str) -> None:
         """Drop a name and all that the same value goes by, and what is being loaded for them."""
-        names = {name} | self._aliases.get(name, set())
-        entry = self._entries.get(name)
-        if entry is not None and entry.value is not None:
-            names.update(self._other_names(entry.value))
-        for each in names:
-            self._drop(each)
+        for each in self._invalidate(name):
             load = self._in_flight.pop(each, None)
             if load is not None:
-                load.invalidated = True
+                load.is_invalidated = True
 
-    def set_connected(self, connected: bool) -> None:
-        """Whether invalidations come in from now on. Either way some may have been missed, so everything is
-        loaded anew before it is used again."""
-        self._is_connected = connected
-        for entry in (*self._entries.values(), *self._missing.values()):
-            entry.must_revalidate = True
-        for load in self._in_flight.values():
-            load.invalidated = True
-        self._in_flight.clear()
+    # Loading what isn't held
 
     def _start(self, name: str) -> _InFlight[T]:
         load: _InFlight[T] = _InFlight()
@@ -163,53 +115,54 @@ class SnapshotCache(Generic[T]):
         return load
 
     async def _load(self, name: str, load: _InFlight[T]) -> Entry[T]:
-        # Aged from before the load: what changed while it was under way counts as later.
-        started_at_s = self._clock()
         try:
-            data = await self._source.load(name)
-            value = self._read(data) if data is not None else None
-        except SourceDownError:
-            stale = self._entries.get(name)
-            if stale is not None:
-                stale.retry_at_s = self._clock() + self._limits.retry_s
-            raise
+            async with asyncio.timeout(self._limits.load_timeout_s), self._slots:
+                # Aged from before it is asked for: what changes meanwhile counts as later.
+                entry = await self._ask(name, self._clock())
+        except TimeoutError as error:
+            raise SourceDownError("nobody answered in time") from error
         finally:
             if self._in_flight.get(name) is load:
                 del self._in_flight[name]
-        entry = Entry(value, started_at_s)
-        if not load.invalidated:
+        if load.is_invalidated:
+            self._outdate(name, entry.version)
+        else:
             self._keep(name, entry)
         return entry
 
-    def _keep(self, name: str, entry: Entry[T]) -> None:
-        self._drop(name)
-        if entry.value is None:
-            self._missing[name] = entry
-            if len(self._missing) > self._limits.max_missing:
-                self._missing.popitem(last=False)
-            return
-        self._entries[name] = entry
-        for other in self._other_names(entry.value):
-            if other != name:
-                self._aliases.setdefault(other, set()).add(name)
-        while len(self._entries) > self._limits.max_entries:
-            self._drop(next(iter(self._entries)))
+    async def _ask(self, name: str, now_s: float) -> Entry[T]:
+        held = self._entries.get(name)
+        outdated = max(self._outdated.get(name, 0), held.version - 1 if held is not None else 0)
+        loaded = await self._source.load(name)
+        if loaded.is_by_owner:
+            return self._owned(name, loaded.data, now_s)
+        copy = self._try_read(name, loaded.data) if loaded.data is not None else None
+        version = self._version_of(copy) if copy is not None else -1
+        # Due at once: a copy may be old in a way that nobody here can see.
+        entry = Entry(copy, version, now_s, -math.inf)
+        if version >= 0 and (version > outdated or outdated == 0):
+            return entry
+        try:
+            return self._owned(name, await self._source.load_from_owner(name), now_s)
+        except SourceDownError:
+            # An invalidation may come twice: the copy is then as new as what was dropped for it.
+            if version < outdated or copy is None:
+                raise
+            return entry
 
-    def _drop(self, name: str) -> None:
-        self._missing.pop(name, None)
-        entry = self._entries.pop(name, None)
-        if entry is None or entry.value is None:
-            return
-        for other in self._other_names(entry.value):
-            cached_under = self._aliases.get(other)
-            if cached_under is not None:
-                cached_under.discard(name)
-                if not cached_under:
-                    del self._aliases[other]
+    def _owned(self, name: str, data: bytes | None, now_s: float) -> Entry[T]:
+        if data is None:
+            return Entry(None, 0, now_s, now_s)
+        value = self._try_read(name, data)
+        if value is None:
+            raise SourceDownError("the owner's answer can't be read")
+        version = self._version_of(value)
+        self._source.offer(name, data, version)
+        return Entry(value, version, now_s, now_s)
 
 
 def _retrieve(task: asyncio.Task[Entry[T]]) -> None:
-    """A background load's failure is nobody's exception; the entry's retry time has been set."""
+    """A load's failure is its askers' exception; when they have all gone, it is nobody's."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, SourceDownError):
         log.error("a snapshot could not be loaded", exc_info=error)

@@ -55,6 +55,12 @@ UPSTREAM_MISCONFIGURED = Problem(
 RATE_LIMITED = Problem(
     "rate_limited", 429, "Rate limit exceeded", "Too many requests to this service; see Retry-After."
 )
+QUOTA_EXCEEDED = Problem(
+    "quota_exceeded", 429, "Quota exceeded", "The service's quota for this day or month is used up."
+)
+SPEND_CAP_REACHED = Problem(
+    "spend_cap_reached", 402, "Spend cap reached", "Calls would cost more than the cap set for this month."
+)
 UPSTREAM_UNREACHABLE = Problem(
     "upstream_unreachable", 502, "Upstream unreachable", "The merchant's API couldn't be reached."
 )

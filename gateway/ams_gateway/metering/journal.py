@@ -1,201 +1,98 @@
 """The worker's journal: every event is in a file before its response ends, and leaves it when Kafka has
 acknowledged it.
 
-A journal is a directory that its worker holds a lock on (flock, so that a killed worker's lock is gone
-with it): segments `00000001.seg`, … and `acked`, the position up to which all is acknowledged. The segment
-that is being written is mapped into memory, so that an event costs no system call; its blocks are reserved
-on disk beforehand, so that a full disk is an error when a segment is begun and never a fault amid a write.
-Events are in the page cache: they outlive the process, not the machine. Kafka being away costs disk, not
-memory.
+The segment that is being written is mapped into memory, so that an event costs no system call. Its blocks are
+reserved on disk beforehand, and the next segment's before it is full: a full disk turns new calls away and
+never faults amid a write. Events are in the page cache: they outlive the process, not the machine. Kafka
+being away costs disk, not memory.
+
+An event that can't be written is gone: its response is not completed, and so it is not billed, now or later.
 """
 
 import contextlib
-import fcntl
+import errno
 import logging
 import mmap
 import os
-import shutil
-import struct
 import uuid
-import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ams_gateway.metering.records import pack_record, read_records
+from ams_gateway.metering import files as journals
+from ams_gateway.metering.encoding import consumer_of
+from ams_gateway.metering.files import JournalFiles, Position
+from ams_gateway.metering.records import pack_record
 
 log = logging.getLogger(__name__)
 
-LOCK_NAME = "lock"
-_ACKED_NAME = "acked"
-_POSITION = struct.Struct(">QQI")
-_NEW_PREFIX = ".new-"
-_NAME_PREFIX = "journal-"
+_ZEROS = bytes(64 * 1024)
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class JournalError(Exception):
     """The event could not be written: its response must not be completed."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """A place in a journal: segment number and offset in bytes."""
-
-    segment: int
-    offset: int
-
-
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
-    segment_bytes: int = 8 * 1024 * 1024
+    # Making, dropping and emptying one holds the event loop up: a millisecond at this size.
+    segment_bytes: int = 4 * 1024 * 1024
     # Unacknowledged bytes of one worker; beyond it new requests are refused.
     max_bytes: int = 1024 * 1024 * 1024
-
-
-class JournalFiles:
-    """The files of one journal, one's own or a dead worker's. Holds its lock until closed."""
-
-    def __init__(self, directory: Path, lock_fd: int) -> None:
-        self.directory = directory
-        self._lock_fd = lock_fd
-        self.acked = self._read_acked()
-        self._acked_fd = os.open(directory / _ACKED_NAME, os.O_WRONLY | os.O_CREAT, 0o640)
-
-    def segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.directory.glob("*.seg"))
-
-    def path(self, segment: int) -> Path:
-        return self.directory / f"{segment:08d}.seg"
-
-    def size_bytes(self, before: int | None = None) -> int:
-        """On disk; `before`: only of the segments before that one."""
-        segments = [segment for segment in self.segments() if before is None or segment < before]
-        return sum(self.path(segment).stat().st_size for segment in segments)
-
-    def read(self, limit_bytes: int, end: Position | None = None) -> tuple[list[bytes], Position]:
-        """Events after the acknowledged position, in order, and the position after them.
-
-        `end` is where the writer is; None for a dead worker's journal, where a torn tail is skipped.
-        """
-        position = self.acked
-        for segment in self.segments():
-            if segment < position.segment:
-                continue
-            if segment > position.segment:
-                position = Position(segment, 0)
-            until = end.offset if end is not None and segment == end.segment else None
-            events, offset = self._read_segment(position, limit_bytes, until)
-            position = Position(segment, offset)
-            if events:
-                return events, position
-            if until is None and (left_bytes := self._written_bytes(position)) > 0:
-                # A torn tail's request was never answered; after a crash of the machine it may be more.
-                log.critical("journal damaged, its rest is skipped", extra={"bytes": left_bytes})
-        return [], position
-
-    def _written_bytes(self, start: Position) -> int:
-        """How much of the segment after `start` has been written: what is only reserved is zeros."""
-        with self.path(start.segment).open("rb") as file:
-            file.seek(start.offset)
-            return len(file.read().rstrip(b"\0"))
-
-    def _read_segment(self, start: Position, limit_bytes: int, until: int | None) -> tuple[list[bytes], int]:
-        size = self.path(start.segment).stat().st_size if until is None else until
-        with self.path(start.segment).open("rb") as file:
-            file.seek(start.offset)
-            data = file.read(min(limit_bytes, size - start.offset))
-        events, offset = [], start.offset
-        for event, after in read_records(data):
-            events.append(event)
-            offset = start.offset + after
-        return events, offset
-
-    def acknowledge(self, position: Position) -> None:
-        """All before `position` is with Kafka: remember it, and delete segments that hold nothing else."""
-        later = [segment for segment in self.segments() if segment > position.segment]
-        if later and position.offset >= self.path(position.segment).stat().st_size:
-            position = Position(later[0], 0)
-        body = struct.pack(">QQ", position.segment, position.offset)
-        os.pwrite(self._acked_fd, body + struct.pack(">I", zlib.crc32(body)), 0)
-        self.acked = position
-        for segment in self.segments():
-            if segment < position.segment:
-                self.path(segment).unlink()
-
-    def _read_acked(self) -> Position:
-        try:
-            data = (self.directory / _ACKED_NAME).read_bytes()
-        except FileNotFoundError:
-            data = b""
-        if len(data) == _POSITION.size:
-            segment, offset, checksum = _POSITION.unpack(data)
-            if zlib.crc32(data[:16]) == checksum:
-                return Position(segment, offset)
-        # Sent again from the start: the events carry their ids.
-        return Position(0, 0)
-
-    def remove(self) -> None:
-        """Delete the journal, in which everything is acknowledged, and its lock with it."""
-        shutil.rmtree(self.directory)
-        self.close()
-
-    def close(self) -> None:
-        os.close(self._acked_fd)
-        os.close(self._lock_fd)
-
-
-def create(root: Path) -> JournalFiles:
-    """A new journal, visible to others only once it is locked."""
-    root.mkdir(parents=True, exist_ok=True)
-    name = uuid.uuid4().hex
-    hidden = root / f"{_NEW_PREFIX}{name}"
-    hidden.mkdir()
-    lock_fd = os.open(hidden / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o640)
-    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    visible = root / f"{_NAME_PREFIX}{name}"
-    hidden.rename(visible)
-    return JournalFiles(visible, lock_fd)
-
-
-def adopt(root: Path) -> list[JournalFiles]:
-    """The journals under `root` that nobody holds any more, locked for us."""
-    return [files for path in sorted(root.glob(f"{_NAME_PREFIX}*")) if (files := _lock(path)) is not None]
-
-
-def _lock(directory: Path) -> JournalFiles | None:
-    try:
-        lock_fd = os.open(directory / LOCK_NAME, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another worker may have replayed and removed it between our open and our lock.
-        if (directory / LOCK_NAME).stat().st_ino == os.fstat(lock_fd).st_ino:
-            return JournalFiles(directory, lock_fd)
-    except OSError:
-        pass
-    os.close(lock_fd)
-    return None
+    # Events that wait for the publisher in memory too, about 8 MB; those before them it reads from the files.
+    max_recent: int = 20_000
 
 
 class Journal:
-    """The writing side. One writer, one event loop."""
+    """The writing side. One writer, one event loop, and one journal for the life of a process."""
 
-    def __init__(self, files: JournalFiles, limits: JournalLimits) -> None:
-        self.files = files
+    def __init__(self, root: Path, limits: JournalLimits) -> None:
+        """Raises OSError unless the reason is a disk without room: then the journal begins as soon as there
+        is some, and others' can be taken over and published meanwhile."""
+        name = uuid.uuid4()
+        self.journal_id = name.bytes
+        self._name = name.hex
+        self._root = root
         self._limits = limits
+        self._files: JournalFiles | None = None
+        # None while there is no room for a segment at all; and the one that is reserved next.
+        self._map: mmap.mmap | None = None
+        self._spare: mmap.mmap | None = None
         self._segment = 1
         self._offset = 0
-        self._map = self._map_segment(1, limits.segment_bytes)
+        self._capacity = 0
+        # The segments before the present one, by what is in them.
+        self._closed: dict[int, int] = {}
         self._closed_bytes = 0
+        # How many events were written: the number of the last.
         self.appended = 0
         # Of journals taken over from dead workers: they fill the same disk.
         self.adopted_bytes = 0
-        self._unwritten: list[bytes] = []
+        self._recent: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._recent_from = Position(1, 0)
+        self._recent_limit = limits.max_recent
+        self._has_room = True
         self._is_alarmed = False
+        try:
+            self._reserve()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._run_out(error)
 
     @property
     def end(self) -> Position:
         return Position(self._segment, self._offset)
+
+    @property
+    def acked(self) -> Position:
+        return self._files.acked if self._files is not None else self.end
+
+    @property
+    def directory(self) -> Path | None:
+        return self._files.directory if self._files is not None else None
 
     @property
     def size_bytes(self) -> int:
@@ -203,7 +100,7 @@ class Journal:
 
     def is_accepting(self) -> bool:
         """False while full or failing: requests are refused rather than served unmetered."""
-        accepting = self.size_bytes < self._limits.max_bytes and not self._unwritten
+        accepting = self._has_room and self.size_bytes < self._limits.max_bytes
         if accepting == self._is_alarmed:
             self._is_alarmed = not accepting
             if accepting:
@@ -214,79 +111,184 @@ class Journal:
                 )
         return accepting
 
-    def append(self, event: bytes) -> None:
-        """Raises JournalError when the event isn't safely in the file; it is then kept in memory and
-        tried again by `retry`, and no new request is taken until that has worked."""
-        try:
-            self._write(event)
-        except OSError as error:
-            self._unwritten.append(event)
-            log.critical("journal can't be written", exc_info=error)
-            raise JournalError from error
+    # Writing
 
-    def retry(self) -> None:
-        """Write what could not be written before."""
-        with contextlib.suppress(OSError):
-            while self._unwritten:
-                self._write(self._unwritten[0])
-                del self._unwritten[0]
-
-    def _write(self, event: bytes) -> None:
+    def append(self, consumer_id: str, event: bytes) -> None:
+        """Write one consumer's event. Raises JournalError when it isn't safely in the file, and never will
+        be."""
         record = pack_record(event)
-        end = self._offset + len(record)
-        if end > len(self._map):
-            self._make_room(len(record))
-            end = self._offset + len(record)
-        self._map[self._offset : end] = record
+        start = self._offset
+        end = start + len(record)
+        if end > self._capacity:
+            self._turn_over(len(record))
+            start, end = 0, len(record)
+        # There is a map wherever there is capacity.
+        self._map[start:end] = record  # type: ignore[index]
         self._offset = end
         self.appended += 1
+        if self.appended > self._recent_limit:
+            self._forget_recent(Position(self._segment, start))
+        self._recent[consumer_id].append(event)
 
-    def _make_room(self, size_bytes: int) -> None:
-        """In a new segment. When there can't be one, the present one grows."""
-        if self._offset > 0:
-            try:
-                self._rotate(size_bytes)
-                return
-            except OSError as error:
-                log.warning("journal has no new segment", exc_info=error)
-        self._map = self._map_segment(self._segment, self._offset + size_bytes)
+    def keep_room(self) -> None:
+        """Reserve what will be needed next. To be called a few times a second: what is reserved in time fails
+        new requests only, not those that are being answered."""
+        try:
+            self._reserve()
+        except OSError as error:
+            self._run_out(error)
+        else:
+            self._has_room = True
 
-    def _rotate(self, size_bytes: int = 0) -> None:
-        self._map = self._map_segment(self._segment + 1, max(size_bytes, self._limits.segment_bytes))
+    def _reserve(self) -> None:
+        if self._files is None:
+            self._files = journals.create(self._root, self._name)
+        if self._map is None:
+            self._map = self._map_segment(self._segment, self._limits.segment_bytes)
+            self._capacity = len(self._map)
+        elif self._spare is None and (not self._has_room or self._offset > self._capacity * 3 // 4):
+            self._spare = self._map_segment(self._segment + 1, self._limits.segment_bytes)
+
+    def _run_out(self, error: OSError) -> None:
+        if self._has_room:
+            log.critical("journal has no room", extra={"error": repr(error)})
+        self._has_room = False
+
+    def _turn_over(self, size_bytes: int) -> None:
+        """Go on in the next segment."""
+        try:
+            if self._map is None:
+                raise OSError(errno.ENOSPC, "the journal has no segment yet")
+            if self._spare is None or len(self._spare) < size_bytes:
+                self._spare = self._map_segment(
+                    self._segment + 1, max(size_bytes, self._limits.segment_bytes)
+                )
+        except OSError as error:
+            self._run_out(error)
+            raise JournalError from error
+        self._begin_spare()
+
+    def _begin_spare(self) -> None:
+        assert self._spare is not None
         self._trim()
+        self._closed[self._segment] = self._offset
         self._closed_bytes += self._offset
+        self._begin_segment(self._spare)
+        self._spare = None
+
+    def _begin_segment(self, mapped: mmap.mmap) -> None:
+        self._map, self._capacity = mapped, len(mapped)
+        self._has_room = True
+        at_end = self._recent_from == self.end
         self._segment += 1
         self._offset = 0
+        if at_end:
+            self._recent_from = self.end
 
     def _map_segment(self, segment: int, size_bytes: int) -> mmap.mmap:
-        """Raises OSError when the disk hasn't got that much."""
-        fd = os.open(self.files.path(segment), os.O_RDWR | os.O_CREAT, 0o640)
+        """Raises OSError when the disk hasn't got that much, and takes nothing of it then."""
+        assert self._files is not None
+        path = self._files.path(segment)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
         try:
             os.posix_fallocate(fd, 0, size_bytes)
-            return mmap.mmap(fd, size_bytes)
+            mapped = mmap.mmap(fd, size_bytes)
+        except OSError:
+            path.unlink()
+            raise
         finally:
             os.close(fd)
+        if segment not in self._files.segments:
+            self._files.segments.append(segment)
+        return mapped
 
     def _trim(self) -> None:
         """Give back what is reserved behind the last event. When that fails, it is read as empty."""
+        assert self._files is not None
         with contextlib.suppress(OSError):
-            os.truncate(self.files.path(self._segment), self._offset)
+            os.truncate(self._files.path(self._segment), self._offset)
+
+    # Handing over to the publisher
+
+    def take(self, limit_bytes: int) -> tuple[Mapping[str, Sequence[bytes]], int, Position]:
+        """What isn't acknowledged, by consumer and in order; how many events; and the position after them.
+
+        All from memory when that has them, else at most `limit_bytes` from the files. What was taken and not
+        acknowledged is taken again.
+        """
+        if self._files is None:
+            return {}, 0, self.end
+        if self.is_recent:
+            taken, self._recent = self._recent, defaultdict(list)
+            self._recent_from = self.end
+            self._recent_limit = self.appended + self._limits.max_recent
+            return taken, sum(map(len, taken.values())), self.end
+        events, position = self._files.read(limit_bytes, self._recent_from)
+        return by_consumer(events), len(events), position
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether memory has all that isn't acknowledged."""
+        return self.acked >= self._recent_from
+
+    def _forget_recent(self, position: Position) -> None:
+        """From `position` on they are kept again."""
+        self._recent.clear()
+        self._recent_from = position
+        self._recent_limit = self.appended + self._limits.max_recent
 
     def acknowledge(self, position: Position) -> None:
-        """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the
-        last and holds much, so that a quiet worker keeps no disk."""
-        self.files.acknowledge(position)
+        """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the last and
+        holds much, so that a quiet worker keeps no disk and a full one can write again."""
+        if self._files is None:
+            return
+        self._files.acknowledge(position)
         if position == self.end and self._offset >= self._limits.segment_bytes // 8:
-            self._rotate()
-            self.files.acknowledge(self.end)
-        self._closed_bytes = self.files.size_bytes(before=self._segment)
+            if self._spare is not None:
+                self._begin_spare()
+                self._files.acknowledge(self.end)
+            else:
+                self._reuse_segment()
+        for segment in [each for each in self._closed if each < self._files.acked.segment]:
+            self._closed_bytes -= self._closed.pop(segment)
+
+    def _reuse_segment(self) -> None:
+        """The present segment, all acknowledged, becomes the next: on a full disk there may be no other."""
+        assert self._files is not None and self._map is not None
+        # Renamed before it is emptied: killed between the two, its events are sent again, and that is all.
+        try:
+            self._files.path(self._segment).rename(self._files.path(self._segment + 1))
+        except OSError as error:
+            log.warning("journal segment can't be used again", extra={"error": repr(error)})
+            return
+        for start in range(0, self._offset, len(_ZEROS)):
+            size_bytes = min(len(_ZEROS), self._offset - start)
+            self._map[start : start + size_bytes] = _ZEROS[:size_bytes]
+        self._files.segments[-1] = self._segment + 1
+        self._begin_segment(self._map)
+        self._files.acknowledge(self.end)
 
     def close(self) -> None:
         """Goes without a trace when everything is acknowledged; else stays to be adopted."""
-        self.retry()
-        self._map.close()
+        if self._files is None:
+            return
+        for mapped in (self._map, self._spare):
+            if mapped is not None:
+                mapped.close()
+        self._map, self._spare, self._capacity = None, None, 0
+        if self.appended == 0 or self._files.acked >= self.end:
+            self._files.remove()
+            return
         self._trim()
-        if self.files.acked == self.end or self.appended == 0:
-            self.files.remove()
-        else:
-            self.files.close()
+        for segment in self._files.segments:
+            if segment > self._segment:
+                self._files.path(segment).unlink()
+        self._files.close()
+
+
+def by_consumer(events: Sequence[bytes]) -> dict[str, list[bytes]]:
+    """Events of a file, each consumer's in order. Those that can't be read stand under ""."""
+    groups: defaultdict[str, list[bytes]] = defaultdict(list)
+    for event in events:
+        groups[consumer_of(event)].append(event)
+    return groups

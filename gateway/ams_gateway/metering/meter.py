@@ -1,13 +1,24 @@
-"""Makes the UsageEvent of a forwarded request (ams/usage/v1/events.proto)."""
+"""Makes the UsageEvents of forwarded requests (ams/usage/v1/events.proto) and writes them into the journal.
+
+A call has one event. One that lasts has several: the first counts the call, the others are continuations that
+add what came since. A call whose event could not be written is billed no further: its response is broken off.
+"""
 
 import secrets
 import time
 from functools import lru_cache
+from typing import Protocol
 
 from ams.usage.v1 import events_pb2 as usage
 
-from ams_gateway.access.snapshots import CachedKey, CachedService
-from ams_gateway.metering.journal import Journal
+from ams_gateway.metering.encoding import (
+    CONTINUATION,
+    encode_event,
+    encode_messages,
+    encode_parties,
+    encode_request_id,
+)
+from ams_gateway.metering.journal import Journal, JournalError
 
 
 class EventIds:
@@ -31,65 +42,177 @@ def format_uuid(event_id: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+class MeteredKey(Protocol):
+    """Who calls. Looked up by identity: one that has changed is another object."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def consumer_id(self) -> str: ...
+    @property
+    def project_id(self) -> str: ...
+    @property
+    def key_prefix(self) -> str: ...
+    @property
+    def is_test(self) -> bool: ...
+    def __hash__(self) -> int: ...
+
+
+class MeteredService(Protocol):
+    """What is called. Looked up by identity, as a key is."""
+
+    @property
+    def service_id(self) -> str: ...
+    @property
+    def merchant_id(self) -> str: ...
+    @property
+    def price_version_id(self) -> str: ...
+    def __hash__(self) -> int: ...
+
+
 class Usage:
     """What is counted of one request, from its arrival to its event."""
 
-    __slots__ = ("event_id", "request_bytes", "request_id", "response_bytes", "started_ns", "started_s")
+    __slots__ = (
+        "event_id",
+        "recorded",
+        "request_bytes",
+        "request_id",
+        "request_messages",
+        "response_bytes",
+        "response_messages",
+        "started_ns",
+        "started_s",
+    )
 
     def __init__(self, ids: EventIds) -> None:
-        self.started_ns = time.time_ns()
+        self.started_ns = started_ns = time.time_ns()
         self.started_s = time.perf_counter()
-        self.event_id = ids.new(self.started_ns // 1_000_000)
-        # The consumer's own; None: the event's id stands for it.
+        self.event_id = ids.new(started_ns // 1_000_000)
+        # What X-Request-Id says, printable ASCII; None: the event's id.
         self.request_id: bytes | None = None
-        self.request_bytes = 0
-        self.response_bytes = 0
+        self.request_bytes = self.response_bytes = 0
+        # Of a WebSocket.
+        self.request_messages = self.response_messages = 0
+        # What of it stands in events already. None: there is none yet.
+        self.recorded: _Recorded | None = None
 
     @property
     def id_text(self) -> bytes:
+        """The event's id, as X-Request-Id says it where the consumer has none of its own."""
         return format_uuid(self.event_id).encode("ascii")
 
 
-class Meter:
-    """Writes events into the journal. The message is made once and filled anew for each: making one is
-    ten times dearer."""
+# Request bytes, response bytes, request messages, response messages.
+_Recorded = tuple[int, int, int, int]
+# In place of that: an event could not be written, and what comes later must not be billed either.
+_LOST: _Recorded = (-1, -1, -1, -1)
 
+
+class Meter:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._event = usage.UsageEvent()
-        self._timestamp = self._event.timestamp
+        # Of events after a call's first, which has the id that its Usage drew.
+        self._ids = EventIds()
+        self._parties = lru_cache(10_000)(self._encode_parties)
 
     def record(
         self,
         used: Usage,
-        key: CachedKey,
-        service: CachedService,
+        key: MeteredKey,
+        service: MeteredService,
         status: int,
         outcome: usage.Outcome.ValueType,
     ) -> None:
-        """Write the event of the request as it stands now. Raises JournalError."""
-        # Every field is set, or it would keep the value of the event before.
-        event = self._event
-        event.event_id = used.event_id
-        event.request_payload_size_bytes = used.request_bytes
-        event.response_payload_size_bytes = used.response_bytes
-        event.response_time_ms = int((time.perf_counter() - used.started_s) * 1000)
-        event.status_code = status
-        event.outcome = outcome
-        self._timestamp.seconds, self._timestamp.nanos = divmod(used.started_ns, 1_000_000_000)
-        # Serialised messages one after the other are one message: so says protobuf's encoding.
-        self._journal.append(_parties(key, service) + event.SerializeToString())
+        """Write the last event of the request, most often its only one. Raises JournalError."""
+        if used.recorded is not None:
+            self._continue(used, key, service, status, outcome)
+            return
+        journal = self._journal
+        event = encode_event(
+            self._parties(key, service),
+            used.event_id,
+            used.started_ns,
+            used.request_bytes,
+            used.response_bytes,
+            int((time.perf_counter() - used.started_s) * 1000),
+            status,
+            outcome,
+            journal.appended + 1,
+        )
+        if used.request_id is not None:
+            event += encode_request_id(used.request_id)
+        if used.request_messages or used.response_messages:
+            event += encode_messages(used.request_messages, used.response_messages)
+        try:
+            journal.append(key.consumer_id, event)
+        except JournalError:
+            used.recorded = _LOST
+            raise
+
+    def record_part(self, used: Usage, key: MeteredKey, service: MeteredService, status: int) -> None:
+        """Write what came since the last event of a call that goes on: its upstream has answered, so it
+        counts as answered however it ends. Raises JournalError: then the response must be broken off."""
+        if used.recorded is not None:
+            self._continue(used, key, service, status, usage.ANSWERED)
+            return
+        if used.request_id is None:
+            # Continuations have ids of their own: this is how they are found with the first.
+            used.request_id = format_uuid(used.event_id).encode("ascii")
+        self.record(used, key, service, status, usage.ANSWERED)
+        used.recorded = _so_far(used)
+
+    def _continue(
+        self,
+        used: Usage,
+        key: MeteredKey,
+        service: MeteredService,
+        status: int,
+        outcome: usage.Outcome.ValueType,
+    ) -> None:
+        before, now = used.recorded, _so_far(used)
+        # Nothing came since, or nothing may be billed any more.
+        if before is None or before in (now, _LOST):
+            return
+        request_bytes, response_bytes, request_messages, response_messages = (
+            after - earlier for after, earlier in zip(now, before, strict=True)
+        )
+        # Its own time, not the call's: bytes belong to the hour, and the month, that they flowed in.
+        now_ns = time.time_ns()
+        event = encode_event(
+            self._parties(key, service),
+            self._ids.new(now_ns // 1_000_000),
+            now_ns,
+            request_bytes,
+            response_bytes,
+            int((time.perf_counter() - used.started_s) * 1000),
+            status,
+            outcome,
+            self._journal.appended + 1,
+        )
+        event += CONTINUATION + encode_request_id(used.request_id or b"")
+        if request_messages or response_messages:
+            event += encode_messages(request_messages, response_messages)
+        try:
+            self._journal.append(key.consumer_id, event)
+        except JournalError:
+            used.recorded = _LOST
+            raise
+        used.recorded = now
+
+    def _encode_parties(self, key: MeteredKey, service: MeteredService) -> bytes:
+        return encode_parties(
+            consumer_id=key.consumer_id,
+            api_key_id=key.key_id,
+            service_id=service.service_id,
+            merchant_id=service.merchant_id,
+            project_id=key.project_id,
+            price_version_id=service.price_version_id,
+            key_prefix=key.key_prefix,
+            journal_id=self._journal.journal_id,
+            is_test=key.is_test,
+        )
 
 
-@lru_cache(10_000)
-def _parties(key: CachedKey, service: CachedService) -> bytes:
-    """The part of the event that is the same for each of a key's calls to a service."""
-    return usage.UsageEvent(
-        consumer_id=key.consumer_id,
-        api_key_id=key.key_id,
-        service_id=service.service_id,
-        merchant_id=service.merchant_id,
-        project_id=key.project_id,
-        price_version_id=service.price_version_id,
-        key_prefix=key.key_prefix,
-    ).SerializeToString()
+def _so_far(used: Usage) -> _Recorded:
+    return used.request_bytes, used.response_bytes, used.request_messages, used.response_messages

@@ -1,105 +1,121 @@
-"""Reads the journals in order and hands their events to Kafka (topic usage.events, key = consumer id).
+"""Hands the journals' events to Kafka, a turn a few times a second: this worker's own, and dead workers'.
 
-At least once, and never out of order for a consumer within one journal; what is sent twice carries the
-same event id. Kafka being away stops the reading, nothing else.
+At least once, and never out of order for a consumer within one journal; what is sent twice carries the same
+event id. Kafka being away stops this, nothing else.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
-from ams.usage.v1 import events_pb2 as usage
 from ams_common.topics import USAGE_EVENTS
 
-from ams_gateway.metering.journal import Journal, JournalFiles, adopt
+from ams_gateway.metering.delivery import Delivery
+from ams_gateway.metering.files import JournalFiles, adopt
+from ams_gateway.metering.journal import Journal, by_consumer
 from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES = 256 * 1024
-_BATCH_BYTES = 900_000
-# Encoding yields to requests after so many events.
-_YIELD_EVERY = 50
-_LINGER_S = 0.1
+# What one turn reads of a file: reading it holds the event loop up for half a millisecond.
+_READ_BYTES = 128 * 1024
+# The longer a turn gathers, the more events share a record; usage is to be seen within a second.
+_TURN_S = 0.1
 _ADOPT_EVERY_S = 5.0
 _BACKOFF_S = 0.5
+_ROOM_EVERY_S = 0.25
+_PROBE_EVERY_S = 2.0
 
 
 class Publisher:
     def __init__(
         self, bootstrap_servers: str, journal: Journal, root: Path, *, topic: str = USAGE_EVENTS
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._delivery = Delivery(bootstrap_servers, topic)
         self._journal = journal
         self._root = root
-        self._topic = topic
         self._adopted: list[JournalFiles] = []
-        self._adopted_at_s = 0.0
-        self._producer: AIOKafkaProducer | None = None
-        self._partitions: dict[str, int] = {}
-        self._partition_ids: Sequence[int] = ()
-        self._task: asyncio.Task[None] | None = None
+        self._adopted_at_s = float("-inf")
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self.published_own = 0
-        self.is_connected = False
 
     @property
     def unacknowledged(self) -> int:
         """Events of this worker that Kafka hasn't acknowledged; adopted ones are not counted."""
         return self._journal.appended - self.published_own
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether Kafka answers."""
+        return self._delivery.is_up
+
     async def open(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(work()) for work in (self._run, self._keep_room, self._probe)]
 
     async def close(self, timeout_s: float = 10.0) -> None:
         """Goes on until the journal is empty, Kafka is away or the time is over; what is left stays on
         disk."""
-        if self._task is None:
+        if not self._tasks:
             return
         self._stopping.set()
-        await asyncio.wait([self._task], timeout=timeout_s)
-        await end_task(self._task)
-        await self._disconnect()
+        await asyncio.wait(self._tasks[:1], timeout=timeout_s)
+        for task in self._tasks:
+            await end_task(task)
+        await self._delivery.disconnect()
         for files in self._adopted:
             files.close()
 
+    async def _keep_room(self) -> None:
+        """Beside the turns, which wait while Kafka is away."""
+        while True:
+            self._journal.keep_room()
+            await asyncio.sleep(_ROOM_EVERY_S)
+
+    async def _probe(self) -> None:
+        while True:
+            await self._delivery.probe()
+            await asyncio.sleep(_PROBE_EVERY_S)
+
     async def _run(self) -> None:
         while True:
+            began_s = time.monotonic()
             try:
-                if not await self._turn():
-                    if self._stopping.is_set():
-                        return
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), _LINGER_S)
+                is_behind = await self._turn()
             except Exception as error:
                 # Whatever it is: without the publisher the journal fills up, and then nothing is served.
                 log.warning("usage events can't be published now: %s", type(error).__name__)
-                await self._disconnect()
+                await self._delivery.disconnect()
                 if self._stopping.is_set():
                     return
                 await asyncio.sleep(_BACKOFF_S)
+                continue
+            if is_behind:
+                continue
+            if self._stopping.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), began_s + _TURN_S - time.monotonic())
 
     async def _turn(self) -> bool:
-        """One piece of each journal. False when there was nothing to do."""
+        """A piece of each journal. Whether there is more to send than what comes in."""
+        await self._delivery.connect()
         self._adopt()
-        end = self._journal.end
-        events, position = self._journal.files.read(_READ_BYTES, end)
-        if events:
-            await self._send(events)
-            self._journal.acknowledge(position)
-            self.published_own += len(events)
-        busy = bool(events)
+        is_behind = await self._publish_own()
         for files in list(self._adopted):
-            busy = await self._replay(files) or busy
-        return busy
+            is_behind = await self._replay(files) or is_behind
+        return is_behind
+
+    async def _publish_own(self) -> bool:
+        groups, count, position = self._journal.take(_READ_BYTES)
+        if count:
+            await self._delivery.send(groups)
+            self.published_own += count
+        if position != self._journal.acked:
+            self._journal.acknowledge(position)
+        return position < self._journal.end and (self._stopping.is_set() or not self._journal.is_recent)
 
     def _adopt(self) -> None:
         now_s = time.monotonic()
@@ -109,71 +125,30 @@ class Publisher:
         for files in adopt(self._root):
             log.info("journal taken over", extra={"journal": files.directory.name})
             self._adopted.append(files)
-            self._journal.adopted_bytes = sum(each.size_bytes() for each in self._adopted)
+        self._count_adopted()
+
+    def _count_adopted(self) -> None:
+        self._journal.adopted_bytes = sum(each.size_bytes() for each in self._adopted)
 
     async def _replay(self, files: JournalFiles) -> bool:
-        events, position = files.read(_READ_BYTES)
+        try:
+            events, position = files.read(_READ_BYTES)
+        except OSError as error:
+            # Given back, and taken over with the next look round: it keeps no other from being published.
+            log.critical("journal can't be read", extra={"error": repr(error)})
+            self._adopted.remove(files)
+            files.close()
+            return False
         if events:
-            await self._send(events)
+            await self._delivery.send(by_consumer(events))
+            held = len(files.segments)
             files.acknowledge(position)
+            # Counting asks the disk about every segment: only when there is one less.
+            if len(files.segments) == held:
+                return True
         else:
             log.info("journal replayed", extra={"journal": files.directory.name})
             self._adopted.remove(files)
             files.remove()
-        self._journal.adopted_bytes = sum(each.size_bytes() for each in self._adopted)
+        self._count_adopted()
         return bool(events)
-
-    async def _send(self, events: list[bytes]) -> None:
-        """Returns when Kafka has acknowledged them all."""
-        producer = await self._connect()
-        batches: defaultdict[int, Any] = defaultdict(producer.create_batch)
-        for count, event in enumerate(events):
-            consumer_id = usage.UsageEvent.FromString(event).consumer_id
-            partition = self._partition_of(consumer_id)
-            if batches[partition].append(timestamp=None, key=consumer_id.encode(), value=event) is None:
-                raise ValueError("a piece of the journal is larger than a batch")
-            if count % _YIELD_EVERY == _YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-        deliveries = [
-            await producer.send_batch(batch, self._topic, partition=partition)
-            for partition, batch in batches.items()
-        ]
-        await asyncio.gather(*deliveries)
-
-    def _partition_of(self, consumer_id: str) -> int:
-        """As the default partitioner chooses it, but remembered: hashing in Python is slow."""
-        partition = self._partitions.get(consumer_id)
-        if partition is None:
-            if len(self._partitions) > 50_000:
-                self._partitions.clear()
-            index = (murmur2(consumer_id.encode()) & 0x7FFFFFFF) % len(self._partition_ids)
-            partition = self._partitions[consumer_id] = self._partition_ids[index]
-        return partition
-
-    async def _connect(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
-                enable_idempotence=True,
-                max_batch_size=_BATCH_BYTES,
-                retry_backoff_ms=200,
-            )
-            try:
-                await producer.start()
-                partitions = sorted(await producer.partitions_for(self._topic))
-            except BaseException:
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    await asyncio.wait_for(producer.stop(), 5.0)
-                raise
-            self._producer = producer
-            self._partition_ids = partitions
-            self._partitions.clear()
-            self.is_connected = True
-        return self._producer
-
-    async def _disconnect(self) -> None:
-        producer, self._producer = self._producer, None
-        self.is_connected = False
-        if producer is not None:
-            with contextlib.suppress(KafkaError, TimeoutError, OSError):
-                await asyncio.wait_for(producer.stop(), 2.0)

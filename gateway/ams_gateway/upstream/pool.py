@@ -23,8 +23,12 @@ class BusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    max_per_origin: int = 1000
+    # Whoever is called has a lower cap of its own (admission.py); this holds if that is not asked.
+    max_per_origin: int = 10_000
+    # For all addresses of a host together.
     connect_timeout_s: float = 5.0
+    # Of a host's addresses so many are tried.
+    max_addresses: int = 4
     # Below what common servers allow (5 s), so that they seldom close a connection just as it is used.
     idle_s: float = 4.0
     max_head_bytes: int = 64 * 1024
@@ -56,14 +60,19 @@ class Pool:
         return None
 
     async def connect(self, origin: Origin, addresses: list[str]) -> UpstreamConnection:
-        """A new connection to the first of the checked addresses that takes one."""
+        """A new connection to the first of the checked addresses that takes one. A dead address leaves the
+        others their share of the time."""
         if len(self._open[origin]) + self._opening[origin] >= self._limits.max_per_origin:
             raise BusyError
         self._opening[origin] += 1
+        tried = addresses[: self._limits.max_addresses]
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._limits.connect_timeout_s
         try:
-            for address in addresses:
+            for number, address in enumerate(tried):
+                timeout_s = (deadline_s - loop.time()) / (len(tried) - number)
                 try:
-                    return await self._connect(origin, address)
+                    return await self._connect(origin, address, timeout_s)
                 except (OSError, TimeoutError, ssl.SSLError) as error:
                     log.info("upstream %s:%s: %s", origin.host, origin.port, type(error).__name__)
         finally:
@@ -71,7 +80,7 @@ class Pool:
             self._drop_unused(origin)
         raise UnreachableError
 
-    async def _connect(self, origin: Origin, address: str) -> UpstreamConnection:
+    async def _connect(self, origin: Origin, address: str, timeout_s: float) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
 
         def make() -> UpstreamConnection:
@@ -81,7 +90,7 @@ class Pool:
                 on_lost=lambda connection: self._lose(origin, connection),
             )
 
-        async with asyncio.timeout(self._limits.connect_timeout_s):
+        async with asyncio.timeout(timeout_s):
             _, connection = await loop.create_connection(
                 make,
                 address,

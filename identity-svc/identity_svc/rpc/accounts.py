@@ -14,6 +14,8 @@ from identity_svc.accounts import change_standing, publish_consumer, publish_mer
 from identity_svc.roles import BLOCK, REINSTATE, SUSPEND, UNBLOCK, Transition, role_not_found, standing_text
 from identity_svc.store import Store
 
+_CHANGES_PER_PAGE = 1000
+
 T = TypeVar("T", pb.Merchant, pb.Consumer)
 
 
@@ -62,6 +64,15 @@ class AccountRpcs:
 
     async def UnblockConsumer(self, request: pb.UnblockConsumerRequest, context: Context) -> pb.Consumer:
         return await self._change(UNBLOCK, request.consumer_id, request.reason, publish_consumer)
+
+    async def ListStandingChanges(
+        self, request: pb.ListStandingChangesRequest, context: Context
+    ) -> pb.ListStandingChangesResponse:
+        async with self.database.read() as store:
+            changes = await store.list_standing_changes(
+                after_version=request.after_version, limit=request.page_size or _CHANGES_PER_PAGE
+            )
+        return pb.ListStandingChangesResponse(changes=changes)
 
     async def _change(
         self,

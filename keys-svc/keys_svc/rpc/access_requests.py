@@ -44,7 +44,7 @@ class AccessRequestRpcs:
         async with self.database.change() as change:
             if (done := await change.replay(request, pb.AccessRequest)) is not None:
                 return done
-            standing.require_active(await change.store.lock_consumer(consumer_id))
+            standing.require_active((await change.store.lock_consumer(consumer_id)).standing)
             if await change.store.is_granted(consumer_id=consumer_id, service_id=service_id):
                 raise FailedPreconditionError(
                     "access_already_granted", "You have access to this service already."

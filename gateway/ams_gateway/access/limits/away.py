@@ -1,0 +1,150 @@
+"""Limits while Redis is away: each worker has a share, and the shares sum to the limit.
+
+In the first minute the shares are of what was left when Redis was lost, so that before and after are not more
+than the limit together. That is as exact as what each worker was told last: what others leased since (in a
+quarter of a second, where calls come steadily, else since its own last call) is guessed. A worker that had
+nothing to do with a counter in the last minute knows nothing of it and takes its share of the whole limit. It
+is the same with quotas and spend caps: the overshoot of an outage is at most the shares of the workers that
+didn't know what was spent already.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from ams_gateway.access.limits.window import DAY_MS, WINDOW_MS, Spent, month_end_ms, month_of
+
+_WINDOW_S = WINDOW_MS / 1000
+# Spending is put together by this much: its window is so much longer.
+_GRAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One of `workers`; `rank` None when it isn't known which. `utc_s` is now, by Redis' clock, and Redis was
+    lost at `lost_s`, monotonic."""
+
+    workers: int
+    rank: int | None
+    utc_s: float
+    lost_s: float
+
+    def of(self, limit: int, used: int | None) -> int:
+        """What this worker may have of a limit of which so much was used before Redis was lost (None:
+        nothing is known of it, or all of that is over).
+
+        What was used counts in full for as long as it may: the shares are of the rest, and so what was
+        spent before and after is not more than the limit together. The remainder of the division goes to
+        the first workers, where all divide the same."""
+        if used is not None:
+            return max(0, limit - used) // self.workers
+        is_first = self.rank is not None and self.rank < limit % self.workers
+        return limit // self.workers + is_first
+
+    @property
+    def day(self) -> int:
+        return int(self.utc_s * 1000) // DAY_MS
+
+    @property
+    def month(self) -> int:
+        return month_of(self.day)
+
+    @property
+    def day_left_s(self) -> float:
+        return (self.day + 1) * DAY_MS / 1000 - self.utc_s
+
+    @property
+    def month_left_s(self) -> float:
+        return month_end_ms(self.month) / 1000 - self.utc_s
+
+
+@dataclass(slots=True)
+class _Grain:
+    began_s: float
+    units: int
+
+
+class AwaySpending:
+    """What one worker spent of one counter without a lease, until Redis has acknowledged it."""
+
+    def __init__(self) -> None:
+        # The last minute's, and what is older, put together by the day.
+        self._recent: deque[_Grain] = deque()
+        self._old: dict[int, _Grain] = {}
+        self._window_units = 0
+        self._day = self._month = -1
+        self._day_units = 0
+        self.units_of_month = 0
+
+    @property
+    def is_unreported(self) -> bool:
+        return bool(self._recent or self._old)
+
+    def spend(self, units: int, now_s: float, utc_s: float) -> None:
+        self._turn(now_s, utc_s)
+        day = int(utc_s * 1000) // DAY_MS
+        if day != self._day:
+            self._day, self._day_units = day, 0
+        if month_of(day) != self._month:
+            self._month, self.units_of_month = month_of(day), 0
+        if self._recent and now_s - self._recent[-1].began_s < _GRAIN_S:
+            self._recent[-1].units += units
+        else:
+            self._recent.append(_Grain(now_s, units))
+        self._window_units += units
+        self._day_units += units
+        self.units_of_month += units
+
+    def spent(self, now_s: float, share: Share) -> tuple[int, int, int]:
+        """In the last minute, this day and this month."""
+        self._turn(now_s, share.utc_s)
+        return (
+            self._window_units,
+            self._day_units if self._day == share.day else 0,
+            self.units_of_month if self._month == share.month else 0,
+        )
+
+    def next_s(self, now_s: float) -> float:
+        """When the first of the last minute's spending leaves it."""
+        return self._recent[0].began_s + _WINDOW_S + _GRAIN_S if self._recent else now_s + _WINDOW_S
+
+    def refund(self, units: int) -> bool:
+        for grain in self._recent:
+            if grain.units >= units:
+                grain.units -= units
+                self._window_units -= units
+                self._day_units -= units
+                self.units_of_month -= units
+                return True
+        return False
+
+    def report(self, now_s: float, clock_s: float) -> tuple[Spent, ...]:
+        """All that isn't acknowledged, dated no earlier than it was spent."""
+        self._turn(now_s, clock_s)
+        grains = [*self._old.values(), *self._recent]
+        return tuple(
+            Spent(max(0, int((now_s - grain.began_s - _GRAIN_S) * 1000)), grain.units) for grain in grains
+        )
+
+    def acknowledge(self, reported: tuple[Spent, ...]) -> None:
+        """Redis counts what was reported: the oldest of what is here, for more may have been spent since."""
+        rest = units = sum(spent.units for spent in reported)
+        for day in sorted(self._old):
+            rest -= self._old.pop(day).units
+        while rest > 0 and self._recent:
+            grain = self._recent[0]
+            gone = min(rest, grain.units)
+            grain.units -= gone
+            rest -= gone
+            self._window_units -= gone
+            if grain.units == 0:
+                self._recent.popleft()
+        self._day_units = max(0, self._day_units - units)
+        self.units_of_month = max(0, self.units_of_month - units)
+
+    def _turn(self, now_s: float, utc_s: float) -> None:
+        while self._recent and self._recent[0].began_s < now_s - _WINDOW_S - _GRAIN_S:
+            grain = self._recent.popleft()
+            self._window_units -= grain.units
+            day = int((utc_s - (now_s - grain.began_s)) * 1000) // DAY_MS
+            known = self._old.setdefault(day, _Grain(grain.began_s, 0))
+            known.units += grain.units

@@ -1,0 +1,362 @@
+"""What one worker holds of one counter, and what it decides by it. No I/O: `now_s` is monotonic time."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ams_gateway.access.limits.away import AwaySpending, Share
+from ams_gateway.access.limits.policy import BOUNDS, UNCAPPED, Bound, CounterId
+from ams_gateway.access.limits.window import WINDOW_MS, Ask, Known, Limits, Reply, Returned
+
+LEASE_MS = 250
+# A lease for requests that wait lasts as long as its answer may take; twice as long when that was too short.
+WAITING_MS, MAX_WAITING_MS = 50, 400
+# After a refusal Redis isn't asked for this long, although another worker may have given something back.
+_HOLD_S = {"minute": 0.25, "day": 1.0, "month": 1.0, "spend": 1.0}
+# Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second.
+_MIN_PERIOD_S = 0.05
+# What others leased while Redis was being lost: for so long nobody knew yet.
+_UNSEEN_S = 0.5
+# What was counted before Redis was lost has left the window for sure: the window, a lease and a quantum.
+FORGOTTEN_S = WINDOW_MS / 1000 + 0.5
+
+
+class Denial(NamedTuple):
+    bound: Bound
+    # When there will be more.
+    until_s: float
+
+
+class _Lease(NamedTuple):
+    held: int
+    ends_s: float
+    reply: Reply
+
+
+@dataclass(slots=True)
+class _Past:
+    """Leases of one second that have ended: what they were counted in at the earliest, and what was spent."""
+
+    ended_s: float
+    end_q: int
+    day: int
+    month: int
+    spent: int
+
+
+class Holding:
+    """Leases are spent oldest first. `held`, `taken` and `should_renew` are read on each request."""
+
+    def __init__(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> None:
+        self.counter = counter
+        self.limits = limits
+        self.is_money = is_money
+        self.is_asking = False
+        # The least that is worth having: 1, or the price that was asked for last.
+        self.unit = 1
+        # Of the lease that is being spent; and of all, ever.
+        self.held = 0
+        self.taken = 0
+        # Time to ask for the next lease, so that no request will wait for it.
+        self.should_renew = False
+        self._granted = 0
+        self._low = -1
+        self._look_s = 0.0
+        self._lease: _Lease | None = None
+        self._next: deque[_Lease] = deque()
+        self._returned: list[Returned] = []
+        self._past: deque[_Past] = deque()
+        self._denial: Denial | None = None
+        self._denied_units = 0
+        self._hold_until_s = 0.0
+        self._waiting_ms = WAITING_MS
+        # Demand: units a second, and from where it is counted on.
+        self._rate = 0.0
+        self._asked_s = -1e9
+        self._asked_taken = 0
+        self.reply: Reply | None = None
+        self._received_s = -1e9
+        # What may be spent yet of each limit, as `taken` counts: rest = base - taken.
+        self._bases = list(limits)
+        self._month_base = 0
+        # By how much other workers' count grew lately, in units a second.
+        self._others_rate = 0.0
+        self._away = AwaySpending()
+        self._tells_known = False
+
+    # Spending
+
+    def take(self, units: int, now_s: float) -> bool:
+        """Spend of what is held, or False."""
+        held = self.held - units
+        if held < 0 or now_s >= self._look_s:
+            if not self.has(units, now_s):
+                return False
+            held = self.held - units
+        self.held = held
+        self.taken += units
+        if held < self._low:
+            self.should_renew = True
+        return True
+
+    def has(self, units: int, now_s: float) -> bool:
+        """Whether so many are held, once leases that have ended are put away."""
+        lease = self._lease
+        while lease is not None and (now_s >= lease.ends_s or self.held < units):
+            if now_s < lease.ends_s and not self._next:
+                break
+            self._put_away(lease, now_s)
+            lease = self._lease
+        if lease is None:
+            return False
+        if now_s >= self._look_s and self.held < self._granted:
+            # Half of its time is over, and it was spent of: whoever comes next shall not have to wait.
+            self.should_renew, self._look_s = True, lease.ends_s
+        return self.held >= units
+
+    def holds(self, now_s: float) -> int:
+        """How much is held in all."""
+        self._end_leases(now_s)
+        return self.held + sum(lease.held for lease in self._next)
+
+    def _usable(self, now_s: float) -> int:
+        """How much of what is held will be spent before it ends, at the present rate."""
+        held = self.holds(now_s)
+        last = self._next[-1] if self._next else self._lease
+        return 0 if last is None else min(held, int(self._rate * (last.ends_s - now_s)))
+
+    def denial(self, units: int, now_s: float) -> Denial | None:
+        """Why so many can't be had, as far as Redis has just said."""
+        if self._denial is None or units < self._denied_units or now_s >= self._hold_until_s:
+            return None
+        return self._denial
+
+    def share_denial(self, units: int, now_s: float, share: Share) -> Denial | None:
+        """With Redis away: why so many are more than this worker's share."""
+        for bound, limit, rest, until_s in self._shares(now_s, share):
+            if limit >= 0 and units > rest:
+                return Denial("spend" if self.is_money else bound, until_s)
+        return None
+
+    def take_share(self, units: int, now_s: float, share: Share) -> None:
+        self._away.spend(units, now_s, share.utc_s)
+        self.taken += units
+        self._bases = [rest + self.taken for _, _, rest, _ in self._shares(now_s, share)]
+
+    def change_limits(self, limits: Limits) -> None:
+        """What was refused by the old ones may pass by these."""
+        self.limits = limits
+        self._denial = None
+
+    def untake(self, units: int) -> None:
+        """Undo a `take` of this very moment."""
+        self.held += units
+        self.taken -= units
+
+    def refund(self, units: int, now_s: float) -> None:
+        """Give back what was spent for nothing. It is taken off the oldest count that this worker's spending
+        is in: whichever lease it came from, that one ends no later, so that too much is counted at worst."""
+        self._forget(now_s)
+        for past in self._past:
+            if past.spent >= units:
+                past.spent -= units
+                self._returned.append(Returned(past.end_q, past.day, past.month, units))
+                self._credit(units)
+                return
+        if self._lease is not None and now_s < self._lease.ends_s and self.held + units <= self._granted:
+            self.untake(units)
+        elif self._away.refund(units):
+            self._credit(units)
+
+    # Asking
+
+    def ask(self, need: int, unit: int, now_s: float, clock_s: float) -> Ask:
+        """What to ask of Redis now. What is given back with it isn't given back again, even if it is lost."""
+        self._end_leases(now_s)
+        self.unit = unit
+        self._measure_demand(need, now_s)
+        extra = 0
+        if need or self.should_renew:
+            # For one and a half of a lease's lives; for less than one call it isn't worth holding any.
+            extra = max(0, int(self._rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
+            extra -= extra % unit
+        if self.should_renew and self._lease is not None:
+            # Once for each lease: near the limit there is nothing to lease ahead.
+            self.should_renew, self._low, self._look_s = False, -1, self._lease.ends_s
+        returned, self._returned = tuple(self._returned), []
+        known = Known()
+        if self._tells_known and self.reply is not None:
+            known = Known(self.reply.day, self.reply.day_used, self.reply.month, self.reply.month_used)
+        return Ask(
+            *(self.limits, need, extra, unit, LEASE_MS, self._waiting_ms),
+            *(known, returned, self._away.report(now_s, clock_s)),
+        )
+
+    def receive(self, ask: Ask, reply: Reply, asked_s: float, now_s: float) -> None:
+        ends_s = asked_s + reply.lease_ms / 1000
+        self._away.acknowledge(ask.spent)
+        self._tells_known = False
+        if self.reply is not None and self.limits.minute >= 0:
+            others = reply.minute_used - reply.granted - self.reply.minute_used
+            self._others_rate = max(0.0, others / max(now_s - self._received_s, _MIN_PERIOD_S))
+        self.reply, self._received_s = reply, now_s
+        if reply.granted and now_s < ends_s:
+            self._append(_Lease(reply.granted, ends_s, reply))
+            self._waiting_ms = max(WAITING_MS, self._waiting_ms * 9 // 10)
+        elif reply.granted:
+            # The answer came too late for its lease. Next time there shall be more time for it.
+            self._give_back(reply, reply.granted)
+            self._waiting_ms = min(MAX_WAITING_MS, self._waiting_ms * 2)
+        self._denial = None
+        free = [limit - used if limit >= 0 else UNCAPPED for limit, used in self._used(reply)]
+        ours = self.held + sum(lease.held for lease in self._next) + self.taken
+        self._bases = [max(0, rest) + ours for rest in free]
+        self._month_base = reply.month_used - ours
+        if reply.granted < ask.need and now_s < ends_s:
+            self._deny(ask.unit, free, reply, now_s)
+
+    def decline(self, reply: Reply) -> None:
+        """A lease that can't be trusted is given back unspent."""
+        if reply.granted:
+            self._give_back(reply, reply.granted)
+
+    def forget_counts(self) -> None:
+        """Redis has lost what it counted: it is told of the calendar's counts when it is next asked."""
+        self._tells_known = self.reply is not None
+
+    def give_back_all(self, now_s: float) -> None:
+        while self._lease is not None:
+            self._put_away(self._lease, now_s)
+
+    def needs_exchange(self, now_s: float) -> bool:
+        """Whether there is something to give back or to report. Ends leases that are over."""
+        self._end_leases(now_s)
+        return bool(self._returned) or self._away.is_unreported
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing would be lost if this were forgotten."""
+        return self._lease is None and not self._returned and not self._away.is_unreported
+
+    def _measure_demand(self, need: int, now_s: float) -> None:
+        period_s, demand = now_s - self._asked_s, self.taken - self._asked_taken + need
+        if period_s < _MIN_PERIOD_S:
+            # Too short to say that demand has fallen.
+            self._rate = max(self._rate, demand / _MIN_PERIOD_S)
+            return
+        rate = demand / period_s
+        self._rate = (self._rate + rate) / 2 if period_s < 5 else rate
+        self._asked_s, self._asked_taken = now_s, self.taken
+
+    # What is known
+
+    def rest(self, index: int, taken: int) -> int:
+        """What was left of the limit after so many were taken: by what Redis said last, and own spending."""
+        return max(0, min(self.limits[index], self._bases[index] - taken))
+
+    def reset_s(self, index: int, now_s: float) -> float:
+        """How long until there is more of it again, by what Redis said last."""
+        if self.reply is None:
+            return 60.0
+        times = (self.reply.next_ms, self.reply.day_left_ms, self.reply.month_left_ms)
+        return self._received_s + times[index] / 1000 - now_s
+
+    def month_used(self) -> int:
+        """By everybody, as far as is known: what this worker holds and hasn't spent is not among it."""
+        return max(0, self._month_base + self.taken)
+
+    def has_spent_within(self, seconds: float, now_s: float) -> bool:
+        return any(past.spent and past.ended_s > now_s - seconds for past in self._past)
+
+    def _used(self, reply: Reply) -> tuple[tuple[int, int], ...]:
+        return tuple(zip(self.limits, (reply.minute_used, reply.day_used, reply.month_used), strict=True))
+
+    def _deny(self, unit: int, free: list[int], reply: Reply, now_s: float) -> None:
+        index = min(range(3), key=lambda i: free[i])
+        if free[index] >= unit:
+            return
+        left_ms = (reply.next_ms, reply.day_left_ms, reply.month_left_ms)[index]
+        bound: Bound = "spend" if self.is_money else BOUNDS[index]
+        self._denial = Denial(bound, now_s + left_ms / 1000)
+        self._denied_units = unit
+        self._hold_until_s = now_s + min(left_ms / 1000, _HOLD_S[bound])
+
+    def _shares(self, now_s: float, share: Share) -> list[tuple[Bound, int, int, float]]:
+        """Of each limit: what this worker may spend yet, and when there is more."""
+        known: tuple[int | None, int | None, int | None] = (None, None, None)
+        if self.reply is not None:
+            reply = self.reply
+            known = (
+                reply.minute_used + self._unseen(share.lost_s)
+                if now_s < self._received_s + FORGOTTEN_S
+                else None,
+                reply.day_used if reply.day == share.day else None,
+                reply.month_used if reply.month == share.month else None,
+            )
+        spent = self._away.spent(now_s, share)
+        times = (self._away.next_s(now_s), now_s + share.day_left_s, now_s + share.month_left_s)
+        if known[0] is not None:
+            times = (max(times[0], self._received_s + FORGOTTEN_S), *times[1:])
+        return [
+            (bound, limit, share.of(limit, used) - own, until_s)
+            for bound, limit, used, own, until_s in zip(BOUNDS, self.limits, known, spent, times, strict=True)
+        ]
+
+    def _unseen(self, lost_s: float) -> int:
+        """A guess of what others have leased since this worker was last told."""
+        return math.ceil(self._others_rate * (max(0.0, lost_s - self._received_s) + _UNSEEN_S))
+
+    # Leases
+
+    def _append(self, lease: _Lease) -> None:
+        if self._lease is None:
+            self._start(lease)
+        else:
+            self._next.append(lease)
+
+    def _start(self, lease: _Lease) -> None:
+        self._lease = lease
+        self.held = self._granted = lease.held
+        is_ahead = lease.reply.lease_ms == LEASE_MS
+        # Asked again when a quarter is left, or half the time is over.
+        self._low = self.held // 4 if is_ahead else -1
+        self._look_s = lease.ends_s - LEASE_MS / 2000 if is_ahead else lease.ends_s
+
+    def _put_away(self, lease: _Lease, now_s: float) -> None:
+        reply, spent = lease.reply, self._granted - self.held
+        if self.held > 0:
+            self._give_back(reply, self.held)
+        if spent > 0:
+            self._remember(reply, spent, now_s)
+        self.held = 0
+        self._lease = None
+        if self._next:
+            self._start(self._next.popleft())
+
+    def _end_leases(self, now_s: float) -> None:
+        while self._lease is not None and now_s >= self._lease.ends_s:
+            self._put_away(self._lease, now_s)
+
+    def _give_back(self, reply: Reply, units: int) -> None:
+        self._returned.append(Returned(reply.end_q, reply.day, reply.month, units))
+
+    def _remember(self, reply: Reply, spent: int, now_s: float) -> None:
+        self._forget(now_s)
+        last = self._past[-1] if self._past else None
+        if (
+            last is not None
+            and now_s - last.ended_s < 1
+            and (last.day, last.month) == (reply.day, reply.month)
+        ):
+            last.spent += spent
+        else:
+            self._past.append(_Past(now_s, reply.end_q, reply.day, reply.month, spent))
+
+    def _forget(self, now_s: float) -> None:
+        while self._past and self._past[0].ended_s < now_s - WINDOW_MS / 1000:
+            self._past.popleft()
+
+    def _credit(self, units: int) -> None:
+        self._bases = [base + units for base in self._bases]
+        self._month_base -= units

@@ -1,0 +1,239 @@
+"""One worker's limits: who may pass now, by what is held, and asking Redis for more in the background."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from ams_gateway.access.limits.away import Share
+from ams_gateway.access.limits.bucket import LimitBucket
+from ams_gateway.access.limits.holding import FORGOTTEN_S, Holding
+from ams_gateway.access.limits.policy import (
+    CounterId,
+    LimitPolicy,
+    request_counter,
+    spend_counters,
+)
+from ams_gateway.access.limits.store import LeaseStore, RedisClient, StoreDownError
+from ams_gateway.access.limits.window import Ask, Limits, Reply
+from ams_gateway.tasks import end_task
+
+log = logging.getLogger(__name__)
+
+# The longest that a request waits for Redis, once: then Redis is away, and shares decide at once.
+MAX_WAIT_S = 0.25
+BEAT_S = 1.0
+_BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+# Leases that have ended unspent are given back about so soon.
+SWEEP_S = 0.05
+_MAX_HOLDINGS = 100_000
+
+
+class Limiter:
+    """`workers_hint`: how many workers this gateway has. Until Redis has said how many there are in all, each
+    has that part of every limit. `redis` must be one that doesn't repeat calls (see LeaseStore)."""
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        *,
+        workers_hint: int,
+        clock: Callable[[], float] = time.monotonic,
+        max_holdings: int = _MAX_HOLDINGS,
+        store: LeaseStore | None = None,
+    ) -> None:
+        self.clock = clock
+        self._store = store or LeaseStore(redis, timeout_s=MAX_WAIT_S)
+        self._max_holdings = max_holdings
+        self._holdings: dict[CounterId, Holding] = {}
+        self._waiting: dict[Holding, dict[LimitBucket, None]] = {}
+        # Those with something to give back or report, or that will have.
+        self._active: dict[Holding, None] = {}
+        self._batch: list[Holding] = []
+        self._exchanges: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_down = True
+        # Redis has lost its counts: until all that it forgot is over, it counts as away.
+        self._lost_until_s = self._lost_s = -1e9
+        self._epoch: bytes | None = None
+        self._workers = max(1, workers_hint)
+        self._rank: int | None = None
+        self._utc_offset_s = time.time() - clock()
+        self._probe = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        return not self.is_away(self.clock())
+
+    def is_away(self, now_s: float) -> bool:
+        return self._is_down or now_s < self._lost_until_s
+
+    async def open(self) -> None:
+        """Tries once to reach Redis, and goes on trying in the background."""
+        if not await self._beat():
+            log.warning("redis can't be reached: each worker limits itself to 1 of %d", self._workers)
+        self._tasks = [asyncio.create_task(self._keep_beating()), asyncio.create_task(self._keep_sweeping())]
+
+    async def close(self) -> None:
+        """Gives back what is held, and leaves."""
+        for task in self._tasks:
+            await end_task(task)
+        if self._exchanges:
+            await asyncio.wait(self._exchanges)
+        now_s = self.clock()
+        for holding in self._active:
+            holding.give_back_all(now_s)
+        if not self.is_away(now_s):
+            await self._exchange([holding for holding in self._active if holding.needs_exchange(now_s)])
+            try:
+                await self._store.leave()
+            except StoreDownError:
+                log.warning("redis is away: what was held is not given back")
+
+    def bucket(self, policy: LimitPolicy) -> LimitBucket:
+        """Cheap; buckets of the same counter share what this worker holds of it."""
+        requests = request_counter(policy)
+        return LimitBucket(
+            self,
+            policy,
+            None if requests is None else self._holding(*requests),
+            tuple(
+                (self._holding(counter, limits, is_money=True), policy.price_nanos)
+                for counter, limits in spend_counters(policy).items()
+            ),
+        )
+
+    def share(self, now_s: float) -> Share:
+        return Share(self._workers, self._rank, now_s + self._utc_offset_s, self._lost_s)
+
+    def ask(self, holding: Holding) -> None:
+        """Asks at the end of this turn of the event loop, together with all others; once at a time."""
+        if holding.is_asking or self.is_away(self.clock()):
+            return
+        holding.is_asking = True
+        if not self._batch:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._batch.append(holding)
+
+    def wait(self, bucket: LimitBucket, holding: Holding) -> None:
+        """`bucket` is served when there is an answer for `holding`."""
+        self._waiting.setdefault(holding, {})[bucket] = None
+        self.ask(holding)
+
+    def touch(self, holding: Holding) -> None:
+        """There is something to give back or to report, sooner or later."""
+        self._active[holding] = None
+
+    def _holding(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> Holding:
+        holding = self._holdings.pop(counter, None)
+        if holding is None:
+            holding = Holding(counter, limits, is_money=is_money)
+            # Those looked at longest ago go first, unless something would be lost with them.
+            too_many = max(0, len(self._holdings) + 1 - self._max_holdings)
+            for oldest in list(islice(self._holdings, too_many)):
+                if self._holdings[oldest] not in self._active:
+                    del self._holdings[oldest]
+        elif holding.limits != limits:
+            holding.change_limits(limits)
+        self._holdings[counter] = holding
+        return holding
+
+    # Asking
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        task = asyncio.get_running_loop().create_task(self._exchange(batch))
+        self._exchanges.add(task)
+        task.add_done_callback(self._exchanges.discard)
+
+    async def _exchange(self, holdings: list[Holding]) -> None:
+        asked_s = self.clock()
+        asks = [(holding.counter, self._ask_of(holding, asked_s)) for holding in holdings]
+        replies: Iterable[Reply | None]
+        try:
+            replies = await self._store.exchange(asks) if asks else ()
+        except StoreDownError:
+            self._went_down()
+            replies = (None,) * len(asks)
+        now_s = self.clock()
+        for holding, (_, ask), reply in zip(holdings, asks, replies, strict=True):
+            holding.is_asking = False
+            self.touch(holding)
+            if reply is None:
+                # A part of a cluster that doesn't answer is all of Redis for those whose counters it has.
+                self._went_down()
+                continue
+            if reply.fresh and not self.is_away(now_s) and holding.has_spent_within(50, now_s):
+                self._lost_counts(now_s)
+            if self.is_away(now_s):
+                holding.decline(reply)
+            else:
+                holding.receive(ask, reply, asked_s, now_s)
+        for holding in holdings:
+            for bucket in self._waiting.pop(holding, ()):
+                bucket.serve()
+
+    def _ask_of(self, holding: Holding, now_s: float) -> Ask:
+        prices = [(bucket.price_of(holding), bucket.waiters) for bucket in self._waiting.get(holding, ())]
+        need = sum(price * waiters for price, waiters in prices)
+        unit = min((price for price, _ in prices), default=holding.unit)
+        return holding.ask(need, unit, now_s, now_s + self._utc_offset_s)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = self.clock()
+            if self.is_away(now_s):
+                continue
+            for holding in list(self._active):
+                if holding.needs_exchange(now_s):
+                    self.ask(holding)
+                elif holding.is_idle and not holding.is_asking:
+                    del self._active[holding]
+
+    # Whether Redis is there
+
+    def _went_down(self) -> None:
+        if not self._is_down:
+            log.warning("redis is away: each worker limits itself to its share, 1 of %d", self._workers)
+            self._lost_s = max(self._lost_s, self.clock())
+        self._is_down = True
+        self._probe.set()
+
+    def _lost_counts(self, now_s: float) -> None:
+        log.warning("redis has lost its counts: until they are over, each worker limits itself to its share")
+        self._lost_until_s = now_s + FORGOTTEN_S
+        self._lost_s = now_s
+        for holding in self._holdings.values():
+            holding.forget_counts()
+
+    async def _keep_beating(self) -> None:
+        failures = 0
+        while True:
+            self._probe.clear()
+            if self._is_down:
+                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            else:
+                # A call that failed is tried again at once: a connection may have died while Redis lives.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._probe.wait(), BEAT_S)
+            failures = 0 if await self._beat() else failures + 1
+
+    async def _beat(self) -> bool:
+        try:
+            beat = await self._store.beat()
+        except StoreDownError:
+            self._went_down()
+            return False
+        now_s = self.clock()
+        self._workers, self._rank = beat.workers, beat.rank
+        self._utc_offset_s = beat.now_ms / 1000 - now_s
+        if self._epoch not in (None, beat.epoch):
+            self._lost_counts(now_s)
+        self._epoch = beat.epoch
+        if self._is_down:
+            log.info("redis is there: %d workers", beat.workers)
+        self._is_down = False
+        return True

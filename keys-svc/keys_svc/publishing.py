@@ -1,0 +1,36 @@
+"""What a change tells the gateways, with its commit.
+
+Whoever changes anything that a snapshot says calls one of these, with the consumer locked: so the versions
+of a key's snapshots are in the order of the changes.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from ams_common.database import Change
+from ams_common.snapshots import key_snapshot_key
+
+from keys_svc.consumers import Consumer
+from keys_svc.keys import Key
+from keys_svc.messages import key_snapshot
+from keys_svc.store import Store
+
+
+async def write_key(change: Change[Store], consumer: Consumer, key_id: UUID, now: datetime) -> Key:
+    """The key as it is now, with the version under which the gateways will have it.
+
+    Also of a revoked key: its snapshot is overwritten and never deleted, for a gateway that found none would
+    have to ask for one.
+    """
+    key = await change.store.renew_key(key_id=key_id)
+    assert key is not None, "keys are never deleted"
+    change.snapshot(key_snapshot_key(key.key_hash), key_snapshot(key, consumer, now))
+    return key
+
+
+async def write_keys_of(change: Change[Store], consumer: Consumer, now: datetime) -> None:
+    """After a change that all of the consumer's keys share. Those that open nothing any more get their
+    versions too, and no gateway needs to be told of them."""
+    await change.store.renew_keys(consumer_id=consumer.consumer_id)
+    for key in await change.store.live_keys(consumer_id=consumer.consumer_id, now=now):
+        change.snapshot(key_snapshot_key(key.key_hash), key_snapshot(key, consumer, now))
