@@ -5,7 +5,8 @@
 The proxy under test has core 0 for itself; wrk, the upstream (nginx), Redis and Kafka share core 1. Rounds
 are interleaved, since machines drift. POST, about 512 bytes of body, 1 KiB of answer, 64 connections. Each
 proxy is measured with clients that repeat their head, and with clients whose heads differ per request. The
-gateways serve from snapshots that came out of Redis, count a rate limit, journal and publish to Kafka.
+gateways serve from snapshots that came out of Redis, count a rate limit, journal and publish to Kafka; this
+one is also measured for a service with a credential and signed calls.
 REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set. Exits with 1 when a call failed.
 """
 
@@ -39,6 +40,8 @@ class Subject:
 
     name: str
     program: Program
+    # Whether the service that is called has a credential and signed calls.
+    is_signed: bool = False
 
     @property
     def url(self) -> str:
@@ -109,7 +112,8 @@ def main() -> None:
         servers = Servers(started.redis_url, started.kafka_bootstrap_servers)
         upstream = stack.enter_context(nginx.upstream(home / "upstream", "1", ANSWER_BYTES))
         service = Service(new_slug("bench"), f"http://127.0.0.1:{upstream.port}/")
-        [secret] = seed(servers.redis_url, [service], [[service]])
+        signed = Service(new_slug("signed"), service.base_url, credential="let AMS in")
+        [secret] = seed(servers.redis_url, [service, signed], [[service, signed]])
         redis = redis_pid(servers.redis_url)
 
         plain = stack.enter_context(nginx.plain_proxy(home / "plain", "0", upstream))
@@ -132,19 +136,24 @@ def main() -> None:
             Subject("before", started_gateway("before", sources)),
             Subject("before, ASGI", started_gateway("before-asgi", sources, protocol=False)),
             Subject("now", now),
+            Subject("now, signed", now, is_signed=True),
             Subject("now, ASGI", now_asgi),
         ]
-        scripts = {
-            "repeated": wrk.repeated_heads(home / "repeated.lua", secret, service.slug, BODY_BYTES),
-            "varied": wrk.varied_heads(home / "varied.lua", secret, service.slug, VARIED_BODY_BYTES),
-        }
+        # By the kind of heads, and whether calls are signed.
+        scripts = {}
+        for is_signed, slug in ((False, service.slug), (True, signed.slug)):
+            repeated, varied = home / f"repeated-{is_signed}.lua", home / f"varied-{is_signed}.lua"
+            scripts["repeated", is_signed] = wrk.repeated_heads(repeated, secret, slug, BODY_BYTES)
+            scripts["varied", is_signed] = wrk.varied_heads(varied, secret, slug, VARIED_BODY_BYTES)
         for subject in subjects:
-            if measure(subject, scripts["repeated"], WARM_UP_S, redis).errors:
+            script = scripts["repeated", subject.is_signed]
+            if measure(subject, script, WARM_UP_S, redis).errors:
                 sys.exit(f"{subject.name} answers calls with errors")
         rounds: dict[tuple[str, str], list[Figures]] = {}
         for number in range(arguments.rounds):
-            for heads, script in scripts.items():
+            for heads in ("repeated", "varied"):
                 for subject in subjects:
+                    script = scripts[heads, subject.is_signed]
                     figures = measure(subject, script, arguments.seconds, redis)
                     rounds.setdefault((heads, subject.name), []).append(figures)
                     cost = f"{figures.cpu_us:7.1f} µs + {figures.redis_us:4.1f} in Redis"
@@ -153,7 +162,7 @@ def main() -> None:
         left = {"now": now.unacknowledged(), "now, ASGI": now_asgi.unacknowledged()}
         print(f"\nusage events not yet acknowledged by Kafka: {left}")
         if arguments.profile:
-            profile(now, subjects[-2].url, scripts["varied"], arguments.seconds)
+            profile(now, f"{now.url}/api/consume", scripts["varied", False], arguments.seconds)
     sys.exit(1 if any(each.errors for row in rounds.values() for each in row) else 0)
 
 

@@ -3,8 +3,9 @@
     python -m loadtests.bench.workers [--seconds S] [--requests N] [--keys N] [--services N] [--idle N]
 
 Three claims, each checked; exits with 1 when one fails:
-1. Two workers do at least 1.9 × one worker's calls per core that they are given. On a machine whose cores
-   the load shares, that is calls per second of the gateway's own CPU time; and both workers get work.
+1. Two workers on two cores do at least 1.9 × one worker's calls per core. The load has its share of the same
+   cores: so they are held, per second of their own CPU time, against two gateways of one worker that have
+   each a core and half of the load; and both workers get work.
 2. Memory is flat: with that many API keys and services in turn, it grows by less than 2 bytes a request
    once every key has been seen. (Of 16 bytes a request a busy gateway dies in a day.)
 3. That many idle connections, each of which has made a call, take less than 300 MB in all.
@@ -19,6 +20,7 @@ import socket
 import statistics
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from loadtests.support.processes import cpu_s, require_cores, require_tools
 from loadtests.support.seeds import Service, new_slug, seed
 
 ANSWER_BYTES = 1024
+CONNECTIONS = 64
+WARM_UP_S = 2
 WORKERS_AIM = 1.9
 LEAST_SHARE = 0.3
 MOST_BYTES_PER_REQUEST = 2.0
@@ -40,49 +44,66 @@ PIECES = 10
 
 @dataclass(frozen=True)
 class Scaling:
-    """How one number of workers did on some cores."""
+    """How some workers did on some cores."""
 
-    workers: int
-    cores: str
+    name: str
     requests_per_s: float
     requests_per_cpu_s: float
-    # Of the busiest processes' CPU, the share that the least busy worker had.
+    # The least busy worker's part of an equal share of the CPU time.
     least_share: float
 
 
-def scaling(running: Gateway, script: Path, workers: int, cores: str, seconds: float) -> Scaling:
-    wrk.wrk(f"{running.url}/api/consume", script, 2)
-    before_s = {pid: cpu_s(pid) for pid in running.processes()}
-    outcome = wrk.wrk(f"{running.url}/api/consume", script, seconds)
-    used_s = sorted((cpu_s(pid) - begun_s for pid, begun_s in before_s.items()), reverse=True)
-    if outcome.errors:
-        sys.exit(f"{outcome.errors} of {outcome.requests} calls failed")
+def scaling(name: str, gateways: list[Gateway], script: Path, workers: int, seconds: float) -> Scaling:
+    """All the gateways at once, with as many connections in all."""
+
+    def load(running: Gateway, seconds: float) -> wrk.Outcome:
+        connections = CONNECTIONS // len(gateways)
+        return wrk.wrk(f"{running.url}/api/consume", script, seconds, connections=connections)
+
+    with ThreadPoolExecutor(len(gateways)) as threads:
+        list(threads.map(lambda each: load(each, WARM_UP_S), gateways))
+        before_s = {pid: cpu_s(pid) for each in gateways for pid in each.processes()}
+        outcomes = list(threads.map(lambda each: load(each, seconds), gateways))
+        used_s = sorted((cpu_s(pid) - begun_s for pid, begun_s in before_s.items()), reverse=True)
+    if errors := sum(outcome.errors for outcome in outcomes):
+        sys.exit(f"{errors} calls failed")
+    requests = sum(outcome.requests for outcome in outcomes)
     busiest = used_s[:workers]
     return Scaling(
-        workers,
-        cores,
-        outcome.requests_per_s,
-        outcome.requests / sum(used_s),
+        name,
+        sum(outcome.requests_per_s for outcome in outcomes),
+        requests / sum(used_s),
         min(busiest) / sum(busiest) * workers,
     )
 
 
+def measure_scaling(servers: Servers, home: Path, script: Path, seconds: float) -> list[Scaling]:
+    """What is under test comes last; the one before it is what it is held against."""
+    with gateway(servers, home / "journal-one", cores="0") as one:
+        found = [scaling("1 worker on 1 core", [one], script, 1, seconds)]
+    with gateway(servers, home / "journal-shared", cores="0", workers=2) as shared:
+        found.append(scaling("2 workers on 1 core", [shared], script, 2, seconds))
+    with (
+        gateway(servers, home / "journal-first", cores="0") as first,
+        gateway(servers, home / "journal-second", cores="1") as second,
+    ):
+        found.append(scaling("2 gateways, a core each", [first, second], script, 2, seconds))
+    with gateway(servers, home / "journal-two", cores="0,1", workers=2) as two:
+        found.append(scaling("2 workers on 2 cores", [two], script, 2, seconds))
+    return found
+
+
 def check_scaling(found: list[Scaling]) -> bool:
-    print(f"\n{'workers':>8}{'cores':>7}{'req/s':>9}{'req per CPU s':>15}{'least worker':>14}")
+    print(f"\n{'':24}{'req/s':>9}{'req per CPU s':>15}{'least worker':>14}")
     for each in found:
-        print(
-            f"{each.workers:>8}{each.cores:>7}{each.requests_per_s:>9,.0f}"
-            f"{each.requests_per_cpu_s:>15,.0f}{each.least_share:>14.2f}"
-        )
-    one, two = found[0], found[-1]
-    reached = two.requests_per_cpu_s / one.requests_per_cpu_s * 2
-    fair = two.least_share >= LEAST_SHARE
-    print(
-        f"two workers do {reached:.2f} × one worker's calls on twice the CPU: at least {WORKERS_AIM} wanted"
-    )
-    if not fair:
-        print(f"  FAILED: the lesser worker has {two.least_share:.2f} of an equal share")
-    return reached >= WORKERS_AIM and fair
+        rates = f"{each.requests_per_s:>9,.0f}{each.requests_per_cpu_s:>15,.0f}"
+        print(f"{each.name:24}{rates}{each.least_share:>14.2f}")
+    two, alone = found[-1], found[-2]
+    reached = two.requests_per_cpu_s / alone.requests_per_cpu_s * 2
+    print(f"two workers do {reached:.2f} × one's calls per core given: at least {WORKERS_AIM} wanted")
+    if two.least_share < LEAST_SHARE:
+        print(f"  the lesser worker has {two.least_share:.2f} of an equal share: {LEAST_SHARE} wanted")
+    return reached >= WORKERS_AIM and two.least_share >= LEAST_SHARE
 
 
 def check_memory(running: Gateway, script: Path, requests: int, keys: int) -> bool:
@@ -163,7 +184,7 @@ def _raise_file_limit() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="of each number of workers")
+    parser.add_argument("--seconds", type=float, default=5, help="of each form of scaling")
     parser.add_argument("--requests", type=int, default=2_000_000, help="that memory is watched over")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--services", type=int, default=1_000)
@@ -186,12 +207,7 @@ def main() -> None:
         granted = [[service] for service in itertools.islice(itertools.cycle(services), arguments.keys)]
         keys = seed(servers.redis_url, services, granted)
         script = wrk.varied_heads(home / "varied.lua", keys[0], services[0].slug, (400, 600))
-        found = []
-        for workers, cores in ((1, "0"), (2, "0"), (2, "0,1")):
-            journal = home / f"journal-{workers}-{len(cores)}"
-            with gateway(servers, journal, cores=cores, workers=workers) as running:
-                found.append(scaling(running, script, workers, cores, arguments.seconds))
-        held = [check_scaling(found)]
+        held = [check_scaling(measure_scaling(servers, home, script, arguments.seconds))]
         calls = [(key, each.slug) for key, [each] in zip(keys, granted, strict=True)]
         script = wrk.many_keys(home / "many.lua", calls)
         with gateway(servers, home / "journal-memory", cores="0") as running:

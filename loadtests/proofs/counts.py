@@ -15,6 +15,7 @@ import contextlib
 import os
 import random
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -178,6 +179,7 @@ def main() -> None:
             is_exact = asyncio.run(prove(system, servers, options))
     finally:
         servers.stop()
+        shutil.rmtree(servers.directory, ignore_errors=True)
     print("every answered call is counted once" if is_exact else "NOT EXACT")
     sys.exit(0 if is_exact else 1)
 

@@ -61,18 +61,21 @@ class Findings:
         self.faults.append(f"{what}\n      {case.name}: {case.data[:600]!r} cut at {case.cuts}")
 
 
+class StillOpenError(Exception):
+    """The gateway neither goes on nor hangs up."""
+
+
 async def try_case(port: int, case: Case, upstream: StrictUpstream, findings: Findings) -> None:
     findings.cases += 1
     if is_well_formed(case.data):
         findings.well_formed.add(case.name)
     try:
-        async with asyncio.timeout(CASE_TIMEOUT_S):
-            received = await _exchange(port, case)
-    except TimeoutError:
-        findings.add_fault("neither an answer nor a close", case)
-        return
+        received = await _exchange(port, case)
     except ConnectionRefusedError:
         findings.add_fault("the gateway is gone", case)
+        return
+    except StillOpenError as error:
+        findings.add_fault(f"no close within {CASE_TIMEOUT_S} s, and {error} received", case)
         return
     try:
         judge(received, case, findings)
@@ -100,8 +103,12 @@ async def _exchange(port: int, case: Case) -> bytes:
         sending = asyncio.create_task(send())
         received = b""
         try:
-            while piece := await loop.sock_recv(connection, 65536):
-                received += piece
+            async with asyncio.timeout(CASE_TIMEOUT_S):
+                while piece := await loop.sock_recv(connection, 65536):
+                    received += piece
+        except TimeoutError:
+            state = "sent" if sending.done() else "not yet sent"
+            raise StillOpenError(f"with the case {state} {received[:200]!r}") from None
         except ConnectionError:
             pass  # a reset: the gateway has closed with bytes of ours unread
         finally:

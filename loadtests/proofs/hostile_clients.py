@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from loadtests.proofs.hostile_merchants import Merchant
 from loadtests.proofs.raw_http import MalformedError, Message, read_response
+from loadtests.support.seeds import CREDENTIAL_HEADER
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -138,6 +139,7 @@ class Client:
                 fields += [
                     ("X-AMS-Consumer", self.private),
                     ("X-AMS-Signature", self.private),
+                    (CREDENTIAL_HEADER, self.private),
                     ("Signature", f"sig=:{base64.b64encode(self.private.encode()).decode()}:"),
                     ("Signature-Input", f'sig=("@method");keyid="{self.private}"'),
                 ]

@@ -63,7 +63,12 @@ async def run_day(
             for number in range(merchants)
         ]
         services = {
-            each.name: Service(new_slug("hostile"), each.base_url, passes_cookies=each.passes_cookies)
+            each.name: Service(
+                new_slug("hostile"),
+                each.base_url,
+                passes_cookies=each.passes_cookies,
+                credential=each.credential,
+            )
             for each in market
         }
         keys = seed(servers.redis_url, list(services.values()), [list(services.values())] * clients)

@@ -29,6 +29,11 @@ class Merchant:
         return f"/base-{self.name}"
 
     @property
+    def credential(self) -> str:
+        """What AMS adds to each call, and nobody else may know."""
+        return f"credential-{self.name}"
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 

@@ -1,5 +1,6 @@
 """PostgreSQL, Redis and Kafka that can be killed, and come back with what is on their disks."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 from ams_common.ports import free_port, free_ports
 from ams_local.daemons import StartError
 from ams_local.kafka import Kafka
@@ -34,6 +36,17 @@ class Servers:
             server.launch()
         for server in (self.kafka, self.postgres, self.redis):
             server.wait()
+        asyncio.run(self._keep_what_is_committed())
+
+    async def _keep_what_is_committed(self) -> None:
+        """A throwaway server says "committed" up to a second before the kernel has it: killed, it would come
+        back without what was already told to others. A role's setting stands above the server's own."""
+        connection = await asyncpg.connect(self.postgres.url)
+        try:
+            await connection.execute("ALTER ROLE ALL SET synchronous_commit = on")
+            await connection.execute("CHECKPOINT")
+        finally:
+            await connection.close()
 
     def stop(self) -> None:
         for server in (self.redis, self.postgres, self.kafka):

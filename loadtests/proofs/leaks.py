@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadtests.proofs.hostile_clients import Call, Client
 from loadtests.proofs.hostile_merchants import Merchant
+from loadtests.support.seeds import CREDENTIAL_HEADER
 
 # Calls of these kinds are whole and allowed: a gateway has to answer them, with the answer of the merchant.
 _ANSWERED = ("plain", "h2c", "half-close", "HTTP/1.0", "forwarding fields", "hop by hop")
@@ -72,6 +73,10 @@ def _at_merchant(
     if (line := _line_with(log, others)) is not None:
         yield Leak("a merchant's name, address or cookie at another merchant", f"{merchant.name}: {line}")
     for request in merchant.requests:
+        if request.values(CREDENTIAL_HEADER.lower().encode()) != [merchant.credential.encode()]:
+            yield Leak("a call without its merchant's credential", f"{merchant.name}: {request.start_line!r}")
+        if len(request.values(b"signature")) != 1 or len(request.values(b"signature-input")) != 1:
+            yield Leak("a call that AMS alone hasn't signed", f"{merchant.name}: {request.start_line!r}")
         if request.method == b"OPTIONS":
             yield Leak("a browser's preflight at a merchant", f"{merchant.name}: {request.start_line!r}")
         cookies = b"; ".join(request.values(b"cookie"))
@@ -89,6 +94,8 @@ def _at_client(call: Call, merchants: Sequence[Merchant], clients: Sequence[Clie
         needles = [merchant.base_path.encode(), merchant.address.encode()]
         if (line := _line_with(call.received, needles)) is not None:
             yield Leak("a merchant's base URL at a consumer", f"{what}: {line}")
+        if (line := _line_with(call.received, [merchant.credential.encode()])) is not None:
+            yield Leak("a merchant's credential at a consumer", f"{what}: {line}")
         if merchant is not call.merchant and (line := _line_with(call.received, [merchant.name.encode()])):
             yield Leak("a merchant's answer to another one's call", f"{what}: {line}")
         for mark in (f"poison-{merchant.name}", f"hop-{merchant.name}"):

@@ -88,7 +88,8 @@ def running(
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             if process.poll() is not None or time.monotonic() > deadline_s:
-                sys.exit(f"{command[0]} did not start")
+                said = log.read_text(errors="replace")[-2000:] if log else ""
+                sys.exit(f"{' '.join(command[:3])} did not start\n{said}")
             time.sleep(0.05)
         yield Program(process.pid, port)
     finally:

@@ -11,10 +11,12 @@ from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams_common import apikeys
 from ams_common.ids import uuid7
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
 # A limit is counted, and never reached.
 UNREACHED_PER_MINUTE = 1_000_000_000
+CREDENTIAL_HEADER = "X-Upstream-Token"
 _TTL_S = 3600
 
 
@@ -24,6 +26,8 @@ class Service:
     base_url: str
     rate_limit_per_minute: int = UNREACHED_PER_MINUTE
     passes_cookies: bool = False
+    # What lets AMS in at the merchant's, in the header X-Upstream-Token; "": none, and calls aren't signed.
+    credential: str = ""
     service_id: str = field(default_factory=lambda: str(uuid7()))
 
     def snapshot(self) -> catalog.ServiceSnapshot:
@@ -40,6 +44,12 @@ class Service:
             version=1,
         )
         snapshot.forwarding.passes_cookies = self.passes_cookies
+        if self.credential:
+            sealer = Sealer(DEVELOPMENT_SEALING_KEYS)
+            snapshot.credential.header_name = CREDENTIAL_HEADER
+            snapshot.credential.sealed_value = sealer.seal(self.credential.encode())
+            snapshot.signing_key.signing_key_id = str(uuid7())
+            snapshot.signing_key.sealed_secret = sealer.seal(secrets.token_bytes(32))
         return snapshot
 
 

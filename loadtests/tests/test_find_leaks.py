@@ -19,11 +19,13 @@ def parties() -> tuple[Client, list[Merchant]]:
     return Client("c0-mark", "198.51.0.7", KEY, random.Random(1), slugs), merchants
 
 
-def kinds_of(*, request: bytes = b"", answer: bytes = b"", at: int = 0) -> set[str]:
+def kinds_of(*, request: bytes = b"", answer: bytes = b"", at: int = 0, credential: str = "") -> set[str]:
     """The leaks when this field is in a request at merchant `at`, and this one in its answer."""
     client, merchants = parties()
     merchant = merchants[at]
-    sent = b"GET /base HTTP/1.1\r\nHost: x\r\nX-Call: call-c0-mark-0\r\n" + request + b"\r\n"
+    own = f"X-Upstream-Token: {credential or merchant.credential}\r\nSignature: s\r\nSignature-Input: i\r\n"
+    head = f"GET /base HTTP/1.1\r\nHost: x\r\nX-Call: call-c0-mark-0\r\n{own}".encode()
+    sent = head + request + b"\r\n"
     merchant.received.append(bytearray(sent))
     parsed = read_request(sent)
     assert parsed is not None
@@ -59,3 +61,9 @@ def test_what_is_a_merchants_is_found_at_another_and_at_consumers() -> None:
     }
     assert kinds_of(answer=b"Set-Cookie: a=b; Path=/\r\n") == {"a cookie outside its service's path"}
     assert kinds_of(answer=b"X-Merchant: m1-mark\r\n") == {"a merchant's answer to another one's call"}
+
+
+def test_a_call_that_anybody_could_have_made_is_found() -> None:
+    assert kinds_of(credential="guessed") == {"a call without its merchant's credential"}
+    assert kinds_of(request=b"Signature: forged\r\n") == {"a call that AMS alone hasn't signed"}
+    assert kinds_of(answer=b"X-Echo: credential-m0-mark\r\n") == {"a merchant's credential at a consumer"}
