@@ -2,6 +2,7 @@
 (-1: none) and of a pipe. The supervisor starts it; a gateway of one worker is this in its own process."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
@@ -43,7 +44,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._ready >= 0:
-            os.write(self._ready, b"1")
+            # Only a supervisor that replaces somebody still reads it.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._ready, b"1")
             os.close(self._ready)
 
 

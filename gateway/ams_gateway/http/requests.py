@@ -205,6 +205,13 @@ class RequestParser:
         return found
 
 
+def why_unreadable(head: bytes) -> Problem:
+    """What is wrong with a head that isn't HTTP/1."""
+    version = head.partition(b"\r\n")[0].rpartition(b" ")[2]
+    is_other = version.startswith(b"HTTP/") and version[5:6].isdigit() and version[5:6] != b"1"
+    return problems.VERSION_UNSUPPORTED if is_other else problems.REQUEST_INVALID
+
+
 def tokens_of(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for token in value.split(b","))
 

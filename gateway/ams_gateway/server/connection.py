@@ -13,7 +13,7 @@ from ams_gateway.gateway import ClientGoneError, Gateway
 from ams_gateway.http import problems
 from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder, frame_chunk
 from ams_gateway.http.problems import Problem
-from ams_gateway.http.requests import Request, RequestParser
+from ams_gateway.http.requests import Request, RequestParser, why_unreadable
 from ams_gateway.http.responses import status_line
 from ams_gateway.http.routes import is_ours
 from ams_gateway.server import half_close
@@ -192,9 +192,7 @@ class ConsumeProtocol(asyncio.Protocol):
             if head.startswith(b"\r\n"):
                 # RFC 9112 §2.2: an empty line before a request is read over.
                 return data[2:]
-            other = head.partition(b"\r\n")[0].rpartition(b" ")[2]
-            is_http = other.startswith(b"HTTP/") and other[5:6].isdigit() and other[5:6] != b"1"
-            self._refuse(problems.VERSION_UNSUPPORTED if is_http else problems.REQUEST_INVALID)
+            self._refuse(why_unreadable(head))
             return b""
         target, request = parsed
         if not is_ours(target):

@@ -8,14 +8,15 @@ outside.
 import asyncio
 from typing import Any
 
-import httptools
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
 
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.http import problems
+from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder
 from ams_gateway.http.dates import http_date
 from ams_gateway.http.problems import Problem, render
+from ams_gateway.http.requests import RequestParser, why_unreadable
 from ams_gateway.http.responses import status_line
 from ams_gateway.server import half_close
 from ams_gateway.server.timeouts import Timeouts
@@ -26,40 +27,65 @@ MAX_HEAD_BYTES = 128 * 1024
 
 
 class _Watcher:
-    """Where a connection's requests stand: in a head, in a body, or between them. It takes less than h11
-    does, which unfolds lines and lets a bare line feed end one."""
+    """Where a connection's requests stand: in a head, in a body, or between. They are read by the consume
+    protocol's own rules, which are stricter than h11's: that unfolds lines and lets a line feed end one."""
 
-    def __init__(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
+    def __init__(self, parser: RequestParser) -> None:
+        self._parser = parser
+        self._decoder: LengthDecoder | ChunkedDecoder | None = None
+        self._head = b""
+        # Whole ones so far.
         self.requests = 0
-        self.is_known_version = True
-        self.head_bytes = 0
-        self.in_body = False
+
+    @property
+    def in_head(self) -> bool:
+        return bool(self._head)
+
+    @property
+    def in_body(self) -> bool:
+        return self._decoder is not None
 
     def feed(self, data: bytes) -> Problem | None:
         """Why nothing of this may be passed on, if so."""
-        if not self.in_body:
-            self.head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No upgrade is made: the next request is read as ever.
-            self._parser = httptools.HttpRequestParser(self)
-        except httptools.HttpParserError:
-            return problems.FRAMING_INVALID if self.in_body else problems.REQUEST_INVALID
-        if not self.is_known_version:
-            return problems.VERSION_UNSUPPORTED
-        return problems.HEADERS_TOO_LARGE if self.head_bytes > MAX_HEAD_BYTES else None
+        data, self._head = self._head + data, b""
+        while data:
+            if self._decoder is not None:
+                try:
+                    self._decoder.feed(data)
+                except FramingError:
+                    return problems.FRAMING_INVALID
+                if not self._decoder.is_done:
+                    return None
+                data, self._decoder = self._decoder.rest, None
+                self.requests += 1
+                continue
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > MAX_HEAD_BYTES:
+                self._head = data
+                return problems.HEADERS_TOO_LARGE if len(data) > MAX_HEAD_BYTES else None
+            head, data = data[:end].lstrip(b"\r\n"), data[end + 4 :]
+            if not head:
+                continue
+            problem = self._begin(head)
+            if problem is not None:
+                return problem
+        return None
 
-    def on_headers_complete(self) -> None:
-        self.is_known_version = self._parser.get_http_version() in ("1.0", "1.1")
-        self.head_bytes = 0
-        self.in_body = True
-
-    def on_message_complete(self) -> None:
-        self.requests += 1
-        self.head_bytes = 0
-        self.in_body = False
+    def _begin(self, head: bytes) -> Problem | None:
+        parsed = self._parser.parse(head)
+        if parsed is None:
+            return why_unreadable(head)
+        target, request = parsed
+        self._parser.read(request, target, head.split(b"\r\n")[1:], len(head))
+        if request.problem is not None and request.problem.closes:
+            return request.problem
+        if request.is_chunked:
+            self._decoder = ChunkedDecoder()
+        elif request.content_length:
+            self._decoder = LengthDecoder(request.content_length)
+        else:
+            self.requests += 1
+        return None
 
 
 class _WatchedTransport:
@@ -89,7 +115,7 @@ class GuardedProtocol(asyncio.Protocol):
         self._deadlines: Deadlines = app_state["deadlines"]
         self._transport: asyncio.Transport
         self._watched: _WatchedTransport
-        self._watcher = _Watcher()
+        self._watcher = _Watcher(app_state["request_parser"])
         self._clock = asyncio.get_running_loop().time
         self._head_since_s = 0.0
         self._read_at_s = self._clock()
@@ -120,7 +146,7 @@ class GuardedProtocol(asyncio.Protocol):
                 self._answer(problem)
             self._transport.close()
             return
-        if not self._watcher.head_bytes:
+        if not self._watcher.in_head:
             self._head_since_s = 0.0
         elif not self._head_since_s:
             self._head_since_s = self._read_at_s
@@ -128,7 +154,7 @@ class GuardedProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A consumer may end its stream after a whole request, and still wait for the answer."""
-        if not self._has_asked or self._watcher.in_body or self._watcher.head_bytes:
+        if not self._has_asked or self._watcher.in_body or self._watcher.in_head:
             return False
         self._ended_at_s = self._clock()
         return True
