@@ -45,7 +45,8 @@ class LimitBucket:
         return Allowance(requests, self._policy_header, now_s)
 
     async def acquire(self) -> Allowance:
-        """As take, and waits for Redis' answer where it is needed: MAX_WAIT_S at the longest."""
+        """As take, and waits for Redis' answer where it is needed. Never raises for Redis being away, and
+        waits for two round trips' time-outs at the longest: one under way, and the next."""
         allowance = None if self._waiters else self.take()
         if allowance is not None:
             return allowance
@@ -97,7 +98,7 @@ class LimitBucket:
         for holding, units in charges:
             if holding.has(units, now_s):
                 continue
-            if limiter.is_away(now_s):
+            if limiter.is_away(now_s, holding):
                 shares.append(holding)
                 denial = holding.share_denial(units, now_s, limiter.share(now_s))
             else:

@@ -53,6 +53,8 @@ class Holding:
         self.limits = limits
         self.is_money = is_money
         self.is_asking = False
+        # Until then the part of Redis that has this counter is taken for away.
+        self.unreachable_until_s = -1e9
         # The least that is worth having: 1, or the price that was asked for last.
         self.unit = 1
         # Of the lease that is being spent; and of all, ever.

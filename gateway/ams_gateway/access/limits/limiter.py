@@ -22,13 +22,15 @@ from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
 
-# The longest that a request waits for Redis, once: then Redis is away, and shares decide at once.
+# After this long without an answer Redis is away, and shares decide at once.
 MAX_WAIT_S = 0.25
 BEAT_S = 1.0
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 # Leases that have ended unspent are given back about so soon.
 SWEEP_S = 0.05
 _MAX_HOLDINGS = 100_000
+# A counter whose node of a cluster doesn't answer is asked for again after this long.
+_UNREACHABLE_S = 1.0
 
 
 class Limiter:
@@ -67,8 +69,11 @@ class Limiter:
     def is_up(self) -> bool:
         return not self.is_away(self.clock())
 
-    def is_away(self, now_s: float) -> bool:
-        return self._is_down or now_s < self._lost_until_s
+    def is_away(self, now_s: float, holding: Holding | None = None) -> bool:
+        """Whether Redis is, or the node of a cluster that has this counter."""
+        if self._is_down or now_s < self._lost_until_s:
+            return True
+        return holding is not None and now_s < holding.unreachable_until_s
 
     async def open(self) -> None:
         """Tries once to reach Redis, and goes on trying in the background."""
@@ -110,7 +115,7 @@ class Limiter:
 
     def ask(self, holding: Holding) -> None:
         """Asks at the end of this turn of the event loop, together with all others; once at a time."""
-        if holding.is_asking or self.is_away(self.clock()):
+        if holding.is_asking or self.is_away(self.clock(), holding):
             return
         holding.is_asking = True
         if not self._batch:
@@ -162,8 +167,7 @@ class Limiter:
             holding.is_asking = False
             self.touch(holding)
             if reply is None:
-                # A part of a cluster that doesn't answer is all of Redis for those whose counters it has.
-                self._went_down()
+                holding.unreachable_until_s = now_s + _UNREACHABLE_S
                 continue
             if reply.fresh and not self.is_away(now_s) and holding.has_spent_within(50, now_s):
                 self._lost_counts(now_s)

@@ -1,6 +1,7 @@
 """Limits' calls to Redis: each script by its hash, all of one turn of the event loop in one pipeline."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from hashlib import sha1
@@ -13,6 +14,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ams_gateway.access.limits.policy import CounterId
 from ams_gateway.access.limits.window import Ask, Reply
+
+log = logging.getLogger(__name__)
 
 RedisClient = Redis | RedisCluster
 
@@ -86,7 +89,10 @@ class LeaseStore:
                     again = await self._send([("EVAL", calls[i].script.text, calls[i]) for i in missing])
                     for i, answer in zip(missing, again, strict=True):
                         answers[i] = answer
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever the client library fails with (a cluster's errors are no RedisError): those who wait
+            # must be told.
+            log.debug("redis: %s", type(error).__name__, exc_info=True)
             raise StoreDownError from error
         if all(isinstance(answer, Exception) for answer in answers):
             raise StoreDownError from answers[0]
