@@ -63,6 +63,29 @@ def test_ten_times_the_limit_offered_lets_nearly_all_of_it_pass_and_never_more(l
     simulate(story)
 
 
+def test_a_window_that_slides_has_no_edge() -> None:
+    """One call at 0 s, 59 at 59.0 s, 60 at 60.2 s: one that begins anew would let 119 pass at its edge."""
+
+    async def story() -> None:
+        redis = SimulatedRedis(1)
+        limiter = await open_limiter(redis, 1)
+        bucket, loop = limiter.bucket(POLICY), asyncio.get_running_loop()
+        begin_s, times_s = loop.time(), []
+        for at_s, calls in ((0.0, 1), (59.0, 59), (60.2, 60), (60.6, 60), (118.9, 60), (119.6, 60)):
+            await asyncio.sleep(begin_s + at_s - loop.time())
+            for _ in range(calls):
+                if (await call(bucket)).allowed:
+                    times_s.append(loop.time() - begin_s)
+        assert most_in_a_minute(times_s) <= 60
+        # A place is free half a second after its minute, at the latest.
+        assert [sum(time_s < until_s for time_s in times_s) for until_s in (58, 60, 61, 119, 120)] == [
+            *(1, 60, 61, 61, 120),
+        ]
+        await limiter.close()
+
+    simulate(story)
+
+
 def test_steady_traffic_does_not_wait_and_hardly_asks() -> None:
     async def story() -> None:
         redis = SimulatedRedis(1)
