@@ -8,7 +8,6 @@ is the same with quotas and spend caps: the overshoot of an outage is at most th
 didn't know what was spent already.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 from ams_gateway.access.limits.window import DAY_MS, WINDOW_MS, Spent, month_end_ms, month_of
@@ -66,9 +65,11 @@ class _Grain:
 class AwaySpending:
     """What one worker spent of one counter without a lease, until Redis has acknowledged it."""
 
+    __slots__ = ("_day", "_day_units", "_month", "_old", "_recent", "_window_units", "units_of_month")
+
     def __init__(self) -> None:
         # The last minute's, and what is older, put together by the day.
-        self._recent: deque[_Grain] = deque()
+        self._recent: list[_Grain] = []
         self._old: dict[int, _Grain] = {}
         self._window_units = 0
         self._day = self._month = -1
@@ -137,13 +138,13 @@ class AwaySpending:
             rest -= gone
             self._window_units -= gone
             if grain.units == 0:
-                self._recent.popleft()
+                self._recent.pop(0)
         self._day_units = max(0, self._day_units - units)
         self.units_of_month = max(0, self.units_of_month - units)
 
     def _turn(self, now_s: float, utc_s: float) -> None:
         while self._recent and self._recent[0].began_s < now_s - _WINDOW_S - _GRAIN_S:
-            grain = self._recent.popleft()
+            grain = self._recent.pop(0)
             self._window_units -= grain.units
             day = int((utc_s - (now_s - grain.began_s)) * 1000) // DAY_MS
             known = self._old.setdefault(day, _Grain(grain.began_s, 0))

@@ -32,7 +32,8 @@ class LimitBucket:
         self._policy_header = None if requests is None else policy_header(requests.limits)
         key_counter = spend_counter("key", policy.key_id, policy.currency)
         self._key_spend = next((holding for holding, _ in spends if holding.counter == key_counter), None)
-        self._waiters: deque[asyncio.Future[Allowance]] = deque()
+        # Made when somebody waits: an empty deque takes 600 bytes, and there is a bucket for each key.
+        self._waiters: deque[asyncio.Future[Allowance]] | None = None
 
     def take(self) -> Allowance | None:
         """Whether one call may pass, by what is held. None: that isn't known without asking, see acquire."""
@@ -51,6 +52,8 @@ class LimitBucket:
         if allowance is not None:
             return allowance
         waiter: asyncio.Future[Allowance] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = deque()
         self._waiters.append(waiter)
         self._wait()
         return await waiter
@@ -70,7 +73,7 @@ class LimitBucket:
 
     @property
     def waiters(self) -> int:
-        return sum(not waiter.done() for waiter in self._waiters)
+        return sum(not waiter.done() for waiter in self._waiters or ())
 
     def price_of(self, holding: Holding) -> int:
         return next(price for charged, price in self._charges() if charged is holding)
@@ -86,6 +89,7 @@ class LimitBucket:
                 self._wait()
                 return
             self._waiters.popleft().set_result(allowance)
+        self._waiters = None
 
     def _charges(self) -> tuple[tuple[Holding, int], ...]:
         return self._spends if self._requests is None else ((self._requests, 1), *self._spends)

@@ -1,11 +1,10 @@
 """What one worker holds of one counter, and what it decides by it. No I/O: `now_s` is monotonic time."""
 
 import math
-from collections import deque
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ams_gateway.access.limits.away import AwaySpending, Share
+from ams_gateway.access.limits.history import Demand, SpentLeases
 from ams_gateway.access.limits.policy import BOUNDS, UNCAPPED, Bound, CounterId
 from ams_gateway.access.limits.window import WINDOW_MS, Ask, Known, Limits, Reply, Returned
 
@@ -14,8 +13,8 @@ LEASE_MS = 250
 WAITING_MS, MAX_WAITING_MS = 50, 400
 # After a refusal Redis isn't asked for this long, although another worker may have given something back.
 _HOLD_S = {"minute": 0.25, "day": 1.0, "month": 1.0, "spend": 1.0}
-# Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second.
-_MIN_PERIOD_S = 0.05
+# Later than any lease's end.
+NO_END = 2**62
 # What others leased while Redis was being lost: for so long nobody knew yet.
 _UNSEEN_S = 0.5
 # What was counted before Redis was lost has left the window for sure: the window, a lease and a quantum.
@@ -34,19 +33,40 @@ class _Lease(NamedTuple):
     reply: Reply
 
 
-@dataclass(slots=True)
-class _Past:
-    """Leases of one second that have ended: what they were counted in at the earliest, and what was spent."""
-
-    ended_s: float
-    end_q: int
-    day: int
-    month: int
-    spent: int
-
-
 class Holding:
     """Leases are spent oldest first. `held`, `taken` and `should_renew` are read on each request."""
+
+    # A worker has 100,000 of them: half a kilobyte each.
+    __slots__ = (
+        "_away",
+        "_bases",
+        "_demand",
+        "_denial",
+        "_denied_units",
+        "_granted",
+        "_hold_until_s",
+        "_lease",
+        "_look_s",
+        "_low",
+        "_month_base",
+        "_next",
+        "_others_rate",
+        "_received_s",
+        "_returned",
+        "_spent",
+        "_tells_known",
+        "_waiting_ms",
+        "counter",
+        "held",
+        "is_asking",
+        "is_money",
+        "limits",
+        "reply",
+        "should_renew",
+        "taken",
+        "unit",
+        "unreachable_until_s",
+    )
 
     def __init__(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> None:
         self.counter = counter
@@ -66,17 +86,14 @@ class Holding:
         self._low = -1
         self._look_s = 0.0
         self._lease: _Lease | None = None
-        self._next: deque[_Lease] = deque()
+        self._next: list[_Lease] = []
         self._returned: list[Returned] = []
-        self._past: deque[_Past] = deque()
+        self._spent = SpentLeases()
+        self._demand = Demand()
         self._denial: Denial | None = None
         self._denied_units = 0
         self._hold_until_s = 0.0
         self._waiting_ms = WAITING_MS
-        # Demand: units a second, and from where it is counted on.
-        self._rate = 0.0
-        self._asked_s = -1e9
-        self._asked_taken = 0
         self.reply: Reply | None = None
         self._received_s = -1e9
         # What may be spent yet of each limit, as `taken` counts: rest = base - taken.
@@ -126,7 +143,7 @@ class Holding:
         """How much of what is held will be spent before it ends, at the present rate."""
         held = self.holds(now_s)
         last = self._next[-1] if self._next else self._lease
-        return 0 if last is None else min(held, int(self._rate * (last.ends_s - now_s)))
+        return 0 if last is None else min(held, int(self._demand.rate * (last.ends_s - now_s)))
 
     def denial(self, units: int, now_s: float) -> Denial | None:
         """Why so many can't be had, as far as Redis has just said."""
@@ -157,16 +174,13 @@ class Holding:
         self.taken -= units
 
     def refund(self, units: int, now_s: float) -> None:
-        """Give back what was spent for nothing. It is taken off the oldest count that this worker's spending
-        is in: whichever lease it came from, that one ends no later, so that too much is counted at worst."""
-        self._forget(now_s)
-        for past in self._past:
-            if past.spent >= units:
-                past.spent -= units
-                self._returned.append(Returned(past.end_q, past.day, past.month, units))
-                self._credit(units)
-                return
-        if self._lease is not None and now_s < self._lease.ends_s and self.held + units <= self._granted:
+        """Give back what was spent for nothing; what it was spent of isn't known any more."""
+        lease = self._lease if self._lease is not None and now_s < self._lease.ends_s else None
+        returned = self._spent.refund(units, lease.reply.end_q if lease else NO_END, now_s)
+        if returned is not None:
+            self._returned.append(returned)
+            self._credit(units)
+        elif lease is not None and self.held + units <= self._granted:
             self.untake(units)
         elif self._away.refund(units):
             self._credit(units)
@@ -177,11 +191,11 @@ class Holding:
         """What to ask of Redis now. What is given back with it isn't given back again, even if it is lost."""
         self._end_leases(now_s)
         self.unit = unit
-        self._measure_demand(need, now_s)
+        self._demand.measure(self.taken, need, now_s)
         extra = 0
         if need or self.should_renew:
             # For one and a half of a lease's lives; for less than one call it isn't worth holding any.
-            extra = max(0, int(self._rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
+            extra = max(0, int(self._demand.rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
             extra -= extra % unit
         if self.should_renew and self._lease is not None:
             # Once for each lease: near the limit there is nothing to lease ahead.
@@ -201,7 +215,7 @@ class Holding:
         self._tells_known = False
         if self.reply is not None and self.limits.minute >= 0:
             others = reply.minute_used - reply.granted - self.reply.minute_used
-            self._others_rate = max(0.0, others / max(now_s - self._received_s, _MIN_PERIOD_S))
+            self._others_rate = max(0.0, others / max(now_s - self._received_s, 0.05))
         self.reply, self._received_s = reply, now_s
         if reply.granted and now_s < ends_s:
             self._append(_Lease(reply.granted, ends_s, reply))
@@ -241,16 +255,6 @@ class Holding:
         """Nothing would be lost if this were forgotten."""
         return self._lease is None and not self._returned and not self._away.is_unreported
 
-    def _measure_demand(self, need: int, now_s: float) -> None:
-        period_s, demand = now_s - self._asked_s, self.taken - self._asked_taken + need
-        if period_s < _MIN_PERIOD_S:
-            # Too short to say that demand has fallen.
-            self._rate = max(self._rate, demand / _MIN_PERIOD_S)
-            return
-        rate = demand / period_s
-        self._rate = (self._rate + rate) / 2 if period_s < 5 else rate
-        self._asked_s, self._asked_taken = now_s, self.taken
-
     # What is known
 
     def rest(self, index: int, taken: int) -> int:
@@ -269,7 +273,7 @@ class Holding:
         return max(0, self._month_base + self.taken)
 
     def has_spent_within(self, seconds: float, now_s: float) -> bool:
-        return any(past.spent and past.ended_s > now_s - seconds for past in self._past)
+        return self._spent.any_within(seconds, now_s)
 
     def _used(self, reply: Reply) -> tuple[tuple[int, int], ...]:
         return tuple(zip(self.limits, (reply.minute_used, reply.day_used, reply.month_used), strict=True))
@@ -330,11 +334,11 @@ class Holding:
         if self.held > 0:
             self._give_back(reply, self.held)
         if spent > 0:
-            self._remember(reply, spent, now_s)
+            self._spent.add(reply, spent, now_s)
         self.held = 0
         self._lease = None
         if self._next:
-            self._start(self._next.popleft())
+            self._start(self._next.pop(0))
 
     def _end_leases(self, now_s: float) -> None:
         while self._lease is not None and now_s >= self._lease.ends_s:
@@ -342,22 +346,6 @@ class Holding:
 
     def _give_back(self, reply: Reply, units: int) -> None:
         self._returned.append(Returned(reply.end_q, reply.day, reply.month, units))
-
-    def _remember(self, reply: Reply, spent: int, now_s: float) -> None:
-        self._forget(now_s)
-        last = self._past[-1] if self._past else None
-        if (
-            last is not None
-            and now_s - last.ended_s < 1
-            and (last.day, last.month) == (reply.day, reply.month)
-        ):
-            last.spent += spent
-        else:
-            self._past.append(_Past(now_s, reply.end_q, reply.day, reply.month, spent))
-
-    def _forget(self, now_s: float) -> None:
-        while self._past and self._past[0].ended_s < now_s - WINDOW_MS / 1000:
-            self._past.popleft()
 
     def _credit(self, units: int) -> None:
         self._bases = [base + units for base in self._bases]
