@@ -163,6 +163,32 @@ def test_a_redis_that_goes_and_comes_back_never_lets_more_than_the_limit_pass(
     simulate(story)
 
 
+@pytest.mark.parametrize("loses", [False, True])
+@pytest.mark.parametrize("outage_s", [2, 20, 70])
+def test_at_ten_times_the_limit_an_outage_lets_no_call_more_pass(outage_s: float, loses: bool) -> None:
+    async def story() -> None:
+        redis = SimulatedRedis(5)
+        limiters = [await open_limiter(redis, 2) for _ in range(4)]
+        await asyncio.sleep(1.5)
+        policy = LimitPolicy(service_id="s", consumer_id="c", key_id="k", per_minute=120, per_day=100_000)
+        loading = asyncio.ensure_future(load(limiters, redis, policy, 1200, 60 + outage_s + 200))
+        await asyncio.sleep(60)
+        redis.is_down = True
+        await asyncio.sleep(outage_s)
+        if loses:
+            redis.lose_memory()
+        redis.is_down = False
+        times_s = [time_s for worker in await loading for time_s in worker]
+        assert most_in_a_minute(times_s) <= 120
+        # Once it is back for all, the whole limit passes again.
+        assert sum(time_s > max(times_s) - 60.5 for time_s in times_s) >= 118
+        await asyncio.sleep(0.5)
+        (counters,) = redis.counters.values()
+        assert counters.day_used == len(times_s)
+
+    simulate(story)
+
+
 def test_while_redis_is_away_shares_sum_to_the_limit_and_nobody_waits() -> None:
     async def story() -> None:
         redis = SimulatedRedis(1)

@@ -153,6 +153,9 @@ class Holding:
 
     def share_denial(self, units: int, now_s: float, share: Share) -> Denial | None:
         """With Redis away: why so many are more than this worker's share."""
+        if share.is_over:
+            index = next(index for index, limit in enumerate(self.limits) if limit >= 0)
+            return Denial("spend" if self.is_money else BOUNDS[index], now_s)
         for bound, limit, rest, until_s in self._shares(now_s, share):
             if limit >= 0 and units > rest:
                 return Denial("spend" if self.is_money else bound, until_s)
@@ -187,7 +190,7 @@ class Holding:
 
     # Asking
 
-    def ask(self, need: int, unit: int, now_s: float, clock_s: float) -> Ask:
+    def ask(self, need: int, unit: int, now_s: float, utc_s: float) -> Ask:
         """What to ask of Redis now. What is given back with it isn't given back again, even if it is lost."""
         self._end_leases(now_s)
         self.unit = unit
@@ -206,12 +209,13 @@ class Holding:
             known = Known(self.reply.day, self.reply.day_used, self.reply.month, self.reply.month_used)
         return Ask(
             *(self.limits, need, extra, unit, LEASE_MS, self._waiting_ms),
-            *(known, returned, self._away.report(now_s, clock_s)),
+            *(known, returned, self._away.report(now_s, utc_s)),
         )
 
     def receive(self, ask: Ask, reply: Reply, asked_s: float, now_s: float) -> None:
         ends_s = asked_s + reply.lease_ms / 1000
         self._away.acknowledge(ask.spent)
+        self._away.settle()
         self._tells_known = False
         if self.reply is not None and self.limits.minute >= 0:
             others = reply.minute_used - reply.granted - self.reply.minute_used
@@ -232,8 +236,11 @@ class Holding:
         if reply.granted < ask.need and now_s < ends_s:
             self._deny(ask.unit, free, reply, now_s)
 
-    def decline(self, reply: Reply) -> None:
-        """A lease that can't be trusted is given back unspent."""
+    def receive_away(self, ask: Ask, reply: Reply) -> None:
+        """Redis is back, but not yet for all: it was told what was spent. What it says is not the whole, and
+        a lease that was asked for before is given back."""
+        self._away.acknowledge(ask.spent)
+        self._tells_known = False
         if reply.granted:
             self._give_back(reply, reply.granted)
 

@@ -34,6 +34,8 @@ class Beat(NamedTuple):
     workers: int
     rank: int
     now_ms: int
+    # How long those who were without Redis go on as if they still were.
+    resume_ms: int
 
 
 class _Script:
@@ -65,8 +67,9 @@ class LeaseStore:
         calls = [_Call(self._lease, counter.keys, ask.arguments()) for counter, ask in asks]
         return [None if answer is None else Reply(*answer) for answer in await self._run(calls)]
 
-    async def beat(self) -> Beat:
-        arguments: list[str | int] = [self.worker, secrets.token_hex(8), _GONE_MS]
+    async def beat(self, wait_ms: int) -> Beat:
+        """`wait_ms`: for so long at least shall nobody who was without Redis lease anything."""
+        arguments: list[str | int] = [self.worker, secrets.token_hex(8), _GONE_MS, wait_ms]
         (answer,) = await self._run([_Call(self._heartbeat, (REGISTRY_KEY,), arguments)])
         if answer is None:
             raise StoreDownError
