@@ -63,6 +63,29 @@ def test_ten_times_the_limit_offered_lets_nearly_all_of_it_pass_and_never_more(l
     simulate(story)
 
 
+def test_a_window_that_slides_has_no_edge() -> None:
+    """One call at 0 s, 59 at 59.0 s, 60 at 60.2 s: one that begins anew would let 119 pass at its edge."""
+
+    async def story() -> None:
+        redis = SimulatedRedis(1)
+        limiter = await open_limiter(redis, 1)
+        bucket, loop = limiter.bucket(POLICY), asyncio.get_running_loop()
+        begin_s, times_s = loop.time(), []
+        for at_s, calls in ((0.0, 1), (59.0, 59), (60.2, 60), (60.6, 60), (118.9, 60), (119.6, 60)):
+            await asyncio.sleep(begin_s + at_s - loop.time())
+            for _ in range(calls):
+                if (await call(bucket)).allowed:
+                    times_s.append(loop.time() - begin_s)
+        assert most_in_a_minute(times_s) <= 60
+        # A place is free half a second after its minute, at the latest.
+        assert [sum(time_s < until_s for time_s in times_s) for until_s in (58, 60, 61, 119, 120)] == [
+            *(1, 60, 61, 61, 120),
+        ]
+        await limiter.close()
+
+    simulate(story)
+
+
 def test_steady_traffic_does_not_wait_and_hardly_asks() -> None:
     async def story() -> None:
         redis = SimulatedRedis(1)
@@ -136,6 +159,32 @@ def test_a_redis_that_goes_and_comes_back_never_lets_more_than_the_limit_pass(
         passed = await loading
         unseen = 2 * (workers - 1) + int(limit * times / 60 * 0.25)
         assert most_in_a_minute([time_s for worker in passed for time_s in worker]) <= limit + unseen
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("loses", [False, True])
+@pytest.mark.parametrize("outage_s", [2, 20, 70])
+def test_at_ten_times_the_limit_an_outage_lets_no_call_more_pass(outage_s: float, loses: bool) -> None:
+    async def story() -> None:
+        redis = SimulatedRedis(5)
+        limiters = [await open_limiter(redis, 2) for _ in range(4)]
+        await asyncio.sleep(1.5)
+        policy = LimitPolicy(service_id="s", consumer_id="c", key_id="k", per_minute=120, per_day=100_000)
+        loading = asyncio.ensure_future(load(limiters, redis, policy, 1200, 60 + outage_s + 200))
+        await asyncio.sleep(60)
+        redis.is_down = True
+        await asyncio.sleep(outage_s)
+        if loses:
+            redis.lose_memory()
+        redis.is_down = False
+        times_s = [time_s for worker in await loading for time_s in worker]
+        assert most_in_a_minute(times_s) <= 120
+        # Once it is back for all, the whole limit passes again.
+        assert sum(time_s > max(times_s) - 60.5 for time_s in times_s) >= 118
+        await asyncio.sleep(0.5)
+        (counters,) = redis.counters.values()
+        assert counters.day_used == len(times_s)
 
     simulate(story)
 

@@ -16,6 +16,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 _PORTS = {"redis": 6379, "cluster": 6379, "sentinel": 26379}
 # A connection that was idle for so long is tried before it is used.
@@ -44,6 +45,8 @@ def connect(url: str, *, ca_file: str = "", timeout_s: float = 0.5, retries: int
         "socket_connect_timeout": timeout_s,
         "health_check_interval": _HEALTH_CHECK_S,
         "max_connections": _MAX_CONNECTIONS,
+        # Otherwise each connection begins with a command that open-source servers refuse.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), retries),
     }
     if scheme == "rediss":

@@ -51,11 +51,13 @@ class SimulatedRedis:
         self.calls = 0
         self.latency_s = latency_s
         self._epoch = 0
+        self.resume_ms = 0
         self.counters: dict[CounterId, Counters] = {}
         self.workers: list[str] = []
 
     def lose_memory(self) -> None:
         self._epoch += 1
+        self.resume_ms = 0
         self.counters.clear()
 
     def now_ms(self) -> int:
@@ -90,12 +92,16 @@ class SimulatedStore(LeaseStore):
         await redis.travel()
         return replies
 
-    async def beat(self) -> Beat:
+    async def beat(self, wait_ms: int) -> Beat:
         redis = self._simulated
         await redis.travel()
         if self.worker not in redis.workers:
             redis.workers = sorted([*redis.workers, self.worker])
-        return Beat(redis.epoch, len(redis.workers), redis.workers.index(self.worker), redis.now_ms())
+        now_ms = redis.now_ms()
+        if wait_ms:
+            redis.resume_ms = max(redis.resume_ms, now_ms + wait_ms)
+        rank, wait_ms = redis.workers.index(self.worker), max(0, redis.resume_ms - now_ms)
+        return Beat(redis.epoch, len(redis.workers), rank, now_ms, wait_ms)
 
     async def leave(self) -> None:
         self._simulated.workers.remove(self.worker)

@@ -32,7 +32,8 @@ class LimitBucket:
         self._policy_header = None if requests is None else policy_header(requests.limits)
         key_counter = spend_counter("key", policy.key_id, policy.currency)
         self._key_spend = next((holding for holding, _ in spends if holding.counter == key_counter), None)
-        self._waiters: deque[asyncio.Future[Allowance]] = deque()
+        # Made when somebody waits: an empty deque takes 600 bytes, and there is a bucket for each key.
+        self._waiters: deque[asyncio.Future[Allowance]] | None = None
 
     def take(self) -> Allowance | None:
         """Whether one call may pass, by what is held. None: that isn't known without asking, see acquire."""
@@ -45,11 +46,14 @@ class LimitBucket:
         return Allowance(requests, self._policy_header, now_s)
 
     async def acquire(self) -> Allowance:
-        """As take, and waits for Redis' answer where it is needed: MAX_WAIT_S at the longest."""
+        """As take, and waits for Redis' answer where it is needed. Never raises for Redis being away, and
+        waits for two round trips' time-outs at the longest: one under way, and the next."""
         allowance = None if self._waiters else self.take()
         if allowance is not None:
             return allowance
         waiter: asyncio.Future[Allowance] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = deque()
         self._waiters.append(waiter)
         self._wait()
         return await waiter
@@ -74,7 +78,7 @@ class LimitBucket:
 
     @property
     def waiters(self) -> int:
-        return sum(not waiter.done() for waiter in self._waiters)
+        return sum(not waiter.done() for waiter in self._waiters or ())
 
     def price_of(self, holding: Holding) -> int:
         return next(price for charged, price in self._charges() if charged is holding)
@@ -90,6 +94,7 @@ class LimitBucket:
                 self._wait()
                 return
             self._waiters.popleft().set_result(allowance)
+        self._waiters = None
 
     def _charges(self) -> tuple[tuple[Holding, int], ...]:
         return self._spends if self._requests is None else ((self._requests, 1), *self._spends)
@@ -102,7 +107,7 @@ class LimitBucket:
         for holding, units in charges:
             if holding.has(units, now_s):
                 continue
-            if limiter.is_away(now_s):
+            if limiter.is_away(now_s, holding):
                 shares.append(holding)
                 denial = holding.share_denial(units, now_s, limiter.share(now_s))
             else:

@@ -1,11 +1,10 @@
 """What one worker holds of one counter, and what it decides by it. No I/O: `now_s` is monotonic time."""
 
 import math
-from collections import deque
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ams_gateway.access.limits.away import AwaySpending, Share
+from ams_gateway.access.limits.history import Demand, SpentLeases
 from ams_gateway.access.limits.policy import BOUNDS, UNCAPPED, Bound, CounterId
 from ams_gateway.access.limits.window import WINDOW_MS, Ask, Known, Limits, Reply, Returned
 
@@ -14,8 +13,8 @@ LEASE_MS = 250
 WAITING_MS, MAX_WAITING_MS = 50, 400
 # After a refusal Redis isn't asked for this long, although another worker may have given something back.
 _HOLD_S = {"minute": 0.25, "day": 1.0, "month": 1.0, "spend": 1.0}
-# Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second.
-_MIN_PERIOD_S = 0.05
+# Later than any lease's end.
+NO_END = 2**62
 # What others leased while Redis was being lost: for so long nobody knew yet.
 _UNSEEN_S = 0.5
 # What was counted before Redis was lost has left the window for sure: the window, a lease and a quantum.
@@ -34,25 +33,48 @@ class _Lease(NamedTuple):
     reply: Reply
 
 
-@dataclass(slots=True)
-class _Past:
-    """Leases of one second that have ended: what they were counted in at the earliest, and what was spent."""
-
-    ended_s: float
-    end_q: int
-    day: int
-    month: int
-    spent: int
-
-
 class Holding:
     """Leases are spent oldest first. `held`, `taken` and `should_renew` are read on each request."""
+
+    # A worker has 100,000 of them: half a kilobyte each.
+    __slots__ = (
+        "_away",
+        "_bases",
+        "_demand",
+        "_denial",
+        "_denied_units",
+        "_granted",
+        "_hold_until_s",
+        "_lease",
+        "_look_s",
+        "_low",
+        "_month_base",
+        "_next",
+        "_others_rate",
+        "_received_s",
+        "_returned",
+        "_spent",
+        "_tells_known",
+        "_waiting_ms",
+        "counter",
+        "held",
+        "is_asking",
+        "is_money",
+        "limits",
+        "reply",
+        "should_renew",
+        "taken",
+        "unit",
+        "unreachable_until_s",
+    )
 
     def __init__(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> None:
         self.counter = counter
         self.limits = limits
         self.is_money = is_money
         self.is_asking = False
+        # Until then the part of Redis that has this counter is taken for away.
+        self.unreachable_until_s = -1e9
         # The least that is worth having: 1, or the price that was asked for last.
         self.unit = 1
         # Of the lease that is being spent; and of all, ever.
@@ -64,17 +86,14 @@ class Holding:
         self._low = -1
         self._look_s = 0.0
         self._lease: _Lease | None = None
-        self._next: deque[_Lease] = deque()
+        self._next: list[_Lease] = []
         self._returned: list[Returned] = []
-        self._past: deque[_Past] = deque()
+        self._spent = SpentLeases()
+        self._demand = Demand()
         self._denial: Denial | None = None
         self._denied_units = 0
         self._hold_until_s = 0.0
         self._waiting_ms = WAITING_MS
-        # Demand: units a second, and from where it is counted on.
-        self._rate = 0.0
-        self._asked_s = -1e9
-        self._asked_taken = 0
         self.reply: Reply | None = None
         self._received_s = -1e9
         # What may be spent yet of each limit, as `taken` counts: rest = base - taken.
@@ -124,7 +143,7 @@ class Holding:
         """How much of what is held will be spent before it ends, at the present rate."""
         held = self.holds(now_s)
         last = self._next[-1] if self._next else self._lease
-        return 0 if last is None else min(held, int(self._rate * (last.ends_s - now_s)))
+        return 0 if last is None else min(held, int(self._demand.rate * (last.ends_s - now_s)))
 
     def denial(self, units: int, now_s: float) -> Denial | None:
         """Why so many can't be had, as far as Redis has just said."""
@@ -134,6 +153,9 @@ class Holding:
 
     def share_denial(self, units: int, now_s: float, share: Share) -> Denial | None:
         """With Redis away: why so many are more than this worker's share."""
+        if share.is_over:
+            index = next(index for index, limit in enumerate(self.limits) if limit >= 0)
+            return Denial("spend" if self.is_money else BOUNDS[index], now_s)
         for bound, limit, rest, until_s in self._shares(now_s, share):
             if limit >= 0 and units > rest:
                 return Denial("spend" if self.is_money else bound, until_s)
@@ -155,31 +177,28 @@ class Holding:
         self.taken -= units
 
     def refund(self, units: int, now_s: float) -> None:
-        """Give back what was spent for nothing. It is taken off the oldest count that this worker's spending
-        is in: whichever lease it came from, that one ends no later, so that too much is counted at worst."""
-        self._forget(now_s)
-        for past in self._past:
-            if past.spent >= units:
-                past.spent -= units
-                self._returned.append(Returned(past.end_q, past.day, past.month, units))
-                self._credit(units)
-                return
-        if self._lease is not None and now_s < self._lease.ends_s and self.held + units <= self._granted:
+        """Give back what was spent for nothing; what it was spent of isn't known any more."""
+        lease = self._lease if self._lease is not None and now_s < self._lease.ends_s else None
+        returned = self._spent.refund(units, lease.reply.end_q if lease else NO_END, now_s)
+        if returned is not None:
+            self._returned.append(returned)
+            self._credit(units)
+        elif lease is not None and self.held + units <= self._granted:
             self.untake(units)
         elif self._away.refund(units):
             self._credit(units)
 
     # Asking
 
-    def ask(self, need: int, unit: int, now_s: float, clock_s: float) -> Ask:
+    def ask(self, need: int, unit: int, now_s: float, utc_s: float) -> Ask:
         """What to ask of Redis now. What is given back with it isn't given back again, even if it is lost."""
         self._end_leases(now_s)
         self.unit = unit
-        self._measure_demand(need, now_s)
+        self._demand.measure(self.taken, need, now_s)
         extra = 0
         if need or self.should_renew:
             # For one and a half of a lease's lives; for less than one call it isn't worth holding any.
-            extra = max(0, int(self._rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
+            extra = max(0, int(self._demand.rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
             extra -= extra % unit
         if self.should_renew and self._lease is not None:
             # Once for each lease: near the limit there is nothing to lease ahead.
@@ -190,16 +209,17 @@ class Holding:
             known = Known(self.reply.day, self.reply.day_used, self.reply.month, self.reply.month_used)
         return Ask(
             *(self.limits, need, extra, unit, LEASE_MS, self._waiting_ms),
-            *(known, returned, self._away.report(now_s, clock_s)),
+            *(known, returned, self._away.report(now_s, utc_s)),
         )
 
     def receive(self, ask: Ask, reply: Reply, asked_s: float, now_s: float) -> None:
         ends_s = asked_s + reply.lease_ms / 1000
         self._away.acknowledge(ask.spent)
+        self._away.settle()
         self._tells_known = False
         if self.reply is not None and self.limits.minute >= 0:
             others = reply.minute_used - reply.granted - self.reply.minute_used
-            self._others_rate = max(0.0, others / max(now_s - self._received_s, _MIN_PERIOD_S))
+            self._others_rate = max(0.0, others / max(now_s - self._received_s, 0.05))
         self.reply, self._received_s = reply, now_s
         if reply.granted and now_s < ends_s:
             self._append(_Lease(reply.granted, ends_s, reply))
@@ -216,8 +236,11 @@ class Holding:
         if reply.granted < ask.need and now_s < ends_s:
             self._deny(ask.unit, free, reply, now_s)
 
-    def decline(self, reply: Reply) -> None:
-        """A lease that can't be trusted is given back unspent."""
+    def receive_away(self, ask: Ask, reply: Reply) -> None:
+        """Redis is back, but not yet for all: it was told what was spent. What it says is not the whole, and
+        a lease that was asked for before is given back."""
+        self._away.acknowledge(ask.spent)
+        self._tells_known = False
         if reply.granted:
             self._give_back(reply, reply.granted)
 
@@ -239,16 +262,6 @@ class Holding:
         """Nothing would be lost if this were forgotten."""
         return self._lease is None and not self._returned and not self._away.is_unreported
 
-    def _measure_demand(self, need: int, now_s: float) -> None:
-        period_s, demand = now_s - self._asked_s, self.taken - self._asked_taken + need
-        if period_s < _MIN_PERIOD_S:
-            # Too short to say that demand has fallen.
-            self._rate = max(self._rate, demand / _MIN_PERIOD_S)
-            return
-        rate = demand / period_s
-        self._rate = (self._rate + rate) / 2 if period_s < 5 else rate
-        self._asked_s, self._asked_taken = now_s, self.taken
-
     # What is known
 
     def rest(self, index: int, taken: int) -> int:
@@ -267,7 +280,7 @@ class Holding:
         return max(0, self._month_base + self.taken)
 
     def has_spent_within(self, seconds: float, now_s: float) -> bool:
-        return any(past.spent and past.ended_s > now_s - seconds for past in self._past)
+        return self._spent.any_within(seconds, now_s)
 
     def _used(self, reply: Reply) -> tuple[tuple[int, int], ...]:
         return tuple(zip(self.limits, (reply.minute_used, reply.day_used, reply.month_used), strict=True))
@@ -328,11 +341,11 @@ class Holding:
         if self.held > 0:
             self._give_back(reply, self.held)
         if spent > 0:
-            self._remember(reply, spent, now_s)
+            self._spent.add(reply, spent, now_s)
         self.held = 0
         self._lease = None
         if self._next:
-            self._start(self._next.popleft())
+            self._start(self._next.pop(0))
 
     def _end_leases(self, now_s: float) -> None:
         while self._lease is not None and now_s >= self._lease.ends_s:
@@ -340,22 +353,6 @@ class Holding:
 
     def _give_back(self, reply: Reply, units: int) -> None:
         self._returned.append(Returned(reply.end_q, reply.day, reply.month, units))
-
-    def _remember(self, reply: Reply, spent: int, now_s: float) -> None:
-        self._forget(now_s)
-        last = self._past[-1] if self._past else None
-        if (
-            last is not None
-            and now_s - last.ended_s < 1
-            and (last.day, last.month) == (reply.day, reply.month)
-        ):
-            last.spent += spent
-        else:
-            self._past.append(_Past(now_s, reply.end_q, reply.day, reply.month, spent))
-
-    def _forget(self, now_s: float) -> None:
-        while self._past and self._past[0].ended_s < now_s - WINDOW_MS / 1000:
-            self._past.popleft()
 
     def _credit(self, units: int) -> None:
         self._bases = [base + units for base in self._bases]

@@ -22,13 +22,18 @@ from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
 
-# The longest that a request waits for Redis, once: then Redis is away, and shares decide at once.
+# After this long without an answer Redis is away, and shares decide at once.
 MAX_WAIT_S = 0.25
 BEAT_S = 1.0
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 # Leases that have ended unspent are given back about so soon.
 SWEEP_S = 0.05
 _MAX_HOLDINGS = 100_000
+# After an outage: how long workers need to notice that Redis is back and to tell it what they spent; and how
+# long before leases begin again nobody spends.
+SETTLE_S, _QUIET_S = 2.5, 0.2
+# A counter whose node of a cluster doesn't answer is asked for again after this long.
+_UNREACHABLE_S = 1.0
 
 
 class Limiter:
@@ -55,8 +60,10 @@ class Limiter:
         self._exchanges: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_down = True
-        # Redis has lost its counts: until all that it forgot is over, it counts as away.
-        self._lost_until_s = self._lost_s = -1e9
+        # Until then Redis is as if it were away, although it can be reached; and since when it is.
+        self._resume_s = self._lost_s = -1e9
+        # How long the next heartbeat asks for that.
+        self._wait_s = 0.0
         self._epoch: bytes | None = None
         self._workers = max(1, workers_hint)
         self._rank: int | None = None
@@ -67,13 +74,17 @@ class Limiter:
     def is_up(self) -> bool:
         return not self.is_away(self.clock())
 
-    def is_away(self, now_s: float) -> bool:
-        return self._is_down or now_s < self._lost_until_s
+    def is_away(self, now_s: float, holding: Holding | None = None) -> bool:
+        """Whether Redis is, or the node of a cluster that has this counter."""
+        if self._is_down or now_s < self._resume_s:
+            return True
+        return holding is not None and now_s < holding.unreachable_until_s
 
     async def open(self) -> None:
         """Tries once to reach Redis, and goes on trying in the background."""
         if not await self._beat():
             log.warning("redis can't be reached: each worker limits itself to 1 of %d", self._workers)
+            self._wait_s = SETTLE_S
         self._tasks = [asyncio.create_task(self._keep_beating()), asyncio.create_task(self._keep_sweeping())]
 
     async def close(self) -> None:
@@ -106,11 +117,16 @@ class Limiter:
         )
 
     def share(self, now_s: float) -> Share:
-        return Share(self._workers, self._rank, now_s + self._utc_offset_s, self._lost_s)
+        is_over = not self._is_down and self._resume_s - _QUIET_S <= now_s < self._resume_s
+        return Share(self._workers, self._rank, now_s + self._utc_offset_s, self._lost_s, is_over)
 
     def ask(self, holding: Holding) -> None:
         """Asks at the end of this turn of the event loop, together with all others; once at a time."""
-        if holding.is_asking or self.is_away(self.clock()):
+        if not self.is_away(self.clock(), holding):
+            self._enqueue(holding)
+
+    def _enqueue(self, holding: Holding) -> None:
+        if holding.is_asking:
             return
         holding.is_asking = True
         if not self._batch:
@@ -162,13 +178,12 @@ class Limiter:
             holding.is_asking = False
             self.touch(holding)
             if reply is None:
-                # A part of a cluster that doesn't answer is all of Redis for those whose counters it has.
-                self._went_down()
+                holding.unreachable_until_s = now_s + _UNREACHABLE_S
                 continue
             if reply.fresh and not self.is_away(now_s) and holding.has_spent_within(50, now_s):
-                self._lost_counts(now_s)
+                self._lost_counts()
             if self.is_away(now_s):
-                holding.decline(reply)
+                holding.receive_away(ask, reply)
             else:
                 holding.receive(ask, reply, asked_s, now_s)
         for holding in holdings:
@@ -185,11 +200,12 @@ class Limiter:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = self.clock()
-            if self.is_away(now_s):
+            if self._is_down:
                 continue
             for holding in list(self._active):
                 if holding.needs_exchange(now_s):
-                    self.ask(holding)
+                    if now_s >= holding.unreachable_until_s:
+                        self._enqueue(holding)
                 elif holding.is_idle and not holding.is_asking:
                     del self._active[holding]
 
@@ -198,14 +214,15 @@ class Limiter:
     def _went_down(self) -> None:
         if not self._is_down:
             log.warning("redis is away: each worker limits itself to its share, 1 of %d", self._workers)
-            self._lost_s = max(self._lost_s, self.clock())
+            self._lost_s = self.clock()
+            self._wait_s = max(self._wait_s, SETTLE_S)
         self._is_down = True
         self._probe.set()
 
-    def _lost_counts(self, now_s: float) -> None:
+    def _lost_counts(self) -> None:
         log.warning("redis has lost its counts: until they are over, each worker limits itself to its share")
-        self._lost_until_s = now_s + FORGOTTEN_S
-        self._lost_s = now_s
+        self._went_down()
+        self._wait_s = FORGOTTEN_S
         for holding in self._holdings.values():
             holding.forget_counts()
 
@@ -223,17 +240,23 @@ class Limiter:
 
     async def _beat(self) -> bool:
         try:
-            beat = await self._store.beat()
+            waited_s = self._wait_s
+            beat = await self._store.beat(int(waited_s * 1000))
+            if self._epoch not in (None, beat.epoch):
+                self._lost_counts()
+                waited_s = self._wait_s
+                beat = await self._store.beat(int(waited_s * 1000))
         except StoreDownError:
             self._went_down()
             return False
         now_s = self.clock()
+        is_first, self._epoch = self._epoch is None, beat.epoch
         self._workers, self._rank = beat.workers, beat.rank
         self._utc_offset_s = beat.now_ms / 1000 - now_s
-        if self._epoch not in (None, beat.epoch):
-            self._lost_counts(now_s)
-        self._epoch = beat.epoch
+        # Whoever was never without Redis goes on leasing: one worker's bad line is not everybody's outage.
+        if waited_s or is_first or self.is_away(now_s):
+            self._resume_s = now_s + beat.resume_ms / 1000
         if self._is_down:
             log.info("redis is there: %d workers", beat.workers)
-        self._is_down = False
+        self._is_down, self._wait_s = False, 0.0
         return True

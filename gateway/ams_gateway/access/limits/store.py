@@ -1,6 +1,7 @@
 """Limits' calls to Redis: each script by its hash, all of one turn of the event loop in one pipeline."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from hashlib import sha1
@@ -13,6 +14,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ams_gateway.access.limits.policy import CounterId
 from ams_gateway.access.limits.window import Ask, Reply
+
+log = logging.getLogger(__name__)
 
 RedisClient = Redis | RedisCluster
 
@@ -31,6 +34,8 @@ class Beat(NamedTuple):
     workers: int
     rank: int
     now_ms: int
+    # How long those who were without Redis go on as if they still were.
+    resume_ms: int
 
 
 class _Script:
@@ -62,8 +67,9 @@ class LeaseStore:
         calls = [_Call(self._lease, counter.keys, ask.arguments()) for counter, ask in asks]
         return [None if answer is None else Reply(*answer) for answer in await self._run(calls)]
 
-    async def beat(self) -> Beat:
-        arguments: list[str | int] = [self.worker, secrets.token_hex(8), _GONE_MS]
+    async def beat(self, wait_ms: int) -> Beat:
+        """`wait_ms`: for so long at least shall nobody who was without Redis lease anything."""
+        arguments: list[str | int] = [self.worker, secrets.token_hex(8), _GONE_MS, wait_ms]
         (answer,) = await self._run([_Call(self._heartbeat, (REGISTRY_KEY,), arguments)])
         if answer is None:
             raise StoreDownError
@@ -86,7 +92,10 @@ class LeaseStore:
                     again = await self._send([("EVAL", calls[i].script.text, calls[i]) for i in missing])
                     for i, answer in zip(missing, again, strict=True):
                         answers[i] = answer
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever the client library fails with (a cluster's errors are no RedisError): those who wait
+            # must be told.
+            log.debug("redis: %s", type(error).__name__, exc_info=True)
             raise StoreDownError from error
         if all(isinstance(answer, Exception) for answer in answers):
             raise StoreDownError from answers[0]
