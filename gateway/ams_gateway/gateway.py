@@ -90,53 +90,38 @@ class GatewayLimits:
 class Call(Usage):
     """One request on its way: what is counted of it, and what its answer gets."""
 
-    __slots__ = (
-        "admitted_at_s",
-        "allowance",
-        "body",
-        "client",
-        "head",
-        "is_forwarded",
-        "request",
-        "retry_after_s",
-        "service",
-        "terms",
-        "under_way",
-    )
+    # None: nothing limits it, or it hasn't come so far.
+    allowance: Allowance | None = None
+    # Where it is counted while it is under way, since when, and when a refused one may come again.
+    under_way: OriginCalls | None = None
+    admitted_at_s = 0.0
+    retry_after_s = 0
+    is_forwarded = False
+    # Known only of a browser's call: what else it gets depends on it.
+    service: CachedService | None = None
+    # Kept only for a request that may be repeated.
+    head = body = b""
+    terms: Terms
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
         super().__init__(ids)
         self.request_id = request.request_id
         self.request = request
         self.client = client
-        # None: nothing limits it, or it hasn't come so far.
-        self.allowance: Allowance | None = None
-        # Where it is counted while it is under way, since when, and when a refused one may come again.
-        self.under_way: OriginCalls | None = None
-        self.admitted_at_s = 0.0
-        self.retry_after_s = 0
-        self.is_forwarded = False
-        self.terms: Terms
-        # Known only of a browser's call: what else it gets depends on it.
-        self.service: CachedService | None = None
-        # Kept only for a request that may be repeated.
-        self.head = b""
-        self.body = b""
 
     def compose(self, response: Response) -> bytes:
         """The fields that the consumer gets of an answer."""
-        lines = response.lines
+        terms, request = self.terms, self.request
+        fields = response.block
         if response.special:
-            lines += self.terms.rewrite(self.request, response)
-        own = b"%b%b%bx-request-id: %b\r\n" % (
-            self.limit_fields,
-            self.terms.cost_fields(),
-            cors_fields(self.terms.service, self.request),
-            self.request_id or self.id_text,
-        )
+            fields += b"".join([line + b"\r\n" for line in terms.rewrite(request, response)])
         if not response.has_date:
-            own = b"date: %b\r\n%b" % (http_date(), own)
-        return b"%b\r\n%b" % (b"\r\n".join(lines), own) if lines else own
+            fields += b"date: %b\r\n" % http_date()
+        if terms.shows_costs:
+            fields += terms.cost_fields()
+        if terms.service.cors is not None:
+            fields += cors_fields(terms.service, request)
+        return b"%b%bx-request-id: %b\r\n" % (fields, self.limit_fields, self.request_id or self.id_text)
 
     @property
     def limit_fields(self) -> bytes:

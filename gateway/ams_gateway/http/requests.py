@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any
 
+from ams_common.apikeys import KEY_LENGTH
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 
 from ams_gateway.http import problems
@@ -47,76 +48,45 @@ class Request:
     it can't be forwarded, whoever sends it.
     """
 
-    __slots__ = (
-        "authorization",
-        "connection",
-        "content_length",
-        "cookie",
-        "expects_continue",
-        "has_body",
-        "host",
-        "is_chunked",
-        "is_transparent",
-        "keep_alive",
-        "key",
-        "key_name",
-        "lines",
-        "method",
-        "minor_version",
-        "named",
-        "origin",
-        "path",
-        "prefix",
-        "prefix_grant",
-        "preflight_headers",
-        "preflight_method",
-        "problem",
-        "query",
-        "request_id",
-        "scope",
-        "service_name",
-        "trace",
-        "upgrade",
-        "via",
-    )
+    # Most requests have few of these: what is the class's costs a request nothing.
+    problem: Problem | None = None
+    path: bytes | None = None
+    query = b""
+    # The path under which the service lies for this consumer, /api/consume/weather; and whether the request
+    # itself lies there.
+    scope = b""
+    is_transparent = False
+    host: bytes | None = None
+    # The key, and the names of the key's and the service's snapshots; None: there was none.
+    key: bytes | None = None
+    key_name = ""
+    service_name: str | None = None
+    # X-AMS-Service, and Authorization with the key in it and the name of that key's snapshot.
+    named: str | None = None
+    authorization: tuple[bytes, bytes | None, str] | None = None
+    # None: no length was given; then a body is chunked.
+    content_length: int | None = None
+    is_chunked = False
+    has_body = False
+    expects_continue = False
+    connection: frozenset[bytes] = frozenset()
+    upgrade: bytes | None = None
+    request_id: bytes | None = None
+    trace: bytes | None = None
+    via: bytes | None = None
+    cookie: bytes | None = None
+    origin: bytes | None = None
+    preflight_method: bytes | None = None
+    preflight_headers: bytes | None = None
+    # What the head becomes for one grant's merchant: made for the first request that has the grant.
+    prefix = b""
+    prefix_grant: object = None
 
     def __init__(self, method: str, minor_version: int) -> None:
         self.method = method
         self.minor_version = minor_version
-        self.problem: Problem | None = None
-        self.path: bytes | None = None
-        self.query = b""
-        # The path under which the service lies for this consumer, /api/consume/weather; and whether the
-        # request itself lies there.
-        self.scope = b""
-        self.is_transparent = False
-        self.lines: list[bytes] = []
-        self.host: bytes | None = None
-        # The key, and the names of the key's and the service's snapshots; None: there was none.
-        self.key: bytes | None = None
-        self.key_name = ""
-        self.service_name: str | None = None
-        # X-AMS-Service, and Authorization with the key in it and the name of that key's snapshot.
-        self.named: str | None = None
-        self.authorization: tuple[bytes, bytes | None, str] | None = None
-        # None: no length was given; then a body is chunked.
-        self.content_length: int | None = None
-        self.is_chunked = False
-        self.has_body = False
         self.keep_alive = minor_version > 0
-        self.expects_continue = False
-        self.connection: frozenset[bytes] = frozenset()
-        self.upgrade: bytes | None = None
-        self.request_id: bytes | None = None
-        self.trace: bytes | None = None
-        self.via: bytes | None = None
-        self.cookie: bytes | None = None
-        self.origin: bytes | None = None
-        self.preflight_method: bytes | None = None
-        self.preflight_headers: bytes | None = None
-        # What the head becomes for one grant's merchant: made for the first request that has the grant.
-        self.prefix = b""
-        self.prefix_grant: object = None
+        self.lines: list[bytes] = []
 
     @property
     def is_preflight(self) -> bool:
@@ -127,6 +97,10 @@ class Request:
 _Reading = tuple[Callable[[Request, Any], Problem | None], Any] | None
 
 
+# An exception for each line that isn't known would cost more than reading it.
+_UNREAD: Any = object()
+
+
 class RequestParser:
     """Reads heads, and remembers what their lines meant."""
 
@@ -134,15 +108,23 @@ class RequestParser:
         self._max_head_bytes = max_head_bytes
         self._known: dict[bytes, _Reading] = {}
         self._routes: dict[tuple[str, bytes], Route] = {}
+        self._first_lines: dict[bytes, tuple[bytes, str, int]] = {}
 
     def parse(self, head: bytes) -> tuple[bytes, Request] | None:
         """The target and the request of a head, which comes without the empty line at its end. The request
         isn't read beyond its first line. None: this isn't HTTP/1."""
         first = head.partition(b"\r\n")[0]
-        matched = _REQUEST_LINE.fullmatch(first)
-        if matched is None or matched[3] != b"1":
-            return None
-        return matched[2], Request(matched[1].decode("ascii"), int(matched[4]))
+        known = self._first_lines.get(first)
+        if known is None:
+            matched = _REQUEST_LINE.fullmatch(first)
+            if matched is None or matched[3] != b"1":
+                return None
+            known = matched[2], matched[1].decode("ascii"), int(matched[4])
+            if len(first) <= _MAX_KNOWN_LINE_BYTES:
+                if len(self._first_lines) >= _MAX_KNOWN_LINES:
+                    self._first_lines.clear()
+                self._first_lines[first] = known
+        return known[0], Request(known[1], known[2])
 
     def read(self, request: Request, target: bytes, lines: Iterable[bytes], size_bytes: int) -> Request:
         """Fill the request in. The first thing wrong is its problem; where that leaves the framing in doubt
@@ -155,9 +137,8 @@ class RequestParser:
             return request
         kept, known = request.lines, self._known
         for line in lines:
-            try:
-                reading = known[line]
-            except KeyError:
+            reading = known.get(line, _UNREAD)
+            if reading is _UNREAD:
                 reading = self._read_line(line)
             if reading is None:
                 kept.append(line)
@@ -195,7 +176,7 @@ class RequestParser:
         found: _Reading = None
         if reading is not None:
             found = reading[1], reading[0](value)
-        elif name in HOP_BY_HOP or is_dropped(name) or holds_key(line):
+        elif name in HOP_BY_HOP or is_dropped(name) or (len(line) > KEY_LENGTH and holds_key(line)):
             found = _ignore, None
         if name not in _VARYING and len(line) <= _MAX_KNOWN_LINE_BYTES:
             if len(self._known) >= _MAX_KNOWN_LINES:

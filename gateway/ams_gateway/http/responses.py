@@ -18,6 +18,8 @@ _KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
 
 _MAX_KNOWN_LINES = 8192
 _MAX_KNOWN_LINE_BYTES = 512
+_MAX_KNOWN_HEADS = 1024
+_MAX_KNOWN_HEAD_BYTES = 2048
 
 # The gateway's own to say, beside what `forwarding_fields` names.
 _DROPPED = HOP_BY_HOP | {b"ratelimit", b"ratelimit-policy", b"x-request-id"}
@@ -28,34 +30,31 @@ class InvalidAnswerError(Exception):
 
 
 class Response:
-    """What an answer's head says. `lines` go on as they are. `special` are the fields that are only passed on
-    rewritten: (name in lower case, value)."""
+    """What an answer's head says. Nothing is changed once it is read: answers with the same head share it.
 
-    __slots__ = (
-        "connection",
-        "content_length",
-        "has_date",
-        "is_chunked",
-        "keep_alive",
-        "lines",
-        "special",
-        "status",
-        "upgrade",
-    )
+    `lines` go on as they are. `special` are the fields that are only passed on rewritten: (name in lower
+    case, value).
+    """
+
+    content_length: int | None = None
+    is_chunked = False
+    has_date = False
+    connection: frozenset[bytes] = frozenset()
+    upgrade: bytes | None = None
+    # `lines` as they are written, each with its end.
+    block = b""
 
     def __init__(self, status: int, minor_version: int) -> None:
         self.status = status
         self.keep_alive = minor_version > 0
         self.lines: list[bytes] = []
         self.special: list[tuple[bytes, bytes]] = []
-        self.content_length: int | None = None
-        self.is_chunked = False
-        self.has_date = False
-        self.connection: frozenset[bytes] = frozenset()
-        self.upgrade: bytes | None = None
 
 
 _Reading = tuple[Callable[[Response, Any], None], Any] | None
+
+
+_UNREAD: Any = object()
 
 
 class ResponseParser:
@@ -63,9 +62,21 @@ class ResponseParser:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Reading] = {}
+        # By head: within a second, answers of one kind often have the same.
+        self._responses: dict[bytes, Response] = {}
 
     def parse(self, head: bytes) -> Response:
         """`head` comes without the empty line at its end. Raises InvalidAnswerError."""
+        response = self._responses.get(head)
+        if response is None:
+            response = self._parse(head)
+            if len(head) <= _MAX_KNOWN_HEAD_BYTES:
+                if len(self._responses) >= _MAX_KNOWN_HEADS:
+                    self._responses.clear()
+                self._responses[head] = response
+        return response
+
+    def _parse(self, head: bytes) -> Response:
         first, *lines = head.split(b"\r\n")
         matched = _STATUS_LINE.fullmatch(first)
         if matched is None:
@@ -73,15 +84,15 @@ class ResponseParser:
         response = Response(int(matched[2]), matched[1] == b"1")
         kept, known = response.lines, self._known
         for line in lines:
-            try:
-                reading = known[line]
-            except KeyError:
+            reading = known.get(line, _UNREAD)
+            if reading is _UNREAD:
                 reading = self._read_line(line)
             if reading is None:
                 kept.append(line)
             else:
                 reading[0](response, reading[1])
         _check_framing(response)
+        response.block = b"".join([line + b"\r\n" for line in kept])
         return response
 
     def _read_line(self, line: bytes) -> _Reading:
@@ -112,6 +123,8 @@ def _check_framing(response: Response) -> None:
         # A length there means nothing, and no body comes.
         response.content_length = None
         response.is_chunked = False
+    if not response.connection:
+        return
     if b"close" in response.connection:
         response.keep_alive = False
     elif b"keep-alive" in response.connection:

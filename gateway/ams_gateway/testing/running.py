@@ -162,7 +162,7 @@ async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
             await serving
         await asyncio.sleep(0.01)
     try:
-        yield Running(*ports, app.state.runtime, Path(settings.journal_dir))
+        yield Running(ports[0], ports[1], app.state.runtime, Path(settings.journal_dir))
     finally:
         server.should_exit = True
         await serving

@@ -65,23 +65,16 @@ class Exchange:
     """Created when a connection has been chosen; `begin` hands the request over. `ended` is called once, when
     the connection isn't needed any more: with None when the answer was passed on, else with why not."""
 
-    __slots__ = (
-        "_client",
-        "_compose",
-        "_deadline_s",
-        "_ended",
-        "_ends_at_s",
-        "_is_chunked",
-        "_is_over",
-        "_max_body_bytes",
-        "_record",
-        "_timeouts",
-        "connection",
-        "counted",
-        "is_started",
-        "repeat",
-        "status",
-    )
+    _is_over = False
+    _is_chunked = False
+    _max_body_bytes = 0
+    # What the sweeper compares with the loop's clock.
+    _deadline_s = NEVER_S
+    _ends_at_s = NEVER_S
+    is_started = False
+    status = 0
+    # Set for a request that may be repeated: called instead of `ended` when its connection was dead.
+    repeat: "Callable[[Exchange], None] | None" = None
 
     def __init__(
         self,
@@ -91,7 +84,7 @@ class Exchange:
         record: Record,
         compose: Compose,
         timeouts: Timeouts,
-        ended: Callable[["Exchange", Problem | None], None],
+        ended: "Callable[[Exchange, Problem | None], None]",
     ) -> None:
         self._client = client
         self.connection = connection
@@ -100,16 +93,6 @@ class Exchange:
         self._compose = compose
         self._timeouts = timeouts
         self._ended = ended
-        self._is_over = False
-        self._is_chunked = False
-        self._max_body_bytes = 0
-        # What the sweeper compares with the loop's clock.
-        self._deadline_s = NEVER_S
-        self._ends_at_s = NEVER_S
-        self.is_started = False
-        self.status = 0
-        # Set for a request that may be repeated: called instead of `ended` when its connection was dead.
-        self.repeat: Callable[[Exchange], None] | None = None
 
     def begin(self, head: bytes, body: bytes, now_s: float, *, is_head: bool) -> None:
         """Hand over a request with its whole body."""
