@@ -191,7 +191,7 @@ class Gateway:
         if isinstance(grant, Problem):
             self._refuse(call, grant)
             return True
-        terms = call.terms = self._terms(grant)
+        terms = call.terms = grant.terms or self._terms(grant)
         if self._resolver.cached(terms.target.origin.host, terms.service.merchant_id) is None:
             return False
         problem = self._check(call)
@@ -200,7 +200,9 @@ class Gateway:
                 call.allowance = terms.bucket.take()
                 if call.allowance is None:
                     return False
-            problem = self._limit(call) or self._admit(call)
+                if not call.allowance.allowed:
+                    problem = _LIMIT_PROBLEMS[call.allowance.bound]
+            problem = problem or self._admit(call)
         if problem is not None:
             self._refuse(call, problem)
             return True
@@ -326,6 +328,7 @@ class Gateway:
             call.terms.bucket.refund()
 
     def _check(self, call: Call) -> Problem | None:
+        """What is wrong with the call or with us, before it counts against any limit."""
         if call.terms.credentials.is_sealed:
             # Nobody but the merchant can put that right, and what it lets in must be known to come from AMS.
             return problems.UPSTREAM_MISCONFIGURED

@@ -54,7 +54,9 @@ class Credentials:
 
 class Terms:
     __slots__ = (
+        "_host_line",
         "_meter",
+        "_root",
         "bucket",
         "credentials",
         "grant",
@@ -81,6 +83,8 @@ class Terms:
         self.service = grant.service
         assert grant.service.target is not None  # or the service would have a problem
         self.target: Target = grant.service.target
+        self._host_line = b"host: " + self.target.authority
+        self._root = self.target.request_target(None, b"")
         self.credentials = credentials
         self._meter = meter
         self.policy = policy_of(grant.key, grant.service)
@@ -132,16 +136,10 @@ class Terms:
             cookie = filter_cookie(request.cookie, _OUR_COOKIES)
             if cookie is not None:
                 lines = [*lines, b"cookie: " + cookie]
-        joined = b"\r\n".join(lines)
-        head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bvia: %b\r\n" % (
-            request.method.encode("ascii"),
-            self.target.request_target(request.path, request.query),
-            self.target.authority,
-            joined,
-            b"\r\n" if joined else b"",
-            self.credentials.line,
-            VIA if request.via is None else request.via + b", " + VIA,
-        )
+        target = self._target_of(request)
+        via = VIA if request.via is None else request.via + b", " + VIA
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target), self._host_line, *lines]
+        head = b"%b\r\n%bvia: %b\r\n" % (b"\r\n".join(lines), self.credentials.line, via)
         request.prefix, request.prefix_grant = head, self.grant
         return head
 
@@ -150,7 +148,7 @@ class Terms:
         signer = self.credentials.signer
         if signer is None:
             return b""
-        path, _, query = self.target.request_target(request.path, request.query).partition(b"?")
+        path, _, query = self._target_of(request).partition(b"?")
         signed = signer.sign(
             method=request.method.encode("ascii"),
             path=path,
@@ -159,6 +157,11 @@ class Terms:
             created_s=int(time.time()),
         )
         return b"signature-input: %b\r\nsignature: %b\r\n" % signed
+
+    def _target_of(self, request: Request) -> bytes:
+        if request.path is None and not request.query:
+            return self._root
+        return self.target.request_target(request.path, request.query)
 
     def _passes_cookies(self, request: Request) -> bool:
         # Below the service's own path only: elsewhere a browser couldn't tell one service's from another's.

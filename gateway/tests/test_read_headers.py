@@ -14,9 +14,10 @@ def parse(*headers: tuple[bytes, bytes], target: bytes = b"/api/consume") -> Req
     parser = RequestParser(10_000)
     # Twice: what is remembered of a line means the same as what was read in it.
     for _ in range(2):
-        parsed = parser.parse(head)
-        assert parsed is not None
-        request = parser.read(parsed[1], parsed[0], head.split(b"\r\n")[1:], len(head))
+        first, *lines = head.split(b"\r\n")
+        line = parser.first_line(first)
+        assert line is not None
+        request = parser.read(line, lines, len(head))
     return request
 
 

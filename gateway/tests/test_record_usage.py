@@ -4,11 +4,12 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from ams.usage.v1 import events_pb2 as usage
 from ams_gateway.metering.journal import Journal, JournalError, JournalLimits
-from ams_gateway.metering.meter import EventIds, Meter, Usage, format_uuid
+from ams_gateway.metering.meter import EventIds, Meter, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,7 +141,7 @@ def test_the_parts_of_a_long_call_count_it_once_and_add_up(
     assert sum(not event.is_continuation for event in events) == 1
     assert not events[0].is_continuation
     assert len({event.event_id for event in events}) == len(events)
-    assert {event.request_id for event in events} == {format_uuid(call.event_id)}
+    assert {event.request_id for event in events} == {call.id_text.decode()}
     for name, field in (
         ("request_bytes", "request_payload_size_bytes"),
         ("response_bytes", "response_payload_size_bytes"),
@@ -204,5 +205,16 @@ def test_recording_keeps_no_memory(meter: Meter, journal: Journal) -> None:
 
 def test_every_event_id_is_its_own() -> None:
     ids = EventIds(), EventIds()
-    made = [source.new(1_700_000_000_000) for source in ids for _ in range(50_000)]
+    made = [source.new(1_700_000_000_000 + number // 20_000) for source in ids for number in range(50_000)]
     assert len(set(made)) == 100_000
+    for event_id, text in made[::1000]:
+        assert text == str(UUID(bytes=event_id)).encode()
+        assert UUID(bytes=event_id).version == 7
+
+
+def test_an_event_id_counts_on_where_its_low_digits_end() -> None:
+    ids = EventIds()
+    ids._count = 0x3F_FFFE
+    made = [ids.new(1_700_000_000_000) for _ in range(4)]
+    assert [text for _, text in made] == sorted({text for _, text in made})
+    assert all(text == str(UUID(bytes=event_id)).encode() for event_id, text in made)

@@ -8,28 +8,28 @@ look-up. Lines that go on are those that came, byte for byte.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from ams_common.apikeys import KEY_LENGTH
-from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+from ams_common.snapshots import key_snapshot_key
 
 from ams_gateway.http import problems
 from ams_gateway.http.cors import is_preflight
 from ams_gateway.http.forwarding_fields import is_dropped
 from ams_gateway.http.key_leaks import holds_key
 from ams_gateway.http.problems import Problem
-from ams_gateway.http.routes import PATH, Route, read_service, read_target
+from ams_gateway.http.routes import NOWHERE, NamedService, Route, is_ours, name_service, read_target
 
 PSEUDONYM = b"ams-gateway"
 VIA = b"1.1 " + PSEUDONYM
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
 # No obs-fold, no CR or LF by itself, no space before the colon, no control character.
-FIELD_LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
-)
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+FIELD_LINE = re.compile(rb"(%b):[ \t]*(%b?)[ \t]*" % (_NAME.pattern, _VALUE.pattern))
 _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
@@ -62,7 +62,7 @@ class Request:
     key_name = ""
     service_name: str | None = None
     # X-AMS-Service, and Authorization with the key in it and the name of that key's snapshot.
-    named: str | None = None
+    named: NamedService | None = None
     authorization: tuple[bytes, bytes | None, str] | None = None
     # None: no length was given; then a body is chunked.
     content_length: int | None = None
@@ -93,49 +93,58 @@ class Request:
         return is_preflight(self.method, self.origin, self.preflight_method)
 
 
+class FirstLine:
+    """What a request line says. `is_ours`: whether the gateway serves this target at all."""
+
+    __slots__ = ("is_ours", "method", "minor_version", "problem", "route")
+
+    def __init__(self, method: str, target: bytes, minor_version: int) -> None:
+        self.method = method
+        self.minor_version = minor_version
+        self.problem = _check_method(method)
+        self.is_ours = is_ours(target)
+        self.route = read_target(method, target) if self.is_ours else NOWHERE
+
+
+# What is made of a value, what that does to a request, and whether it is seldom the same twice. Without
+# the first the line goes on as it is, or does nothing.
+_Name = tuple[Callable[[bytes], Any] | None, Callable[[Request, Any], Problem | None] | None, bool]
 # What is found in a line, and the function that puts it into the request; None: the line goes on as it is.
 _Reading = tuple[Callable[[Request, Any], Problem | None], Any] | None
-
-
 # An exception for each line that isn't known would cost more than reading it.
 _UNREAD: Any = object()
 
 
 class RequestParser:
-    """Reads heads, and remembers what their lines meant."""
+    """Reads heads, and remembers what was in their lines."""
 
     def __init__(self, max_head_bytes: int) -> None:
         self._max_head_bytes = max_head_bytes
-        self._known: dict[bytes, _Reading] = {}
-        self._routes: dict[tuple[str, bytes], Route] = {}
-        self._first_lines: dict[bytes, tuple[bytes, str, int]] = {}
+        self._first_lines: dict[bytes, FirstLine] = {}
+        self._names: dict[bytes, _Name] = {}
+        self._lines: dict[bytes, _Reading] = {}
 
-    def parse(self, head: bytes) -> tuple[bytes, Request] | None:
-        """The target and the request of a head, which comes without the empty line at its end. The request
-        isn't read beyond its first line. None: this isn't HTTP/1."""
-        first = head.partition(b"\r\n")[0]
-        known = self._first_lines.get(first)
+    def first_line(self, line: bytes) -> FirstLine | None:
+        """None: this isn't HTTP/1."""
+        known = self._first_lines.get(line)
         if known is None:
-            matched = _REQUEST_LINE.fullmatch(first)
+            matched = _REQUEST_LINE.fullmatch(line)
             if matched is None or matched[3] != b"1":
                 return None
-            known = matched[2], matched[1].decode("ascii"), int(matched[4])
-            if len(first) <= _MAX_KNOWN_LINE_BYTES:
-                if len(self._first_lines) >= _MAX_KNOWN_LINES:
-                    self._first_lines.clear()
-                self._first_lines[first] = known
-        return known[0], Request(known[1], known[2])
+            known = FirstLine(matched[1].decode("ascii"), matched[2], int(matched[4]))
+            _remember(self._first_lines, line, known)
+        return known
 
-    def read(self, request: Request, target: bytes, lines: Iterable[bytes], size_bytes: int) -> Request:
-        """Fill the request in. The first thing wrong is its problem; where that leaves the framing in doubt
-        (`closes`), the rest isn't read."""
-        problem = _check_method(request.method)
-        if size_bytes > self._max_head_bytes:
-            problem = problems.HEADERS_TOO_LARGE
-        if problem is not None and problem.closes:
+    def read(self, first: FirstLine, lines: list[bytes], size_bytes: int) -> Request:
+        """The request of a head: its other lines, and the size of all. The first thing wrong is its
+        problem; where that leaves the framing in doubt (`closes`), the rest isn't read."""
+        request = Request(first.method, first.minor_version)
+        problem = first.problem if size_bytes <= self._max_head_bytes else problems.HEADERS_TOO_LARGE
+        if problem is not None:
             request.problem = problem
-            return request
-        kept, known = request.lines, self._known
+            if problem.closes:
+                return request
+        kept, known = request.lines, self._lines
         for line in lines:
             reading = known.get(line, _UNREAD)
             if reading is _UNREAD:
@@ -143,47 +152,59 @@ class RequestParser:
             if reading is None:
                 kept.append(line)
                 continue
-            found = reading[0](request, reading[1])
-            if found is not None:
-                request.problem = found
-                if found.closes:
+            problem = reading[0](request, reading[1])
+            if problem is not None:
+                request.problem = problem
+                if problem.closes:
                     return request
-        problem = _check_framing(request)
-        if problem is not None:
-            request.problem = problem
-            return request
-        _read_key(request)
-        _apply_route(request, self._route(request.method, target))
+        if request.content_length:
+            request.has_body = True
+        if request.connection or request.is_chunked or request.host is None:
+            problem = _check_framing(request)
+            if problem is not None:
+                request.problem = problem
+                return request
+        if request.authorization is not None:
+            _read_key(request, request.authorization)
+        _apply_route(request, first.route)
         return request
 
-    def _route(self, method: str, target: bytes) -> Route:
-        try:
-            return self._routes[method, target]
-        except KeyError:
-            route = read_target(method, target)
-            if len(target) <= _MAX_KNOWN_LINE_BYTES:
-                if len(self._routes) >= _MAX_KNOWN_LINES:
-                    self._routes.clear()
-                self._routes[method, target] = route
-            return route
-
     def _read_line(self, line: bytes) -> _Reading:
-        matched = FIELD_LINE.fullmatch(line)
-        if matched is None:
+        name, colon, value = line.partition(b":")
+        read, apply, varies = self._names.get(name) or self._read_name(name)
+        value = value.strip(b" \t")
+        if not colon or _VALUE.fullmatch(value) is None:
             return _refuse, problems.HEADER_INVALID
-        name, value = matched[1].lower(), matched[2]
-        reading = _READERS.get(name)
         found: _Reading = None
-        if reading is not None:
-            found = reading[1], reading[0](value)
-        elif name in HOP_BY_HOP or is_dropped(name) or (len(line) > KEY_LENGTH and holds_key(line)):
+        if apply is not None:
+            found = apply, read(value) if read is not None else value
+        elif len(value) >= KEY_LENGTH and holds_key(value):
             found = _ignore, None
-        if name not in _VARYING and len(line) <= _MAX_KNOWN_LINE_BYTES:
-            if len(self._known) >= _MAX_KNOWN_LINES:
-                # Strangers' lines may have filled it. What is in use is back at once.
-                self._known.clear()
-            self._known[line] = found
+        if not varies:
+            _remember(self._lines, line, found)
         return found
+
+    def _read_name(self, name: bytes) -> _Name:
+        lower = name.lower()
+        reader = _READERS.get(lower)
+        if _NAME.fullmatch(name) is None:
+            return lambda _: problems.HEADER_INVALID, _refuse, True
+        if reader is not None:
+            known: _Name = (*reader, lower in _VARYING)
+        elif lower in HOP_BY_HOP or is_dropped(lower):
+            known = None, _ignore, False
+        else:
+            known = None, None, False
+        _remember(self._names, name, known)
+        return known
+
+
+def _remember(table: dict[bytes, Any], line: bytes, found: object) -> None:
+    if len(line) <= _MAX_KNOWN_LINE_BYTES:
+        if len(table) >= _MAX_KNOWN_LINES:
+            # Strangers' lines may have filled it. What is in use is back at once.
+            table.clear()
+        table[line] = found
 
 
 def why_unreadable(head: bytes) -> Problem:
@@ -210,7 +231,8 @@ def _check_framing(request: Request) -> Problem | None:
         return problems.HOST_MISSING
     if request.is_chunked and (request.content_length is not None or request.minor_version == 0):
         return problems.FRAMING_INVALID
-    request.has_body = request.is_chunked or bool(request.content_length)
+    if request.is_chunked:
+        request.has_body = True
     if named := request.connection - _KEPT_TOKENS:
         request.lines[:] = [line for line in request.lines if line.partition(b":")[0].lower() not in named]
     if b"close" in request.connection:
@@ -220,11 +242,9 @@ def _check_framing(request: Request) -> Problem | None:
     return None
 
 
-def _read_key(request: Request) -> None:
+def _read_key(request: Request, authorization: tuple[bytes, bytes | None, str]) -> None:
     """Authorization goes on only when the key came in X-API-Key and Authorization carries none."""
-    if request.authorization is None:
-        return
-    value, key, key_name = request.authorization
+    value, key, key_name = authorization
     carries_key = key is not None and key.startswith(_KEY_STARTS)
     if request.key is None:
         request.key, request.key_name = key, key_name
@@ -236,22 +256,20 @@ def _read_key(request: Request) -> None:
 
 
 def _apply_route(request: Request, route: Route) -> None:
-    problem = route.problem
-    service = route.service
-    request.path, request.query, request.scope = route.path, route.query, route.scope
-    request.is_transparent = route.scope != PATH
-    if not request.is_transparent:
-        if request.method == "OPTIONS" and not request.is_preflight:
-            problem = problems.METHOD_NOT_ALLOWED
+    request.path, request.query = route.path, route.query
+    request.is_transparent = route.is_transparent
+    service, problem = route.service, route.problem
+    if not route.is_transparent:
         if request.named is not None:
-            if service is not None and service != request.named:
+            if service is not None and service.name != request.named.name:
                 problem = problem or problems.SERVICE_CONFLICT
             service = request.named
-        if service is not None:
-            request.scope = b"%b/%b" % (PATH, service.encode("ascii"))
+        if request.method == "OPTIONS" and not request.is_preflight:
+            problem = problems.METHOD_NOT_ALLOWED
     if service is not None:
-        request.service_name = service_snapshot_key(service)
-    request.problem = request.problem or problem
+        request.service_name, request.scope = service.snapshot_name, service.scope
+    if problem is not None and request.problem is None:
+        request.problem = problem
 
 
 # How the fields are read that the gateway needs itself: what is made of a value, which is remembered with
@@ -305,10 +323,10 @@ def _api_key(request: Request, value: tuple[bytes, str]) -> Problem | None:
     return None
 
 
-def _service(request: Request, value: tuple[bytes, str | None]) -> Problem | None:
+def _service(request: Request, value: NamedService | None) -> Problem | None:
     if request.named is not None:
         return problems.HEADER_DUPLICATE
-    request.named = value[1]
+    request.named = value
     return None
 
 
@@ -381,7 +399,7 @@ _READERS: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Request, Any], Pro
     b"host": (_as_it_is, _host),
     b"authorization": (_read_credential, _authorization),
     b"x-api-key": (lambda value: (value, name_of_key(value)), _api_key),
-    b"x-ams-service": (lambda value: (value, read_service(value)), _service),
+    b"x-ams-service": (name_service, _service),
     b"content-length": (_read_length, _content_length),
     b"transfer-encoding": (_as_it_is, _coding),
     b"connection": (tokens_of, _connection),

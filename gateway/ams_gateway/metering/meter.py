@@ -30,16 +30,27 @@ class EventIds:
     def __init__(self) -> None:
         self._fixed = (0x7 << 76) | (0x2 << 62) | (secrets.randbits(40) << 22)
         self._count = 0
+        self._now_ms = -1
+        # All but the last three bytes, which is the same for all ids of a millisecond; and as text.
+        self._beginning = b""
+        self._text_beginning = b""
+        self._last_bytes = self._fixed & 0xC0_0000
 
-    def new(self, now_ms: int) -> bytes:
+    def new(self, now_ms: int) -> tuple[bytes, bytes]:
+        """The id, and as it is written: 01a2265f-4bf6-7000-81bc-9df971400001."""
         self._count = count = (self._count + 1) & 0x3_FFFF_FFFF
-        number = now_ms << 80 | self._fixed | (count >> 22) << 64 | count & 0x3F_FFFF
-        return number.to_bytes(16, "big")
+        if now_ms != self._now_ms or not count & 0x3F_FFFF:
+            self._begin(now_ms, count >> 22)
+        last = self._last_bytes | count & 0x3F_FFFF
+        return self._beginning + last.to_bytes(3, "big"), b"%b%06x" % (self._text_beginning, last)
 
-
-def format_uuid(event_id: bytes) -> str:
-    text = event_id.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    def _begin(self, now_ms: int, high: int) -> None:
+        self._now_ms = now_ms
+        number = now_ms << 80 | self._fixed | high << 64
+        self._beginning = number.to_bytes(16, "big")[:13]
+        text = self._beginning.hex()
+        parts = text[:8], text[8:12], text[12:16], text[16:20], text[20:]
+        self._text_beginning = "-".join(parts).encode("ascii")
 
 
 class MeteredKey(Protocol):
@@ -75,6 +86,7 @@ class Usage:
 
     __slots__ = (
         "event_id",
+        "id_text",
         "recorded",
         "request_bytes",
         "request_id",
@@ -88,7 +100,8 @@ class Usage:
     def __init__(self, ids: EventIds) -> None:
         self.started_ns = started_ns = time.time_ns()
         self.started_s = time.perf_counter()
-        self.event_id = ids.new(started_ns // 1_000_000)
+        # `id_text` is what X-Request-Id says where the consumer has none of its own.
+        self.event_id, self.id_text = ids.new(started_ns // 1_000_000)
         # What X-Request-Id says, printable ASCII; None: the event's id.
         self.request_id: bytes | None = None
         self.request_bytes = self.response_bytes = 0
@@ -96,11 +109,6 @@ class Usage:
         self.request_messages = self.response_messages = 0
         # What of it stands in events already. None: there is none yet.
         self.recorded: _Recorded | None = None
-
-    @property
-    def id_text(self) -> bytes:
-        """The event's id, as X-Request-Id says it where the consumer has none of its own."""
-        return format_uuid(self.event_id).encode("ascii")
 
 
 # Request bytes, response bytes, request messages, response messages.
@@ -158,7 +166,7 @@ class Meter:
             return
         if used.request_id is None:
             # Continuations have ids of their own: this is how they are found with the first.
-            used.request_id = format_uuid(used.event_id).encode("ascii")
+            used.request_id = used.id_text
         self.record(used, key, service, status, usage.ANSWERED)
         used.recorded = _so_far(used)
 
@@ -181,7 +189,7 @@ class Meter:
         now_ns = time.time_ns()
         event = encode_event(
             self._parties(key, service),
-            self._ids.new(now_ns // 1_000_000),
+            self._ids.new(now_ns // 1_000_000)[0],
             now_ns,
             request_bytes,
             response_bytes,

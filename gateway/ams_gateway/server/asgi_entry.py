@@ -6,9 +6,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from ams_gateway.gateway import ClientGoneError, Gateway
-from ams_gateway.http import problems
-from ams_gateway.http.requests import Request, RequestParser
-from ams_gateway.http.routes import is_ours
+from ams_gateway.http.requests import FirstLine, Request, RequestParser
 from ams_gateway.upstream.exchange import Exchange
 
 _HIGH_WATER_BYTES = 64 * 1024
@@ -26,11 +24,8 @@ class AsgiEntry:
         target = scope["raw_path"]
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        request = Request(scope["method"], int(scope["http_version"] != "1.0"))
-        if is_ours(target):
-            self._parser.read(request, target, lines, sum(map(len, lines)))
-        else:
-            request.problem = problems.NOT_FOUND
+        first = FirstLine(scope["method"], target, int(scope["http_version"] != "1.0"))
+        request = self._parser.read(first, lines, sum(map(len, lines)))
         client = AsgiClient(request, receive, send)
         if request.problem is not None and request.problem.closes:
             self._gateway.refuse(request.problem, client)

@@ -15,7 +15,6 @@ from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder,
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.requests import Request, RequestParser, why_unreadable
 from ams_gateway.http.responses import status_line
-from ams_gateway.http.routes import is_ours
 from ams_gateway.server import half_close
 from ams_gateway.server.guarded import GuardedProtocol
 from ams_gateway.server.timeouts import Timeouts
@@ -187,18 +186,19 @@ class ConsumeProtocol(asyncio.Protocol):
         self._head_since_s = 0.0
         if head == self._head and self._request is not None:
             return self._begin(self._request, data[end + 4 :])
-        parsed = self._parser.parse(head)
-        if parsed is None:
+        lines = head.split(b"\r\n")
+        first = self._parser.first_line(lines[0])
+        if first is None:
             if head.startswith(b"\r\n"):
                 # RFC 9112 §2.2: an empty line before a request is read over.
                 return data[2:]
             self._refuse(why_unreadable(head))
             return b""
-        target, request = parsed
-        if not is_ours(target):
+        if not first.is_ours:
             self._hand_over(data)
             return b""
-        self._parser.read(request, target, head.split(b"\r\n")[1:], len(head))
+        del lines[0]
+        request = self._parser.read(first, lines, end)
         if request.problem is not None and request.problem.closes:
             self._refuse(request.problem)
             return b""

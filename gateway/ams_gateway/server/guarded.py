@@ -72,11 +72,11 @@ class _Watcher:
         return None
 
     def _begin(self, head: bytes) -> Problem | None:
-        parsed = self._parser.parse(head)
-        if parsed is None:
+        lines = head.split(b"\r\n")
+        first = self._parser.first_line(lines[0])
+        if first is None:
             return why_unreadable(head)
-        target, request = parsed
-        self._parser.read(request, target, head.split(b"\r\n")[1:], len(head))
+        request = self._parser.read(first, lines[1:], len(head))
         if request.problem is not None and request.problem.closes:
             return request.problem
         if request.is_chunked:

@@ -68,7 +68,8 @@ class Running:
         writer.write(data)
         received = b""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            while piece := await asyncio.wait_for(reader.read(65536), 0.5):
+            # On a busy machine the first of it may take long; what comes after it hardly does.
+            while piece := await asyncio.wait_for(reader.read(65536), 0.5 if received else 10):
                 received += piece
         writer.close()
         return received
