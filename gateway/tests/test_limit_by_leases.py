@@ -111,13 +111,21 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     await asyncio.to_thread(server.stop)
 
 
+async def know_each_other(*limiters: Limiter) -> None:
+    """A heartbeat or two later."""
+
+    async def all_know() -> bool:
+        return all(limiter.workers == len(limiters) for limiter in limiters)
+
+    await eventually(all_know)
+
+
 async def test_losing_redis_stops_nobody_and_its_memory_is_not_missed(server: Server) -> None:
     async with opened(server.url) as first, opened(server.url) as second:
         wanted = policy(per_minute=40, per_day=100)
         buckets = [limiter.bucket(wanted) for limiter in (first, second)]
         passed = 0
-        # A heartbeat later each knows of the other.
-        await asyncio.sleep(1.2)
+        await know_each_other(first, second)
         for number in range(20):
             passed += (await buckets[number % 2].acquire()).allowed
         assert passed == 20

@@ -71,6 +71,11 @@ class Limiter:
         self._probe = asyncio.Event()
 
     @property
+    def workers(self) -> int:
+        """How many workers there are in all, as far as Redis has said."""
+        return self._workers
+
+    @property
     def is_up(self) -> bool:
         return not self.is_away(self.clock())
 
