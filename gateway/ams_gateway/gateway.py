@@ -177,8 +177,13 @@ class Gateway:
         """Answer one request, now or later. `body` is what has come of its body, `is_whole` whether that is
         all of it."""
         call = Call(self._ids, request, client)
-        # What a page is let read depends on a service that even a refused call has named.
-        if is_whole and request.origin is None and self._serve_at_once(call, body):
+        try:
+            # What a page is let read depends on a service that even a refused call has named.
+            if is_whole and request.origin is None and self._serve_at_once(call, body):
+                return
+        except Exception:
+            log.exception("a call failed")
+            self._refuse(call, problems.INTERNAL)
             return
         self._spawn(self._serve_waiting(call, body, is_whole), call)
 
@@ -320,12 +325,16 @@ class Gateway:
             call.under_way = None
 
     def _abandon(self, call: Call, problem: Problem) -> None:
-        """What wasn't forwarded doesn't count against any limit."""
+        """What wasn't forwarded counts against no limit."""
         self._count_out(call, Outcome.FAILED if problem in _FAILURES else Outcome.UNKNOWN)
         allowance = call.allowance
-        if allowance is not None and allowance.allowed and not call.is_forwarded:
+        if allowance is not None and allowance.allowed:
             assert call.terms.bucket is not None
-            call.terms.bucket.refund()
+            if not call.is_forwarded:
+                call.terms.bucket.refund()
+            elif problem in _FAILURES:
+                # Not charged, as an answer of 5xx isn't: it mustn't use a spend cap up.
+                call.terms.bucket.waive()
 
     def _check(self, call: Call) -> Problem | None:
         """What is wrong with the call or with us, before it counts against any limit."""
@@ -425,7 +434,6 @@ class Gateway:
             self.answers[exchange.status] += 1
             self._count_out(call, Outcome.ANSWERED)
             if exchange.status >= 500 and call.terms.bucket is not None:
-                # Not charged, so that it mustn't use a spend cap up.
                 call.terms.bucket.waive()
         elif exchange.is_started:
             self.answers[f"{problem.code}_midway"] += 1
