@@ -8,7 +8,7 @@ from ams_gateway.access.limits.history import Demand, SpentLeases
 from ams_gateway.access.limits.policy import BOUNDS, UNCAPPED, Bound, CounterId
 from ams_gateway.access.limits.window import WINDOW_MS, Ask, Known, Limits, Reply, Returned
 
-LEASE_MS = 250
+LEASE_MS = 400
 # A lease for requests that wait lasts as long as its answer may take; twice as long when that was too short.
 WAITING_MS, MAX_WAITING_MS = 50, 400
 # After a refusal Redis isn't asked for this long, although another worker may have given something back.

@@ -7,7 +7,7 @@ above the limit: not more than the limit was spent. Nothing has to be known of w
 
 What that costs: a unit spent at once is counted d too long, and up to a quantum more, for counts are kept per
 quantum so that a window is at most some 480 numbers whatever its limit is. With d = 50 ms for requests that
-wait and 250 ms for what is leased ahead, that is 0.1 to 0.4 s of 60: at least 99.3 % of the limit. Units that
+wait and 400 ms for what is leased ahead, that is 0.1 to 0.6 s of 60: at least 99 % of the limit. Units that
 a lease ends with are given back and counted no more.
 
 **Two clocks.** Redis' clock alone dates leases. The worker asks at its own monotonic time m; T is after m, so
