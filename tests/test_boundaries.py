@@ -93,6 +93,19 @@ def test_registry_svc_stays_a_handful_of_units() -> None:
     assert sum(len(imported) for imported in units.values()) <= 40
 
 
+def test_the_gateway_stays_a_handful_of_units() -> None:
+    """Apart from the wiring (app, runtime, what starts them) each knows few others."""
+    units = unit_imports("gateway")
+    units.pop("testing")
+    assert len(units) <= 18
+    assert sum(len(imported) for imported in units.values()) <= 48
+    assert units["http"] == set()
+    assert units["upstream"] == {"http"}
+    assert units["metering"] <= {"tasks"}
+    assert units["access"] <= {"http", "tasks", "upstream"}
+    assert "gateway" not in units["terms"] and "server" not in units["gateway"]
+
+
 @pytest.mark.parametrize("folder", [folder for folder in PACKAGES if folder.endswith("-svc")])
 def test_only_the_store_runs_sql(folder: str) -> None:
     package = ROOT / folder / PACKAGES[folder]

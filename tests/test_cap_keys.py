@@ -1,11 +1,13 @@
-"""Test keys and spend caps by REST, as scripts set them."""
+"""Test keys and spend caps by REST, as scripts set them, and what calls get of them."""
 
 import secrets
 
+import aiohttp
 import pytest
+from ams_common.testing.eventually import eventually
 from ams_local.rest import People
-from support.running_system import ADMIN_EMAIL
-from support.trade import Trade, open_trade
+from support.running_system import ADMIN_EMAIL, RunningSystem
+from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
 
 TEN_EUROS = {"currencyCode": "EUR", "units": "10", "nanos": 0}
@@ -33,6 +35,29 @@ async def test_a_capped_test_key_is_made_recapped_and_revoked(trade: Trade) -> N
     assert "spendCap" not in await trade.consumer.post(f"{key}:setSpendCap")
     # Everything is up, so the gateways know at once, and there is no time to name.
     assert "effectiveBy" not in await trade.consumer.post(f"{key}:revoke")
+
+
+async def test_calls_beyond_a_keys_cap_are_refused_until_it_is_raised(
+    trade: Trade, upstream: Upstream, system: RunningSystem, http: aiohttp.ClientSession
+) -> None:
+    service_id = trade.service["serviceId"]
+    # A call costs half a cent.
+    one_cent = {"currencyCode": "EUR", "units": "0", "nanos": 10_000_000}
+    made = await trade.consumer.post(
+        "/keys", name="careful", serviceIds=[service_id], ttlDays=1, spendCap=one_cent
+    )
+    calls = [await consume(http, system.gateway_url, made["secret"], service_id) for _ in range(3)]
+    assert [call.status for call in calls] == [200, 200, 402]
+    assert calls[-1].body["code"] == "spend_cap_reached"
+    assert len(upstream.received) == 2
+    # The consumer's other keys are not concerned.
+    assert (await consume(http, system.gateway_url, trade.secret, service_id)).status == 200
+    await trade.consumer.post(f"/keys/{made['key']['keyId']}:setSpendCap", amount=TEN_EUROS)
+
+    async def passes() -> bool:
+        return (await consume(http, system.gateway_url, made["secret"], service_id)).status == 200
+
+    await eventually(passes)
 
 
 async def test_a_consumer_caps_all_its_keys_and_takes_the_cap_away(trade: Trade) -> None:

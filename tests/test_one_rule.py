@@ -8,16 +8,17 @@ from itertools import product
 from uuid import UUID
 
 import pytest
-from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, ServiceSnapshot, ServiceStatus, ServiceType
+from ams.catalog.v1.events_pb2 import ACTIVE, API, DOCKER, ServiceSnapshot, ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
 from ams.identity.v1.identity_service_pb2 import User
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeySnapshot, KeyStatus
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
 from ams_bff.http.sessions import _closed_roles
 from ams_common.errors import AppError, PermissionDeniedError
-from ams_gateway.access.decision import authorize_key, authorize_service
-from ams_gateway.access.snapshots import read_key, read_service
+from ams_gateway.access.authorizer import authorize
+from ams_gateway.access.snapshots import Grant, read_key, read_service
 from ams_gateway.http.problems import Problem
+from ams_gateway.http.requests import Request
 from keys_svc.access_requests import is_open
 from keys_svc.keys import Key, status_of
 from keys_svc.standing import require_active
@@ -58,6 +59,18 @@ def service_snapshot(
     )
 
 
+def at_the_gateway(key: KeySnapshot, service: ServiceSnapshot) -> Grant | Problem:
+    request = Request("POST", 1)
+    request.key = b"a key"
+    request.service_name = str(ID)
+    return authorize(
+        request,
+        read_key(key.SerializeToString()),
+        read_service(service.SerializeToString()),
+        NOW.timestamp(),
+    )
+
+
 def expected_key_problem(snapshot: KeySnapshot, expires_in_s: int) -> str | None:
     """The table, in the order of FR2-MERCH-03."""
     if snapshot.status not in (KEY_ACTIVE, KEY_EXPIRED):
@@ -73,7 +86,7 @@ def test_a_key_is_no_good_for_one_reason_everywhere(
 ) -> None:
     snapshot = key_snapshot(status, standing, expires_in_s)
     expected = expected_key_problem(snapshot, expires_in_s)
-    at_gateway = authorize_key(read_key(snapshot.SerializeToString()), NOW.timestamp())
+    at_gateway = at_the_gateway(snapshot, service_snapshot(API, ACTIVE, STANDING_ACTIVE))
     codes = {"revoked": "key_revoked", "expired": "key_expired", "blocked": "consumer_blocked"}
     assert (at_gateway.code if isinstance(at_gateway, Problem) else None) == codes.get(str(expected))
     at_registry = key_denial(snapshot, NOW)
@@ -109,8 +122,7 @@ def test_a_service_is_open_everywhere_or_nowhere(
 ) -> None:
     snapshot = service_snapshot(kind, status, standing)
     is_good = status == ACTIVE and standing == STANDING_ACTIVE
-    key = read_key(key_snapshot(KEY_ACTIVE, STANDING_ACTIVE, 1).SerializeToString())
-    at_gateway = authorize_service(key, read_service(snapshot.SerializeToString()), is_named=True)
+    at_gateway = at_the_gateway(key_snapshot(KEY_ACTIVE, STANDING_ACTIVE, 1), snapshot)
     assert isinstance(at_gateway, Problem) != is_good
     if isinstance(at_gateway, Problem):
         stopped = standing != STANDING_ACTIVE

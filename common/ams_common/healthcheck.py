@@ -20,7 +20,7 @@ _TIMEOUT_S = 3
 def is_alive(process: Process, environ: Mapping[str, str]) -> bool:
     """Whether it answers on this machine, by HTTP and by gRPC as far as it serves them, each within three
     seconds."""
-    if process.http_port and not answers(f"http://{_here(environ[process.entry_variable])}/healthz"):
+    if process.http_port and not answers(f"http://{_here(environ[process.health_variable])}/healthz"):
         return False
     return not process.grpc_port or is_serving(_here(environ[process.variable("LISTEN")]))
 

@@ -61,7 +61,9 @@ def counter(name: str, help_text: str, *labels: str) -> "Counter":
 
 
 @cache
-def gauge(name: str, help_text: str, *labels: str, over_workers: Literal["livesum", "livemin", "livemax"]) -> "Gauge":
+def gauge(
+    name: str, help_text: str, *labels: str, over_workers: Literal["livesum", "livemin", "livemax"]
+) -> "Gauge":
     """What goes up and down; `over_workers` says what becomes of the values of those that live."""
     from prometheus_client import Gauge
 

@@ -15,6 +15,8 @@ class Process:
     grpc_port: int = 0
     http_port: int = 0
     metrics_port: int
+    # Whether /healthz and /readyz are answered on the operators' port, for the public one has calls only.
+    is_asked_by_operators: bool = False
     schema: str = ""
     # Settings without their prefix: texts that nobody can guess, and 32 random bytes in url-safe base64.
     secrets: tuple[str, ...] = ()
@@ -46,6 +48,11 @@ class Process:
     def entry_variable(self) -> str:
         """The variable that says where people reach it: by HTTP where it serves that, else by gRPC."""
         return self.variable("HTTP_LISTEN" if self.grpc_port and self.http_port else "LISTEN")
+
+    @property
+    def health_variable(self) -> str:
+        """The variable that says where a process with HTTP answers /healthz, and /readyz if it has that."""
+        return self.variable("METRICS_LISTEN") if self.is_asked_by_operators else self.entry_variable
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -103,6 +110,7 @@ PROCESSES: Mapping[str, Process] = {
             name="ams-gateway",
             http_port=8080,
             metrics_port=9107,
+            is_asked_by_operators=True,
             secrets=("SERVICE_SECRET",),
             shared_keys=("UPSTREAM_SEALING_KEY",),
         ),

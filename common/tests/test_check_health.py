@@ -62,10 +62,22 @@ def test_the_registry_is_alive_only_when_both_of_its_servers_answer() -> None:
 @pytest.mark.parametrize("name", ["ams-gateway", "ams-bff"])
 def test_those_with_pages_are_asked_for_one(name: str) -> None:
     port = free_port()
-    told = {PROCESSES[name].variable("LISTEN"): f"0.0.0.0:{port}"}
+    told = {PROCESSES[name].health_variable: f"0.0.0.0:{port}"}
     assert not is_alive(PROCESSES[name], told)
     with http_server(port):
         assert is_alive(PROCESSES[name], told)
+
+
+def test_the_gateway_is_asked_where_its_operators_ask_for_its_public_port_has_calls_only() -> None:
+    public_port, operators_port = free_port(), free_port()
+    told = {
+        "GATEWAY_LISTEN": f"0.0.0.0:{public_port}",
+        "GATEWAY_METRICS_LISTEN": f"0.0.0.0:{operators_port}",
+    }
+    with http_server(public_port):
+        assert not is_alive(PROCESSES["ams-gateway"], told)
+    with http_server(operators_port):
+        assert is_alive(PROCESSES["ams-gateway"], told)
 
 
 def test_a_service_without_pages_is_asked_by_grpc() -> None:

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from ams_gateway.access.snapshot_cache import Source
+from ams_gateway.metrics import MetricsExport
 from ams_gateway.operator import OperatorServer
 from ams_gateway.runtime import Runtime, connect_sources
 from ams_gateway.server.asgi_entry import AsgiEntry
@@ -46,8 +47,10 @@ def build(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         runtime = Runtime(settings, *(sources or connect_sources(settings)))
-        server = OperatorServer(runtime, operators) if operators is not None else None
+        export = MetricsExport(runtime)
+        server = OperatorServer(runtime, export, operators) if operators is not None else None
         await runtime.open()
+        export.open()
         if server is not None:
             server.open()
         app.state.runtime = runtime
@@ -61,6 +64,7 @@ def build(
                 "deadlines": runtime.deadlines,
             }
         finally:
+            export.close()
             await runtime.close()
             if server is not None:
                 await server.close()

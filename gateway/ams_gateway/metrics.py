@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from ams_common import metrics
 
+from ams_gateway.runtime import Runtime
+
 if TYPE_CHECKING:
     from prometheus_client import Counter as PrometheusCounter
 
-    from ams_gateway.runtime import Runtime
 
 _EVERY_S = 1.0
 
 
 class MetricsExport:
-    def __init__(self, runtime: "Runtime") -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._handed_over: Counter[int | str] = Counter()
         self._timer: asyncio.TimerHandle | None = None

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
 
 from ams_common import metrics
 from ams_common.web import serve_asgi
@@ -11,13 +10,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ams_gateway.metrics import MetricsExport
+from ams_gateway.runtime import Runtime
 from ams_gateway.tasks import end_task
 
-if TYPE_CHECKING:
-    from ams_gateway.runtime import Runtime
 
-
-def operator_app(runtime: "Runtime") -> Starlette:
+def operator_app(runtime: Runtime, export: MetricsExport) -> Starlette:
     async def live(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -27,7 +25,7 @@ def operator_app(runtime: "Runtime") -> Starlette:
 
     async def scrape(request: Request) -> Response:
         """The metrics of all workers; what the other workers add may be a second old."""
-        runtime.metrics.hand_over()
+        export.hand_over()
         return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)
 
     return Starlette(routes=[Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)])
@@ -36,8 +34,8 @@ def operator_app(runtime: "Runtime") -> Starlette:
 class OperatorServer:
     """Serves while open: before calls are taken, and until the journal is empty."""
 
-    def __init__(self, runtime: "Runtime", listener: socket.socket) -> None:
-        self._app = operator_app(runtime)
+    def __init__(self, runtime: Runtime, export: MetricsExport, listener: socket.socket) -> None:
+        self._app = operator_app(runtime, export)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None
 

@@ -29,7 +29,6 @@ from ams_gateway.http.requests import RequestParser
 from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.publisher import Publisher
-from ams_gateway.metrics import MetricsExport
 from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
 from ams_gateway.tasks import end_task
@@ -100,7 +99,6 @@ class Runtime:
             settings.idle_timeout_s,
         )
         self.deadlines = Deadlines(self.connection_timeouts.sweep_s)
-        self.metrics = MetricsExport(self)
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:
@@ -111,11 +109,9 @@ class Runtime:
         await self.publisher.open()
         self._clock_task = asyncio.create_task(self.clock.run())
         self.deadlines.start(self.gateway.sweep, self.pool.sweep)
-        self.metrics.open()
 
     async def close(self) -> None:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""
-        self.metrics.close()
         self.deadlines.close()
         self.pool.close()
         await self.publisher.close(self._drain_s)

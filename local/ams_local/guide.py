@@ -83,8 +83,8 @@ def readiness_checks(system: System) -> Mapping[str, Callable[[], bool]]:
         server.name: partial(_is_serving, system.grpc_address(server)) for server in GRPC_SERVERS.values()
     }
     pages = {
-        "ams-gateway": f"{system.url('ams-gateway')}/readyz",
-        "ams-bff": f"{system.url('ams-bff')}/readyz",
+        "ams-gateway": system.readiness_url("ams-gateway"),
+        "ams-bff": system.readiness_url("ams-bff"),
         "mail": system.url("mail"),
         "upstream": f"{system.url('upstream')}/currency/rates",
     }

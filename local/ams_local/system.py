@@ -58,6 +58,10 @@ class System:
         """The HTTP address of what `port` knows."""
         return f"http://127.0.0.1:{self.port(name)}"
 
+    def readiness_url(self, name: str) -> str:
+        """Where one of our processes with HTTP says whether it is ready."""
+        return f"http://127.0.0.1:{self.ports[PROCESSES[name].health_variable]}/readyz"
+
     def grpc_address(self, process: Process) -> str:
         return f"127.0.0.1:{self.ports[process.variable('LISTEN')]}"
 

@@ -35,11 +35,6 @@ class Route:
     rule: Rule
 
     @property
-    def rpc_path(self) -> str:
-        """The RPC as gRPC calls it: "/ams.keys.v1.KeysService/GetKey"."""
-        return f"/{self.area.service.full_name}/{self.rpc.name}"
-
-    @property
     def request(self) -> Descriptor:
         """Returns the descriptor of the request's message."""
         descriptor: Descriptor = self.rpc.input_type

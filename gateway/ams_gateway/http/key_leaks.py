@@ -13,8 +13,6 @@ import re
 from base64 import b64encode
 from urllib.parse import unquote_to_bytes
 
-from ams_gateway.http.problems import Header
-
 _SCHEMES = (b"ams_live_", b"ams_test_")
 # Nothing shorter holds one: a query of thousands of empty parameters costs little.
 _MIN_BYTES = len(_SCHEMES[0])
@@ -62,14 +60,6 @@ def _is_in_plain_sight(text: bytes) -> bool:
     return (_PLAIN in text or _AT_0 in text or _AT_1 in text or _AT_2 in text) and _FORMS.search(
         text
     ) is not None
-
-
-def scrub_headers(headers: list[Header]) -> list[Header]:
-    """The same list if no value holds a key, else one without the lines that do. The field that the gateway
-    itself read the key from must have been taken out before."""
-    if not holds_key(b"\n".join([value for _, value in headers])):
-        return headers
-    return [header for header in headers if not holds_key(header[1])]
 
 
 def scrub_query(query: bytes) -> bytes:
