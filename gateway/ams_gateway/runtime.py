@@ -90,6 +90,7 @@ class Runtime:
                     settings.total_timeout_s,
                 ),
                 settings.max_connections_per_upstream,
+                settings.report_every_s,
             ),
         )
         self.request_parser = RequestParser(settings.max_header_bytes)
@@ -117,6 +118,7 @@ class Runtime:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""
         self.metrics.close()
         self.deadlines.close()
+        self.gateway.close()
         self.pool.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()

@@ -1,4 +1,8 @@
-"""The ASGI entry: the reference for the consume protocol, by Starlette and uvicorn's own protocol."""
+"""The ASGI entry: the reference for the consume protocol, by Starlette and uvicorn's own protocol.
+
+It opens no WebSockets: what ASGI passes are messages that the server has taken apart, and the gateway passes
+bytes on unchanged and counts those of the wire. A handshake is refused with 501.
+"""
 
 import asyncio
 from typing import Any
@@ -9,6 +13,7 @@ from ams_gateway.gateway import ClientGoneError, Gateway
 from ams_gateway.http import problems
 from ams_gateway.http.requests import Request, RequestParser
 from ams_gateway.http.routes import is_ours
+from ams_gateway.http.websocket import handshake_key
 from ams_gateway.upstream.exchange import Exchange
 
 _HIGH_WATER_BYTES = 64 * 1024
@@ -31,6 +36,8 @@ class AsgiEntry:
             self._parser.read(request, target, lines, sum(map(len, lines)))
         else:
             request.problem = problems.NOT_FOUND
+        if request.problem is None and handshake_key(request) is not None:
+            request.problem = problems.UPGRADE_UNSUPPORTED
         client = AsgiClient(request, receive, send)
         if request.problem is not None and request.problem.closes:
             self._gateway.refuse(request.problem, client)
