@@ -24,6 +24,8 @@ from ams_gateway.http.dates import http_date
 from ams_gateway.http.problems import Problem, render
 from ams_gateway.http.requests import Request
 from ams_gateway.http.responses import Response
+from ams_gateway.http.websocket import UPGRADE_FIELDS, handshake_key
+from ams_gateway.long_calls import LongCalls
 from ams_gateway.metering.journal import Journal
 from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
@@ -32,6 +34,7 @@ from ams_gateway.upstream.connection import UpstreamConnection
 from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
 from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
+from ams_gateway.upstream.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,8 @@ class GatewayLimits:
     timeouts: Timeouts
     # To one origin, where its service's merchant sets none.
     max_connections: int
+    # How often a call that is being answered reports what it has used.
+    report_every_s: float
 
 
 class Call(Usage):
@@ -101,6 +106,10 @@ class Call(Usage):
     service: CachedService | None = None
     # Kept only for a request that may be repeated.
     head = body = b""
+    # Of a request that opens a WebSocket.
+    websocket_key: bytes | None = None
+    # By the loop's clock, of a call that lasts: when it is looked at next, and when it last reported.
+    look_at_s = reported_at_s = 0.0
     terms: Terms
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
@@ -153,6 +162,7 @@ class Gateway:
         self._ids = EventIds()
         self._meter = Meter(journal)
         self._exchanges: set[Exchange] = set()
+        self._long_calls = LongCalls(authorizer, limits.report_every_s)
         self._waiting: set[asyncio.Task[None]] = set()
         self._clock = asyncio.get_running_loop().time
         self._forgot_at_s = 0.0
@@ -166,12 +176,18 @@ class Gateway:
         return len(self._exchanges)
 
     def sweep(self, now_s: float) -> None:
-        """End what is past its deadline."""
+        """End what is past its deadline, and look at what goes on."""
         for exchange in list(self._exchanges):
             exchange.sweep(now_s)
+        self._long_calls.sweep(self._exchanges, now_s)
         if now_s - self._forgot_at_s > _FORGET_EVERY_S:
             self._forgot_at_s = now_s
             self._admission.forget_unused(now_s)
+
+    def close(self) -> None:
+        """End what is still under way, so that it is metered."""
+        for exchange in list(self._exchanges):
+            exchange.fail(problems.GATEWAY_STOPPING)
 
     def serve(self, request: Request, client: Caller, body: bytes, is_whole: bool) -> None:
         """Answer one request, now or later. `body` is what has come of its body, `is_whole` whether that is
@@ -344,6 +360,11 @@ class Gateway:
         length = call.request.content_length
         if length is not None and length > self._limits.max_body_bytes:
             return problems.BODY_TOO_LARGE
+        if call.request.upgrade is not None:
+            # Any other upgrade is ignored, as RFC 9110 §7.8 lets a server do.
+            call.websocket_key = handshake_key(call.request)
+            if call.websocket_key is not None and not call.terms.service.forwarding.allows_websockets:
+                return problems.WEBSOCKET_DENIED
         return None if self._journal.is_accepting() else problems.METERING_UNAVAILABLE
 
     async def _addresses(self, terms: Terms) -> list[str] | Problem:
@@ -371,7 +392,9 @@ class Gateway:
         request = call.request
         call.request_bytes = len(body)
         framing = b""
-        if body or request.content_length is not None or request.method in ("POST", "PUT", "PATCH"):
+        if call.websocket_key is not None:
+            framing = UPGRADE_FIELDS
+        elif body or request.content_length is not None or request.method in ("POST", "PUT", "PATCH"):
             framing = b"content-length: %d\r\n" % len(body)
         head = self._head(call, framing)
         exchange = self._exchange(call, connection)
@@ -400,7 +423,8 @@ class Gateway:
     def _exchange(self, call: Call, connection: UpstreamConnection) -> Exchange:
         terms = call.terms
         call.is_forwarded = True
-        exchange = Exchange(
+        kind = Exchange if call.websocket_key is None else Tunnel
+        exchange = kind(
             call.client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended
         )
         self._exchanges.add(exchange)

@@ -89,6 +89,7 @@ class Runtime:
                     settings.total_timeout_s,
                 ),
                 settings.max_connections_per_upstream,
+                settings.report_every_s,
             ),
         )
         self.request_parser = RequestParser(settings.max_header_bytes)
@@ -113,6 +114,7 @@ class Runtime:
     async def close(self) -> None:
         """After the last request: the journal is emptied into Kafka, or stays on disk."""
         self.deadlines.close()
+        self.gateway.close()
         self.pool.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()

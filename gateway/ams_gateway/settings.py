@@ -43,6 +43,8 @@ class Settings:
     upstream_idle_timeout_s: float = setting(300.0)
     total_timeout_s: float = setting(3600.0)
     max_connections_per_upstream: int = setting(1000)
+    # How often a call that is being answered reports what it has used: a kill loses what came since.
+    report_every_s: float = setting(60.0)
     # Consume requests are served by a protocol of ours; false: by uvicorn's own and Starlette, as everything
     # else is, at several times the cost.
     consume_protocol: bool = setting(True)

@@ -109,6 +109,14 @@ class Terms:
             return False
         return True
 
+    def record_part(self, usage: Usage, status: int) -> bool:
+        """Write what was used since the last event of a call that goes on; whether that has worked."""
+        try:
+            self._meter.record_part(usage, self.key, self.service, status)
+        except JournalError:
+            return False
+        return True
+
     def cost_fields(self) -> bytes:
         """What the call costs, and the key's calls this month: estimates, for billing-svc rates them."""
         if not self.shows_costs or self.bucket is None or not self.policy.currency:

@@ -8,6 +8,7 @@ from aiohttp import ClientSession, DummyCookieJar
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, serve_merchant
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway, settings_for
+from ams_gateway.testing.websockets import Talker, serve_talker
 from redis.asyncio import Redis
 
 
@@ -15,6 +16,12 @@ from redis.asyncio import Redis
 async def merchant() -> AsyncIterator[Merchant]:
     async with serve_merchant() as merchant:
         yield merchant
+
+
+@pytest.fixture
+async def talker() -> AsyncIterator[Talker]:
+    async with serve_talker() as talker:
+        yield talker
 
 
 @pytest.fixture(params=[True, False], ids=["consume-protocol", "asgi"])

@@ -124,8 +124,12 @@ FRAMING_INVALID = Problem(
     "framing_invalid", 400, "Framing invalid", "Transfer-Encoding may only be 'chunked'.", closes=True
 )
 UPGRADE_UNSUPPORTED = Problem(
-    "upgrade_unsupported", 400, "Upgrade unsupported", "Protocol upgrades aren't forwarded.", closes=True
+    "upgrade_unsupported", 501, "Upgrade unsupported", "This gateway opens no WebSockets.", closes=True
 )
+WEBSOCKET_DENIED = Problem(
+    "websocket_denied", 403, "WebSocket denied", "The service's merchant allows no WebSockets."
+)
+GATEWAY_STOPPING = Problem("gateway_stopping", 503, "Gateway stopping", "Call again.", _SOON)
 HEADERS_TOO_LARGE = Problem(
     "headers_too_large", 431, "Headers too large", "The request's headers are too large.", closes=True
 )

@@ -6,6 +6,8 @@ import re
 from base64 import b64encode
 
 from ams_gateway.http.problems import Header
+from ams_gateway.http.requests import Request
+from ams_gateway.http.responses import Response
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -15,6 +17,36 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _KNOWN = frozenset((_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG))
 _MAX_CONTROL_BYTES = 125
+
+
+# What both sides are told, in the gateway's own spelling.
+UPGRADE_FIELDS = b"connection: upgrade\r\nupgrade: websocket\r\n"
+
+
+def handshake_key(request: Request) -> bytes | None:
+    """The Sec-WebSocket-Key of a request that opens a WebSocket; None for any other."""
+    # Most requests end here. HTTP/1.0 has no upgrades.
+    if request.upgrade is None or request.minor_version == 0 or request.has_body:
+        return None
+    headers = [(b"upgrade", request.upgrade), (b"connection", b",".join(request.connection))]
+    headers += _fields(request.lines)
+    if not is_handshake(request.method, headers):
+        return None
+    return _joined(headers)[b"sec-websocket-key"]
+
+
+def is_opened_by(response: Response, key: bytes) -> bool:
+    """Whether a 101 answers the handshake with this Sec-WebSocket-Key."""
+    headers = [(b"upgrade", response.upgrade or b""), (b"connection", b",".join(response.connection))]
+    return is_accepted(headers + _fields(response.lines), key)
+
+
+def _fields(lines: list[bytes]) -> list[Header]:
+    fields = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        fields.append((name.lower(), value.strip()))
+    return fields
 
 
 def is_handshake(method: str, headers: list[Header]) -> bool:

@@ -1,4 +1,8 @@
-"""The ASGI entry: the reference for the consume protocol, by Starlette and uvicorn's own protocol."""
+"""The ASGI entry: the reference for the consume protocol, by Starlette and uvicorn's own protocol.
+
+It opens no WebSockets: what ASGI passes are messages that the server has taken apart, and the gateway passes
+bytes on unchanged and counts those of the wire. A handshake is refused with 501.
+"""
 
 import asyncio
 from typing import Any
@@ -6,7 +10,9 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from ams_gateway.gateway import ClientGoneError, Gateway
+from ams_gateway.http import problems
 from ams_gateway.http.requests import FirstLine, Request, RequestParser
+from ams_gateway.http.websocket import handshake_key
 from ams_gateway.upstream.exchange import Exchange
 
 _HIGH_WATER_BYTES = 64 * 1024
@@ -26,6 +32,8 @@ class AsgiEntry:
             target += b"?" + scope["query_string"]
         first = FirstLine(scope["method"], target, int(scope["http_version"] != "1.0"))
         request = self._parser.read(first, lines, sum(map(len, lines)))
+        if request.problem is None and handshake_key(request) is not None:
+            request.problem = problems.UPGRADE_UNSUPPORTED
         client = AsgiClient(request, receive, send)
         if request.problem is not None and request.problem.closes:
             self._gateway.refuse(request.problem, client)

@@ -15,6 +15,7 @@ from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder,
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.requests import Request, RequestParser, why_unreadable
 from ams_gateway.http.responses import status_line
+from ams_gateway.http.websocket import UPGRADE_FIELDS
 from ams_gateway.server import half_close
 from ams_gateway.server.guarded import GuardedProtocol
 from ams_gateway.server.timeouts import Timeouts
@@ -51,6 +52,7 @@ class ConsumeProtocol(asyncio.Protocol):
         "_is_chunked",
         "_is_reading_paused",
         "_is_started",
+        "_is_tunnel",
         "_loop",
         "_parser",
         "_pieces",
@@ -88,6 +90,7 @@ class ConsumeProtocol(asyncio.Protocol):
         self._is_answering = False
         self._is_started = False
         self._is_chunked = False
+        self._is_tunnel = False
         self._close_after = False
         self._is_advancing = False
         self._is_reading_paused = False
@@ -126,7 +129,11 @@ class ConsumeProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A consumer may end its stream after a whole request, and still wait for the answer."""
-        if not self._is_answering or self._decoder is not None:
+        if self._is_tunnel and self._exchange is not None:
+            # There is no half of a WebSocket: what the merchant sends from now on would be counted unread.
+            exchange, self._exchange = self._exchange, None
+            exchange.on_client_gone()
+        if not self._is_answering or self._is_tunnel or self._decoder is not None:
             return False
         self._ended_at_s = time.monotonic()
         return True
@@ -157,7 +164,10 @@ class ConsumeProtocol(asyncio.Protocol):
                 if self._decoder is not None:
                     data = self._read_body(self._decoder, data)
                 elif self._is_answering:
-                    self._keep(data)
+                    if self._is_tunnel:
+                        self._pass_through(data)
+                    else:
+                        self._keep(data)
                     break
                 else:
                     data = self._read_head(data)
@@ -171,6 +181,10 @@ class ConsumeProtocol(asyncio.Protocol):
         self._buffer = data
         if len(data) > _HIGH_WATER_BYTES:
             self.pause()
+
+    def _pass_through(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.upload(data, False, time.monotonic())
 
     def _read_head(self, data: bytes) -> bytes:
         """Begins a call if the head is whole; what of `data` comes after what was read."""
@@ -313,6 +327,9 @@ class ConsumeProtocol(asyncio.Protocol):
         framing = b""
         if length is not None:
             framing = b"content-length: %d\r\n" % length
+        elif status == 101:
+            self._open_tunnel(fields, body)
+            return
         elif not is_bodiless:
             if is_old:
                 self._close_after = True
@@ -334,6 +351,19 @@ class ConsumeProtocol(asyncio.Protocol):
         self._transport.write(b"%b%b%b\r\n%b" % (status_line(status), fields, framing, body))
         if not more:
             self._complete()
+
+    def _open_tunnel(self, fields: bytes, body: bytes) -> None:
+        self._is_tunnel = self._close_after = True
+        self._transport.write(b"%b%b%b\r\n%b" % (status_line(101), fields, UPGRADE_FIELDS, body))
+        if self._ended_at_s:
+            # It has hung up on what it asked for; `connection_lost` ends the call.
+            self._transport.close()
+            return
+        # A hasty consumer's first frames, which have waited like a next request.
+        data, self._buffer = self._buffer, b""
+        self.resume()
+        if data:
+            self._pass_through(data)
 
     def write(self, data: bytes, more: bool) -> None:
         if self._is_chunked:

@@ -126,6 +126,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def close(self, now_s: float) -> None:
+        """End the exchange and the connection. What has been written is the upstream's, which has as long to
+        take it as an idle connection is kept."""
+        self._receiver = None
+        self.idle_since_s = now_s
+        if self.transport is not None:
+            self.transport.close()
+
     def release(self, now_s: float) -> bool:
         """End the exchange; whether the connection may serve another."""
         self._receiver = None

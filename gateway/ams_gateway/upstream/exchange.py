@@ -22,7 +22,8 @@ class Client(Protocol):
 
     def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
         """Send the status, the fields (lines with their ends) and the first of the body. `length` is the
-        body's; None: only its end will show it."""
+        body's; None: only its end will show it. After a 101 bytes pass as they are, both ways: the exchange
+        gets the consumer's by `upload`, and the connection ends with it."""
 
     def write(self, data: bytes, more: bool) -> None:
         """Send more of the body."""
@@ -37,10 +38,13 @@ class Client(Protocol):
 
 
 class Counted(Protocol):
-    """What is counted of a call."""
+    """What is counted of a call; messages are those of a WebSocket, whose handshake has the key."""
 
     request_bytes: int
     response_bytes: int
+    request_messages: int
+    response_messages: int
+    websocket_key: bytes | None
 
 
 class Timeouts:

@@ -106,7 +106,8 @@ class Pool:
         """After an exchange: kept for the next one if it ended cleanly, else closed."""
         if connection.release(self._clock()):
             self._idle[origin].append(connection)
-        else:
+        elif connection.is_open:
+            # One that is closing may have something left to send: `sweep` ends it if that isn't taken.
             connection.abort()
 
     def _lose(self, origin: Origin, connection: UpstreamConnection) -> None:
