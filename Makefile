@@ -79,7 +79,7 @@ for-run:
 	@$(PYTHON) local/ams_local/tools.py docker-registry
 
 for-tests:
-	@$(PYTHON) local/ams_local/tools.py docker-registry chromium skopeo podman
+	@$(PYTHON) local/ams_local/tools.py docker-registry chromium skopeo podman curl
 
 setup: .venv/installed $(ASSETS) ## install the locked packages and our own packages, build the web UI's assets
 

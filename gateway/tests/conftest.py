@@ -1,6 +1,7 @@
 """Fixtures of the gateway's tests."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, serve_merchant
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway, settings_for
 from ams_gateway.testing.websockets import Talker, serve_talker
+from ams_local import tools
 from redis.asyncio import Redis
 
 
@@ -47,3 +49,21 @@ async def granted(redis: "Redis", merchant: Merchant) -> GrantedKey:
 async def http() -> AsyncIterator[ClientSession]:
     async with ClientSession(cookie_jar=DummyCookieJar(), auto_decompress=False) as session:
         yield session
+
+
+Curl = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+def curl() -> Curl:
+    """`await curl("-L", url)`: what it prints. An answer that isn't a success is no error of curl's."""
+
+    async def run(*words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            tools.find("curl"), "--silent", "--show-error", *words, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+        return printed.decode()
+
+    return run

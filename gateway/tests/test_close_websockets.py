@@ -1,6 +1,7 @@
 """How a WebSocket ends, and that it is metered once however it does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession

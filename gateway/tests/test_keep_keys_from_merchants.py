@@ -6,7 +6,7 @@ import pytest
 from ams_common import apikeys
 from ams_gateway.http.key_leaks import holds_key, scrub_query
 from ams_gateway.http.problems import Header
-from ams_gateway.http.requests import Request, RequestParser
+from ams_gateway.http.requests import FirstLine, RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +19,8 @@ ENCODED = b"".join(b"%%%02x" % byte for byte in KEY)
 
 def passed_on(*headers: Header) -> list[bytes]:
     """The lines that the merchant gets of a call with these, whose key is in X-API-Key."""
-    request = Request("POST", 1)
     lines = [b"host: gateway", b"x-api-key: " + KEY, *(b"%b: %b" % header for header in headers)]
-    RequestParser(32 * 1024).read(request, b"/api/consume", lines, 0)
+    request = RequestParser(32 * 1024).read(FirstLine("POST", b"/api/consume", 1), lines, 0)
     assert request.problem is None
     return request.lines
 

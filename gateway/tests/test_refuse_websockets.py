@@ -1,5 +1,5 @@
-"""What opens no WebSocket: its merchant doesn't want any, the request asks by half or elsewhere, the merchant's
-API doesn't accept, or the entry can't."""
+"""What opens no WebSocket: its merchant wants none, the request asks by half or elsewhere, the merchant's API
+doesn't accept, or the entry can't."""
 
 import pytest
 from ams.usage.v1 import events_pb2 as usage

@@ -20,6 +20,7 @@ SYSTEM_PROGRAMS = {
     "chromium": "the tests of the web UI in a browser",
     "skopeo": "the tests that push and pull images",
     "podman": "the tests that pull images as podman does",
+    "curl": "the tests that call the gateway as curl does",
 }
 # With this variable set, what is missing is an error: CI skips nothing.
 REQUIRE_ALL = "AMS_REQUIRE_ALL"

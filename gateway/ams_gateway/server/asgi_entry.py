@@ -26,6 +26,7 @@ class AsgiEntry:
         self._parser = parser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["connection"].begin_request()
         lines = [b"%b: %b" % header for header in scope["headers"]]
         target = scope["raw_path"]
         if scope["query_string"]:

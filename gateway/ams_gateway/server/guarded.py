@@ -109,8 +109,13 @@ class GuardedProtocol(asyncio.Protocol):
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         served = import_from_string(HTTP_PROTOCOLS[_PROTOCOL])
         self._inner: asyncio.Protocol = served(
-            config=config, server_state=server_state, app_state=app_state, _loop=_loop
+            config=config,
+            server_state=server_state,
+            # So that the application can say which of the connection's requests it has got to.
+            app_state={**app_state, "connection": self},
+            _loop=_loop,
         )
+        self._begun = 0
         self._timeouts: Timeouts = app_state["timeouts"]
         self._deadlines: Deadlines = app_state["deadlines"]
         self._transport: asyncio.Transport
@@ -157,7 +162,20 @@ class GuardedProtocol(asyncio.Protocol):
         if not self._has_asked or self._watcher.in_body or self._watcher.in_head:
             return False
         self._ended_at_s = self._clock()
+        self._close_after_last()
         return True
+
+    def begin_request(self) -> None:
+        """The application has got the next of the connection's requests."""
+        self._begun += 1
+        self._close_after_last()
+
+    def _close_after_last(self) -> None:
+        """Who has ended its stream asks nothing more: without this it would wait for the end of its answer's
+        connection until that has been idle for too long."""
+        if self._ended_at_s and self._begun == self._watcher.requests:
+            # As the server says it when it stops: the answer under way is the last one.
+            self._inner.shutdown()  # type: ignore[attr-defined]
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
