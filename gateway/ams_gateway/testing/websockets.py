@@ -1,4 +1,4 @@
-"""Both ends of a WebSocket through a gateway: a merchant's API that opens them, and a consumer of raw bytes."""
+"""Both ends of a WebSocket through a gateway: a merchant's API, and a consumer of raw bytes."""
 
 import asyncio
 import contextlib
