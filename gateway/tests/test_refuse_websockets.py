@@ -1,12 +1,11 @@
-"""What opens no WebSocket: its merchant wants none, the request asks by half or elsewhere, the merchant's API
+"""What opens no WebSocket: the merchant wants none, the request asks by half or elsewhere, the merchant's API
 doesn't accept, or the entry can't."""
 
 import pytest
 from ams.usage.v1 import events_pb2 as usage
-from ams_gateway.settings import Settings
-from ams_gateway.testing.merchants import Merchant, respond_with
-from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
-from ams_gateway.testing.websockets import SWITCHED, Talker, allow_websockets, handshake
+from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer, respond_with
+from ams_gateway.testing.running import GrantedKey, Running
+from ams_gateway.testing.websockets import SWITCHED, Talker, allow_websockets, handshake, open_raw
 
 consume_protocol = pytest.mark.parametrize("settings", [True], ids=["consume-protocol"], indirect=True)
 asgi = pytest.mark.parametrize("settings", [False], ids=["asgi"], indirect=True)
@@ -112,12 +111,23 @@ async def test_a_plain_call_whose_upstream_switches_protocols_gets_no_tunnel(
 
 
 @consume_protocol
-async def test_a_dead_idle_connection_is_replaced_for_a_handshake_too(
-    settings: Settings, granted: GrantedKey, talker: Talker, merchant: Merchant
+async def test_a_connection_that_died_while_idle_is_replaced(
+    gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    async def close_on_handshake(request, reader, writer):  # type: ignore[no-untyped-def]
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    """A handshake is a GET, and nothing of it was answered."""
 
-    merchant.answer = close_on_handshake
-    async with serve_gateway(settings):
-        pass
+    async def close_on_reuse(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+        if len(merchant.requests) == 2:
+            writer.transport.abort()
+        elif request.header("upgrade") is None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            writer.write(SWITCHED)
+
+    merchant.answer = close_on_reuse
+    await allow_websockets(granted, merchant.port)
+    assert (await gateway.raw(handshake(granted, without="Upgrade"))).startswith(b"HTTP/1.1 200 ")
+    _, writer, head = await open_raw(gateway, granted)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert (merchant.connections, len(merchant.requests)) == (2, 3)
+    writer.close()

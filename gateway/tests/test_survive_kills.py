@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientResponse, ClientSession
 from aiokafka import AIOKafkaConsumer
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
 from ams_gateway.settings import Settings
+from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer
 from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 
@@ -38,6 +39,7 @@ async def gateway_process(
         "GATEWAY_WORKERS": str(workers),
         "GATEWAY_CONSUME_PROTOCOL": str(settings.consume_protocol).lower(),
         "GATEWAY_JOURNAL_DIR": settings.journal_dir,
+        "GATEWAY_REPORT_EVERY_S": str(settings.report_every_s),
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
         "KAFKA_TOPIC_PREFIX": topic.removesuffix(USAGE_EVENTS),
         "IDENTITY_ADDRESS": settings.identity_address,
@@ -138,6 +140,57 @@ async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
     assert left_in(settings) == []
     for numbers in (await numbers_by_journal(settings, topic)).values():
         assert numbers == set(range(1, len(numbers) + 1))
+
+
+async def test_killing_the_gateway_amid_a_stream_loses_only_what_came_since_its_report(
+    settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant, topic: str
+) -> None:
+    reported = asyncio.Event()
+
+    async def stream(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 1000)
+        await reported.wait()
+        writer.write(b"x" * 500)
+        await reader.read()
+
+    merchant.answer = stream
+    port = free_port()
+    async with gateway_process(port, replace(settings, report_every_s=1.0), topic) as process:
+        answer = await first_answer(http, port, granted)
+        event_id = answer.headers["X-Request-Id"].replace("-", "")
+        (first,) = (await published(settings, topic, {event_id}))[event_id]
+        reported.set()
+        await answer.content.readexactly(1500)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        answer.close()
+    event = usage.UsageEvent.FromString(first)
+    assert (event.outcome, event.status_code) == (usage.ANSWERED, 200)
+    assert event.response_payload_size_bytes == 1000
+    # What the next one replays is the same.
+    left = set(left_in(settings))
+
+    async def replayed() -> bool:
+        return not left & set(left_in(settings))
+
+    async with gateway_process(port, settings, topic):
+        await eventually(replayed, timeout_s=30)
+    again = await published(settings, topic, {event_id})
+    assert all(len(spellings) == 1 for spellings in again.values())
+
+
+async def first_answer(http: ClientSession, port: int, granted: GrantedKey) -> ClientResponse:
+    """Of a gateway that may still be starting."""
+
+    async def answer() -> ClientResponse | None:
+        try:
+            return await http.post(f"http://127.0.0.1:{port}/api/consume", headers=granted.headers)
+        except ClientError:
+            return None
+
+    found = await eventually(answer)
+    assert found is not None
+    return found
 
 
 async def numbers_by_journal(settings: Settings, topic: str) -> dict[bytes, set[int]]:
