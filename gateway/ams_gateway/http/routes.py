@@ -44,10 +44,10 @@ def read_target(method: str, target: bytes) -> Route:
         return Route(None, None, query, PATH, problems.TARGET_INVALID)
     if path != PATH:
         return _read_path(path, query)
-    if method == "POST":
+    # A preflight asks for the POST that follows it, and names the service as that will: without any header.
+    if method in ("POST", "OPTIONS"):
         return _read_query(query)
-    # A preflight asks for the POST that follows it, and the gateway answers it by itself.
-    return Route(None, None, query, PATH, None if method == "OPTIONS" else problems.METHOD_NOT_ALLOWED)
+    return Route(None, None, query, PATH, problems.METHOD_NOT_ALLOWED)
 
 
 def _read_path(path: bytes, query: bytes) -> Route:
