@@ -54,10 +54,8 @@ def read_target(method: str, target: bytes) -> Route:
         return Route(None, None, query, problem=problems.TARGET_INVALID)
     if path != PATH:
         return _read_path(path, query)
-    if method == "POST":
-        return _read_query(query)
-    # A preflight asks for the POST that follows it, and the gateway answers it by itself.
-    if method == "OPTIONS":
+    # A preflight asks for the POST that follows it, and names the service as that will: without any header.
+    if method in ("POST", "OPTIONS"):
         return _read_query(query)
     return Route(None, None, query, problem=problems.METHOD_NOT_ALLOWED)
 

@@ -26,7 +26,14 @@ class AsgiEntry:
         self._parser = parser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["connection"].begin_request()
+        connection = scope["state"]["connection"]
+        connection.begin_request()
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            connection.end_request()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         lines = [b"%b: %b" % header for header in scope["headers"]]
         target = scope["raw_path"]
         if scope["query_string"]:

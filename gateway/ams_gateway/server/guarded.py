@@ -111,11 +111,12 @@ class GuardedProtocol(asyncio.Protocol):
         self._inner: asyncio.Protocol = served(
             config=config,
             server_state=server_state,
-            # So that the application can say which of the connection's requests it has got to.
+            # So that the application can say which of the connection's requests it has come to.
             app_state={**app_state, "connection": self},
             _loop=_loop,
         )
-        self._begun = 0
+        # Requests that the application has got, and those that it has answered.
+        self._begun = self._answered = 0
         self._timeouts: Timeouts = app_state["timeouts"]
         self._deadlines: Deadlines = app_state["deadlines"]
         self._transport: asyncio.Transport
@@ -127,6 +128,7 @@ class GuardedProtocol(asyncio.Protocol):
         self._sent_at_s = 0.0
         self._unsent_bytes = 0
         self._ended_at_s = 0.0
+        self._answered_at_s = 0.0
         self._has_asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -170,6 +172,11 @@ class GuardedProtocol(asyncio.Protocol):
         self._begun += 1
         self._close_after_last()
 
+    def end_request(self) -> None:
+        """The application is done with it, though its body may still be coming."""
+        self._answered += 1
+        self._answered_at_s = self._clock()
+
     def _close_after_last(self) -> None:
         """Who has ended its stream asks nothing more: without this it would wait for the end of its answer's
         connection until that has been idle for too long."""
@@ -209,8 +216,12 @@ class GuardedProtocol(asyncio.Protocol):
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_s:
                 self._answer(problems.REQUEST_TIMEOUT)
-        elif not self._has_asked and now_s - self._read_at_s > timeouts.idle_s:
-            # Between requests uvicorn itself counts (timeout_keep_alive).
+        elif (
+            self._answered == self._watcher.requests
+            and now_s - max(self._read_at_s, self._answered_at_s) > timeouts.idle_s
+        ):
+            # uvicorn counts by itself (timeout_keep_alive), but neither before the first request nor when the
+            # rest of a body has come after its answer: then it would wait for ever.
             transport.close()
 
     def _sweep_ended(self, now_s: float) -> None:
