@@ -134,9 +134,7 @@ class Call(Usage):
 
     @property
     def limit_fields(self) -> bytes:
-        if self.allowance is None:
-            return b""
-        return b"".join([b"%b: %b\r\n" % field for field in self.allowance.headers()])
+        return b"" if self.allowance is None else self.allowance.fields()
 
 
 class Gateway:
@@ -442,7 +440,7 @@ class Gateway:
         request_id = call.request_id or call.id_text
         return b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
             call.terms.head_of(request),
-            call.terms.signature_of(request, request_id),
+            call.terms.signature_of(request, request_id) if call.terms.credentials.signer else b"",
             request_id,
             trace,
             framing,

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from ams_gateway.access.limits.allowance import Allowance, policy_header
+from ams_gateway.access.limits.allowance import Allowance, policy_line
 from ams_gateway.access.limits.away import Share
 from ams_gateway.access.limits.holding import Holding
 from ams_gateway.access.limits.policy import (
@@ -128,8 +128,12 @@ def test_a_refused_limit_that_is_raised_lets_calls_pass_at_once() -> None:
 ITEM = re.compile(rb'"(minute|day|month)";r=(\d+);t=(\d+)')
 
 
+def fields_of(allowance: Allowance) -> dict[bytes, bytes]:
+    return dict(line.split(b": ", 1) for line in allowance.fields().split(b"\r\n")[:-1])
+
+
 def items(allowance: Allowance) -> dict[bytes, tuple[int, int]]:
-    value = dict(allowance.headers())[b"ratelimit"]
+    value = fields_of(allowance)[b"ratelimit"]
     found = {name: (int(rest), int(reset)) for name, rest, reset in ITEM.findall(value)}
     assert value == b", ".join(b'"%b";r=%d;t=%d' % (name, *found[name]) for name in found)
     return found
@@ -137,11 +141,8 @@ def items(allowance: Allowance) -> dict[bytes, tuple[int, int]]:
 
 def test_headers_count_down_with_each_call_and_say_when_there_is_more() -> None:
     redis, holding = Redis(), Holding(COUNTER, Limits(10, 1000, 20_000))
-    policy = policy_header(holding.limits)
-    assert policy == (
-        b"ratelimit-policy",
-        b'"minute";q=10;w=60, "day";q=1000;w=86400, "month";q=20000',
-    )
+    policy = policy_line(holding.limits)
+    assert policy == b'ratelimit-policy: "minute";q=10;w=60, "day";q=1000;w=86400, "month";q=20000\r\n'
     now_s = ask(holding, redis, 10, 10.0)
     allowances = []
     for _ in range(10):
@@ -152,7 +153,7 @@ def test_headers_count_down_with_each_call_and_say_when_there_is_more() -> None:
     assert [rest[b"minute"][0] for rest in rests] == list(range(10))
     assert [rest[b"day"][0] for rest in rests] == list(range(990, 1000))
     assert rests[0][b"minute"][1] in (60, 61)
-    assert allowances[0].headers() is allowances[0].headers()
+    assert allowances[0].fields() == allowances[0].fields()
 
 
 def test_a_refusal_has_nothing_left_and_says_when_to_come_again() -> None:
@@ -163,16 +164,16 @@ def test_a_refusal_has_nothing_left_and_says_when_to_come_again() -> None:
     denial = holding.denial(1, now_s)
     assert denial is not None and denial.bound == "day"
     retry_after_s = int(denial.until_s - now_s) + 1
-    allowance = Allowance(holding, policy_header(holding.limits), now_s, denial.bound, retry_after_s)
+    allowance = Allowance(holding, policy_line(holding.limits), now_s, denial.bound, retry_after_s)
     assert not allowance.allowed
     assert items(allowance) == {b"minute": (7, 61), b"day": (0, retry_after_s)}
-    assert dict(allowance.headers())[b"retry-after"] == b"%d" % retry_after_s
+    assert fields_of(allowance)[b"retry-after"] == b"%d" % retry_after_s
 
 
 def test_without_limits_there_are_no_headers() -> None:
-    assert Allowance(None, None, 0.0).headers() == []
-    spend = Allowance(None, None, 0.0, "spend", 77)
-    assert spend.headers() == [(b"retry-after", b"77")]
+    assert Allowance(None, b"", 0.0).fields() == b""
+    spend = Allowance(None, b"", 0.0, "spend", 77)
+    assert spend.fields() == b"retry-after: 77\r\n"
 
 
 # Counters

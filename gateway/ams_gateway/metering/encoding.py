@@ -32,6 +32,9 @@ def varint(number: int) -> bytes:
     rest = number >> 14
     if rest <= _FOURTEEN_BITS:
         return _PAIRS[number & _FOURTEEN_BITS] + _VARINTS[rest]
+    if (high := rest >> 14) <= _FOURTEEN_BITS:
+        # Seconds and nanoseconds, of each event.
+        return _PAIRS[number & _FOURTEEN_BITS] + _PAIRS[rest & _FOURTEEN_BITS] + _VARINTS[high]
     return _PAIRS[number & _FOURTEEN_BITS] + varint(rest)
 
 

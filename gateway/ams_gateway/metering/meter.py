@@ -84,31 +84,19 @@ class MeteredService(Protocol):
 class Usage:
     """What is counted of one request, from its arrival to its event."""
 
-    __slots__ = (
-        "event_id",
-        "id_text",
-        "recorded",
-        "request_bytes",
-        "request_id",
-        "request_messages",
-        "response_bytes",
-        "response_messages",
-        "started_ns",
-        "started_s",
-    )
+    # What X-Request-Id says, printable ASCII; None: the event's id.
+    request_id: bytes | None = None
+    request_bytes = response_bytes = 0
+    # Of a WebSocket.
+    request_messages = response_messages = 0
+    # What of it stands in events already. None: there is none yet.
+    recorded: "_Recorded | None" = None
 
     def __init__(self, ids: EventIds) -> None:
         self.started_ns = started_ns = time.time_ns()
         self.started_s = time.perf_counter()
         # `id_text` is what X-Request-Id says where the consumer has none of its own.
         self.event_id, self.id_text = ids.new(started_ns // 1_000_000)
-        # What X-Request-Id says, printable ASCII; None: the event's id.
-        self.request_id: bytes | None = None
-        self.request_bytes = self.response_bytes = 0
-        # Of a WebSocket.
-        self.request_messages = self.response_messages = 0
-        # What of it stands in events already. None: there is none yet.
-        self.recorded: _Recorded | None = None
 
 
 # Request bytes, response bytes, request messages, response messages.

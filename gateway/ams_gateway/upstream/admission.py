@@ -66,7 +66,7 @@ class OriginCalls:
         # Before the breaker is asked, for that may make this call the one that probes.
         if not may_add_call(held, self.under_way, max_connections or DEFAULT_MAX_CONNECTIONS):
             return _BUSY
-        if not self.breaker.admits(now_s):
+        if not self.breaker.is_closed and not self.breaker.admits(now_s):
             return Refusal(RefusalReason.FAILING, self.breaker.retry_after_s(now_s))
         self.under_way += 1
         self.by_consumer[consumer_id] = held + 1

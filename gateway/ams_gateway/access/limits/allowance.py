@@ -14,30 +14,30 @@ from ams_gateway.access.limits.policy import BOUNDS, Bound
 if TYPE_CHECKING:
     from ams_gateway.access.limits.holding import Holding
 
-Header = tuple[bytes, bytes]
 _WINDOWS = (b";w=60", b";w=86400", b"")
 _NAMES = tuple(b'"%b"' % bound.encode("ascii") for bound in BOUNDS)
 
 
-def policy_header(limits: tuple[int, int, int]) -> Header:
-    """What may pass, the same on each response. Months differ in length, so theirs isn't given."""
+def policy_line(limits: tuple[int, int, int]) -> bytes:
+    """What may pass, the same on each response: the field's line, with its end. Months differ in length, so
+    theirs isn't given."""
     items = [
         b"%b;q=%d%b" % (name, limit, window)
         for name, limit, window in zip(_NAMES, limits, _WINDOWS, strict=True)
         if limit >= 0
     ]
-    return b"ratelimit-policy", b", ".join(items)
+    return b"ratelimit-policy: %b\r\n" % b", ".join(items)
 
 
 class Allowance:
-    """The headers are made when they are asked for, by what had been spent when this was decided."""
+    """The fields are made when they are asked for, by what had been spent when this was decided."""
 
-    __slots__ = ("_headers", "_now_s", "_policy", "_requests", "_taken", "allowed", "bound", "retry_after_s")
+    __slots__ = ("_now_s", "_policy", "_requests", "_taken", "allowed", "bound", "retry_after_s")
 
     def __init__(
         self,
         requests: Holding | None,
-        policy: Header | None,
+        policy: bytes,
         now_s: float,
         bound: Bound | None = None,
         retry_after_s: int = 0,
@@ -50,20 +50,13 @@ class Allowance:
         self._policy = policy
         self._taken = 0 if requests is None else requests.taken
         self._now_s = now_s
-        self._headers: list[Header] | None = None
 
-    def headers(self) -> list[Header]:
-        if self._headers is None:
-            self._headers = self._build()
-        return self._headers
-
-    def _build(self) -> list[Header]:
-        headers: list[Header] = []
-        if self._requests is not None and self._policy is not None:
-            headers = [self._policy, (b"ratelimit", self._state(self._requests))]
-        if not self.allowed:
-            headers.append((b"retry-after", b"%d" % self.retry_after_s))
-        return headers
+    def fields(self) -> bytes:
+        """Lines, each with its end; b"" when nothing is limited."""
+        fields = b""
+        if self._requests is not None:
+            fields = b"%bratelimit: %b\r\n" % (self._policy, self._state(self._requests))
+        return fields if self.allowed else b"%bretry-after: %d\r\n" % (fields, self.retry_after_s)
 
     def _state(self, requests: Holding) -> bytes:
         limits = requests.limits

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ams_gateway.access.limits.allowance import Allowance, policy_header
+from ams_gateway.access.limits.allowance import Allowance, policy_line
 from ams_gateway.access.limits.holding import Denial, Holding
 from ams_gateway.access.limits.policy import LimitPolicy, spend_counter
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LimitBucket:
     """`requests`: where the calls are counted; `spends`: where their price is, and that price in nanos."""
 
-    __slots__ = ("_key_spend", "_limiter", "_policy_header", "_requests", "_spends", "_waiters")
+    __slots__ = ("_key_spend", "_limiter", "_policy_line", "_requests", "_spends", "_waiters")
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class LimitBucket:
         self._limiter = limiter
         self._requests = requests
         self._spends = spends
-        self._policy_header = None if requests is None else policy_header(requests.limits)
+        self._policy_line = b"" if requests is None else policy_line(requests.limits)
         key_counter = spend_counter("key", policy.key_id, policy.currency)
         self._key_spend = next((holding for holding, _ in spends if holding.counter == key_counter), None)
         # Made when somebody waits: an empty deque takes 600 bytes, and there is a bucket for each key.
@@ -43,7 +43,7 @@ class LimitBucket:
             return self._take_of_all(now_s)
         if requests.should_renew:
             self._limiter.ask(requests)
-        return Allowance(requests, self._policy_header, now_s)
+        return Allowance(requests, self._policy_line, now_s)
 
     async def acquire(self) -> Allowance:
         """As take, and waits for Redis' answer where it is needed. Never raises for Redis being away, and
@@ -116,7 +116,7 @@ class LimitBucket:
                     return None
             if denial is not None:
                 retry_after_s = max(1, int(denial.until_s - now_s) + 1)
-                return Allowance(self._requests, self._policy_header, now_s, denial.bound, retry_after_s)
+                return Allowance(self._requests, self._policy_line, now_s, denial.bound, retry_after_s)
         for holding, units in charges:
             if holding in shares:
                 holding.take_share(units, now_s, limiter.share(now_s))
@@ -125,7 +125,7 @@ class LimitBucket:
                 holding.take(units, now_s)
                 if holding.should_renew:
                     limiter.ask(holding)
-        return Allowance(self._requests, self._policy_header, now_s)
+        return Allowance(self._requests, self._policy_line, now_s)
 
     def _wait(self) -> None:
         now_s = self._limiter.clock()
