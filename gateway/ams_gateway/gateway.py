@@ -25,7 +25,7 @@ from ams_gateway.http.problems import Problem, render
 from ams_gateway.http.requests import Request
 from ams_gateway.http.responses import Response
 from ams_gateway.http.websocket import UPGRADE_FIELDS, handshake_key
-from ams_gateway.long_calls import LongCalls
+from ams_gateway.long_calls import LongCall, LongCalls
 from ams_gateway.metering.journal import Journal
 from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
@@ -92,25 +92,19 @@ class GatewayLimits:
     report_every_s: float
 
 
-class Call(Usage):
+class Call(LongCall):
     """One request on its way: what is counted of it, and what its answer gets."""
 
     # None: nothing limits it, or it hasn't come so far.
     allowance: Allowance | None = None
-    # Where it is counted while it is under way, since when, and when a refused one may come again.
+    # Where it is counted while it is under way, and when a refused one may come again.
     under_way: OriginCalls | None = None
-    admitted_at_s = 0.0
     retry_after_s = 0
     is_forwarded = False
     # Known only of a browser's call: what else it gets depends on it.
     service: CachedService | None = None
     # Kept only for a request that may be repeated.
     head = body = b""
-    # Of a request that opens a WebSocket.
-    websocket_key: bytes | None = None
-    # By the loop's clock, of a call that lasts: when it is looked at next, and when it last reported.
-    look_at_s = reported_at_s = 0.0
-    terms: Terms
 
     def __init__(self, ids: EventIds, request: Request, client: Caller) -> None:
         super().__init__(ids)

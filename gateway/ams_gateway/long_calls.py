@@ -6,21 +6,32 @@ nothing of it that anybody has got.
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.snapshot_cache import SourceDownError
 from ams_gateway.access.snapshots import Grant
 from ams_gateway.http import problems
 from ams_gateway.http.problems import Problem
+from ams_gateway.http.requests import Request
+from ams_gateway.metering.meter import Usage
+from ams_gateway.terms import Terms
 from ams_gateway.upstream.exchange import Exchange
-
-if TYPE_CHECKING:
-    from ams_gateway.gateway import Call
 
 # A call is looked at after so long, and then as often. By its own time: those that began at different
 # moments don't hold the loop up together.
 LOOK_EVERY_S = 1.0
+
+
+class LongCall(Usage):
+    """What is looked at of a call."""
+
+    request: Request
+    terms: Terms
+    # By the loop's clock: since when it is under way, when it is looked at next, and when it last reported.
+    admitted_at_s = 0.0
+    look_at_s = reported_at_s = 0.0
+    # Of a request that opens a WebSocket.
+    websocket_key: bytes | None = None
 
 
 class LongCalls:
@@ -32,7 +43,7 @@ class LongCalls:
     def sweep(self, exchanges: Iterable[Exchange], now_s: float) -> None:
         """Look at those of the calls under way that are due. None of them may be over."""
         for exchange in list(exchanges):
-            call: Call = exchange.counted  # type: ignore[assignment]
+            call: LongCall = exchange.counted  # type: ignore[assignment]
             if not exchange.is_started or now_s < (call.look_at_s or call.admitted_at_s + LOOK_EVERY_S):
                 continue
             call.look_at_s = now_s + LOOK_EVERY_S
@@ -44,7 +55,7 @@ class LongCalls:
                     continue
             self._check(exchange, call)
 
-    def _check(self, exchange: Exchange, call: "Call") -> None:
+    def _check(self, exchange: Exchange, call: LongCall) -> None:
         decision = self._authorizer.decide(call.request)
         if decision is not None:
             _apply(exchange, call, decision)
@@ -54,7 +65,7 @@ class LongCalls:
             self._asking[exchange] = asking
             asking.add_done_callback(lambda _: self._asking.pop(exchange))
 
-    async def _ask(self, exchange: Exchange, call: "Call") -> None:
+    async def _ask(self, exchange: Exchange, call: LongCall) -> None:
         try:
             decision = await self._authorizer.find_and_decide(call.request)
         except SourceDownError:
@@ -63,7 +74,7 @@ class LongCalls:
         _apply(exchange, call, decision)
 
 
-def _apply(exchange: Exchange, call: "Call", decision: Grant | Problem) -> None:
+def _apply(exchange: Exchange, call: LongCall, decision: Grant | Problem) -> None:
     if isinstance(decision, Problem):
         exchange.fail(decision)
     elif call.websocket_key is not None and not decision.service.forwarding.allows_websockets:
