@@ -47,6 +47,8 @@ class LongCalls:
             if not exchange.is_started or now_s < (call.look_at_s or call.admitted_at_s + LOOK_EVERY_S):
                 continue
             call.look_at_s = now_s + LOOK_EVERY_S
+            if call.under_way is not None:
+                call.under_way.note_answer(call.admitted_at_s)
             # First, for the check may end the call, and with it comes its last report.
             if now_s - (call.reported_at_s or call.admitted_at_s) >= self._report_every_s:
                 call.reported_at_s = now_s

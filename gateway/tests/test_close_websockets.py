@@ -12,7 +12,7 @@ from ams_common.testing.eventually import eventually
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
-from ams_gateway.testing.websockets import SWITCHED, Talker, allow_websockets, open_raw
+from ams_gateway.testing.websockets import SWITCHED, Talker, allow_websockets, handshake, open_raw
 from wsproto.frame_protocol import FrameProtocol
 
 pytestmark = pytest.mark.parametrize("settings", [True], ids=["consume-protocol"], indirect=True)
@@ -80,6 +80,26 @@ async def test_a_consumer_who_leaves_ends_it_and_the_merchant_gets_what_was_sent
     if way != "reset":
         assert event.request_messages == 1
         assert merchant.requests[0].body == last
+    writer.close()
+
+
+async def test_a_consumer_who_ends_its_stream_with_the_handshake_opens_nothing_that_lasts(
+    gateway: Running, granted: GrantedKey, merchant: Merchant
+) -> None:
+    merchant.answer = greet
+    await allow_websockets(granted, merchant.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(handshake(granted))
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    await asyncio.wait_for(merchant.hung_up.wait(), 10)
+
+    async def events() -> list[usage.UsageEvent]:
+        return gateway.events()
+
+    (event,) = await eventually(events)
+    assert (event.status_code, event.outcome) == (101, usage.ANSWERED)
     writer.close()
 
 

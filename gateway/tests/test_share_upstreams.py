@@ -9,6 +9,7 @@ from ams_gateway.upstream.admission import (
     RefusalReason,
     may_add_call,
 )
+from ams_gateway.upstream.breaker import BreakerLimits, CircuitBreaker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,3 +163,17 @@ def test_greedy_consumers_who_come_together_get_equal_shares_and_leave_one_free(
     share = cap / (consumers + 1)
     assert all(share - 1 <= count <= share + 1 for count in taken.values())
     assert cap - sum(taken.values()) >= int(share) - consumers
+
+
+def test_a_call_that_goes_on_lets_others_in_as_soon_as_it_is_answered() -> None:
+    """A WebSocket may last for hours: its end would tell too late that the upstream works again."""
+    calls = OriginCalls(CircuitBreaker(BreakerLimits(consecutive_failures=1)))
+    assert calls.acquire("a", 10, 0.0) is None
+    calls.release("a", Outcome.FAILED, admitted_at_s=0.0, now_s=1.0)
+    assert calls.acquire("a", 10, 3.0) is None
+    assert calls.acquire("a", 10, 3.5) == Refusal(RefusalReason.FAILING, 1)
+    calls.note_answer(3.0)
+    assert calls.acquire("a", 10, 4.0) is None
+    for admitted_at_s in (3.0, 4.0):
+        calls.release("a", Outcome.ANSWERED, admitted_at_s=admitted_at_s, now_s=9.0)
+    assert (calls.under_way, calls.by_consumer) == (0, {})

@@ -72,6 +72,12 @@ class OriginCalls:
         self.by_consumer[consumer_id] = held + 1
         return None
 
+    def note_answer(self, admitted_at_s: float) -> None:
+        """A call that goes on is being answered. If it is the breaker's probe nobody waits for its end: where
+        only WebSockets are called, one a minute would be let in until then."""
+        if not self.breaker.is_closed:
+            self.breaker.succeeded(admitted_at_s)
+
     def release(self, consumer_id: str, outcome: Outcome, *, admitted_at_s: float, now_s: float) -> None:
         """Count a call out. `admitted_at_s`: the `now_s` with which it was counted in."""
         self.under_way -= 1
