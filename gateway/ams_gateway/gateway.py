@@ -58,6 +58,9 @@ _REFUSALS = {
 # What says that an upstream doesn't work.
 _FAILURES = (problems.UPSTREAM_UNREACHABLE, problems.UPSTREAM_FAILED, problems.UPSTREAM_TIMEOUT)
 
+# What ends an answer midway so that it isn't billed: it is cut short by the merchant, or has no event.
+_UNCHARGED = (problems.UPSTREAM_FAILED, problems.METERING_UNAVAILABLE)
+
 
 class ClientGoneError(Exception):
     """The consumer closed the connection."""
@@ -333,16 +336,20 @@ class Gateway:
             call.under_way = None
 
     def _abandon(self, call: Call, problem: Problem) -> None:
-        """What wasn't forwarded counts against no limit."""
+        """What wasn't forwarded counts against no limit, and what failed against no spend cap."""
         self._count_out(call, Outcome.FAILED if problem in _FAILURES else Outcome.UNKNOWN)
         allowance = call.allowance
-        if allowance is not None and allowance.allowed:
+        if allowance is not None and allowance.allowed and not call.is_forwarded:
             assert call.terms.bucket is not None
-            if not call.is_forwarded:
-                call.terms.bucket.refund()
-            elif problem in _FAILURES:
-                # Not charged, as an answer of 5xx isn't: it mustn't use a spend cap up.
-                call.terms.bucket.waive()
+            call.terms.bucket.refund()
+        elif problem.status >= 500:
+            self._waive(call)
+
+    def _waive(self, call: Call) -> None:
+        """It isn't charged, so that it mustn't use a spend cap up."""
+        if call.allowance is not None and call.allowance.allowed:
+            assert call.terms.bucket is not None
+            call.terms.bucket.waive()
 
     def _check(self, call: Call) -> Problem | None:
         """What is wrong with the call or with us, before it counts against any limit."""
@@ -449,11 +456,13 @@ class Gateway:
         if problem is None:
             self.answers[exchange.status] += 1
             self._count_out(call, Outcome.ANSWERED)
-            if exchange.status >= 500 and call.terms.bucket is not None:
-                call.terms.bucket.waive()
+            if exchange.status >= 500:
+                self._waive(call)
         elif exchange.is_started:
             self.answers[f"{problem.code}_midway"] += 1
             self._count_out(call, Outcome.ANSWERED)
+            if problem in _UNCHARGED:
+                self._waive(call)
             call.client.cut()
         elif problem is problems.CLIENT_CLOSED:
             self.answers[problem.code] += 1
@@ -465,6 +474,7 @@ class Gateway:
         """The idle connection had died, and the merchant hasn't seen the request: it goes over another."""
         self._exchanges.discard(exchange)
         call: Call = exchange.counted  # type: ignore[assignment]
+        call.is_forwarded = False
         self._spawn(self._forward_again(call), call)
 
     async def _forward_again(self, call: Call) -> None:
