@@ -102,7 +102,8 @@ async def test_a_change_is_told_to_the_cache_that_its_name_belongs_to(redis: "Re
         await redis.publish(INVALIDATION_CHANNEL, b"a:\xff")
         await redis.publish(INVALIDATION_CHANNEL, "a:1")
         await told(heard, "a:1")
-    assert heard.invalidated == ["a:\ufffd", "a:1"]
+    # Other tests' gateways may be told of something through the same Redis.
+    assert [name for name in heard.invalidated if not name.startswith("ams:")] == ["a:\ufffd", "a:1"]
 
 
 async def test_a_lost_connection_is_told_of_even_if_the_client_is_back_by_itself(redis: "Redis") -> None:
