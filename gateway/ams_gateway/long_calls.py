@@ -15,6 +15,7 @@ from ams_gateway.http.problems import Problem
 from ams_gateway.http.requests import Request
 from ams_gateway.metering.meter import Usage
 from ams_gateway.terms import Terms
+from ams_gateway.upstream.admission import OriginCalls
 from ams_gateway.upstream.exchange import Exchange
 
 # A call is looked at after so long, and then as often. By its own time: those that began at different
@@ -27,7 +28,9 @@ class LongCall(Usage):
 
     request: Request
     terms: Terms
-    # By the loop's clock: since when it is under way, when it is looked at next, and when it last reported.
+    # Where it is counted while it is under way.
+    under_way: OriginCalls | None = None
+    # By the loop's clock: since when that is, when it is looked at next, and when it last reported.
     admitted_at_s = 0.0
     look_at_s = reported_at_s = 0.0
     # Of a request that opens a WebSocket.
