@@ -29,7 +29,7 @@ from ams_gateway.long_calls import LongCall, LongCalls
 from ams_gateway.metering.journal import Journal
 from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
-from ams_gateway.upstream.admission import Admission, OriginCalls, Outcome, Refusal, RefusalReason
+from ams_gateway.upstream.admission import Admission, Outcome, Refusal, RefusalReason
 from ams_gateway.upstream.connection import UpstreamConnection
 from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
@@ -100,8 +100,7 @@ class Call(LongCall):
 
     # None: nothing limits it, or it hasn't come so far.
     allowance: Allowance | None = None
-    # Where it is counted while it is under way, and when a refused one may come again.
-    under_way: OriginCalls | None = None
+    # When a refused one may come again.
     retry_after_s = 0
     is_forwarded = False
     # Known only of a browser's call: what else it gets depends on it.

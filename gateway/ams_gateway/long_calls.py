@@ -28,8 +28,9 @@ class LongCall(Usage):
 
     request: Request
     terms: Terms
+    # Where it is counted while it is under way.
     under_way: OriginCalls | None = None
-    # By the loop's clock: since when it is under way, when it is looked at next, and when it last reported.
+    # By the loop's clock: since when that is, when it is looked at next, and when it last reported.
     admitted_at_s = 0.0
     look_at_s = reported_at_s = 0.0
     # Of a request that opens a WebSocket.

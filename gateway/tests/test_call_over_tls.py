@@ -1,5 +1,6 @@
 """Merchants' APIs over TLS: the certificate must be good for the base URL's name."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams_gateway.settings import Settings
 from ams_gateway.testing.certificates import write_certificate
-from ams_gateway.testing.merchants import Merchant, serve_merchant
+from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer, serve_merchant
 from ams_gateway.testing.running import GrantedKey, serve_gateway
+from ams_gateway.testing.websockets import SWITCHED, open_raw
+from wsproto.frame_protocol import FrameProtocol
 
 
 @pytest.fixture
@@ -55,3 +59,26 @@ async def test_a_certificate_that_isnt_good_for_the_name_is_502_and_sees_nothing
             problem = await answer.json(content_type=None)
             assert (answer.status, problem["code"]) == (502, "upstream_unreachable")
         assert (merchant.requests, gateway.events()) == ([], [])
+
+
+@pytest.mark.parametrize("settings", [True], ids=["consume-protocol"], indirect=True)
+async def test_websockets_pass_over_tls_with_their_last_frames(
+    settings: Settings, granted: GrantedKey, merchant: Merchant, certificate: Path
+) -> None:
+    frame = bytes(FrameProtocol(client=True, extensions=[]).send_data(b"x" * 300_000, fin=True))
+
+    async def answer(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+        writer.write(SWITCHED)
+        request.body = await reader.read()
+
+    merchant.answer = answer
+    await granted.write_service(
+        base_url=merchant.url(scheme="https", host="localhost"),
+        forwarding=ForwardingSettings(allows_websockets=True),
+    )
+    async with serve_gateway(replace(settings, upstream_ca_file=str(certificate))) as gateway:
+        _, writer, _ = await open_raw(gateway, granted)
+        writer.write(frame)
+        writer.close()
+        await asyncio.wait_for(merchant.hung_up.wait(), 10)
+        assert merchant.requests[0].body == frame
