@@ -1,8 +1,7 @@
 import asyncio
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,14 +38,6 @@ from redis.asyncio import Redis
 @pytest.fixture(scope="session")
 def schema() -> Schema:
     return Schema("keys", "keys_svc", Store)
-
-
-@pytest.fixture
-def nobody_listens() -> Iterator[str]:
-    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture

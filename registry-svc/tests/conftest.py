@@ -51,14 +51,6 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def nobody_listens() -> Iterator[str]:
-    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{bound.getsockname()[1]}"
-
-
-@pytest.fixture
 async def peers(nobody_listens: str) -> AsyncIterator[PeerClients]:
     """The real clients of servers that are away."""
     async with open_channel(nobody_listens) as channel:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -149,6 +150,14 @@ async def database_url(
 async def database(database_url: str, schema: Schema) -> AsyncIterator[Database]:
     async with Database.open(database_url, schema.store, size=5) as opened:
         yield opened
+
+
+@pytest.fixture
+def nobody_listens() -> Iterator[str]:
+    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

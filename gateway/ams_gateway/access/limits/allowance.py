@@ -2,7 +2,7 @@
 
 The fields are those of draft-ietf-httpapi-ratelimit-headers-10: per limit one item, "minute", "day", "month",
 with what is left (r) and how long until there is more (t). They are by what Redis said last and what this
-worker has spent since: what others spent meanwhile shows a quarter of a second later.
+worker has spent since: what others spent meanwhile shows a moment later.
 """
 
 from __future__ import annotations
