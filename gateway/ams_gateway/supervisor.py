@@ -119,6 +119,9 @@ class Supervisor:
         workers = [*(slot.worker for slot in self._slots), *self._leaving]
         for worker in workers:
             worker.terminate()
+        for slot in self._slots:
+            # Or who connects from here on would wait for nobody: refused, it goes elsewhere.
+            slot.calls.close()
         # Requests, the journal, then what is left to close.
         deadline_s = time.monotonic() + 2 * self._settings.drain_s + 5
         for worker in workers:

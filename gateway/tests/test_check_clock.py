@@ -3,7 +3,9 @@
 import time
 
 import pytest
+from aiohttp import ClientSession
 from ams_gateway.metering.clock import ClockCheck, clock_problem, offset_of
+from ams_gateway.testing.running import Running
 from redis.asyncio import Redis
 
 
@@ -61,3 +63,20 @@ async def test_a_clock_that_agrees_with_redis_is_none_and_redis_away_changes_not
     away.offset_s = before
     await away.measure()
     assert (away.offset_s, away.problem) == (before, None)
+
+
+async def test_a_gateway_whose_clock_is_off_says_so_and_is_ready_again_when_it_is_set(
+    gateway: Running, http: ClientSession
+) -> None:
+    async def readiness() -> tuple[int, str]:
+        async with http.get(f"{gateway.operator_url}/readyz") as answer:
+            return answer.status, await answer.text()
+
+    assert await readiness() == (200, "ready\n")
+    before, off = gateway.runtime.clock, ClockCheck(ClockThatIsOff(ahead_s=-3 * 3600))
+    await off.measure()
+    gateway.runtime.clock = off
+    status, reason = await readiness()
+    assert status == 503 and reason.startswith("clock is ") and reason.endswith(" s ahead\n")
+    gateway.runtime.clock = before
+    assert await readiness() == (200, "ready\n")

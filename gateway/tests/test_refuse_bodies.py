@@ -10,7 +10,6 @@ from ams_common import apikeys
 from ams_common.testing.eventually import eventually
 from ams_gateway.settings import Settings
 from ams_gateway.testing.consumers import Consumer, connect, head
-from ams_gateway.testing.merchants import Merchant
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
 
 SIZES = [70_000, 5_000_000]
@@ -105,23 +104,3 @@ async def test_who_asks_before_it_sends_is_refused_without_sending(gateway: Runn
     async with connect(gateway) as consumer:
         consumer.send(refused_head(401, "Content-Length: 5000000", "Expect: 100-continue"))
         assert (await consumer.reader.readline()).startswith(b"HTTP/1.1 401 ")
-
-
-async def test_a_body_that_is_too_large_is_refused_before_it_reaches_the_merchant(
-    settings: Settings, granted: GrantedKey, merchant: Merchant
-) -> None:
-    async with serve_gateway(replace(settings, max_body_bytes=100_000)) as gateway:
-        async with connect(gateway) as consumer:
-            consumer.send(head(granted, "Content-Length: 100001"))
-            answer = await consumer.answer()
-            assert answer.status == 413 and b"body_too_large" in answer.body
-        assert merchant.requests == []
-        async with connect(gateway) as consumer:
-            consumer.send(head(granted, "Content-Length: 100000"), b"x" * 100_000)
-            assert len((await consumer.answer()).body) == 100_000
-        async with connect(gateway) as consumer:
-            consumer.send(head(granted, "Transfer-Encoding: chunked"))
-            sending = asyncio.create_task(send_body(consumer, 400_000, "chunked"))
-            assert (await consumer.answer()).status == 413
-            await sending
-        await eventually(lambda: serves_nobody(gateway), timeout_s=20)

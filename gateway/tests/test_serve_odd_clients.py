@@ -1,6 +1,7 @@
 """Clients that half-close, pipeline, offer HTTP/2 or speak HTTP/1.0 are served as any other."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from ams.usage.v1 import events_pb2 as usage
@@ -46,6 +47,16 @@ async def test_a_client_that_offers_h2c_is_answered_over_http_1_with_its_body_wh
             assert (answer.status, answer.body) == (200, body)
     for received in merchant.requests:
         assert received.header("upgrade") is received.header("http2-settings") is None
+
+
+async def test_curl_that_offers_http_2_is_served(
+    gateway: Running, granted: GrantedKey, merchant: Merchant, curl: Callable[..., Awaitable[str]]
+) -> None:
+    url = f"{gateway.url}/api/consume/{granted.slug}"
+    key = f"X-API-Key: {granted.key.secret}"
+    printed = await curl("--http2", "-d", "hello", "-H", key, "-w", "\n%{http_version} %{http_code}", url)
+    assert printed == "hello\n1.1 200"
+    assert merchant.requests[0].body == b"hello"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 3.0])

@@ -3,10 +3,7 @@
 import asyncio
 import os
 import signal
-import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,43 +16,13 @@ from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer
+from ams_gateway.testing.processes import gateway_process, workers_of
 from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 
 @pytest.fixture
 def topic(topic_prefix: str) -> str:
     return topic_prefix + USAGE_EVENTS
-
-
-@asynccontextmanager
-async def gateway_process(
-    port: int, settings: Settings, topic: str, workers: int = 1, operator_port: int = 0
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    environ = os.environ | {
-        "REDIS_URL": settings.redis_url,
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-        "GATEWAY_METRICS_LISTEN": f"127.0.0.1:{operator_port or free_port()}",
-        "GATEWAY_WORKERS": str(workers),
-        "GATEWAY_CONSUME_PROTOCOL": str(settings.consume_protocol).lower(),
-        "GATEWAY_JOURNAL_DIR": settings.journal_dir,
-        "GATEWAY_REPORT_EVERY_S": str(settings.report_every_s),
-        "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
-        "KAFKA_TOPIC_PREFIX": topic.removesuffix(USAGE_EVENTS),
-        "IDENTITY_ADDRESS": settings.identity_address,
-        "KEYS_ADDRESS": settings.keys_address,
-        "CATALOG_ADDRESS": settings.catalog_address,
-        "LOG_LEVEL": "ERROR",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ams_gateway", env=environ, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 class Caller:
@@ -266,16 +233,6 @@ async def test_a_gateway_that_is_told_to_stop_ends_well(
         await eventually(serves, timeout_s=30)
         process.terminate()
         assert await process.wait() == 0
-
-
-def workers_of(pid: int) -> list[int]:
-    """What the supervisor has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if b"ams_gateway.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
 
 
 async def test_events_wait_in_the_journal_while_kafka_is_away(

@@ -20,7 +20,7 @@ from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 
-from ams_gateway.access.snapshot_cache import SourceDownError
+from ams_gateway.access.snapshot_cache import Source, SourceDownError
 from ams_gateway.app import build, server_options
 from ams_gateway.metering.records import read_records
 from ams_gateway.metrics import answers
@@ -149,11 +149,14 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
 
 
 @contextlib.asynccontextmanager
-async def serve_gateway(settings: Settings) -> AsyncIterator[Running]:
+async def serve_gateway(
+    settings: Settings, sources: tuple[Source, Source] | None = None
+) -> AsyncIterator[Running]:
+    """`sources`: the owners of keys and services; None: nobody is there but Redis."""
     # All gateways of a process count into the same metric: this one's answers are to be seen alone.
     answers().clear()
     listener, operators = listen("127.0.0.1:0"), listen("127.0.0.1:0")
-    app = build(settings, (EmptySource(), EmptySource()), operators)
+    app = build(settings, sources or (EmptySource(), EmptySource()), operators)
     server = uvicorn.Server(uvicorn.Config(app, **server_options(settings)))
     ports = [each.getsockname()[1] for each in (listener, operators)]
     # serve() would take over the test run's signals.
