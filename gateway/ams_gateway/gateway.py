@@ -66,7 +66,17 @@ class ClientGoneError(Exception):
     """The consumer closed the connection."""
 
 
-class Caller(Client, Protocol):
+class Refused(Protocol):
+    """Whoever a problem is told."""
+
+    def close_after(self) -> None:
+        """Close the connection once the answer has been sent."""
+
+    def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
+        """As Client.start."""
+
+
+class Caller(Client, Refused, Protocol):
     """A consumer's connection, as an entry presents it, before and after its call is handed over."""
 
     @property
@@ -80,9 +90,6 @@ class Caller(Client, Protocol):
 
     def attach(self, exchange: Exchange) -> None:
         """From now on `exchange` is told what comes of the body, and when the consumer leaves or is full."""
-
-    def close_after(self) -> None:
-        """Close the connection once the answer has been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,7 +506,7 @@ class Gateway:
         self.refuse(problem, call.client, call.request_id or call.id_text, fields)
 
     def refuse(
-        self, problem: Problem, client: Caller, request_id: bytes | None = None, more: bytes = b""
+        self, problem: Problem, client: Refused, request_id: bytes | None = None, more: bytes = b""
     ) -> None:
         """Answer with a problem."""
         self.answers[problem.code] += 1

@@ -96,3 +96,14 @@ async def test_refusals_have_ids_of_their_own_in_field_and_body(
             assert problem["request_id"] == answer.headers["X-Request-Id"]
             ids.add(problem["request_id"])
     assert len(ids) == 3
+
+
+async def test_what_cant_be_read_has_an_id_of_its_own_too_and_is_counted(gateway: Running) -> None:
+    ids = set()
+    for head in (b"GET /api/consume HTTP/1.1\r\nHost: g\r\nHost: h", b"no request", b"GET / HTTP/2.0"):
+        answer = await gateway.raw(head + b"\r\n\r\n")
+        fields = answer.partition(b"\r\n\r\n")[0].lower()
+        ids.add(fields.partition(b"x-request-id: ")[2].partition(b"\r\n")[0])
+    assert len(ids) == 3 and not ids & {b"", b"-"}
+    answers = gateway.runtime.gateway.answers
+    assert answers.total() == 3 and answers["header_duplicate"] == 1

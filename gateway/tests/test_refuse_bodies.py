@@ -104,3 +104,45 @@ async def test_who_asks_before_it_sends_is_refused_without_sending(gateway: Runn
     async with connect(gateway) as consumer:
         consumer.send(refused_head(401, "Content-Length: 5000000", "Expect: 100-continue"))
         assert (await consumer.reader.readline()).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[str]:
+    """The base URL of a merchant that answers by the head alone, and reads the body over."""
+    readings: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        readings.add(task)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhasty")
+            while await reader.read(65536):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await asyncio.gather(*readings, return_exceptions=True)
+
+
+@pytest.mark.parametrize("form", ["length", "chunked"])
+@pytest.mark.parametrize("size_bytes", SIZES)
+async def test_an_answer_before_the_bodys_end_comes_whole_and_holds_nothing(
+    gateway: Running, granted: GrantedKey, hasty: str, size_bytes: int, form: str
+) -> None:
+    granted.base_url = hasty
+    await granted.write_service()
+    framing = "Transfer-Encoding: chunked" if form == "chunked" else f"Content-Length: {size_bytes}"
+    async with connect(gateway) as consumer:
+        consumer.send(head(granted, framing), b"1\r\nx\r\n" if form == "chunked" else b"x")
+        answer = await consumer.answer()
+        assert (answer.status, answer.body) == (200, b"hasty")
+        await send_body(consumer, size_bytes - (form == "length"), form)
+        with contextlib.suppress(ConnectionError):
+            assert await consumer.rest() == b""
+    await eventually(lambda: serves_nobody(gateway), timeout_s=20)
+    (event,) = gateway.events()
+    assert event.status_code == 200

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 MAX_CONNECTIONS = 40
 SLOW_CALLS = 4 * MAX_CONNECTIONS
 READERS = 100
-# Of an answer that nobody takes: each place where it waits holds a piece of 256 KiB beyond its 64 KiB at
-# most, and behind the ASGI entry there are two.
+# Of an answer that nobody takes: each place where it waits holds 64 KiB and the piece that filled it, of
+# 256 KiB at most. Behind the ASGI entry there are two.
 MAX_HELD_BYTES = 2 * (256 + 64) * 1024
 
 

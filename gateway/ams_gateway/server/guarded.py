@@ -12,10 +12,10 @@ from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
 
 from ams_gateway.deadlines import Deadlines
+from ams_gateway.gateway import Gateway
 from ams_gateway.http import problems
 from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder
-from ams_gateway.http.dates import http_date
-from ams_gateway.http.problems import Problem, render
+from ams_gateway.http.problems import Problem
 from ams_gateway.http.requests import RequestParser, why_unreadable
 from ams_gateway.http.responses import status_line
 from ams_gateway.server import half_close
@@ -117,6 +117,7 @@ class GuardedProtocol(asyncio.Protocol):
         )
         # Requests that the application has got, and those that it has answered.
         self._begun = self._answered = 0
+        self._gateway: Gateway = app_state["gateway"]
         self._timeouts: Timeouts = app_state["timeouts"]
         self._deadlines: Deadlines = app_state["deadlines"]
         self._transport: asyncio.Transport
@@ -144,13 +145,12 @@ class GuardedProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._read_at_s = self._clock()
         self._has_asked = True
-        self._watched.has_written = False
         is_alone = not self._watcher.requests
         problem = self._watcher.feed(data)
         if problem is not None:
             # Where an earlier request may still be being answered, nothing may come between.
             if is_alone:
-                self._answer(problem)
+                self._gateway.refuse(problem, self)
             self._transport.close()
             return
         if not self._watcher.in_head:
@@ -170,6 +170,7 @@ class GuardedProtocol(asyncio.Protocol):
     def begin_request(self) -> None:
         """The application has got the next of the connection's requests."""
         self._begun += 1
+        self._watched.has_written = False
         self._close_after_last()
 
     def end_request(self) -> None:
@@ -190,12 +191,15 @@ class GuardedProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
-    def _answer(self, problem: Problem) -> None:
-        """Straight to the transport: there is no request yet that the application could answer."""
+    # What the gateway answers by itself: there is no request yet that the application could answer.
+
+    def close_after(self) -> None:
+        """Every such answer is the last."""
+
+    def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
         if not self._transport.is_closing():
-            fields, body = render(problem, b"-", b"date: %b\r\nconnection: close\r\n" % http_date())
-            framing = b"content-length: %d\r\n\r\n" % len(body)
-            self._transport.write(status_line(problem.status) + fields + framing + body)
+            framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self._transport.write(status_line(status) + fields + framing + body)
         self._transport.close()
 
     def sweep(self, now_s: float) -> None:
@@ -215,7 +219,7 @@ class GuardedProtocol(asyncio.Protocol):
                 transport.close()
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_s:
-                self._answer(problems.REQUEST_TIMEOUT)
+                self._gateway.refuse(problems.REQUEST_TIMEOUT, self)
         elif (
             self._answered == self._watcher.requests
             and now_s - max(self._read_at_s, self._answered_at_s) > timeouts.idle_s
