@@ -92,6 +92,17 @@ def test_a_lease_is_not_spent_after_its_end_and_then_given_back() -> None:
     assert not holding.needs_exchange(10.07)
 
 
+def test_what_is_given_back_just_after_its_lease_ended_is_not_lost() -> None:
+    """A call for which a lease was waited for outlasts it as a rule: it is so short."""
+    redis = Redis()
+    holding = Holding(COUNTER, Limits(month=1))
+    came_s = ask(holding, redis, 1, 10.0)
+    assert holding.take(1, came_s)
+    holding.refund(1, came_s + 0.06)
+    now_s = ask(holding, redis, 1, came_s + 0.07)
+    assert holding.take(1, now_s)
+
+
 def test_an_answer_that_comes_after_its_lease_ended_is_given_back_and_more_time_is_asked_for() -> None:
     redis = Redis()
     holding = Holding(COUNTER, Limits(100))

@@ -178,7 +178,9 @@ class Holding:
 
     def refund(self, units: int, now_s: float) -> None:
         """Give back what was spent for nothing; what it was spent of isn't known any more."""
-        lease = self._lease if self._lease is not None and now_s < self._lease.ends_s else None
+        # What was spent of a lease that has ended is found only once that is put away.
+        self._end_leases(now_s)
+        lease = self._lease
         returned = self._spent.refund(units, lease.reply.end_q if lease else NO_END, now_s)
         if returned is not None:
             self._returned.append(returned)
