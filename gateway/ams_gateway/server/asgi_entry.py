@@ -9,7 +9,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ams_gateway.gateway import ClientGoneError, Gateway
+from ams_gateway.call import ClientGoneError
+from ams_gateway.gateway import Gateway
 from ams_gateway.http import problems
 from ams_gateway.http.requests import FirstLine, Request, RequestParser
 from ams_gateway.http.websocket import handshake_key

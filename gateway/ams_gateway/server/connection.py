@@ -8,8 +8,9 @@ import asyncio
 import time
 from typing import Any
 
+from ams_gateway.call import ClientGoneError
 from ams_gateway.deadlines import Deadlines
-from ams_gateway.gateway import ClientGoneError, Gateway
+from ams_gateway.gateway import Gateway
 from ams_gateway.http import problems
 from ams_gateway.http.bodies import ChunkedDecoder, FramingError, LengthDecoder, frame_chunk
 from ams_gateway.http.problems import Problem
