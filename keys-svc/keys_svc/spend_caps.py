@@ -9,7 +9,8 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.money import MINOR_UNIT_DIGITS, to_decimal, to_money
 from google.type.money_pb2 import Money
 
-MAX_AMOUNT = Decimal(1_000_000_000)
+# What gateways can count exactly: up to 2^53 thousand-millionths.
+MAX_AMOUNT = Decimal(9_000_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,9 @@ class ConsumeProtocol(asyncio.Protocol):
                 # The merchant has had some of it: metered as if the consumer had hung up there.
                 exchange.on_client_gone()
             self._refuse(problems.FRAMING_INVALID)
+            # A call that still waits for its connection must not go on with what there was of its body.
+            self.is_gone = True
+            self._wake()
         else:
             self._transport.close()
 

@@ -9,8 +9,8 @@ from ams_gateway.access.limits.window import NO_LIMIT, Limits
 Bound = Literal["minute", "day", "month", "spend"]
 BOUNDS: tuple[Literal["minute", "day", "month"], ...] = ("minute", "day", "month")
 
-# Counting without a cap. The largest that Redis' scripts hold exactly: 9,007,199 units of a currency. A cap
-# above it is exact to 1 part in 10^15.
+# Counting without a cap. The largest that Redis' scripts hold exactly: 9,007,199 units of a currency, above
+# what keys-svc takes for a cap.
 UNCAPPED = 2**53
 
 
