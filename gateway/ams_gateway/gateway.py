@@ -404,6 +404,9 @@ class Gateway:
             self.answers[problem.code] += 1
             self._abandon(call, problem)
         else:
+            if problem is problems.UPSTREAM_FAILED and exchange.was_stale:
+                # An upstream that closes its idle connections works: the circuit stays closed.
+                self._count_out(call, Outcome.UNKNOWN)
             self._refuse(call, problem)
 
     def _repeat(self, exchange: Exchange) -> None:

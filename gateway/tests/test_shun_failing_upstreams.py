@@ -119,3 +119,26 @@ async def test_answers_of_5xx_and_consumers_who_hang_up_say_nothing_against_an_u
     await eventually(all_gone)
     merchant.answer = echo
     assert await call(http, gateway, granted) == (200, "")
+
+
+async def test_an_upstream_that_closes_its_idle_connections_works(
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
+) -> None:
+    """As many calls fail as connections were kept: it restarted, and the next ones reach it."""
+    together = asyncio.Event()
+
+    async def answer_once(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+        if getattr(writer.transport, "was_used", False):
+            writer.transport.abort()
+            return
+        writer.transport.was_used = True  # type: ignore[attr-defined]
+        if len(merchant.requests) >= 8:
+            together.set()
+        await together.wait()
+        await echo(request, reader, writer)
+
+    merchant.answer = answer_once
+    assert await asyncio.gather(*(call(http, gateway, granted) for _ in range(8))) == [(200, "")] * 8
+    kept = await asyncio.gather(*(call(http, gateway, granted) for _ in range(8)))
+    assert kept == [(502, "upstream_failed")] * 8
+    assert await call(http, gateway, granted) == (200, "")

@@ -157,9 +157,13 @@ class Exchange:
         if not done:
             self._pass_on()
 
+    @property
+    def was_stale(self) -> bool:
+        """Whether nothing came back over a connection that was kept: most likely it had died while idle."""
+        return self.connection.uses > 1 and not self.connection.received_any
+
     def on_failed(self, reason: Problem) -> None:
-        connection = self.connection
-        if self.repeat is not None and connection.uses > 1 and not connection.received_any:
+        if self.repeat is not None and self.was_stale:
             self._is_over = True
             self.repeat(self)
         else:
