@@ -21,7 +21,7 @@ from ams_common.errors import (
     NotFoundError,
     UnavailableError,
 )
-from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+from ams_common.snapshots import key_snapshot_key, service_snapshot_key, snapshot_version_key
 from redis.exceptions import RedisError
 
 from ams_gateway.access.snapshot_cache import Loaded, Source, SourceDownError
@@ -119,7 +119,7 @@ class RedisSource:
     async def _offer(self, name: str, data: bytes, version: int) -> None:
         try:
             async with asyncio.timeout(_REDIS_TIMEOUT_S):
-                await self._client.eval(_OFFER, 2, name, _version_key(name), version, data, _KEPT_S)
+                await self._client.eval(_OFFER, 2, name, snapshot_version_key(name), version, data, _KEPT_S)
         except (RedisError, OSError, TimeoutError) as error:
             log.info("a snapshot could not be put into redis: %s", type(error).__name__)
 
@@ -143,11 +143,6 @@ class RedisSource:
             raise
         breaker.succeeded(asked_at_s)
         return answer
-
-
-def _version_key(name: str) -> str:
-    """Where the version of a snapshot lies in Redis: in the snapshot's own hash slot."""
-    return f"{{{name}}}:version"
 
 
 class _RefusedError(SourceDownError):

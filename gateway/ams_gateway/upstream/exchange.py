@@ -69,6 +69,8 @@ class Exchange:
     """Created when a connection has been chosen; `begin` hands the request over. `ended` is called once, when
     the connection isn't needed any more: with None when the answer was passed on, else with why not."""
 
+    # Whether the request asks the upstream to switch protocols.
+    _wants_tunnel = False
     _is_over = False
     _is_chunked = False
     _max_body_bytes = 0
@@ -100,23 +102,25 @@ class Exchange:
 
     def begin(self, head: bytes, body: bytes, now_s: float, *, is_head: bool) -> None:
         """Hand over a request with its whole body."""
-        timeouts = self._timeouts
-        self._deadline_s = now_s + timeouts.first_byte_s
-        self._ends_at_s = now_s + timeouts.total_s
-        self.connection.send(self, head + body, is_head=is_head, is_whole=True)
+        self._start_clocks(now_s)
+        self.connection.send(
+            self, head + body, is_head=is_head, is_whole=True, wants_tunnel=self._wants_tunnel
+        )
 
     def begin_upload(
         self, head: bytes, piece: bytes, now_s: float, *, is_chunked: bool, max_body_bytes: int
     ) -> None:
         """Hand over a request whose body goes on; `upload` brings the rest."""
-        timeouts = self._timeouts
-        self._deadline_s = now_s + timeouts.first_byte_s
-        self._ends_at_s = now_s + timeouts.total_s
+        self._start_clocks(now_s)
         self._is_chunked = is_chunked
         self._max_body_bytes = max_body_bytes
         if is_chunked:
             piece = frame_chunk(piece, last=False)
         self.connection.send(self, head + piece, is_head=False, is_whole=False)
+
+    def _start_clocks(self, now_s: float) -> None:
+        self._deadline_s = now_s + self._timeouts.first_byte_s
+        self._ends_at_s = now_s + self._timeouts.total_s
 
     def upload(self, data: bytes, done: bool, now_s: float) -> None:
         """More of the request's body. What comes after the answer, or the failure, is nobody's."""

@@ -18,16 +18,10 @@ class Tunnel(Exchange):
     WebSocket has no length by which an end would be too early.
     """
 
+    _wants_tunnel = True
     _is_open = False
     _sent: FrameCounter
     _received: FrameCounter
-
-    def begin(self, head: bytes, body: bytes, now_s: float, *, is_head: bool) -> None:
-        """Hand over the handshake."""
-        timeouts = self._timeouts
-        self._deadline_s = now_s + timeouts.first_byte_s
-        self._ends_at_s = now_s + timeouts.total_s
-        self.connection.send(self, head + body, is_head=is_head, is_whole=True, wants_tunnel=True)
 
     def upload(self, data: bytes, done: bool, now_s: float) -> None:
         """Bytes of the consumer's frames. A consumer that is `done` has gone, and says so otherwise."""
