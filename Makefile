@@ -67,7 +67,7 @@ env: ## .env for `docker compose up`: addresses, and secrets made at random; wha
 lock: ## compile requirements.lock anew from the packages' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest \
+	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest --no-emit-package ams-rating \
 	  -o requirements.lock
 	@! command -v mvn >/dev/null || $(BIN)/python -m ams_local.kafka_jars
 

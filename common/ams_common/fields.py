@@ -5,11 +5,14 @@
 
 import re
 from collections.abc import Iterator
+from datetime import date
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
+from zoneinfo import available_timezones
 
-from ams.policy.v1.policy_pb2 import EMAIL, MONTH, SLUG, URL, FieldRule, Format, field
+from ams.policy.v1.policy_pb2 import DATE, EMAIL, MONTH, SLUG, TIME_ZONE, URL, FieldRule, Format, field
 from ams.policy.v1.policy_pb2 import UUID as UUID_FORMAT
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -108,7 +111,26 @@ def _format_problem(value: str, kind: Format.ValueType) -> str | None:
         )
     if kind == MONTH:
         return None if formats.MONTH.fullmatch(value) else "must be a month such as 2026-11"
+    if kind == DATE:
+        return None if _is_date(value) else "must be a day such as 2026-11-29"
+    if kind == TIME_ZONE:
+        return None if value in _time_zones() else "must be a time zone such as Europe/Zurich"
     return _url_problem(value) if kind == URL else None
+
+
+def _is_date(value: str) -> bool:
+    if not formats.DATE.fullmatch(value):
+        return False
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def _time_zones() -> set[str]:
+    return available_timezones()
 
 
 def _url_problem(value: str) -> str | None:

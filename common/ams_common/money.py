@@ -1,12 +1,8 @@
 """Money: google.type.Money on the wire, Decimal in Python, NUMERIC in PostgreSQL, never a float."""
 
-from collections.abc import Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from google.type.money_pb2 import Money
-
-# ISO 4217: the currencies AMS bills in, and how many decimals their minor unit has.
-MINOR_UNIT_DIGITS: Mapping[str, int] = {"CHF": 2, "EUR": 2, "GBP": 2, "JPY": 0, "USD": 2}
 
 _NANO = Decimal(1).scaleb(-9)
 
@@ -26,8 +22,3 @@ def to_money(amount: Decimal, currency: str) -> Money:
     if nanos != int(nanos):
         raise ValueError("an amount has at most nine decimals")
     return Money(currency_code=currency, units=units, nanos=int(nanos))
-
-
-def round_to_minor_unit(amount: Decimal, currency: str) -> Decimal:
-    """Half-even, to the currency's minor unit. Raises KeyError for a currency AMS doesn't bill in."""
-    return amount.quantize(Decimal(1).scaleb(-MINOR_UNIT_DIGITS[currency]), rounding=ROUND_HALF_EVEN)

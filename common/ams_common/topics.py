@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 USAGE_EVENTS = "usage.events"  # ams.usage.v1.UsageEvent
-USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageDelta
+USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageTotal
+USAGE_FORWARDED = "usage.forwarded"  # ams.usage.v1.ForwardedTotal
+NOTIFICATIONS = "notifications"  # ams.identity.v1.Notification
 IDENTITY_EVENTS = "identity.events"  # ams.identity.v1.IdentityEvent
 CATALOG_EVENTS = "catalog.events"  # ams.catalog.v1.CatalogEvent
 REGISTRY_EVENTS = "registry.events"  # ams.registry.v1.RegistryEvent
@@ -20,6 +22,8 @@ _SIXTY_DAYS_MS = 60 * 24 * 3600 * 1000
 RETENTION_MS: Mapping[str, int] = {
     USAGE_EVENTS: _SIXTY_DAYS_MS,
     USAGE_AGGREGATED: _SIXTY_DAYS_MS,
+    USAGE_FORWARDED: _SIXTY_DAYS_MS,
+    NOTIFICATIONS: _SIXTY_DAYS_MS,
     IDENTITY_EVENTS: _FOR_GOOD_MS,
     CATALOG_EVENTS: _FOR_GOOD_MS,
     REGISTRY_EVENTS: _SIXTY_DAYS_MS,

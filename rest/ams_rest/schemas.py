@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
-from ams.policy.v1.policy_pb2 import EMAIL, MONTH, SLUG, URL, UUID, FieldRule
+from ams.policy.v1.policy_pb2 import DATE, EMAIL, MONTH, SLUG, TIME_ZONE, URL, UUID, FieldRule
 from ams.policy.v1.policy_pb2 import field as field_option
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
@@ -31,6 +31,8 @@ _FORMATS: Mapping[int, Schema] = {
     EMAIL: {"format": "email"},
     URL: {"format": "uri"},
     SLUG: {"pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
+    DATE: {"format": "date"},
+    TIME_ZONE: {"examples": ["Europe/Zurich"]},
     MONTH: {"pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
 }
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from ams.billing.v1 import billing_service_pb2 as ams_dot_billing_dot_v1_dot_billing__service__pb2
+from ams.dead_letters.v1 import dead_letters_pb2 as ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -34,10 +35,20 @@ class BillingServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.GenerateInvoices = channel.unary_unary(
-                '/ams.billing.v1.BillingService/GenerateInvoices',
-                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesRequest.SerializeToString,
-                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesResponse.FromString,
+        self.IssueInvoices = channel.unary_unary(
+                '/ams.billing.v1.BillingService/IssueInvoices',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.IssueInvoicesRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.FromString,
+                _registered_method=True)
+        self.ListInvoiceRuns = channel.unary_unary(
+                '/ams.billing.v1.BillingService/ListInvoiceRuns',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsResponse.FromString,
+                _registered_method=True)
+        self.GetInvoiceRun = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetInvoiceRun',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRunRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.FromString,
                 _registered_method=True)
         self.ListInvoices = channel.unary_unary(
                 '/ams.billing.v1.BillingService/ListInvoices',
@@ -46,17 +57,42 @@ class BillingServiceStub:
                 _registered_method=True)
         self.ListMerchantInvoices = channel.unary_unary(
                 '/ams.billing.v1.BillingService/ListMerchantInvoices',
-                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesRequest.SerializeToString,
-                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesResponse.FromString,
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.FromString,
                 _registered_method=True)
         self.ListConsumerInvoices = channel.unary_unary(
                 '/ams.billing.v1.BillingService/ListConsumerInvoices',
-                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesRequest.SerializeToString,
-                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesResponse.FromString,
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.FromString,
                 _registered_method=True)
         self.GetInvoice = channel.unary_unary(
                 '/ams.billing.v1.BillingService/GetInvoice',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+                _registered_method=True)
+        self.GetInvoiceDocument = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetInvoiceDocument',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
+                _registered_method=True)
+        self.MarkInvoicePaid = channel.unary_unary(
+                '/ams.billing.v1.BillingService/MarkInvoicePaid',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.MarkInvoicePaidRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+                _registered_method=True)
+        self.VoidInvoice = channel.unary_unary(
+                '/ams.billing.v1.BillingService/VoidInvoice',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.VoidInvoiceRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+                _registered_method=True)
+        self.CreateCreditNote = channel.unary_unary(
+                '/ams.billing.v1.BillingService/CreateCreditNote',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCreditNoteRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+                _registered_method=True)
+        self.SendInvoice = channel.unary_unary(
+                '/ams.billing.v1.BillingService/SendInvoice',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.SendInvoiceRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
                 _registered_method=True)
         self.GetConsumerSpend = channel.unary_unary(
@@ -64,10 +100,20 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.FromString,
                 _registered_method=True)
+        self.BatchGetSpend = channel.unary_unary(
+                '/ams.billing.v1.BillingService/BatchGetSpend',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendResponse.FromString,
+                _registered_method=True)
         self.GetMerchantRevenue = channel.unary_unary(
                 '/ams.billing.v1.BillingService/GetMerchantRevenue',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetStatement',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Statement.FromString,
                 _registered_method=True)
         self.ListCommissionRates = channel.unary_unary(
                 '/ams.billing.v1.BillingService/ListCommissionRates',
@@ -79,15 +125,69 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCommissionRateRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CommissionRate.FromString,
                 _registered_method=True)
+        self.PreviewPrice = channel.unary_unary(
+                '/ams.billing.v1.BillingService/PreviewPrice',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PreviewPriceRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.FromString,
+                _registered_method=True)
+        self.SimulatePrice = channel.unary_unary(
+                '/ams.billing.v1.BillingService/SimulatePrice',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PriceSimulation.FromString,
+                _registered_method=True)
+        self.EstimateCost = channel.unary_unary(
+                '/ams.billing.v1.BillingService/EstimateCost',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.EstimateCostRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.FromString,
+                _registered_method=True)
+        self.GetReconciliation = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetReconciliation',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetReconciliationRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Reconciliation.FromString,
+                _registered_method=True)
+        self.GetInvoiceProof = channel.unary_unary(
+                '/ams.billing.v1.BillingService/GetInvoiceProof',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
+                _registered_method=True)
+        self.ListBillingDeadLetters = channel.unary_unary(
+                '/ams.billing.v1.BillingService/ListBillingDeadLetters',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayBillingDeadLetter = channel.unary_unary(
+                '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.DismissBillingDeadLetter = channel.unary_unary(
+                '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+                _registered_method=True)
 
 
 class BillingServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def GenerateInvoices(self, request, context):
-        """Makes or refreshes the draft invoices of a month from the billing counters: one per merchant,
-        consumer and currency. Idempotent. A merchant makes its own, an admin anybody's.
+    def IssueInvoices(self, request, context):
+        """Issues invoices now, before the monthly run does: for days that are over and not billed yet. A merchant issues its
+        own, an admin anybody's. What is left of a month comes with the next invoice. In the background, see the run.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceRuns(self, request, context):
+        """The runs that have made invoices, by the calendar or because somebody asked; newest first. A merchant sees those
+        that it asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInvoiceRun(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -99,20 +199,58 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMerchantInvoices(self, request, context):
-        """The calling merchant's invoices; consumers have pseudonyms on them (PRD-4.2).
+        """The calling merchant's invoices; consumers have pseudonyms on them (PRD-4.2). Drafts follow usage by themselves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConsumerInvoices(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The calling consumer's: issued ones, without the merchant's commission.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInvoice(self, request, context):
         """An admin sees any, a merchant and a consumer their own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInvoiceDocument(self, request, context):
+        """The invoice as a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkInvoicePaid(self, request, context):
+        """Its consumer has paid. ISSUED or OVERDUE → PAID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoidInvoice(self, request, context):
+        """Takes the whole invoice back with a credit note: ISSUED or OVERDUE → VOID. Its usage can be billed anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCreditNote(self, request, context):
+        """Takes a part of an issued or paid invoice back. What is credited of an invoice never exceeds it. Answers the
+        credit note.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendInvoice(self, request, context):
+        """Tells the consumer of an issued invoice by mail, again if it was told before. AMS delivers it: the merchant learns
+        no address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,9 +263,24 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetSpend(self, request, context):
+        """For usage-svc's alerts: the spend of many scopes in a month in one call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMerchantRevenue(self, request, context):
         """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
         the month's invoices come to when they are made now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """A month's statement: what was invoiced, credited, taken as commission and is due to the calling merchant (an
+        admin: to any). Agrees with the invoices to the cent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,13 +300,79 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewPrice(self, request, context):
+        """What quantities would cost: the production rating, on a price that needn't exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulatePrice(self, request, context):
+        """What a past month would have come to under another price: the calling merchant's service, by consumer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateCost(self, request, context):
+        """What the calling consumer's last 30 days, on one of its services, would have cost on another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReconciliation(self, request, context):
+        """Per day: forwarded = recorded = rated = invoiced, and each difference named. A merchant's and a consumer's own
+        part, an admin's any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInvoiceProof(self, request, context):
+        """A part of what `ams-verify` reads: the invoice, its prices, roots and the events behind it, as JSON Lines.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBillingDeadLetters(self, request, context):
+        """Messages of Kafka that billing-svc could not apply, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayBillingDeadLetter(self, request, context):
+        """As UsageService.ReplayUsageDeadLetter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DismissBillingDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GenerateInvoices': grpc.unary_unary_rpc_method_handler(
-                    servicer.GenerateInvoices,
-                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesRequest.FromString,
-                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesResponse.SerializeToString,
+            'IssueInvoices': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueInvoices,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.IssueInvoicesRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.SerializeToString,
+            ),
+            'ListInvoiceRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceRuns,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsResponse.SerializeToString,
+            ),
+            'GetInvoiceRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInvoiceRun,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRunRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.SerializeToString,
             ),
             'ListInvoices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListInvoices,
@@ -162,17 +381,42 @@ def add_BillingServiceServicer_to_server(servicer, server):
             ),
             'ListMerchantInvoices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMerchantInvoices,
-                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesRequest.FromString,
-                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesResponse.SerializeToString,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.SerializeToString,
             ),
             'ListConsumerInvoices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListConsumerInvoices,
-                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesRequest.FromString,
-                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesResponse.SerializeToString,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.SerializeToString,
             ),
             'GetInvoice': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInvoice,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.SerializeToString,
+            ),
+            'GetInvoiceDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInvoiceDocument,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.SerializeToString,
+            ),
+            'MarkInvoicePaid': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkInvoicePaid,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.MarkInvoicePaidRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.SerializeToString,
+            ),
+            'VoidInvoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoidInvoice,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.VoidInvoiceRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.SerializeToString,
+            ),
+            'CreateCreditNote': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCreditNote,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCreditNoteRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.SerializeToString,
+            ),
+            'SendInvoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendInvoice,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.SendInvoiceRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.SerializeToString,
             ),
             'GetConsumerSpend': grpc.unary_unary_rpc_method_handler(
@@ -180,10 +424,20 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.SerializeToString,
             ),
+            'BatchGetSpend': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetSpend,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendResponse.SerializeToString,
+            ),
             'GetMerchantRevenue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMerchantRevenue,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetStatementRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Statement.SerializeToString,
             ),
             'ListCommissionRates': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCommissionRates,
@@ -194,6 +448,46 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.CreateCommissionRate,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCommissionRateRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.CommissionRate.SerializeToString,
+            ),
+            'PreviewPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewPrice,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PreviewPriceRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.SerializeToString,
+            ),
+            'SimulatePrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulatePrice,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PriceSimulation.SerializeToString,
+            ),
+            'EstimateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateCost,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.EstimateCostRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.SerializeToString,
+            ),
+            'GetReconciliation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReconciliation,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetReconciliationRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.Reconciliation.SerializeToString,
+            ),
+            'GetInvoiceProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInvoiceProof,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.SerializeToString,
+            ),
+            'ListBillingDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBillingDeadLetters,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayBillingDeadLetter,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
+            ),
+            'DismissBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismissBillingDeadLetter,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -207,7 +501,7 @@ class BillingService:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def GenerateInvoices(request,
+    def IssueInvoices(request,
             target,
             options=(),
             channel_credentials=None,
@@ -220,9 +514,63 @@ class BillingService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/ams.billing.v1.BillingService/GenerateInvoices',
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesRequest.SerializeToString,
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.GenerateInvoicesResponse.FromString,
+            '/ams.billing.v1.BillingService/IssueInvoices',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.IssueInvoicesRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/ListInvoiceRuns',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInvoiceRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetInvoiceRun',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRunRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceRun.FromString,
             options,
             channel_credentials,
             insecure,
@@ -275,8 +623,8 @@ class BillingService:
             request,
             target,
             '/ams.billing.v1.BillingService/ListMerchantInvoices',
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesRequest.SerializeToString,
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListMerchantInvoicesResponse.FromString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -302,8 +650,8 @@ class BillingService:
             request,
             target,
             '/ams.billing.v1.BillingService/ListConsumerInvoices',
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesRequest.SerializeToString,
-            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListConsumerInvoicesResponse.FromString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoicesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -330,6 +678,141 @@ class BillingService:
             target,
             '/ams.billing.v1.BillingService/GetInvoice',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInvoiceDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetInvoiceDocument',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkInvoicePaid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/MarkInvoicePaid',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.MarkInvoicePaidRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoidInvoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/VoidInvoice',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.VoidInvoiceRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCreditNote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/CreateCreditNote',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCreditNoteRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendInvoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/SendInvoice',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.SendInvoiceRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.Invoice.FromString,
             options,
             channel_credentials,
@@ -369,6 +852,33 @@ class BillingService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetSpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/BatchGetSpend',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetMerchantRevenue(request,
             target,
             options=(),
@@ -385,6 +895,33 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetMerchantRevenue',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetStatement',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetStatementRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Statement.FromString,
             options,
             channel_credentials,
             insecure,
@@ -439,6 +976,222 @@ class BillingService:
             '/ams.billing.v1.BillingService/CreateCommissionRate',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.CreateCommissionRateRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.CommissionRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/PreviewPrice',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.PreviewPriceRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulatePrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/SimulatePrice',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.PriceSimulation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/EstimateCost',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.EstimateCostRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.PricePreview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReconciliation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetReconciliation',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetReconciliationRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.Reconciliation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInvoiceProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/GetInvoiceProof',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBillingDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/ListBillingDeadLetters',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayBillingDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismissBillingDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,7 +78,9 @@ class Service(_message.Message):
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def price(self) -> _pricing_pb2.Price:
-        """The price in force, or the one that will start on approval."""
+        """The price in force, or the one that will start on approval. UpdateService changes it in DRAFT and REJECTED, while
+        the service never had one; SchedulePrice does from then on.
+        """
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -153,6 +155,7 @@ class MarketplaceService(_message.Message):
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
     PUBLISHED_AT_FIELD_NUMBER: _builtins.int
     FORWARDING_FIELD_NUMBER: _builtins.int
+    NEXT_PRICE_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -172,6 +175,10 @@ class MarketplaceService(_message.Message):
     def published_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
+    @_builtins.property
+    def next_price(self) -> _pricing_pb2.PriceVersion:
+        """The next price that has been announced; unset if none."""
+
     def __init__(
         self,
         *,
@@ -190,10 +197,11 @@ class MarketplaceService(_message.Message):
         additional_info: _builtins.str = ...,
         published_at: _timestamp_pb2.Timestamp | None = ...,
         forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
+        next_price: _pricing_pb2.PriceVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "published_at", b"published_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,6 +319,170 @@ class UpdateServiceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateServiceRequest: _TypeAlias = UpdateServiceRequest  # noqa: Y015
+
+@_typing.final
+class SchedulePriceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    STARTS_ON_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    starts_on: _builtins.str
+    """The UTC day that it starts on, "2026-12-15": tomorrow at the earliest, a year ahead at the latest."""
+    idempotency_key: _builtins.str
+    @_builtins.property
+    def price(self) -> _pricing_pb2.Price: ...
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        price: _pricing_pb2.Price | None = ...,
+        starts_on: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "price", b"price", "service_id", b"service_id", "starts_on", b"starts_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SchedulePriceRequest: _TypeAlias = SchedulePriceRequest  # noqa: Y015
+
+@_typing.final
+class CancelPriceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_ID_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    price_version_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        price_version_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version_id", b"price_version_id", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPriceRequest: _TypeAlias = CancelPriceRequest  # noqa: Y015
+
+@_typing.final
+class ListPricesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPricesRequest: _TypeAlias = ListPricesRequest  # noqa: Y015
+
+@_typing.final
+class ListPricesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[_pricing_pb2.PriceVersion]:
+        """At most 200: a service has few."""
+
+    def __init__(
+        self,
+        *,
+        prices: _abc.Iterable[_pricing_pb2.PriceVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPricesResponse: _TypeAlias = ListPricesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetServiceNamesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        service_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_ids", b"service_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetServiceNamesRequest: _TypeAlias = BatchGetServiceNamesRequest  # noqa: Y015
+
+@_typing.final
+class ServiceName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SLUG_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    MERCHANT_NAME_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    name: _builtins.str
+    slug: _builtins.str
+    merchant_id: _builtins.str
+    merchant_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        slug: _builtins.str = ...,
+        merchant_id: _builtins.str = ...,
+        merchant_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "service_id", b"service_id", "slug", b"slug"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceName: _TypeAlias = ServiceName  # noqa: Y015
+
+@_typing.final
+class BatchGetServiceNamesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceName]: ...
+    def __init__(
+        self,
+        *,
+        services: _abc.Iterable[Global___ServiceName] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetServiceNamesResponse: _TypeAlias = BatchGetServiceNamesResponse  # noqa: Y015
 
 @_typing.final
 class SetUpstreamCredentialRequest(_message.Message):

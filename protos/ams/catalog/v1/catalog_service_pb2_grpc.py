@@ -5,6 +5,7 @@ import warnings
 
 from ams.catalog.v1 import catalog_service_pb2 as ams_dot_catalog_dot_v1_dot_catalog__service__pb2
 from ams.catalog.v1 import events_pb2 as ams_dot_catalog_dot_v1_dot_events__pb2
+from ams.catalog.v1 import pricing_pb2 as ams_dot_catalog_dot_v1_dot_pricing__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -85,10 +86,30 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
                 _registered_method=True)
+        self.SchedulePrice = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/SchedulePrice',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SchedulePriceRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.FromString,
+                _registered_method=True)
+        self.CancelPrice = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/CancelPrice',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CancelPriceRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.FromString,
+                _registered_method=True)
+        self.ListPrices = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/ListPrices',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesResponse.FromString,
+                _registered_method=True)
         self.ListMarketplaceServices = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/ListMarketplaceServices',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesResponse.FromString,
+                _registered_method=True)
+        self.BatchGetServiceNames = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/BatchGetServiceNames',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.FromString,
                 _registered_method=True)
         self.GetMarketplaceService = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/GetMarketplaceService',
@@ -182,8 +203,39 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SchedulePrice(self, request, context):
+        """A price for a service that has one already, from the beginning of a UTC day that hasn't begun. Consumers with
+        access are told. One that was to start on the same day is canceled by it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPrice(self, request, context):
+        """Takes a price back that hasn't started. Consumers who were told are told that too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrices(self, request, context):
+        """A service's prices: those to come, the one in force and those before, newest start first. Of a service that is
+        in the marketplace anybody's who is signed in; the merchant's own and an admin's any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMarketplaceServices(self, request, context):
         """Active services of merchants in good standing, open to everybody (FR3-CONS-02).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetServiceNames(self, request, context):
+        """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
+        merchants their own, consumers those that are or were in the marketplace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,10 +316,30 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.SerializeToString,
             ),
+            'SchedulePrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SchedulePrice,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SchedulePriceRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.SerializeToString,
+            ),
+            'CancelPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPrice,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CancelPriceRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.SerializeToString,
+            ),
+            'ListPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrices,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesResponse.SerializeToString,
+            ),
             'ListMarketplaceServices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMarketplaceServices,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesResponse.SerializeToString,
+            ),
+            'BatchGetServiceNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetServiceNames,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.SerializeToString,
             ),
             'GetMarketplaceService': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMarketplaceService,
@@ -566,6 +638,87 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def SchedulePrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/SchedulePrice',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SchedulePriceRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/CancelPrice',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.CancelPriceRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_pricing__pb2.PriceVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/ListPrices',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListMarketplaceServices(request,
             target,
             options=(),
@@ -582,6 +735,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/ListMarketplaceServices',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMarketplaceServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetServiceNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/BatchGetServiceNames',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

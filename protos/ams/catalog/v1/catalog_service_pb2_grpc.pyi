@@ -5,6 +5,7 @@ Services, their metadata, pricing and approval, and the public marketplace."""
 
 from ams.catalog.v1 import catalog_service_pb2 as _catalog_service_pb2
 from ams.catalog.v1 import events_pb2 as _events_pb2
+from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -39,8 +40,22 @@ class CatalogServiceStub:
     """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
     Calls that are under way may still carry the signature of the key before.
     """
+    SchedulePrice: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SchedulePriceRequest, _pricing_pb2.PriceVersion]
+    """A price for a service that has one already, from the beginning of a UTC day that hasn't begun. Consumers with
+    access are told. One that was to start on the same day is canceled by it.
+    """
+    CancelPrice: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CancelPriceRequest, _pricing_pb2.PriceVersion]
+    """Takes a price back that hasn't started. Consumers who were told are told that too."""
+    ListPrices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListPricesRequest, _catalog_service_pb2.ListPricesResponse]
+    """A service's prices: those to come, the one in force and those before, newest start first. Of a service that is
+    in the marketplace anybody's who is signed in; the merchant's own and an admin's any.
+    """
     ListMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMarketplaceServicesRequest, _catalog_service_pb2.ListMarketplaceServicesResponse]
     """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
+    BatchGetServiceNames: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetServiceNamesRequest, _catalog_service_pb2.BatchGetServiceNamesResponse]
+    """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
+    merchants their own, consumers those that are or were in the marketplace.
+    """
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
@@ -136,12 +151,50 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def SchedulePrice(
+        self,
+        request: _catalog_service_pb2.SchedulePriceRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.SchedulePriceRequest, _abc.Awaitable[_pricing_pb2.PriceVersion]],
+    ) -> _abc.Awaitable[_pricing_pb2.PriceVersion]:
+        """A price for a service that has one already, from the beginning of a UTC day that hasn't begun. Consumers with
+        access are told. One that was to start on the same day is canceled by it.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelPrice(
+        self,
+        request: _catalog_service_pb2.CancelPriceRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.CancelPriceRequest, _abc.Awaitable[_pricing_pb2.PriceVersion]],
+    ) -> _abc.Awaitable[_pricing_pb2.PriceVersion]:
+        """Takes a price back that hasn't started. Consumers who were told are told that too."""
+
+    @_abc_1.abstractmethod
+    def ListPrices(
+        self,
+        request: _catalog_service_pb2.ListPricesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.ListPricesRequest, _abc.Awaitable[_catalog_service_pb2.ListPricesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.ListPricesResponse]:
+        """A service's prices: those to come, the one in force and those before, newest start first. Of a service that is
+        in the marketplace anybody's who is signed in; the merchant's own and an admin's any.
+        """
+
+    @_abc_1.abstractmethod
     def ListMarketplaceServices(
         self,
         request: _catalog_service_pb2.ListMarketplaceServicesRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.ListMarketplaceServicesRequest, _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]:
         """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
+
+    @_abc_1.abstractmethod
+    def BatchGetServiceNames(
+        self,
+        request: _catalog_service_pb2.BatchGetServiceNamesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.BatchGetServiceNamesRequest, _abc.Awaitable[_catalog_service_pb2.BatchGetServiceNamesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.BatchGetServiceNamesResponse]:
+        """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
+        merchants their own, consumers those that are or were in the marketplace.
+        """
 
     @_abc_1.abstractmethod
     def GetMarketplaceService(

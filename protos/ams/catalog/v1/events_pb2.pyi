@@ -107,7 +107,7 @@ class CatalogEvent(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     SERVICE_CHANGED_FIELD_NUMBER: _builtins.int
-    PRICE_VERSION_STARTED_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_CHANGED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7"""
     @_builtins.property
@@ -115,20 +115,22 @@ class CatalogEvent(_message.Message):
     @_builtins.property
     def service_changed(self) -> Global___ServiceChanged: ...
     @_builtins.property
-    def price_version_started(self) -> _pricing_pb2.PriceVersion: ...
+    def price_version_changed(self) -> _pricing_pb2.PriceVersion:
+        """Made, which is before it starts, or canceled before it has."""
+
     def __init__(
         self,
         *,
         event_id: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         service_changed: Global___ServiceChanged | None = ...,
-        price_version_started: _pricing_pb2.PriceVersion | None = ...,
+        price_version_changed: _pricing_pb2.PriceVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "occurred_at", b"occurred_at", "price_version_started", b"price_version_started", "service_changed", b"service_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "occurred_at", b"occurred_at", "price_version_changed", b"price_version_changed", "service_changed", b"service_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "occurred_at", b"occurred_at", "price_version_started", b"price_version_started", "service_changed", b"service_changed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "occurred_at", b"occurred_at", "price_version_changed", b"price_version_changed", "service_changed", b"service_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["service_changed", "price_version_started"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["service_changed", "price_version_changed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -27,19 +27,51 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/catalog/v1/pricing.proto\x12\x0e\x61ms.catalog.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"8\n\nPerRequest\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.MoneyB\x06\xaa\xbb\x18\x02\x08\x01\"C\n\x05Price\x12\x31\n\x0bper_request\x18\x01 \x01(\x0b\x32\x1a.ams.catalog.v1.PerRequestH\x00\x42\x07\n\x05model\"\x91\x01\n\x0cPriceVersion\x12\x18\n\x10price_version_id\x18\x01 \x01(\t\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.ams.catalog.v1.Price\x12-\n\tstarts_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/catalog/v1/pricing.proto\x12\x0e\x61ms.catalog.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"5\n\x07PerUnit\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.MoneyB\x06\xaa\xbb\x18\x02\x08\x01\"v\n\x04Tier\x12\x1c\n\x05up_to\x18\x01 \x01(\x03\x42\r\xaa\xbb\x18\t(\x00\x30\x80\xa0\x94\xa5\x8d\x1d\x12\'\n\x0bunit_amount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\'\n\x0b\x66lat_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"?\n\x0eGraduatedTiers\x12-\n\x05tiers\x18\x01 \x03(\x0b\x32\x14.ams.catalog.v1.TierB\x08\xaa\xbb\x18\x04\x08\x01\x18\x14\"<\n\x0bVolumeTiers\x12-\n\x05tiers\x18\x01 \x03(\x0b\x32\x14.ams.catalog.v1.TierB\x08\xaa\xbb\x18\x04\x08\x01\x18\x14\"S\n\x08Packages\x12\x1b\n\x04size\x18\x01 \x01(\x03\x42\r\xaa\xbb\x18\t(\x01\x30\x80\xa0\x94\xa5\x8d\x1d\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.MoneyB\x06\xaa\xbb\x18\x02\x08\x01\"8\n\nMonthlyFee\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.MoneyB\x06\xaa\xbb\x18\x02\x08\x01\"\xb2\x02\n\x0ePriceComponent\x12$\n\x05meter\x18\x01 \x01(\x0e\x32\x15.ams.catalog.v1.Meter\x12+\n\x08per_unit\x18\x02 \x01(\x0b\x32\x17.ams.catalog.v1.PerUnitH\x00\x12\x33\n\tgraduated\x18\x03 \x01(\x0b\x32\x1e.ams.catalog.v1.GraduatedTiersH\x00\x12-\n\x06volume\x18\x04 \x01(\x0b\x32\x1b.ams.catalog.v1.VolumeTiersH\x00\x12,\n\x08packages\x18\x05 \x01(\x0b\x32\x18.ams.catalog.v1.PackagesH\x00\x12\x31\n\x0bmonthly_fee\x18\x06 \x01(\x0b\x32\x1a.ams.catalog.v1.MonthlyFeeH\x00\x42\x08\n\x06scheme\"E\n\nChargeRule\x12\x1c\n\x14is_client_error_free\x18\x01 \x01(\x08\x12\x19\n\x11is_abandoned_free\x18\x02 \x01(\x08\"\xa8\x01\n\x05Price\x12\x1f\n\rcurrency_code\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x03\x12:\n\ncomponents\x18\x03 \x03(\x0b\x32\x1e.ams.catalog.v1.PriceComponentB\x06\xaa\xbb\x18\x02\x18\n\x12/\n\x0b\x63harge_rule\x18\x04 \x01(\x0b\x32\x1a.ams.catalog.v1.ChargeRuleJ\x04\x08\x01\x10\x02R\x0bper_request\"\xf2\x01\n\x0cPriceVersion\x12\x18\n\x10price_version_id\x18\x01 \x01(\t\x12\x12\n\nservice_id\x18\x02 \x01(\t\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.ams.catalog.v1.Price\x12-\n\tstarts_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63\x61nceled_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*z\n\x05Meter\x12\x15\n\x11METER_UNSPECIFIED\x10\x00\x12\x0c\n\x08REQUESTS\x10\x01\x12\x15\n\x11REQUEST_MEGABYTES\x10\x02\x12\x16\n\x12RESPONSE_MEGABYTES\x10\x03\x12\r\n\tMEGABYTES\x10\x04\x12\x0e\n\nEXECUTIONS\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.catalog.v1.pricing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PERREQUEST'].fields_by_name['amount']._loaded_options = None
-  _globals['_PERREQUEST'].fields_by_name['amount']._serialized_options = b'\252\273\030\002\010\001'
-  _globals['_PERREQUEST']._serialized_start=134
-  _globals['_PERREQUEST']._serialized_end=190
-  _globals['_PRICE']._serialized_start=192
-  _globals['_PRICE']._serialized_end=259
-  _globals['_PRICEVERSION']._serialized_start=262
-  _globals['_PRICEVERSION']._serialized_end=407
+  _globals['_PERUNIT'].fields_by_name['amount']._loaded_options = None
+  _globals['_PERUNIT'].fields_by_name['amount']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_TIER'].fields_by_name['up_to']._loaded_options = None
+  _globals['_TIER'].fields_by_name['up_to']._serialized_options = b'\252\273\030\t(\0000\200\240\224\245\215\035'
+  _globals['_GRADUATEDTIERS'].fields_by_name['tiers']._loaded_options = None
+  _globals['_GRADUATEDTIERS'].fields_by_name['tiers']._serialized_options = b'\252\273\030\004\010\001\030\024'
+  _globals['_VOLUMETIERS'].fields_by_name['tiers']._loaded_options = None
+  _globals['_VOLUMETIERS'].fields_by_name['tiers']._serialized_options = b'\252\273\030\004\010\001\030\024'
+  _globals['_PACKAGES'].fields_by_name['size']._loaded_options = None
+  _globals['_PACKAGES'].fields_by_name['size']._serialized_options = b'\252\273\030\t(\0010\200\240\224\245\215\035'
+  _globals['_PACKAGES'].fields_by_name['amount']._loaded_options = None
+  _globals['_PACKAGES'].fields_by_name['amount']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_MONTHLYFEE'].fields_by_name['amount']._loaded_options = None
+  _globals['_MONTHLYFEE'].fields_by_name['amount']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_PRICE'].fields_by_name['currency_code']._loaded_options = None
+  _globals['_PRICE'].fields_by_name['currency_code']._serialized_options = b'\252\273\030\004\010\001\030\003'
+  _globals['_PRICE'].fields_by_name['components']._loaded_options = None
+  _globals['_PRICE'].fields_by_name['components']._serialized_options = b'\252\273\030\002\030\n'
+  _globals['_METER']._serialized_start=1375
+  _globals['_METER']._serialized_end=1497
+  _globals['_PERUNIT']._serialized_start=134
+  _globals['_PERUNIT']._serialized_end=187
+  _globals['_TIER']._serialized_start=189
+  _globals['_TIER']._serialized_end=307
+  _globals['_GRADUATEDTIERS']._serialized_start=309
+  _globals['_GRADUATEDTIERS']._serialized_end=372
+  _globals['_VOLUMETIERS']._serialized_start=374
+  _globals['_VOLUMETIERS']._serialized_end=434
+  _globals['_PACKAGES']._serialized_start=436
+  _globals['_PACKAGES']._serialized_end=519
+  _globals['_MONTHLYFEE']._serialized_start=521
+  _globals['_MONTHLYFEE']._serialized_end=577
+  _globals['_PRICECOMPONENT']._serialized_start=580
+  _globals['_PRICECOMPONENT']._serialized_end=886
+  _globals['_CHARGERULE']._serialized_start=888
+  _globals['_CHARGERULE']._serialized_end=957
+  _globals['_PRICE']._serialized_start=960
+  _globals['_PRICE']._serialized_end=1128
+  _globals['_PRICEVERSION']._serialized_start=1131
+  _globals['_PRICEVERSION']._serialized_end=1373
 # @@protoc_insertion_point(module_scope)

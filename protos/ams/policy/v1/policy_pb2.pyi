@@ -60,6 +60,10 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     """Lower-case letters, digits and single hyphens."""
     MONTH: _Format.ValueType  # 5
     """A calendar month, "2026-11"."""
+    DATE: _Format.ValueType  # 6
+    """A calendar day, "2026-11-29"."""
+    TIME_ZONE: _Format.ValueType  # 7
+    """A name of the IANA time zone database, "Europe/Zurich"."""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """How a string must look, beyond its length."""
@@ -73,6 +77,10 @@ SLUG: Format.ValueType  # 4
 """Lower-case letters, digits and single hyphens."""
 MONTH: Format.ValueType  # 5
 """A calendar month, "2026-11"."""
+DATE: Format.ValueType  # 6
+"""A calendar day, "2026-11-29"."""
+TIME_ZONE: Format.ValueType  # 7
+"""A name of the IANA time zone database, "Europe/Zurich"."""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 @_typing.final

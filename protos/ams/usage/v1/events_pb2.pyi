@@ -32,29 +32,59 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     ANSWERED: _Outcome.ValueType  # 1
     """The upstream answered; the whole answer was passed on, or the consumer hung up meanwhile."""
     CLIENT_CLOSED: _Outcome.ValueType  # 2
-    """The consumer hung up before the upstream's answer began (status_code 499). Billable: the
-    upstream had the request.
-    """
+    """The consumer hung up before the upstream's answer began (status_code 499)."""
     UPSTREAM_FAILED: _Outcome.ValueType  # 3
-    """The upstream took the request and gave no answer in time, or none that is HTTP (502, 504).
-    Not billable.
-    """
+    """The upstream took the request and gave no answer in time, or none that is HTTP (502, 504)."""
+    BROKEN_OFF: _Outcome.ValueType  # 4
+    """The upstream's answer broke off or fell silent after some of it was passed on; status_code is the answer's."""
+    REFUSED: _Outcome.ValueType  # 5
+    """AMS ended the call itself: the body was too long, or it couldn't be metered (413, 503)."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
-    """How a forwarded request ended."""
+    """How a forwarded request ended. Which of them are charged is a rule of the price (ams_rating.charging)."""
 
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 ANSWERED: Outcome.ValueType  # 1
 """The upstream answered; the whole answer was passed on, or the consumer hung up meanwhile."""
 CLIENT_CLOSED: Outcome.ValueType  # 2
-"""The consumer hung up before the upstream's answer began (status_code 499). Billable: the
-upstream had the request.
-"""
+"""The consumer hung up before the upstream's answer began (status_code 499)."""
 UPSTREAM_FAILED: Outcome.ValueType  # 3
-"""The upstream took the request and gave no answer in time, or none that is HTTP (502, 504).
-Not billable.
-"""
+"""The upstream took the request and gave no answer in time, or none that is HTTP (502, 504)."""
+BROKEN_OFF: Outcome.ValueType  # 4
+"""The upstream's answer broke off or fell silent after some of it was passed on; status_code is the answer's."""
+REFUSED: Outcome.ValueType  # 5
+"""AMS ended the call itself: the body was too long, or it couldn't be metered (413, 503)."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _ChargeClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChargeClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChargeClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHARGE_CLASS_UNSPECIFIED: _ChargeClass.ValueType  # 0
+    SERVED: _ChargeClass.ValueType  # 1
+    """Answered with 1xx to 3xx."""
+    CLIENT_ERROR: _ChargeClass.ValueType  # 2
+    """Answered with 4xx."""
+    ABANDONED: _ChargeClass.ValueType  # 3
+    """Given up by the consumer before the answer began."""
+    UNCHARGED: _ChargeClass.ValueType  # 4
+    """Answered with 5xx, not answered, or ended by AMS: never charged."""
+
+class ChargeClass(_ChargeClass, metaclass=_ChargeClassEnumTypeWrapper):
+    """What usage can be charged as. Of a service's price, its ChargeRule decides about the second and third."""
+
+CHARGE_CLASS_UNSPECIFIED: ChargeClass.ValueType  # 0
+SERVED: ChargeClass.ValueType  # 1
+"""Answered with 1xx to 3xx."""
+CLIENT_ERROR: ChargeClass.ValueType  # 2
+"""Answered with 4xx."""
+ABANDONED: ChargeClass.ValueType  # 3
+"""Given up by the consumer before the answer began."""
+UNCHARGED: ChargeClass.ValueType  # 4
+"""Answered with 5xx, not answered, or ended by AMS: never charged."""
+Global___ChargeClass: _TypeAlias = ChargeClass  # noqa: Y015
 
 @_typing.final
 class UsageEvent(_message.Message):
@@ -176,51 +206,103 @@ class UsageEventBatch(_message.Message):
 Global___UsageEventBatch: _TypeAlias = UsageEventBatch  # noqa: Y015
 
 @_typing.final
-class UsageDelta(_message.Message):
-    """What a batch of new raw events adds to one group's totals. Applied once per delta_id."""
+class UsageTotal(_message.Message):
+    """What the usage of one group comes to so far (topic usage.aggregated, keyed by consumer id). Not what is added to it:
+    figures only grow, so of two totals of a group the greater holds, whichever comes first and however often either
+    comes. Calls with test keys are in none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DELTA_ID_FIELD_NUMBER: _builtins.int
-    PERIOD_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     SERVICE_ID_FIELD_NUMBER: _builtins.int
-    PRICE_VERSION_ID_FIELD_NUMBER: _builtins.int
+    CHARGE_CLASS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
-    BILLABLE_REQUESTS_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
-    delta_id: _builtins.str
-    """UUIDv7"""
-    period: _builtins.str
-    """The UTC month the events fall in, "2026-11"."""
+    LAST_OFFSET_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Where the events came from that are summed here: the topic's incarnation and partition. A group's usage is the
+    sum over its sources.
+    """
+    day: _builtins.str
+    """The UTC day the events fall in, "2026-11-29"."""
     merchant_id: _builtins.str
     consumer_id: _builtins.str
+    project_id: _builtins.str
+    """"" for none"""
+    api_key_id: _builtins.str
     service_id: _builtins.str
-    price_version_id: _builtins.str
+    charge_class: Global___ChargeClass.ValueType
     requests: _builtins.int
-    billable_requests: _builtins.int
+    """Calls; the parts of a call that lasts are one."""
     request_bytes: _builtins.int
     response_bytes: _builtins.int
+    last_offset: _builtins.int
+    """The events of the group are those of its source that came up to and with this offset."""
     def __init__(
         self,
         *,
-        delta_id: _builtins.str = ...,
-        period: _builtins.str = ...,
+        source: _builtins.str = ...,
+        day: _builtins.str = ...,
         merchant_id: _builtins.str = ...,
         consumer_id: _builtins.str = ...,
+        project_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
         service_id: _builtins.str = ...,
-        price_version_id: _builtins.str = ...,
+        charge_class: Global___ChargeClass.ValueType = ...,
         requests: _builtins.int = ...,
-        billable_requests: _builtins.int = ...,
         request_bytes: _builtins.int = ...,
         response_bytes: _builtins.int = ...,
+        last_offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_requests", b"billable_requests", "consumer_id", b"consumer_id", "delta_id", b"delta_id", "merchant_id", b"merchant_id", "period", b"period", "price_version_id", b"price_version_id", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "charge_class", b"charge_class", "consumer_id", b"consumer_id", "day", b"day", "last_offset", b"last_offset", "merchant_id", b"merchant_id", "project_id", b"project_id", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "service_id", b"service_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UsageDelta: _TypeAlias = UsageDelta  # noqa: Y015
+Global___UsageTotal: _TypeAlias = UsageTotal  # noqa: Y015
+
+@_typing.final
+class ForwardedTotal(_message.Message):
+    """How many calls a gateway has forwarded so far, by its own count (topic usage.forwarded, keyed by consumer id). As with
+    UsageTotal the greater holds. Tells usage-svc what should have arrived.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOURNAL_ID_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    CONSUMER_ID_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    journal_id: _builtins.bytes
+    """16 bytes"""
+    day: _builtins.str
+    """The UTC day the calls came in, "2026-11-29"."""
+    merchant_id: _builtins.str
+    consumer_id: _builtins.str
+    events: _builtins.int
+    """Events, so that the parts of a call that lasts count each."""
+    def __init__(
+        self,
+        *,
+        journal_id: _builtins.bytes = ...,
+        day: _builtins.str = ...,
+        merchant_id: _builtins.str = ...,
+        consumer_id: _builtins.str = ...,
+        events: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "day", b"day", "events", b"events", "journal_id", b"journal_id", "merchant_id", b"merchant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForwardedTotal: _TypeAlias = ForwardedTotal  # noqa: Y015

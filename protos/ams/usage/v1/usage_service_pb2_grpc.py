@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from ams.dead_letters.v1 import dead_letters_pb2 as ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2
 from ams.usage.v1 import usage_service_pb2 as ams_dot_usage_dot_v1_dot_usage__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -36,18 +37,78 @@ class UsageServiceStub:
         """
         self.GetConsumerUsage = channel.unary_unary(
                 '/ams.usage.v1.UsageService/GetConsumerUsage',
-                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetConsumerUsageRequest.SerializeToString,
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
                 _registered_method=True)
         self.GetMerchantUsage = channel.unary_unary(
                 '/ams.usage.v1.UsageService/GetMerchantUsage',
-                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetMerchantUsageRequest.SerializeToString,
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
                 _registered_method=True)
         self.GetPlatformUsage = channel.unary_unary(
                 '/ams.usage.v1.UsageService/GetPlatformUsage',
-                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetPlatformUsageRequest.SerializeToString,
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+                _registered_method=True)
+        self.WatchConsumerUsage = channel.unary_stream(
+                '/ams.usage.v1.UsageService/WatchConsumerUsage',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+                _registered_method=True)
+        self.WatchMerchantUsage = channel.unary_stream(
+                '/ams.usage.v1.UsageService/WatchMerchantUsage',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+                _registered_method=True)
+        self.WatchPlatformUsage = channel.unary_stream(
+                '/ams.usage.v1.UsageService/WatchPlatformUsage',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+                _registered_method=True)
+        self.ListConsumerCalls = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListConsumerCalls',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.ListMerchantCalls = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListMerchantCalls',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.ListPlatformCalls = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListPlatformCalls',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.ListUsageDeadLetters = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListUsageDeadLetters',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayUsageDeadLetter = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ReplayUsageDeadLetter',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.DismissUsageDeadLetter = channel.unary_unary(
+                '/ams.usage.v1.UsageService/DismissUsageDeadLetter',
+                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
+                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+                _registered_method=True)
+        self.ListDayTotals = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListDayTotals',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.FromString,
+                _registered_method=True)
+        self.ListDayRoots = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListDayRoots',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsResponse.FromString,
+                _registered_method=True)
+        self.ListProvenEvents = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListProvenEvents',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsResponse.FromString,
                 _registered_method=True)
 
 
@@ -62,7 +123,8 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMerchantUsage(self, request, context):
-        """The usage of the calling merchant's services, by key prefix, never by consumer (PRD-4.2).
+        """The usage of the calling merchant's services; consumers by pseudonym, keys by a form that is the merchant's own,
+        never an identity (PRD-4.2).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,23 +137,164 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchConsumerUsage(self, request, context):
+        """The same figures again whenever they have changed, at most once a second. The database is asked once for all who
+        look at the same thing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMerchantUsage(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPlatformUsage(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsumerCalls(self, request, context):
+        """The log of single calls (PRD-8), newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMerchantCalls(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlatformCalls(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsageDeadLetters(self, request, context):
+        """Messages of Kafka that usage-svc could not apply, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayUsageDeadLetter(self, request, context):
+        """Tries one again; NOT_FOUND if there is none any more, FAILED_PRECONDITION still_unapplicable with the error if it
+        still can't be applied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DismissUsageDeadLetter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDayTotals(self, request, context):
+        """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and consumer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDayRoots(self, request, context):
+        """The Merkle roots over days' events of a merchant, as they were published.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProvenEvents(self, request, context):
+        """For billing-svc: the events behind lines of an invoice, in the order of their ids, with their paths to the roots.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UsageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetConsumerUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConsumerUsage,
-                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetConsumerUsageRequest.FromString,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
                     response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
             ),
             'GetMerchantUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMerchantUsage,
-                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetMerchantUsageRequest.FromString,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
                     response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
             ),
             'GetPlatformUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlatformUsage,
-                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetPlatformUsageRequest.FromString,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
                     response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
+            ),
+            'WatchConsumerUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConsumerUsage,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
+            ),
+            'WatchMerchantUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMerchantUsage,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
+            ),
+            'WatchPlatformUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPlatformUsage,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.SerializeToString,
+            ),
+            'ListConsumerCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsumerCalls,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListMerchantCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMerchantCalls,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListPlatformCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlatformCalls,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListUsageDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsageDeadLetters,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayUsageDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayUsageDeadLetter,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
+            ),
+            'DismissUsageDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismissUsageDeadLetter,
+                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.FromString,
+                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
+            ),
+            'ListDayTotals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDayTotals,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.SerializeToString,
+            ),
+            'ListDayRoots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDayRoots,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsResponse.SerializeToString,
+            ),
+            'ListProvenEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProvenEvents,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -119,7 +322,7 @@ class UsageService:
             request,
             target,
             '/ams.usage.v1.UsageService/GetConsumerUsage',
-            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetConsumerUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
             ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
             options,
             channel_credentials,
@@ -146,7 +349,7 @@ class UsageService:
             request,
             target,
             '/ams.usage.v1.UsageService/GetMerchantUsage',
-            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetMerchantUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
             ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
             options,
             channel_credentials,
@@ -173,8 +376,332 @@ class UsageService:
             request,
             target,
             '/ams.usage.v1.UsageService/GetPlatformUsage',
-            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetPlatformUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
             ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConsumerUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/WatchConsumerUsage',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMerchantUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/WatchMerchantUsage',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPlatformUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/WatchPlatformUsage',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.GetUsageRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.UsageReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsumerCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListConsumerCalls',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMerchantCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListMerchantCalls',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlatformCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListPlatformCalls',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsageDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListUsageDeadLetters',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayUsageDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ReplayUsageDeadLetter',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismissUsageDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/DismissUsageDeadLetter',
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
+            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDayTotals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListDayTotals',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDayRoots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListDayRoots',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProvenEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListProvenEvents',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListProvenEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,
