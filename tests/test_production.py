@@ -43,7 +43,7 @@ def complaints(name: str, environment: dict[str, str]) -> str:
         ("catalog-svc", "CATALOG_SERVICE_SECRET", "development-secret"),
         ("catalog-svc", "CATALOG_ALLOW_PRIVATE_UPSTREAMS", "true"),
         ("catalog-svc", "UPSTREAM_SEALING_KEY", None),
-        ("billing-svc", "BILLING_PSEUDONYM_KEY", None),
+        ("billing-svc", "PSEUDONYM_KEY", None),
         ("registry-svc", "REGISTRY_SERVICE_SECRET", "development-secret"),
         ("registry-svc", "REGISTRY_SIGNING_KEY", None),
         ("registry-svc", "REGISTRY_PUBLIC_URL", "http://registry.ams.example"),

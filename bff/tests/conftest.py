@@ -272,7 +272,7 @@ def all_services(
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{bff_port}",
             "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
-            "BILLING_PSEUDONYM_KEY": secrets.token_urlsafe(32),
+            "PSEUDONYM_KEY": secrets.token_urlsafe(32),
         }
         own = {
             service: {

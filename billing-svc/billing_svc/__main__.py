@@ -18,7 +18,7 @@ from ams_common.tokens import TokenVerifier
 
 from billing_svc.commission import FIRST_MONTH, format_rate
 from billing_svc.event_handlers import SUBSCRIPTIONS
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.retention import purge_old_deltas
 from billing_svc.rpc import BillingService
 from billing_svc.settings import Settings, load_settings

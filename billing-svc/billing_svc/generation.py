@@ -7,7 +7,7 @@ from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidAr
 
 from billing_svc.commission import rate_for
 from billing_svc.invoices import Invoice, InvoiceContent, InvoiceScope, draft_invoices
-from billing_svc.pseudonyms import Pseudonyms, is_pseudonym
+from ams_common.pseudonyms import Pseudonyms, is_pseudonym
 from billing_svc.store import Store
 
 # One answer holds at most so many invoices; all of the scope are made, and the lists show the rest.
@@ -25,7 +25,7 @@ async def scope_of_merchant(
     if not consumers:
         return InvoiceScope(period, merchant_id, None)
     known = await store.list_consumers_of_merchant(merchant_id=merchant_id, period=period)
-    return InvoiceScope(period, merchant_id, pseudonyms.find(consumers, merchant_id, known))
+    return InvoiceScope(period, merchant_id, pseudonyms.find_consumers(consumers, merchant_id, known))
 
 
 def scope_of_admin(period: str, merchant_id: UUID | None, consumers: Sequence[str]) -> InvoiceScope:

@@ -9,7 +9,7 @@ from ams_common.money import to_money
 
 from billing_svc.commission import CommissionRate, format_rate
 from billing_svc.invoices import Invoice, InvoiceContent, Line
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.revenue import revenue_by_service, revenue_totals
 
 _STATUSES = {
@@ -47,7 +47,7 @@ def invoice_message(invoice: Invoice, audience: Audience, pseudonyms: Pseudonyms
     if audience is not Audience.MERCHANT:
         message.consumer_id = str(key.consumer_id)
     if audience is not Audience.CONSUMER:
-        message.consumer_pseudonym = pseudonyms.of(key.merchant_id, key.consumer_id)
+        message.consumer_pseudonym = pseudonyms.of_consumer(key.merchant_id, key.consumer_id)
     return message
 
 

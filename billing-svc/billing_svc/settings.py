@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ams_common.errors import SettingsError
+from ams_common.pseudonyms import pseudonym_key_setting
 from ams_common.settings import ServiceSettings, load, setting, strong_secret
 
 from billing_svc.commission import parse_rate
@@ -14,9 +15,11 @@ from billing_svc.commission import parse_rate
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServiceSettings):
     # Names consumers to merchants; changing it renames them all.
-    pseudonym_key: str = setting(
-        development="development-pseudonym-key", secret=True, production=strong_secret
-    )
+    pseudonym_key: str = pseudonym_key_setting()
+    # Proves billing-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
+    service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
+    # Asked for the events behind an invoice.
+    usage_address: str = setting(name="USAGE_ADDRESS")
     # The commission until an admin sets another; read at the first start only.
     default_commission_rate: str = setting("0.10")
 

@@ -10,7 +10,7 @@ from ams_common.database import Database
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.__main__ import ensure_commission_rate
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.testing import Billing, Events, SetClock

@@ -8,7 +8,7 @@ from ams_common.database import Database
 from ams_common.testing.plugin import Serve
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 

@@ -32,9 +32,9 @@ def test_a_commission_that_is_none_is_refused_by_name(rate: str) -> None:
 @pytest.mark.parametrize("key", [None, "development-pseudonym-key", "short"])
 def test_production_refuses_a_default_or_weak_pseudonym_key(key: str | None) -> None:
     environ = {**GIVEN, "AMS_ENVIRONMENT": "production"}
-    with pytest.raises(SettingsError, match="BILLING_PSEUDONYM_KEY"):
-        load_settings(environ if key is None else {**environ, "BILLING_PSEUDONYM_KEY": key})
-    assert load_settings({**environ, "BILLING_PSEUDONYM_KEY": "k" * 32}).pseudonym_key == "k" * 32
+    with pytest.raises(SettingsError, match="PSEUDONYM_KEY"):
+        load_settings(environ if key is None else {**environ, "PSEUDONYM_KEY": key})
+    assert load_settings({**environ, "PSEUDONYM_KEY": "k" * 32}).pseudonym_key == "k" * 32
 
 
 def test_a_process_without_settings_names_each_and_ends_with_2() -> None:

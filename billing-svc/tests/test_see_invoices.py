@@ -10,7 +10,7 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams_common.errors import InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.testing import Billing, Events, PricedService, usage_delta
 
 
@@ -29,7 +29,7 @@ async def test_an_admin_sees_the_consumer_and_their_pseudonym(
     request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
     assert await billing.ask("GetInvoice", request, uuid7(), ADMIN) == invoice
     assert invoice.consumer_id == consumer_id
-    assert invoice.consumer_pseudonym == pseudonyms.of(priced.merchant_id, UUID(consumer_id))
+    assert invoice.consumer_pseudonym == pseudonyms.of_consumer(priced.merchant_id, UUID(consumer_id))
 
 
 async def test_nothing_that_a_merchant_gets_holds_the_consumers_id(billing: Billing, events: Events) -> None:
@@ -126,8 +126,8 @@ async def test_consumers_are_chosen_by_pseudonym_or_id(
 ) -> None:
     priced, one, two = await events.priced_service("1"), uuid7(), uuid7()
     await events.usage(usage_delta(priced, one, 1), usage_delta(priced, two, 2))
-    name = pseudonyms.of(priced.merchant_id, one)
-    unknown = pseudonyms.of(priced.merchant_id, uuid7())
+    name = pseudonyms.of_consumer(priced.merchant_id, one)
+    unknown = pseudonyms.of_consumer(priced.merchant_id, uuid7())
     assert await billing.generate_own(priced.merchant_id, consumers=[unknown]) == []
     assert await billing.generate(consumers=[str(uuid7())]) == []
     assert await billing.rows("SELECT FROM invoices") == []

@@ -89,13 +89,21 @@ PROCESSES: Mapping[str, Process] = {
         Process(
             name="keys-svc", schema="keys", grpc_port=7003, metrics_port=9103, secrets=("SERVICE_SECRET",)
         ),
-        Process(name="usage-svc", schema="usage", grpc_port=7004, metrics_port=9104),
+        Process(
+            name="usage-svc",
+            schema="usage",
+            grpc_port=7004,
+            metrics_port=9104,
+            secrets=("SERVICE_SECRET",),
+            shared_keys=("PSEUDONYM_KEY",),
+        ),
         Process(
             name="billing-svc",
             schema="billing",
             grpc_port=7005,
             metrics_port=9105,
-            secrets=("PSEUDONYM_KEY",),
+            secrets=("SERVICE_SECRET",),
+            shared_keys=("PSEUDONYM_KEY",),
         ),
         Process(
             name="registry-svc",

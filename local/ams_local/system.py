@@ -24,7 +24,7 @@ USUAL_PORTS: Mapping[str, int] = {
 }
 # The keyring's names: a run directory that is there has its secrets under these.
 _KEPT_AS = {
-    "BILLING_PSEUDONYM_KEY": "billing-pseudonyms",
+    "PSEUDONYM_KEY": "pseudonyms",
     "IDENTITY_ENCRYPTION_KEY": "identity encryption",
     "REGISTRY_SIGNING_KEY": "registry tokens",
     **{caller.variable("SERVICE_SECRET"): f"service {caller.folder}" for caller in CALLERS},

@@ -17,7 +17,7 @@ from billing_svc.generation import generate, scope_of_admin, scope_of_merchant
 from billing_svc.invoices import Invoice
 from billing_svc.messages import Audience, invoice_message
 from billing_svc.periods import period_of
-from billing_svc.pseudonyms import Pseudonyms
+from ams_common.pseudonyms import Pseudonyms
 from billing_svc.store import Store
 
 
