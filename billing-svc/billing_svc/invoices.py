@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from ams_rating.rate import exact_arithmetic
+from ams_rating.rate import Counts, exact_arithmetic
 
 from billing_svc.commission import CommissionRate, commission_of, rate_for
 from billing_svc.periods import month_of
@@ -131,7 +131,7 @@ def open_lines(lines: Sequence[RatedLine], billed: Mapping[LineKey, Billed]) -> 
     rated_keys = {line.key for line in lines}
     for key, before in billed.items():
         # A price version that came late has taken over the usage.
-        if key not in rated_keys and before.amount:
+        if key not in rated_keys and (before.amount or before.line.counts != Counts()):
             found.append(_line(no_longer_rated(before.line), before, True))
     return found
 
@@ -188,8 +188,8 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice or credit note as it is stored; `kind`, `status` are the database's words. `credited` is what
-    the credit notes that correct it come to."""
+    """An invoice or credit note as it is stored; `kind`, `status` are the database's words. `credited` is
+    what the credit notes that correct it come to."""
 
     invoice_id: UUID
     kind: str

@@ -30,8 +30,9 @@ class PriceVersion:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a consumer has used of a service in a month under one price version: from `first_day` to
-    `last_day`, both with. `service_name` and `version` are None while their events are on the way."""
+    """What a consumer has used of a service in a month under one price version, or a part of it: from
+    `first_day` to `last_day`, both with. `service_name` and `version` are None while their events are on the
+    way."""
 
     merchant_id: UUID
     consumer_id: UUID
@@ -93,7 +94,7 @@ def rate_usage(usages: Iterable[Usage]) -> Rated:
     """Rates usage of one merchant and consumer: all of each month that is given, in any order."""
     months: defaultdict[tuple[UUID, str], list[Usage]] = defaultdict(list)
     problems = set()
-    for usage in usages:
+    for usage in _merged(usages):
         if (problem := _problem_of(usage)) is not None:
             problems.add(problem)
         else:
@@ -118,6 +119,25 @@ def totals_by_currency(lines: Iterable[RatedLine]) -> dict[str, Decimal]:
         for line in lines:
             totals[line.currency] = totals.get(line.currency, ZERO) + line.rated_amount
     return dict(sorted(totals.items()))
+
+
+def _merged(usages: Iterable[Usage]) -> Iterable[Usage]:
+    """One for each month of a service and price version, whatever parts the usage comes in."""
+    merged: dict[tuple[UUID, str, UUID | None], Usage] = {}
+    for usage in usages:
+        version_id = usage.version.price_version_id if usage.version else None
+        key = (usage.service_id, usage.month, version_id)
+        known = merged.get(key)
+        merged[key] = usage if known is None else replace(known, counts=_sum(known.counts, usage.counts))
+    return merged.values()
+
+
+def _sum(
+    one: Mapping[ChargeClass, Counts], other: Mapping[ChargeClass, Counts]
+) -> Mapping[ChargeClass, Counts]:
+    return {
+        kind: one.get(kind, Counts()).plus(other.get(kind, Counts())) for kind in one.keys() | other.keys()
+    }
 
 
 def _problem_of(usage: Usage) -> RatingProblem | None:
