@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ams_rating.currencies import MINOR_UNIT_DIGITS
+from ams_rating.price_json import format_amount
 from ams_rating.prices import (
     Component,
     Graduated,
@@ -63,8 +64,7 @@ def describe_charge_rule(price: Price) -> list[str]:
 def money(amount: Decimal, currency: str) -> str:
     """With at least the decimals of the currency's minor unit: "EUR 5.00", "EUR 0.002", "JPY 3"."""
     least = MINOR_UNIT_DIGITS.get(currency, 2)
-    exponent = amount.normalize().as_tuple().exponent
-    decimals = max(least, -exponent if isinstance(exponent, int) else 0)
+    decimals = max(least, len(format_amount(amount).partition(".")[2]))
     return f"{currency} {amount:,.{decimals}f}"
 
 
