@@ -141,3 +141,7 @@ def _rows(file: BinaryIO) -> Iterator[bytes]:
     """The file's rows. One that is too long comes in pieces, which aren't JSON."""
     while row := file.readline(_MAX_ROW_BYTES):
         yield row
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -40,7 +40,9 @@ def test_other_answers_hold_no_roots(content: bytes) -> None:
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     # Isolated, and without the packages that are installed: it needs nothing but Python.
     package = Path(proof.__file__).parent.parent
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from ams_rating.verify import main; sys.exit(main())"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import ams_rating.verify as v; sys.exit(v.main())"
+    )
     command = [sys.executable, "-I", "-S", "-c", code, str(package), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
