@@ -87,7 +87,7 @@ def test_a_tier_needs_no_amount_that_is_zero() -> None:
         ),
         (
             one_part(volume=pb.VolumeTiers(tiers=[pb.Tier(up_to=5, flat_amount=Money(currency_code="USD"))])),
-            "components[0].volume.tiers[0]",
+            "components[0].volume.tiers[0].flat_amount",
             "must be in the price's currency",
         ),
         (
