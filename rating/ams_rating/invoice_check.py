@@ -11,7 +11,7 @@ from ams_rating.charging import ChargeClass
 from ams_rating.merkle import HASH_BYTES
 from ams_rating.price_json import format_amount
 from ams_rating.price_words import money
-from ams_rating.prices import problems_of
+from ams_rating.prices import Meter, problems_of
 from ams_rating.proof import DayRoot, Invoice, Line, PriceVersion, Record, Usage
 from ams_rating.rate import Counts, RatedComponent, charged_counts, exact_arithmetic, rate
 
@@ -114,7 +114,10 @@ class _Prices:
         ]
         # The month's fee is due once, by the first of its versions with anything charged.
         is_fee_due = version in charged[:1]
-        return rate(version.price, self._charged(version, month), is_fee_due=is_fee_due)
+        counts = self._charged(version, month)
+        # A free service has a line too: it says what was used.
+        free = RatedComponent(0, Meter.REQUESTS, Decimal(counts.requests), (), Decimal(0))
+        return rate(version.price, counts, is_fee_due=is_fee_due) or (free,)
 
     def _charged(self, version: PriceVersion, month: str) -> Counts:
         return charged_counts(version.price, self._usage.get((version.price_version_id, month), {}))
@@ -130,17 +133,15 @@ def _line_problems(head: Head, line: Line, prices: _Prices) -> Iterator[str]:
     if version is None or version.service_id != line.service_id:
         yield f"the file has no price version {line.price_version_id} of service {line.service_id}"
         return
-    if problems_of(version.price) or line.component >= len(version.price.components):
+    if problems_of(version.price) or line.component >= max(1, len(version.price.components)):
         yield f"price version {line.price_version_id} has no component {line.component} that can be rated"
         return
     if version.price.currency != head.invoice.currency:
         yield f"its price is in {version.price.currency}, the invoice in {head.invoice.currency}"
-    if not line.first_day <= line.last_day <= head.invoice.last_day or {line.month} != {
-        month_of(line.first_day),
-        month_of(line.last_day),
-    }:
-        yield f"{line.first_day} to {line.last_day} are no days of {line.month} up to the invoice's last day"
-    for day in (line.first_day, line.last_day):
+    if {line.month} != {month_of(line.first_day), month_of(line.last_day)} or line.first_day > line.last_day:
+        yield f"{line.first_day} to {line.last_day} are no days of {line.month}"
+    # One of nothing takes back what was billed by a version that another has replaced.
+    for day in (line.first_day, line.last_day) if line.quantity else ():
         if prices.on(line.service_id, day) is not version:
             yield f"another price version is in force on {day}"
     rated = prices.rated(version, line.month)[line.component]

@@ -15,9 +15,9 @@ from ams_rating.events import UsageEvent, write_leaf
 from ams_rating.invoice_check import Roots
 from ams_rating.merkle import audit_paths, leaf_hash, root_of
 from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
-from ams_rating.rate import Counts, charged_counts, rate
+from ams_rating.rate import Counts, RatedComponent, charged_counts, rate
 
-MERCHANT, GEO, MAPS = UUID(int=0xA), UUID(int=0xB1), UUID(int=0xB2)
+MERCHANT, GEO, MAPS, TIPS = UUID(int=0xA), UUID(int=0xB1), UUID(int=0xB2), UUID(int=0xB3)
 CONSUMER, OTHER = "cst_aaaaaaaaaaaaaaaa", "cst_bbbbbbbbbbbbbbbb"
 FIRST, LAST = date(2026, 11, 1), date(2026, 11, 30)
 GEO_OLD = Price(
@@ -39,6 +39,7 @@ VERSIONS = [
     proof.PriceVersion(UUID(int=0xC1), GEO, date(2026, 10, 5), GEO_OLD),
     proof.PriceVersion(UUID(int=0xC2), GEO, date(2026, 11, 16), GEO_NEW),
     proof.PriceVersion(UUID(int=0xC3), MAPS, date(2026, 10, 5), MAPS_PRICE),
+    proof.PriceVersion(UUID(int=0xC4), TIPS, date(2026, 10, 5), Price("EUR")),
 ]
 
 
@@ -75,7 +76,7 @@ def used(count: int = 150, seed: int = 1) -> list[UsageEvent]:
                 merchant_id=MERCHANT,
                 consumer=CONSUMER if chance.random() < 0.7 else OTHER,
                 api_key=f"key_{chance.choice('abc') * 16}",
-                service_id=chance.choice([GEO, GEO, MAPS]),
+                service_id=chance.choice([GEO, GEO, GEO, MAPS, MAPS, TIPS]),
                 outcome=outcome,
                 status_code=chance.choice([200, 200, 204, 404, 500]) if outcome == "answered" else 499,
                 request_bytes=chance.randrange(2_000_000),
@@ -135,7 +136,10 @@ def lines_of(usage: Sequence[proof.Usage], billed_before: Decimal) -> list[proof
     lines: list[proof.Line] = []
     feeless: set[UUID] = set()
     for version, first, last in zip(
-        VERSIONS, (FIRST, date(2026, 11, 16), FIRST), (date(2026, 11, 15), LAST, LAST), strict=True
+        VERSIONS,
+        (FIRST, date(2026, 11, 16), FIRST, FIRST),
+        (date(2026, 11, 15), LAST, LAST, LAST),
+        strict=True,
     ):
         charged = Counts()
         for row in usage:
@@ -145,7 +149,8 @@ def lines_of(usage: Sequence[proof.Usage], billed_before: Decimal) -> list[proof
         is_fee_due = version.service_id not in feeless
         if charged != Counts():
             feeless.add(version.service_id)
-        for rated in rate(version.price, charged, is_fee_due=is_fee_due):
+        free = RatedComponent(0, Meter.REQUESTS, Decimal(charged.requests), (), Decimal(0))
+        for rated in rate(version.price, charged, is_fee_due=is_fee_due) or (free,):
             before = billed_before if not lines else Decimal(0)
             lines.append(
                 proof.Line(

@@ -39,7 +39,7 @@ def differences(file: File, published: Roots | None = None) -> list[str]:
 def test_a_real_file_agrees_with_itself() -> None:
     assert differences(FILE) == []
     assert differences(FILE, FILE.published()) == []
-    assert len(FILE.lines) == 6 and len({root.edition for root in FILE.roots}) == 2
+    assert len(FILE.lines) == 7 and len({root.edition for root in FILE.roots}) == 2
     assert any(read_leaf(event.leaf.encode()).is_test for event in FILE.events)
 
 
@@ -158,6 +158,24 @@ def test_a_changed_price_is_named_by_its_lines(version: int, price: Price, lines
     assert {each.split(":")[0] for each in found} == {f"line {number}" for number in lines}
 
 
+def test_a_line_of_nothing_takes_back_what_a_replaced_price_had_billed() -> None:
+    """The version was known late: what had been billed by the one before is rated anew by it."""
+    back = replace(
+        FILE.lines[0],
+        position=8,
+        price_version_id=UUID(int=0xC2),
+        month="2026-10",
+        first_day=date(2026, 10, 6),
+        last_day=date(2026, 10, 31),
+        quantity=Decimal(0),
+        rated_amount=Decimal(0),
+        billed_before=Decimal(2),
+        amount=Decimal(-2),
+    )
+    invoice = replace(FILE.invoice, subtotal=FILE.invoice.subtotal - 2)
+    assert differences(replace(FILE, invoice=invoice, lines=(*FILE.lines, back))) == []
+
+
 def test_a_price_that_starts_on_another_day_is_named() -> None:
     moved = with_item(FILE.price_versions, 1, starts_on=date(2026, 11, 10))
     found = differences(replace(FILE, price_versions=moved))
@@ -239,7 +257,7 @@ def test_a_root_that_was_never_published_is_named() -> None:
         (lambda f: replace(f, usage=f.usage[1:]), "the invoice counts nothing of its service"),
         (lambda f: replace(f, usage=with_item(f.usage, 0, last_offset=1)), "the invoice counts up to 1"),
         (lambda f: replace(f, usage=(*f.usage, f.usage[0])), "is a second row of it"),
-        (lambda f: replace(f, lines=(*f.lines, replace(f.lines[0], position=7))), "line 7: is a second line"),
+        (lambda f: replace(f, lines=(*f.lines, replace(f.lines[0], position=8))), "line 8: is a second line"),
         (lambda f: replace(f, lines=with_item(f.lines, 1, position=1)), "line 1: is a second line"),
         (lambda f: replace(f, lines=with_item(f.lines, 0, component=7)), "has no component 7"),
         (lambda f: replace(f, lines=with_item(f.lines, 0, service_id=MAPS)), "the file has no price version"),
