@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -332,3 +333,11 @@ def test_memory_does_not_grow_with_the_events() -> None:
 
     assert list(Verification(reading()).differences()) == []
     assert greatest <= 2
+
+
+def test_the_example_of_the_documentation_agrees() -> None:
+    page = (Path(__file__).parents[2] / "docs/proofs.md").read_bytes()
+    rows = page.split(b"```json\n")[1].split(b"```")[0].splitlines(keepends=True)
+    verification = Verification(rows)
+    assert list(verification.differences()) == []
+    assert verification.events == 2
