@@ -1,8 +1,8 @@
 """Histograms of response times that are merged by adding two numbers. Pure.
 
-Times are whole milliseconds. Below 50 ms each has a bucket of its own; from there on buckets widen so that their
-middle is within 1 % of whatever fell into them. The counts of a histogram are the digits of one number, bucket
-0 in the last 12: PostgreSQL merges histograms with `sum(latencies)`, and adds to one with `+`.
+Times are whole milliseconds. Below 50 ms each has a bucket of its own; from there on buckets widen so that
+their middle is within 1 % of whatever fell into them. The counts of a histogram are the digits of one number,
+bucket 0 in the last 12: PostgreSQL merges histograms with `sum(latencies)`, and adds to one with `+`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,8 +74,8 @@ def number(times_ms: Iterable[int]) -> str:
 
 
 def counts_of(latencies: Decimal | str) -> npt.NDArray[np.int64]:
-    """How many times fell into each bucket, up to the last that holds any. `latencies` is what PostgreSQL gives
-    for a sum, as a number or, sooner done, as text (`sum(latencies)::text`)."""
+    """How many times fell into each bucket, up to the last that holds any. `latencies` is what PostgreSQL
+    gives for a sum, as a number or, sooner done, as text (`sum(latencies)::text`)."""
     text = latencies if isinstance(latencies, str) else format(latencies, "f")
     text = text.zfill(-(-len(text) // _DIGITS) * _DIGITS)
     return np.frombuffer(text.encode("ascii"), dtype=f"S{_DIGITS}")[::-1].astype(np.int64)

@@ -24,9 +24,7 @@ CREATE INDEX series_by_key ON series (api_key_id);
 -- Where events come from: an incarnation of the topic and a partition ("<incarnation>/<partition>").
 CREATE TABLE sources (
     source_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text NOT NULL UNIQUE,
-    -- Billing has been told the totals of its events up to and with this offset.
-    published_offset bigint NOT NULL DEFAULT -1
+    name text NOT NULL UNIQUE
 );
 
 -- Every request that the gateway forwarded (PRD FR2-MERCH-03 "Data Stored Per Request"), one partition per UTC day,
