@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import ClientPayloadError, ClientSession
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.catalog.v1.pricing_pb2 import PerUnit, Price, PriceComponent
 from ams.keys.v1.events_pb2 import SpendCap
 from ams_gateway.testing.merchants import Merchant, respond_with
 from ams_gateway.testing.running import GrantedKey, Running
@@ -13,7 +13,9 @@ from google.type.money_pb2 import Money
 from redis.asyncio import Redis
 
 # 0.25 EUR a call.
-PRICE = Price(per_request=PerRequest(amount=Money(currency_code="EUR", nanos=250_000_000)))
+PRICE = Price(
+    components=[PriceComponent(per_unit=PerUnit(amount=Money(currency_code="EUR", nanos=250_000_000)))]
+)
 FAILS = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -78,19 +80,31 @@ async def test_all_keys_of_a_consumer_share_its_cap_and_other_consumers_dont(
 async def test_what_isnt_charged_doesnt_use_a_cap_up(
     gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    """5xx of the upstream, calls that never reached it, and calls in another currency."""
+    """5xx of the upstream, also when it is cut short, no answer at all, and calls in another currency."""
     await granted.write_key(spend_caps=[cap_of(1), cap_of(0, SpendCap.CONSUMER, "USD")])
     await granted.write_service(price=PRICE)
     answer, merchant.answer = merchant.answer, FAILS
     assert await statuses(http, gateway, granted, 8) == [500] * 8
     merchant.answer = respond_with(b"no answer at all\r\n\r\n")
     assert await statuses(http, gateway, granted, 4) == [502] * 4
-    merchant.answer = respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
+    merchant.answer = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
     for _ in range(4):
         with pytest.raises(ClientPayloadError):
             await call(http, gateway, granted)
     merchant.answer = answer
     assert await statuses(http, gateway, granted, 5) == [200] * 4 + [402]
+
+
+async def test_an_answer_that_breaks_off_uses_a_cap_up_for_it_is_charged(
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
+) -> None:
+    await granted.write_key(spend_caps=[cap_of(1)])
+    await granted.write_service(price=PRICE)
+    merchant.answer = respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
+    for _ in range(4):
+        with pytest.raises(ClientPayloadError):
+            await call(http, gateway, granted)
+    assert await statuses(http, gateway, granted, 1) == [402]
 
 
 @pytest.mark.parametrize("quota", ["quota_per_day", "quota_per_month"])
