@@ -32,7 +32,7 @@ class Pseudonyms:
         return "cst_" + self._digest(f"{merchant_id}|{consumer_id}")
 
     def of_key(self, merchant_id: UUID, api_key_id: UUID) -> str:
-        """The API key's name for this merchant. Its first characters are the same for every merchant, and would
+        """The API key's name for this merchant. Its first characters are the same for all merchants and would
         tell two of them that they have a consumer in common."""
         return "key_" + self._digest(f"key|{merchant_id}|{api_key_id}")
 
