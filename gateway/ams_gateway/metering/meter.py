@@ -93,6 +93,8 @@ class Usage:
     recorded: "_Recorded | None" = None
     # An event could not be written: what comes later must not be billed either.
     is_lost = False
+    # What spend caps were charged for it since it was forwarded.
+    charged_nanos = 0
 
     def __init__(self, ids: EventIds) -> None:
         self.started_ns = started_ns = time.time_ns()
