@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
 from ams_common.sealing import Sealer
-from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.confirmations import Confirmations
@@ -28,6 +27,7 @@ from ams_gateway.gateway import Gateway, GatewayLimits
 from ams_gateway.http.requests import RequestParser
 from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
+from ams_gateway.metering.kept import KeepLimits, KeptSegments
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
@@ -63,12 +63,16 @@ class Runtime:
             Confirmations(self.services, services_copies),
         )
         self.invalidations = Invalidations(self._redis, (self.keys, self.services), self._route)
-        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes))
+        kept = KeptSegments(
+            root, KeepLimits(settings.journal_keep_hours * 3600, settings.journal_keep_max_bytes)
+        )
+        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes), kept)
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
             self.journal,
             root,
-            topic=settings.kafka_topic_prefix + USAGE_EVENTS,
+            topic_prefix=settings.kafka_topic_prefix,
+            kept=kept,
         )
         self.clock = ClockCheck(self._redis)
         self._clock_task: asyncio.Task[None] | None = None

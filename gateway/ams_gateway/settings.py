@@ -27,6 +27,10 @@ class Settings:
     # On a disk that outlives the process. All workers share it.
     journal_dir: str = setting(development=".run/gateway-journal")
     journal_max_bytes: int = setting(1024 * 1024 * 1024)
+    # How long events are kept that Kafka has acknowledged, and how many bytes of them at most: what it loses
+    # can be sent again (`ams-gateway resend`).
+    journal_keep_hours: float = setting(24.0)
+    journal_keep_max_bytes: int = setting(4 * 1024 * 1024 * 1024)
     listen: str = setting()  # host:port
     workers: int = setting(1)
     # Base URLs on private, loopback and link-local addresses: for local runs.
