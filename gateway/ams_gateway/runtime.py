@@ -29,6 +29,7 @@ from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
 from ams_gateway.metering.kept import KeepLimits, KeptSegments
 from ams_gateway.metering.publisher import Publisher
+from ams_gateway.metering.syncing import GroupSync
 from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
 from ams_gateway.tasks import end_task
@@ -67,6 +68,8 @@ class Runtime:
             root, KeepLimits(settings.journal_keep_hours * 3600, settings.journal_keep_max_bytes)
         )
         self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes), kept)
+        gather_s = settings.journal_sync_s
+        self._sync = GroupSync(self.journal, gather_s) if gather_s is not None else None
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
             self.journal,
@@ -95,6 +98,7 @@ class Runtime:
                 settings.max_connections_per_upstream,
                 settings.report_every_s,
             ),
+            self._sync.after if self._sync is not None else None,
         )
         self.request_parser = RequestParser(settings.max_header_bytes)
         self.connection_timeouts = ConnectionTimeouts(
@@ -120,6 +124,8 @@ class Runtime:
         self.deadlines.close()
         self.gateway.close()
         self.pool.close()
+        if self._sync is not None:
+            await self._sync.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()
         if self._clock_task is not None:

@@ -81,6 +81,8 @@ class Journal:
         self._recent_from = Position(1, 0)
         self._recent_limit = limits.max_recent
         self._has_room = True
+        # Whether what is written to the files doesn't get to the disk itself; see GroupSync.
+        self.is_sync_failing = False
         self._is_alarmed = False
         try:
             self._reserve()
@@ -118,7 +120,7 @@ class Journal:
 
     def is_accepting(self) -> bool:
         """False while full or failing: requests are refused rather than served unmetered."""
-        accepting = self._has_room and self.size_bytes < self._limits.max_bytes
+        accepting = self._has_room and self.size_bytes < self._limits.max_bytes and not self.is_sync_failing
         if accepting == self._is_alarmed:
             self._is_alarmed = not accepting
             if accepting:
