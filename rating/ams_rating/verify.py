@@ -78,7 +78,7 @@ class Verification:
         for line in self.head.lines:
             if line.billed_before:
                 before = money(line.billed_before, invoice.currency)
-                yield f"Line {line.position} takes off {before}: the files of invoices before have to show it."
+                yield f"Line {line.position} takes off {before}, billed before: see earlier invoices' files."
         if self._published is None:
             yield "Roots were taken from the file itself: compare them with the published ones (--roots)."
 
