@@ -32,10 +32,11 @@ from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
 from ams_gateway.upstream.admission import Admission, Outcome, Refusal, RefusalReason
 from ams_gateway.upstream.connection import UpstreamConnection
-from ams_gateway.upstream.exchange import Exchange, Timeouts
+from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
 from ams_gateway.upstream.outcomes import UPSTREAM_FAULTS, is_free, outcome_of
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
 from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
+from ams_gateway.upstream.synced_client import AfterSync, SyncedClient
 from ams_gateway.upstream.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,9 @@ class Gateway:
         journal: Journal,
         sealer: Sealer,
         limits: GatewayLimits,
+        after_sync: AfterSync | None = None,
     ) -> None:
+        """`after_sync`: what answers' ends wait for; None: for nothing."""
         self._authorizer = authorizer
         self._limiter = limiter
         self._resolver = resolver
@@ -89,6 +92,7 @@ class Gateway:
         self._journal = journal
         self._limits = limits
         self._sealer = sealer
+        self._after_sync = after_sync
         self._credentials: dict[str, tuple[CachedService, Credentials]] = {}
         self._ids = EventIds()
         self._meter = Meter(journal)
@@ -363,9 +367,10 @@ class Gateway:
         terms = call.terms
         call.is_forwarded = True
         kind = Exchange if call.websocket_key is None else Tunnel
-        exchange = kind(
-            call.client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended
-        )
+        client: Client = call.client
+        if self._after_sync is not None:
+            client = SyncedClient(client, self._after_sync)
+        exchange = kind(client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended)
         self._exchanges.add(exchange)
         call.client.attach(exchange)
         return exchange

@@ -110,6 +110,7 @@ _Recorded = tuple[int, int, int, int]
 class Meter:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._forwarded = journal.forwarded
         # Of events after a call's first, which has the id that its Usage drew.
         self._ids = EventIds()
         self._parties = lru_cache(10_000)(self._encode_parties)
@@ -147,6 +148,7 @@ class Meter:
         except JournalError:
             used.is_lost = True
             raise
+        self._forwarded.count(parties, used.started_ns)
 
     def record_part(self, used: Usage, key: MeteredKey, service: MeteredService, status: int) -> None:
         """Write what came since the last event of a call that goes on: its upstream has answered, so it
@@ -196,6 +198,7 @@ class Meter:
         except JournalError:
             used.is_lost = True
             raise
+        self._forwarded.count(parties, now_ns)
         used.recorded = now
 
     def _encode_parties(self, key: MeteredKey, service: MeteredService) -> bytes:

@@ -19,7 +19,8 @@ class Client(Protocol):
     """The consumer's side, as an entry presents it. Nothing here waits: what can't be sent yet is kept, and
     `is_full` says so; then the exchange is told when there is room."""
 
-    is_full: bool
+    @property
+    def is_full(self) -> bool: ...
 
     def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
         """Send the status, the fields (lines with their ends) and the first of the body. `length` is the
