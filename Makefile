@@ -43,6 +43,9 @@ bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 req
 bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
 	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
 
+bench-pipeline: setup ## usage-svc beside the commit before totals: events/s, CPU an event; ARGS="--events 5000000"
+	@$(BIN)/python -m loadtests.bench.ingest $(ARGS)
+
 prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
@@ -99,4 +102,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -1,64 +1,72 @@
 """The Kafka consumer: effects and offsets are committed together in PostgreSQL.
 
 It starts from the stored offset, so redelivery, a crash and a rebalance change no figure. A message
-that can't be processed goes to `dead_letters` and doesn't stop its partition; a fault that will pass
-(the database away) is waited out.
+that can't be applied goes to `dead_letters` and doesn't stop its partition; a fault that will pass
+(the database away) is waited out. Partitions are read side by side, and a partition's next batch is
+parsed while the database is at the one before.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from google.protobuf.message import Message
 
-from ams_common import metrics
-from ams_common.database import Change, Database
-from ams_common.faults import PASSING_FAULTS
+from ams_common import metrics, offsets
+from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
+from ams_common.faults import PASSING_FAULTS, TryAgainError
 from ams_common.loops import run_forever
+from ams_common.server import cancel
+from ams_common.subscriptions import Batch, Record, Rejection, Subscription, TopicHandler
+from ams_common.topic_ids import TopicIds
+
+__all__ = ["EventConsumer", "Subscription"]
 
 log = logging.getLogger(__name__)
 
-M = TypeVar("M", bound=Message)
-
-_BATCH = 1000
 _POLL_MS = 500
 _RETRY_S = 0.5
+# What is fetched of a partition at once, and so the most that a batch holds besides a single larger record:
+# some ten thousand usage events. A reader that keeps up gets what has come meanwhile, which is far less.
+_MAX_BATCH_BYTES = 4 * 1024 * 1024
+_MAX_BATCH_RECORDS = 10_000
+# A batch whose transaction took too long: a smaller one may not.
+_TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
+# How many partitions the database is at, at once: the others of the pool's connections are for questions.
+_SIDE_BY_SIDE = 4
+_NO_PARTITION = TopicPartition("", -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription(Generic[M]):
-    """What is done with the messages of a topic: `handle` gets them parsed, in the order of their
-    partition, within the transaction that also moves the offset. Its errors dead-letter messages."""
-
-    topic: str
-    message_type: type[M]
-    handle: Callable[[Change, Sequence[M]], Awaitable[None]]
+class TopicMadeAnewError(TryAgainError):
+    """The topic isn't the one any more that its records were read from: read on from its beginning."""
 
 
 class EventConsumer:
-    """Reads the topics of `subscriptions` as the consumer group `group`."""
+    """Reads the topics of `handlers` as the consumer group `group`."""
 
     def __init__(
         self,
         database: Database,
         bootstrap_servers: str,
         group: str,
-        subscriptions: Sequence[Subscription[Any]],
+        handlers: Sequence[TopicHandler[Any]],
         topic_prefix: str = "",
     ) -> None:
         self._database = database
         self._bootstrap_servers = bootstrap_servers
         self._group = topic_prefix + group
-        self._subscriptions = {topic_prefix + s.topic: s for s in subscriptions}
+        self._handlers = {topic_prefix + handler.topic: handler for handler in handlers}
+        self._dead_letters = DeadLetters(database, handlers, topic_prefix)
 
     async def run(self) -> None:
         """For ever; faults are logged and tried again from the stored offsets."""
         await run_forever(f"consumer {self._group}", self._consume, _RETRY_S)
 
     async def _consume(self) -> None:
+        await self._dead_letters.retry_those_of_other_releases()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap_servers,
             group_id=self._group,
@@ -68,113 +76,94 @@ class EventConsumer:
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_500,
             metadata_max_age_ms=5_000,
-            max_poll_records=_BATCH,
+            max_partition_fetch_bytes=_MAX_BATCH_BYTES,
         )
-        seeker = _SeekStored(consumer, self._database)
-        try:
-            await consumer.start()
-            consumer.subscribe(list(self._subscriptions), listener=seeker)
-            while True:
-                batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
-                if seeker.fault is not None:
-                    raise seeker.fault
-                for partition, records in batches.items():
-                    await self._process(partition, records)
-        finally:
-            await consumer.stop()
+        async with TopicIds.of(self._bootstrap_servers) as topic_ids:
+            readers = _Readers(consumer, topic_ids, self._database, self._handlers, self._dead_letters)
+            try:
+                await consumer.start()
+                consumer.subscribe(list(self._handlers), listener=readers)
+                while not readers.fault.done():
+                    # Nothing is read here: this says that the group's member is alive, and raises its errors.
+                    await consumer.getmany(_NO_PARTITION, timeout_ms=_POLL_MS)
+                raise readers.fault.result()
+            finally:
+                await readers.stop()
+                await consumer.stop()
 
-    async def _process(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        subscription = self._subscriptions[partition.topic]
-        try:
-            await self._process_together(subscription, partition, records)
-        except PASSING_FAULTS:
-            raise
-        except Exception:
-            # One of them is bad: take them one by one, so that the others are not held up.
-            log.exception("batch failed", extra={"topic": partition.topic, "partition": partition.partition})
-            for record in records:
-                await self._process_alone(subscription, partition, record)
 
-    async def _process_together(
-        self, subscription: Subscription[M], partition: TopicPartition, records: Sequence[ConsumerRecord]
+class _Readers(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A reader for each partition that this process is given, from its stored offset."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        topic_ids: TopicIds,
+        database: Database,
+        handlers: Mapping[str, TopicHandler[Any]],
+        dead_letters: DeadLetters,
     ) -> None:
-        async with self._database.change_by_system(f"consume {partition.topic}", audited=False) as change:
-            next_offset = await _lock_offset(change.connection, partition)
-            new = [record for record in records if record.offset >= next_offset]
-            if new:
-                await subscription.handle(
-                    change, [subscription.message_type.FromString(r.value) for r in new]
-                )
-                await _store_offset(change.connection, partition, new[-1].offset + 1)
-        _count(partition, "applied", len(new))
-
-    async def _process_alone(
-        self, subscription: Subscription[M], partition: TopicPartition, record: ConsumerRecord
-    ) -> None:
-        try:
-            await self._process_together(subscription, partition, [record])
-        except PASSING_FAULTS:
-            raise
-        except Exception as error:
-            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            log.exception("message dead-lettered", extra=where)
-            await self._dead_letter(partition, record, error)
-
-    async def _dead_letter(self, partition: TopicPartition, record: ConsumerRecord, error: Exception) -> None:
-        async with self._database.change_by_system(f"dead-letter {partition.topic}", audited=False) as change:
-            if record.offset < await _lock_offset(change.connection, partition):
-                return
-            await change.connection.execute(
-                "INSERT INTO dead_letters (topic, partition, message_offset, message_key, payload, error)"
-                " VALUES ($1, $2, $3, $4, $5, $6)",
-                record.topic,
-                record.partition,
-                record.offset,
-                record.key,
-                record.value,
-                repr(error)[:2000],
-            )
-            await _store_offset(change.connection, partition, record.offset + 1)
-        _count(partition, "dead_lettered", 1)
-
-
-def _count(partition: TopicPartition, outcome: str, messages: int) -> None:
-    metrics.counter(
-        "ams_events", "Messages of Kafka that were taken in, by outcome.", "topic", "outcome"
-    ).labels(partition.topic, outcome).inc(messages)
-
-
-class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Starts each partition that this process is given from its stored offset."""
-
-    def __init__(self, consumer: AIOKafkaConsumer, database: Database) -> None:
         self._consumer = consumer
+        self._topic_ids = topic_ids
         self._database = database
-        # Kafka's client only logs what a listener raises, and reads from the beginning.
-        self.fault: Exception | None = None
+        self._handlers = handlers
+        self._dead_letters = dead_letters
+        self._tasks: list[asyncio.Task[None]] = []
+        self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+        # The first exception of a reader, or of this listener: Kafka's client would only log that, and read
+        # from the beginning.
+        self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        """Ends all readers; what a batch has not committed is undone."""
+        await cancel(self._tasks)
+        self._tasks.clear()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Nothing: offsets are in PostgreSQL, and a late batch finds them moved on."""
+        await self.stop()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        if not assigned:
-            return
         try:
-            await self._seek(assigned)
+            incarnations = {
+                topic: await self._topic_ids.id_of(topic) for topic in {each.topic for each in assigned}
+            }
+            if assigned:
+                await self._seek(assigned, incarnations)
         except Exception as error:
-            self.fault = error
+            self._fail(error)
+            return
+        for partition in assigned:
+            reader = _Reader(
+                self._consumer,
+                partition,
+                incarnations[partition.topic],
+                self._topic_ids,
+                self._database,
+                self._handlers[partition.topic],
+                self._dead_letters,
+                self._turns,
+            )
+            task = asyncio.create_task(reader.run())
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
 
-    async def _seek(self, assigned: Sequence[TopicPartition]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.fault.done():
+            self.fault.set_result(error)
+
+    async def _seek(self, assigned: Sequence[TopicPartition], incarnations: Mapping[str, str]) -> None:
         begins = await self._consumer.beginning_offsets(list(assigned))
         ends = await self._consumer.end_offsets(list(assigned))
         async with self._database.connection() as connection:
             for partition in assigned:
-                next_offset = await _stored_offset(connection, partition)
-                if next_offset > ends[partition]:
-                    # The topic was made anew: its offsets begin again. Deduplication is by id.
-                    log.error("topic is shorter than what was read of it", extra={"topic": partition.topic})
-                    next_offset = 0
-                    await _store_offset(connection, partition, 0)
+                incarnation = incarnations[partition.topic]
+                next_offset = await offsets.start(
+                    connection, partition.topic, partition.partition, incarnation, ends[partition]
+                )
                 if next_offset < begins[partition]:
                     # Kafka's client would go on behind the gap without a word.
                     gap = {"topic": partition.topic, "messages": begins[partition] - next_offset}
@@ -182,36 +171,126 @@ class _SeekStored(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer.seek(partition, next_offset)
 
 
-async def _stored_offset(connection: asyncpg.Connection, partition: TopicPartition) -> int:
-    offset = await connection.fetchval(
-        "SELECT next_offset FROM consumer_offsets WHERE topic = $1 AND partition = $2",
-        partition.topic,
-        partition.partition,
-    )
-    return offset or 0
+class _Reader:
+    """Applies the records of one partition, batch by batch."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        incarnation: str,
+        topic_ids: TopicIds,
+        database: Database,
+        handler: TopicHandler[Any],
+        dead_letters: DeadLetters,
+        turns: asyncio.Semaphore,
+    ) -> None:
+        self._consumer = consumer
+        self._partition = partition
+        self._incarnation = incarnation
+        self._topic_ids = topic_ids
+        self._database = database
+        self._handler = handler
+        self._dead_letters = dead_letters
+        self._turns = turns
+        self._source = f"{incarnation}/{partition.partition}"
+        self._max_bytes = _MAX_BATCH_BYTES
+
+    async def run(self) -> None:
+        """Until it is cancelled, or a fault that passes."""
+        applying: asyncio.Task[None] | None = None
+        try:
+            while True:
+                for records in _cut(await self._fetch(), self._max_bytes):
+                    # In a thread: the loop goes on with what the database and others say meanwhile.
+                    prepared = await asyncio.to_thread(self._handler.prepare, Batch(self._source, records))
+                    if applying is not None:
+                        await applying
+                    applying = asyncio.create_task(self._apply(records, prepared))
+                if applying is not None and applying.done():
+                    await applying
+        finally:
+            if applying is not None:
+                await cancel([applying])
+
+    async def _fetch(self) -> list[Record]:
+        fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(
+            self._partition, timeout_ms=_POLL_MS, max_records=_MAX_BATCH_RECORDS
+        )
+        records = fetched.get(self._partition, ())
+        # After fetching: what was read may be of a topic that was made anew since this reader began.
+        if records and await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
+            raise TopicMadeAnewError(self._partition.topic)
+        return [Record(each.offset, each.key, each.value or b"") for each in records]
+
+    async def _apply(self, records: Sequence[Record], prepared: tuple[Any, Sequence[Rejection]]) -> None:
+        """Together if that can be; else halves, so that one bad record of n costs log n more transactions."""
+        try:
+            await self._apply_together(records, prepared)
+        except _TIMEOUTS as error:
+            if len(records) == 1:
+                raise
+            self._max_bytes = max(1, sum(len(each.value) for each in records) // 2)
+            log.warning("batch took too long", extra=self._where(records, error))
+        except PASSING_FAULTS:
+            raise
+        except Exception as error:
+            if len(records) == 1:
+                await self._apply_together(records, (None, [Rejection(records[0], repr(error))]))
+                return
+            log.warning("batch failed", extra=self._where(records, error))
+        else:
+            self._max_bytes = min(2 * self._max_bytes, _MAX_BATCH_BYTES)
+            return
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            await self._apply(half, self._handler.prepare(Batch(self._source, half)))
+
+    async def _apply_together(
+        self, records: Sequence[Record], prepared: tuple[Any, Sequence[Rejection]]
+    ) -> None:
+        topic, partition = self._partition.topic, self._partition.partition
+        async with (
+            self._turns,
+            self._database.change_by_system(f"consume {topic}", audited=False) as change,
+        ):
+            next_offset = await offsets.lock(change.connection, topic, partition, self._incarnation)
+            if next_offset is None:
+                raise TopicMadeAnewError(topic)
+            new = [record for record in records if record.offset >= next_offset]
+            if not new:
+                return
+            if len(new) < len(records):
+                # Another process had this partition and has applied the others.
+                prepared = self._handler.prepare(Batch(self._source, new))
+            value, rejections = prepared
+            if value is not None:
+                await self._handler.apply(change, value)
+            await self._dead_letters.keep(change, topic, partition, self._incarnation, rejections)
+            await offsets.store(change.connection, topic, partition, new[-1].offset + 1)
+        metrics.counter("ams_events", "Records of Kafka that were taken in.", "topic").labels(topic).inc(
+            len(new)
+        )
+
+    def _where(self, records: Sequence[Record], error: BaseException) -> dict[str, object]:
+        return {
+            "topic": self._partition.topic,
+            "partition": self._partition.partition,
+            "offset": records[0].offset,
+            "records": len(records),
+            "error": repr(error),
+        }
 
 
-async def _lock_offset(connection: asyncpg.Connection, partition: TopicPartition) -> int:
-    """Where to go on; the row stays locked, so a second process with the same partition waits and then
-    finds it moved on."""
-    await connection.execute(
-        "INSERT INTO consumer_offsets (topic, partition, next_offset) VALUES ($1, $2, 0)"
-        " ON CONFLICT DO NOTHING",
-        partition.topic,
-        partition.partition,
-    )
-    offset: int = await connection.fetchval(
-        "SELECT next_offset FROM consumer_offsets WHERE topic = $1 AND partition = $2 FOR UPDATE",
-        partition.topic,
-        partition.partition,
-    )
-    return offset
-
-
-async def _store_offset(connection: asyncpg.Connection, partition: TopicPartition, next_offset: int) -> None:
-    await connection.execute(
-        "UPDATE consumer_offsets SET next_offset = $3 WHERE topic = $1 AND partition = $2",
-        partition.topic,
-        partition.partition,
-        next_offset,
-    )
+def _cut(records: Sequence[Record], max_bytes: int) -> Iterator[list[Record]]:
+    """The records in pieces of at most `max_bytes`, or of one record."""
+    piece: list[Record] = []
+    size_bytes = 0
+    for record in records:
+        if piece and size_bytes + len(record.value) > max_bytes:
+            yield piece
+            piece, size_bytes = [], 0
+        piece.append(record)
+        size_bytes += len(record.value)
+    if piece:
+        yield piece

@@ -3,7 +3,13 @@
 import asyncpg
 from aiokafka.errors import KafkaError
 
+
+class TryAgainError(Exception):
+    """Somebody else changed meanwhile what the work rests on; done again, it finds it as it is now."""
+
+
 PASSING_FAULTS = (
+    TryAgainError,
     OSError,  # the network; TimeoutError is one too
     KafkaError,
     asyncpg.InterfaceError,

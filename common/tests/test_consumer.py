@@ -182,10 +182,11 @@ async def test_a_bad_message_of_a_topic_made_anew_is_kept_beside_the_old_ones(
     partitions = list(await producer.partitions_for(topic))
     async with database.change_by_system("test", audited=False) as change:
         await change.connection.execute(
-            "INSERT INTO dead_letters (topic, partition, message_offset, error)"
-            " SELECT $1, p, 0, 'old' FROM unnest($2::integer[]) AS p",
+            "INSERT INTO dead_letters (topic, partition, message_offset, payload, error)"
+            " SELECT $1, p, 0, $3, 'old' FROM unnest($2::integer[]) AS p",
             topic,
             partitions,
+            CatalogEvent(event_id="bad").SerializeToString(),
         )
     async with running(consumer):
         await eventually(lambda: _are(database, ["a"]))

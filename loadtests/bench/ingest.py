@@ -1,76 +1,92 @@
-"""How many usage events a second one usage-svc process counts, and how soon one event is visible.
+"""`make bench-pipeline`: how many usage events one usage-svc counts, beside the commit before totals.
 
-    .venv/bin/python -m ams_local exec --tests -- .venv/bin/python loadtests/bench/ingest.py
+    python -m loadtests.bench.ingest [--events N] [--keys N] [--per-record N] [--rounds N] [--before COMMIT]
 
-Fills a topic first, then starts the real process (raw rows, rollups, deltas through the outbox to Kafka)
-and watches its database: the start of the process is not counted, the first committed batch starts the
-clock. Needs DATABASE_URL (an administrator's), REDIS_URL and KAFKA_BOOTSTRAP_SERVERS.
+A topic is filled once; this code and the other commit's read it one after the other, each as the process that
+it is, into a database of its own, until all is counted and told to billing's topic. The clock starts with the
+first batch that is committed. CPU is that of the process, and of all of PostgreSQL's. Then single events are
+sent and timed until they are counted. DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
-import random
 import secrets
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent, UsageEventBatch
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from ams_common import topics
-from ams_common.clock import to_timestamp, utc_now
-from ams_common.ids import uuid7
-from ams_common.testing.eventually import eventually
 from ams_common.testing.plugin import with_database
+from ams_local.servers import Addresses, serving
 
-SERVICES = 20
+from loadtests.bench.ingest_traffic import Traffic, create_topics, fill
+from loadtests.support.gateway import checked_out
+from loadtests.support.processes import cpu_s
 
-
-class Traffic:
-    """Events of `keys` keys, each of its own consumer, calling services of which some are called more."""
-
-    def __init__(self, keys: int, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._keys = [(str(uuid7()), str(uuid7()), f"ams_live_{n:08d}") for n in range(keys)]
-        self._journal_id = uuid7().bytes
-        self._sequence = 0
-        self._services = [(str(uuid7()), str(uuid7()), str(uuid7())) for _ in range(SERVICES)]
-
-    def event(self) -> UsageEvent:
-        consumer_id, api_key_id, key_prefix = self._random.choice(self._keys)
-        service_id, merchant_id, price_version_id = self._services[
-            min(int(self._random.expovariate(0.3)), SERVICES - 1)
-        ]
-        self._sequence += 1
-        return UsageEvent(
-            journal_id=self._journal_id,
-            sequence=self._sequence,
-            event_id=uuid7().bytes,
-            timestamp=to_timestamp(utc_now()),
-            consumer_id=consumer_id,
-            api_key_id=api_key_id,
-            service_id=service_id,
-            merchant_id=merchant_id,
-            price_version_id=price_version_id,
-            key_prefix=key_prefix,
-            request_payload_size_bytes=512,
-            response_payload_size_bytes=1024,
-            response_time_ms=self._random.randrange(200),
-            status_code=self._random.choice([200, 200, 200, 404, 500]),
-            outcome=ANSWERED,
-        )
+# The commit before batches were columns and deltas totals.
+BEFORE = "1315c34"
+_FOLDERS = ("usage-svc", "common", "protos")
+_START_S = 60.0
+_MOST_S = 900.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-@asynccontextmanager
+@dataclass(frozen=True)
+class Figures:
+    """Of one version in one round."""
+
+    events_per_s: float
+    usage_svc_us: float  # of CPU, per event
+    postgres_us: float
+    visible_ms: float  # until a single event is counted: the median
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The server, as the tree of processes that it is."""
+
+    postmaster: int
+
+    @classmethod
+    async def of(cls, url: str) -> "Postgres":
+        connection = await asyncpg.connect(url)
+        directory = await connection.fetchval("SHOW data_directory")
+        await connection.close()
+        return cls(int((Path(directory) / "postmaster.pid").read_text().split()[0]))
+
+    def cpu_s(self) -> float:
+        """Of all its processes so far, those that have ended too."""
+        children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
+        fields = Path(f"/proc/{self.postmaster}/stat").read_text().rpartition(")")[2].split()
+        ended_s = (int(fields[13]) + int(fields[14])) / _TICKS_PER_S
+        return cpu_s(self.postmaster) + ended_s + sum(cpu_s(int(child)) for child in children)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all rounds share."""
+
+    servers: Addresses
+    postgres: Postgres
+    prefix: str
+    events: int
+    per_record: int
+
+    @property
+    def topic(self) -> str:
+        return self.prefix + topics.USAGE_EVENTS
+
+
+@contextlib.asynccontextmanager
 async def fresh_schema(admin_url: str) -> AsyncIterator[str]:
     """The URL of a new database with an empty schema `usage`."""
     name = f"bench_{secrets.token_hex(4)}"
@@ -87,133 +103,166 @@ async def fresh_schema(admin_url: str) -> AsyncIterator[str]:
         await admin.close()
 
 
-async def create_topics(bootstrap: str, prefix: str, partitions: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    names = (topics.USAGE_EVENTS, topics.USAGE_AGGREGATED)
-    await admin.create_topics([NewTopic(prefix + name, partitions, 1) for name in names])
-    await admin.close()
-
-
-async def send(producer: AIOKafkaProducer, topic: str, events: list[UsageEvent], per_record: int) -> None:
-    """As a gateway's turn does: each consumer's events together, at most so many in a record."""
-    groups: defaultdict[str, list[UsageEvent]] = defaultdict(list)
-    for event in events:
-        groups[event.consumer_id].append(event)
-    sent = [
-        await producer.send(
-            topic,
-            UsageEventBatch(events=group[start : start + per_record]).SerializeToString(),
-            key=consumer_id.encode(),
-        )
-        for consumer_id, group in groups.items()
-        for start in range(0, len(group), per_record)
-    ]
-    await asyncio.gather(*sent)
-
-
-@contextmanager
-def service(database_url: str, bootstrap: str, prefix: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs usage-svc as the process that it is, for the block."""
+@contextlib.contextmanager
+def usage_svc(bench: Bench, database_url: str, sources: Path | None) -> Iterator[int]:
+    """Runs it as the process that it is, for the block; gives its id."""
     environment = {
         **os.environ,
         "USAGE_DATABASE_URL": database_url,
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
-        "KAFKA_TOPIC_PREFIX": prefix,
-        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "BILLING_ADDRESS": "127.0.0.1:1",
+        "KAFKA_TOPIC_PREFIX": bench.prefix,
+        "KAFKA_BOOTSTRAP_SERVERS": bench.servers.kafka_bootstrap_servers,
         "LOG_LEVEL": "WARNING",
     }
+    if sources is not None:
+        # Before the directories of the installed packages, which lead to this checkout.
+        environment["PYTHONPATH"] = os.pathsep.join(str(sources / folder) for folder in _FOLDERS)
     process = subprocess.Popen([sys.executable, "-m", "usage_svc"], env=environment)
     try:
-        yield process
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
 
 
-def cpu_s(process: subprocess.Popen[bytes]) -> float:
-    """CPU time the process has used: fields 14 and 15 of /proc/<pid>/stat (Linux)."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+async def ends(bench: Bench) -> dict[int, int]:
+    """Where each partition of the topic ends."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bench.servers.kafka_bootstrap_servers)
+    await consumer.start()
+    partitions = [TopicPartition(bench.topic, number) for number in await _partitions(consumer, bench.topic)]
+    found = await consumer.end_offsets(partitions)
+    await consumer.stop()
+    return {partition.partition: end for partition, end in found.items()}
 
 
-async def counted(connection: asyncpg.Connection) -> int:
-    """Returns how many events usage-svc has counted so far."""
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer.topics()
+    return set(consumer.partitions_for_topic(topic) or ())
+
+
+async def read_of(connection: asyncpg.Connection, bench: Bench) -> int:
+    """How many records have been counted, by the stored offsets."""
     try:
-        count: int = await connection.fetchval(
-            "SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE granularity = 'day'"
+        counted: int = await connection.fetchval(
+            "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offsets WHERE topic = $1", bench.topic
         )
     except asyncpg.UndefinedTableError:
         return 0
-    return count
+    return counted
 
 
-async def watch(
-    connection: asyncpg.Connection, process: subprocess.Popen[bytes], total: int
-) -> tuple[int, float, float]:
-    """Until all is counted: (events, seconds, CPU seconds of the process) after the first batch."""
-    first = await eventually(lambda: counted(connection), timeout_s=60)
-    began_s, cpu_began_s = time.monotonic(), cpu_s(process)
-
-    async def is_done() -> bool:
-        return await counted(connection) >= total
-
-    await eventually(is_done, timeout_s=600)
-    return total - first, time.monotonic() - began_s, cpu_s(process) - cpu_began_s
-
-
-async def visibility_ms(
-    connection: asyncpg.Connection, producer: AIOKafkaProducer, topic: str, event: UsageEvent
-) -> float:
-    """From sending one event until its effects are committed."""
-    sent_s = time.monotonic()
-    await producer.send_and_wait(topic, event.SerializeToString(), key=event.consumer_id.encode())
-    event_id = UUID(bytes=event.event_id)
-    # Another process's commit can only be polled for, here more often than eventually() does.
-    while not await connection.fetchval("SELECT true FROM usage_events WHERE event_id = $1", event_id):  # noqa: ASYNC110
-        await asyncio.sleep(0.002)
-    return (time.monotonic() - sent_s) * 1000
-
-
-async def measure(events: int, keys: int, partitions: int, probes: int, per_record: int) -> None:
-    bootstrap, prefix = os.environ["KAFKA_BOOTSTRAP_SERVERS"], f"bench{secrets.token_hex(4)}."
-    topic, traffic = prefix + topics.USAGE_EVENTS, Traffic(keys, seed=1)
-    await create_topics(bootstrap, prefix, partitions)
-    async with (
-        fresh_schema(os.environ["DATABASE_URL"]) as url,
-        AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer,
-    ):
-        for _ in range(events // 1000):
-            await send(producer, topic, [traffic.event() for _ in range(1000)], per_record)
+async def measure(bench: Bench, sources: Path | None) -> Figures:
+    to_read = sum((await ends(bench)).values())
+    async with fresh_schema(bench.servers.database_url) as url:
         connection = await asyncpg.connect(url)
-        with service(url, bootstrap, prefix) as process:
-            count, duration_s, process_cpu_s = await watch(connection, process, events // 1000 * 1000)
-            delays = [
-                await visibility_ms(connection, producer, topic, traffic.event()) for _ in range(probes)
-            ]
+        with usage_svc(bench, url, sources) as pid:
+            first = await _until(lambda: read_of(connection, bench), _START_S)
+            began_s, own_s, postgres_s = time.monotonic(), cpu_s(pid), bench.postgres.cpu_s()
+
+            async def is_done() -> bool:
+                return await read_of(connection, bench) >= to_read and not await connection.fetchval(
+                    "SELECT EXISTS (SELECT FROM outbox)"
+                )
+
+            await _until(is_done, _MOST_S)
+            took_s = time.monotonic() - began_s
+            own_s, postgres_s = cpu_s(pid) - own_s, bench.postgres.cpu_s() - postgres_s
+            visible_ms = await time_single_events(bench, connection)
         await connection.close()
-    print(
-        f"{keys} keys, {partitions} partitions: {count} events in {duration_s:.1f} s ="
-        f" {count / duration_s:,.0f} events/s, {process_cpu_s / count * 1e6:.0f} µs of CPU in usage-svc each;"
-        f" one event alone is visible after {statistics.median(delays):.0f} ms (worst {max(delays):.0f})"
+    counted = bench.events * (to_read - first) / to_read
+    return Figures(counted / took_s, own_s / counted * 1e6, postgres_s / counted * 1e6, visible_ms)
+
+
+async def time_single_events(bench: Bench, connection: asyncpg.Connection, probes: int = 30) -> float:
+    """From sending one until its effects are committed, in ms: the median."""
+    traffic, times_ms = Traffic(10, seed=2), []
+    async with AIOKafkaProducer(bootstrap_servers=bench.servers.kafka_bootstrap_servers) as producer:
+        for _ in range(probes):
+            event = traffic.event()
+            before = await read_of(connection, bench)
+            sent_s = time.monotonic()
+            await producer.send_and_wait(
+                bench.topic, event.SerializeToString(), key=event.consumer_id.encode()
+            )
+            # Another process's commit can only be polled for.
+            while await read_of(connection, bench) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+            times_ms.append((time.monotonic() - sent_s) * 1000)
+    return statistics.median(times_ms)
+
+
+async def _until(check, timeout_s: float):  # type: ignore[no-untyped-def]
+    deadline_s = time.monotonic() + timeout_s
+    while not (answer := await check()):
+        if time.monotonic() > deadline_s:
+            sys.exit("usage-svc has not counted everything in time")
+        await asyncio.sleep(0.05)
+    return answer
+
+
+async def run(arguments: argparse.Namespace, servers: Addresses, sources: Path) -> None:
+    bench = Bench(
+        servers,
+        await Postgres.of(servers.database_url),
+        f"bench{secrets.token_hex(4)}.",
+        arguments.events,
+        arguments.per_record,
+    )
+    await create_topics(servers.kafka_bootstrap_servers, bench.prefix, arguments.partitions)
+    print(f"==> filling {bench.topic} with {bench.events:,} events of {arguments.keys:,} keys", flush=True)
+    await fill(
+        servers.kafka_bootstrap_servers,
+        bench.topic,
+        Traffic(arguments.keys, seed=1),
+        bench.events,
+        bench.per_record,
+    )
+    versions = {"before": sources, "now": None} if arguments.before else {"now": None}
+    rounds: dict[str, list[Figures]] = {name: [] for name in versions}
+    for number in range(arguments.rounds):
+        for name, of in versions.items():
+            figures = await measure(bench, of)
+            rounds[name].append(figures)
+            print(f"round {number + 1}  {name:7} {_row(figures)}", flush=True)
+    if len(rounds) == 2:
+        before, now = (
+            statistics.median(each.events_per_s for each in rounds[name]) for name in ("before", "now")
+        )
+        verdict = "reached" if now >= 4 * before else "MISSED"
+        print(f"aim: 4 times the events per second of {arguments.before}: {now / before:.1f}, {verdict}")
+
+
+def _row(figures: Figures) -> str:
+    return (
+        f"{figures.events_per_s:9,.0f} events/s   {figures.usage_svc_us:6.1f} µs in usage-svc"
+        f" + {figures.postgres_us:6.1f} µs in PostgreSQL each   one alone after {figures.visible_ms:4.0f} ms"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--events", type=int, default=50_000)
-    parser.add_argument("--keys", type=int, nargs="+", default=[10, 1000], help="one run for each")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--keys", type=int, default=1000)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--probes", type=int, default=50, help="single events whose visibility is timed")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument(
         "--per-record", type=int, default=500, help="events of a consumer that share a record"
     )
+    parser.add_argument("--before", default=BEFORE, help='the commit to hold this one against, "" for none')
     arguments = parser.parse_args()
-    for keys in arguments.keys:
-        asyncio.run(
-            measure(arguments.events, keys, arguments.partitions, arguments.probes, arguments.per_record)
-        )
+    print("==> starting PostgreSQL and Kafka", flush=True)
+    # No Redis is needed.
+    environment = {"REDIS_URL": "unused", **os.environ}
+    with (
+        tempfile.TemporaryDirectory(prefix="ams-bench-") as home,
+        serving(throwaway=True, environment=environment) as servers,
+    ):
+        sources = Path(home)
+        if arguments.before:
+            sources = checked_out(arguments.before, Path(home) / "before", _FOLDERS)
+        asyncio.run(run(arguments, servers, sources))
 
 
 if __name__ == "__main__":

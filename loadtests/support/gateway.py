@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +67,11 @@ class Gateway(Program):
             time.sleep(0.1)
 
 
-def checked_out(commit: str, directory: Path) -> Path:
-    """The sources of a commit, in `directory`; from this repository, without a network."""
+def checked_out(commit: str, directory: Path, folders: Sequence[str] = _SOURCES) -> Path:
+    """Folders of a commit, in `directory`; from this repository, without a network."""
     directory.mkdir(parents=True)
     archive = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", commit, *_SOURCES], check=False, stdout=subprocess.PIPE
+        ["git", "-C", str(ROOT), "archive", commit, *folders], check=False, stdout=subprocess.PIPE
     )
     if archive.returncode:
         sys.exit(f"the commit {commit} isn't in this repository")

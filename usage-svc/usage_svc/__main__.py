@@ -5,10 +5,8 @@ from functools import partial
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import UsageEventBatch
-from ams_common import topics
 from ams_common.client import jwks_of, open_channel
-from ams_common.consumer import EventConsumer, Subscription
+from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
@@ -17,7 +15,7 @@ from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
-from usage_svc.event_handlers import count_usage_events
+from usage_svc.event_handlers import topic_handlers
 from usage_svc.gap_watch import watch_for_gaps
 from usage_svc.partitions import keep_partitions_ready
 from usage_svc.rpc.usage import UsageService
@@ -43,7 +41,7 @@ async def run(settings: Settings) -> None:
             database,
             settings.kafka_bootstrap_servers,
             "usage-svc",
-            [Subscription(topics.USAGE_EVENTS, UsageEventBatch, count_usage_events)],
+            topic_handlers(database),
             settings.kafka_topic_prefix,
         )
         background = [

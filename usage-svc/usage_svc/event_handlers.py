@@ -1,43 +1,83 @@
-"""What usage-svc does with the gateways' usage events."""
+"""What usage-svc does with what the gateways tell: usage events, and how many of them they have forwarded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ams.usage.v1.events_pb2 import UsageEvent, UsageEventBatch
+import asyncpg
+import numpy as np
+from ams.usage.v1.events_pb2 import ForwardedTotal, UsageEvent, UsageEventBatch
 from ams_common import topics
-from ams_common.clock import utc_now
-from ams_common.database import Change
+from ams_common.clock import Clock, utc_now
+from ams_common.database import Change, Database
+from ams_common.faults import TryAgainError
+from ams_common.subscriptions import Batch, Rejection, Subscription
 
-from usage_svc.events import MalformedEventError, MeteredRequest, check_event
-from usage_svc.messages import delta_message
+from usage_svc.columns import EventColumns, date_of, read_batch, single_event
+from usage_svc.partitions import Partitions
 from usage_svc.store import Store
+from usage_svc.totals import forwarded_rows, total_messages
 
 
-async def count_usage_events(change: Change[Store], messages: Sequence[UsageEventBatch]) -> None:
-    """Counts each event that was not counted before, and tells billing what they add up to.
+@dataclass(frozen=True, slots=True)
+class PreparedEvents:
+    """What is applied of a batch."""
 
-    Raises MalformedEventError for the first message that is an event by itself and can't be counted; then
-    none of `messages` is. One within a batch that can't be counted doesn't keep the others from it.
-    """
-    now = utc_now()
-    events: list[MeteredRequest] = []
-    for message in messages:
-        if not message.events:
-            events.append(check_event(single_event(message), now))
-            continue
-        for event in message.events:
-            try:
-                events.append(check_event(event, now))
-            except MalformedEventError:
-                # It comes again by itself, and is then dead-lettered as what it is.
-                change.publish(topics.USAGE_EVENTS, event.consumer_id, event)
-    if not events:
-        return
-    await change.store.ensure_partitions(days=list({event.occurred_at.date() for event in events}))
-    # In the transaction that moves the offset too: a crash leaves raw events, rollups and deltas, or nothing.
-    for usage in await change.store.add_events(events):
-        change.publish(topics.USAGE_AGGREGATED, str(usage.consumer_id), delta_message(usage))
+    events: EventColumns
+    source: str
 
 
-def single_event(message: UsageEventBatch) -> UsageEvent:
-    """The event that was read as a batch: all of its fields are unknown to that, and so kept as they are."""
-    return UsageEvent.FromString(message.SerializeToString())
+class UsageIntake:
+    """Counts each event that was not counted before, and tells billing what their groups come to by now."""
+
+    topic = topics.USAGE_EVENTS
+    package = "usage_svc"
+
+    def __init__(self, partitions: Partitions, now: Clock = utc_now) -> None:
+        self._partitions = partitions
+        self._now = now
+
+    def read(self, value: bytes) -> UsageEventBatch | UsageEvent:
+        message = UsageEventBatch.FromString(value)
+        return message if message.events else single_event(value)
+
+    def prepare(self, batch: Batch) -> tuple[PreparedEvents, list[Rejection]]:
+        events, rejections = read_batch(batch, self._now())
+        return PreparedEvents(events, batch.source), rejections
+
+    async def apply(self, change: Change[Store], prepared: PreparedEvents) -> None:
+        events = prepared.events
+        if not len(events):
+            return
+        await self._partitions.ensure(date_of(day) for day in np.unique(events.day).tolist())
+        # In the transaction that moves the offset too: a crash leaves events, rollups and totals, or none.
+        try:
+            totals = await change.store.add_events(events, prepared.source)
+        except asyncpg.PostgresError as error:
+            if not _will_pass(error):
+                raise
+            self._partitions.forget()
+            raise TryAgainError(repr(error)) from error
+        series = {each.series_id: each for each in events.series.tolist()}
+        for message in total_messages(totals, prepared.source, series):
+            change.publish(topics.USAGE_AGGREGATED, message.consumer_id, message)
+
+
+def _will_pass(error: asyncpg.PostgresError) -> bool:
+    """A partition has been dropped meanwhile, or another process has added one of the events."""
+    if isinstance(error, asyncpg.CheckViolationError):
+        # Without a constraint: no partition takes the row.
+        return error.constraint_name is None
+    return isinstance(error, asyncpg.UndefinedTableError | asyncpg.UniqueViolationError)
+
+
+async def keep_forwarded_totals(change: Change[Store], messages: Sequence[ForwardedTotal]) -> None:
+    """Keeps the greatest of each gateway's totals. Raises MalformedTotalError."""
+    await change.store.keep_greatest_forwarded(forwarded_rows(messages))
+
+
+def topic_handlers(database: Database[Store]) -> list[UsageIntake | Subscription[ForwardedTotal]]:
+    """For each topic that usage-svc reads."""
+    return [
+        UsageIntake(Partitions(database)),
+        Subscription(topics.USAGE_FORWARDED, ForwardedTotal, keep_forwarded_totals),
+    ]

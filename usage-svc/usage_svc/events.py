@@ -1,175 +1,149 @@
-"""One metered request: what of it is acceptable, and whether it is billed. Pure."""
+"""Metered requests: what of an event is acceptable. Pure.
 
+`problem_of` is the rule, for one event. A batch of many is checked by its columns (see columns), which asks
+this only about those that are not acceptable.
+"""
+
+import hashlib
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, Outcome, UsageEvent
+from ams.usage.v1.events_pb2 import (
+    ABANDONED,
+    ANSWERED,
+    BROKEN_OFF,
+    CLIENT_CLOSED,
+    CLIENT_ERROR,
+    REFUSED,
+    SERVED,
+    UNCHARGED,
+    UPSTREAM_FAILED,
+    ChargeClass,
+    Outcome,
+    UsageEvent,
+)
 from ams_common import formats
+from ams_rating import charging
 
 MAX_AGE = timedelta(days=400)
 MAX_AHEAD = timedelta(days=1)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
 MAX_SIZE_BYTES = 1 << 40
-
 # A WebSocket that sends a million messages a second does so for twelve days.
 MAX_MESSAGES = 1 << 40
+MAX_REQUEST_ID = 128
 
 _KEY_PREFIX = re.compile(r"[!-~]{1,32}")
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
-_OUTCOMES = {ANSWERED: "answered", CLIENT_CLOSED: "client_closed", UPSTREAM_FAILED: "upstream_failed"}
+_REQUEST_ID = re.compile(rf"[!-~]{{1,{MAX_REQUEST_ID}}}")
+OUTCOMES = {
+    ANSWERED: "answered",
+    CLIENT_CLOSED: "client_closed",
+    UPSTREAM_FAILED: "upstream_failed",
+    BROKEN_OFF: "broken_off",
+    REFUSED: "refused",
+}
+CHARGE_CLASSES = {
+    charging.ChargeClass.SERVED: SERVED,
+    charging.ChargeClass.CLIENT_ERROR: CLIENT_ERROR,
+    charging.ChargeClass.ABANDONED: ABANDONED,
+    charging.ChargeClass.UNCHARGED: UNCHARGED,
+}
 
 
-class MalformedEventError(ValueError):
-    """A usage event that can't be counted."""
+class Series(NamedTuple):
+    """Whose calls, of which service, with which key: what events have in common."""
 
-
-class MeteredRequest(NamedTuple):
-    """A usage event as it is stored: its fields are the columns of usage_events."""
-
-    event_id: UUID
-    occurred_at: datetime
+    series_id: int
     consumer_id: UUID
+    merchant_id: UUID
+    service_id: UUID
     api_key_id: UUID
-    service_id: UUID
-    merchant_id: UUID
     project_id: UUID | None
-    price_version_id: UUID
+    # As the first event told it: a key has one.
     key_prefix: str
-    request_bytes: int
-    response_bytes: int
-    response_time_ms: int
-    status_code: int
-    outcome: str
-    billable: bool
-    # None for what no gateway of today's has numbered.
-    journal_id: UUID | None
-    sequence: int | None
-    is_continuation: bool
-    request_messages: int
-    response_messages: int
-    # None: the event's own id.
-    request_id: str | None
-    is_test: bool
 
 
-class NewUsage(NamedTuple):
-    """What the events of a batch that were new add to one billing counter, in month `period`."""
-
-    period: str
-    merchant_id: UUID
-    consumer_id: UUID
-    service_id: UUID
-    price_version_id: UUID
-    requests: int
-    billable_requests: int
-    request_bytes: int
-    response_bytes: int
-
-
-def is_billable(outcome: Outcome.ValueType, *, is_test: bool = False, is_continuation: bool = False) -> bool:
-    """Whether an event is a request that is charged: whatever the upstream served, or was doing for a
-    consumer who left, but not what the upstream failed to answer, nor a call with a test key. What goes on
-    of a request was charged with its first event."""
-    return outcome in (ANSWERED, CLIENT_CLOSED) and not is_test and not is_continuation
-
-
-def check_event(event: UsageEvent, now: datetime) -> MeteredRequest:
-    """The event as it is stored. Raises MalformedEventError, which names the field."""
-    if len(event.event_id) != 16:
-        raise MalformedEventError("event_id must have 16 bytes")
-    if event.outcome not in _OUTCOMES:
-        raise MalformedEventError("outcome is not a known one")
-    if not _KEY_PREFIX.fullmatch(event.key_prefix):
-        raise MalformedEventError("key_prefix must have 1 to 32 printable ASCII characters")
-    if event.response_time_ms < 0:
-        raise MalformedEventError("response_time_ms must not be negative")
-    if not 100 <= event.status_code <= 599:
-        raise MalformedEventError("status_code is not one of HTTP")
-    return MeteredRequest(
-        event_id=UUID(bytes=event.event_id),
-        occurred_at=_occurred_at(event, now),
-        consumer_id=_id("consumer_id", event.consumer_id),
-        api_key_id=_id("api_key_id", event.api_key_id),
-        service_id=_id("service_id", event.service_id),
-        merchant_id=_id("merchant_id", event.merchant_id),
-        project_id=_id("project_id", event.project_id) if event.project_id else None,
-        price_version_id=_id("price_version_id", event.price_version_id),
-        key_prefix=event.key_prefix,
-        request_bytes=_size("request_payload_size_bytes", event.request_payload_size_bytes),
-        response_bytes=_size("response_payload_size_bytes", event.response_payload_size_bytes),
-        response_time_ms=event.response_time_ms,
-        status_code=event.status_code,
-        outcome=_OUTCOMES[event.outcome],
-        billable=is_billable(event.outcome, is_test=event.is_test, is_continuation=event.is_continuation),
-        journal_id=_journal_id(event),
-        sequence=event.sequence or None,
-        is_continuation=event.is_continuation,
-        request_messages=_messages("request_messages", event.request_messages),
-        response_messages=_messages("response_messages", event.response_messages),
-        request_id=_request_id(event),
-        is_test=event.is_test,
-    )
-
-
-def _occurred_at(event: UsageEvent, now: datetime) -> datetime:
-    seconds, nanos = event.timestamp.seconds, event.timestamp.nanos
-    age_s = now.timestamp() - seconds
-    if not -MAX_AHEAD.total_seconds() <= age_s <= MAX_AGE.total_seconds():
-        raise MalformedEventError("timestamp is more than a day ahead, or more than 400 days old")
-    if not 0 <= nanos < 1_000_000_000:
-        raise MalformedEventError("timestamp has impossible nanoseconds")
-    # Always rounded down: a duplicate must have the very same time, or it would be counted again.
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
-
-
-def _id(name: str, text: str) -> UUID:
-    try:
-        return _uuid(text)
-    except ValueError:
-        raise MalformedEventError(f"{name} must be a lower-case UUID") from None
+def charge_class_of(outcome: Outcome.ValueType, status_code: int) -> ChargeClass.ValueType:
+    """What a call can be charged as. Raises KeyError for an unknown outcome."""
+    return CHARGE_CLASSES[charging.charge_class(OUTCOMES[outcome], status_code)]
 
 
 # Events name the same parties again and again, and making UUIDs of texts is the dearest step of a check.
 @lru_cache(maxsize=100_000)
-def _uuid(text: str) -> UUID:
-    if not formats.UUID.fullmatch(text):
-        raise ValueError(text)
-    return UUID(text)
+def series_of(
+    consumer_id: str, merchant_id: str, service_id: str, api_key_id: str, project_id: str, key_prefix: str
+) -> Series | None:
+    """The series of an event; None when one of its fields is not acceptable."""
+    needed = (consumer_id, merchant_id, service_id, api_key_id)
+    if not all(map(is_id, needed)) or not (not project_id or is_id(project_id)):
+        return None
+    if not _KEY_PREFIX.fullmatch(key_prefix):
+        return None
+    # The same in every database, so that one that has been restored counts on where it was.
+    digest = hashlib.blake2b("/".join((*needed, project_id)).encode("ascii"), digest_size=8).digest()
+    return Series(
+        series_id=int.from_bytes(digest, "big", signed=True),
+        consumer_id=UUID(consumer_id),
+        merchant_id=UUID(merchant_id),
+        service_id=UUID(service_id),
+        api_key_id=UUID(api_key_id),
+        project_id=UUID(project_id) if project_id else None,
+        key_prefix=key_prefix,
+    )
 
 
-@lru_cache(maxsize=10_000)
-def _uuid_of_bytes(data: bytes) -> UUID:
-    return UUID(bytes=data)
+@lru_cache(maxsize=100_000)
+def is_id(text: str) -> bool:
+    """Whether it is a UUID as we write them."""
+    return formats.UUID.fullmatch(text) is not None
 
 
-def _journal_id(event: UsageEvent) -> UUID | None:
+def problem_of(event: UsageEvent, now: datetime) -> str | None:
+    """Why the event can't be counted; None if it can."""
+    if len(event.event_id) != 16:
+        return "event_id must have 16 bytes"
+    if event.outcome not in OUTCOMES:
+        return f"outcome {event.outcome} is not one that this release knows"
+    if not _KEY_PREFIX.fullmatch(event.key_prefix):
+        return "key_prefix must have 1 to 32 printable ASCII characters"
+    if event.response_time_ms < 0:
+        return "response_time_ms must not be negative"
+    if not 100 <= event.status_code <= 599:
+        return "status_code is not one of HTTP"
+    for name in ("consumer_id", "merchant_id", "service_id", "api_key_id", "price_version_id"):
+        if not is_id(getattr(event, name)):
+            return f"{name} must be a lower-case UUID"
+    if event.project_id and not is_id(event.project_id):
+        return "project_id must be a lower-case UUID"
+    for name in ("request_payload_size_bytes", "response_payload_size_bytes"):
+        if not 0 <= getattr(event, name) <= MAX_SIZE_BYTES:
+            return f"{name} must be between 0 and a terabyte"
+    for name in ("request_messages", "response_messages"):
+        if not 0 <= getattr(event, name) <= MAX_MESSAGES:
+            return f"{name} must be between 0 and 2^40"
+    if event.request_id and not _REQUEST_ID.fullmatch(event.request_id):
+        return "request_id must have at most 128 printable ASCII characters"
+    return _problem_of_number(event) or _problem_of_time(event, now)
+
+
+def _problem_of_number(event: UsageEvent) -> str | None:
     if not event.journal_id and not event.sequence:
         return None
     if len(event.journal_id) != 16:
-        raise MalformedEventError("journal_id must have 16 bytes")
-    if event.sequence < 1:
-        raise MalformedEventError("sequence must be positive")
-    return _uuid_of_bytes(event.journal_id)
+        return "journal_id must have 16 bytes"
+    return None if event.sequence >= 1 else "sequence must be positive"
 
 
-def _request_id(event: UsageEvent) -> str | None:
-    if not event.request_id:
-        return None
-    if not _REQUEST_ID.fullmatch(event.request_id):
-        raise MalformedEventError("request_id must have at most 128 printable ASCII characters")
-    return event.request_id
+def _problem_of_time(event: UsageEvent, now: datetime) -> str | None:
+    earliest, latest = time_bounds_s(now)
+    if not earliest <= event.timestamp.seconds <= latest:
+        return "timestamp is more than a day ahead, or more than 400 days old"
+    return None if 0 <= event.timestamp.nanos < 10**9 else "timestamp has impossible nanoseconds"
 
 
-def _messages(name: str, count: int) -> int:
-    if not 0 <= count <= MAX_MESSAGES:
-        raise MalformedEventError(f"{name} must be between 0 and 2^40")
-    return count
-
-
-def _size(name: str, size_bytes: int) -> int:
-    if not 0 <= size_bytes <= MAX_SIZE_BYTES:
-        raise MalformedEventError(f"{name} must be between 0 and a terabyte")
-    return size_bytes
+def time_bounds_s(now: datetime) -> tuple[int, int]:
+    """The first and last second in which a call that is told of `now` may have come in."""
+    return int((now - MAX_AGE).timestamp()), int((now + MAX_AHEAD).timestamp())

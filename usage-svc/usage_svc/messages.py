@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 
 from ams.usage.v1 import usage_service_pb2 as pb
-from ams.usage.v1.events_pb2 import UsageDelta
 from ams_common.clock import to_timestamp
-from ams_common.ids import uuid7
 
-from usage_svc.events import NewUsage
 from usage_svc.reports import MAX_POINTS, ReportRange, UsageRow, too_large
 
 
@@ -40,20 +37,4 @@ def _figures(rows: Sequence[UsageRow]) -> pb.UsageFigures:
         response_bytes=sum(row.response_bytes for row in rows),
         # Of the sums: the mean of the buckets' means would weigh a quiet minute like a busy one.
         mean_response_time_ms=time_ms / requests if requests else 0.0,
-    )
-
-
-def delta_message(usage: NewUsage) -> UsageDelta:
-    """The delta that tells billing of `usage`, under an id that was never used."""
-    return UsageDelta(
-        delta_id=str(uuid7()),
-        period=usage.period,
-        merchant_id=str(usage.merchant_id),
-        consumer_id=str(usage.consumer_id),
-        service_id=str(usage.service_id),
-        price_version_id=str(usage.price_version_id),
-        requests=usage.requests,
-        billable_requests=usage.billable_requests,
-        request_bytes=usage.request_bytes,
-        response_bytes=usage.response_bytes,
     )

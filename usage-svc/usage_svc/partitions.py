@@ -1,7 +1,10 @@
-"""The daily partitions of usage_events, made before the first event of their day comes."""
+"""The daily partitions of raw events and of minutes, made before the first event of their day comes."""
 
+import asyncio
+from collections.abc import Iterable
 from datetime import date, timedelta
 
+import asyncpg
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.loops import run_forever
@@ -11,6 +14,44 @@ from usage_svc.store import Store
 DAYS_AHEAD = 7
 _EVERY_S = 3600.0
 _RETRY_S = 30.0
+# Who waits for a lock on a table keeps all others from it who come later: rather give up, and try again.
+_LOCK_TIMEOUT_MS = 500
+_ATTEMPTS = 20
+_PAUSE_S = 0.1
+
+
+class Partitions:
+    """Makes partitions when they are needed, and remembers which are there."""
+
+    def __init__(self, database: Database[Store]) -> None:
+        self._database = database
+        self._ready: set[date] = set()
+
+    async def ensure(self, days: Iterable[date]) -> int:
+        """Makes those of `days` that are missing, in a transaction of its own; returns of how many days."""
+        missing = sorted(set(days) - self._ready)
+        if not missing:
+            return 0
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                made = await self._make(missing)
+            except asyncpg.LockNotAvailableError:
+                if attempt == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                self._ready.update(missing)
+                return made
+        raise AssertionError("the last attempt returns or raises")
+
+    def forget(self) -> None:
+        """Look again at what is there: one of them has been dropped."""
+        self._ready.clear()
+
+    async def _make(self, days: list[date]) -> int:
+        async with self._database.change_by_system("usage.make_partitions", audited=False) as change:
+            await change.connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+            return await change.store.ensure_partitions(days=days)
 
 
 def days_to_keep_ready(today: date) -> list[date]:
@@ -24,6 +65,5 @@ async def keep_partitions_ready(database: Database[Store]) -> None:
 
 
 async def make_partitions(database: Database[Store]) -> int:
-    """Makes those that are missing; returns how many were."""
-    async with database.change_by_system("usage.make_partitions", audited=False) as change:
-        return await change.store.ensure_partitions(days=days_to_keep_ready(utc_now().date()))
+    """Makes those that are missing; returns of how many days."""
+    return await Partitions(database).ensure(days_to_keep_ready(utc_now().date()))

@@ -1,71 +1,105 @@
 -- name: ensure_partitions
 SELECT ensure_usage_partitions(:days::date[]);
 
--- name: add_events
--- The events of one batch, one array per column: those that are not there yet are inserted, and only they are
--- rolled up and summed for billing. The orders keep two consumers from waiting for each other in a ring.
-WITH new_events AS (
-    INSERT INTO usage_events (
-        event_id, occurred_at, consumer_id, api_key_id, service_id, merchant_id, project_id, price_version_id,
-        key_prefix, request_bytes, response_bytes, response_time_ms, status_code, outcome, billable, journal_id,
-        sequence, is_continuation, request_messages, response_messages, request_id, is_test
-    )
-    SELECT *
-    FROM unnest(
-        :event_id::uuid[], :occurred_at::timestamptz[], :consumer_id::uuid[], :api_key_id::uuid[],
-        :service_id::uuid[], :merchant_id::uuid[], :project_id::uuid[], :price_version_id::uuid[],
-        :key_prefix::text[], :request_bytes::bigint[], :response_bytes::bigint[],
-        :response_time_ms::integer[], :status_code::smallint[], :outcome::text[], :billable::boolean[],
-        :journal_id::uuid[], :sequence::bigint[], :is_continuation::boolean[], :request_messages::bigint[],
-        :response_messages::bigint[], :request_id::text[], :is_test::boolean[]
-    ) AS batch (event_id)
-    ORDER BY batch.event_id
+-- name: source_id
+-- Of a source by its name; one that is new gets an id.
+WITH made AS (
+    INSERT INTO sources (name) SELECT :name::text WHERE NOT EXISTS (SELECT FROM sources WHERE name = :name)
     ON CONFLICT DO NOTHING
-    RETURNING *
-), rolled_up AS (
-    INSERT INTO usage_rollups AS rollup (
-        granularity, bucket_start, consumer_id, merchant_id, service_id, api_key_id, key_prefix, project_id,
-        status_class, requests, billable_requests, request_bytes, response_bytes, response_time_ms_sum
-    )
-    SELECT
-        g.granularity, date_trunc(g.granularity, occurred_at, 'UTC'), consumer_id, merchant_id, service_id,
-        api_key_id, key_prefix, project_id, status_code / 100 || 'xx',
-        count(*) FILTER (WHERE NOT is_continuation), count(*) FILTER (WHERE billable), sum(request_bytes),
-        sum(response_bytes), coalesce(sum(response_time_ms) FILTER (WHERE NOT is_continuation), 0)
-    FROM new_events CROSS JOIN (VALUES ('minute'), ('hour'), ('day')) AS g (granularity)
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-    ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-    ON CONFLICT (
-        granularity, bucket_start, consumer_id, merchant_id, service_id, api_key_id, key_prefix, project_id,
-        status_class
-    ) DO UPDATE SET
-        requests = rollup.requests + excluded.requests,
-        billable_requests = rollup.billable_requests + excluded.billable_requests,
-        request_bytes = rollup.request_bytes + excluded.request_bytes,
-        response_bytes = rollup.response_bytes + excluded.response_bytes,
-        response_time_ms_sum = rollup.response_time_ms_sum + excluded.response_time_ms_sum
-), numbered AS (
-    INSERT INTO journal_counts AS counted (journal_id, block, shard, highest_sequence, events, counted_at)
-    SELECT journal_id, (sequence - 1) >> 20, pg_backend_pid() % 64, max(sequence), count(*), now()
-    FROM new_events
-    WHERE journal_id IS NOT NULL
-    GROUP BY 1, 2
-    ORDER BY 1, 2
-    ON CONFLICT (journal_id, block, shard) DO UPDATE SET
-        highest_sequence = greatest(counted.highest_sequence, excluded.highest_sequence),
-        events = counted.events + excluded.events,
-        counted_at = excluded.counted_at
+    RETURNING source_id
+)
+SELECT source_id FROM made UNION ALL SELECT source_id FROM sources WHERE name = :name;
+
+-- name: unknown_series
+SELECT series_id FROM unnest(:series_ids::bigint[]) AS wanted (series_id)
+WHERE NOT EXISTS (SELECT FROM series WHERE series.series_id = wanted.series_id);
+
+-- name: add_series
+-- Another process may have added one meanwhile. Two series with one id, which are as good as impossible, fail.
+INSERT INTO series (series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix)
+SELECT *
+FROM unnest(
+    :series_id::bigint[], :consumer_id::uuid[], :merchant_id::uuid[], :service_id::uuid[], :api_key_id::uuid[],
+    :project_id::uuid[], :key_prefix::text[]
+)
+ON CONFLICT (consumer_id, merchant_id, service_id, api_key_id, project_id) DO NOTHING;
+
+-- fragment: add_to_rollups
+(
+    series_id, bucket_start, status_class, requests, billable_requests, errors, request_bytes, response_bytes,
+    response_time_ms_sum, response_time_ms_min, response_time_ms_max, latencies
 )
 SELECT
-    to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM') AS period, merchant_id, consumer_id, service_id,
-    price_version_id, count(*) FILTER (WHERE NOT is_continuation) AS requests,
-    count(*) FILTER (WHERE billable) AS billable_requests, sum(request_bytes)::bigint AS request_bytes,
-    sum(response_bytes)::bigint AS response_bytes
-FROM new_events
--- Billing doesn't hear of calls with test keys: a price per megabyte must not rate their bytes either.
-WHERE NOT is_test
-GROUP BY 1, 2, 3, 4, 5
-ORDER BY 1, 2, 3, 4, 5;
+    series_id, bucket_start, status_class, requests, billable_requests, errors, request_bytes, response_bytes,
+    response_time_ms_sum, response_time_ms_min, response_time_ms_max, latencies::numeric
+FROM unnest(
+    :series_id::bigint[], :bucket_start::timestamptz[], :status_class::smallint[], :requests::bigint[],
+    :billable_requests::bigint[], :errors::bigint[], :request_bytes::bigint[], :response_bytes::bigint[],
+    :response_time_ms_sum::bigint[], :response_time_ms_min::integer[], :response_time_ms_max::integer[],
+    :latencies::text[]
+) AS added (
+    series_id, bucket_start, status_class, requests, billable_requests, errors, request_bytes, response_bytes,
+    response_time_ms_sum, response_time_ms_min, response_time_ms_max, latencies
+)
+ON CONFLICT (series_id, bucket_start, status_class) DO UPDATE SET
+    requests = rollup.requests + excluded.requests,
+    billable_requests = rollup.billable_requests + excluded.billable_requests,
+    errors = rollup.errors + excluded.errors,
+    request_bytes = rollup.request_bytes + excluded.request_bytes,
+    response_bytes = rollup.response_bytes + excluded.response_bytes,
+    response_time_ms_sum = rollup.response_time_ms_sum + excluded.response_time_ms_sum,
+    response_time_ms_min = least(rollup.response_time_ms_min, excluded.response_time_ms_min),
+    response_time_ms_max = greatest(rollup.response_time_ms_max, excluded.response_time_ms_max),
+    latencies = rollup.latencies + excluded.latencies
+
+-- name: add_to_minutes
+INSERT INTO rollups_by_minute AS rollup {add_to_rollups};
+
+-- name: add_to_hours
+INSERT INTO rollups_by_hour AS rollup {add_to_rollups};
+
+-- name: add_to_days
+INSERT INTO rollups_by_day AS rollup {add_to_rollups};
+
+-- name: add_to_day_totals
+-- Returns what the groups that are billed come to now.
+WITH grown AS (
+    INSERT INTO day_totals AS total (
+        source_id, series_id, day, charge_class, is_test, events, requests, request_bytes, response_bytes,
+        last_offset
+    )
+    SELECT :source_id::integer, *
+    FROM unnest(
+        :series_id::bigint[], :day::date[], :charge_class::smallint[], :is_test::boolean[], :events::bigint[],
+        :requests::bigint[], :request_bytes::bigint[], :response_bytes::bigint[], :last_offset::bigint[]
+    )
+    ON CONFLICT (series_id, day, source_id, charge_class, is_test) DO UPDATE SET
+        events = total.events + excluded.events,
+        requests = total.requests + excluded.requests,
+        request_bytes = total.request_bytes + excluded.request_bytes,
+        response_bytes = total.response_bytes + excluded.response_bytes,
+        last_offset = greatest(total.last_offset, excluded.last_offset)
+    RETURNING *
+)
+SELECT series_id, day, charge_class, requests, request_bytes, response_bytes, last_offset
+FROM grown WHERE NOT is_test;
+
+-- name: add_to_journals
+INSERT INTO journal_counts AS counted (journal_id, block, shard, highest_sequence, events, counted_at)
+SELECT journal_id, block, pg_backend_pid() % 64, highest_sequence, events, now()
+FROM unnest(:journal_id::uuid[], :block::bigint[], :highest_sequence::bigint[], :events::bigint[])
+    AS added (journal_id, block, highest_sequence, events)
+ON CONFLICT (journal_id, block, shard) DO UPDATE SET
+    highest_sequence = greatest(counted.highest_sequence, excluded.highest_sequence),
+    events = counted.events + excluded.events,
+    counted_at = excluded.counted_at;
+
+-- name: keep_greatest_forwarded
+INSERT INTO forwarded_totals AS total (journal_id, day, merchant_id, consumer_id, events)
+SELECT *
+FROM unnest(:journal_id::uuid[], :day::date[], :merchant_id::uuid[], :consumer_id::uuid[], :events::bigint[])
+ON CONFLICT (journal_id, day, merchant_id, consumer_id) DO UPDATE SET events = excluded.events
+WHERE excluded.events > total.events;
 
 -- name: journal_gaps
 -- Journals of which numbers are missing up to the last block that is settled.

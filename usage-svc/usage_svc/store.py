@@ -1,26 +1,100 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 
-from ams_common.queries import QueryStore, many, value
+import numpy as np
+from ams_common.queries import QueryStore, column, many, run, value
 
-from usage_svc.events import MeteredRequest, NewUsage
+from usage_svc import binary_copy, sums
+from usage_svc.columns import US_PER_DAY, EventColumns, date_of
+from usage_svc.events import Series
 from usage_svc.journals import JournalGap
 from usage_svc.reports import UsageRow
+from usage_svc.sums import Rows
+from usage_svc.totals import DayTotal
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store(QueryStore, package="usage_svc"):
     """The schema `usage`. Reports read rollups only, never the raw events."""
 
     ensure_partitions = value(int)
-    _add_events = many(NewUsage)
+    source_id = value(int)
+    _unknown_series = column(int)
+    _add_series = run()
+    _add_to_minutes = run()
+    _add_to_hours = run()
+    _add_to_days = run()
+    _add_to_day_totals = many(DayTotal)
+    _add_to_journals = run()
+    _keep_greatest_forwarded = run()
     usage_of_consumer = many(UsageRow)
     usage_of_merchant = many(UsageRow)
     usage_of_platform = many(UsageRow)
     journal_gaps = many(JournalGap)
 
-    async def add_events(self, events: Sequence[MeteredRequest]) -> list[NewUsage]:
-        """Insert and roll up those of `events`, one at least, that are not there yet; what they add up to."""
-        # An array per column, for unnest(): one statement however many events there are.
-        columns = zip(*events, strict=True)
-        return await self._add_events(**dict(zip(MeteredRequest._fields, map(list, columns), strict=True)))
+    async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:
+        """Inserts and sums up those of `events` that are not there yet; returns what their groups come to by
+        now. Every process locks rows in the order of these steps, and within each by id."""
+        new = await self._new_events(events)
+        if not len(new):
+            return []
+        source_id = await self.source_id(name=source)
+        await self._name_series(sums.distinct_series(new))
+        for day in np.unique(new.day).tolist():
+            await self._copy(_partition(day), new[new.day == day], source_id)
+        await self._add_to_minutes(**sums.rollups(new, sums.US_PER_MINUTE))
+        await self._add_to_hours(**sums.rollups(new, sums.US_PER_HOUR))
+        await self._add_to_days(**sums.rollups(new, US_PER_DAY))
+        totals = await self._add_to_day_totals(source_id=source_id, **sums.day_totals(new))
+        if counts := sums.journal_counts(new):
+            await self._add_to_journals(**counts)
+        return totals
+
+    async def keep_greatest_forwarded(self, totals: Rows) -> None:
+        """Of two totals of a journal, day, merchant and consumer the greater holds. Each may come once."""
+        await self._keep_greatest_forwarded(**totals)
+
+    async def _new_events(self, events: EventColumns) -> EventColumns:
+        """Those that are not there yet. Each partition is asked by its name: a prepared statement on the
+        whole table would lock all of its partitions, and wait while one is detached."""
+        is_known = np.zeros(len(events), dtype=np.bool_)
+        for day in np.unique(events.day).tolist():
+            of_day = np.flatnonzero(events.day == day)
+            sql = f"SELECT event_id, occurred_at FROM {_partition(day)} WHERE event_id = ANY($1::uuid[])"  # noqa: S608
+            rows = await self.connection.fetch(sql, binary_copy.hex_ids(events[of_day]))
+            if rows:
+                found = [(row[0].bytes, (row[1] - _EPOCH) // timedelta(microseconds=1)) for row in rows]
+                is_known[of_day] = binary_copy.is_among(events[of_day], found)
+        return events[~is_known] if is_known.any() else events
+
+    async def _name_series(self, series: Sequence[Series]) -> None:
+        unknown = set(await self._unknown_series(series_ids=[each.series_id for each in series]))
+        if unknown:
+            added = [each for each in series if each.series_id in unknown]
+            columns = map(list, zip(*added, strict=True))
+            await self._add_series(**dict(zip(Series._fields, columns, strict=True)))
+
+    async def _copy(self, table: str, events: EventColumns, source_id: int) -> None:
+        await self.connection.copy_to_table(
+            table,
+            source=_in_pieces(binary_copy.rows(events, source_id)),
+            columns=binary_copy.COLUMNS,
+            format="binary",
+        )
+
+
+def _partition(day: int) -> str:
+    return partition_name(date_of(day))
+
+
+def partition_name(day: date) -> str:
+    """The partition that holds the raw events of a UTC day."""
+    return f"usage_events_{day:%Y%m%d}"
+
+
+async def _in_pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

@@ -1,0 +1,84 @@
+"""What usage-svc tells billing: what the usage of a group comes to so far. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import NamedTuple
+from uuid import UUID
+
+from ams.usage.v1.events_pb2 import ChargeClass, ForwardedTotal, UsageTotal
+from ams_common import formats
+
+from usage_svc.events import Series
+from usage_svc.sums import Rows
+
+
+class DayTotal(NamedTuple):
+    """What a day's events of a series, a source and a charge class come to."""
+
+    series_id: int
+    day: date
+    charge_class: ChargeClass.ValueType
+    requests: int
+    request_bytes: int
+    response_bytes: int
+    last_offset: int
+
+
+def total_messages(
+    totals: Iterable[DayTotal], source: str, series: Mapping[int, Series]
+) -> Iterator[UsageTotal]:
+    """What billing is told of `totals`."""
+    for total in totals:
+        of = series[total.series_id]
+        yield UsageTotal(
+            source=source,
+            day=total.day.isoformat(),
+            merchant_id=str(of.merchant_id),
+            consumer_id=str(of.consumer_id),
+            project_id=str(of.project_id) if of.project_id else "",
+            api_key_id=str(of.api_key_id),
+            service_id=str(of.service_id),
+            charge_class=total.charge_class,
+            requests=total.requests,
+            request_bytes=total.request_bytes,
+            response_bytes=total.response_bytes,
+            last_offset=total.last_offset,
+        )
+
+
+class MalformedTotalError(ValueError):
+    """A total of a gateway that can't be kept."""
+
+
+def forwarded_rows(messages: Iterable[ForwardedTotal]) -> Rows:
+    """The greatest total of each journal, day, merchant and consumer, in this order.
+
+    Raises MalformedTotalError.
+    """
+    greatest: dict[tuple[UUID, date, UUID, UUID], int] = {}
+    for message in messages:
+        if len(message.journal_id) != 16:
+            raise MalformedTotalError("journal_id must have 16 bytes")
+        if not formats.DATE.fullmatch(message.day):
+            raise MalformedTotalError("day must be a date")
+        for name in ("merchant_id", "consumer_id"):
+            if not formats.UUID.fullmatch(getattr(message, name)):
+                raise MalformedTotalError(f"{name} must be a lower-case UUID")
+        if message.events < 0:
+            raise MalformedTotalError("events must not be negative")
+        key = (
+            UUID(bytes=message.journal_id),
+            date.fromisoformat(message.day),
+            UUID(message.merchant_id),
+            UUID(message.consumer_id),
+        )
+        greatest[key] = max(greatest.get(key, 0), message.events)
+    keys = sorted(greatest)
+    journal_ids, days, merchant_ids, consumer_ids = map(list, zip(*keys, strict=True))
+    return {
+        "journal_id": journal_ids,
+        "day": days,
+        "merchant_id": merchant_ids,
+        "consumer_id": consumer_ids,
+        "events": [greatest[key] for key in keys],
+    }
