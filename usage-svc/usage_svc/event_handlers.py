@@ -23,7 +23,7 @@ class PreparedEvents:
     """What is applied of a batch."""
 
     events: EventColumns
-    source: str
+    source: str = ""
 
 
 class UsageIntake:
@@ -43,6 +43,10 @@ class UsageIntake:
     def prepare(self, batch: Batch) -> tuple[PreparedEvents, list[Rejection]]:
         events, rejections = read_batch(batch, self._now())
         return PreparedEvents(events, batch.source), rejections
+
+    def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:
+        events = EventColumns.joined([each.events for each in prepared])
+        return PreparedEvents(events, prepared[0].source if prepared else "")
 
     async def apply(self, change: Change[Store], prepared: PreparedEvents) -> None:
         events = prepared.events
