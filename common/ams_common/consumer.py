@@ -8,6 +8,7 @@ parsed while the database is at the one before.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ _FETCH_BYTES = 4 * 1024 * 1024
 _PIECES_AHEAD = 4
 _MAX_BATCH_BYTES = _PIECES_AHEAD * _FETCH_BYTES
 _MAX_RECORDS = 10_000
+_GATHER_S = 0.5
 # A batch whose transaction took too long: a smaller one may not.
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 # How many partitions the database is at, at once: the others of the pool's connections are for questions.
@@ -199,6 +201,7 @@ class _Reader:
         self._turns = turns
         self._source = f"{incarnation}/{partition.partition}"
         self._max_bytes = _MAX_BATCH_BYTES
+        self._read_to = 0
 
     async def run(self) -> None:
         """Until it is cancelled, or a fault that passes."""
@@ -219,11 +222,23 @@ class _Reader:
         while True:
             batch = [await pieces.get()]
             size_bytes = batch[0].size_bytes
-            # What has come while the database was at the batch before: the more, the fewer rows each touches.
-            while size_bytes < self._max_bytes and not pieces.empty():
-                batch.append(pieces.get_nowait())
+            # The more records a batch has, the fewer rows each of them touches: what has been read is taken
+            # together, and who is behind reads on for a moment.
+            gather_until_s = time.monotonic() + _GATHER_S
+            while size_bytes < self._max_bytes and (not pieces.empty() or self._is_behind()):
+                try:
+                    async with asyncio.timeout(gather_until_s - time.monotonic()):
+                        batch.append(await pieces.get())
+                except TimeoutError:
+                    break
                 size_bytes += batch[-1].size_bytes
             await self._apply(batch[0] if len(batch) == 1 else await asyncio.to_thread(self._merge, batch))
+
+    def _is_behind(self) -> bool:
+        """Whether Kafka has more of the partition than was read."""
+        if self._partition not in self._consumer.assignment():
+            return False
+        return (self._consumer.highwater(self._partition) or 0) > self._read_to
 
     def _prepare(self, records: Sequence[Record]) -> "_Piece":
         prepared, rejections = self._handler.prepare(Batch(self._source, records))
@@ -244,6 +259,8 @@ class _Reader:
         # After fetching: what was read may be of a topic that was made anew since this reader began.
         if records and await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
             raise TopicMadeAnewError(self._partition.topic)
+        if records:
+            self._read_to = records[-1].offset + 1
         return [Record(each.offset, each.key, each.value or b"") for each in records]
 
     async def _apply(self, piece: "_Piece") -> None:

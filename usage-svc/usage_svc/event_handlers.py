@@ -62,8 +62,8 @@ class UsageIntake:
             self._partitions.forget()
             raise TryAgainError(repr(error)) from error
         series = {each.series_id: each for each in events.series.tolist()}
-        for message in total_messages(totals, prepared.source, series):
-            change.publish(topics.USAGE_AGGREGATED, message.consumer_id, message)
+        for consumer_id, message in total_messages(totals, prepared.source, series):
+            change.publish(topics.USAGE_AGGREGATED, consumer_id, message)
 
 
 def _will_pass(error: asyncpg.PostgresError) -> bool:
