@@ -1,5 +1,6 @@
 """A running billing service on a fresh database, and the events that fill it."""
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
 
@@ -7,10 +8,10 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
+from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.__main__ import ensure_commission_rate
-from ams_common.pseudonyms import Pseudonyms
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.testing import Billing, Events, SetClock
@@ -38,13 +39,16 @@ async def billing(
     clock: SetClock,
     issuer: TestIssuer,
     serve_rpc: Serve,
-) -> Billing:
-    """Served in-process, with the commission of a first start: 10 %."""
+) -> AsyncIterator[Billing]:
+    """Served in-process, with the commission of a first start: 10 %. After the test no invariant of money is
+    broken, whatever it did."""
     await ensure_commission_rate(database, Decimal("0.10"))
     servicer = BillingService(database=database, pseudonyms=pseudonyms, clock=clock)
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))
-    return Billing(rpc.BillingServiceStub(channel), issuer, database)
+    opened = Billing(rpc.BillingServiceStub(channel), issuer, database, clock)
+    yield opened
+    await opened.check()
 
 
 @pytest.fixture

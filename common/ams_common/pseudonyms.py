@@ -16,9 +16,10 @@ _BYTES = 10  # 16 characters of base32
 
 def pseudonym_key_setting() -> str:
     """The field of the settings of whoever names consumers: PSEUDONYM_KEY, the same for all of them."""
-    return setting(
+    field: str = setting(
         name="PSEUDONYM_KEY", development="development-pseudonym-key", secret=True, production=strong_secret
     )
+    return field
 
 
 class Pseudonyms:

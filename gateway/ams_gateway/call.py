@@ -70,7 +70,7 @@ class Call(LongCall):
         if not response.has_date:
             fields += b"date: %b\r\n" % http_date()
         if terms.shows_costs:
-            fields += terms.cost_fields()
+            fields += terms.cost_fields(self, response)
         if terms.service.cors is not None:
             fields += cors_fields(terms.service, request)
         return b"%b%bx-request-id: %b\r\n" % (fields, self.limit_fields, self.request_id or self.id_text)

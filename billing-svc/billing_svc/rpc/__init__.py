@@ -5,14 +5,24 @@ from dataclasses import dataclass
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 
 from billing_svc.rpc.commission_rates import CommissionRateRpcs
+from billing_svc.rpc.corrections import CorrectionRpcs
 from billing_svc.rpc.invoices import InvoiceRpcs
 from billing_svc.rpc.revenue import RevenueRpcs
+from billing_svc.rpc.runs import InvoiceRunRpcs
 from billing_svc.rpc.spend import SpendRpcs
 
 
 # Each parent's fields say what it needs: the constructor, made from all of them, takes each once.
 @dataclass(kw_only=True, eq=False)
-class BillingService(InvoiceRpcs, SpendRpcs, RevenueRpcs, CommissionRateRpcs, rpc.BillingServiceServicer):
+class BillingService(
+    InvoiceRunRpcs,
+    InvoiceRpcs,
+    CorrectionRpcs,
+    SpendRpcs,
+    RevenueRpcs,
+    CommissionRateRpcs,
+    rpc.BillingServiceServicer,
+):
     """What the server serves. `clock` tells the present moment, and so which month is the present one.
 
     A type error shows an RPC that no parent has.

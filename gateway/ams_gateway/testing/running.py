@@ -140,6 +140,7 @@ def settings_for(redis_url: str, kafka_bootstrap: str, directory: Path, **change
         "service_secret": "",
         "sealing_keys": DEVELOPMENT_SEALING_KEYS,
         "journal_dir": str(directory),
+        "journal_keep_hours": 0.0,
         "allow_private_upstreams": True,
         "kafka_topic_prefix": "gateway-tests.",
         "listen": "127.0.0.1:0",

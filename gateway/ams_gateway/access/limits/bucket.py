@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class LimitBucket:
-    """`requests`: where the calls are counted; `spends`: where their price is, and that price in nanos."""
+    """`requests`: where the calls are counted; `spends`: where their price is, and in nanos what of it is
+    known before a call."""
 
     __slots__ = ("_key_spend", "_limiter", "_policy_line", "_requests", "_spends", "_waiters")
 
@@ -65,6 +66,18 @@ class LimitBucket:
     def waive(self) -> None:
         """For a call that was forwarded but isn't charged (a 5xx of the upstream): caps get it back."""
         self._refund(self._spends)
+
+    def charge(self, nanos: int) -> None:
+        """For what is known of a call's price only once it was forwarded. It counts beyond a cap too, which
+        then refuses the calls to come."""
+        limiter = self._limiter
+        now_s = limiter.clock()
+        for holding, _ in self._spends:
+            if not holding.take(nanos, now_s):
+                holding.owe(nanos, now_s, limiter.share(now_s))
+                limiter.touch(holding)
+            elif holding.should_renew:
+                limiter.ask(holding)
 
     def month_to_date_nanos(self) -> int | None:
         """What calls with the key have cost in this UTC month, in the price's currency: an estimate, over all

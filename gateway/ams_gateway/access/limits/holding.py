@@ -166,6 +166,11 @@ class Holding:
         self.taken += units
         self._bases = [rest + self.taken for _, _, rest, _ in self._shares(now_s, share)]
 
+    def owe(self, units: int, now_s: float, share: Share) -> None:
+        """Spend what isn't held: Redis is told of it as of what was spent while it was away."""
+        self._away.spend(units, now_s, share.utc_s)
+        self.taken += units
+
     def change_limits(self, limits: Limits) -> None:
         """What was refused by the old ones may pass by these."""
         self.limits = limits
