@@ -7,7 +7,6 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.database import Database
 from ams_common.pseudonyms import Pseudonyms
-from ams_common.queries import QueryStore
 
 from usage_svc.events import Series
 from usage_svc.questions.calls import CallQuestion, answer_of
@@ -20,7 +19,7 @@ from usage_svc.questions.usage import Question, Used, groups_of, report_of
 class Questions:
     """Who is asked."""
 
-    database: Database[QueryStore]
+    database: Database
     pseudonyms: Pseudonyms
 
     async def usage(self, question: Question, now: datetime) -> pb.UsageReport:

@@ -65,6 +65,11 @@ class LiveAnswers(Generic[A]):
         self._by_owner: Counter[Hashable] = Counter()
         self._asking = asyncio.Semaphore(_MOST_ASKING)
 
+    @property
+    def watchers(self) -> int:
+        """How many are watching."""
+        return self._by_owner.total()
+
     async def watch(
         self, owner: Hashable, question: Hashable, ask: Callable[[], Awaitable[A]]
     ) -> AsyncGenerator[A, None]:
@@ -86,7 +91,7 @@ class LiveAnswers(Generic[A]):
 
     @contextmanager
     def _room_for(self, owner: Hashable) -> Iterator[None]:
-        if self._by_owner[owner] >= MOST_OF_ONE_OWNER or self._by_owner.total() >= MOST_WATCHERS:
+        if self._by_owner[owner] >= MOST_OF_ONE_OWNER or self.watchers >= MOST_WATCHERS:
             raise ResourceExhaustedError(
                 "too_many_watchers",
                 "Too many live figures are open. Close some.",

@@ -85,7 +85,8 @@ def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) ->
     """What a request is about. Raises InvalidArgumentError filter_not_offered for a filter that isn't there
     in the asker's role, and invalid_argument for what is no id."""
     given = {name for name in _FILTERS if getattr(request, name)}
-    if refused := sorted(given - _FILTERS_OF[asker.role]):
+    if unknown := sorted(given - _FILTERS_OF[asker.role]):
+        refused = [request.DESCRIPTOR.fields_by_name[name].json_name for name in unknown]
         violations = [FieldViolation(name, "is not a filter in this role") for name in refused]
         raise InvalidArgumentError("filter_not_offered", f"{refused[0]} is not a filter here.", violations)
     is_merchant = asker.role == MERCHANT
@@ -115,7 +116,7 @@ def status_classes_of(text: str) -> list[int]:
         return [number + 1 for number in range(len(STATUS_CLASSES))]
     if text not in STATUS_CLASSES:
         sentence = f"must be one of {', '.join(STATUS_CLASSES)}"
-        violation = FieldViolation("status_class", sentence)
+        violation = FieldViolation("statusClass", sentence)
         raise InvalidArgumentError("invalid_argument", f"status_class {sentence}.", [violation])
     return [STATUS_CLASSES.index(text) + 1]
 
@@ -133,7 +134,7 @@ def check_group_by(asker: Asker, group_by: pb.GroupBy.ValueType) -> None:
     """Raises InvalidArgumentError group_by_not_offered."""
     if asker.role == MERCHANT and group_by == pb.PROJECT:
         sentence = "Projects are the consumers' affair: they are not shown to merchants."
-        violation = FieldViolation("group_by", "must not be PROJECT in this role")
+        violation = FieldViolation("groupBy", "must not be PROJECT in this role")
         raise InvalidArgumentError("group_by_not_offered", sentence, [violation])
 
 
