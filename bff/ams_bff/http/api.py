@@ -12,6 +12,7 @@ from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.pricing_pb2 import PriceVersion
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
@@ -101,6 +102,7 @@ class IdentityClient(Client):
 
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    CancelPrice = Rpc(catalog.CancelPriceRequest, PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
     GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
@@ -108,9 +110,11 @@ class CatalogClient(Client):
         catalog.ListMarketplaceServicesRequest, catalog.ListMarketplaceServicesResponse
     )
     ListMerchantServices = Rpc(catalog.ListMerchantServicesRequest, catalog.ListMerchantServicesResponse)
+    ListPrices = Rpc(catalog.ListPricesRequest, catalog.ListPricesResponse)
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
     RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
+    SchedulePrice = Rpc(catalog.SchedulePriceRequest, PriceVersion)
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
@@ -134,20 +138,34 @@ class KeysClient(Client):
 
 
 class UsageClient(Client):
-    GetConsumerUsage = Rpc(usage.GetConsumerUsageRequest, usage.UsageReport)
-    GetMerchantUsage = Rpc(usage.GetMerchantUsageRequest, usage.UsageReport)
-    GetPlatformUsage = Rpc(usage.GetPlatformUsageRequest, usage.UsageReport)
+    GetConsumerUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
 
 
 class BillingClient(Client):
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
-    GenerateInvoices = Rpc(billing.GenerateInvoicesRequest, billing.GenerateInvoicesResponse)
+    CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
+    EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
+    GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
+    IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
-    ListConsumerInvoices = Rpc(billing.ListConsumerInvoicesRequest, billing.ListConsumerInvoicesResponse)
-    ListMerchantInvoices = Rpc(billing.ListMerchantInvoicesRequest, billing.ListMerchantInvoicesResponse)
+    ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
+    ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    MarkInvoicePaid = Rpc(billing.MarkInvoicePaidRequest, billing.Invoice)
+    PreviewPrice = Rpc(billing.PreviewPriceRequest, billing.PricePreview)
+    SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
+    SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
+    VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
 
 
 class RegistryClient(Client):
