@@ -43,7 +43,7 @@ bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 req
 bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
 	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
 
-prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
+prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
