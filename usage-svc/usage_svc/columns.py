@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime, timedelta
-from typing import Self
+from datetime import UTC, date, datetime, timedelta
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from usage_svc import events as rules
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+_C = TypeVar("_C", bound="EventColumns")
 
 _EPOCH = date(1970, 1, 1)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 US_PER_DAY = 86_400_000_000
 # By outcome and status code, for looking up.
 _CHARGE_CLASSES = np.zeros((len(rules.OUTCOMES) + 1, 600), dtype=np.int64)
@@ -36,7 +38,7 @@ class EventColumns:
     series: npt.NDArray[np.object_]  # of Series
     series_id: Ints
     offset: Ints
-    price_version_id: npt.NDArray[np.object_]  # of str
+    price_version_id: npt.NDArray[np.object_]  # of bytes, 16
     request_bytes: Ints
     response_bytes: Ints
     request_messages: Ints
@@ -56,6 +58,14 @@ class EventColumns:
 
     def __getitem__(self, which: npt.NDArray[np.int64] | Flags) -> Self:
         return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The events of all parts, in the order of their ids; of repeats the first counts."""
+        if not parts:
+            return cls.joined([_columns([], np.empty(0, dtype=np.int64), _BEGINNING)[0]])
+        columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls))
+        return _without_repeats(cls(*columns))
 
     @property
     def day(self) -> Ints:
@@ -102,7 +112,9 @@ def read_batch(batch: Batch, now: datetime) -> tuple[EventColumns, list[Rejectio
 def _columns(found: Sequence[UsageEvent], offsets: Ints, now: datetime) -> tuple[EventColumns, Flags]:
     """All events in columns, and which are acceptable; what is in the others' columns means nothing."""
     ids, has_id = _sixteen_bytes([event.event_id for event in found])
-    journal_ids = [event.journal_id for event in found]
+    # One object for each journal, however many events name it.
+    same: dict[bytes, bytes] = {}
+    journal_ids = [same.setdefault(journal, journal) for journal in (event.journal_id for event in found)]
     journal_sizes = _ints(map(len, journal_ids))
     sequence = _ints([event.sequence for event in found])
     times = [event.timestamp for event in found]
@@ -118,7 +130,7 @@ def _columns(found: Sequence[UsageEvent], offsets: Ints, now: datetime) -> tuple
         )
         for event in found
     ]
-    prices = [event.price_version_id for event in found]
+    prices = [rules.bytes_of_id(event.price_version_id) for event in found]
     request_ids = [event.request_id for event in found]
     sizes = [
         _ints([event.request_payload_size_bytes for event in found]),
@@ -135,7 +147,7 @@ def _columns(found: Sequence[UsageEvent], offsets: Ints, now: datetime) -> tuple
     earliest, latest = rules.time_bounds_s(now)
     is_good: Flags = has_id & has_status & has_outcome & (response_time_ms >= 0)
     is_good &= np.fromiter((each is not None for each in series), np.bool_, len(found))
-    is_good &= np.fromiter(map(rules.is_id, prices), np.bool_, len(found))
+    is_good &= np.fromiter(map(bool, prices), np.bool_, len(found))
     is_good &= np.fromiter(map(_is_request_id, request_ids), np.bool_, len(found))
     for size, most in zip(sizes, [rules.MAX_SIZE_BYTES] * 2 + [rules.MAX_MESSAGES] * 2, strict=True):
         is_good &= (size >= 0) & (size <= most)
@@ -186,7 +198,7 @@ def _rejected(
         yield Rejection(Record(record.offset, record.key, part), problem)
 
 
-def _without_repeats(columns: EventColumns) -> EventColumns:
+def _without_repeats(columns: _C) -> _C:
     """In the order of the ids, so that two processes never wait for each other's in a ring. Of repeats the
     first counts."""
     order = np.lexsort((columns.occurred_at_us, columns.id_low, columns.id_high))

@@ -23,7 +23,7 @@ class PreparedEvents:
     """What is applied of a batch."""
 
     events: EventColumns
-    source: str
+    source: str = ""
 
 
 class UsageIntake:
@@ -44,6 +44,10 @@ class UsageIntake:
         events, rejections = read_batch(batch, self._now())
         return PreparedEvents(events, batch.source), rejections
 
+    def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:
+        events = EventColumns.joined([each.events for each in prepared])
+        return PreparedEvents(events, prepared[0].source if prepared else "")
+
     async def apply(self, change: Change[Store], prepared: PreparedEvents) -> None:
         events = prepared.events
         if not len(events):
@@ -58,8 +62,8 @@ class UsageIntake:
             self._partitions.forget()
             raise TryAgainError(repr(error)) from error
         series = {each.series_id: each for each in events.series.tolist()}
-        for message in total_messages(totals, prepared.source, series):
-            change.publish(topics.USAGE_AGGREGATED, message.consumer_id, message)
+        for consumer_id, message in total_messages(totals, prepared.source, series):
+            change.publish(topics.USAGE_AGGREGATED, consumer_id, message)
 
 
 def _will_pass(error: asyncpg.PostgresError) -> bool:
