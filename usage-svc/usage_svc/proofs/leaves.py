@@ -14,7 +14,6 @@ EVENT_COLUMNS = (
     "event_id, occurred_at, series_id, source_id, source_offset, request_bytes, response_bytes, status_code, "
     "outcome, is_test, is_continuation"
 )
-_OUTCOMES: Mapping[int, str] = {**OUTCOMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def leaf_of(row: Mapping[str, Any], series: SeriesOfLeaf, source: str) -> bytes:
             consumer=series.consumer,
             api_key=series.api_key,
             service_id=series.service_id,
-            outcome=_OUTCOMES[row["outcome"]],
+            outcome=OUTCOMES[row["outcome"]],
             status_code=row["status_code"],
             request_bytes=row["request_bytes"],
             response_bytes=row["response_bytes"],
