@@ -74,6 +74,7 @@ async def _bill(system: RunningSystem, kafka_bootstrap: str) -> Billed:
 
 async def _use_yesterday(system: RunningSystem, kafka_bootstrap: str, trade: Trade) -> None:
     """Nobody can call the gateway yesterday: what it would have metered."""
+    [price] = (await trade.merchant.get(f"/services/{trade.service['serviceId']}/prices"))["prices"]
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
     await producer.start()
     try:
@@ -86,6 +87,7 @@ async def _use_yesterday(system: RunningSystem, kafka_bootstrap: str, trade: Tra
                 api_key_id=trade.key["keyId"],
                 service_id=trade.service["serviceId"],
                 merchant_id=trade.service["merchantId"],
+                price_version_id=price["priceVersionId"],
                 key_prefix=trade.key["keyPrefix"],
                 request_payload_size_bytes=10,
                 response_payload_size_bytes=1000,
