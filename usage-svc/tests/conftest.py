@@ -208,6 +208,7 @@ def ingest(database: Database[Store]) -> IngestBatch:
         ]
         next_offset += len(records)
         prepared, rejections = intake.prepare(Batch(source, records))
+        await intake.make_ready(prepared)
         async with database.change_by_system("consume", audited=False) as change:
             await intake.apply(change, prepared)
         return rejections

@@ -72,6 +72,7 @@ async def test_a_partition_that_was_dropped_is_made_again_for_what_comes_late(
     prepared, _ = intake.prepare(Batch("a/0", [Record(0, None, subject.event().SerializeToString())]))
 
     async def apply() -> None:
+        await intake.make_ready(prepared)
         async with database.change_by_system("test", audited=False) as change:
             await intake.apply(change, prepared)
 

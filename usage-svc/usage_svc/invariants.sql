@@ -3,7 +3,7 @@
 
 -- name: rollups_by_hour_are_those_of_the_day
 WITH hours AS (
-    SELECT series_id, date_trunc('day', bucket_start, 'UTC') AS day, status_class, sum(requests) AS requests,
+    SELECT series_id, date_trunc('day', bucket_start, 'UTC') AS bucket_start, status_class, sum(requests) AS requests,
         sum(billable_requests) AS billable_requests, sum(errors) AS errors, sum(request_bytes) AS request_bytes,
         sum(response_bytes) AS response_bytes, sum(response_time_ms_sum) AS response_time_ms_sum,
         min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies
@@ -12,8 +12,7 @@ WITH hours AS (
 )
 SELECT series_id, bucket_start, status_class
 FROM rollups_by_day AS days
-FULL JOIN hours ON (hours.series_id, hours.day, hours.status_class)
-    = (days.series_id, days.bucket_start, days.status_class)
+FULL JOIN hours USING (series_id, bucket_start, status_class)
 WHERE (hours.requests, hours.billable_requests, hours.errors, hours.request_bytes, hours.response_bytes,
         hours.response_time_ms_sum, hours.least, hours.greatest, hours.latencies)
     IS DISTINCT FROM (days.requests, days.billable_requests, days.errors, days.request_bytes,
@@ -23,15 +22,13 @@ WHERE (hours.requests, hours.billable_requests, hours.errors, hours.request_byte
 -- name: rollups_by_minute_are_those_of_the_hour
 -- Of hours whose minutes are kept.
 WITH minutes AS (
-    SELECT series_id, date_trunc('hour', bucket_start, 'UTC') AS hour, status_class, sum(requests) AS requests,
+    SELECT series_id, date_trunc('hour', bucket_start, 'UTC') AS bucket_start, status_class, sum(requests) AS requests,
         sum(request_bytes) AS request_bytes, sum(response_bytes) AS response_bytes, sum(latencies) AS latencies
     FROM rollups_by_minute
     GROUP BY 1, 2, 3
 )
-SELECT minutes.series_id, minutes.hour, minutes.status_class
-FROM minutes
-LEFT JOIN rollups_by_hour AS hours ON (hours.series_id, hours.bucket_start, hours.status_class)
-    = (minutes.series_id, minutes.hour, minutes.status_class)
+SELECT series_id, bucket_start, status_class
+FROM minutes LEFT JOIN rollups_by_hour AS hours USING (series_id, bucket_start, status_class)
 WHERE (minutes.requests, minutes.request_bytes, minutes.response_bytes, minutes.latencies)
     IS DISTINCT FROM (hours.requests, hours.request_bytes, hours.response_bytes, hours.latencies);
 
