@@ -1,4 +1,4 @@
-"""A database that was restored from an older dump, and has read the topic again, bills what it billed before."""
+"""A database that was restored from an older dump, and has read the topic again, bills as it did before."""
 
 import random
 from typing import Any
@@ -30,8 +30,8 @@ async def restore(database: Database, dump: dict[str, list[asyncpg.Record]]) -> 
 
 async def _tables(connection: asyncpg.Connection) -> list[str]:
     rows = await connection.fetch(
-        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
-        " AND NOT relispartition AND relname <> 'migrations'"
+        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"
     )
     return [row[0] for row in rows]
 

@@ -126,6 +126,27 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
     await assert_exact(events, figures, aggregated)
 
 
+async def test_twenty_kills_with_a_second_process_coming_and_going_leave_the_figures_exact(
+    start_service: Any, send: Any, events: list[UsageEvent], figures: Any, aggregated: Any
+) -> None:
+    dice = random.Random()
+    running = [await start_service()]
+    await send(events[:100])
+    await eventually(lambda: _more_than(figures, 0), timeout_s=60)
+    for number in range(20):
+        start = 100 + number * (len(events) - 100) // 20
+        sending = asyncio.create_task(
+            send(events[start : 100 + (number + 1) * (len(events) - 100) // 20], per_record=7)
+        )
+        running.append(await start_service())
+        await asyncio.sleep(dice.uniform(0.2, 2.5))
+        killed = running.pop(dice.randrange(len(running)))
+        killed.kill()
+        await killed.wait()
+        await sending
+    await assert_exact(events, figures, aggregated)
+
+
 async def _more_than(figures: Any, requests: int) -> bool:
     return bool((await figures.raw())["requests"] > requests)
 
