@@ -59,6 +59,9 @@ hostile-day: setup ## hostile consumers and merchants learn nothing of each othe
 fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS="--seconds 60 --seed 7"
 	@$(BIN)/python -m loadtests.proofs.fuzz $(ARGS)
 
+bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
