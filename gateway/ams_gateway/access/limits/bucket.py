@@ -32,6 +32,8 @@ class LimitBucket:
         self._policy_line = b"" if requests is None else policy_line(requests.limits)
         key_counter = spend_counter("key", policy.key_id, policy.currency)
         self._key_spend = next((holding for holding, _ in spends if holding.counter == key_counter), None)
+        if self._key_spend is not None and policy.shows_costs:
+            self._key_spend.is_shown = True
         # Made when somebody waits: an empty deque takes 600 bytes, and there is a bucket for each key.
         self._waiters: deque[asyncio.Future[Allowance]] | None = None
 
