@@ -194,6 +194,41 @@ def test_a_quiet_consumer_that_begins_to_hurry_has_nearly_its_whole_limit_and_no
     simulate(story)
 
 
+def test_what_is_held_when_redis_is_lost_counts_for_as_long_as_it_may_be_spent() -> None:
+    """It is spent just before its end, and a minute later the whole limit is asked for."""
+
+    async def story() -> None:
+        redis = SimulatedRedis(1)
+        limiter = await open_limiter(redis, 1)
+        policy = LimitPolicy(service_id="s", consumer_id="c", key_id="k", per_minute=1280)
+        bucket, loop, times_s = limiter.bucket(policy), asyncio.get_running_loop(), list[float]()
+
+        async def load(calls: int) -> None:
+            for _ in range(calls):
+                if (await call(bucket)).allowed:
+                    times_s.append(loop.time())
+                await asyncio.sleep(0.0001)
+
+        holding = bucket._requests
+        assert holding is not None
+        while holding.holds(loop.time()) < 15:
+            await load(1)
+            await asyncio.sleep(0.2)
+        redis.is_down = True
+        await asyncio.sleep(4)
+        await load(holding.holds(loop.time()))
+        spent_s = loop.time()
+        for half_second in range(112, 132):
+            await asyncio.sleep(spent_s + half_second / 2 - loop.time())
+            await load(800)
+        assert len(times_s) > 1280
+        assert sum(time_s > spent_s - 1 for time_s in times_s) >= 1280
+        assert most_in_a_minute(times_s) <= 1280
+        await limiter.close()
+
+    simulate(story)
+
+
 def test_a_limit_that_is_lowered_holds_at_once() -> None:
     async def story() -> None:
         redis = SimulatedRedis(1)

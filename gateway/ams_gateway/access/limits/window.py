@@ -6,9 +6,14 @@ T ≤ a + 60. So at the moment of the last grant among them all were counted, an
 above the limit: not more than the limit was spent. Nothing has to be known of when the units were spent.
 
 What that costs: a unit spent at once is counted d too long, and up to a quantum more, for counts are kept per
-quantum so that a window is at most some 480 numbers whatever its limit is. With d = 50 ms for requests that
+quantum so that a window is at most some 520 numbers whatever its limit is. With d = 50 ms for requests that
 wait and 400 ms for what is leased ahead, that is 0.1 to 0.6 s of 60: at least 99 % of the limit. Units that
 a lease ends with are given back and counted no more.
+
+**Long leases.** Who calls once in two seconds would find each lease of 400 ms ended, and wait for Redis each
+time. Where a counter stays within a sixteenth of each of its limits with it, a lease has d = 5 s. So what is
+counted 5 s too long, or held by workers that don't spend it, is never more than a sixteenth of the limit in
+all, and a 64th for one lease; at steady load near the limit there is none.
 
 **Two clocks.** Redis' clock alone dates leases. The worker asks at its own monotonic time m; T is after m, so
 m + d is not after Redis' T + d: the worker spends until m + d. An answer that comes later than that is worth
