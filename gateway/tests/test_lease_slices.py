@@ -156,22 +156,30 @@ def test_a_redis_that_lost_its_counts_is_told_them() -> None:
 
 
 UNITS = st.integers(0, 60)
-LIMITS = st.one_of(st.integers(-1, 90), st.integers(-1, 900), st.integers(1_000, 20_000))
-ASKS = st.builds(
-    Ask,
-    st.builds(Limits, LIMITS, LIMITS, LIMITS),
-    need=UNITS.map(lambda units: units - units % 3),
-    extra=st.integers(0, 900),
-    unit=st.sampled_from([1, 3]),
-    lease_ms=st.just(250),
-    waiting_ms=st.just(50),
-    returned=st.just(()),
-    known=st.builds(
-        Known, st.sampled_from([-1, START_MS // DAY_MS]), UNITS, st.just(month_of(START_MS // DAY_MS)), UNITS
-    ),
-    spent=st.lists(st.builds(Spent, st.integers(0, 200_000), st.integers(1, 5)), max_size=2).map(tuple),
-    long_extra=st.one_of(st.just(0), st.integers(0, 400).map(lambda units: units * 3)),
-    long_ms=st.just(LONG_LEASE_MS),
+
+
+def asks(limits: st.SearchStrategy[int]) -> st.SearchStrategy[Ask]:
+    day = START_MS // DAY_MS
+    return st.builds(
+        Ask,
+        st.builds(Limits, limits, limits, limits),
+        need=UNITS.map(lambda units: units - units % 3),
+        extra=st.integers(0, 900),
+        unit=st.sampled_from([1, 3]),
+        lease_ms=st.just(250),
+        waiting_ms=st.just(50),
+        returned=st.just(()),
+        known=st.builds(Known, st.sampled_from([-1, day]), UNITS, st.just(month_of(day)), UNITS),
+        spent=st.lists(st.builds(Spent, st.integers(0, 200_000), st.integers(1, 5)), max_size=2).map(tuple),
+        long_extra=st.integers(0, 200).map(lambda units: units * 3),
+        long_ms=st.just(LONG_LEASE_MS),
+    )
+
+
+# Near the limits, far below them, and in between.
+ASKS = st.one_of(
+    asks(st.one_of(st.integers(-1, 90), st.integers(-1, 900))),
+    asks(st.sampled_from([-1, 1_500, 9_000, 100_000])),
 )
 MOVES_MS = st.one_of(STEPS_MS, st.just(10), st.integers(-100_000, 0), st.integers(0, 40 * DAY_MS))
 
