@@ -49,7 +49,8 @@ class LimitBucket:
 
     async def acquire(self) -> Allowance:
         """As take, and waits for Redis' answer where it is needed. Never raises for Redis being away, and
-        waits for two round trips' time-outs at the longest: one under way, and the next."""
+        waits for two round trips' time-outs at the longest, one under way and the next; after an outage for
+        the moment in which nobody spends, too."""
         allowance = None if self._waiters else self.take()
         if allowance is not None:
             return allowance
@@ -110,8 +111,11 @@ class LimitBucket:
             if holding.has(units, now_s):
                 continue
             if limiter.is_away(now_s, holding):
+                share = limiter.share(now_s)
+                if share.is_over:
+                    return None
                 shares.append(holding)
-                denial = holding.share_denial(units, now_s, limiter.share(now_s))
+                denial = holding.share_denial(units, now_s, share)
             else:
                 denial = holding.denial(units, now_s)
                 if denial is None:

@@ -90,9 +90,6 @@ class Holding(Leases):
 
     def share_denial(self, units: int, now_s: float, share: Share) -> Denial | None:
         """With Redis away: why so many are more than this worker's share."""
-        if share.is_over:
-            index = next(index for index, limit in enumerate(self.limits) if limit >= 0)
-            return Denial("spend" if self.is_money else BOUNDS[index], now_s)
         for bound, limit, rest, until_s in self._shares(now_s, share):
             if limit >= 0 and units > rest:
                 return Denial("spend" if self.is_money else bound, until_s)

@@ -73,6 +73,7 @@ class Limiter:
         self._rank: int | None = None
         self._utc_offset_s = time.time() - clock()
         self._probe = asyncio.Event()
+        self._resuming: asyncio.TimerHandle | None = None
 
     @property
     def workers(self) -> int:
@@ -100,6 +101,8 @@ class Limiter:
         """Gives back what is held, and leaves."""
         for task in self._tasks:
             await end_task(task)
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._exchanges:
             await asyncio.wait(self._exchanges)
         now_s = self.clock()
@@ -148,7 +151,19 @@ class Limiter:
     def wait(self, bucket: LimitBucket, holding: Holding) -> None:
         """`bucket` is served when there is an answer for `holding`."""
         self._waiting.setdefault(holding, {})[bucket] = None
-        self.ask(holding)
+        now_s = self.clock()
+        if not self.share(now_s).is_over:
+            self.ask(holding)
+        elif self._resuming is None:
+            # Whoever comes while nobody spends isn't refused for an outage that is over.
+            loop = asyncio.get_running_loop()
+            self._resuming = loop.call_later(self._resume_s - now_s, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        for holding in self._waiting:
+            # Asked even if Redis has gone again: that is how those who wait are told.
+            self._enqueue(holding)
 
     def touch(self, holding: Holding) -> None:
         """There is something to give back or to report, sooner or later."""
