@@ -9,6 +9,7 @@ from ams_gateway.http import heads
 from ams_gateway.http.heads import Cut, Parts
 from ams_gateway.http.key_leaks import SUSPECTS
 from ams_gateway.http.requests import Request, RequestParser
+from ams_gateway.http.responses import InvalidAnswerError, Response, ResponseParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,9 +68,9 @@ def read_plain(head: bytes, cut: Cut) -> Request | None:
     return found
 
 
-def said_by(request: Request) -> dict[str, object]:
-    names = (name for name in dir(request) if not name.startswith("_") and name != "frame")
-    return {name: getattr(request, name) for name in names}
+def said_by(read: Request | Response) -> dict[str, object]:
+    names = (name for name in dir(read) if not name.startswith("_") and name != "frame")
+    return {name: getattr(read, name) for name in names}
 
 
 def test_a_head_is_cut_into_what_decides_what_goes_on_and_values() -> None:
@@ -177,6 +178,72 @@ def test_requests_that_share_what_decides_share_nothing_else(cut: Cut) -> None:
         [b"accept: b"],
     )
     assert (second.cookie, second.content_length, second.has_body, second.lines) == (None, None, False, [])
+
+
+answer_lines = st.sampled_from(
+    [
+        b"Content-Length: 5",
+        b"content-length: +5",
+        b"Content-Length: 05 ",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip",
+        b"Connection: keep-alive",
+        b"Connection: close, Etag",
+        b"Date: Sun, 29 Nov 2026 11:00:00 GMT",
+        b"Set-Cookie: a=b",
+        b"Location:  /c",
+        b"ETag: d",
+        b"etag:e ",
+        b"Server: \xff",
+        b"Alt-Svc: clear",
+        b"X-Request-Id: f",
+        b"Upgrade: websocket",
+        b"X-A: \x00",
+        b"X-A : b",
+        b" folded",
+    ]
+)
+status_lines = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.0 200", b"HTTP/1.1 204 No Content", b"HTTP/1.1 101 x", b"HTTP/2 200", b""]
+)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@given(status_line=status_lines, lines=st.lists(answer_lines, max_size=7))
+def test_an_answers_plain_head_says_what_its_lines_say(
+    status_line: bytes, lines: list[bytes], cut: Cut
+) -> None:
+    head = b"\r\n".join([status_line, *lines])
+    by_lines = answer_of(head, ResponseParser(never_plain))
+    parser = ResponseParser(cut)
+    # What its fields do is learnt from others, for only what is read whole teaches.
+    for line in lines:
+        answer_of(b"HTTP/1.1 200 OK\r\n" + line, parser)
+    for _ in range(2):
+        assert answer_of(head, parser) == by_lines
+
+
+def never_plain(*_: object) -> None:
+    return None
+
+
+def answer_of(head: bytes, parser: ResponseParser) -> dict[str, object] | None:
+    """None: it is refused. Lines in any order: a plain answer's date comes last."""
+    try:
+        answer = parser.parse(head)
+    except InvalidAnswerError:
+        return None
+    return said_by(answer) | {"block": None, "lines": sorted(answer.lines)}
+
+
+def test_an_ordinary_answer_is_plain() -> None:
+    head = b"HTTP/1.1 200 OK\r\nDate: a\r\nContent-Type: b\r\nETag: %b\r\nContent-Length: 5"
+    parser = ResponseParser()
+    parser.parse(head % b"1")
+    answer = parser.read_plain(head % b"2")
+    assert answer is not None
+    assert answer.lines == [b"Content-Type: b", b"ETag: 2", b"date: a"]
+    assert (answer.status, answer.content_length, answer.date, answer.keep_alive) == (200, 5, b"a", True)
 
 
 @given(

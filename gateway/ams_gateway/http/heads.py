@@ -14,6 +14,10 @@ PASSES, DROPPED, DECIDES, FIRST_SLOT = range(4)
 SLOTS = 4
 
 _MAX_HEAD_BYTES = 8192
+# Names that are remembered, and of what length: strangers can make them up.
+_MAX_KNOWN_NAMES = 4096
+_MAX_KNOWN_NAME_BYTES = 64
+NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # No CR or LF by itself, no control character.
 VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 
@@ -54,6 +58,18 @@ def cut_in_python(
                 return None
             slots[kind - FIRST_SLOT] = value
     return join_lines(deciding), join_lines(passing), slots[0], slots[1], slots[2], slots[3]
+
+
+def learn(kinds: dict[bytes, int], lines: list[bytes], kind_of: Callable[[bytes], int]) -> None:
+    """Remember what the fields of a head do, so that the next with them may be plain. `kind_of` is asked for
+    names in lower case."""
+    for line in lines:
+        name = line.partition(b":")[0]
+        if name in kinds or len(name) > _MAX_KNOWN_NAME_BYTES or NAME.fullmatch(name) is None:
+            continue
+        if len(kinds) >= _MAX_KNOWN_NAMES:
+            kinds.clear()
+        kinds[name] = kind_of(name.lower())
 
 
 def is_traceparent_in_python(value: bytes) -> bool:

@@ -20,7 +20,7 @@ from ams_common.snapshots import key_snapshot_key
 from ams_gateway.http import heads, problems
 from ams_gateway.http.cors import is_preflight
 from ams_gateway.http.forwarding_fields import is_dropped
-from ams_gateway.http.heads import VALUE, Cut, join_lines, split_lines
+from ams_gateway.http.heads import NAME, VALUE, Cut, is_traceparent, join_lines, split_lines
 from ams_gateway.http.key_leaks import SUSPECTS, holds_key
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.routes import NOWHERE, NamedService, Route, is_ours, name_service, read_target
@@ -30,7 +30,6 @@ VIA = b"1.1 " + PSEUDONYM
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
 # No obs-fold, no space before the colon.
-NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 FIELD_LINE = re.compile(rb"(%b):[ \t]*(%b?)[ \t]*" % (NAME.pattern, VALUE.pattern))
 _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -161,8 +160,8 @@ class RequestParser:
             if length_bytes is None:
                 return None
             request.has_body = length_bytes > 0
-        if trace is not None:
-            _trace(request, trace)
+        if trace is not None and is_traceparent(trace):
+            request.trace = trace
         if request_id is not None:
             _request_id(request, request_id)
         if cookie is not None:
@@ -182,11 +181,8 @@ class RequestParser:
         return request
 
     def learn(self, lines: list[bytes]) -> None:
-        """Remember what the fields of a head do, so that the next with them may be plain."""
-        for line in lines:
-            name, kinds = line.partition(b":")[0], self._kinds
-            if name not in kinds and NAME.fullmatch(name) is not None:
-                _remember(kinds, name, _kind_of(name))
+        """See heads.learn."""
+        heads.learn(self._kinds, lines, _kind_of)
 
     def first_line(self, line: bytes) -> FirstLine | None:
         """None: this isn't HTTP/1."""
@@ -266,13 +262,12 @@ class RequestParser:
 
 
 def _kind_of(name: bytes) -> int:
-    """What `heads.cut` does with a field of this name, which is a valid one."""
-    lower = name.lower()
-    if lower in _VARYING:
-        return heads.FIRST_SLOT + _VARYING.index(lower)
-    if lower in _READERS:
+    """What `heads.cut` does with a field of this name."""
+    if name in _VARYING:
+        return heads.FIRST_SLOT + _VARYING.index(name)
+    if name in _READERS:
         return heads.DECIDES
-    return heads.DROPPED if lower in HOP_BY_HOP or is_dropped(lower) else heads.PASSES
+    return heads.DROPPED if name in HOP_BY_HOP or is_dropped(name) else heads.PASSES
 
 
 def _remember(table: dict[bytes, Any], line: bytes, found: object) -> None:
@@ -451,7 +446,7 @@ def _request_id(request: Request, value: bytes) -> None:
 
 
 def _trace(request: Request, value: bytes) -> None:
-    if heads.is_traceparent(value):
+    if is_traceparent(value):
         request.trace = value
 
 
