@@ -23,7 +23,10 @@ def parse(*headers: tuple[bytes, bytes], target: bytes = b"/api/consume") -> Req
         parser = RequestParser(10_000, cut)
         parser.learn(lines)
         plain = parser.read_plain(head)
-        assert plain is None or vars(plain) | {"frame": None} == vars(request) | {"frame": None}
+        assert plain is None or all(
+            getattr(plain, name) == getattr(request, name)
+            for name in vars(request).keys() - {"frame", "host", "named", "authorization", "connection"}
+        )
     return request
 
 

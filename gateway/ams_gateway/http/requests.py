@@ -106,6 +106,31 @@ class Request:
     def is_preflight(self) -> bool:
         return is_preflight(self.method, self.origin, self.preflight_method)
 
+    @property
+    def has_seldom_fields(self) -> bool:
+        """Whether it says what `repeated` would leave out."""
+        return self.expects_continue or self.upgrade is not None or self.origin is not None
+
+    def repeated(self) -> "Request":
+        """Another request that says the same. What was needed for reading it is left out, and so are lines
+        and values: the other has its own."""
+        # Not a copy of its __dict__, which costs twice as much as this.
+        request = Request.__new__(Request)
+        request.method = self.method
+        request.minor_version = self.minor_version
+        request.keep_alive = self.keep_alive
+        request.path = self.path
+        request.query = self.query
+        request.scope = self.scope
+        request.is_transparent = self.is_transparent
+        request.key = self.key
+        request.key_name = self.key_name
+        request.service_name = self.service_name
+        request.frame = self.frame
+        if self.via is not None:
+            request.via = self.via
+        return request
+
 
 class FirstLine:
     """What a request line says. `is_ours`: whether the gateway serves this target at all."""
@@ -152,8 +177,7 @@ class RequestParser:
         known = self._plain.get(deciding) or self._read_deciding(deciding)
         if known is None:
             return None
-        request = Request.__new__(Request)
-        request.__dict__ = known.__dict__.copy()
+        request = known.repeated()
         request.block = passing + known.block
         if length is not None:
             length_bytes = request.content_length = _read_length(length)
@@ -175,7 +199,12 @@ class RequestParser:
         if first is None or not first.is_ours:
             return None
         request = self.read(first, others, 0)
-        if request.problem is not None or request.is_chunked or request.connection - KEPT_TOKENS:
+        if (
+            request.problem is not None
+            or request.is_chunked
+            or request.connection - KEPT_TOKENS
+            or request.has_seldom_fields
+        ):
             return None
         _remember(self._plain, lines, request)
         return request

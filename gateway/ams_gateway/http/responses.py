@@ -100,7 +100,10 @@ class ResponseParser:
         if known is None:
             return None
         response = Response.__new__(Response)
-        response.__dict__ = known.__dict__.copy()
+        response.status = known.status
+        response.keep_alive = known.keep_alive
+        response.is_chunked = known.is_chunked
+        response.special = known.special
         if length is not None:
             if known.is_chunked:
                 return None
