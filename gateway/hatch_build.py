@@ -4,9 +4,11 @@ The system's `cc`, or the one in the `ziglang` package; no header of Python's is
 the gateway is installed without it, and reads heads in Python: it says so when it starts.
 """
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-nostdlib", "-fvisibility=hidd
 def compilers() -> list[list[str]]:
     found = [[path] for path in [shutil.which("cc")] if path is not None]
     if find_spec("ziglang") is not None:
-        found.append([sys.executable, "-m", "ziglang", "cc"])
+        # Unless it is told otherwise it compiles for this very processor; the wheel may run on another.
+        found.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
     return found
 
 
@@ -32,11 +35,13 @@ def build() -> bool:
     """Whether there is a compiled part now."""
     # One that was left from another machine or an older source would be worse than none.
     TARGET.unlink(missing_ok=True)
-    for compiler in compilers():
-        command = [*compiler, *_FLAGS, "-o", str(TARGET), str(SOURCE)]
-        ran = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
-        if ran.returncode == 0:
-            return True
+    with tempfile.TemporaryDirectory() as cache:
+        environ = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+        for compiler in compilers():
+            command = [*compiler, *_FLAGS, "-o", str(TARGET), str(SOURCE)]
+            ran = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environ)  # noqa: S603
+            if ran.returncode == 0:
+                return True
     return False
 
 
