@@ -1,5 +1,6 @@
 """What stays is looked through once, and what goes leaves nothing that would have to be looked for."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,10 +8,11 @@ from types import FrameType
 
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_gateway.tasks import end_task
 from ams_gateway.testing.consumers import connect, head
 from ams_gateway.testing.merchants import Merchant, never_answer
 from ams_gateway.testing.running import GrantedKey, Running
-from ams_gateway.worker import spare_what_stays
+from ams_gateway.worker import look_through_what_stayed, spare_what_stays
 
 
 @pytest.fixture
@@ -63,6 +65,22 @@ def test_however_much_stays_little_is_looked_through_at_once() -> None:
 def test_cycles_among_what_is_new_are_collected() -> None:
     nodes = [weakref.ref(Node()) for _ in range(200_000)]
     assert sum(node() is not None for node in nodes) < 100_000
+
+
+@pytest.mark.usefixtures("collector")
+async def test_what_stayed_and_became_garbage_is_found_once_it_has_doubled() -> None:
+    looking = asyncio.create_task(look_through_what_stayed(every_s=0.01, least=1000))
+    await asyncio.sleep(0)
+    nodes = [Node() for _ in range(gc.get_freeze_count() + 50_000)]
+    seen = [weakref.ref(node) for node in nodes]
+    gc.freeze()
+    nodes.clear()
+
+    async def is_collected() -> bool:
+        return all(node() is None for node in seen)
+
+    await eventually(is_collected)
+    await end_task(looking)
 
 
 async def test_calls_and_connections_leave_no_cycles(
