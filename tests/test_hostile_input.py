@@ -85,7 +85,7 @@ async def test_unknown_fields_and_wrong_types_are_named(trades: tuple[Trade, Tra
         {"rateLimitPerMinute": "many"},
         {"rateLimitPerMinute": 1.5},
         {"rateLimitPerMinute": 10**30},
-        {"price": {"perRequest": {"amount": "free"}}},
+        {"price": {"components": "free"}},
     ):
         is_problem(await merchant.ask("POST", "/services", good | wrong), 400, "invalid_argument")
     for wrong in ({"name": MEGABYTE}, {"description": "x" * 200_000}):
@@ -100,7 +100,9 @@ async def test_unknown_fields_and_wrong_types_are_named(trades: tuple[Trade, Tra
 async def test_a_price_that_cannot_be_billed_is_refused(
     trades: tuple[Trade, Trade], amount: dict[str, str]
 ) -> None:
-    body = new_service("https://api.example", price={"perRequest": {"amount": amount}})
+    components = [{"meter": "REQUESTS", "perUnit": {"amount": amount}}]
+    price = {"currencyCode": amount["currencyCode"], "components": components}
+    body = new_service("https://api.example", price=price)
     is_problem(await trades[0].merchant.ask("POST", "/services", body), 400, "price_invalid")
 
 

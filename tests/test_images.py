@@ -13,7 +13,7 @@ from ams_common.testing.eventually import eventually
 from ams_local.rest import JSON, People, Rest
 from support import docker_images
 from support.docker_images import Layout, Podman
-from support.image_trade import PRICE, open_image_trade, open_publishing
+from support.image_trade import open_image_trade, open_publishing
 from support.registry_client import pulled_tags
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.trade import new_service
@@ -85,7 +85,7 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
 
     spend = await eventually(billed)
     assert [line["quantity"] for line in spend["lines"]] == ["1"]
-    assert spend["totals"] == [{**PRICE["perRequest"]["amount"], "units": "0"}]
+    assert spend["totals"] == [{"currencyCode": "EUR", "units": "0", "nanos": 250_000_000}]
 
     push, pull = await audits(trade.admin, shown["imageId"], 2)
     assert (push["action"], push["details"]["push_token_id"]) == (

@@ -4,16 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation, localcontext
 
-from ams_common.money import round_to_minor_unit
-
-from billing_svc.pricing import exact_arithmetic
+from ams_rating.currencies import round_to_minor_unit
+from ams_rating.rate import exact_arithmetic
 
 _RATE = re.compile(r"0(?:\.[0-9]{1,6})?")
 
 # Before all usage: the rate that the deployment began with.
 FIRST_MONTH = "2000-01"
+_DIGITS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,21 @@ def rate_for(period: str, rates: Sequence[CommissionRate]) -> Decimal | None:
 
 def commission_of(subtotal: Decimal, rate: Decimal, currency: str) -> Decimal:
     """AMS's part of `subtotal`, rounded half-even to the currency's minor unit."""
-    # Rounded once, of the sum: the roundings of many lines would add up.
+    # Rounded once, of the sum: the roundings of many lines would add up. Rounding traps nothing, for it cuts.
     with exact_arithmetic():
-        return round_to_minor_unit(subtotal * rate, currency)
+        exact = subtotal * rate
+    return _rounded(exact, currency)
 
 
-def total_of(subtotal: Decimal, commission: Decimal) -> Decimal:
-    """What is due to the merchant of a subtotal."""
+def commission_credited(
+    credited_before: Decimal, amount: Decimal, commission_before: Decimal, rate: Decimal, currency: str
+) -> Decimal:
+    """The commission that a credit of `amount` gives back, after credits of `credited_before` have given
+    back `commission_before`: what is credited bit by bit gives back the invoice's commission, exactly."""
     with exact_arithmetic():
-        return subtotal - commission
+        return commission_of(credited_before + amount, rate, currency) - commission_before
+
+
+def _rounded(exact: Decimal, currency: str) -> Decimal:
+    with localcontext(Context(prec=_DIGITS, traps=[InvalidOperation])):
+        return round_to_minor_unit(exact, currency)

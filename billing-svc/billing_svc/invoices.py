@@ -1,63 +1,46 @@
-"""Invoices as they are worked out: from what was used, at which price, to lines, commission and total.
-
-A pure function of its arguments: the order in which usage is given changes nothing.
-"""
+"""What an invoice says: of what usage comes to, that which no invoice before has said. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from ams_common.errors import FailedPreconditionError
+from ams_rating.rate import Counts, exact_arithmetic
 
-from billing_svc.commission import commission_of, total_of
-from billing_svc.pricing import PriceVersion, line_amount, sum_exactly
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """A billing counter and what is known of its service and price; None while their events are on
-    the way. `quantity` is in billable requests."""
-
-    merchant_id: UUID
-    consumer_id: UUID
-    service_id: UUID
-    price_version_id: UUID
-    quantity: int
-    service_name: str | None
-    price: PriceVersion | None
+from billing_svc.commission import CommissionRate, commission_of, rate_for
+from billing_svc.periods import month_of
+from billing_svc.rating import ZERO, LineKey, Rated, RatedLine, no_longer_rated
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """`amount` is quantity × unit_price at the currency's minor unit."""
+class Billed:
+    """What the invoices in force have billed of a key: `line` as the last of them rated it."""
 
-    service_id: UUID
-    service_name: str
-    price_version_id: UUID
-    quantity: int
-    unit_price: Decimal
-    currency: str
+    line: RatedLine
     amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceKey:
-    """What tells a month's invoices apart: there is at most one per month and key."""
+class Line:
+    """A line of an invoice: `amount` = rated.rated_amount − billed_before."""
 
-    merchant_id: UUID
-    consumer_id: UUID
-    currency: str
+    rated: RatedLine
+    billed_before: Decimal
+    amount: Decimal
+    is_adjustment: bool
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceContent:
-    """What an invoice says, as a draft and once issued: subtotal = sum of the lines, subtotal − commission
-    = total, exactly."""
+    """subtotal = the sum of the lines, and subtotal − commission = total, exactly; none is negative."""
 
-    key: InvoiceKey
+    merchant_id: UUID
+    consumer_id: UUID
+    currency: str
+    first_day: date
+    last_day: date
     lines: tuple[Line, ...]
     subtotal: Decimal
     commission_rate: Decimal
@@ -66,100 +49,174 @@ class InvoiceContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Invoice:
-    """An invoice as it is stored; `period` is a month, `status` the database's word."""
+class Composed:
+    """A consumer's invoices of a merchant, by currency; and the months that have more, for the next ones."""
 
-    invoice_id: UUID
-    period: str
-    status: str
-    content: InvoiceContent
-    created_at: datetime
-    updated_at: datetime
+    invoices: tuple[InvoiceContent, ...]
+    withheld_months: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceScope:
-    """Which invoices of a month are meant. None: all merchants, all consumers; no consumer in the list:
-    none at all."""
+class History:
+    """What the invoices in force of one merchant and consumer have billed, by key of the open months, and
+    through which day, by currency."""
 
-    period: str
-    merchant_id: UUID | None
-    consumer_ids: Sequence[UUID] | None
+    billed: Mapping[LineKey, Billed]
+    billed_through: Mapping[str, date]
 
 
-def draft_invoices(usages: Iterable[Usage], commission_rate: Decimal) -> list[InvoiceContent]:
-    """One draft per merchant, consumer and currency, in that order. Without usage there is none.
+NO_HISTORY = History({}, {})
 
-    Raises FailedPreconditionError price_unknown or service_unknown: nothing is left off a bill.
+
+def compose(
+    merchant_id: UUID,
+    consumer_id: UUID,
+    rated: Rated,
+    history: History,
+    commission_rates: Sequence[CommissionRate],
+    last_day: date | None = None,
+) -> Composed:
+    """An invoice for each currency in which something is open, through `last_day` (None: through the last
+    day of the usage, as a draft). `rated` holds all usage through that day of each month that is open.
+
+    Raises LookupError when no commission holds for the month of the last day.
     """
-    by_key: defaultdict[InvoiceKey, list[Usage]] = defaultdict(list)
-    for usage in usages:
-        # Where nothing is billable nothing is priced, so its price needn't have arrived.
-        if usage.quantity > 0:
-            currency = _price_of(usage).currency
-            by_key[InvoiceKey(usage.merchant_id, usage.consumer_id, currency)].append(usage)
-    keys = sorted(by_key, key=lambda key: (key.merchant_id, key.consumer_id, key.currency))
-    return [_draft(key, draft_lines(by_key[key]), commission_rate) for key in keys]
+    by_currency: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in open_lines(rated.lines, history.billed):
+        by_currency[line.rated.currency].append(line)
+    invoices, withheld = [], set()
+    for currency, lines in sorted(by_currency.items()):
+        kept, left = fit(lines)
+        withheld |= {line.rated.key.month for line in left}
+        if kept:
+            through = last_day or max(line.rated.last_day for line in kept)
+            first_day = _first_day(kept, history.billed_through.get(currency), through)
+            rate = rate_for(month_of(through), commission_rates)
+            if rate is None:
+                raise LookupError(f"no commission holds in {month_of(through)}")
+            subtotal = sum_exactly(line.amount for line in kept)
+            commission = commission_of(subtotal, rate, currency)
+            invoices.append(
+                InvoiceContent(
+                    merchant_id=merchant_id,
+                    consumer_id=consumer_id,
+                    currency=currency,
+                    first_day=first_day,
+                    last_day=through,
+                    lines=tuple(kept),
+                    subtotal=subtotal,
+                    commission_rate=rate,
+                    commission=commission,
+                    total=sum_exactly((subtotal, -commission)),
+                )
+            )
+    return Composed(tuple(invoices), frozenset(withheld))
 
 
-def draft_lines(usages: Iterable[Usage]) -> tuple[Line, ...]:
-    """One line per service and price version, by the service's name and the price's start.
+def open_lines(lines: Sequence[RatedLine], billed: Mapping[LineKey, Billed]) -> list[Line]:
+    """The lines that say something which no invoice has said, in the order of `lines`."""
+    groups: defaultdict[tuple[UUID, str, UUID], list[RatedLine]] = defaultdict(list)
+    for line in lines:
+        groups[line.key[:3]].append(line)
+    billed_months = {key[:2] for key in billed}
+    found: list[Line] = []
+    for group in groups.values():
+        made = [_line(line, billed.get(line.key), line.key[:2] in billed_months) for line in group]
+        opened = [line for line in made if _says_something(line, billed.get(line.rated.key))]
+        known = {known.line.counts for line in group if (known := billed.get(line.key)) is not None}
+        if not opened and group[0].counts not in known:
+            # Used and not counted by any component, or without effect on one: still used.
+            opened = made[:1]
+        found += opened
+    rated_keys = {line.key for line in lines}
+    for key, before in billed.items():
+        # A price version that came late has taken over the usage.
+        if key not in rated_keys and (before.amount or before.line.counts != Counts()):
+            found.append(_line(no_longer_rated(before.line), before, True))
+    return found
 
-    Raises FailedPreconditionError as draft_invoices() does.
-    """
-    return tuple(_line(usage) for usage in sorted(usages, key=_line_order) if usage.quantity > 0)
 
-
-def totals_by_currency(lines: Sequence[Line]) -> Mapping[str, Decimal]:
-    """The sum of the lines of each currency, in the order of their codes."""
-    currencies = sorted({line.currency for line in lines})
-    return {
-        currency: sum_exactly(line.amount for line in lines if line.currency == currency)
-        for currency in currencies
-    }
-
-
-def _draft(key: InvoiceKey, lines: tuple[Line, ...], commission_rate: Decimal) -> InvoiceContent:
-    subtotal = sum_exactly(line.amount for line in lines)
-    commission = commission_of(subtotal, commission_rate, key.currency)
-    return InvoiceContent(key, lines, subtotal, commission_rate, commission, total_of(subtotal, commission))
-
-
-def _line(usage: Usage) -> Line:
-    price = _price_of(usage)
-    return Line(
-        service_id=usage.service_id,
-        service_name=_name_of(usage),
-        price_version_id=usage.price_version_id,
-        quantity=usage.quantity,
-        unit_price=price.unit_price,
-        currency=price.currency,
-        amount=line_amount(usage.quantity, price.unit_price, price.currency),
+def fit(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """Those that go on an invoice, and those that would make it negative: these stay for the next. A
+    service's month goes as a whole, so that nobody pays what its other lines take back."""
+    units: defaultdict[tuple[UUID, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        units[line.rated.key[:2]].append(line)
+    nets = {unit: sum_exactly(line.amount for line in members) for unit, members in units.items()}
+    total = sum_exactly(net for net in nets.values() if net >= 0)
+    kept = {unit for unit, net in nets.items() if net >= 0}
+    for unit, net in sorted(nets.items(), key=lambda item: (item[0][1], item[0][0])):
+        if net < 0 and total + net >= 0:
+            total = sum_exactly((total, net))
+            kept.add(unit)
+    is_kept = [line.rated.key[:2] in kept for line in lines]
+    return (
+        [line for line, keeps in zip(lines, is_kept, strict=True) if keeps],
+        [line for line, keeps in zip(lines, is_kept, strict=True) if not keeps],
     )
 
 
-def _line_order(usage: Usage) -> tuple[str, UUID, datetime, UUID]:
-    # Two services may have one name, and two prices one start: the ids make the order the same every time.
-    starts_at = _price_of(usage).starts_at
-    return (_name_of(usage), usage.service_id, starts_at, usage.price_version_id)
+def sum_exactly(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum of `amounts`; their order changes nothing."""
+    with exact_arithmetic():
+        return sum(amounts, ZERO)
 
 
-def _price_of(usage: Usage) -> PriceVersion:
-    if usage.price is None:
-        raise FailedPreconditionError(
-            "price_unknown",
-            "The price of some usage has not arrived yet. Try again shortly.",
-            service_id=str(usage.service_id),
-            price_version_id=str(usage.price_version_id),
-        )
-    return usage.price
+def _line(rated: RatedLine, before: Billed | None, is_adjustment: bool) -> Line:
+    billed_before = ZERO if before is None else before.amount
+    return Line(rated, billed_before, sum_exactly((rated.rated_amount, -billed_before)), is_adjustment)
 
 
-def _name_of(usage: Usage) -> str:
-    if usage.service_name is None:
-        raise FailedPreconditionError(
-            "service_unknown",
-            "A service that was used has not arrived yet. Try again shortly.",
-            service_id=str(usage.service_id),
-        )
-    return usage.service_name
+def _says_something(line: Line, before: Billed | None) -> bool:
+    return bool(line.amount) or line.rated.quantity != (ZERO if before is None else before.line.quantity)
+
+
+def _first_day(lines: Sequence[Line], billed_through: date | None, last_day: date) -> date:
+    """The day after the last that was billed before; of late usage alone, the first of its days."""
+    if billed_through is not None and billed_through < last_day:
+        return billed_through + timedelta(days=1)
+    return min(min(line.rated.first_day for line in lines), last_day)
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The one line of a credit note."""
+
+    description: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice or credit note as it is stored; `kind`, `status` are the database's words. `credited` is
+    what the credit notes that correct it come to."""
+
+    invoice_id: UUID
+    kind: str
+    status: str
+    number: str
+    merchant_id: UUID
+    merchant_name: str
+    consumer_id: UUID
+    first_day: date
+    last_day: date
+    currency: str
+    subtotal: Decimal
+    commission_rate: Decimal
+    commission: Decimal
+    total: Decimal
+    created_at: datetime
+    updated_at: datetime
+    issued_at: datetime | None
+    due_on: date | None
+    paid_at: datetime | None
+    sent_at: datetime | None
+    corrects_invoice_id: UUID | None
+    reason: str
+    credited: Decimal
+    lines: tuple[Line | Credit, ...] = ()
+
+    @property
+    def is_nothing_due(self) -> bool:
+        """Kept as proof of use: neither sent nor overdue."""
+        return self.subtotal == self.credited

@@ -1,18 +1,19 @@
-"""What a merchant earns, summed up from the contents of its draft invoices: the two can't differ."""
+"""What a merchant earns in a month, summed up from the same lines that its invoices are made of."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from billing_svc.invoices import InvoiceContent, Line
-from billing_svc.pricing import sum_exactly
+from billing_svc.commission import commission_of
+from billing_svc.invoices import sum_exactly
+from billing_svc.rating import RatedLine, totals_by_currency
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRevenue:
-    """What one service brought in, before commission; `quantity` is in billable requests."""
+    """What one service brought in, before commission; `quantity` is in charged requests."""
 
     service_id: UUID
     service_name: str
@@ -31,36 +32,37 @@ class RevenueTotal:
     net: Decimal
 
 
-def revenue_by_service(contents: Iterable[InvoiceContent]) -> list[ServiceRevenue]:
-    """One per service and currency, by the service's name."""
-    lines: defaultdict[tuple[str, UUID, str], list[Line]] = defaultdict(list)
-    for content in contents:
-        for line in content.lines:
-            lines[(line.service_name, line.service_id, line.currency)].append(line)
+def revenue_by_service(lines: Iterable[RatedLine]) -> list[ServiceRevenue]:
+    """One per service and currency, by the service's name. `lines` are those of all consumers."""
+    by_service: defaultdict[tuple[str, UUID, str], list[RatedLine]] = defaultdict(list)
+    for line in lines:
+        by_service[line.service_name, line.key.service_id, line.currency].append(line)
     return [
         ServiceRevenue(
             service_id,
             name,
             currency,
-            sum(line.quantity for line in of_service),
-            sum_exactly(line.amount for line in of_service),
+            # A group's components have the same calls: its first line stands for it.
+            sum(line.counts.requests for line in of_service if line.key.component == 0),
+            sum_exactly(line.rated_amount for line in of_service),
         )
-        for (name, service_id, currency), of_service in sorted(lines.items(), key=lambda item: item[0])
+        for (name, service_id, currency), of_service in sorted(by_service.items(), key=lambda item: item[0])
     ]
 
 
-def revenue_totals(contents: Sequence[InvoiceContent]) -> list[RevenueTotal]:
-    """One per currency, in the order of their codes."""
+def revenue_totals(by_consumer: Mapping[UUID, Iterable[RatedLine]], rate: Decimal) -> list[RevenueTotal]:
+    """One per currency, in the order of their codes. Commission is taken, and rounded, of each consumer's
+    invoice."""
+    gross: defaultdict[str, list[Decimal]] = defaultdict(list)
+    for lines in by_consumer.values():
+        for currency, subtotal in totals_by_currency(lines).items():
+            gross[currency].append(subtotal)
     return [
-        _total(currency, [content for content in contents if content.key.currency == currency])
-        for currency in sorted({content.key.currency for content in contents})
+        _total(currency, subtotals, [commission_of(subtotal, rate, currency) for subtotal in subtotals])
+        for currency, subtotals in sorted(gross.items())
     ]
 
 
-def _total(currency: str, contents: Sequence[InvoiceContent]) -> RevenueTotal:
-    return RevenueTotal(
-        currency,
-        sum_exactly(content.subtotal for content in contents),
-        sum_exactly(content.commission for content in contents),
-        sum_exactly(content.total for content in contents),
-    )
+def _total(currency: str, subtotals: list[Decimal], commissions: list[Decimal]) -> RevenueTotal:
+    gross, commission = sum_exactly(subtotals), sum_exactly(commissions)
+    return RevenueTotal(currency, gross, commission, sum_exactly((gross, -commission)))

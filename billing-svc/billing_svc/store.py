@@ -1,189 +1,193 @@
-"""The only module that runs SQL: what each query is, queries.sql says."""
+"""The only modules that run SQL are this one and invoice_store: what each query is, queries.sql says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
-from ams_common.ids import uuid7
-from ams_common.money import MINOR_UNIT_DIGITS
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import QueryStore, Row, column, many, maybe_value, one, page, run
+from ams_common.queries import column, many, maybe_value, one, page, run, value
 
 from billing_svc.commission import CommissionRate
-from billing_svc.deltas import CounterKey, Counts
-from billing_svc.invoices import Invoice, InvoiceContent, InvoiceKey, InvoiceScope, Line, Usage
-from billing_svc.pricing import PriceVersion
+from billing_svc.counters import CounterKey, Figures
+from billing_svc.invoice_store import InvoiceStore
+from billing_svc.invoices import Billed
+from billing_svc.periods import first_day_of, last_day_of
+from billing_svc.rating import RatingProblem
+from billing_svc.rows import CountedUsage, Pair, billed, counted_usage
+from billing_svc.runs import InvoiceRun, RunProblem, RunScope
+
+_PROBLEMS_SHOWN = 100
 
 
-def _usage(row: Row) -> Usage:
-    price = None
-    if row["currency"] is not None:
-        price = PriceVersion(row["price_version_id"], row["currency"], row["unit_price"], row["starts_at"])
-    return Usage(
-        merchant_id=row["merchant_id"],
-        consumer_id=row["consumer_id"],
-        service_id=row["service_id"],
-        price_version_id=row["price_version_id"],
-        quantity=row["quantity"],
-        service_name=row["service_name"],
-        price=price,
-    )
+def _pair(row: Mapping[str, Any]) -> Pair:
+    return Pair(row["merchant_id"], row["consumer_id"])
 
 
-def _key(row: Row) -> InvoiceKey:
-    return InvoiceKey(row["merchant_id"], row["consumer_id"], row["currency"])
+def _pair_month(row: Mapping[str, Any]) -> tuple[Pair, str]:
+    return _pair(row), row["month"]
 
 
-def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
-    content = InvoiceContent(
-        key=_key(row),
-        lines=tuple(lines),
-        subtotal=row["subtotal"],
-        commission_rate=row["commission_rate"],
-        commission=row["commission"],
-        total=row["total"],
-    )
-    return Invoice(
-        invoice_id=row["invoice_id"],
-        period=row["period"],
-        status=row["status"],
-        content=content,
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
-
-
-class Store(QueryStore, package="billing_svc"):
-    """The schema `billing`. An invoice is always read with its lines."""
+class Store(InvoiceStore, package="billing_svc"):
+    """The schema `billing`."""
 
     upsert_service = run()
+    upsert_merchant = run()
     add_price_version = maybe_value(UUID)
+    arrange_price_versions = column(date)
+    mark_users_of_service = run()
+    mark_open_users_of_service = run()
 
-    claim_deltas = column(UUID)
-    purge_deltas = run()
-    _add_to_counters = run()
-    list_usage = many(row=_usage)
-    list_usage_of_consumer = many(row=_usage)
+    _raise_counters = run()
+    _list_usage = many(row=counted_usage)
+    _list_usage_with_counters = many(row=counted_usage)
+    list_usage_of_consumer = many(row=counted_usage)
+    list_usage_of_merchant = many(row=counted_usage)
     list_consumers_of_merchant = column(UUID)
 
-    _lock_month = run()
-    _lock_month_of_merchant = run()
-    _list_drafts = many(dict[str, Any])
-    _upsert_drafts = many(dict[str, Any])
-    _delete_lines = run()
-    _insert_lines = run()
-    _list_lines = many(dict[str, Any])
-    _find_invoice = many(dict[str, Any])
-    _list_invoices = page(dict[str, Any])
-    _list_merchant_invoices = page(dict[str, Any])
-    _list_consumer_invoices = page(dict[str, Any])
+    lock_merchant = run()
+    lock_idle_merchants = column(UUID)
+    list_marked_pairs = many(row=_pair)
+    _take_marks = many(row=_pair_month)
+    _add_marks = run()
+    _add_open_months = run()
+    _close_months = run()
+    _list_open_months = many(row=_pair_month)
+    list_open_consumers = column(UUID)
+    _list_billed = many(row=billed)
+    _list_billed_through = many(dict[str, Any])
+    _replace_rating_problems = run()
+    count_rating_problems = value(int)
+
+    add_run = maybe_value(UUID)
+    _find_run = many(dict[str, Any])
+    _find_monthly_run = many(dict[str, Any])
+    _list_runs = page(dict[str, Any])
+    _list_run_problems = many(dict[str, Any])
+    list_unfinished_runs = many(RunScope)
+    begin_run = maybe_value(UUID)
+    add_run_merchants = run()
+    analyze_invoices = run()
+    take_run_merchant = maybe_value(UUID)
+    finish_run_merchant = run()
+    _add_run_problems = run()
+    finish_run = run()
 
     list_commission_rates = many(CommissionRate)
     add_commission_rate = one(CommissionRate)
     add_first_commission_rate = one(CommissionRate)
 
-    async def add_to_counters(self, sums: Mapping[CounterKey, Counts]) -> None:
-        keys, counts = list(sums.keys()), list(sums.values())
-        await self._add_to_counters(
-            periods=[key.period for key in keys],
+    async def raise_counters(self, totals: Mapping[CounterKey, Figures]) -> None:
+        """Keep the greatest of what is held and told, and mark whose drafts say less."""
+        keys, figures = list(totals.keys()), list(totals.values())
+        await self._raise_counters(
+            sources=[key.source for key in keys],
+            days=[key.day for key in keys],
             merchant_ids=[key.merchant_id for key in keys],
             consumer_ids=[key.consumer_id for key in keys],
+            project_ids=[key.project_id for key in keys],
+            api_key_ids=[key.api_key_id for key in keys],
             service_ids=[key.service_id for key in keys],
-            price_version_ids=[key.price_version_id for key in keys],
-            requests=[count.requests for count in counts],
-            billable_requests=[count.billable_requests for count in counts],
-            request_bytes=[count.request_bytes for count in counts],
-            response_bytes=[count.response_bytes for count in counts],
+            charge_classes=[key.charge_class.value for key in keys],
+            requests=[each.requests for each in figures],
+            request_bytes=[each.request_bytes for each in figures],
+            response_bytes=[each.response_bytes for each in figures],
+            last_offsets=[each.last_offset for each in figures],
         )
 
-    async def lock_month(self, period: str, merchant_id: UUID | None) -> None:
-        """Wait until nobody else makes the month's invoices of this merchant (None: of any), and keep
-        them away until the transaction ends."""
-        if merchant_id is None:
-            await self._lock_month(period=period)
-        else:
-            await self._lock_month_of_merchant(period=period, merchant_id=merchant_id)
-
-    async def list_drafts(self, scope: InvoiceScope, limit: int | None = None) -> list[Invoice]:
-        """The drafts in scope, ordered by merchant, consumer and currency; `limit` None: all of them."""
-        rows = await self._list_drafts(
-            period=scope.period,
-            merchant_id=scope.merchant_id,
-            consumer_ids=scope.consumer_ids,
-            limit=limit,
-        )
-        return await self._with_lines(rows)
-
-    async def save_drafts(self, period: str, contents: Sequence[InvoiceContent]) -> None:
-        """Write the drafts anew, each with its lines. What was issued stays as it is."""
-        rows = await self._upsert_drafts(
-            period=period,
-            invoice_ids=[uuid7() for _ in contents],  # only an invoice that is new takes its one
-            merchant_ids=[content.key.merchant_id for content in contents],
-            consumer_ids=[content.key.consumer_id for content in contents],
-            currencies=[content.key.currency for content in contents],
-            minor_unit_digits=[MINOR_UNIT_DIGITS[content.key.currency] for content in contents],
-            subtotals=[content.subtotal for content in contents],
-            commission_rates=[content.commission_rate for content in contents],
-            commissions=[content.commission for content in contents],
-            totals=[content.total for content in contents],
-        )
-        # What was issued meanwhile isn't among the rows, and keeps its lines.
-        invoice_ids = {_key(row): row["invoice_id"] for row in rows}
-        lines = [
-            (invoice_ids[content.key], position, line)
-            for content in contents
-            if content.key in invoice_ids
-            for position, line in enumerate(content.lines, start=1)
+    async def list_usage(
+        self, months: Sequence[tuple[Pair, str]], through: Mapping[Pair, date], *, with_counters: bool
+    ) -> list[CountedUsage]:
+        """The usage of pairs in months, through a pair's day in `through` where it has one there."""
+        wanted = [
+            (pair, first_day_of(month), min(last_day_of(month), through.get(pair, date.max)))
+            for pair, month in months
         ]
-        await self._delete_lines(invoice_ids=list(invoice_ids.values()))
-        await self._insert_lines(
-            invoice_ids=[invoice_id for invoice_id, _, _ in lines],
-            positions=[position for _, position, _ in lines],
-            service_ids=[line.service_id for _, _, line in lines],
-            service_names=[line.service_name for _, _, line in lines],
-            price_version_ids=[line.price_version_id for _, _, line in lines],
-            quantities=[line.quantity for _, _, line in lines],
-            unit_prices=[line.unit_price for _, _, line in lines],
-            amounts=[line.amount for _, _, line in lines],
+        query = self._list_usage_with_counters if with_counters else self._list_usage
+        return await query(
+            merchant_ids=[pair.merchant_id for pair, _, _ in wanted],
+            consumer_ids=[pair.consumer_id for pair, _, _ in wanted],
+            first_days=[first_day for _, first_day, _ in wanted],
+            last_days=[last_day for _, _, last_day in wanted],
         )
 
-    async def find_invoice(
-        self, *, invoice_id: UUID, is_admin: bool, merchant_id: UUID | None, consumer_id: UUID | None
-    ) -> Invoice | None:
-        """One that the caller owns in a role that they hold; the ids of other roles are None."""
-        rows = await self._find_invoice(
-            invoice_id=invoice_id, is_admin=is_admin, merchant_id=merchant_id, consumer_id=consumer_id
+    async def list_billed(self, months: Sequence[tuple[Pair, str]]) -> list[tuple[Pair, Billed]]:
+        """What the invoices in force have billed in the months of pairs."""
+        return await self._list_billed(**_pair_months(months))
+
+    async def list_billed_through(self, pairs: Iterable[Pair]) -> dict[Pair, dict[str, date]]:
+        """Through which day the invoices in force of each pair go, by currency."""
+        found: dict[Pair, dict[str, date]] = {}
+        for row in await self._list_billed_through(**_pairs(pairs)):
+            found.setdefault(_pair(row), {})[row["currency"]] = row["last_day"]
+        return found
+
+    async def take_marks(self, pairs: Iterable[Pair]) -> list[tuple[Pair, str]]:
+        """Removes the marks of pairs: what they tell of has been committed, and so is seen from now on."""
+        return await self._take_marks(**_pairs(pairs))
+
+    async def add_marks(self, months: Iterable[tuple[Pair, str]]) -> None:
+        """Have the drafts of pairs made anew, for what is open in these months."""
+        await self._add_marks(**_pair_months(months))
+
+    async def add_open_months(self, months: Iterable[tuple[Pair, str]]) -> None:
+        await self._add_open_months(**_pair_months(months))
+
+    async def close_months(self, months: Iterable[tuple[Pair, str]]) -> None:
+        await self._close_months(**_pair_months(months))
+
+    async def list_open_months(self, pairs: Iterable[Pair]) -> list[tuple[Pair, str]]:
+        return await self._list_open_months(**_pairs(pairs))
+
+    async def replace_rating_problems(self, pairs: Iterable[Pair], problems: Sequence[RatingProblem]) -> None:
+        """Keep what stands in the way of the pairs' invoices, and forget what did before."""
+        await self._replace_rating_problems(
+            **_pairs(pairs),
+            problem_merchant_ids=[problem.merchant_id for problem in problems],
+            problem_consumer_ids=[problem.consumer_id for problem in problems],
+            problem_service_ids=[problem.service_id for problem in problems],
+            problem_codes=[problem.code for problem in problems],
         )
-        found = await self._with_lines(rows)
-        return found[0] if found else None
 
-    async def list_invoices(
-        self, wanted: PageRequest, period: str, merchant_id: UUID | None, consumer_id: UUID | None
-    ) -> Page[Invoice]:
-        """Anybody's; "" stands for any period, None for any merchant and any consumer."""
-        found = await self._list_invoices(
-            wanted, period=period, merchant_id=merchant_id, consumer_id=consumer_id
+    async def find_run(self, *, invoice_run_id: UUID, asked_by: UUID | None) -> InvoiceRun | None:
+        """One that the merchant `asked_by` asked for; None: an admin asks, who sees all."""
+        found = await self._find_run(invoice_run_id=invoice_run_id, asked_by=asked_by)
+        return next(iter(await self._with_problems(found)), None)
+
+    async def find_monthly_run(self, *, last_day: date) -> InvoiceRun | None:
+        return next(iter(await self._with_problems(await self._find_monthly_run(last_day=last_day))), None)
+
+    async def list_runs(self, wanted: PageRequest, *, asked_by: UUID | None) -> Page[InvoiceRun]:
+        """As find_run(); the newest first."""
+        found = await self._list_runs(wanted, asked_by=asked_by)
+        return Page(await self._with_problems(found.rows), found.next_token)
+
+    async def add_run_problems(self, invoice_run_id: UUID, problems: Sequence[RunProblem]) -> None:
+        await self._add_run_problems(
+            invoice_run_id=invoice_run_id,
+            merchant_ids=[problem.merchant_id for problem in problems],
+            consumer_ids=[problem.consumer_id for problem in problems],
+            service_ids=[problem.service_id for problem in problems],
+            codes=[problem.code for problem in problems],
+            messages=[problem.message for problem in problems],
         )
-        return Page(await self._with_lines(found.rows), found.next_token)
 
-    async def list_merchant_invoices(
-        self, wanted: PageRequest, period: str, merchant_id: UUID
-    ) -> Page[Invoice]:
-        found = await self._list_merchant_invoices(wanted, period=period, merchant_id=merchant_id)
-        return Page(await self._with_lines(found.rows), found.next_token)
+    async def _with_problems(self, rows: Sequence[Mapping[str, Any]]) -> list[InvoiceRun]:
+        problems: dict[UUID, list[RunProblem]] = {row["invoice_run_id"]: [] for row in rows}
+        limit = _PROBLEMS_SHOWN * max(len(rows), 1)
+        for row in await self._list_run_problems(invoice_run_ids=list(problems), limit=limit):
+            problems[row.pop("invoice_run_id")].append(RunProblem(**row))
+        return [InvoiceRun(**row, problems=tuple(problems[row["invoice_run_id"]])) for row in rows]
 
-    async def list_consumer_invoices(
-        self, wanted: PageRequest, period: str, consumer_id: UUID
-    ) -> Page[Invoice]:
-        found = await self._list_consumer_invoices(wanted, period=period, consumer_id=consumer_id)
-        return Page(await self._with_lines(found.rows), found.next_token)
 
-    async def _with_lines(self, rows: Sequence[Row]) -> list[Invoice]:
-        # One query for the lines of all invoices, not one for each.
-        currencies: dict[UUID, str] = {row["invoice_id"]: row["currency"] for row in rows}
-        lines: dict[UUID, list[Line]] = {invoice_id: [] for invoice_id in currencies}
-        for row in await self._list_lines(invoice_ids=list(currencies)):
-            invoice_id = row.pop("invoice_id")
-            lines[invoice_id].append(Line(**row, currency=currencies[invoice_id]))
-        return [_invoice(row, lines[row["invoice_id"]]) for row in rows]
+def _pairs(pairs: Iterable[Pair]) -> dict[str, list[UUID]]:
+    listed = list(pairs)
+    return {
+        "merchant_ids": [pair.merchant_id for pair in listed],
+        "consumer_ids": [pair.consumer_id for pair in listed],
+    }
+
+
+def _pair_months(months: Iterable[tuple[Pair, str]]) -> dict[str, Any]:
+    listed = list(months)
+    return {**_pairs(pair for pair, _ in listed), "months": [month for _, month in listed]}

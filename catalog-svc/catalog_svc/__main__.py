@@ -9,6 +9,7 @@ from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common import topics
 from ams_common.client import jwks_of, open_channel
+from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
@@ -23,6 +24,7 @@ from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
 from catalog_svc.event_handlers import apply_identity_events, apply_standings
+from catalog_svc.price_starts import follow_price_starts
 from catalog_svc.rpc import CatalogService
 from catalog_svc.settings import Settings
 from catalog_svc.store import Store
@@ -41,6 +43,7 @@ async def run(settings: Settings) -> None:
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         servicer = CatalogService(
             database=database,
+            clock=utc_now,
             sealer=Sealer(settings.sealing_keys),
             allow_private_upstreams=settings.allow_private_upstreams,
         )
@@ -65,6 +68,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
             follower.run(),
+            follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)
 

@@ -9,7 +9,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.errors import FieldViolation, InvalidArgumentError
 
 from catalog_svc.forwarding import forwarding_of
-from catalog_svc.prices import terms_of
+from catalog_svc.prices import price_of
 from catalog_svc.records import ServiceRecord
 
 REQUIRED = frozenset({"name", "description", "version", "price"})
@@ -50,7 +50,7 @@ def apply_edit(
 ) -> ServiceRecord:
     """The record with `fields` as in the request. Raises InvalidArgumentError price_invalid or
     cors_origin_invalid."""
-    values = {field: _value(request, field) for field in fields}
+    values = {field: _value(record, request, field) for field in fields}
     return replace(record, **values, updated_at=now)
 
 
@@ -58,9 +58,9 @@ def _is_given(request: pb.UpdateServiceRequest, path: str) -> bool:
     return request.HasField("price") if path == "price" else bool(getattr(request, path).strip())
 
 
-def _value(request: pb.UpdateServiceRequest, field: str) -> Any:
+def _value(record: ServiceRecord, request: pb.UpdateServiceRequest, field: str) -> Any:
     if field == "price":
-        return terms_of(request.price)
+        return price_of(request.price, record.type)
     if field == "forwarding":
         return forwarding_of(request.forwarding)
     return unique_tags(request.tags) if field == "tags" else getattr(request, field)

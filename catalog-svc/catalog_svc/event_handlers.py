@@ -3,9 +3,11 @@ snapshots that depend on it."""
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from ams.identity.v1.events_pb2 import IdentityEvent
+from ams_common.clock import utc_now
 from ams_common.database import Change
 from ams_common.standings import StandingState, is_newer, newest
 
@@ -45,19 +47,19 @@ async def apply_standings(change: Change[Store], states: Sequence[StandingState]
             merchant_id=state.user_id, standing=word, standing_version=state.version
         )
         if word != known.standing:
-            count = await _rewrite_snapshots(change, state.user_id)
+            count = await _rewrite_snapshots(change, state.user_id, utc_now())
             log.info(
                 "merchant's standing changed",
                 extra={"merchant_id": str(state.user_id), "standing": word, "services": count},
             )
 
 
-async def _rewrite_snapshots(change: Change[Store], merchant_id: UUID) -> int:
-    await change.store.renew_snapshots(merchant_id=merchant_id)
+async def _rewrite_snapshots(change: Change[Store], merchant_id: UUID, now: datetime) -> int:
+    await change.store.renew_snapshots(merchant_id=merchant_id, now=now)
     after_id, count = UUID(int=0), 0
     while True:
         snapshots = await change.store.list_active_snapshots(
-            merchant_id=merchant_id, after_id=after_id, limit=SNAPSHOT_BATCH
+            merchant_id=merchant_id, after_id=after_id, now=now, limit=SNAPSHOT_BATCH
         )
         for snapshot in snapshots:
             for redis_key in redis_keys(snapshot):

@@ -61,7 +61,8 @@ def check_reachable(record: ServiceRecord) -> None:
 def changeable_fields(record: ServiceRecord) -> frozenset[str]:
     """The fields that may be changed in the record's present state."""
     if record.status in _SUBMITTABLE:
-        return CHANGEABLE
+        # A price that has been in force is followed by another one, and never edited.
+        return CHANGEABLE if record.price_version_id is None else CHANGEABLE - {"price"}
     return _CHANGEABLE_WHEN_ACTIVE if record.status == ACTIVE else frozenset()
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import events_pb2, forwarding_pb2, pricing_pb2
@@ -14,13 +13,20 @@ from ams.identity.v1.events_pb2 import (
     STANDING_UNSPECIFIED,
     Standing,
 )
+from ams_common.access import service_problem
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
-from ams_common.money import to_money
+from ams_common.prices import price_message
 
 from catalog_svc import lifecycle
 from catalog_svc.forwarding import forwarding_message
-from catalog_svc.records import PriceTerms, ServiceRecord, SigningKey, UpstreamCredential, record_of
+from catalog_svc.records import (
+    PriceVersion,
+    ServiceRecord,
+    SigningKey,
+    UpstreamCredential,
+    record_of,
+)
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "draft": events_pb2.DRAFT,
@@ -56,6 +62,11 @@ def standing_word(standing: Standing.ValueType) -> str:
     if standing not in _STANDING_WORDS:
         raise ValueError(f"unknown standing {standing}")
     return _STANDING_WORDS[standing]
+
+
+def is_in_marketplace(record: ServiceRecord) -> bool:
+    """Whether consumers see the service, and can ask for it."""
+    return service_problem(STATUSES[record.status], STANDINGS[record.merchant_standing]) is None
 
 
 def service_message(record: ServiceRecord) -> pb.Service:
@@ -125,12 +136,29 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         additional_info=record.additional_info,
         published_at=to_timestamp(record.published_at),
         forwarding=forwarding_message(record.forwarding),
+        next_price=price_version_message(record.next_price) if record.next_price is not None else None,
     )
 
 
-def price_message(terms: PriceTerms) -> pricing_pb2.Price:
-    amount = to_money(terms.amount, terms.currency)
-    return pricing_pb2.Price(per_request=pricing_pb2.PerRequest(amount=amount))
+def price_version_message(version: PriceVersion) -> pricing_pb2.PriceVersion:
+    return pricing_pb2.PriceVersion(
+        price_version_id=str(version.price_version_id),
+        service_id=str(version.service_id),
+        price=price_message(version.price),
+        starts_at=to_timestamp(version.starts_at),
+        created_at=to_timestamp(version.created_at),
+        canceled_at=to_timestamp(version.canceled_at),
+    )
+
+
+def service_name_of(row: Mapping[str, Any]) -> pb.ServiceName:
+    return pb.ServiceName(
+        service_id=str(row["service_id"]),
+        name=row["name"],
+        slug=row["slug"],
+        merchant_id=str(row["merchant_id"]),
+        merchant_name=row["merchant_name"],
+    )
 
 
 def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
@@ -179,16 +207,10 @@ def service_changed_event(record: ServiceRecord, now: datetime) -> events_pb2.Ca
     )
 
 
-def price_started_event(
-    service_id: UUID, price_version_id: UUID, terms: PriceTerms, now: datetime
-) -> events_pb2.CatalogEvent:
-    """The event by which the other services hear of a price that is in force from `now`."""
-    version = pricing_pb2.PriceVersion(
-        price_version_id=str(price_version_id),
-        service_id=str(service_id),
-        price=price_message(terms),
-        starts_at=to_timestamp(now),
-    )
+def price_version_event(version: PriceVersion, now: datetime) -> events_pb2.CatalogEvent:
+    """The event by which the other services hear of a price that was made or canceled."""
     return events_pb2.CatalogEvent(
-        event_id=str(uuid7()), occurred_at=to_timestamp(now), price_version_started=version
+        event_id=str(uuid7()),
+        occurred_at=to_timestamp(now),
+        price_version_changed=price_version_message(version),
     )

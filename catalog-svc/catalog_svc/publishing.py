@@ -9,8 +9,8 @@ from ams_common import topics
 from ams_common.database import Change
 from ams_common.snapshots import service_snapshot_key
 
-from catalog_svc.messages import price_started_event, service_changed_event
-from catalog_svc.records import ServiceRecord
+from catalog_svc.messages import price_version_event, service_changed_event
+from catalog_svc.records import PriceVersion, ServiceRecord
 from catalog_svc.store import Store
 
 
@@ -20,18 +20,17 @@ def publish_service(change: Change, record: ServiceRecord) -> None:
     change.publish(topics.CATALOG_EVENTS, str(record.service_id), event)
 
 
-def publish_price(change: Change, record: ServiceRecord, price_version_id: UUID, now: datetime) -> None:
-    """Tells the other services that the record's price is in force from `now`."""
-    event = price_started_event(record.service_id, price_version_id, record.price, now)
-    change.publish(topics.CATALOG_EVENTS, str(record.service_id), event)
+def publish_price(change: Change, version: PriceVersion, now: datetime) -> None:
+    """Tells the other services of a price that was made or canceled."""
+    change.publish(topics.CATALOG_EVENTS, str(version.service_id), price_version_event(version, now))
 
 
-async def write_snapshot(change: Change[Store], service_id: UUID) -> None:
+async def write_snapshot(change: Change[Store], service_id: UUID, now: datetime) -> None:
     """Gives the snapshot of a service that has just been changed its next version, and the gateways the
     snapshot. The service is locked, and saved."""
-    await change.store.renew_snapshot(service_id=service_id)
+    await change.store.renew_snapshot(service_id=service_id, now=now)
     # Read again: what the gateways get is what the row says, with the version that it has now.
-    [snapshot] = (await change.store.find_snapshots([str(service_id)])).values()
+    [snapshot] = (await change.store.find_snapshots([str(service_id)], now)).values()
     for redis_key in redis_keys(snapshot):
         change.snapshot(redis_key, snapshot)
 

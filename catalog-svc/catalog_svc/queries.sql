@@ -34,14 +34,13 @@ FOR UPDATE;
 -- No row: the slug is taken.
 INSERT INTO services (
     service_id, merchant_id, slug, name, description, type, status, base_url, documentation_url, version,
-    tags, rate_limit_per_minute, additional_info, draft_price_model, draft_price_currency,
-    draft_price_amount, created_at, updated_at, merchant_name, first_byte_timeout_s, idle_timeout_s,
+    tags, rate_limit_per_minute, additional_info, draft_price, created_at, updated_at, merchant_name, first_byte_timeout_s, idle_timeout_s,
     total_timeout_s, max_connections, passes_cookies, cors_origins, allows_websockets, shows_costs,
     quota_per_day, quota_per_month
 ) VALUES (
     :service_id, :merchant_id, :slug, :name, :description, :type, :status, :base_url,
-    :documentation_url, :version, :tags, :rate_limit_per_minute, :additional_info, :price_model,
-    :price_currency, :price_amount, :now, :now, :merchant_name, :first_byte_timeout_s, :idle_timeout_s,
+    :documentation_url, :version, :tags, :rate_limit_per_minute, :additional_info, :draft_price::jsonb,
+    :now, :now, :merchant_name, :first_byte_timeout_s, :idle_timeout_s,
     :total_timeout_s, :max_connections, :passes_cookies, :cors_origins, :allows_websockets, :shows_costs,
     :quota_per_day, :quota_per_month
 )
@@ -53,9 +52,7 @@ UPDATE services
 SET name = :name, description = :description, base_url = :base_url, version = :version, tags = :tags,
     documentation_url = :documentation_url, rate_limit_per_minute = :rate_limit_per_minute,
     additional_info = :additional_info, status = :status, rejection_reason = :rejection_reason,
-    draft_price_model = :price_model, draft_price_currency = :price_currency,
-    draft_price_amount = :price_amount, price_version_id = :price_version_id,
-    published_at = :published_at, updated_at = :updated_at,
+    draft_price = :draft_price::jsonb, published_at = :published_at, updated_at = :updated_at,
     first_byte_timeout_s = :first_byte_timeout_s, idle_timeout_s = :idle_timeout_s,
     total_timeout_s = :total_timeout_s, max_connections = :max_connections,
     passes_cookies = :passes_cookies, cors_origins = :cors_origins,
@@ -69,34 +66,76 @@ SET name = :name, description = :description, base_url = :base_url, version = :v
     previous_signing_key_created_at = :previous_signing_key_created_at
 WHERE service_id = :service_id;
 
+-- fragment: price_version_columns
+price_version_id, service_id, price, starts_at, created_at, canceled_at
+
 -- name: insert_price_version
-INSERT INTO price_versions (price_version_id, service_id, model, currency, amount, starts_at)
-VALUES (:price_version_id, :service_id, :model, :currency, :amount, :starts_at);
+INSERT INTO price_versions (price_version_id, service_id, price, starts_at, created_at)
+VALUES (:price_version_id, :service_id, :price::jsonb, :starts_at, :created_at);
+
+-- name: cancel_price_version
+UPDATE price_versions SET canceled_at = :canceled_at
+WHERE price_version_id = :price_version_id AND canceled_at IS NULL;
+
+-- name: find_price_version
+SELECT {price_version_columns} FROM price_versions
+WHERE service_id = :service_id AND price_version_id = :price_version_id;
+
+-- name: list_announced_prices
+-- Those that haven't started, in their order.
+SELECT {price_version_columns} FROM price_versions
+WHERE service_id = :service_id AND canceled_at IS NULL AND starts_at > :now
+ORDER BY starts_at;
+
+-- name: list_price_versions
+-- Newest start first. Canceled ones only where there is room: a merchant may make as many as it likes.
+SELECT {price_version_columns} FROM (
+    SELECT {price_version_columns} FROM price_versions WHERE service_id = :service_id
+    ORDER BY canceled_at IS NOT NULL, starts_at DESC, created_at DESC
+    LIMIT :limit
+) AS versions
+ORDER BY starts_at DESC, created_at DESC;
 
 -- name: find_service
-SELECT * FROM service_details
+SELECT * FROM service_details(:now)
 WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :owner_id);
 
 -- name: find_service_by_slug
-SELECT * FROM service_details WHERE slug = :slug;
+SELECT * FROM service_details(:now) WHERE slug = :slug;
+
+-- name: find_service_names
+SELECT services.service_id, services.name, services.slug, services.merchant_id,
+    merchants.display_name AS merchant_name
+FROM services JOIN merchants USING (merchant_id)
+WHERE service_id = ANY(:service_ids::uuid[])
+  AND (:is_for_all OR merchant_id = :merchant_id OR (:is_for_consumer AND published_at IS NOT NULL));
 
 -- fragment: next_version
 -- The clock pushes it on: after a restore from a backup no version comes back that a gateway has seen with
 -- another snapshot. A clock that was set back doesn't matter.
 greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 
+-- fragment: next_start
+(SELECT min(starts_at) FROM price_versions AS v
+ WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now)
+
 -- name: renew_snapshot
-UPDATE services SET snapshot_version = {next_version}
+UPDATE services SET snapshot_version = {next_version}, snapshot_due_at = {next_start}
 WHERE service_id = :service_id;
 
 -- name: renew_snapshots
-UPDATE services SET snapshot_version = {next_version}
+UPDATE services SET snapshot_version = {next_version}, snapshot_due_at = {next_start}
 WHERE merchant_id = :merchant_id;
 
+-- name: list_due_snapshots
+SELECT service_id FROM services WHERE snapshot_due_at <= :now ORDER BY snapshot_due_at LIMIT :limit;
+
+-- name: is_snapshot_due
+SELECT EXISTS (SELECT FROM services WHERE service_id = :service_id AND snapshot_due_at <= :now);
+
 -- name: find_snapshots
-SELECT service_details.*, services.snapshot_version
-FROM services JOIN service_details USING (service_id)
-WHERE services.service_id = ANY(:service_ids::uuid[]) OR services.slug = ANY(:slugs::text[]);
+SELECT * FROM service_details(:now)
+WHERE service_id = ANY(:service_ids::uuid[]) OR slug = ANY(:slugs::text[]);
 
 -- name: list_services
 -- Names sort by code points in lower case: the same on every server, and no update of a library ever
@@ -105,7 +144,7 @@ WHERE services.service_id = ANY(:service_ids::uuid[]) OR services.slug = ANY(:sl
 -- order updated_at: timestamptz updated_at, uuid service_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
 -- order status: text status COLLATE pg_c_utf8, uuid service_id
-SELECT *, {key} FROM service_details
+SELECT *, {key} FROM service_details(:now)
 WHERE (:status::text IS NULL OR status = :status)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
   AND concat_ws(' ', name, slug, description, merchant_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
@@ -115,16 +154,15 @@ LIMIT :limit;
 
 -- name: list_active_snapshots
 -- A merchant's, a batch at a time by id.
-SELECT service_details.*, services.snapshot_version
-FROM services JOIN service_details USING (service_id)
-WHERE services.merchant_id = :merchant_id AND services.status = 'active' AND services.service_id > :after_id
-ORDER BY services.service_id
+SELECT * FROM service_details(:now)
+WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_id
+ORDER BY service_id
 LIMIT :limit;
 
 -- name: list_marketplace
 -- order published_at desc: timestamptz published_at, uuid service_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
-SELECT *, {key} FROM service_details
+SELECT *, {key} FROM service_details(:now)
 WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
@@ -140,7 +178,7 @@ LIMIT :limit;
 WITH matches AS MATERIALIZED (
     SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
 )
-SELECT service_details.*, {key} FROM matches JOIN service_details USING (service_id)
+SELECT details.*, {key} FROM matches JOIN service_details(:now) AS details USING (service_id)
 WHERE merchant_standing = 'active' AND tags @> :tags::text[]
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)

@@ -1,22 +1,27 @@
-"""A service as it is stored, and its price: what the rules work on."""
+"""A service as it is stored, and its prices: what the rules work on."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from ams_common.errors import NotFoundError
+from ams_rating.price_json import price_from_json
+from ams_rating.prices import Price
 
 
-@dataclass(frozen=True, slots=True)
-class PriceTerms:
-    """A price: the model's name ("per_request"), an ISO 4217 code, and the amount of one unit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceVersion:
+    """A row of price_versions."""
 
-    model: str
-    currency: str
-    amount: Decimal
+    price_version_id: UUID
+    service_id: UUID
+    price: Price
+    starts_at: datetime
+    created_at: datetime
+    canceled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,11 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """One row of service_details; `type`, `status` and `merchant_standing` hold the database's words.
+    """One row of service_details, as it is at a moment; `type`, `status` and `merchant_standing` hold the
+    database's words.
 
-    `price` is the version `price_version_id`, or with None there the one that starts on approval.
+    `price` is the version `price_version_id`, which is in force then, or with None there the one that starts
+    on approval. `next_price` is the version that has been announced next.
     `sealed_signing_key` is the secret of `signing_key`.
     """
 
@@ -79,8 +86,9 @@ class ServiceRecord:
     rate_limit_per_minute: int
     additional_info: str
     rejection_reason: str
-    price: PriceTerms
+    price: Price
     price_version_id: UUID | None
+    next_price: PriceVersion | None
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None
@@ -92,7 +100,9 @@ class ServiceRecord:
 
 
 # The other fields are columns of the same name.
-_MADE_OF_COLUMNS = ("price", "tags", "forwarding", "credential", "signing_key", "previous_signing_key")
+_MADE_OF_COLUMNS = frozenset(
+    {"price", "next_price", "tags", "forwarding", "credential", "signing_key", "previous_signing_key"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +121,32 @@ def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     return ServiceRecord(
         **plain,
         tags=tuple(row["tags"]),
-        price=PriceTerms(row["price_model"], row["price_currency"], row["price_amount"]),
+        price=price_from_json(json.loads(row["price"])),
+        next_price=_next_price(row),
         forwarding=Forwarding(**{**forwarding, "cors_origins": tuple(row["cors_origins"])}),
         credential=UpstreamCredential(*credential) if credential[0] is not None else None,
         signing_key=_signing_key(row["signing_key_id"], row["signing_key_created_at"]),
         previous_signing_key=_signing_key(
             row["previous_signing_key_id"], row["previous_signing_key_created_at"]
         ),
+    )
+
+
+def price_version_of(row: Mapping[str, Any]) -> PriceVersion:
+    """Makes the version that a row of price_versions holds."""
+    columns = {field.name: row[field.name] for field in fields(PriceVersion)}
+    return PriceVersion(**{**columns, "price": price_from_json(json.loads(row["price"]))})
+
+
+def _next_price(row: Mapping[str, Any]) -> PriceVersion | None:
+    if row["next_price_version_id"] is None:
+        return None
+    return PriceVersion(
+        price_version_id=row["next_price_version_id"],
+        service_id=row["service_id"],
+        price=price_from_json(json.loads(row["next_price"])),
+        starts_at=row["next_price_starts_at"],
+        created_at=row["next_price_created_at"],
     )
 
 

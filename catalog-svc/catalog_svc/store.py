@@ -1,15 +1,19 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams_common.paging import Page, PageRequest
-from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
+from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
+from ams_rating.price_json import price_to_json
+from ams_rating.prices import Price
 
-from catalog_svc.messages import snapshot_of
-from catalog_svc.records import MerchantStanding, ServiceRecord, record_of
+from catalog_svc.messages import service_name_of, snapshot_of
+from catalog_svc.records import MerchantStanding, PriceVersion, ServiceRecord, price_version_of, record_of
 from catalog_svc.slugs import service_id_in
 
 
@@ -40,12 +44,19 @@ class Store(QueryStore, package="catalog_svc"):
     _lock_service = maybe_value(UUID)
     _insert_service = maybe_value(UUID)
     _save_service = run()
-    insert_price_version = run()
+    _insert_price_version = run()
+    cancel_price_version = run()
+    find_price_version = one(row=price_version_of)
+    list_announced_prices = many(row=price_version_of)
+    list_price_versions = many(row=price_version_of)
     find_service = one(row=record_of)
     find_service_by_slug = one(row=record_of)
+    find_service_names = many(row=service_name_of)
     list_services = page(row=record_of)
     renew_snapshot = run()
     renew_snapshots = run()
+    list_due_snapshots = column(UUID)
+    is_snapshot_due = value(bool)
     _find_snapshots = many(row=snapshot_of)
     list_active_snapshots = many(row=snapshot_of)
     _list_marketplace = page(row=record_of)
@@ -76,7 +87,6 @@ class Store(QueryStore, package="catalog_svc"):
         for slug in slugs:
             created = await self._insert_service(
                 **_content(record),
-                **_price(record),
                 slug=slug,
                 merchant_id=record.merchant_id,
                 merchant_name=merchant_name,
@@ -84,46 +94,63 @@ class Store(QueryStore, package="catalog_svc"):
                 now=record.created_at,
             )
             if created is not None:
-                return await self.find_service(service_id=created, owner_id=None)
+                return await self.find_service(service_id=created, owner_id=None, now=record.created_at)
         return None
 
-    async def lock_service(self, service_id: UUID, owner_id: UUID | None) -> ServiceRecord | None:
-        """The service, held for a change; None when there is none that `owner_id` (None: anybody) owns."""
+    async def lock_service(
+        self, service_id: UUID, owner_id: UUID | None, now: datetime
+    ) -> ServiceRecord | None:
+        """The service as it is now, held for a change; None when there is none that `owner_id` (None:
+        anybody) owns."""
         await self._lock_merchant_of_service(service_id=service_id)
         locked = await self._lock_service(service_id=service_id, owner_id=owner_id)
         # Read by a statement of its own, for the first may have waited and seen the past.
-        return await self.find_service(service_id=locked, owner_id=None) if locked is not None else None
+        if locked is None:
+            return None
+        return await self.find_service(service_id=locked, owner_id=None, now=now)
 
     async def save_service(self, record: ServiceRecord) -> None:
         """Writes all columns that an edit or a change of status may have changed."""
-        # The price stays on the row until it is a version, and must not stand in two places then.
-        price = _price(record) if record.price_version_id is None else dict.fromkeys(_price(record))
         await self._save_service(
             **_content(record),
-            **price,
             **_proofs(record),
             rejection_reason=record.rejection_reason,
-            price_version_id=record.price_version_id,
             published_at=record.published_at,
             updated_at=record.updated_at,
         )
 
-    async def find_service_by_id_or_slug(self, text: str) -> ServiceRecord | None:
-        if (service_id := service_id_in(text)) is not None:
-            return await self.find_service(service_id=service_id, owner_id=None)
-        return await self.find_service_by_slug(slug=text)
+    async def insert_price_version(self, version: PriceVersion) -> None:
+        await self._insert_price_version(
+            price_version_id=version.price_version_id,
+            service_id=version.service_id,
+            price=_json(version.price),
+            starts_at=version.starts_at,
+            created_at=version.created_at,
+        )
 
-    async def find_snapshots(self, names: Sequence[str]) -> dict[str, ServiceSnapshot]:
+    async def find_service_by_id_or_slug(self, text: str, now: datetime) -> ServiceRecord | None:
+        if (service_id := service_id_in(text)) is not None:
+            return await self.find_service(service_id=service_id, owner_id=None, now=now)
+        return await self.find_service_by_slug(slug=text, now=now)
+
+    async def find_snapshots(self, names: Sequence[str], now: datetime) -> dict[str, ServiceSnapshot]:
         """By those of `names` (ids and slugs) that services go by; one may be there under both."""
         ids = {name: service_id for name in names if (service_id := service_id_in(name)) is not None}
         slugs = [name for name in names if name not in ids]
-        found = await self._find_snapshots(service_ids=list(ids.values()), slugs=slugs)
+        found = await self._find_snapshots(service_ids=list(ids.values()), slugs=slugs, now=now)
         by_name = {name: snapshot for snapshot in found for name in (snapshot.service_id, snapshot.slug)}
         return {name: by_name[name] for name in names if name in by_name}
 
-    async def list_marketplace(self, wanted: PageRequest, those: MarketplaceFilter) -> Page[ServiceRecord]:
+    async def list_marketplace(
+        self, wanted: PageRequest, those: MarketplaceFilter, now: datetime
+    ) -> Page[ServiceRecord]:
         """A page of the active services of merchants in good standing."""
-        filters = {"tags": those.tags, "type": those.service_type, "merchant_id": those.merchant_id}
+        filters = {
+            "tags": those.tags,
+            "type": those.service_type,
+            "merchant_id": those.merchant_id,
+            "now": now,
+        }
         if those.words is None:
             return await self._list_marketplace(wanted, **filters)
         return await self._search_marketplace(wanted, **filters, words=those.words)
@@ -141,6 +168,8 @@ def _content(record: ServiceRecord) -> dict[str, object]:
         "tags": record.tags,
         "rate_limit_per_minute": record.rate_limit_per_minute,
         "additional_info": record.additional_info,
+        # The price stays on the row until it is a version, and must not stand in two places then.
+        "draft_price": _json(record.price) if record.price_version_id is None else None,
         **asdict(record.forwarding),
     }
 
@@ -160,6 +189,5 @@ def _proofs(record: ServiceRecord) -> dict[str, object]:
     }
 
 
-def _price(record: ServiceRecord) -> dict[str, object]:
-    price = record.price
-    return {"price_model": price.model, "price_currency": price.currency, "price_amount": price.amount}
+def _json(price: Price) -> str:
+    return json.dumps(price_to_json(price))

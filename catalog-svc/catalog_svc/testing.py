@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,9 +14,10 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.catalog.v1.pricing_pb2 import REQUESTS, ChargeRule, PerUnit, Price, PriceComponent, PriceVersion
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, IdentityEvent, MerchantChanged, Standing
-from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, from_rpc_error
 from ams_common.ids import uuid7
@@ -28,6 +30,19 @@ from catalog_svc.store import Store
 
 M = TypeVar("M")
 SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
+
+
+class MovingClock:
+    """The present moment, and as much later as the test wants."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utc_now() + self._ahead
+
+    def advance(self, by: timedelta) -> None:
+        self._ahead += by
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class Catalog:
     stub: rpc.CatalogServiceStub
     database: Database[Store]
     issuer: TestIssuer
+    clock: MovingClock
 
     def caller(self, *roles: Any) -> Caller:
         user_id = uuid7()
@@ -66,6 +82,9 @@ class Catalog:
 
     def admin(self) -> Caller:
         return self.caller(ADMIN)
+
+    def consumer(self) -> Caller:
+        return self.caller(CONSUMER)
 
     def nobody(self) -> Caller:
         return Caller(uuid7(), None, self.stub)
@@ -105,6 +124,19 @@ class Catalog:
             self.stub.ApproveService, pb.ApproveServiceRequest(service_id=submitted.service_id)
         )
 
+    def day(self, days: int) -> str:
+        """The UTC day so many days from now, as requests name it."""
+        return (self.clock() + timedelta(days=days)).date().isoformat()
+
+    async def schedule(
+        self, merchant: Caller, service_id: str, amount: str, days: int, **fields: Any
+    ) -> PriceVersion:
+        """A price per request, announced for so many days from now."""
+        request = pb.SchedulePriceRequest(
+            service_id=service_id, price=price(amount), starts_on=self.day(days), **fields
+        )
+        return await merchant.call(self.stub.SchedulePrice, request)
+
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows that `sql` finds in the service's database."""
         async with self.database.connection() as connection:
@@ -143,7 +175,12 @@ class Catalog:
 
 
 def price(amount: str = "0.002", currency: str = "USD") -> Price:
-    return Price(per_request=PerRequest(amount=to_money(Decimal(amount), currency)))
+    unit = PerUnit(amount=to_money(Decimal(amount), currency))
+    return Price(
+        currency_code=currency,
+        components=[PriceComponent(meter=REQUESTS, per_unit=unit)],
+        charge_rule=ChargeRule(),
+    )
 
 
 def create_request(**fields: Any) -> pb.CreateServiceRequest:

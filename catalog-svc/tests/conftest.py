@@ -11,7 +11,7 @@ from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from catalog_svc.rpc import CatalogService
 from catalog_svc.store import Store
-from catalog_svc.testing import SEALER, Catalog
+from catalog_svc.testing import SEALER, Catalog, MovingClock
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +20,13 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-async def channel(serve_rpc: Serve, database: Database[Store]) -> grpc.aio.Channel:
-    servicer = CatalogService(database=database, sealer=SEALER, allow_private_upstreams=False)
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+async def channel(serve_rpc: Serve, database: Database[Store], clock: MovingClock) -> grpc.aio.Channel:
+    servicer = CatalogService(database=database, clock=clock, sealer=SEALER, allow_private_upstreams=False)
     return await serve_rpc(
         pb.DESCRIPTOR.services_by_name["CatalogService"],
         partial(rpc.add_CatalogServiceServicer_to_server, servicer),
@@ -29,5 +34,7 @@ async def channel(serve_rpc: Serve, database: Database[Store]) -> grpc.aio.Chann
 
 
 @pytest.fixture
-def catalog(channel: grpc.aio.Channel, database: Database[Store], issuer: TestIssuer) -> Catalog:
-    return Catalog(rpc.CatalogServiceStub(channel), database, issuer)
+def catalog(
+    channel: grpc.aio.Channel, database: Database[Store], issuer: TestIssuer, clock: MovingClock
+) -> Catalog:
+    return Catalog(rpc.CatalogServiceStub(channel), database, issuer, clock)

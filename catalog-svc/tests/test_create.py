@@ -2,11 +2,52 @@
 
 import asyncio
 
+from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, DRAFT
-from ams.catalog.v1.pricing_pb2 import Price
+from ams.catalog.v1.pricing_pb2 import Price, PriceComponent
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from catalog_svc.testing import Catalog, create_request, price
+from google.type.money_pb2 import Money
+
+
+def _euros(units: int = 0, nanos: int = 0) -> Money:
+    return Money(currency_code="EUR", units=units, nanos=nanos)
+
+
+PER_EXECUTION = Price(
+    currency_code="EUR",
+    components=[
+        PriceComponent(meter=pricing.EXECUTIONS, per_unit=pricing.PerUnit(amount=_euros(nanos=10_000_000)))
+    ],
+    charge_rule=pricing.ChargeRule(),
+)
+_TIERS = [
+    pricing.Tier(up_to=1000, unit_amount=_euros(), flat_amount=_euros()),
+    pricing.Tier(unit_amount=_euros(nanos=2_000_000), flat_amount=_euros(1)),
+]
+EVERYTHING = Price(
+    currency_code="EUR",
+    components=[
+        PriceComponent(meter=pricing.REQUESTS, graduated=pricing.GraduatedTiers(tiers=_TIERS)),
+        PriceComponent(meter=pricing.MEGABYTES, volume=pricing.VolumeTiers(tiers=_TIERS)),
+        PriceComponent(
+            meter=pricing.REQUEST_MEGABYTES, packages=pricing.Packages(size=100, amount=_euros(5))
+        ),
+        PriceComponent(meter=pricing.RESPONSE_MEGABYTES, per_unit=pricing.PerUnit(amount=_euros(nanos=1))),
+        PriceComponent(monthly_fee=pricing.MonthlyFee(amount=_euros(9, 900_000_000))),
+    ],
+    charge_rule=pricing.ChargeRule(is_client_error_free=True, is_abandoned_free=True),
+)
+TIERED_WRONG = Price(
+    currency_code="EUR",
+    components=[
+        PriceComponent(
+            meter=pricing.REQUESTS,
+            graduated=pricing.GraduatedTiers(tiers=[pricing.Tier(), pricing.Tier()]),
+        )
+    ],
+)
 
 
 async def test_a_new_service_is_a_draft_of_the_calling_merchant_with_all_that_was_sent(
@@ -98,11 +139,31 @@ async def test_a_docker_service_takes_no_base_url(catalog: Catalog) -> None:
     assert await catalog.state() == before
 
 
-async def test_prices_out_of_bounds_or_without_a_model_are_refused(catalog: Catalog) -> None:
-    for wrong in (price("1", "XXX"), price("-0.01"), price("1000000.01"), Price()):
+async def test_a_price_is_refused_with_each_field_that_is_wrong_by_its_json_name(catalog: Catalog) -> None:
+    for wrong, field in (
+        (price("1", "XXX"), "price.currencyCode"),
+        (price("-0.01"), "price.components[0].perUnit.amount"),
+        (price("1000000.01"), "price.components[0].perUnit.amount"),
+        (Price(currency_code="EUR", components=[PriceComponent()]), "price.components[0]"),
+        (TIERED_WRONG, "price.components[0].graduated.tiers[0].upTo"),
+        (PER_EXECUTION, "price.components[0].meter"),
+    ):
         error = await catalog.merchant().error(catalog.stub.CreateService, create_request(price=wrong))
         assert isinstance(error, InvalidArgumentError), wrong
         assert error.code == "price_invalid"
+        assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_every_model_and_their_sum_is_kept_as_it_was_sent(catalog: Catalog) -> None:
+    service = await catalog.create(catalog.merchant(), price=EVERYTHING)
+    assert service.price == EVERYTHING
+    image = await catalog.create(catalog.merchant(), type=DOCKER, base_url="", price=PER_EXECUTION)
+    assert image.price == PER_EXECUTION
+
+
+async def test_a_service_can_be_free(catalog: Catalog) -> None:
+    free = Price(currency_code="JPY", charge_rule=pricing.ChargeRule())
+    assert (await catalog.create(catalog.merchant(), price=free)).price == free
 
 
 async def test_prices_are_kept_to_the_nano(catalog: Catalog) -> None:

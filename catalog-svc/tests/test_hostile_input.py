@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.catalog.v1.pricing_pb2 import REQUESTS, PerUnit, Price, PriceComponent
 from ams_common.errors import InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from catalog_svc.testing import Catalog, create_request
@@ -16,7 +16,11 @@ MEGABYTE = "x" * 1_000_000
 
 
 def _money(**fields: Any) -> Price:
-    return Price(per_request=PerRequest(amount=Money(**fields)))
+    unit = PerUnit(amount=Money(**fields))
+    return Price(
+        currency_code=fields.get("currency_code", ""),
+        components=[PriceComponent(meter=REQUESTS, per_unit=unit)],
+    )
 
 
 def _token(order_by: str, moment: str) -> str:
@@ -49,7 +53,9 @@ async def test_no_price_that_is_not_one_is_taken(catalog: Catalog) -> None:
         _money(currency_code="usd", units=1),
         _money(currency_code=MEGABYTE, units=1),
         _money(units=1),
-        Price(per_request=PerRequest()),
+        Price(currency_code="USD", components=[PriceComponent(meter=REQUESTS, per_unit=PerUnit())]),
+        Price(currency_code="USD", components=[PriceComponent(meter=REQUESTS)] * 1000),
+        Price(currency_code="USD", components=[PriceComponent(meter=99)]),  # type: ignore[arg-type]
     ):
         error = await catalog.merchant().error(catalog.stub.CreateService, create_request(price=price))
         assert isinstance(error, InvalidArgumentError)

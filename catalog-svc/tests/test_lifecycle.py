@@ -1,6 +1,7 @@
 """Submit, approve, reject: from a draft to the marketplace."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -60,17 +61,17 @@ async def test_approving_writes_price_version_events_snapshots_and_audit_togethe
 
     (version,) = await catalog.rows("SELECT * FROM price_versions")
     assert str(version["service_id"]) == service.service_id
-    assert (version["model"], version["currency"], str(version["amount"])) == (
-        "per_request",
-        "USD",
-        "0.002000000",
-    )
+    assert json.loads(version["price"]) == {
+        "currency": "USD",
+        "components": [{"meter": "requests", "scheme": "per_unit", "amount": "0.002"}],
+        "charge_rule": {"is_client_error_free": False, "is_abandoned_free": False},
+    }
 
     changed, started = (await catalog.events())[-2:]
     assert changed.service_changed.status == ACTIVE
-    assert started.price_version_started.price_version_id == str(version["price_version_id"])
-    assert started.price_version_started.price == submitted.price
-    assert started.price_version_started.starts_at == service.updated_at
+    assert started.price_version_changed.price_version_id == str(version["price_version_id"])
+    assert started.price_version_changed.price == submitted.price
+    assert started.price_version_changed.starts_at == service.updated_at
 
     (by_id,) = await catalog.snapshots(service.service_id)
     assert await catalog.snapshots(service.slug) == [by_id]
@@ -192,7 +193,12 @@ async def test_missing_and_malformed_ids_are_refused(catalog: Catalog) -> None:
 
 async def test_a_price_version_is_never_changed_or_removed(catalog: Catalog) -> None:
     service = await catalog.publish(catalog.merchant())
-    for statement in ("UPDATE price_versions SET amount = 9", "DELETE FROM price_versions"):
+    for statement in (
+        "UPDATE price_versions SET price = '{}'",
+        "UPDATE price_versions SET starts_at = starts_at - interval '1 day'",
+        "DELETE FROM price_versions",
+        "TRUNCATE price_versions CASCADE",
+    ):
         with pytest.raises(asyncpg.RestrictViolationError):
             await catalog.execute(statement)
     assert await catalog.rows("SELECT FROM price_versions WHERE service_id = $1", UUID(service.service_id))

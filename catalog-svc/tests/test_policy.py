@@ -23,6 +23,10 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "GetMarketplaceService": EVERYBODY,
         "SetUpstreamCredential": {"merchant"},
         "RotateSigningKey": {"merchant"},
+        "SchedulePrice": {"merchant"},
+        "CancelPrice": {"merchant"},
+        "ListPrices": {"admin", "merchant", "consumer"},
+        "BatchGetServiceNames": {"admin", "merchant", "consumer", "usage-svc", "billing-svc"},
         "CheckServiceSnapshots": {"gateway"},
         "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
     }

@@ -1,25 +1,20 @@
 """The rules as functions: slugs, prices, hosts, words."""
 
 import re
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
 from ams_common import formats
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
-from ams_common.money import MINOR_UNIT_DIGITS
 from catalog_svc.credentials import header_name_problem
 from catalog_svc.forwarding import forwarding_message, forwarding_of, origin_problem
-from catalog_svc.messages import price_message
-from catalog_svc.prices import MAX_AMOUNT, terms_of
-from catalog_svc.records import PriceTerms
+from catalog_svc.prices import start_of
 from catalog_svc.rpc.marketplace import words_of
 from catalog_svc.slugs import service_id_in, slug_candidates
 from catalog_svc.upstreams import names_private_host
-from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,27 +48,21 @@ def test_a_slug_is_readable(name: str, slug: str) -> None:
     assert slug_candidates(name, uuid7())[0] == slug
 
 
-@given(
-    st.sampled_from(sorted(MINOR_UNIT_DIGITS)),
-    st.decimals(0, MAX_AMOUNT, places=9, allow_nan=False, allow_infinity=False),
-)
-def test_a_price_survives_the_way_into_a_message_and_back(currency: str, amount: Decimal) -> None:
-    terms = PriceTerms("per_request", currency, amount)
-    assert terms_of(price_message(terms)) == terms
+# Naive: hypothesis adds the zone itself.
+EARLIEST, LATEST = (datetime(year, 1, 1, tzinfo=UTC).replace(tzinfo=None) for year in (2000, 2090))
 
 
-@given(
-    st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1), st.sampled_from(["USD", "XXX", ""])
-)
-def test_what_is_taken_as_a_price_is_within_bounds(units: int, nanos: int, currency: str) -> None:
-    money = Money(currency_code=currency, units=units, nanos=nanos)
+@given(st.datetimes(timezones=st.just(UTC), min_value=EARLIEST, max_value=LATEST), st.integers(-400, 800))
+def test_a_price_starts_at_a_midnight_ahead_within_a_year(now: datetime, days: int) -> None:
+    day = now.date() + timedelta(days=days)
     try:
-        terms = terms_of(Price(per_request=PerRequest(amount=money)))
+        starts_at = start_of(day.isoformat(), now)
     except InvalidArgumentError as error:
-        assert error.code == "price_invalid"
+        assert error.code == "price_start_invalid"
+        assert days <= 0 or days > 365
     else:
-        assert terms.currency == "USD"
-        assert 0 <= terms.amount <= MAX_AMOUNT
+        assert starts_at == datetime(day.year, day.month, day.day, tzinfo=UTC)
+        assert now < starts_at <= now + timedelta(days=366)
 
 
 @pytest.mark.parametrize(

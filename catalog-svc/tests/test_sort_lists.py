@@ -147,17 +147,24 @@ async def test_first_and_later_pages_are_answered_from_indexes(catalog: Catalog)
         """
         INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
         INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
-            documentation_url, version, tags, rate_limit_per_minute, additional_info, draft_price_model,
-            draft_price_currency, draft_price_amount, created_at, updated_at, merchant_name)
+            documentation_url, version, tags, rate_limit_per_minute, additional_info, draft_price,
+            created_at, updated_at, merchant_name)
         SELECT gen_random_uuid(), merchant_id, 's-' || n, 'Service ' || n, 'words', 'api', 'draft',
-            'https://a.example', '', '1', '{}', 0, '', 'per_request', 'USD', 1, now(),
+            'https://a.example', '', '1', '{}', 0, '',
+            '{"currency": "USD", "components": [],
+              "charge_rule": {"is_client_error_free": false, "is_abandoned_free": false}}', now(),
             now() - n * interval '1 s', 'Acme'
         FROM merchants, generate_series(1, 5000) AS n;
         """
     )
     await catalog.execute("VACUUM ANALYZE")
     listed = ask(catalog, catalog.admin(), "ListServices")
-    filters: dict[str, Any] = {"status": None, "merchant_id": None, "patterns": []}
+    filters: dict[str, Any] = {
+        "status": None,
+        "merchant_id": None,
+        "patterns": [],
+        "now": catalog.clock(),
+    }
     for order_by, index in (
         ("name", "services_by_name"),
         ("updated_at desc", "services_by_change"),

@@ -118,7 +118,7 @@ async def test_a_rejected_service_can_be_corrected(catalog: Catalog) -> None:
 async def test_a_mask_that_names_nothing_or_something_else_is_refused(catalog: Catalog) -> None:
     merchant = catalog.merchant()
     service = await catalog.create(merchant)
-    masks: list[list[str]] = [[], ["*"], ["slug"], ["status"], ["price.per_request"], ["x" * 1_000_000]]
+    masks: list[list[str]] = [[], ["*"], ["slug"], ["status"], ["price.components"], ["x" * 1_000_000]]
     for paths in masks:
         request = pb.UpdateServiceRequest(service_id=service.service_id, update_mask=FieldMask(paths=paths))
         error = await merchant.error(catalog.stub.UpdateService, request)

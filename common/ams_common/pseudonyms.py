@@ -16,9 +16,10 @@ _BYTES = 10  # 16 characters of base32
 
 def pseudonym_key_setting() -> str:
     """The field of the settings of whoever names consumers: PSEUDONYM_KEY, the same for all of them."""
-    return setting(
+    field: str = setting(
         name="PSEUDONYM_KEY", development="development-pseudonym-key", secret=True, production=strong_secret
     )
+    return field
 
 
 class Pseudonyms:
@@ -32,8 +33,8 @@ class Pseudonyms:
         return "cst_" + self._digest(f"{merchant_id}|{consumer_id}")
 
     def of_key(self, merchant_id: UUID, api_key_id: UUID) -> str:
-        """The API key's name for this merchant. Its first characters would be the same for every merchant, and
-        so tell two of them that they have a consumer in common."""
+        """The API key's name for this merchant. Its first characters are the same for all merchants and would
+        tell two of them that they have a consumer in common."""
         return "key_" + self._digest(f"key|{merchant_id}|{api_key_id}")
 
     def find_consumers(

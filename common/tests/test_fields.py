@@ -2,15 +2,17 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1.events_pb2 import API
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.catalog.v1.pricing_pb2 import REQUESTS, PerUnit, Price, PriceComponent
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.keys.v1 import keys_service_pb2 as keys
+from ams.usage.v1 import usage_service_pb2 as usage
 from ams_common.fields import violations
 from ams_common.ids import uuid7
 from google.protobuf.message import Message
 from google.type.money_pb2 import Money
 
-PRICE = Price(per_request=PerRequest(amount=Money(currency_code="EUR", units=1)))
+UNIT = PerUnit(amount=Money(currency_code="EUR", units=1))
+PRICE = Price(currency_code="EUR", components=[PriceComponent(meter=REQUESTS, per_unit=UNIT)])
 
 
 def service(**changes: object) -> catalog.CreateServiceRequest:
@@ -36,7 +38,12 @@ def test_a_good_request_has_no_violation() -> None:
         (service(type=0), "type", "is required"),
         (service(type=99), "type", "is not a known value"),
         (service(price=None), "price", "is required"),
-        (service(price=Price(per_request=PerRequest())), "price.perRequest.amount", "is required"),
+        (service(price=Price()), "price.currencyCode", "is required"),
+        (
+            service(price=Price(currency_code="EUR", components=[PriceComponent(per_unit=PerUnit())])),
+            "price.components[0].perUnit.amount",
+            "is required",
+        ),
         (service(rate_limit_per_minute=-1), "rateLimitPerMinute", "must be at least 0"),
         (service(rate_limit_per_minute=1_000_001), "rateLimitPerMinute", "must be at most 1000000"),
         (service(tags=["a"] * 11), "tags", "must have at most 10 items"),
@@ -48,6 +55,19 @@ def test_a_good_request_has_no_violation() -> None:
         (keys.CreateKeyRequest(name="k", service_ids=[str(uuid7())]), "ttlDays", "must be at least 1"),
         (keys.CreateKeyRequest(name="k", ttl_days=1), "serviceIds", "is required"),
         (billing.GetConsumerSpendRequest(period="2026-13"), "period", "must be a month such as 2026-11"),
+        (billing.IssueInvoicesRequest(last_day="2026-11"), "lastDay", "must be a day such as 2026-11-29"),
+        (billing.IssueInvoicesRequest(last_day="2026-02-29"), "lastDay", "must be a day such as 2026-11-29"),
+        (billing.IssueInvoicesRequest(last_day="20261129"), "lastDay", "must be a day such as 2026-11-29"),
+        (
+            usage.GetUsageRequest(time_zone="Mars/Olympus"),
+            "timeZone",
+            "must be a time zone such as Europe/Zurich",
+        ),
+        (
+            usage.GetUsageRequest(time_zone="../etc/passwd"),
+            "timeZone",
+            "must be a time zone such as Europe/Zurich",
+        ),
     ],
 )
 def test_a_bad_field_is_named_by_its_json_path(request_: Message, field: str, description: str) -> None:

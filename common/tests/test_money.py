@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from ams_common.money import round_to_minor_unit, to_decimal, to_money
+from ams_common.money import to_decimal, to_money
 from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,14 +12,6 @@ amounts = st.decimals(min_value=-(10**9), max_value=10**9, places=9, allow_nan=F
 @given(amounts)
 def test_an_amount_survives_the_wire(amount: Decimal) -> None:
     assert to_decimal(to_money(amount, "EUR")) == amount
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "rounded"),
-    [("0.125", "EUR", "0.12"), ("0.135", "EUR", "0.14"), ("-0.125", "EUR", "-0.12"), ("2.5", "JPY", "2")],
-)
-def test_rounding_is_half_even_to_the_minor_unit(amount: str, currency: str, rounded: str) -> None:
-    assert str(round_to_minor_unit(Decimal(amount), currency)) == rounded
 
 
 @pytest.mark.parametrize(

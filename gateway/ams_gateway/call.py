@@ -67,10 +67,10 @@ class Call(LongCall):
         fields = response.block
         if response.special:
             fields += b"".join([line + b"\r\n" for line in terms.rewrite(request, response)])
-        if not response.has_date:
+        if response.date is None:
             fields += b"date: %b\r\n" % http_date()
         if terms.shows_costs:
-            fields += terms.cost_fields()
+            fields += terms.cost_fields(self, response)
         if terms.service.cors is not None:
             fields += cors_fields(terms.service, request)
         return b"%b%bx-request-id: %b\r\n" % (fields, self.limit_fields, self.request_id or self.id_text)

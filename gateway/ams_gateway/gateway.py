@@ -12,6 +12,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from ams.usage.v1.events_pb2 import ANSWERED
+from ams.usage.v1.events_pb2 import Outcome as UsageOutcome
 from ams_common.sealing import Sealer
 
 from ams_gateway.access.authorizer import Authorizer
@@ -30,9 +32,11 @@ from ams_gateway.metering.meter import EventIds, Meter, Usage
 from ams_gateway.terms import Credentials, Terms
 from ams_gateway.upstream.admission import Admission, Outcome, Refusal, RefusalReason
 from ams_gateway.upstream.connection import UpstreamConnection
-from ams_gateway.upstream.exchange import Exchange, Timeouts
+from ams_gateway.upstream.exchange import Client, Exchange, Timeouts
+from ams_gateway.upstream.outcomes import UPSTREAM_FAULTS, is_free, outcome_of
 from ams_gateway.upstream.pool import BusyError, Pool, UnreachableError
 from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
+from ams_gateway.upstream.synced_client import AfterSync, SyncedClient
 from ams_gateway.upstream.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -54,10 +58,7 @@ _REFUSALS = {
     RefusalReason.FAILING: problems.UPSTREAM_FAILING,
 }
 # What says that an upstream doesn't work.
-_FAILURES = (problems.UPSTREAM_UNREACHABLE, problems.UPSTREAM_FAILED, problems.UPSTREAM_TIMEOUT)
-
-# What ends an answer midway so that it isn't billed: it is cut short by the merchant, or has no event.
-_UNCHARGED = (problems.UPSTREAM_FAILED, problems.METERING_UNAVAILABLE)
+_FAILURES = (problems.UPSTREAM_UNREACHABLE, *UPSTREAM_FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ class Gateway:
         journal: Journal,
         sealer: Sealer,
         limits: GatewayLimits,
+        after_sync: AfterSync | None = None,
     ) -> None:
+        """`after_sync`: what answers' ends wait for; None: for nothing."""
         self._authorizer = authorizer
         self._limiter = limiter
         self._resolver = resolver
@@ -89,6 +92,7 @@ class Gateway:
         self._journal = journal
         self._limits = limits
         self._sealer = sealer
+        self._after_sync = after_sync
         self._credentials: dict[str, tuple[CachedService, Credentials]] = {}
         self._ids = EventIds()
         self._meter = Meter(journal)
@@ -278,12 +282,16 @@ class Gateway:
         if allowance is not None and allowance.allowed and not call.is_forwarded:
             assert call.terms.bucket is not None
             call.terms.bucket.refund()
-        elif problem.status >= 500:
-            self._waive(call)
+        elif call.is_forwarded:
+            self._waive_free(call, *outcome_of(problem, 0))
 
-    def _waive(self, call: Call) -> None:
-        """It isn't charged, so that it mustn't use a spend cap up."""
-        if call.allowance is not None and call.allowance.allowed:
+    def _waive_free(self, call: Call, status: int, outcome: UsageOutcome.ValueType) -> None:
+        """What isn't charged mustn't use a spend cap up: neither by the rule, nor for want of an event."""
+        allowance = call.allowance
+        if allowance is None or not allowance.allowed:
+            return
+        is_uncounted = call.is_lost and call.recorded is None
+        if is_uncounted or is_free(call.terms.service.price.charge_rule, status, outcome):
             assert call.terms.bucket is not None
             call.terms.bucket.waive()
 
@@ -359,29 +367,27 @@ class Gateway:
         terms = call.terms
         call.is_forwarded = True
         kind = Exchange if call.websocket_key is None else Tunnel
-        exchange = kind(
-            call.client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended
-        )
+        client: Client = call.client
+        if self._after_sync is not None:
+            client = SyncedClient(client, self._after_sync)
+        exchange = kind(client, connection, call, terms.record, call.compose, terms.timeouts, self._on_ended)
         self._exchanges.add(exchange)
         call.client.attach(exchange)
         return exchange
 
     def _head(self, call: Call, framing: bytes) -> bytes:
         """The head as the merchant gets it: our own framing, identity and trace, never the key."""
-        request = call.request
+        request, terms = call.request, call.terms
         trace = request.trace
         if trace is None:
             # A new trace with the event's id; its second half, which is never zero, is the span's.
             trace_id = call.event_id.hex().encode("ascii")
             trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
         request_id = call.request_id or call.id_text
-        return b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
-            call.terms.head_of(request),
-            call.terms.signature_of(request, request_id) if call.terms.credentials.signer else b"",
-            request_id,
-            trace,
-            framing,
-        )
+        own = b"x-request-id: %b\r\ntraceparent: %b\r\n%b" % (request_id, trace, framing)
+        if terms.credentials.signer is not None:
+            own = terms.signature_of(request, request_id) + own
+        return terms.head_of(request, own)
 
     # Ends
 
@@ -392,13 +398,12 @@ class Gateway:
         if problem is None:
             self.answers[exchange.status] += 1
             self._count_out(call, Outcome.ANSWERED)
-            if exchange.status >= 500:
-                self._waive(call)
+            if exchange.status >= 400:
+                self._waive_free(call, exchange.status, ANSWERED)
         elif exchange.is_started:
             self.answers[f"{problem.code}_midway"] += 1
             self._count_out(call, Outcome.ANSWERED)
-            if problem in _UNCHARGED:
-                self._waive(call)
+            self._waive_free(call, *outcome_of(problem, exchange.status))
             call.client.cut()
         elif problem is problems.CLIENT_CLOSED:
             self.answers[problem.code] += 1

@@ -1,12 +1,12 @@
 """All the parts of one worker, opened and closed in order."""
 
 import asyncio
+import logging
 import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
 from ams_common.sealing import Sealer
-from ams_common.topics import USAGE_EVENTS
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.confirmations import Confirmations
@@ -25,16 +25,21 @@ from ams_gateway.access.snapshot_table import CacheLimits
 from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.gateway import Gateway, GatewayLimits
+from ams_gateway.http import heads
 from ams_gateway.http.requests import RequestParser
 from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
+from ams_gateway.metering.kept import KeepLimits, KeptSegments
 from ams_gateway.metering.publisher import Publisher
+from ams_gateway.metering.syncing import GroupSync
 from ams_gateway.server.timeouts import Timeouts as ConnectionTimeouts
 from ams_gateway.settings import Settings
 from ams_gateway.tasks import end_task
 from ams_gateway.upstream.exchange import Timeouts
 from ams_gateway.upstream.pool import Pool, PoolLimits
 from ams_gateway.upstream.resolver import Resolver
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -63,12 +68,18 @@ class Runtime:
             Confirmations(self.services, services_copies),
         )
         self.invalidations = Invalidations(self._redis, (self.keys, self.services), self._route)
-        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes))
+        kept = KeptSegments(
+            root, KeepLimits(settings.journal_keep_hours * 3600, settings.journal_keep_max_bytes)
+        )
+        self.journal = Journal(root, JournalLimits(max_bytes=settings.journal_max_bytes), kept)
+        gather_s = settings.journal_sync_s
+        self._sync = GroupSync(self.journal, gather_s) if gather_s is not None else None
         self.publisher = Publisher(
             settings.kafka_bootstrap_servers,
             self.journal,
             root,
-            topic=settings.kafka_topic_prefix + USAGE_EVENTS,
+            topic_prefix=settings.kafka_topic_prefix,
+            kept=kept,
         )
         self.clock = ClockCheck(self._redis)
         self._clock_task: asyncio.Task[None] | None = None
@@ -91,6 +102,7 @@ class Runtime:
                 settings.max_connections_per_upstream,
                 settings.report_every_s,
             ),
+            self._sync.after if self._sync is not None else None,
         )
         self.request_parser = RequestParser(settings.max_header_bytes)
         self.connection_timeouts = ConnectionTimeouts(
@@ -103,6 +115,10 @@ class Runtime:
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:
+        if not heads.is_compiled:
+            log.warning(
+                "heads are read in Python, and calls cost more: it was installed without a C compiler"
+            )
         await self.limiter.open()
         await self.invalidations.open()
         for confirmations in self.confirmations:
@@ -116,6 +132,8 @@ class Runtime:
         self.deadlines.close()
         self.gateway.close()
         self.pool.close()
+        if self._sync is not None:
+            await self._sync.close()
         await self.publisher.close(self._drain_s)
         self.journal.close()
         if self._clock_task is not None:

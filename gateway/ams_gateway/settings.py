@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import setting, strong_secret, switched_off
+
+MAX_SYNC_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,13 @@ class Settings:
     # On a disk that outlives the process. All workers share it.
     journal_dir: str = setting(development=".run/gateway-journal")
     journal_max_bytes: int = setting(1024 * 1024 * 1024)
+    # How long events are kept that Kafka has acknowledged, and how many bytes of them at most: what it loses
+    # can be sent again (`ams-gateway resend`).
+    journal_keep_hours: float = setting(24.0)
+    journal_keep_max_bytes: int = setting(4 * 1024 * 1024 * 1024)
+    # What an answered call's event outlives. "off": the process. Milliseconds: the machine; so long, beside
+    # the disk's own time, the end of an answer waits for others to be written with.
+    journal_sync: str = setting("off")
     listen: str = setting()  # host:port
     workers: int = setting(1)
     # Base URLs on private, loopback and link-local addresses: for local runs.
@@ -59,3 +69,19 @@ class Settings:
     log_level: str = setting("INFO", name="LOG_LEVEL")
     # host:port where operators ask for /healthz, /readyz and /metrics; "": nowhere.
     metrics_listen: str = setting("")
+
+    def __post_init__(self) -> None:
+        _ = self.journal_sync_s
+
+    @property
+    def journal_sync_s(self) -> float | None:
+        """None: off."""
+        if self.journal_sync.lower() == "off":
+            return None
+        try:
+            gather_ms = float(self.journal_sync)
+        except ValueError:
+            gather_ms = -1.0
+        if not 0 <= gather_ms <= MAX_SYNC_MS:
+            raise SettingsError([f"GATEWAY_JOURNAL_SYNC must be off, or 0 to {MAX_SYNC_MS} milliseconds"])
+        return gather_ms / 1000

@@ -4,11 +4,12 @@ import time
 from typing import Literal
 
 from ams.keys.v1.events_pb2 import SpendCap
-from ams.usage.v1.events_pb2 import Outcome
+from ams.usage.v1.events_pb2 import ANSWERED, Outcome
 from ams_common.sealing import Sealer, SealingError
 from ams_common.web import COOKIE_NAMES
 from google.type.money_pb2 import Money
 
+from ams_gateway.access.call_price import NANOS_PER_UNIT
 from ams_gateway.access.limits.bucket import LimitBucket
 from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.limits.policy import LimitPolicy
@@ -16,16 +17,16 @@ from ams_gateway.access.limits.policy import SpendCap as Cap
 from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
 from ams_gateway.http.cookies import filter_cookie, rewrite_set_cookie
 from ams_gateway.http.forwarding_fields import careless
+from ams_gateway.http.heads import join_lines
 from ams_gateway.http.redirects import rewrite_link, rewrite_location
-from ams_gateway.http.requests import VIA, Request
+from ams_gateway.http.requests import VIA, Frame, Request
 from ams_gateway.http.responses import Response
 from ams_gateway.http.signatures import Signer
 from ams_gateway.http.targets import Target
 from ams_gateway.metering.journal import JournalError
 from ams_gateway.metering.meter import Meter, Usage
 from ams_gateway.upstream.exchange import Timeouts
-
-NANOS_PER_UNIT = 1_000_000_000
+from ams_gateway.upstream.outcomes import is_free
 
 _OUR_COOKIES = frozenset(name.encode("ascii") for name in COOKIE_NAMES)
 
@@ -56,7 +57,9 @@ class Terms:
     __slots__ = (
         "_host_line",
         "_meter",
+        "_price",
         "_root",
+        "_spends_bytes",
         "bucket",
         "credentials",
         "grant",
@@ -92,6 +95,9 @@ class Terms:
         self.bucket: LimitBucket | None = limiter.bucket(self.policy)
         if not self.bucket.limits_anything:
             self.bucket = None
+        self._price = grant.service.call_price
+        # Whether there is anything to charge once the bytes of a call are known.
+        self._spends_bytes = self.bucket is not None and self._price.counts_bytes
         forwarding = grant.service.forwarding
         self.shows_costs = forwarding.shows_costs
         self.max_connections = forwarding.max_connections or default_max_connections
@@ -107,6 +113,8 @@ class Terms:
             self._meter.record(usage, self.key, self.service, status, outcome)
         except JournalError:
             return False
+        if self._spends_bytes and not is_free(self.service.price.charge_rule, status, outcome):
+            self._charge_bytes(usage)
         return True
 
     def record_part(self, usage: Usage, status: int) -> bool:
@@ -115,14 +123,31 @@ class Terms:
             self._meter.record_part(usage, self.key, self.service, status)
         except JournalError:
             return False
+        if self._spends_bytes and not is_free(self.service.price.charge_rule, status, ANSWERED):
+            self._charge_bytes(usage)
         return True
 
-    def cost_fields(self) -> bytes:
-        """What the call costs, and the key's calls this month: estimates, for billing-svc rates them."""
+    def _charge_bytes(self, usage: Usage) -> None:
+        """What the bytes have cost since the call's last event."""
+        if usage.is_lost:
+            return
+        cost = self._price.nanos(usage.request_bytes, usage.response_bytes)
+        more = cost - self._price.least_nanos - usage.charged_nanos
+        if more > 0:
+            assert self.bucket is not None
+            usage.charged_nanos += more
+            self.bucket.charge(more)
+
+    def cost_fields(self, usage: Usage, response: Response) -> bytes:
+        """What the call costs, as far as its head tells, and the key's calls this month: estimates, for
+        billing-svc rates them."""
         if not self.shows_costs or self.bucket is None or not self.policy.currency:
             return b""
         currency = self.policy.currency.encode("ascii")
-        fields = b"x-ams-cost-estimate: %b %b\r\n" % (_amount(self.policy.price_nanos), currency)
+        cost = 0
+        if not is_free(self.service.price.charge_rule, response.status, ANSWERED):
+            cost = self._price.nanos(usage.request_bytes, response.content_length or 0)
+        fields = b"x-ams-cost-estimate: %b %b\r\n" % (_amount(cost), currency)
         spent_nanos = self.bucket.month_to_date_nanos()
         if spent_nanos is None:
             return fields
@@ -130,26 +155,28 @@ class Terms:
 
     # The request, as the merchant gets it
 
-    def head_of(self, request: Request) -> bytes:
-        """The head but for the lines that each request has its own of. It stays with the request, for those
-        that repeat their head."""
-        if request.prefix_grant is self.grant:
-            return request.prefix
-        lines = request.lines
-        if self.credentials.header_name:
+    def head_of(self, request: Request, own: bytes) -> bytes:
+        """The head, with the lines of this one call, `own`, and the empty one at its end."""
+        frame, fields = request.frame, request.block
+        if frame.grant is not self.grant:
+            self._fill(frame, request)
+        header_name = self.credentials.header_name
+        if header_name and header_name in careless(fields):
             # Only AMS may say it, under whatever spelling.
-            own = self.credentials.header_name
-            lines = [line for line in lines if careless(line.partition(b":")[0]) != own]
+            lines = [line for line in request.lines if careless(line.partition(b":")[0]) != header_name]
+            fields = join_lines(lines)
         if request.cookie is not None and self._passes_cookies(request):
             cookie = filter_cookie(request.cookie, _OUR_COOKIES)
             if cookie is not None:
-                lines = [*lines, b"cookie: " + cookie]
-        target = self._target_of(request)
+                fields += b"cookie: %b\r\n" % cookie
+        return b"%b%b%b%b\r\n" % (frame.before, fields, frame.after, own)
+
+    def _fill(self, frame: Frame, request: Request) -> None:
+        method, target = request.method.encode("ascii"), self._target_of(request)
         via = VIA if request.via is None else request.via + b", " + VIA
-        lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target), self._host_line, *lines]
-        head = b"%b\r\n%bvia: %b\r\n" % (b"\r\n".join(lines), self.credentials.line, via)
-        request.prefix, request.prefix_grant = head, self.grant
-        return head
+        frame.before = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, self._host_line)
+        frame.after = b"%bvia: %b\r\n" % (self.credentials.line, via)
+        frame.grant = self.grant
 
     def signature_of(self, request: Request, request_id: bytes) -> bytes:
         """The lines of the request's signature; none for a service without a signing key."""
@@ -198,7 +225,7 @@ class Terms:
 
 def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
     """What limits the calls of this key to this service."""
-    forwarding, amount = service.forwarding, service.price.per_request.amount
+    forwarding = service.forwarding
     scopes = {SpendCap.KEY: key.key_id, SpendCap.PROJECT: key.project_id, SpendCap.CONSUMER: key.consumer_id}
     return LimitPolicy(
         service_id=service.service_id,
@@ -208,8 +235,8 @@ def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
         per_minute=service.rate_limit_per_minute,
         per_day=forwarding.quota_per_day,
         per_month=forwarding.quota_per_month,
-        price_nanos=_nanos(amount),
-        currency=amount.currency_code,
+        price_nanos=service.call_price.least_nanos,
+        currency=service.call_price.currency,
         caps=tuple(
             Cap(_SCOPES[cap.scope], scopes[cap.scope], _nanos(cap.amount), cap.amount.currency_code)
             for cap in key.spend_caps

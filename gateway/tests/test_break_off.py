@@ -206,7 +206,23 @@ async def test_an_answer_that_was_cut_off_is_cut_off_for_the_consumer_too(
         async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
             await answer.read()
     event = await the_event(gateway)
-    assert (event.status_code, event.outcome) == (502, usage.UPSTREAM_FAILED)
+    assert (event.status_code, event.outcome) == (200, usage.BROKEN_OFF)
+    assert event.response_payload_size_bytes == len(b"hello")
+
+
+async def test_bytes_are_what_the_upstream_sent_though_the_consumer_took_none_of_them(
+    gateway: Running, granted: GrantedKey, merchant: Merchant
+) -> None:
+    """For that is what its upstream has done, whichever side then breaks off."""
+    sent = 300_000
+    merchant.answer = respond_with(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * sent, then_close=True)
+    # What is sent on waits in sockets and in the gateway.
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(head(granted, "Content-Length: 0"))
+    event = await the_event(gateway)
+    assert (event.outcome, event.response_payload_size_bytes) == (usage.BROKEN_OFF, sent)
+    writer.transport.abort()
 
 
 async def close_on_reuse(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
@@ -271,6 +287,43 @@ async def test_a_body_above_the_cap_is_refused_however_it_comes(
         writer.close()
         assert received.startswith(b"HTTP/1.1 413")
         assert [received.body for received in merchant.requests] == []
+
+
+async def test_a_body_that_grows_too_long_when_the_merchant_has_had_some_of_it_is_charged_to_nobody(
+    settings: Settings, granted: GrantedKey, merchant: Merchant
+) -> None:
+    async with serve_gateway(replace(settings, max_body_bytes=1000)) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head(granted, "Transfer-Encoding: chunked") + b"1f4\r\n" + b"x" * 500 + b"\r\n")
+
+        async def is_forwarded() -> bool:
+            return gateway.runtime.gateway.in_flight == 1
+
+        await eventually(is_forwarded)
+        writer.write(b"1f5\r\n" + b"x" * 501 + b"\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 413")
+        writer.close()
+        event = await the_event(gateway)
+    assert (event.status_code, event.outcome) == (413, usage.REFUSED)
+
+
+async def test_a_call_that_a_stop_ends_before_its_answer_is_refused(
+    settings: Settings, granted: GrantedKey, merchant: Merchant
+) -> None:
+    merchant.answer = never_answer
+    # Kafka is away, so that what was journalled stays to be seen.
+    away = replace(settings, kafka_bootstrap_servers="127.0.0.1:1", drain_s=1.0)
+    async with serve_gateway(away) as gateway:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head(granted, "Content-Length: 0"))
+
+        async def has_arrived() -> bool:
+            return bool(merchant.requests)
+
+        await eventually(has_arrived)
+    (event,) = gateway.events()
+    assert (event.status_code, event.outcome) == (503, usage.REFUSED)
+    writer.close()
 
 
 async def test_a_full_journal_refuses_calls_with_503(

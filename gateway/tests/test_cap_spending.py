@@ -5,15 +5,34 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import ClientPayloadError, ClientSession
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
-from ams.catalog.v1.pricing_pb2 import PerRequest, Price
+from ams.catalog.v1.pricing_pb2 import (
+    REQUESTS,
+    RESPONSE_MEGABYTES,
+    ChargeRule,
+    PerUnit,
+    Price,
+    PriceComponent,
+)
 from ams.keys.v1.events_pb2 import SpendCap
-from ams_gateway.testing.merchants import Merchant, respond_with
+from ams_common.testing.eventually import eventually
+from ams_gateway.testing.merchants import Answerer, Merchant, respond_with
 from ams_gateway.testing.running import GrantedKey, Running
 from google.type.money_pb2 import Money
 from redis.asyncio import Redis
 
 # 0.25 EUR a call.
-PRICE = Price(per_request=PerRequest(amount=Money(currency_code="EUR", nanos=250_000_000)))
+PRICE = Price(
+    currency_code="EUR",
+    components=[
+        PriceComponent(meter=REQUESTS, per_unit=PerUnit(amount=Money(currency_code="EUR", nanos=250_000_000)))
+    ],
+)
+# 0.25 EUR for a kilobyte of an answer's body, and nothing for a call.
+PRICE_OF_BYTES = Price(
+    currency_code="EUR",
+    components=[PriceComponent(meter=RESPONSE_MEGABYTES, per_unit=PerUnit(amount=Money(units=250)))],
+    charge_rule=ChargeRule(is_client_error_free=True),
+)
 FAILS = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -78,19 +97,31 @@ async def test_all_keys_of_a_consumer_share_its_cap_and_other_consumers_dont(
 async def test_what_isnt_charged_doesnt_use_a_cap_up(
     gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
 ) -> None:
-    """5xx of the upstream, calls that never reached it, and calls in another currency."""
+    """5xx of the upstream, also when it is cut short, no answer at all, and calls in another currency."""
     await granted.write_key(spend_caps=[cap_of(1), cap_of(0, SpendCap.CONSUMER, "USD")])
     await granted.write_service(price=PRICE)
     answer, merchant.answer = merchant.answer, FAILS
     assert await statuses(http, gateway, granted, 8) == [500] * 8
     merchant.answer = respond_with(b"no answer at all\r\n\r\n")
     assert await statuses(http, gateway, granted, 4) == [502] * 4
-    merchant.answer = respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
+    merchant.answer = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
     for _ in range(4):
         with pytest.raises(ClientPayloadError):
             await call(http, gateway, granted)
     merchant.answer = answer
     assert await statuses(http, gateway, granted, 5) == [200] * 4 + [402]
+
+
+async def test_an_answer_that_breaks_off_uses_a_cap_up_for_it_is_charged(
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
+) -> None:
+    await granted.write_key(spend_caps=[cap_of(1)])
+    await granted.write_service(price=PRICE)
+    merchant.answer = respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", then_close=True)
+    for _ in range(4):
+        with pytest.raises(ClientPayloadError):
+            await call(http, gateway, granted)
+    assert await statuses(http, gateway, granted, 1) == [402]
 
 
 @pytest.mark.parametrize("quota", ["quota_per_day", "quota_per_month"])
@@ -142,3 +173,52 @@ async def test_test_keys_are_limited_apart_and_no_cap_counts_them(
     assert await statuses(http, gateway, test, 4) == [200] * 3 + [429]
     assert await statuses(http, gateway, granted, 4) == [200] * 3 + [429]
     assert [event.is_test for event in gateway.events()] == [True] * 3 + [False] * 3
+
+
+def answer_of(size_bytes: int, status: bytes = b"200 OK") -> Answerer:
+    head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status, size_bytes)
+    return respond_with(head + b"x" * size_bytes)
+
+
+async def test_bytes_are_charged_once_they_are_known_and_the_next_call_is_refused(
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
+) -> None:
+    await granted.write_key(spend_caps=[cap_of(1)])
+    await granted.write_service(price=PRICE_OF_BYTES)
+    merchant.answer = answer_of(100_000, b"404 Not Found")
+    assert await statuses(http, gateway, granted, 3) == [404] * 3
+    merchant.answer = answer_of(2_000)
+    assert await statuses(http, gateway, granted, 2) == [200] * 2
+    # They came to 1 EUR, and the least that a call is taken for is above that.
+
+    async def is_refused() -> bool:
+        return (await call(http, gateway, granted)).status == 402
+
+    await eventually(is_refused)
+    assert await statuses(http, gateway, granted, 3) == [402] * 3
+
+
+async def test_the_cost_that_is_shown_has_the_bytes_that_the_head_tells_of(
+    gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant
+) -> None:
+    await granted.write_service(price=PRICE_OF_BYTES, forwarding=ForwardingSettings(shows_costs=True))
+    merchant.answer = answer_of(3_000)
+    assert (await call(http, gateway, granted)).headers["x-ams-cost-estimate"] == "0.75 EUR"
+    merchant.answer = answer_of(3_000, b"404 Not Found")
+    assert (await call(http, gateway, granted)).headers["x-ams-cost-estimate"] == "0.00 EUR"
+    merchant.answer = answer_of(0)
+
+    async def month_estimate() -> bool:
+        shown = (await call(http, gateway, granted)).headers["x-ams-month-estimate"]
+        # With what calls are taken for before their bytes are known.
+        return shown.startswith("0.75000000")
+
+    await eventually(month_estimate)
+
+
+async def test_a_free_service_has_no_cap_to_reach(
+    gateway: Running, http: ClientSession, granted: GrantedKey
+) -> None:
+    await granted.write_key(spend_caps=[cap_of(0)])
+    await granted.write_service(price=Price(currency_code="EUR"))
+    assert await statuses(http, gateway, granted, 3) == [200] * 3

@@ -10,9 +10,9 @@ from typing import Protocol
 import pytest
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
-from ams_common.topics import USAGE_EVENTS
 from ams_gateway.metering import files as journals
 from ams_gateway.metering.journal import Journal, JournalError, JournalLimits
+from ams_gateway.metering.kept import KeepLimits, KeptSegments
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metering.records import pack_record
 
@@ -137,6 +137,25 @@ def test_the_only_segment_is_used_again_where_there_is_no_room_for_another(disk:
     journal.close()
 
 
+def test_what_is_kept_gives_way_to_what_is_to_be_written(tmp_path: Path) -> None:
+    """Else a disk too small for a day's events would turn calls away though Kafka has them all."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    if not _works(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)]):
+        pytest.skip("nothing may be mounted here")
+    try:
+        journal = Journal(mounted, LIMITS, KeptSegments(mounted, KeepLimits(keep_s=3600)))
+        for _ in range(3000):
+            assert journal.is_accepting()
+            journal.append("c", event(journal.appended + 1))
+            journal.keep_room()
+            journal.acknowledge(journal.take(50_000)[2])
+        assert len(list(mounted.glob("kept/*.seg"))) > 2
+        journal.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
 def test_a_full_disk_turns_new_calls_away_while_there_is_room_for_those_under_way(disk: Disk) -> None:
     journal = Journal(disk.root, LIMITS)
     disk.fill()
@@ -187,7 +206,7 @@ async def test_a_gateway_that_starts_on_a_full_disk_publishes_what_is_there_and_
     left = leave_journal(disk.root, 300)
     disk.fill()
     journal = Journal(disk.root, LIMITS)
-    publisher = Publisher(kafka_bootstrap, journal, disk.root, topic=topic_prefix + USAGE_EVENTS)
+    publisher = Publisher(kafka_bootstrap, journal, disk.root, topic_prefix=topic_prefix)
     assert not journal.is_accepting()
     with pytest.raises(JournalError):
         journal.append("c", event(1))

@@ -61,7 +61,7 @@ async def test_a_turns_events_of_a_consumer_share_a_record_and_keep_their_order(
     tmp_path: Path, kafka_bootstrap: str, topic: str, max_recent: int
 ) -> None:
     journal = Journal(tmp_path, JournalLimits(max_recent=max_recent))
-    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic=topic)
+    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic_prefix=topic.removesuffix(USAGE_EVENTS))
     for _ in range(300):
         for consumer_id in ("one", "two", "three"):
             write(journal, consumer_id)
@@ -98,7 +98,7 @@ async def test_what_is_no_event_is_published_as_it_is_and_keeps_no_other_back(
     write(foreign, "behind")
     foreign.close()
     journal = Journal(tmp_path, JournalLimits())
-    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic=topic)
+    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic_prefix=topic.removesuffix(USAGE_EVENTS))
     write(journal, "own")
     await publisher.open()
     try:
@@ -119,7 +119,7 @@ async def test_a_journal_that_cant_be_read_keeps_no_other_from_being_published(
     broken.close()
     name = break_segment(broken)
     journal = Journal(tmp_path, JournalLimits())
-    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic=topic)
+    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic_prefix=topic.removesuffix(USAGE_EVENTS))
     await publisher.open()
 
     async def all_published() -> bool:
@@ -141,7 +141,7 @@ async def test_kafka_is_up_once_it_is_reached_and_not_while_it_is_away(
     """Before the first event too: a gateway without calls must not look like one without Kafka."""
     for bootstrap, up in ((kafka_bootstrap, True), (f"127.0.0.1:{free_port()}", False)):
         journal = Journal(tmp_path, JournalLimits())
-        publisher = Publisher(bootstrap, journal, tmp_path, topic=topic)
+        publisher = Publisher(bootstrap, journal, tmp_path, topic_prefix=topic.removesuffix(USAGE_EVENTS))
         assert not publisher.is_connected
         await publisher.open()
 
@@ -181,7 +181,7 @@ async def test_kafka_is_down_while_it_is_silent_and_nothing_is_lost_of_that_time
 ) -> None:
     """The connections stand and no send fails: only that no answer comes tells an outage."""
     journal = Journal(tmp_path, JournalLimits())
-    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic=topic)
+    publisher = Publisher(kafka_bootstrap, journal, tmp_path, topic_prefix=topic.removesuffix(USAGE_EVENTS))
 
     async def is_up() -> bool:
         return publisher.is_connected

@@ -86,7 +86,7 @@ async def test_silence_within_the_services_bound_is_no_failure(
     assert (event.status_code, event.outcome) == (200, usage.ANSWERED)
 
 
-async def test_silence_beyond_the_bound_ends_the_stream_which_is_billed_as_answered(
+async def test_silence_beyond_the_bound_ends_the_stream_which_is_metered_as_broken_off(
     gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     merchant.answer = stream_events(ends=False)
@@ -98,11 +98,11 @@ async def test_silence_beyond_the_bound_ends_the_stream_which_is_billed_as_answe
         assert await consumer.rest() == b""
     await asyncio.wait_for(merchant.hung_up.wait(), WAIT_S)
     event = await the_event(gateway)
-    assert (event.status_code, event.outcome) == (200, usage.ANSWERED)
+    assert (event.status_code, event.outcome) == (200, usage.BROKEN_OFF)
     assert event.response_payload_size_bytes == len("data: 0\n\n")
 
 
-async def test_a_stream_that_never_falls_silent_ends_at_the_total_time(
+async def test_a_stream_that_never_falls_silent_ends_at_the_total_time_and_has_been_answered(
     gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:
     merchant.answer = stream_events(*[0.1] * 10_000)

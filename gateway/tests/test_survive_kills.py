@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
-from ams_common.topics import USAGE_EVENTS
+from ams_common.topics import USAGE_EVENTS, USAGE_FORWARDED
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer
 from ams_gateway.testing.processes import gateway_process, workers_of
@@ -105,35 +105,62 @@ async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
     assert caller.answered <= set(found)
     assert all(len(spellings) == 1 for spellings in found.values())
     assert left_in(settings) == []
-    for numbers in (await numbers_by_journal(settings, topic)).values():
+    by_journal = await numbers_by_journal(settings, topic)
+    for numbers in by_journal.values():
         assert numbers == set(range(1, len(numbers) + 1))
+    told = await forwarded_by_journal(settings, topic.replace(USAGE_EVENTS, USAGE_FORWARDED))
+    assert told == {journal: len(numbers) for journal, numbers in by_journal.items()}
 
 
-async def test_killing_the_gateway_amid_a_stream_loses_only_what_came_since_its_report(
+async def forwarded_by_journal(settings: Settings, topic: str) -> dict[bytes, int]:
+    """How many events each journal says that it has had."""
+    totals: dict[tuple[bytes, str, str, str], int] = {}
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
+                    told = usage.ForwardedTotal.FromString(record.value)
+                    group = told.journal_id, told.day, told.merchant_id, told.consumer_id
+                    totals[group] = max(told.events, totals.get(group, 0))
+    finally:
+        await consumer.stop()
+    by_journal: defaultdict[bytes, int] = defaultdict(int)
+    for (journal_id, *_), events in totals.items():
+        by_journal[journal_id] += events
+    return dict(by_journal)
+
+
+async def test_killing_the_gateway_amid_a_long_stream_loses_only_what_came_since_its_last_report(
     settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant, topic: str
 ) -> None:
-    reported = asyncio.Event()
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def stream(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 1000)
-        await reported.wait()
-        writer.write(b"x" * 500)
-        await reader.read()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n")
+        while True:
+            writer.write(await pieces.get())
 
     merchant.answer = stream
     port = free_port()
     async with gateway_process(port, replace(settings, report_every_s=1.0), topic) as process:
+        pieces.put_nowait(b"x" * 1000)
         answer = await first_answer(http, port, granted)
         event_id = answer.headers["X-Request-Id"].replace("-", "")
-        (first,) = (await published(settings, topic, {event_id}))[event_id]
-        reported.set()
-        await answer.content.readexactly(1500)
+        await answer.content.readexactly(1000)
+        await until_reported(settings, topic, event_id, 1000)
+        for reports in range(1, 4):
+            pieces.put_nowait(b"x" * 500)
+            await answer.content.readexactly(500)
+            await until_reported(settings, topic, event_id, 1000 + 500 * reports)
+        pieces.put_nowait(b"x" * 500)
+        await answer.content.readexactly(500)
         process.send_signal(signal.SIGKILL)
         await process.wait()
         answer.close()
-    event = usage.UsageEvent.FromString(first)
-    assert (event.outcome, event.status_code) == (usage.ANSWERED, 200)
-    assert event.response_payload_size_bytes == 1000
     # What the next one replays is the same.
     left = set(left_in(settings))
 
@@ -144,6 +171,22 @@ async def test_killing_the_gateway_amid_a_stream_loses_only_what_came_since_its_
         await eventually(replayed, timeout_s=30)
     again = await published(settings, topic, {event_id})
     assert all(len(spellings) == 1 for spellings in again.values())
+    events = [usage.UsageEvent.FromString(event) for (event,) in again.values()]
+    assert {(event.outcome, event.status_code) for event in events} == {(usage.ANSWERED, 200)}
+    # The last piece may have been reported too, if a second went by before the kill.
+    assert sum(event.response_payload_size_bytes for event in events) in (2500, 3000)
+    assert [event.is_continuation for event in events].count(False) == 1
+
+
+async def until_reported(settings: Settings, topic: str, event_id: str, size_bytes: int) -> None:
+    """Until the events that the topic has of a call come to so many bytes."""
+
+    async def is_reported() -> bool:
+        found = await published(settings, topic, {event_id})
+        events = [usage.UsageEvent.FromString(event) for (event,) in found.values()]
+        return sum(event.response_payload_size_bytes for event in events) == size_bytes
+
+    await eventually(is_reported)
 
 
 async def first_answer(http: ClientSession, port: int, granted: GrantedKey) -> ClientResponse:

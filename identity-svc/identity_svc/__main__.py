@@ -5,6 +5,7 @@ from functools import partial
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
@@ -20,7 +21,7 @@ from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
-from identity_svc.event_handlers import store_audit_records
+from identity_svc.event_handlers import NotificationHandler, store_audit_records
 from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
@@ -52,11 +53,12 @@ async def run(settings: Settings) -> None:
             problem = f"IDENTITY_ENCRYPTION_KEY doesn't fit this database: {error}"
             raise SettingsError([problem]) from None
         await appoint_admins(database, settings.admin_emails, utc_now)
+        mail_queue = MailQueue(vault, settings.public_url)
         servicer = IdentityService(
             database=database,
             vault=vault,
             keyring=keyring,
-            mail_queue=MailQueue(vault, settings.public_url),
+            mail_queue=mail_queue,
             session_issuer=SessionIssuer(keyring, settings.session_lifetimes()),
             service_secrets=settings.secrets_by_service(),
             providers=providers,
@@ -70,7 +72,10 @@ async def run(settings: Settings) -> None:
             database,
             settings.kafka_bootstrap_servers,
             "identity-svc",
-            [Subscription(topics.AUDIT_EVENTS, AuditRecord, store_audit_records)],
+            [
+                Subscription(topics.AUDIT_EVENTS, AuditRecord, store_audit_records),
+                Subscription(topics.NOTIFICATIONS, Notification, NotificationHandler(mail_queue, utc_now)),
+            ],
             settings.kafka_topic_prefix,
         )
         smtp_server = SmtpServer(

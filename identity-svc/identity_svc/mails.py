@@ -16,8 +16,10 @@ from identity_svc import challenges, invites
 from identity_svc.store import Store
 from identity_svc.vault import Vault
 
-# For how long sending is tried: an invite for a day, a code only while it is good.
+# For how long sending is tried: an invite for a day, what services tell for three, a code only while it is
+# good.
 _GIVE_UP_INVITE_AFTER = timedelta(days=1)
+_GIVE_UP_NOTIFICATION_AFTER = timedelta(days=3)
 
 
 class Template(StrEnum):
@@ -25,11 +27,27 @@ class Template(StrEnum):
 
     CODE = "code"
     INVITE = "invite"
+    PRICE_CHANGE_AHEAD = "price_change_ahead"
+    INVOICE_ISSUED = "invoice_issued"
+    REPORT_SHARED = "report_shared"
+    REPORT_READY = "report_ready"
+    THRESHOLD_REACHED = "threshold_reached"
 
 
+# With the values of the template.
 _SUBJECTS: Mapping[Template, str] = {
     Template.CODE: "Your code for AMS",
     Template.INVITE: "You are invited to AMS",
+    Template.PRICE_CHANGE_AHEAD: (
+        "{% if is_canceled %}The price of {{ service_name }} stays as it is"
+        "{% else %}The price of {{ service_name }} changes on {{ starts_on }}{% endif %}"
+    ),
+    Template.INVOICE_ISSUED: (
+        "{% if is_credit_note %}Credit note{% else %}Invoice{% endif %} {{ number }} of {{ merchant_name }}"
+    ),
+    Template.REPORT_SHARED: "{{ merchant_name }} has shared a usage report with you",
+    Template.REPORT_READY: "Your usage report is ready",
+    Template.THRESHOLD_REACHED: "Alert “{{ rule_name }}”: {{ threshold }} reached",
 }
 
 
@@ -60,6 +78,21 @@ class MailQueue:
         await store.insert_mail(**self._mail(Template.INVITE, recipient, values, now, give_up_at))
         await store.announce_mail()
 
+    async def send_notification(
+        self,
+        store: Store,
+        recipient: str,
+        template: Template,
+        values: Mapping[str, object],
+        path: str,
+        now: datetime,
+    ) -> None:
+        """Queues the mail with what a service tells somebody. Its link leads to the page at `path`."""
+        values = {**values, "link": self.public_url.rstrip("/") + path}
+        give_up_at = now + _GIVE_UP_NOTIFICATION_AFTER
+        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
+        await store.announce_mail()
+
     def _mail(
         self,
         template: Template,
@@ -87,7 +120,8 @@ class Composer:
         self.sender_address = parseaddr(sender)[1]
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("identity_svc"),
-            autoescape=jinja2.select_autoescape(["html"]),
+            # Subjects are written here, and are plain text.
+            autoescape=jinja2.select_autoescape(["html"], default_for_string=False),
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
         )
@@ -99,7 +133,9 @@ class Composer:
         message = EmailMessage()
         message["From"] = self._sender
         message["To"] = recipient
-        message["Subject"] = _SUBJECTS[template]
+        # On one line, whatever somebody called a service: a header has no other.
+        subject = self._templates.from_string(_SUBJECTS[template]).render(values)
+        message["Subject"] = " ".join(subject.split())
         message["Date"] = format_datetime(now)
         message["Message-ID"] = make_msgid(domain=self.sender_address.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: keeps out-of-office answers away

@@ -207,6 +207,15 @@ INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next
 SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz
 FROM users WHERE email = :recipient;
 
+-- name: remember_notification
+-- No row: it has been told before.
+INSERT INTO notifications (notification_id, told_at) VALUES (:notification_id, :now)
+ON CONFLICT (notification_id) DO NOTHING
+RETURNING notification_id;
+
+-- name: find_address
+SELECT email FROM users WHERE user_id = :user_id;
+
 -- name: announce_mail
 -- Wakes the mailers on commit.
 SELECT pg_notify('mails_' || current_schema(), '');
@@ -262,4 +271,10 @@ DELETE FROM sessions WHERE session_id IN (
 -- name: purge_mails
 DELETE FROM mails WHERE mail_id IN (
     SELECT mail_id FROM mails WHERE finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_notifications
+DELETE FROM notifications WHERE notification_id IN (
+    SELECT notification_id FROM notifications WHERE told_at < :before ORDER BY told_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
 );

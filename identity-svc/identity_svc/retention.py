@@ -20,6 +20,8 @@ _KEPT: Mapping[str, timedelta] = {
     "purge_challenges": challenges.LONGEST_WINDOW,
     "purge_sessions": timedelta(days=1),
     "purge_mails": timedelta(days=7),
+    # A month longer than Kafka keeps what could be read again (ams_common.topics).
+    "purge_notifications": timedelta(days=90),
 }
 
 

@@ -62,6 +62,8 @@ class Store(QueryStore, package="identity_svc"):
 
     insert_mail = run()
     insert_mail_to_user = run()
+    remember_notification = maybe_value(UUID)
+    find_address = maybe_value(str)
     announce_mail = run()
     claim_mails = many(Mail)
     finish_mail = run()
@@ -73,6 +75,7 @@ class Store(QueryStore, package="identity_svc"):
     purge_challenges = run()
     purge_sessions = run()
     purge_mails = run()
+    purge_notifications = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:
         """The account of this address, made if there is none. Of two that make it at once, one does."""

@@ -4,12 +4,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common import topics
 from ams_common.client import ServiceToken, jwks_of, open_channel
+from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
@@ -22,8 +24,9 @@ from ams_common.standings import StandingFollower
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
+from keys_svc.announcing import announce_prices
 from keys_svc.catalog import Catalog
-from keys_svc.event_handlers import apply_identity_events, apply_standings
+from keys_svc.event_handlers import apply_catalog_events, apply_identity_events, apply_standings
 from keys_svc.rpc import KeysService
 from keys_svc.settings import Settings
 from keys_svc.store import Store
@@ -53,7 +56,10 @@ async def run(settings: Settings) -> None:
             database,
             settings.kafka_bootstrap_servers,
             "keys-svc",
-            [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
+            [
+                Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events),
+                Subscription(topics.CATALOG_EVENTS, CatalogEvent, apply_catalog_events),
+            ],
             settings.kafka_topic_prefix,
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
@@ -66,6 +72,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
             follower.run(),
+            announce_prices(database, utc_now),
         ]
         await serve(server, settings.listen, background)
 

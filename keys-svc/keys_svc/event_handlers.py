@@ -1,14 +1,19 @@
-"""What keys-svc does with the standing of consumers: it reaches the snapshots of all their keys."""
+"""What keys-svc does with what it is told: a consumer's standing reaches the snapshots of all its keys, and a
+service's new price the consumers with access to it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
 
+from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams_common.clock import utc_now
+from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Change
 from ams_common.standings import StandingState, is_newer, newest
 
 from keys_svc import standing
+from keys_svc.price_changes import PriceVersion, is_worth_telling, price_change, version_of
 from keys_svc.publishing import write_keys_of
 from keys_svc.store import Store
 
@@ -35,3 +40,37 @@ async def apply_standings(change: Change[Store], states: Sequence[StandingState]
         )
         if state.standing != known.standing:
             await write_keys_of(change, replace(known, standing=state.standing), utc_now())
+
+
+async def apply_catalog_events(change: Change[Store], events: Sequence[CatalogEvent]) -> None:
+    """Keeps how services are called and what they cost, and announces prices to come.
+
+    Raises ValueError for what can't be read, and for the price of a service that nothing was heard of.
+    """
+    for event in events:
+        if event.HasField("service_changed"):
+            service = event.service_changed
+            await change.store.save_service(
+                service_id=UUID(service.service_id), name=service.name, slug=service.slug
+            )
+        elif event.HasField("price_version_changed"):
+            version = version_of(event.price_version_changed)
+            await _announce(change, version, from_timestamp(event.occurred_at))
+
+
+async def _announce(change: Change[Store], version: PriceVersion, announced_at: datetime) -> None:
+    service = await change.store.find_service(service_id=version.service_id)
+    if service is None:
+        raise ValueError(f"nothing was heard of the service {version.service_id}")
+    await change.store.save_price_version(version)
+    before = await change.store.find_price_before(service_id=version.service_id, starts_at=version.starts_at)
+    # The first price is no change: nobody can have had access before it.
+    if before is None or not is_worth_telling(version, utc_now()):
+        return
+    await change.store.add_announcement(
+        price_version_id=version.price_version_id,
+        service_id=version.service_id,
+        is_canceled=version.canceled_at is not None,
+        message=price_change(service, version, before).SerializeToString(),
+        announced_at=announced_at,
+    )

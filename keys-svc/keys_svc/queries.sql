@@ -148,3 +148,47 @@ WHERE consumer_id = :consumer_id;
 -- name: find_keys_by_hash
 SELECT {key_columns} FROM keys
 WHERE key_hash = ANY(:key_hashes::bytea[]);
+
+-- name: save_service
+INSERT INTO services (service_id, name, slug) VALUES (:service_id, :name, :slug)
+ON CONFLICT (service_id) DO UPDATE SET name = excluded.name, slug = excluded.slug;
+
+-- name: find_service
+SELECT service_id, name, slug FROM services WHERE service_id = :service_id;
+
+-- name: save_price_version
+-- A canceled one stays canceled, although older events are read again.
+INSERT INTO price_versions (price_version_id, service_id, price, starts_at, canceled_at)
+VALUES (:price_version_id, :service_id, :price::jsonb, :starts_at, :canceled_at)
+ON CONFLICT (price_version_id)
+DO UPDATE SET canceled_at = coalesce(price_versions.canceled_at, excluded.canceled_at);
+
+-- name: find_price_before
+SELECT price FROM price_versions
+WHERE service_id = :service_id AND canceled_at IS NULL AND starts_at < :starts_at
+ORDER BY starts_at DESC
+LIMIT 1;
+
+-- name: add_announcement
+INSERT INTO price_announcements (price_version_id, service_id, is_canceled, message, announced_at)
+VALUES (:price_version_id, :service_id, :is_canceled, :message, :announced_at)
+ON CONFLICT (price_version_id, is_canceled) DO NOTHING;
+
+-- name: lock_announcement
+-- The oldest, and no other while somebody tells it: a consumer hears of a price before its cancellation.
+SELECT announcement_id, price_version_id, service_id, is_canceled, message, announced_at, told_through
+FROM price_announcements
+WHERE finished_at IS NULL
+ORDER BY announcement_id
+LIMIT 1
+FOR UPDATE;
+
+-- name: list_granted_consumers
+SELECT consumer_id FROM grants
+WHERE service_id = :service_id AND consumer_id > :after_id
+ORDER BY consumer_id
+LIMIT :limit;
+
+-- name: advance_announcement
+UPDATE price_announcements SET told_through = :told_through, finished_at = :finished_at
+WHERE announcement_id = :announcement_id;

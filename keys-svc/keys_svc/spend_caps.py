@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from ams_common.errors import FieldViolation, InvalidArgumentError
-from ams_common.money import MINOR_UNIT_DIGITS, to_decimal, to_money
+from ams_common.money import to_decimal, to_money
+from ams_rating.currencies import MINOR_UNIT_DIGITS
 from google.type.money_pb2 import Money
 
 # What gateways can count exactly: up to 2^53 thousand-millionths.
@@ -30,8 +31,7 @@ class SpendCap:
 def cap_of(money: Money, field: str) -> SpendCap:
     """The cap that a request's `field` asks for. Raises InvalidArgumentError spend_cap_invalid."""
     if money.currency_code not in MINOR_UNIT_DIGITS:
-        known = ", ".join(sorted(MINOR_UNIT_DIGITS))
-        raise _invalid(f"{field}.currencyCode", f"must be one of {known}")
+        raise _invalid(f"{field}.currencyCode", "must be a currency of ISO 4217")
     try:
         amount = to_decimal(money)
     except ValueError as error:

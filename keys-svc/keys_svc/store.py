@@ -1,13 +1,23 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from ams_common.queries import QueryStore, column, many, one, page, run, value
+from ams_rating.price_json import price_from_json, price_to_json
+from ams_rating.prices import Price
 
 from keys_svc.access_requests import AccessRequest
 from keys_svc.consumers import Consumer, consumer_of
 from keys_svc.keys import Key, key_of
+from keys_svc.price_changes import Announcement, PriceVersion, Service
 from keys_svc.spend_caps import columns_of
+
+
+def _price_of(row: Mapping[str, Any]) -> Price:
+    return price_from_json(json.loads(row["price"]))
 
 
 class Store(QueryStore, package="keys_svc"):
@@ -44,6 +54,15 @@ class Store(QueryStore, package="keys_svc"):
     renew_key = one(row=key_of)
     renew_keys = run()
 
+    save_service = run()
+    find_service = one(Service)
+    _save_price_version = run()
+    find_price_before = one(row=_price_of)
+    add_announcement = run()
+    lock_announcement = one(Announcement)
+    list_granted_consumers = column(UUID)
+    advance_announcement = run()
+
     async def lock_consumer(self, consumer_id: UUID) -> Consumer:
         """The consumer, whom nobody else changes until the commit."""
         # There is no row yet of a consumer whose registration hasn't been heard of; only a row can be locked.
@@ -74,4 +93,13 @@ class Store(QueryStore, package="keys_svc"):
         )
         await self._assign_services(
             key_id=key.key_id, consumer_id=key.consumer_id, service_ids=list(key.service_ids)
+        )
+
+    async def save_price_version(self, version: PriceVersion) -> None:
+        await self._save_price_version(
+            price_version_id=version.price_version_id,
+            service_id=version.service_id,
+            price=json.dumps(price_to_json(version.price)),
+            starts_at=version.starts_at,
+            canceled_at=version.canceled_at,
         )

@@ -275,17 +275,23 @@ def apply_standing(database: Database[Store]) -> Callable[..., Awaitable[None]]:
 
 
 @pytest.fixture
-async def send(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """`await send(*payloads)` publishes them on identity.events, in order, in one partition."""
+async def send_to(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """`await send_to(topic, *payloads)` publishes them in order, in one partition."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
     await producer.start()
 
-    async def publish(*payloads: bytes) -> None:
+    async def publish(topic: str, *payloads: bytes) -> None:
         for payload in payloads:
-            await producer.send_and_wait(topic_prefix + topics.IDENTITY_EVENTS, payload, key=b"one")
+            await producer.send_and_wait(topic_prefix + topic, payload, key=b"one")
 
     yield publish
     await producer.stop()
+
+
+@pytest.fixture
+def send(send_to: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """`await send(*payloads)` publishes them on identity.events."""
+    return partial(send_to, topics.IDENTITY_EVENTS)
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 from ams.keys.v1.events_pb2 import KeySnapshot, SpendCap
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
-from ams_common.money import MINOR_UNIT_DIGITS, to_decimal, to_money
+from ams_common.money import to_decimal, to_money
 from ams_common.snapshots import key_snapshot_key
+from ams_rating.currencies import MINOR_UNIT_DIGITS
 from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import redis
 from ams.catalog.v1 import events_pb2 as catalog
@@ -11,11 +12,14 @@ from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams_common import apikeys
 from ams_common.ids import uuid7
+from ams_common.prices import price_message
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
+from ams_rating.prices import Component, Meter, PerUnit, Price
 
 # A limit is counted, and never reached.
 UNREACHED_PER_MINUTE = 1_000_000_000
+PRICE = price_message(Price("EUR", (Component(Meter.REQUESTS, PerUnit(Decimal("0.001"))),)))
 CREDENTIAL_HEADER = "X-Upstream-Token"
 _TTL_S = 3600
 
@@ -41,6 +45,7 @@ class Service:
             base_url=self.base_url,
             rate_limit_per_minute=self.rate_limit_per_minute,
             price_version_id=str(uuid7()),
+            price=PRICE,
             version=1,
         )
         snapshot.forwarding.passes_cookies = self.passes_cookies

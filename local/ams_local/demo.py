@@ -2,17 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+
+from ams_rating.charging import ChargeRule
+from ams_rating.prices import (
+    Component,
+    Graduated,
+    Meter,
+    MonthlyFee,
+    Packages,
+    PerUnit,
+    Price,
+    Tier,
+    Volume,
+)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A service of the demo API at `path`, and one call that a person would try first."""
+    """A service of the demo API at `path`, and one call that a person would try first. A Docker service has
+    neither."""
 
     name: str
     slug: str
     description: str
     path: str
-    price_nanos: int  # thousand-millionths of a euro per request
+    price: Price
     rate_limit_per_minute: int
     tags: tuple[str, ...]
     method: str
@@ -20,6 +35,7 @@ class Offer:
     content: bytes | None = None
     # As REST takes it.
     forwarding: Mapping[str, object] = field(default_factory=dict)
+    type: str = "API"
 
 
 @dataclass(frozen=True)
@@ -38,12 +54,53 @@ class Consumer:
     uses: tuple[str, ...]
 
 
+def per_request(euros: str) -> Price:
+    return Price("EUR", (Component(Meter.REQUESTS, PerUnit(Decimal(euros))),))
+
+
+# Each way to price a service at least once, by what would make sense for it.
+_FIRST_CALLS_FREE = Price(
+    "EUR",
+    (
+        Component(
+            Meter.REQUESTS,
+            Graduated(
+                (
+                    Tier(10, Decimal(0)),
+                    Tier(100_000, Decimal("0.002")),
+                    Tier(None, Decimal("0.001")),
+                )
+            ),
+        ),
+    ),
+    ChargeRule(is_client_error_free=True),
+)
+_MUCH_TEXT_IS_CHEAPER = Price(
+    "EUR",
+    (
+        Component(Meter.REQUESTS, PerUnit(Decimal("0.0005"))),
+        Component(
+            Meter.REQUEST_MEGABYTES, Volume((Tier(1000, Decimal("0.02")), Tier(None, Decimal("0.01"))))
+        ),
+    ),
+)
+_SUBSCRIPTION_WITH_PACKAGES = Price(
+    "EUR",
+    (
+        Component(None, MonthlyFee(Decimal("4.90"))),
+        Component(Meter.REQUESTS, Packages(1000, Decimal(1))),
+    ),
+    ChargeRule(is_abandoned_free=True),
+)
+_FREE = Price("EUR")
+_PER_EXECUTION = Price("EUR", (Component(Meter.EXECUTIONS, PerUnit(Decimal("0.05"))),))
+
 CURRENCY = Offer(
     name="Currency",
     slug="currency",
     description="Converts amounts between five currencies, rounded half-even to the cent.",
     path="/currency",
-    price_nanos=2_000_000,
+    price=_FIRST_CALLS_FREE,
     rate_limit_per_minute=600,
     tags=("finance", "currency"),
     method="GET",
@@ -54,7 +111,7 @@ WORDS = Offer(
     slug="word-count",
     description="Counts the characters, words and lines of a UTF-8 text.",
     path="/text",
-    price_nanos=500_000,
+    price=_MUCH_TEXT_IS_CHEAPER,
     rate_limit_per_minute=600,
     tags=("text",),
     method="POST",
@@ -66,7 +123,7 @@ QUOTES = Offer(
     slug="quotes",
     description="A sentence worth remembering, and who said it.",
     path="/quotes",
-    price_nanos=1_000_000,
+    price=_SUBSCRIPTION_WITH_PACKAGES,
     rate_limit_per_minute=120,
     tags=("text", "fun"),
     method="GET",
@@ -78,15 +135,27 @@ ECHO = Offer(
     slug="echo",
     description="Sends back what it was sent, to try out a client.",
     path="/echo",
-    price_nanos=100_000,
+    price=_FREE,
     rate_limit_per_minute=1200,
     tags=("testing",),
     method="POST",
     example="",
     content=b'{"hello": "AMS"}',
 )
+RATES_IMAGE = Offer(
+    name="Currency Server",
+    slug="currency-server",
+    description="The currency API as an image, to run beside your own programs.",
+    path="",
+    price=_PER_EXECUTION,
+    rate_limit_per_minute=0,
+    tags=("finance", "currency"),
+    method="",
+    example="",
+    type="DOCKER",
+)
 MERCHANTS = (
-    Merchant("mara@numbers.example", "Mara Keller", "Numbers Ltd", (CURRENCY, WORDS)),
+    Merchant("mara@numbers.example", "Mara Keller", "Numbers Ltd", (CURRENCY, WORDS, RATES_IMAGE)),
     Merchant("otto@words.example", "Otto Lind", "Words & Co", (QUOTES, ECHO)),
 )
 CONSUMERS = (

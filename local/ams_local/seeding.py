@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
+from ams_common.prices import price_message
 from ams_common.testing.eventually import eventually
+from google.protobuf.json_format import MessageToDict
 
 from ams_local import demo
 from ams_local.daemons import StartError
@@ -76,16 +78,15 @@ class Seeding:
         await admin.post(f"{path}:approve")
 
     def _description(self, offer: demo.Offer) -> JSON:
-        amount = {"currencyCode": "EUR", "units": "0", "nanos": offer.price_nanos}
         return {
             "name": offer.name,
             "description": offer.description,
-            "type": "API",
-            "baseUrl": f"{self._upstream_url}{offer.path}",
+            "type": offer.type,
+            "baseUrl": f"{self._upstream_url}{offer.path}" if offer.type == "API" else "",
             "documentationUrl": f"https://docs.example/{offer.slug}",
             "version": "1.0.0",
             "tags": list(offer.tags),
-            "price": {"perRequest": {"amount": amount}},
+            "price": MessageToDict(price_message(offer.price)),
             "rateLimitPerMinute": offer.rate_limit_per_minute,
             "forwarding": dict(offer.forwarding),
         }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from ams_rating.currencies import MINOR_UNIT_DIGITS
+from ams_rating.price_json import format_amount
 from ams_rating.prices import (
     Component,
     Graduated,
@@ -18,9 +19,9 @@ from ams_rating.prices import (
 
 _UNITS = {
     Meter.REQUESTS: ("request", "requests"),
-    Meter.REQUEST_MEGABYTES: ("MB of requests", "MB of requests"),
-    Meter.RESPONSE_MEGABYTES: ("MB of responses", "MB of responses"),
-    Meter.MEGABYTES: ("MB", "MB"),
+    Meter.REQUEST_MEGABYTES: ("MB of request data", "MB of request data"),
+    Meter.RESPONSE_MEGABYTES: ("MB of response data", "MB of response data"),
+    Meter.MEGABYTES: ("MB of data", "MB of data"),
     Meter.EXECUTIONS: ("execution", "executions"),
 }
 
@@ -31,21 +32,21 @@ def describe_price(price: Price) -> list[str]:
 
 
 def describe(component: Component, currency: str) -> str:
-    """For example "EUR 0.002 per request", or "Requests: first 1,000 free, then EUR 0.01 each"."""
+    """For example "EUR 0.002 per request", or "Requests: the first 1,000 free, then EUR 0.01 each"."""
     one, many = _UNITS[component.meter] if component.meter else ("", "")
     match component.scheme:
         case PerUnit(amount):
-            return f"{money(amount, currency)} per {one}"
+            return f"{money(amount, currency)} per {one}" if amount else f"{_capital(many)}: free"
         case MonthlyFee(amount):
-            return f"{money(amount, currency)} per month with use"
+            return f"{money(amount, currency)} for each month with use"
+        case Packages(1, amount):
+            return f"{money(amount, currency)} for each {one}, or part of one"
         case Packages(size, amount):
-            return f"{money(amount, currency)} per {size:,} {many} begun"
-        case Graduated(tiers):
-            steps = ", then ".join(_graduated(tiers, currency))
-            return f"{_capital(many)}: {steps}"
-        case Volume(tiers):
-            steps = ", ".join(_volume(tiers, currency))
-            return f"{_capital(many)}, all at the price of the total: {steps}"
+            return f"{money(amount, currency)} for each {size:,} {many}, or part of them"
+        case Volume(tiers) if len(tiers) > 1:
+            return f"All {many} of a month at one price: {', '.join(_volume(tiers, currency))}"
+        case Graduated(tiers) | Volume(tiers):
+            return f"{_capital(many)}: {', then '.join(_graduated(tiers, currency))}"
 
 
 def describe_charge_rule(price: Price) -> list[str]:
@@ -54,38 +55,37 @@ def describe_charge_rule(price: Price) -> list[str]:
     return [
         "Not charged: answers with 5xx, calls that the upstream didn't answer, and whatever AMS refused.",
         "Not charged: answers with 4xx." if rule.is_client_error_free else "Charged: answers with 4xx.",
-        "Not charged: calls that you gave up before the answer began."
+        "Not charged: calls that the caller gave up before the answer began."
         if rule.is_abandoned_free
-        else "Charged: calls that you gave up before the answer began.",
+        else "Charged: calls that the caller gave up before the answer began.",
     ]
 
 
 def money(amount: Decimal, currency: str) -> str:
     """With at least the decimals of the currency's minor unit: "EUR 5.00", "EUR 0.002", "JPY 3"."""
     least = MINOR_UNIT_DIGITS.get(currency, 2)
-    exponent = amount.normalize().as_tuple().exponent
-    decimals = max(least, -exponent if isinstance(exponent, int) else 0)
+    decimals = max(least, len(format_amount(amount).partition(".")[2]))
     return f"{currency} {amount:,.{decimals}f}"
 
 
 def _graduated(tiers: tuple[Tier, ...], currency: str) -> Iterator[str]:
-    start = 0
-    for tier in tiers:
+    for index, tier in enumerate(tiers):
+        words = _tier(tier, currency)
         if tier.up_to is None:
-            yield _tier(tier, currency)
-        elif start:
-            yield f"up to {tier.up_to:,} {_tier(tier, currency)}"
+            yield words
+        elif index:
+            yield f"{words} up to {tier.up_to:,}"
         else:
-            yield f"first {tier.up_to:,} {_tier(tier, currency)}"
-        start = tier.up_to or start
+            yield (
+                f"the first {tier.up_to:,} free"
+                if words == "free"
+                else f"{words} for the first {tier.up_to:,}"
+            )
 
 
 def _volume(tiers: tuple[Tier, ...], currency: str) -> Iterator[str]:
-    start = 0
     for tier in tiers:
-        where = f"above {start:,}" if tier.up_to is None else f"up to {tier.up_to:,}"
-        yield f"{where} {_tier(tier, currency)}"
-        start = tier.up_to or start
+        yield f"{_tier(tier, currency)} if {'more' if tier.up_to is None else f'up to {tier.up_to:,}'}"
 
 
 def _tier(tier: Tier, currency: str) -> str:
@@ -96,7 +96,7 @@ def _tier(tier: Tier, currency: str) -> str:
         parts.append(f"{money(tier.flat_amount, currency)} once")
     if tier.unit_amount or not parts:
         parts.append(f"{money(tier.unit_amount, currency)} each")
-    return " and ".join(parts)
+    return " plus ".join(parts)
 
 
 def _capital(words: str) -> str:

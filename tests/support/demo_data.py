@@ -14,7 +14,7 @@ from ams_local.rest import JSON, People, Rest
 from support import backfill, docker_images, upstream_api
 from support.docker_images import Layout
 from support.running_system import ADMIN_EMAIL, RunningSystem
-from support.trade import consume, new_service
+from support.trade import consume, new_service, per_request
 
 _DAYS = 45
 _PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
@@ -59,7 +59,7 @@ class _Builder:
         await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
         await admin.post("/invites", email="invited@merchant.example")
         services = {
-            name: await self._publish(admin, owner, name=name, price=_per_request(nanos))
+            name: await self._publish(admin, owner, name=name, price=per_request(nanos))
             for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
         }
         await self._set_forwarding(numbers, services["Currency"]["serviceId"])
@@ -126,7 +126,7 @@ class _Builder:
 
     async def _publish_images(self, admin: Rest, owner: Rest, directory: Path) -> JSON:
         service = await self._publish(
-            admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=_per_request(250_000_000)
+            admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=per_request(250_000_000)
         )
         token = await owner.post_eventually("/push-tokens", serviceId=service["serviceId"])
         repository = f"{token['registry']}/{token['pushToken']['repository']}"
@@ -220,10 +220,6 @@ class _Builder:
         self._ids["blocked"] = consumers["bob@blocked.example"]["consumerId"]
         await admin.post(f"/merchants/{self._ids['suspended']}:suspend", reason="Its calls went nowhere.")
         await admin.post(f"/consumers/{self._ids['blocked']}:block", reason="Shared a key in public.")
-
-
-def _per_request(nanos: int) -> JSON:
-    return {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": nanos}}}
 
 
 def _ago(days: int) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from ams_local import distribution, tools
 from ams_local.rest import JSON, People, Rest
 
-from support.trade import new_service
+from support.trade import new_service, per_request
 
-PRICE = {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 250_000_000}}}
+PRICE = per_request(250_000_000)
 
 
 @dataclass(frozen=True, slots=True)

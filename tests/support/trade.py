@@ -7,6 +7,12 @@ import aiohttp
 from ams_local.rest import JSON, Answer, People, Rest
 
 
+def per_request(nanos: int) -> JSON:
+    """A price of so many thousand-millionths of a euro for each request."""
+    amount = {"currencyCode": "EUR", "nanos": nanos}
+    return {"currencyCode": "EUR", "components": [{"meter": "REQUESTS", "perUnit": {"amount": amount}}]}
+
+
 def new_service(base_url: str, **changes: Any) -> JSON:
     """The body of a good POST /services."""
     return {
@@ -17,7 +23,7 @@ def new_service(base_url: str, **changes: Any) -> JSON:
         "documentationUrl": "https://docs.example/geo",
         "version": "1.0.0",
         "tags": ["maps"],
-        "price": {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 5_000_000}}},
+        "price": per_request(5_000_000),
         "rateLimitPerMinute": 0,
     } | changes
 

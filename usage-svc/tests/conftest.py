@@ -30,12 +30,17 @@ from ams.usage.v1.events_pb2 import (
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
+from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
-from usage_svc.event_handlers import UsageIntake
+from usage_svc.event_handlers import UsageIntake, topic_handlers
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
+from usage_svc.questions.answers import Questions
+from usage_svc.questions.live import LiveAnswers
+from usage_svc.rpc.service import UsageService
 from usage_svc.store import Store
 
 
@@ -216,14 +221,33 @@ def ingest(database: Database[Store]) -> IngestBatch:
     return handle
 
 
+@pytest.fixture(scope="session")
+def pseudonyms() -> Pseudonyms:
+    return Pseudonyms("the tests' key")
+
+
+@pytest.fixture
+def questions(database: Database[Store], pseudonyms: Pseudonyms) -> Questions:
+    return Questions(database=database, pseudonyms=pseudonyms)
+
+
+@pytest.fixture
+def live() -> LiveAnswers[pb.UsageReport]:
+    """Looks more often than in production, so that nobody waits for a second."""
+    return LiveAnswers(interval_s=0.05)
+
+
 @pytest.fixture
 async def channel(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], database: Database[Store]
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    database: Database[Store],
+    questions: Questions,
+    live: LiveAnswers[pb.UsageReport],
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
-    from usage_svc.rpc.usage import UsageService
-
-    add = partial(rpc.add_UsageServiceServicer_to_server, UsageService(database=database))
+    letters = DeadLetters(database, topic_handlers(database))
+    service = UsageService(questions=questions, live=live, dead_letters=letters)
+    add = partial(rpc.add_UsageServiceServicer_to_server, service)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)
 
 

@@ -21,7 +21,7 @@ from usage_svc.event_handlers import keep_forwarded_totals
 from usage_svc.store import Store
 
 
-async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
+async def test_events_become_raw_rows_rollups_and_one_total_per_group(
     subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
     other = new_subject()

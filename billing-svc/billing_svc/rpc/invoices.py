@@ -1,4 +1,4 @@
-"""The RPCs about invoices: who calls, what they own, the transaction, the answer."""
+"""The RPCs that show invoices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,21 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams_common.clock import Clock, utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
-from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
-
-from billing_svc.generation import generate, scope_of_admin, scope_of_merchant
-from billing_svc.invoices import Invoice
-from billing_svc.messages import Audience, invoice_message
-from billing_svc.periods import period_of
 from ams_common.pseudonyms import Pseudonyms
+
+from billing_svc.invoice_store import InvoiceFilter
+from billing_svc.invoices import Invoice
+from billing_svc.messages import KINDS, STATUSES, Audience, invoice_message, total_message
+from billing_svc.runs import begins_of
 from billing_svc.store import Store
+
+# A statement's answer holds at most so many invoices; its totals are of all.
+_STATEMENT_LIMIT = 5000
+_STATUS_WORDS = {value: word for word, value in STATUSES.items()}
+_KIND_WORDS = {value: word for word, value in KINDS.items()}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -27,83 +32,115 @@ class InvoiceRpcs:
     pseudonyms: Pseudonyms
     clock: Clock = utc_now
 
-    async def GenerateInvoices(
-        self, request: pb.GenerateInvoicesRequest, context: Context
-    ) -> pb.GenerateInvoicesResponse:
-        if request.period > period_of(self.clock()):
-            violation = FieldViolation("period", "must not be in the future")
-            raise InvalidArgumentError("period_invalid", "period must not be in the future.", [violation])
-        is_admin = ADMIN in current_caller().roles
-        async with self.database.change() as change:
-            if is_admin:
-                scope = scope_of_admin(request.period, _uuid(request.merchant_id), request.consumers)
-            else:
-                scope = await scope_of_merchant(
-                    change.store, self.pseudonyms, request.period, current_user_id(), request.consumers
-                )
-            invoices = await generate(change.store, scope)
-            details = {"merchant_id": str(scope.merchant_id)} if scope.merchant_id else {}
-            change.audit("billing_period", scope.period, **details)
-        audience = Audience.ADMIN if is_admin else Audience.MERCHANT
-        return pb.GenerateInvoicesResponse(invoices=self._messages(invoices, audience))
-
     async def ListInvoices(
         self, request: pb.ListInvoicesRequest, context: Context
     ) -> pb.ListInvoicesResponse:
+        which = _filter(request, [_consumer_id(request.consumer)] if request.consumer else None)
+        merchant_id = UUID(request.merchant_id) if request.merchant_id else None
         async with self.database.read() as store:
-            page = await store.list_invoices(
-                page_request(request), request.period, _uuid(request.merchant_id), _uuid(request.consumer_id)
-            )
-        return pb.ListInvoicesResponse(
-            invoices=self._messages(page.rows, Audience.ADMIN), next_page_token=page.next_token
-        )
+            page = await store.list_invoices(page_request(request), which, merchant_id)
+        return self._list(page.rows, page.next_token, Audience.ADMIN)
 
     async def ListMerchantInvoices(
-        self, request: pb.ListMerchantInvoicesRequest, context: Context
-    ) -> pb.ListMerchantInvoicesResponse:
+        self, request: pb.ListInvoicesRequest, context: Context
+    ) -> pb.ListInvoicesResponse:
+        merchant_id, consumer_ids = current_user_id(), None
         async with self.database.read() as store:
-            page = await store.list_merchant_invoices(
-                page_request(request), request.period, current_user_id()
-            )
-        return pb.ListMerchantInvoicesResponse(
-            invoices=self._messages(page.rows, Audience.MERCHANT), next_page_token=page.next_token
-        )
+            if request.consumer:
+                known = await store.list_consumers_of_merchant(merchant_id=merchant_id)
+                consumer_ids = self.pseudonyms.find_consumers([request.consumer], merchant_id, known)
+            which = _filter(request, consumer_ids)
+            page = await store.list_merchant_invoices(page_request(request), which, merchant_id)
+        return self._list(page.rows, page.next_token, Audience.MERCHANT)
 
     async def ListConsumerInvoices(
-        self, request: pb.ListConsumerInvoicesRequest, context: Context
-    ) -> pb.ListConsumerInvoicesResponse:
+        self, request: pb.ListInvoicesRequest, context: Context
+    ) -> pb.ListInvoicesResponse:
+        which = _filter(request, [current_user_id()])
+        merchant_id = UUID(request.merchant_id) if request.merchant_id else None
         async with self.database.read() as store:
-            page = await store.list_consumer_invoices(
-                page_request(request), request.period, current_user_id()
-            )
-        return pb.ListConsumerInvoicesResponse(
-            invoices=self._messages(page.rows, Audience.CONSUMER), next_page_token=page.next_token
-        )
+            page = await store.list_consumer_invoices(page_request(request), which, merchant_id)
+        return self._list(page.rows, page.next_token, Audience.CONSUMER)
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Context) -> pb.Invoice:
-        user_id, roles = current_user_id(), current_caller().roles
-        consumer_id = user_id if CONSUMER in roles else None
         async with self.database.read() as store:
-            invoice = await store.find_invoice(
-                invoice_id=UUID(request.invoice_id),
-                is_admin=ADMIN in roles,
-                merchant_id=user_id if MERCHANT in roles else None,
-                consumer_id=consumer_id,
-            )
-        if invoice is None:
-            # Somebody else's too: nobody can find out which ids there are.
-            raise NotFoundError("invoice_not_found", "There is no such invoice.")
-        if ADMIN in roles:
-            audience = Audience.ADMIN
-        elif invoice.content.key.consumer_id == consumer_id:
-            audience = Audience.CONSUMER
-        else:
-            audience = Audience.MERCHANT
+            invoice, audience = await find_own_invoice(store, UUID(request.invoice_id))
         return invoice_message(invoice, audience, self.pseudonyms)
+
+    async def GetStatement(self, request: pb.GetStatementRequest, context: Context) -> pb.Statement:
+        caller = current_caller()
+        # An admin that names nobody is a merchant too, or has forgotten to.
+        if request.merchant_id and ADMIN in caller.roles:
+            merchant_id = UUID(request.merchant_id)
+        elif MERCHANT in caller.roles:
+            merchant_id = current_user_id()
+        else:
+            violation = FieldViolation("merchantId", "is required")
+            raise InvalidArgumentError("invalid_argument", "merchantId is required.", [violation])
+        if request.merchant_id and merchant_id != UUID(request.merchant_id):
+            raise PermissionDeniedError("merchant_not_yours", "That is another merchant's statement.")
+        since, until = begins_of(request.period)
+        async with self.database.read() as store:
+            name = await store.find_merchant_name(merchant_id=merchant_id)
+            invoices = await store.list_issued(
+                merchant_id=merchant_id, since=since, until=until, limit=_STATEMENT_LIMIT
+            )
+            totals = await store.sum_issued(merchant_id=merchant_id, since=since, until=until)
+        audience = Audience.ADMIN if ADMIN in caller.roles and request.merchant_id else Audience.MERCHANT
+        return pb.Statement(
+            period=request.period,
+            merchant_id=str(merchant_id),
+            merchant_name=name or "",
+            invoices=self._messages(invoices, audience),
+            totals=map(total_message, totals),
+        )
+
+    def _list(
+        self, invoices: Sequence[Invoice], next_token: str, audience: Audience
+    ) -> pb.ListInvoicesResponse:
+        return pb.ListInvoicesResponse(
+            invoices=self._messages(invoices, audience), next_page_token=next_token
+        )
 
     def _messages(self, invoices: Sequence[Invoice], audience: Audience) -> list[pb.Invoice]:
         return [invoice_message(invoice, audience, self.pseudonyms) for invoice in invoices]
 
 
-def _uuid(text: str) -> UUID | None:
-    return UUID(text) if text else None
+async def find_own_invoice(store: Store, invoice_id: UUID) -> tuple[Invoice, Audience]:
+    """An invoice that the caller may see, and as whom they see it.
+
+    Raises NotFoundError, for somebody else's too: nobody can find out which ids there are.
+    """
+    user_id, roles = current_user_id(), current_caller().roles
+    invoice = await store.find_invoice(
+        invoice_id=invoice_id,
+        is_admin=ADMIN in roles,
+        merchant_id=user_id if MERCHANT in roles else None,
+        consumer_id=user_id if CONSUMER in roles else None,
+    )
+    if invoice is None:
+        raise NotFoundError("invoice_not_found", "There is no such invoice.")
+    if ADMIN in roles:
+        return invoice, Audience.ADMIN
+    if CONSUMER in roles and invoice.consumer_id == user_id:
+        return invoice, Audience.CONSUMER
+    return invoice, Audience.MERCHANT
+
+
+def _filter(request: pb.ListInvoicesRequest, consumer_ids: Sequence[UUID] | None) -> InvoiceFilter:
+    return InvoiceFilter(
+        period=request.period,
+        status=_STATUS_WORDS.get(request.status, ""),
+        kind=_KIND_WORDS.get(request.kind, ""),
+        consumer_ids=consumer_ids,
+    )
+
+
+def _consumer_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        violation = FieldViolation("consumer", "must be a consumer's id")
+        raise InvalidArgumentError(
+            "invalid_argument", "consumer must be a consumer's id.", [violation]
+        ) from None

@@ -1,18 +1,29 @@
-"""The RPC about what a consumer has spent."""
+"""The RPCs about what consumers have spent."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams_common.clock import Clock, utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Database
+from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
 from ams_common.money import to_money
+from ams_rating.currencies import MINOR_UNIT_DIGITS
 
-from billing_svc.invoices import draft_lines, totals_by_currency
-from billing_svc.messages import line_message
-from billing_svc.periods import period_of
+from billing_svc.invoices import sum_exactly
+from billing_svc.messages import moneys, rated_line_message, share_message
+from billing_svc.periods import first_day_of, last_day_of, period_of
+from billing_svc.rating import Usage, rate_usage, totals_by_currency
+from billing_svc.rows import CountedUsage
+from billing_svc.shares import Share, share_out
 from billing_svc.store import Store
+
+_GROUPS = {pb.SPEND_BY_KEY: "key", pb.SPEND_BY_PROJECT: "project"}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,11 +35,96 @@ class SpendRpcs:
         self, request: pb.GetConsumerSpendRequest, context: Context
     ) -> pb.GetConsumerSpendResponse:
         period = request.period or period_of(self.clock())
+        group_by = _GROUPS.get(request.group_by, "")
         async with self.database.read() as store:
-            usages = await store.list_usage_of_consumer(consumer_id=current_user_id(), period=period)
-        lines = draft_lines(usages)
+            usages = await store.list_usage_of_consumer(
+                consumer_id=current_user_id(),
+                first_day=first_day_of(period),
+                last_day=last_day_of(period),
+                group_by=group_by,
+            )
+        lines = rate_usage(each.usage for each in usages).lines
+        shares = share_out(lines, [(each.group_id, each.usage) for each in usages]) if group_by else []
         return pb.GetConsumerSpendResponse(
             period=period,
-            lines=map(line_message, lines),
-            totals=[to_money(total, currency) for currency, total in totals_by_currency(lines).items()],
+            lines=map(rated_line_message, lines),
+            totals=moneys(list(totals_by_currency(lines).items())),
+            shares=map(share_message, shares),
         )
+
+    async def BatchGetSpend(
+        self, request: pb.BatchGetSpendRequest, context: Context
+    ) -> pb.BatchGetSpendResponse:
+        _check(request.scopes)
+        async with self.database.read() as store:
+            spend = _Spend(store, request.period)
+            amounts = [await spend.of(scope) for scope in request.scopes]
+        return pb.BatchGetSpendResponse(
+            amounts=[
+                to_money(amount, scope.currency_code)
+                for amount, scope in zip(amounts, request.scopes, strict=True)
+            ]
+        )
+
+
+@dataclass(slots=True)
+class _Spend:
+    """The spend of scopes in a month; whose spend was asked for before isn't read again."""
+
+    store: Store
+    period: str
+    _shares: dict[tuple[str, str, str], list[Share]] = field(default_factory=dict)
+
+    async def of(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
+        """A scope with a key or project has what is shared out to it; with both, what the key has, for a key
+        has one project."""
+        group_by = "key" if scope.api_key_id else "project" if scope.project_id else ""
+        group = scope.api_key_id or scope.project_id
+        shares = await self._read(scope.consumer_id, scope.merchant_id, group_by)
+        return sum_exactly(
+            share.amount
+            for share in shares
+            if share.currency == scope.currency_code
+            and (not scope.service_id or str(share.service_id) == scope.service_id)
+            and (not group or str(share.group_id) == group)
+        )
+
+    async def _read(self, consumer_id: str, merchant_id: str, group_by: str) -> list[Share]:
+        known = (consumer_id, merchant_id, group_by)
+        if known not in self._shares:
+            span = {
+                "first_day": first_day_of(self.period),
+                "last_day": last_day_of(self.period),
+                "group_by": group_by,
+            }
+            if consumer_id:
+                usages = await self.store.list_usage_of_consumer(consumer_id=UUID(consumer_id), **span)
+            else:
+                usages = await self.store.list_usage_of_merchant(merchant_id=UUID(merchant_id), **span)
+            self._shares[known] = _share_out(usages)
+        return self._shares[known]
+
+
+def _share_out(usages: Sequence[CountedUsage]) -> list[Share]:
+    # Tiers count each consumer for itself.
+    by_consumer: defaultdict[UUID, list[tuple[UUID | None, Usage]]] = defaultdict(list)
+    for each in usages:
+        by_consumer[each.usage.consumer_id].append((each.group_id, each.usage))
+    return [
+        share
+        for own in by_consumer.values()
+        for share in share_out(rate_usage(usage for _, usage in own).lines, own)
+    ]
+
+
+def _check(scopes: Sequence[pb.BatchGetSpendRequest.Scope]) -> None:
+    violations = []
+    for index, scope in enumerate(scopes):
+        if bool(scope.consumer_id) == bool(scope.merchant_id):
+            violations.append(FieldViolation(f"scopes[{index}]", "needs a consumer or a merchant, not both"))
+        if scope.currency_code not in MINOR_UNIT_DIGITS:
+            violations.append(
+                FieldViolation(f"scopes[{index}].currencyCode", "must be a currency of ISO 4217")
+            )
+    if violations:
+        raise InvalidArgumentError("invalid_argument", "Some scopes are not valid.", violations)

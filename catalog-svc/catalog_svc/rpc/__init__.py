@@ -6,10 +6,11 @@ from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 
 from catalog_svc.rpc.credentials import CredentialRpcs
 from catalog_svc.rpc.marketplace import MarketplaceRpcs
+from catalog_svc.rpc.prices import PriceRpcs
 from catalog_svc.rpc.services import ServiceRpcs
 
 
 # Each parent's fields say what it needs: the constructor, made from all of them, takes each once.
 @dataclass(kw_only=True, eq=False)
-class CatalogService(MarketplaceRpcs, ServiceRpcs, CredentialRpcs, rpc.CatalogServiceServicer):
+class CatalogService(MarketplaceRpcs, ServiceRpcs, PriceRpcs, CredentialRpcs, rpc.CatalogServiceServicer):
     """What the server serves. A type error shows an RPC that no parent has."""

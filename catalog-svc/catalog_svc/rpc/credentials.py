@@ -1,10 +1,11 @@
 """The RPCs about what proves to a merchant's API that a call came through AMS."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams_common.clock import utc_now
+from ams_common.clock import Clock
 from ams_common.context import current_user_id
 from ams_common.database import Change, Database
 from ams_common.ids import uuid7
@@ -21,29 +22,32 @@ from catalog_svc.store import Store
 @dataclass(kw_only=True, eq=False)
 class CredentialRpcs:
     database: Database[Store]
+    clock: Clock
     sealer: Sealer
 
     async def SetUpstreamCredential(
         self, request: pb.SetUpstreamCredentialRequest, context: Context
     ) -> pb.Service:
         credentials.check_credential(request)
+        now = self.clock()
         async with self.database.change() as change:
-            before = await _lock(change, request.service_id)
-            record = credentials.with_credential(before, request, self.sealer, utc_now())
+            before = await _lock(change, request.service_id, now)
+            record = credentials.with_credential(before, request, self.sealer, now)
             # Only which header: whoever reads the audit log must not be let in at the merchant's.
             change.audit("service", record.service_id, header_name=request.header_name)
-            await _save(change, record)
+            await _save(change, record, now)
         return service_message(record)
 
     async def RotateSigningKey(
         self, request: pb.RotateSigningKeyRequest, context: Context
     ) -> pb.RotateSigningKeyResponse:
-        secret, key = credentials.new_secret(), SigningKey(uuid7(), utc_now())
+        now = self.clock()
+        secret, key = credentials.new_secret(), SigningKey(uuid7(), now)
         async with self.database.change() as change:
-            before = await _lock(change, request.service_id)
+            before = await _lock(change, request.service_id, now)
             record = credentials.with_new_signing_key(before, key, self.sealer.seal(secret))
             change.audit("service", record.service_id, signing_key_id=str(key.signing_key_id))
-            await _save(change, record)
+            await _save(change, record, now)
         return pb.RotateSigningKeyResponse(
             service=service_message(record),
             signing_key=signing_key_message(key),
@@ -51,13 +55,13 @@ class CredentialRpcs:
         )
 
 
-async def _lock(change: Change[Store], service_id: str) -> ServiceRecord:
+async def _lock(change: Change[Store], service_id: str, now: datetime) -> ServiceRecord:
     """The caller's service, held for a change. Raises NotFoundError or FailedPreconditionError."""
-    record = found(await change.store.lock_service(UUID(service_id), current_user_id()))
+    record = found(await change.store.lock_service(UUID(service_id), current_user_id(), now))
     credentials.check_called(record)
     return record
 
 
-async def _save(change: Change[Store], record: ServiceRecord) -> None:
+async def _save(change: Change[Store], record: ServiceRecord, now: datetime) -> None:
     await change.store.save_service(record)
-    await write_snapshot(change, record.service_id)
+    await write_snapshot(change, record.service_id, now)

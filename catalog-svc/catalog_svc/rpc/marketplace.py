@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams_common.access import service_problem
+from ams_common.clock import Clock
 from ams_common.database import Database
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 
-from catalog_svc.messages import STANDINGS, STATUSES, marketplace_message, type_word
+from catalog_svc.messages import is_in_marketplace, marketplace_message, type_word
 from catalog_svc.records import found, service_not_found
 from catalog_svc.store import MarketplaceFilter, Store
 
@@ -20,6 +20,7 @@ _WORD = re.compile(r"\w+")
 @dataclass(kw_only=True, eq=False)
 class MarketplaceRpcs:
     database: Database[Store]
+    clock: Clock
 
     async def ListMarketplaceServices(
         self, request: pb.ListMarketplaceServicesRequest, context: Context
@@ -32,7 +33,7 @@ class MarketplaceRpcs:
             merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
         )
         async with self.database.read() as store:
-            page = await store.list_marketplace(page_request(request), wanted)
+            page = await store.list_marketplace(page_request(request), wanted, self.clock())
         return pb.ListMarketplaceServicesResponse(
             services=map(marketplace_message, page.rows), next_page_token=page.next_token
         )
@@ -41,8 +42,8 @@ class MarketplaceRpcs:
         self, request: pb.GetMarketplaceServiceRequest, context: Context
     ) -> pb.MarketplaceService:
         async with self.database.read() as store:
-            record = found(await store.find_service_by_id_or_slug(request.service))
-        if service_problem(STATUSES[record.status], STANDINGS[record.merchant_standing]) is not None:
+            record = found(await store.find_service_by_id_or_slug(request.service, self.clock()))
+        if not is_in_marketplace(record):
             raise service_not_found()
         return marketplace_message(record)
 

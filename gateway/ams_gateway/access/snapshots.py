@@ -10,6 +10,7 @@ from ams.keys.v1 import events_pb2 as keys
 from ams.keys.v1.events_pb2 import SpendCap
 from ams_common.access import KeyProblem, ServiceProblem, key_problem, service_problem
 
+from ams_gateway.access.call_price import CallPrice, call_price
 from ams_gateway.http import problems
 from ams_gateway.http.cors import CorsPolicy
 from ams_gateway.http.problems import Problem
@@ -78,6 +79,7 @@ class CachedService:
     version: int
     forwarding: ForwardingSettings
     price: Price
+    call_price: CallPrice
     credential: SealedCredential
     signing_key: SealedSigningKey
     # None: no page of another origin may call the service.
@@ -127,6 +129,7 @@ def read_service(data: bytes) -> CachedService:
         version=snapshot.version,
         forwarding=forwarding,
         price=snapshot.price,
+        call_price=call_price(snapshot.price),
         credential=snapshot.credential,
         signing_key=snapshot.signing_key,
         cors=CorsPolicy(forwarding.cors_origins, passes_cookies=forwarding.passes_cookies)

@@ -1,4 +1,4 @@
-"""Events on their way to Kafka: a record holds many of one consumer's (topic usage.events, key: its id).
+"""Records on their way to Kafka, keyed by consumer. One of usage.events holds many of a consumer's events.
 
 The producer is idempotent and never lets a send fail: while Kafka is away it waits. Whether Kafka is up is
 therefore judged by how long it has owed an answer.
@@ -7,7 +7,7 @@ therefore judged by how long it has owed an answer.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -48,6 +48,13 @@ def record_values(consumer_id: str, events: Sequence[bytes]) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
+def records_of(groups: Mapping[str, Sequence[bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Each consumer's events as records: its id, and a value."""
+    for consumer_id, events in groups.items():
+        for value in record_values(consumer_id, events):
+            yield consumer_id, value
+
+
 def is_answering(
     *, is_connected: bool, probe_failed: bool, waiting_since_s: float | None, now_s: float
 ) -> bool:
@@ -57,14 +64,35 @@ def is_answering(
     return waiting_since_s is None or now_s - waiting_since_s < _ANSWER_S
 
 
+class _Partitions:
+    """Where a topic's records go: as the default partitioner chooses it, but remembered, for hashing in
+    Python is slow."""
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._ids = ids
+        self._chosen: dict[str, int] = {}
+
+    def of(self, consumer_id: str) -> int:
+        partition = self._chosen.get(consumer_id)
+        if partition is None:
+            if len(self._chosen) > 50_000:
+                self._chosen.clear()
+            index = (murmur2(consumer_id.encode()) & 0x7FFFFFFF) % len(self._ids)
+            partition = self._chosen[consumer_id] = self._ids[index]
+        return partition
+
+
 class Delivery:
+    """`topic` is what it connects for: one that isn't there is as good as no Kafka."""
+
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
-        self._partitions: dict[str, int] = {}
-        self._partition_ids: Sequence[int] = ()
-        self._waiting_since_s: float | None = None
+        self._connecting = asyncio.Lock()
+        self._partitions: dict[str, _Partitions] = {}
+        # Of each send that Kafka hasn't acknowledged.
+        self._waiting_since_s: list[float] = []
         self._probe_failed = False
 
     @property
@@ -72,34 +100,36 @@ class Delivery:
         return is_answering(
             is_connected=self._producer is not None,
             probe_failed=self._probe_failed,
-            waiting_since_s=self._waiting_since_s,
+            waiting_since_s=min(self._waiting_since_s, default=None),
             now_s=time.monotonic(),
         )
 
     async def connect(self) -> AIOKafkaProducer:
-        if self._producer is not None:
-            return self._producer
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
-            enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
-            retry_backoff_ms=200,
-        )
-        try:
-            await producer.start()
-            partitions = sorted(await producer.partitions_for(self._topic))
-        except BaseException:
-            with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), 5.0)
-            raise
-        self._producer = producer
-        self._partition_ids = partitions
-        self._partitions.clear()
-        self._probe_failed = False
-        return producer
+        async with self._connecting:
+            if self._producer is not None:
+                return self._producer
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                enable_idempotence=True,
+                max_batch_size=_BATCH_BYTES,
+                retry_backoff_ms=200,
+            )
+            try:
+                await producer.start()
+                partitions = _Partitions(sorted(await producer.partitions_for(self._topic)))
+            except BaseException:
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    await asyncio.wait_for(producer.stop(), 5.0)
+                raise
+            self._producer = producer
+            self._partitions = {self._topic: partitions}
+            self._probe_failed = False
+            return producer
 
     async def disconnect(self) -> None:
+        """What hasn't been acknowledged may never be: who waits for it must have a time-out."""
         producer, self._producer = self._producer, None
+        self._waiting_since_s.clear()
         if producer is not None:
             with contextlib.suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), 2.0)
@@ -114,44 +144,43 @@ class Delivery:
             answered = False
         self._probe_failed = not answered
 
-    async def send(self, groups: Mapping[str, Sequence[bytes]]) -> None:
-        """Send each consumer's events; returns when Kafka has acknowledged them all."""
+    async def send(self, topic: str, records: Iterable[tuple[str, bytes]]) -> None:
+        """Send values by consumer; returns when Kafka has acknowledged them all."""
         producer = await self.connect()
-        self._waiting_since_s = time.monotonic()
+        partitions = self._partitions.get(topic)
+        if partitions is None:
+            partitions = _Partitions(sorted(await producer.partitions_for(topic)))
+            self._partitions[topic] = partitions
+        waiting_since_s = time.monotonic()
+        self._waiting_since_s.append(waiting_since_s)
         try:
-            await asyncio.gather(*await self._hand_over(producer, groups))
+            await asyncio.gather(*await self._hand_over(producer, topic, partitions, records))
         finally:
-            self._waiting_since_s = None
+            with contextlib.suppress(ValueError):
+                self._waiting_since_s.remove(waiting_since_s)
 
     async def _hand_over(
-        self, producer: AIOKafkaProducer, groups: Mapping[str, Sequence[bytes]]
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        partitions: _Partitions,
+        records: Iterable[tuple[str, bytes]],
     ) -> list[asyncio.Future[Any]]:
         deliveries = []
         batches: dict[int, Any] = {}
         yielded_s = time.perf_counter()
-        for consumer_id, events in groups.items():
-            key, partition = consumer_id.encode(), self._partition_of(consumer_id)
-            for value in record_values(consumer_id, events):
-                batch = batches.get(partition)
-                if batch is None:
-                    batch = batches[partition] = producer.create_batch()
-                if batch.append(timestamp=None, key=key, value=value) is None:
-                    deliveries.append(await producer.send_batch(batch, self._topic, partition=partition))
-                    batch = batches[partition] = producer.create_batch()
-                    batch.append(timestamp=None, key=key, value=value)
-                if time.perf_counter() - yielded_s > _PIECE_S:
-                    await asyncio.sleep(0)
-                    yielded_s = time.perf_counter()
+        for consumer_id, value in records:
+            key, partition = consumer_id.encode(), partitions.of(consumer_id)
+            batch = batches.get(partition)
+            if batch is None:
+                batch = batches[partition] = producer.create_batch()
+            if batch.append(timestamp=None, key=key, value=value) is None:
+                deliveries.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = batches[partition] = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value)
+            if time.perf_counter() - yielded_s > _PIECE_S:
+                await asyncio.sleep(0)
+                yielded_s = time.perf_counter()
         for partition, batch in batches.items():
-            deliveries.append(await producer.send_batch(batch, self._topic, partition=partition))
+            deliveries.append(await producer.send_batch(batch, topic, partition=partition))
         return deliveries
-
-    def _partition_of(self, consumer_id: str) -> int:
-        """As the default partitioner chooses it, but remembered: hashing in Python is slow."""
-        partition = self._partitions.get(consumer_id)
-        if partition is None:
-            if len(self._partitions) > 50_000:
-                self._partitions.clear()
-            index = (murmur2(consumer_id.encode()) & 0x7FFFFFFF) % len(self._partition_ids)
-            partition = self._partitions[consumer_id] = self._partition_ids[index]
-        return partition

@@ -1,8 +1,9 @@
 """A journal's files, one's own or a dead worker's: who holds them, what is read of them, what is done with.
 
 A journal is a directory that its worker holds a lock on (flock, so that a killed worker's lock is gone with
-it): segments `00000001.seg`, … and `acked`, the position up to which all is acknowledged. Nothing here needs
-room on the disk to read, acknowledge and delete: a full disk is drained like any other.
+it): segments `00000001.seg`, …, `acked`, the position up to which all is acknowledged, and `totals`, how many
+events there were in all at a time (see forwarded.py). Nothing here needs room on the disk to read,
+acknowledge and delete: a full disk is drained like any other.
 """
 
 import fcntl
@@ -14,12 +15,15 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ams_gateway.metering.forwarded import SavedTotals
+from ams_gateway.metering.kept import KeptSegments, keep_nothing
 from ams_gateway.metering.records import read_records
 
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
 _ACKED_NAME = "acked"
+_TOTALS_NAME = "totals"
 _POSITION = struct.Struct(">QQI")
 _NEW_PREFIX = ".new-"
 _NAME_PREFIX = "journal-"
@@ -36,13 +40,19 @@ class Position:
 class JournalFiles:
     """Holds the journal's lock until closed."""
 
-    def __init__(self, directory: Path, lock_fd: int) -> None:
+    def __init__(self, directory: Path, lock_fd: int, kept: KeptSegments) -> None:
         self.directory = directory
+        self._kept = kept
         # The writer adds to them; nobody else does. Ascending.
         self.segments = sorted(int(path.stem) for path in directory.glob("*.seg"))
         self.acked = self._read_acked()
         self._lock_fd = lock_fd
         self._is_acked_saved = True
+
+    @property
+    def name(self) -> str:
+        """The journal's id in hex digits."""
+        return self.directory.name.removeprefix(_NAME_PREFIX)
 
     def path(self, segment: int) -> Path:
         return self.directory / f"{segment:08d}.seg"
@@ -50,13 +60,15 @@ class JournalFiles:
     def size_bytes(self) -> int:
         return sum(self.path(segment).stat().st_size for segment in self.segments)
 
-    def read(self, limit_bytes: int, end: Position | None = None) -> tuple[list[bytes], Position]:
-        """Events after the acknowledged position, in order, and the position after them.
+    def read(
+        self, limit_bytes: int, end: Position | None = None, start: Position | None = None
+    ) -> tuple[list[bytes], Position]:
+        """Events after `start` (None: the acknowledged position), in order, and the position after them.
 
         `end` is where reading ends at the latest; None for a dead worker's journal, where a torn tail is
         skipped.
         """
-        position = self.acked
+        position = start or self.acked
         for segment in self.segments:
             if segment < position.segment:
                 continue
@@ -91,16 +103,24 @@ class JournalFiles:
             offset = start.offset + after
         return events, offset
 
-    def acknowledge(self, position: Position) -> None:
-        """All before `position` is with Kafka: delete segments that hold nothing else, and remember it."""
+    def _beyond(self, position: Position) -> Position:
+        """The same place: at the beginning of the next segment, if it is at one's end."""
         later = [segment for segment in self.segments if segment > position.segment]
         if later and position.offset >= self.path(position.segment).stat().st_size:
-            position = Position(later[0], 0)
-        self.acked = position
+            return Position(later[0], 0)
+        return position
+
+    def lets_go_of_a_segment(self, position: Position) -> bool:
+        """Whether acknowledging this position will."""
+        return bool(self.segments) and self.segments[0] < self._beyond(position).segment
+
+    def acknowledge(self, position: Position) -> None:
+        """All before `position` is with Kafka: let go of segments that hold nothing else, and remember it."""
+        self.acked = position = self._beyond(position)
         # Deleted first: on a full disk that makes the room in which to remember. Were it not remembered then,
         # reading would begin at the first segment that is left.
         while self.segments and self.segments[0] < position.segment:
-            self.path(self.segments[0]).unlink()
+            self._kept.take(self.path(self.segments[0]), self.name)
             del self.segments[0]
         self._save_acked()
 
@@ -127,8 +147,33 @@ class JournalFiles:
         # Sent again from the start: the events carry their ids.
         return Position(0, 0)
 
+    def save_totals(self, saved: SavedTotals) -> bool:
+        """Whether there was room for it; else what was saved before is still there."""
+        written = self.directory / f"{_TOTALS_NAME}.new"
+        try:
+            written.write_bytes(saved.to_bytes())
+            written.rename(self.directory / _TOTALS_NAME)
+        except OSError:
+            return False
+        return True
+
+    def saved_totals(self) -> SavedTotals:
+        """Of no event, where none were saved."""
+        try:
+            return SavedTotals.from_bytes((self.directory / _TOTALS_NAME).read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            # What was told of them before stands: it is only that it grows no more.
+            log.critical("a journal's totals can't be read", extra={"error": repr(error)})
+        return SavedTotals(0, {})
+
     def remove(self) -> None:
         """Delete the journal, in which everything is acknowledged, and its lock with it."""
+        if self._kept.is_on and self.acked.segment in self.segments and self.acked.offset:
+            path = self.path(self.acked.segment)
+            os.truncate(path, self.acked.offset)
+            self._kept.take(path, self.name)
         shutil.rmtree(self.directory)
         self.close()
 
@@ -136,7 +181,7 @@ class JournalFiles:
         os.close(self._lock_fd)
 
 
-def create(root: Path, name: str) -> JournalFiles:
+def create(root: Path, name: str, kept: KeptSegments) -> JournalFiles:
     """A new journal, visible to others only once it is locked. Raises OSError, and leaves nothing then."""
     root.mkdir(parents=True, exist_ok=True)
     hidden, visible = root / f"{_NEW_PREFIX}{name}", root / f"{_NAME_PREFIX}{name}"
@@ -153,7 +198,7 @@ def create(root: Path, name: str) -> JournalFiles:
         if lock_fd is not None:
             os.close(lock_fd)
         raise
-    return JournalFiles(visible, lock_fd)
+    return JournalFiles(visible, lock_fd, kept)
 
 
 def _write_acked(directory: Path, position: Position) -> None:
@@ -166,12 +211,15 @@ def _write_acked(directory: Path, position: Position) -> None:
         os.close(fd)
 
 
-def adopt(root: Path) -> list[JournalFiles]:
-    """The journals under `root` that nobody holds any more, locked for us."""
-    return [files for path in sorted(root.glob(f"{_NAME_PREFIX}*")) if (files := _lock(path)) is not None]
+def adopt(root: Path, kept: KeptSegments | None = None) -> list[JournalFiles]:
+    """The journals under `root` that nobody holds any more, locked for us. `kept`: where segments go when
+    they are acknowledged; None: nowhere."""
+    kept = kept or keep_nothing(root)
+    paths = sorted(root.glob(f"{_NAME_PREFIX}*"))
+    return [files for path in paths if (files := _lock(path, kept)) is not None]
 
 
-def _lock(directory: Path) -> JournalFiles | None:
+def _lock(directory: Path, kept: KeptSegments) -> JournalFiles | None:
     try:
         lock_fd = os.open(directory / LOCK_NAME, os.O_RDWR)
     except OSError:
@@ -180,7 +228,7 @@ def _lock(directory: Path) -> JournalFiles | None:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another worker may have replayed and removed it between our open and our lock.
         if (directory / LOCK_NAME).stat().st_ino == os.fstat(lock_fd).st_ino:
-            return JournalFiles(directory, lock_fd)
+            return JournalFiles(directory, lock_fd, kept)
     except OSError:
         pass
     os.close(lock_fd)

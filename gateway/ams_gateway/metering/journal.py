@@ -3,8 +3,8 @@ acknowledged it.
 
 The segment that is being written is mapped into memory, so that an event costs no system call. Its blocks are
 reserved on disk beforehand, and the next segment's before it is full: a full disk turns new calls away and
-never faults amid a write. Events are in the page cache: they outlive the process, not the machine. Kafka
-being away costs disk, not memory.
+never faults amid a write. Events are in the page cache: they outlive the process, and the machine where they
+are synced (see syncing.py). Kafka being away costs disk, not memory.
 
 An event that can't be written is gone: its response is not completed, and so it is not billed, now or later.
 """
@@ -23,6 +23,8 @@ from pathlib import Path
 from ams_gateway.metering import files as journals
 from ams_gateway.metering.encoding import consumer_of
 from ams_gateway.metering.files import JournalFiles, Position
+from ams_gateway.metering.forwarded import ForwardedTotals, SavedTotals
+from ams_gateway.metering.kept import KeptSegments, keep_nothing
 from ams_gateway.metering.records import pack_record
 
 log = logging.getLogger(__name__)
@@ -48,10 +50,15 @@ class JournalLimits:
 class Journal:
     """The writing side. One writer, one event loop, and one journal for the life of a process."""
 
-    def __init__(self, root: Path, limits: JournalLimits) -> None:
-        """Raises OSError unless the reason is a disk without room: then the journal begins as soon as there
-        is some, and others' can be taken over and published meanwhile."""
+    def __init__(self, root: Path, limits: JournalLimits, kept: KeptSegments | None = None) -> None:
+        """`kept`: where segments go when they are acknowledged; None: nowhere.
+
+        Raises OSError unless the reason is a disk without room: then the journal begins as soon as there is
+        some, and others' can be taken over and published meanwhile."""
         name = uuid.uuid4()
+        self._kept = kept or keep_nothing(root)
+        # Counted by who writes the events; see Meter.
+        self.forwarded = ForwardedTotals()
         self.journal_id = name.bytes
         self._name = name.hex
         self._root = root
@@ -74,6 +81,8 @@ class Journal:
         self._recent_from = Position(1, 0)
         self._recent_limit = limits.max_recent
         self._has_room = True
+        # Whether what is written to the files doesn't get to the disk itself; see GroupSync.
+        self.is_sync_failing = False
         self._is_alarmed = False
         try:
             self._reserve()
@@ -95,12 +104,23 @@ class Journal:
         return self._files.directory if self._files is not None else None
 
     @property
+    def directories(self) -> list[Path]:
+        """Where the segments' names are, and where the journal's is."""
+        return [self._files.directory, self._root] if self._files is not None else []
+
+    def segments_from(self, segment: int) -> list[Path]:
+        """Those written to since then, whether they are still there or not."""
+        if self._files is None:
+            return []
+        return [self._files.path(number) for number in range(max(1, segment), self._segment + 1)]
+
+    @property
     def size_bytes(self) -> int:
         return self._closed_bytes + self._offset + self.adopted_bytes
 
     def is_accepting(self) -> bool:
         """False while full or failing: requests are refused rather than served unmetered."""
-        accepting = self._has_room and self.size_bytes < self._limits.max_bytes
+        accepting = self._has_room and self.size_bytes < self._limits.max_bytes and not self.is_sync_failing
         if accepting == self._is_alarmed:
             self._is_alarmed = not accepting
             if accepting:
@@ -142,7 +162,7 @@ class Journal:
 
     def _reserve(self) -> None:
         if self._files is None:
-            self._files = journals.create(self._root, self._name)
+            self._files = journals.create(self._root, self._name, self._kept)
         if self._map is None:
             self._map = self._map_segment(self._segment, self._limits.segment_bytes)
             self._capacity = len(self._map)
@@ -186,7 +206,16 @@ class Journal:
             self._recent_from = self.end
 
     def _map_segment(self, segment: int, size_bytes: int) -> mmap.mmap:
-        """Raises OSError when the disk hasn't got that much, and takes nothing of it then."""
+        """Raises OSError when the disk hasn't got that much, and takes nothing of it then. What is kept gives
+        way to what is to be written."""
+        try:
+            return self._reserve_segment(segment, size_bytes)
+        except OSError as error:
+            if error.errno not in _NO_ROOM or not self._kept.give_back(size_bytes):
+                raise
+        return self._reserve_segment(segment, size_bytes)
+
+    def _reserve_segment(self, segment: int, size_bytes: int) -> mmap.mmap:
         assert self._files is not None
         path = self._files.path(segment)
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
@@ -239,22 +268,42 @@ class Journal:
 
     def acknowledge(self, position: Position) -> None:
         """See JournalFiles.acknowledge. A segment that is done with is left at once when it is the last and
-        holds much, so that a quiet worker keeps no disk and a full one can write again."""
+        holds much, so that a quiet worker keeps no disk and a full one can write again. One that will be kept
+        is filled up, as long as there is room."""
         if self._files is None:
             return
-        self._files.acknowledge(position)
-        if position == self.end and self._offset >= self._limits.segment_bytes // 8:
+        self._let_go(position)
+        is_left_early = not (self._kept.is_on and self._has_room)
+        if position == self.end and self._offset >= self._limits.segment_bytes // 8 and is_left_early:
             if self._spare is not None:
                 self._begin_spare()
-                self._files.acknowledge(self.end)
+                self._let_go(self.end)
             else:
                 self._reuse_segment()
         for segment in [each for each in self._closed if each < self._files.acked.segment]:
             self._closed_bytes -= self._closed.pop(segment)
 
+    def _let_go(self, position: Position) -> None:
+        """Acknowledge, and save first what the segments count that go with it."""
+        assert self._files is not None
+        if not self._files.lets_go_of_a_segment(position):
+            self._files.acknowledge(position)
+            return
+        is_saved = self._save_totals()
+        self._files.acknowledge(position)
+        # On a full disk there is room now. Killed before this, the totals that were told stand.
+        if not is_saved and not self._save_totals():
+            log.warning("forwarded totals can't be saved")
+
+    def _save_totals(self) -> bool:
+        assert self._files is not None
+        totals = self.forwarded.all()
+        return not totals or self._files.save_totals(SavedTotals(self.appended, totals))
+
     def _reuse_segment(self) -> None:
         """The present segment, all acknowledged, becomes the next: on a full disk there may be no other."""
         assert self._files is not None and self._map is not None
+        self._save_totals()
         # Renamed before it is emptied: killed between the two, its events are sent again, and that is all.
         try:
             self._files.path(self._segment).rename(self._files.path(self._segment + 1))
@@ -269,14 +318,14 @@ class Journal:
         self._files.acknowledge(self.end)
 
     def close(self) -> None:
-        """Goes without a trace when everything is acknowledged; else stays to be adopted."""
+        """Goes without a trace when everything is acknowledged and told; else stays to be adopted."""
         if self._files is None:
             return
         for mapped in (self._map, self._spare):
             if mapped is not None:
                 mapped.close()
         self._map, self._spare, self._capacity = None, None, 0
-        if self.appended == 0 or self._files.acked >= self.end:
+        if self.appended == 0 or (self._files.acked >= self.end and not self.forwarded.has_untold):
             self._files.remove()
             return
         self._trim()

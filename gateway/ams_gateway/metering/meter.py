@@ -89,8 +89,12 @@ class Usage:
     request_bytes = response_bytes = 0
     # Of a WebSocket.
     request_messages = response_messages = 0
-    # What of it stands in events already. None: there is none yet.
+    # What of it stands in events already, of a call that lasts. None: there is none yet.
     recorded: "_Recorded | None" = None
+    # An event could not be written: what comes later must not be billed either.
+    is_lost = False
+    # What spend caps were charged for it since it was forwarded.
+    charged_nanos = 0
 
     def __init__(self, ids: EventIds) -> None:
         self.started_ns = started_ns = time.time_ns()
@@ -101,13 +105,12 @@ class Usage:
 
 # Request bytes, response bytes, request messages, response messages.
 _Recorded = tuple[int, int, int, int]
-# In place of that: an event could not be written, and what comes later must not be billed either.
-_LOST: _Recorded = (-1, -1, -1, -1)
 
 
 class Meter:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._forwarded = journal.forwarded
         # Of events after a call's first, which has the id that its Usage drew.
         self._ids = EventIds()
         self._parties = lru_cache(10_000)(self._encode_parties)
@@ -121,12 +124,12 @@ class Meter:
         outcome: usage.Outcome.ValueType,
     ) -> None:
         """Write the last event of the request, most often its only one. Raises JournalError."""
-        if used.recorded is not None:
+        if used.recorded is not None or used.is_lost:
             self._continue(used, key, service, status, outcome)
             return
-        journal = self._journal
+        journal, parties = self._journal, self._parties(key, service)
         event = encode_event(
-            self._parties(key, service),
+            parties,
             used.event_id,
             used.started_ns,
             used.request_bytes,
@@ -143,13 +146,14 @@ class Meter:
         try:
             journal.append(key.consumer_id, event)
         except JournalError:
-            used.recorded = _LOST
+            used.is_lost = True
             raise
+        self._forwarded.count(parties, used.started_ns)
 
     def record_part(self, used: Usage, key: MeteredKey, service: MeteredService, status: int) -> None:
         """Write what came since the last event of a call that goes on: its upstream has answered, so it
         counts as answered however it ends. Raises JournalError: then the response must be broken off."""
-        if used.recorded is not None:
+        if used.recorded is not None or used.is_lost:
             self._continue(used, key, service, status, usage.ANSWERED)
             return
         if used.request_id is None:
@@ -168,15 +172,15 @@ class Meter:
     ) -> None:
         before, now = used.recorded, _so_far(used)
         # Nothing came since, or nothing may be billed any more.
-        if before is None or before in (now, _LOST):
+        if before is None or before == now or used.is_lost:
             return
         request_bytes, response_bytes, request_messages, response_messages = (
             after - earlier for after, earlier in zip(now, before, strict=True)
         )
         # Its own time, not the call's: bytes belong to the hour, and the month, that they flowed in.
-        now_ns = time.time_ns()
+        now_ns, parties = time.time_ns(), self._parties(key, service)
         event = encode_event(
-            self._parties(key, service),
+            parties,
             self._ids.new(now_ns // 1_000_000)[0],
             now_ns,
             request_bytes,
@@ -192,8 +196,9 @@ class Meter:
         try:
             self._journal.append(key.consumer_id, event)
         except JournalError:
-            used.recorded = _LOST
+            used.is_lost = True
             raise
+        self._forwarded.count(parties, now_ns)
         used.recorded = now
 
     def _encode_parties(self, key: MeteredKey, service: MeteredService) -> bytes:

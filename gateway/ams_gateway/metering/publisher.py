@@ -1,7 +1,8 @@
 """Hands the journals' events to Kafka, a turn a few times a second: this worker's own, and dead workers'.
 
 At least once, and never out of order for a consumer within one journal; what is sent twice carries the same
-event id. Kafka being away stops this, nothing else.
+event id. Beside them it tells how many events there have been (teller.py). Kafka being away stops this,
+nothing else.
 """
 
 import asyncio
@@ -10,11 +11,13 @@ import logging
 import time
 from pathlib import Path
 
-from ams_common.topics import USAGE_EVENTS
+from ams_common.topics import USAGE_EVENTS, USAGE_FORWARDED
 
-from ams_gateway.metering.delivery import Delivery
+from ams_gateway.metering.delivery import Delivery, records_of
 from ams_gateway.metering.files import JournalFiles, adopt
 from ams_gateway.metering.journal import Journal, by_consumer
+from ams_gateway.metering.kept import KeptSegments, keep_nothing
+from ams_gateway.metering.teller import Teller
 from ams_gateway.tasks import end_task
 
 log = logging.getLogger(__name__)
@@ -27,13 +30,24 @@ _ADOPT_EVERY_S = 5.0
 _BACKOFF_S = 0.5
 _ROOM_EVERY_S = 0.25
 _PROBE_EVERY_S = 2.0
+_EXPIRE_EVERY_S = 60.0
 
 
 class Publisher:
     def __init__(
-        self, bootstrap_servers: str, journal: Journal, root: Path, *, topic: str = USAGE_EVENTS
+        self,
+        bootstrap_servers: str,
+        journal: Journal,
+        root: Path,
+        *,
+        topic_prefix: str = "",
+        kept: KeptSegments | None = None,
     ) -> None:
-        self._delivery = Delivery(bootstrap_servers, topic)
+        """`kept`: where segments go when they are acknowledged; None: nowhere."""
+        self._topic = topic_prefix + USAGE_EVENTS
+        self._delivery = Delivery(bootstrap_servers, self._topic)
+        self._teller = Teller(self._delivery, topic_prefix + USAGE_FORWARDED, journal)
+        self._kept = kept or keep_nothing(root)
         self._journal = journal
         self._root = root
         self._adopted: list[JournalFiles] = []
@@ -53,17 +67,21 @@ class Publisher:
         return self._delivery.is_up
 
     async def open(self) -> None:
-        self._tasks = [asyncio.create_task(work()) for work in (self._run, self._keep_room, self._probe)]
+        works = self._run, self._keep_room, self._probe, self._expire, self._teller.run
+        self._tasks = [asyncio.create_task(work()) for work in works]
 
     async def close(self, timeout_s: float = 10.0) -> None:
-        """Goes on until the journal is empty, Kafka is away or the time is over; what is left stays on
-        disk."""
+        """Goes on until the journal is empty and all of it told, Kafka is away or the time is over; what is
+        left stays on disk."""
         if not self._tasks:
             return
         self._stopping.set()
+        ends_at_s = time.monotonic() + timeout_s
         await asyncio.wait(self._tasks[:1], timeout=timeout_s)
         for task in self._tasks:
             await end_task(task)
+        if self.is_connected:
+            await self._teller.tell_last(ends_at_s - time.monotonic())
         await self._delivery.disconnect()
         for files in self._adopted:
             files.close()
@@ -73,6 +91,12 @@ class Publisher:
         while True:
             self._journal.keep_room()
             await asyncio.sleep(_ROOM_EVERY_S)
+
+    async def _expire(self) -> None:
+        while True:
+            # It asks the disk about every file.
+            await asyncio.to_thread(self._kept.expire, time.time())
+            await asyncio.sleep(_EXPIRE_EVERY_S)
 
     async def _probe(self) -> None:
         while True:
@@ -111,7 +135,7 @@ class Publisher:
     async def _publish_own(self) -> bool:
         groups, count, position = self._journal.take(_READ_BYTES)
         if count:
-            await self._delivery.send(groups)
+            await self._delivery.send(self._topic, records_of(groups))
             self.published_own += count
         if position != self._journal.acked:
             self._journal.acknowledge(position)
@@ -122,15 +146,20 @@ class Publisher:
         if self._stopping.is_set() or now_s - self._adopted_at_s < _ADOPT_EVERY_S:
             return
         self._adopted_at_s = now_s
-        for files in adopt(self._root):
+        for files in adopt(self._root, self._kept):
             log.info("journal taken over", extra={"journal": files.directory.name})
             self._adopted.append(files)
+            self._teller.tell_of(files)
         self._count_adopted()
 
     def _count_adopted(self) -> None:
         self._journal.adopted_bytes = sum(each.size_bytes() for each in self._adopted)
 
     async def _replay(self, files: JournalFiles) -> bool:
+        """A piece of a dead worker's journal; nothing until it was told how many events that has had, for
+        afterwards its segments are gone."""
+        if not self._teller.has_told(files):
+            return False
         try:
             events, position = files.read(_READ_BYTES)
         except OSError as error:
@@ -140,7 +169,7 @@ class Publisher:
             files.close()
             return False
         if events:
-            await self._delivery.send(by_consumer(events))
+            await self._delivery.send(self._topic, records_of(by_consumer(events)))
             held = len(files.segments)
             files.acknowledge(position)
             # Counting asks the disk about every segment: only when there is one less.

@@ -87,6 +87,11 @@ class AsgiClient:
                 self._set_full(self._queued_bytes > _HIGH_WATER_BYTES)
                 if self._is_complete and not self._outgoing:
                     return
+        except asyncio.CancelledError:
+            # The server stops: it isn't the consumer who has left.
+            if self._exchange is not None:
+                self._exchange.fail(problems.GATEWAY_STOPPING)
+            raise
         finally:
             receiving.cancel()
             if not self._is_complete:

@@ -25,6 +25,8 @@ async def gateway_process(
         "GATEWAY_WORKERS": str(workers),
         "GATEWAY_CONSUME_PROTOCOL": str(settings.consume_protocol).lower(),
         "GATEWAY_JOURNAL_DIR": settings.journal_dir,
+        "GATEWAY_JOURNAL_KEEP_HOURS": str(settings.journal_keep_hours),
+        "GATEWAY_JOURNAL_SYNC": settings.journal_sync,
         "GATEWAY_REPORT_EVERY_S": str(settings.report_every_s),
         "GATEWAY_ALLOW_PRIVATE_UPSTREAMS": "true",
         "KAFKA_TOPIC_PREFIX": topic.removesuffix(USAGE_EVENTS),

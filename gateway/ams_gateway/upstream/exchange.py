@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, Outcome
+from ams.usage.v1.events_pb2 import ANSWERED, Outcome
 
 from ams_gateway.http import problems
 from ams_gateway.http.bodies import frame_chunk
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.responses import Response
 from ams_gateway.upstream.connection import UpstreamConnection
+from ams_gateway.upstream.outcomes import TOTAL_TIME_OVER, outcome_of
 
 NEVER_S = float("inf")
 
@@ -18,7 +19,8 @@ class Client(Protocol):
     """The consumer's side, as an entry presents it. Nothing here waits: what can't be sent yet is kept, and
     `is_full` says so; then the exchange is told when there is room."""
 
-    is_full: bool
+    @property
+    def is_full(self) -> bool: ...
 
     def start(self, status: int, fields: bytes, length: int | None, body: bytes, more: bool) -> None:
         """Send the status, the fields (lines with their ends) and the first of the body. `length` is the
@@ -216,8 +218,10 @@ class Exchange:
         silence, and has a bound of its own."""
         if self._deadline_s == 0.0 or self._client.is_full:
             self._deadline_s = now_s + self._timeouts.idle_s
-        if now_s > self._deadline_s or now_s > self._ends_at_s:
+        if now_s > self._deadline_s:
             self.fail(problems.UPSTREAM_TIMEOUT)
+        elif now_s > self._ends_at_s:
+            self.fail(TOTAL_TIME_OVER if self.is_started else problems.UPSTREAM_TIMEOUT)
 
     def fail(self, reason: Problem) -> None:
         """End the exchange and its connection; the first reason stands."""
@@ -228,11 +232,5 @@ class Exchange:
     def _give_up(self, reason: Problem) -> None:
         """What the consumer has got already decides how the call is metered."""
         self._is_over = True
-        if self.is_started and reason is not problems.UPSTREAM_FAILED:
-            # It ends at a bound that both sides know, or by the consumer's will.
-            self._record(self.counted, self.status, ANSWERED)
-        elif reason.status in (499, 413):
-            self._record(self.counted, reason.status, CLIENT_CLOSED)
-        else:
-            self._record(self.counted, reason.status, UPSTREAM_FAILED)
+        self._record(self.counted, *outcome_of(reason, self.status if self.is_started else 0))
         self._ended(self, reason)

@@ -24,9 +24,9 @@ class SpendCap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitPolicy:
-    """0 stands for no limit and no quota, and for a price that isn't known before the call or isn't there:
-    what such calls cost isn't counted, and no spend cap refuses them. Caps in another currency than the
-    price's don't count its calls. Test calls aren't billed: no cap counts them."""
+    """0 stands for no limit and no quota, and for a price that isn't there: no spend cap refuses such calls.
+    `price_nanos` is what of a call's price is known before it; the rest is charged after it. Caps in another
+    currency than the price's don't count its calls. Test calls aren't billed: no cap counts them."""
 
     service_id: str
     consumer_id: str

@@ -1,0 +1,79 @@
+"""The RPCs about the prices of a service that has one in force: those to come, and those there were."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1.pricing_pb2 import PriceVersion as PriceVersionMessage
+from ams.policy.v1.policy_pb2 import ADMIN
+from ams_common.clock import Clock
+from ams_common.context import current_caller, current_user_id
+from ams_common.database import Change, Database
+from ams_common.ids import uuid7
+from ams_common.interceptors import Context
+
+from catalog_svc import prices
+from catalog_svc.messages import is_in_marketplace, price_version_message
+from catalog_svc.publishing import publish_price, write_snapshot
+from catalog_svc.records import PriceVersion, found, service_not_found
+from catalog_svc.store import Store
+
+
+@dataclass(kw_only=True, eq=False)
+class PriceRpcs:
+    database: Database[Store]
+    clock: Clock
+
+    async def SchedulePrice(self, request: pb.SchedulePriceRequest, context: Context) -> PriceVersionMessage:
+        service_id = UUID(request.service_id)
+        async with self.database.change() as change:
+            if (done := await change.replay(request, PriceVersionMessage)) is not None:
+                return done
+            record = found(await change.store.lock_service(service_id, current_user_id(), self.clock()))
+            # The time is looked at with the service held: what waited over midnight is too late.
+            now = self.clock()
+            price = prices.price_of(request.price, record.type)
+            starts_at = prices.start_of(request.starts_on, now)
+            announced = await change.store.list_announced_prices(service_id=service_id, now=now)
+            before, version = prices.schedule(record, announced, price, starts_at, uuid7(), now)
+            if before is not None:
+                await _cancel(change, replace(before, canceled_at=now))
+            await change.store.insert_price_version(version)
+            publish_price(change, version, now)
+            await write_snapshot(change, service_id, now)
+            change.audit("service", service_id, starts_on=request.starts_on)
+            answer = price_version_message(version)
+            await change.remember(request, answer)
+        return answer
+
+    async def CancelPrice(self, request: pb.CancelPriceRequest, context: Context) -> PriceVersionMessage:
+        service_id, price_version_id = UUID(request.service_id), UUID(request.price_version_id)
+        async with self.database.change() as change:
+            found(await change.store.lock_service(service_id, current_user_id(), self.clock()))
+            now = self.clock()
+            version = await change.store.find_price_version(
+                service_id=service_id, price_version_id=price_version_id
+            )
+            canceled = replace(prices.check_cancelable(version, now), canceled_at=now)
+            await _cancel(change, canceled)
+            await write_snapshot(change, service_id, now)
+            change.audit("service", service_id, price_version_id=str(price_version_id))
+        return price_version_message(canceled)
+
+    async def ListPrices(self, request: pb.ListPricesRequest, context: Context) -> pb.ListPricesResponse:
+        caller, service_id = current_caller(), UUID(request.service_id)
+        async with self.database.read() as store:
+            record = found(await store.find_service(service_id=service_id, owner_id=None, now=self.clock()))
+            is_own = ADMIN in caller.roles or record.merchant_id == caller.user_id
+            if not is_own and not is_in_marketplace(record):
+                raise service_not_found()
+            versions = await store.list_price_versions(service_id=service_id, limit=prices.MAX_LISTED)
+        return pb.ListPricesResponse(prices=map(price_version_message, versions))
+
+
+async def _cancel(change: Change[Store], version: PriceVersion) -> None:
+    assert version.canceled_at is not None, "the caller says when"
+    await change.store.cancel_price_version(
+        price_version_id=version.price_version_id, canceled_at=version.canceled_at
+    )
+    publish_price(change, version, version.canceled_at)
