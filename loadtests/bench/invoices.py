@@ -49,7 +49,8 @@ INSERT INTO usage_counters (
     requests, request_bytes, response_bytes, last_offset
 )
 SELECT 'bench/' || hashtext(consumer_id::text) % 4, DATE '2026-10-01' + day, merchant_id, consumer_id,
-       NULL, consumer_id, service_id, class, 1 + (random() * 100)::int, 50000, 500000, (random() * 1000000)::int
+       NULL, consumer_id, service_id, class, 1 + (random() * 100)::int, 50000, 500000,
+       (random() * 1000000)::int
   FROM unnest($1::uuid[], $2::uuid[]) AS service (merchant_id, service_id)
   CROSS JOIN unnest($3::uuid[]) AS consumer_id
   CROSS JOIN generate_series(0, $4::int - 1) AS day
