@@ -46,7 +46,10 @@ bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS
 bench-pipeline: setup ## usage-svc beside the commit before totals: events/s, CPU an event; ARGS="--events 5000000"
 	@$(BIN)/python -m loadtests.bench.ingest $(ARGS)
 
-prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
+bench-questions: setup ## how long answers about a year of usage take, and what pages ask; ARGS="--events 1000000"
+	@$(BIN)/python -m loadtests.bench.questions $(ARGS)
+
+prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
@@ -105,4 +108,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

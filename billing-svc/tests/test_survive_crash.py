@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 from aiokafka import AIOKafkaProducer
 from ams.billing.v1 import billing_service_pb2 as pb
+from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
@@ -29,6 +30,10 @@ from billing_svc.testing import (
     price_changed,
     service_changed,
 )
+
+
+def batch_of(total: UsageTotal) -> bytes:
+    return UsageTotalBatch(totals=[total]).SerializeToString()
 
 
 @asynccontextmanager
@@ -91,12 +96,12 @@ async def test_killed_in_mid_stream_it_counts_everything_once(
             told[group] += 1 + number % 3
             total = group.total(told[group] if number % 7 else max(told[group] - 5, 1))
             for _ in range(2 if number % 5 == 0 else 1):
-                topic, value = topic_prefix + topics.USAGE_AGGREGATED, total.SerializeToString()
+                topic, value = topic_prefix + topics.USAGE_AGGREGATED, batch_of(total)
                 await producer.send(topic, value, key=total.consumer_id.encode())
         for group in groups:
             topic, value = (
                 topic_prefix + topics.USAGE_AGGREGATED,
-                group.total(told[group]).SerializeToString(),
+                batch_of(group.total(told[group])),
             )
             await producer.send(topic, value, key=str(group.consumer_id).encode())
         await producer.flush()

@@ -8,7 +8,9 @@ parsed while the database is at the one before.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -29,10 +31,14 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 500
 _RETRY_S = 0.5
-# What is fetched of a partition at once, and so the most that a batch holds besides a single larger record:
-# some ten thousand usage events. A reader that keeps up gets what has come meanwhile, which is far less.
-_MAX_BATCH_BYTES = 4 * 1024 * 1024
-_MAX_BATCH_RECORDS = 10_000
+# What is fetched of a partition at once: some ten thousand usage events.
+_FETCH_BYTES = 4 * 1024 * 1024
+# What has been fetched and prepared while the database is busy, and the most that becomes one batch. A reader
+# that keeps up gets what has come since, which is far less.
+_PIECES_AHEAD = 4
+_MAX_BATCH_BYTES = _PIECES_AHEAD * _FETCH_BYTES
+_MAX_RECORDS = 10_000
+_GATHER_S = 0.5
 # A batch whose transaction took too long: a smaller one may not.
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 # How many partitions the database is at, at once: the others of the pool's connections are for questions.
@@ -76,7 +82,7 @@ class EventConsumer:
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_500,
             metadata_max_age_ms=5_000,
-            max_partition_fetch_bytes=_MAX_BATCH_BYTES,
+            max_partition_fetch_bytes=_FETCH_BYTES,
         )
         async with TopicIds.of(self._bootstrap_servers) as topic_ids:
             readers = _Readers(consumer, topic_ids, self._database, self._handlers, self._dead_letters)
@@ -195,48 +201,84 @@ class _Reader:
         self._turns = turns
         self._source = f"{incarnation}/{partition.partition}"
         self._max_bytes = _MAX_BATCH_BYTES
+        self._read_to = 0
 
     async def run(self) -> None:
         """Until it is cancelled, or a fault that passes."""
-        applying: asyncio.Task[None] | None = None
+        pieces: asyncio.Queue[_Piece] = asyncio.Queue(_PIECES_AHEAD)
+        halves = [asyncio.create_task(work) for work in (self._read_into(pieces), self._apply_from(pieces))]
         try:
-            while True:
-                for records in _cut(await self._fetch(), self._max_bytes):
-                    # In a thread: the loop goes on with what the database and others say meanwhile.
-                    prepared = await asyncio.to_thread(self._handler.prepare, Batch(self._source, records))
-                    if applying is not None:
-                        await applying
-                    applying = asyncio.create_task(self._apply(records, prepared))
-                if applying is not None and applying.done():
-                    await applying
+            await asyncio.gather(*halves)
         finally:
-            if applying is not None:
-                await cancel([applying])
+            await cancel(halves)
+
+    async def _read_into(self, pieces: "asyncio.Queue[_Piece]") -> None:
+        while True:
+            for records in _cut(await self._fetch(), self._max_bytes):
+                # In a thread: the loop goes on with what the database and others say meanwhile.
+                await pieces.put(await asyncio.to_thread(self._prepare, records))
+
+    async def _apply_from(self, pieces: "asyncio.Queue[_Piece]") -> None:
+        while True:
+            batch = [await pieces.get()]
+            size_bytes = batch[0].size_bytes
+            # The more records a batch has, the fewer rows each of them touches: what has been read is taken
+            # together, and who is behind reads on for a moment.
+            gather_until_s = time.monotonic() + _GATHER_S
+            while size_bytes < self._max_bytes and (not pieces.empty() or self._is_behind()):
+                try:
+                    async with asyncio.timeout(gather_until_s - time.monotonic()):
+                        batch.append(await pieces.get())
+                except TimeoutError:
+                    break
+                size_bytes += batch[-1].size_bytes
+            await self._apply(batch[0] if len(batch) == 1 else await asyncio.to_thread(self._merge, batch))
+
+    def _is_behind(self) -> bool:
+        """Whether Kafka has more of the partition than was read."""
+        if self._partition not in self._consumer.assignment():
+            return False
+        return (self._consumer.highwater(self._partition) or 0) > self._read_to
+
+    def _prepare(self, records: Sequence[Record]) -> "_Piece":
+        prepared, rejections = self._handler.prepare(Batch(self._source, records))
+        return _Piece(records, prepared, rejections)
+
+    def _merge(self, pieces: "Sequence[_Piece]") -> "_Piece":
+        return _Piece(
+            [record for piece in pieces for record in piece.records],
+            self._handler.merge([piece.prepared for piece in pieces]),
+            [rejection for piece in pieces for rejection in piece.rejections],
+        )
 
     async def _fetch(self) -> list[Record]:
         fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await self._consumer.getmany(
-            self._partition, timeout_ms=_POLL_MS, max_records=_MAX_BATCH_RECORDS
+            self._partition, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS
         )
         records = fetched.get(self._partition, ())
         # After fetching: what was read may be of a topic that was made anew since this reader began.
         if records and await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
             raise TopicMadeAnewError(self._partition.topic)
+        if records:
+            self._read_to = records[-1].offset + 1
         return [Record(each.offset, each.key, each.value or b"") for each in records]
 
-    async def _apply(self, records: Sequence[Record], prepared: tuple[Any, Sequence[Rejection]]) -> None:
+    async def _apply(self, piece: "_Piece") -> None:
         """Together if that can be; else halves, so that one bad record of n costs log n more transactions."""
+        records = piece.records
         try:
-            await self._apply_together(records, prepared)
+            await self._apply_together(piece)
         except _TIMEOUTS as error:
             if len(records) == 1:
                 raise
-            self._max_bytes = max(1, sum(len(each.value) for each in records) // 2)
+            self._max_bytes = max(1, piece.size_bytes // 2)
             log.warning("batch took too long", extra=self._where(records, error))
         except PASSING_FAULTS:
             raise
         except Exception as error:
             if len(records) == 1:
-                await self._apply_together(records, (None, [Rejection(records[0], repr(error))]))
+                rejection = Rejection(records[0], repr(error))
+                await self._apply_together(_Piece(records, None, [rejection]))
                 return
             log.warning("batch failed", extra=self._where(records, error))
         else:
@@ -244,11 +286,9 @@ class _Reader:
             return
         middle = len(records) // 2
         for half in (records[:middle], records[middle:]):
-            await self._apply(half, self._handler.prepare(Batch(self._source, half)))
+            await self._apply(self._prepare(half))
 
-    async def _apply_together(
-        self, records: Sequence[Record], prepared: tuple[Any, Sequence[Rejection]]
-    ) -> None:
+    async def _apply_together(self, piece: "_Piece") -> None:
         topic, partition = self._partition.topic, self._partition.partition
         async with (
             self._turns,
@@ -257,20 +297,17 @@ class _Reader:
             next_offset = await offsets.lock(change.connection, topic, partition, self._incarnation)
             if next_offset is None:
                 raise TopicMadeAnewError(topic)
-            new = [record for record in records if record.offset >= next_offset]
-            if not new:
+            if piece.records[0].offset < next_offset:
+                # Another process had this partition, and has applied some.
+                piece = self._prepare([record for record in piece.records if record.offset >= next_offset])
+            if not piece.records:
                 return
-            if len(new) < len(records):
-                # Another process had this partition and has applied the others.
-                prepared = self._handler.prepare(Batch(self._source, new))
-            value, rejections = prepared
-            if value is not None:
-                await self._handler.apply(change, value)
-            await self._dead_letters.keep(change, topic, partition, self._incarnation, rejections)
-            await offsets.store(change.connection, topic, partition, new[-1].offset + 1)
-        metrics.counter("ams_events", "Records of Kafka that were taken in.", "topic").labels(topic).inc(
-            len(new)
-        )
+            if piece.prepared is not None:
+                await self._handler.apply(change, piece.prepared)
+            await self._dead_letters.keep(change, topic, partition, self._incarnation, piece.rejections)
+            await offsets.store(change.connection, topic, partition, piece.records[-1].offset + 1)
+        counter = metrics.counter("ams_events", "Records of Kafka that were taken in.", "topic")
+        counter.labels(topic).inc(len(piece.records))
 
     def _where(self, records: Sequence[Record], error: BaseException) -> dict[str, object]:
         return {
@@ -280,6 +317,19 @@ class _Reader:
             "records": len(records),
             "error": repr(error),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Records of a partition that follow each other, prepared for the database."""
+
+    records: Sequence[Record]
+    prepared: Any  # None: there is nothing to apply
+    rejections: Sequence[Rejection]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(record.value) for record in self.records)
 
 
 def _cut(records: Sequence[Record], max_bytes: int) -> Iterator[list[Record]]:

@@ -55,6 +55,9 @@ class TopicHandler(Protocol[P]):
     def prepare(self, batch: Batch) -> tuple[P, Sequence[Rejection]]:
         """What `apply` takes of the batch, and what can't be applied. It may run in a thread, and again."""
 
+    def merge(self, prepared: Sequence[P]) -> P:
+        """What was prepared of batches that follow each other, one at least, as that of one."""
+
     async def apply(self, change: Change, prepared: P) -> None:
         """Within the transaction that also moves the offset. An exception that isn't a passing fault is a
         record's fault: which one's is found out by applying fewer at a time."""
@@ -79,14 +82,18 @@ class Subscription(Generic[M]):
     def read(self, value: bytes) -> M:
         return self.message_type.FromString(value)
 
-    def prepare(self, batch: Batch) -> tuple[list[M], list[Rejection]]:
-        messages, rejections = [], []
+    def prepare(self, batch: Batch) -> tuple[Sequence[M], list[Rejection]]:
+        messages: list[M] = []
+        rejections: list[Rejection] = []
         for record in batch.records:
             try:
                 messages.append(self.message_type.FromString(record.value))
             except DecodeError as error:
                 rejections.append(Rejection(record, repr(error)))
         return messages, rejections
+
+    def merge(self, prepared: Sequence[Sequence[M]]) -> Sequence[M]:
+        return [message for each in prepared for message in each]
 
     async def apply(self, change: Change, prepared: Sequence[M]) -> None:
         if prepared:

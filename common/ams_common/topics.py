@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-USAGE_EVENTS = "usage.events"  # ams.usage.v1.UsageEvent
-USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageTotal
+USAGE_EVENTS = "usage.events"  # ams.usage.v1.UsageEventBatch
+USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageTotalBatch
 USAGE_FORWARDED = "usage.forwarded"  # ams.usage.v1.ForwardedTotal
 NOTIFICATIONS = "notifications"  # ams.identity.v1.Notification
 IDENTITY_EVENTS = "identity.events"  # ams.identity.v1.IdentityEvent

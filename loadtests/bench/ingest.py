@@ -78,6 +78,7 @@ class Bench:
     servers: Addresses
     postgres: Postgres
     prefix: str
+    partitions: int
     events: int
     per_record: int
 
@@ -131,15 +132,10 @@ async def ends(bench: Bench) -> dict[int, int]:
     """Where each partition of the topic ends."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bench.servers.kafka_bootstrap_servers)
     await consumer.start()
-    partitions = [TopicPartition(bench.topic, number) for number in await _partitions(consumer, bench.topic)]
+    partitions = [TopicPartition(bench.topic, number) for number in range(bench.partitions)]
     found = await consumer.end_offsets(partitions)
     await consumer.stop()
     return {partition.partition: end for partition, end in found.items()}
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer.topics()
-    return set(consumer.partitions_for_topic(topic) or ())
 
 
 async def read_of(connection: asyncpg.Connection, bench: Bench) -> int:
@@ -207,6 +203,7 @@ async def run(arguments: argparse.Namespace, servers: Addresses, sources: Path) 
         servers,
         await Postgres.of(servers.database_url),
         f"bench{secrets.token_hex(4)}.",
+        arguments.partitions,
         arguments.events,
         arguments.per_record,
     )

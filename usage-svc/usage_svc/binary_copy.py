@@ -63,7 +63,7 @@ def _rows_of_layout(
         "series_id": (">i8", events.series_id),
         "source_id": (">i4", source_id),
         "source_offset": (">i8", events.offset),
-        "price_version_id": ("V16", _uuids_of_texts(events.price_version_id.tolist())),
+        "price_version_id": ("V16", _uuids_of_bytes(events.price_version_id.tolist())),
         "request_bytes": (">i8", events.request_bytes),
         "response_bytes": (">i8", events.response_bytes),
         "request_messages": (">i8", events.request_messages),
@@ -76,7 +76,7 @@ def _rows_of_layout(
         "is_test": ("?", events.is_test),
     }
     if has_journal:
-        journals = np.frombuffer(b"".join(events.journal_id.tolist()), dtype="V16")
+        journals = _uuids_of_bytes(events.journal_id.tolist())
         fields |= {"journal_id": ("V16", journals), "sequence": (">i8", events.sequence)}
     if request_id_length != _NULL:
         texts = [text.encode("ascii") for text in events.request_id]
@@ -100,9 +100,8 @@ def _uuids(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDA
     return np.frombuffer(halves.tobytes(), dtype="V16")
 
 
-def _uuids_of_texts(texts: list[str]) -> npt.NDArray[np.void]:
-    digits = "".join(texts).replace("-", "")
-    return np.frombuffer(bytes.fromhex(digits), dtype="V16")
+def _uuids_of_bytes(values: list[bytes]) -> npt.NDArray[np.void]:
+    return np.frombuffer(b"".join(values), dtype="V16")
 
 
 def hex_ids(events: EventColumns) -> list[str]:

@@ -1,15 +1,19 @@
 """What usage-svc tells billing: what the usage of a group comes to so far. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import NamedTuple
 from uuid import UUID
 
-from ams.usage.v1.events_pb2 import ChargeClass, ForwardedTotal, UsageTotal
+from ams.usage.v1.events_pb2 import ChargeClass, ForwardedTotal, UsageTotalBatch
 from ams_common import formats
 
 from usage_svc.events import Series
 from usage_svc.sums import Rows
+
+# Far below what Kafka takes as one message.
+_MOST_TOGETHER = 500
 
 
 class DayTotal(NamedTuple):
@@ -26,24 +30,31 @@ class DayTotal(NamedTuple):
 
 def total_messages(
     totals: Iterable[DayTotal], source: str, series: Mapping[int, Series]
-) -> Iterator[UsageTotal]:
-    """What billing is told of `totals`."""
+) -> Iterator[tuple[str, UsageTotalBatch]]:
+    """What billing is told of `totals`: by consumer, with the consumer's id."""
+    of_consumer: defaultdict[UUID, list[DayTotal]] = defaultdict(list)
     for total in totals:
-        of = series[total.series_id]
-        yield UsageTotal(
-            source=source,
-            day=total.day.isoformat(),
-            merchant_id=str(of.merchant_id),
-            consumer_id=str(of.consumer_id),
-            project_id=str(of.project_id) if of.project_id else "",
-            api_key_id=str(of.api_key_id),
-            service_id=str(of.service_id),
-            charge_class=total.charge_class,
-            requests=total.requests,
-            request_bytes=total.request_bytes,
-            response_bytes=total.response_bytes,
-            last_offset=total.last_offset,
-        )
+        of_consumer[series[total.series_id].consumer_id].append(total)
+    for consumer_id, several in of_consumer.items():
+        for start in range(0, len(several), _MOST_TOGETHER):
+            batch = UsageTotalBatch()
+            for total in several[start : start + _MOST_TOGETHER]:
+                of = series[total.series_id]
+                batch.totals.add(
+                    source=source,
+                    day=total.day.isoformat(),
+                    merchant_id=str(of.merchant_id),
+                    consumer_id=str(consumer_id),
+                    project_id=str(of.project_id) if of.project_id else "",
+                    api_key_id=str(of.api_key_id),
+                    service_id=str(of.service_id),
+                    charge_class=total.charge_class,
+                    requests=total.requests,
+                    request_bytes=total.request_bytes,
+                    response_bytes=total.response_bytes,
+                    last_offset=total.last_offset,
+                )
+            yield str(consumer_id), batch
 
 
 class MalformedTotalError(ValueError):

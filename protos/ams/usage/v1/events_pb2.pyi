@@ -207,7 +207,7 @@ Global___UsageEventBatch: _TypeAlias = UsageEventBatch  # noqa: Y015
 
 @_typing.final
 class UsageTotal(_message.Message):
-    """What the usage of one group comes to so far (topic usage.aggregated, keyed by consumer id). Not what is added to it:
+    """What the usage of one group comes to so far (topic usage.aggregated, in batches by consumer). Not what is added to it:
     figures only grow, so of two totals of a group the greater holds, whichever comes first and however often either
     comes. Calls with test keys are in none.
     """
@@ -268,6 +268,30 @@ class UsageTotal(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageTotal: _TypeAlias = UsageTotal  # noqa: Y015
+
+@_typing.final
+class UsageTotalBatch(_message.Message):
+    """A value of the topic usage.aggregated: totals of one consumer. The number is one that UsageTotal has no field of,
+    so that neither is ever taken for the other.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageTotal]: ...
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[Global___UsageTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageTotalBatch: _TypeAlias = UsageTotalBatch  # noqa: Y015
 
 @_typing.final
 class ForwardedTotal(_message.Message):
