@@ -4,23 +4,30 @@
 """
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.registry.v1 import registry_service_pb2 as registry
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from ams.usage.v1 import alert_service_pb2 as alerts
+from ams.usage.v1 import report_service_pb2 as reports
 from ams.usage.v1 import usage_service_pb2 as usage
+from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
+from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
-from ams_common.client import invoke
+from ams_common.client import invoke, listen
 from google.protobuf.message import Message
 
 P = ParamSpec("P")
@@ -37,14 +44,20 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
     "usage": UsageServiceStub,
+    "reports": ReportServiceStub,
+    "alerts": AlertServiceStub,
     "billing": BillingServiceStub,
     "registry": RegistryServiceStub,
 }
 
 
+# Services that share the process of another.
+_SERVED_BY = {"reports": "usage", "alerts": "usage"}
+
+
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
     """The generated stubs by service, which last as long as the process."""
-    return {name: stub(channels[name]) for name, stub in _STUBS.items()}
+    return {name: stub(channels[_SERVED_BY.get(name, name)]) for name, stub in _STUBS.items()}
 
 
 class Client:
@@ -76,6 +89,31 @@ class Rpc(Generic[P, T]):
         return call
 
 
+class StreamRpc(Generic[P, T]):
+    """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
+
+    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
+    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
+    """
+
+    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
+        """`answer` only says the type: the stub knows how to read it."""
+        self._request = request
+
+    def __set_name__(self, owner: type[Client], name: str) -> None:
+        self._name = name
+
+    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
+        async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
+            token = await client.access_token()
+            method = getattr(client.stub, self._name)
+            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
+                async for answer in answers:
+                    yield answer
+
+        return call
+
+
 class IdentityClient(Client):
     BlockConsumer = Rpc(identity.BlockConsumerRequest, identity.Consumer)
     CompleteOidcSignIn = Rpc(identity.CompleteOidcSignInRequest, identity.Session)
@@ -101,6 +139,8 @@ class IdentityClient(Client):
 
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
+    CancelPrice = Rpc(catalog.CancelPriceRequest, pricing.PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
     GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
@@ -108,9 +148,11 @@ class CatalogClient(Client):
         catalog.ListMarketplaceServicesRequest, catalog.ListMarketplaceServicesResponse
     )
     ListMerchantServices = Rpc(catalog.ListMerchantServicesRequest, catalog.ListMerchantServicesResponse)
+    ListPrices = Rpc(catalog.ListPricesRequest, catalog.ListPricesResponse)
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
     RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
+    SchedulePrice = Rpc(catalog.SchedulePriceRequest, pricing.PriceVersion)
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
@@ -134,20 +176,64 @@ class KeysClient(Client):
 
 
 class UsageClient(Client):
-    GetConsumerUsage = Rpc(usage.GetConsumerUsageRequest, usage.UsageReport)
-    GetMerchantUsage = Rpc(usage.GetMerchantUsageRequest, usage.UsageReport)
-    GetPlatformUsage = Rpc(usage.GetPlatformUsageRequest, usage.UsageReport)
+    DismissUsageDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
+    GetConsumerUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    ListConsumerCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListDayRoots = Rpc(usage.ListDayRootsRequest, usage.ListDayRootsResponse)
+    ListMerchantCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListPlatformCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListUsageDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
+    ReplayUsageDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
+    WatchConsumerUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
+    WatchMerchantUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
+    WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
+
+
+class ReportClient(Client):
+    CreateReport = Rpc(reports.CreateReportRequest, reports.Report)
+    DeleteReport = Rpc(reports.DeleteReportRequest, reports.DeleteReportResponse)
+    GetReport = Rpc(reports.GetReportRequest, reports.Report)
+    ListReports = Rpc(reports.ListReportsRequest, reports.ListReportsResponse)
+    ReadReport = Rpc(reports.ReadReportRequest, reports.ReadReportResponse)
+    ShareReport = Rpc(reports.ShareReportRequest, reports.Report)
+
+
+class AlertClient(Client):
+    CreateAlertRule = Rpc(alerts.CreateAlertRuleRequest, alerts.CreateAlertRuleResponse)
+    DeleteAlertRule = Rpc(alerts.DeleteAlertRuleRequest, alerts.DeleteAlertRuleResponse)
+    ListAlertRules = Rpc(alerts.ListAlertRulesRequest, alerts.ListAlertRulesResponse)
+    ListAlerts = Rpc(alerts.ListAlertsRequest, alerts.ListAlertsResponse)
+    MarkAlertsRead = Rpc(alerts.MarkAlertsReadRequest, alerts.MarkAlertsReadResponse)
 
 
 class BillingClient(Client):
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
-    GenerateInvoices = Rpc(billing.GenerateInvoicesRequest, billing.GenerateInvoicesResponse)
+    CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
+    DismissBillingDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
+    EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
+    GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
+    IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
+    ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
-    ListConsumerInvoices = Rpc(billing.ListConsumerInvoicesRequest, billing.ListConsumerInvoicesResponse)
-    ListMerchantInvoices = Rpc(billing.ListMerchantInvoicesRequest, billing.ListMerchantInvoicesResponse)
+    ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
+    ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    MarkInvoicePaid = Rpc(billing.MarkInvoicePaidRequest, billing.Invoice)
+    PreviewPrice = Rpc(billing.PreviewPriceRequest, billing.PricePreview)
+    ReplayBillingDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
+    SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
+    SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
+    VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
 
 
 class RegistryClient(Client):
@@ -169,6 +255,8 @@ class Api:
         self.catalog = CatalogClient(stubs["catalog"], access_token)
         self.keys = KeysClient(stubs["keys"], access_token)
         self.usage = UsageClient(stubs["usage"], access_token)
+        self.reports = ReportClient(stubs["reports"], access_token)
+        self.alerts = AlertClient(stubs["alerts"], access_token)
         self.billing = BillingClient(stubs["billing"], access_token)
         self.registry = RegistryClient(stubs["registry"], access_token)
 
