@@ -16,7 +16,6 @@ from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 from google.protobuf.message import DecodeError
 
-from usage_svc.columns import single_event
 from usage_svc.proofs.proven_events import FIRST, EventScope, list_proven_events
 from usage_svc.proofs.store import DayFigures, ProofStore
 from usage_svc.store import Store
@@ -171,6 +170,6 @@ def _waiting_events(payloads: list[bytes], merchant_id: str, consumer_id: str) -
 def _events_of(payload: bytes) -> list[UsageEvent]:
     try:
         batch = UsageEventBatch.FromString(payload)
-        return list(batch.events) or [single_event(payload)]
+        return list(batch.events) or [UsageEvent.FromString(payload)]
     except DecodeError:
         return []
