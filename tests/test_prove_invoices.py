@@ -84,14 +84,14 @@ async def proof_of(
     pipeline: UsagePipeline, invoice_id: str, user_id: UUID, role: Role.ValueType
 ) -> list[bytes]:
     """The whole file's rows."""
-    content, token = b"", ""
+    content, token = bytearray(), ""
     while True:
         request = pb.GetInvoiceProofRequest(invoice_id=invoice_id, page_token=token)
         part = await pipeline.billing.ask("GetInvoiceProof", request, user_id, role)
         content += part.content
         token = part.next_page_token
         if not token:
-            return content.splitlines(keepends=True)
+            return bytes(content).splitlines(keepends=True)
 
 
 async def issued(pipeline: UsagePipeline, caller: Caller) -> pb.Invoice:
