@@ -22,6 +22,7 @@ from usage_svc.event_handlers import topic_handlers
 from usage_svc.gap_watch import watch_for_gaps
 from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
 from usage_svc.rpc.service import UsageService
 from usage_svc.settings import Settings
@@ -43,8 +44,11 @@ async def run(settings: Settings) -> None:
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         descriptor = pb.DESCRIPTOR.services_by_name["UsageService"]
         handlers = topic_handlers(database)
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
         service = UsageService(
-            questions=Questions(database=database, pseudonyms=Pseudonyms(settings.pseudonym_key)),
+            database=database,
+            pseudonyms=pseudonyms,
+            questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
         add_servicer = partial(rpc.add_UsageServiceServicer_to_server, service)
@@ -62,6 +66,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
+            keep_days_closed(database, pseudonyms),
         ]
         await serve(server, settings.listen, background)
 
