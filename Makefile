@@ -46,6 +46,9 @@ bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS
 bench-pipeline: setup ## usage-svc beside the commit before totals: events/s, CPU an event; ARGS="--events 5000000"
 	@$(BIN)/python -m loadtests.bench.ingest $(ARGS)
 
+bench-questions: setup ## how long answers about a year of usage take, and what pages ask; ARGS="--events 1000000"
+	@$(BIN)/python -m loadtests.bench.questions $(ARGS)
+
 prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
@@ -54,6 +57,9 @@ hostile-day: setup ## hostile consumers and merchants learn nothing of each othe
 
 fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS="--seconds 60 --seed 7"
 	@$(BIN)/python -m loadtests.proofs.fuzz $(ARGS)
+
+bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
@@ -102,4 +108,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
