@@ -25,7 +25,7 @@ from ams_bff.usage.ranges import (
     UsageQuery,
 )
 from ams_bff.usage.reports import ask_usage, chart_rows, spike_words, summary_of
-from ams_bff.views.usage_names import STATUS_TONES, Labels, choices_of, labels_of
+from ams_bff.views.usage_names import STATUS_TONES, Labels, choices_of, filters_in_words, labels_of
 
 PATHS = {CONSUMER: "/dashboard/usage", MERCHANT: "/merchant/usage", ADMIN: "/admin/usage"}
 _FIGURES = (
@@ -146,14 +146,10 @@ async def load_data(visit: Visit) -> PageData:
     groups = groups_of(report, visit.zone)
     if query.group == "status":
         groups.sort(key=lambda group: group.name)
-    labels, *narrowed = await asyncio.gather(
+    labels, filters = await asyncio.gather(
         labels_of(visit, query.group, (group.name for group in groups)),
-        *(labels_of(visit, kind, [text]) for kind, text in query.filters.items()),
+        filters_in_words(visit, query.filters),
     )
-    filters = [
-        (kind, kind.capitalize(), words[text])
-        for (kind, text), words in zip(query.filters.items(), narrowed, strict=True)
-    ]
     return PageData(query, report, groups, labels, filters)
 
 

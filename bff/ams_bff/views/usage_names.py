@@ -56,6 +56,15 @@ def _short(role: Role.ValueType, kind: str, name: str) -> str:
     return name if is_name or len(name) < 20 else f"{kind.capitalize()} …{name[-6:]}"
 
 
+async def filters_in_words(visit: Visit, filters: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Each filter of the URL: its parameter, what it filters, and by what."""
+    labels = await asyncio.gather(*(labels_of(visit, kind, [text]) for kind, text in filters.items()))
+    return [
+        (kind, kind.capitalize(), words[text])
+        for (kind, text), words in zip(filters.items(), labels, strict=True)
+    ]
+
+
 async def _own_keys(visit: Visit) -> Labels:
     return {key.key_id: f"{key.name} · {key.key_prefix}…" for key in await all_keys(visit)}
 
@@ -80,7 +89,7 @@ async def _people(visit: Visit, kind: str, ids: Sequence[str]) -> Labels:
 async def choices_of(visit: Visit, filters: Mapping[str, str]) -> Mapping[str, list[Choice]]:
     """What the page's selects offer, by the URL's parameter: "" for all, and what is chosen in any case."""
     services, keys = await asyncio.gather(
-        visit.or_none_if_down(_services(visit)), visit.or_none_if_down(_keys(visit))
+        visit.or_none_if_down(service_choices(visit)), visit.or_none_if_down(key_choices(visit))
     )
     choices: dict[str, list[Choice]] = {"service": [("", "All services"), *(services or [])]}
     if visit.role == CONSUMER:
@@ -93,7 +102,7 @@ async def choices_of(visit: Visit, filters: Mapping[str, str]) -> Mapping[str, l
     return choices
 
 
-async def _services(visit: Visit) -> list[Choice]:
+async def service_choices(visit: Visit) -> list[Choice]:
     """Ids and names of the reader's services, by name; of many the newest."""
     match visit.role:
         case Role.MERCHANT:
@@ -109,7 +118,8 @@ async def _services(visit: Visit) -> list[Choice]:
     return sorted(pairs, key=lambda pair: pair[1].casefold())
 
 
-async def _keys(visit: Visit) -> list[Choice]:
+async def key_choices(visit: Visit) -> list[Choice]:
+    """A consumer's keys; to nobody else's eyes keys have names."""
     if visit.role != CONSUMER:
         return []
     keys = await all_keys(visit)
