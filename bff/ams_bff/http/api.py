@@ -4,16 +4,15 @@
 """
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
-from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.pricing_pb2 import PriceVersion
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -27,8 +26,11 @@ from ams.usage.v1 import usage_service_pb2 as usage
 from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
-from ams_common.client import invoke, listen
+from ams_common.client import invoke
+from ams_common.errors import DeadlineExceededError
 from google.protobuf.message import Message
+
+from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,80 +38,64 @@ T = TypeVar("T")
 # Gives the token that a call is made with, None for nobody's. Raises AppError.
 AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
 
-_DEADLINE_S = 10.0
-
-
-_STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
-    "identity": IdentityServiceStub,
-    "catalog": CatalogServiceStub,
-    "keys": KeysServiceStub,
-    "usage": UsageServiceStub,
-    "reports": ReportServiceStub,
-    "alerts": AlertServiceStub,
-    "billing": BillingServiceStub,
-    "registry": RegistryServiceStub,
+_STUBS: Mapping[str, tuple[str, Callable[[grpc.aio.Channel], object]]] = {
+    "identity": ("identity", IdentityServiceStub),
+    "catalog": ("catalog", CatalogServiceStub),
+    "keys": ("keys", KeysServiceStub),
+    "usage": ("usage", UsageServiceStub),
+    "reports": ("usage", ReportServiceStub),
+    "alerts": ("usage", AlertServiceStub),
+    "billing": ("billing", BillingServiceStub),
+    "registry": ("registry", RegistryServiceStub),
 }
 
 
-# Services that share the process of another.
-_SERVED_BY = {"reports": "usage", "alerts": "usage"}
-
-
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
-    """The generated stubs by service, which last as long as the process."""
-    return {name: stub(channels[_SERVED_BY.get(name, name)]) for name, stub in _STUBS.items()}
+    """The generated stubs by client, which last as long as the process."""
+    return {name: stub(channels[area]) for name, (area, stub) in _STUBS.items()}
 
 
 class Client:
-    """One service, for one session. Each call raises AppError: what the service says, or that it is down."""
+    """One service, for one session. Each call raises AppError: what the service says, or that it is down or
+    hangs."""
 
-    def __init__(self, stub: object, access_token: AccessToken) -> None:
+    def __init__(self, stub: object, access_token: AccessToken, area: str, hangs: Hangs) -> None:
         self.stub = stub
         self.access_token = access_token
+        self.area = area
+        self.hangs = hangs
 
 
 class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
-    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
-        """`answer` only says the type: the stub knows how to read it."""
+    def __init__(self, request: Callable[P, Message], answer: type[T], is_slow: bool = False) -> None:
+        """`answer` only says the type: the stub knows how to read it. `is_slow`: it works out a lot."""
         self._request = request
+        self._is_slow = is_slow
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
         self._name = name
+        self._is_quick = is_read(name) and not self._is_slow
 
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
             method = getattr(client.stub, self._name)
-            answer: T = await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
+            if not self._is_quick:
+                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+                return answer
+            hangs = client.hangs
+            hangs.check(client.area)
+            asked_at_s = hangs.clock()
+            try:
+                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
+            except DeadlineExceededError:
+                hangs.missed(client.area, asked_at_s)
+                raise
+            hangs.answered(client.area)
             return answer
-
-        return call
-
-
-class StreamRpc(Generic[P, T]):
-    """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
-
-    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
-    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
-    """
-
-    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
-        """`answer` only says the type: the stub knows how to read it."""
-        self._request = request
-
-    def __set_name__(self, owner: type[Client], name: str) -> None:
-        self._name = name
-
-    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
-        async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
-            token = await client.access_token()
-            method = getattr(client.stub, self._name)
-            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
-                async for answer in answers:
-                    yield answer
 
         return call
 
@@ -140,7 +126,7 @@ class IdentityClient(Client):
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
-    CancelPrice = Rpc(catalog.CancelPriceRequest, pricing.PriceVersion)
+    CancelPrice = Rpc(catalog.CancelPriceRequest, PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
     GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
@@ -152,7 +138,7 @@ class CatalogClient(Client):
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
     RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
-    SchedulePrice = Rpc(catalog.SchedulePriceRequest, pricing.PriceVersion)
+    SchedulePrice = Rpc(catalog.SchedulePriceRequest, PriceVersion)
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
@@ -181,17 +167,13 @@ class UsageClient(Client):
     GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     ListConsumerCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
-    ListDayRoots = Rpc(usage.ListDayRootsRequest, usage.ListDayRootsResponse)
     ListMerchantCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
     ListPlatformCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
     ListUsageDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ReplayUsageDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
-    WatchConsumerUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
-    WatchMerchantUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
-    WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
 
 
-class ReportClient(Client):
+class ReportsClient(Client):
     CreateReport = Rpc(reports.CreateReportRequest, reports.Report)
     DeleteReport = Rpc(reports.DeleteReportRequest, reports.DeleteReportResponse)
     GetReport = Rpc(reports.GetReportRequest, reports.Report)
@@ -200,7 +182,7 @@ class ReportClient(Client):
     ShareReport = Rpc(reports.ShareReportRequest, reports.Report)
 
 
-class AlertClient(Client):
+class AlertsClient(Client):
     CreateAlertRule = Rpc(alerts.CreateAlertRuleRequest, alerts.CreateAlertRuleResponse)
     DeleteAlertRule = Rpc(alerts.DeleteAlertRuleRequest, alerts.DeleteAlertRuleResponse)
     ListAlertRules = Rpc(alerts.ListAlertRulesRequest, alerts.ListAlertRulesResponse)
@@ -215,12 +197,12 @@ class BillingClient(Client):
     EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
-    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
-    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument, is_slow=True)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof, is_slow=True)
     GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
-    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
-    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation, is_slow=True)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement, is_slow=True)
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
@@ -250,15 +232,15 @@ class RegistryClient(Client):
 class Api:
     """All services; who is asking is the person of one session."""
 
-    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken) -> None:
-        self.identity = IdentityClient(stubs["identity"], access_token)
-        self.catalog = CatalogClient(stubs["catalog"], access_token)
-        self.keys = KeysClient(stubs["keys"], access_token)
-        self.usage = UsageClient(stubs["usage"], access_token)
-        self.reports = ReportClient(stubs["reports"], access_token)
-        self.alerts = AlertClient(stubs["alerts"], access_token)
-        self.billing = BillingClient(stubs["billing"], access_token)
-        self.registry = RegistryClient(stubs["registry"], access_token)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
+        self.identity = IdentityClient(stubs["identity"], access_token, "identity", hangs)
+        self.catalog = CatalogClient(stubs["catalog"], access_token, "catalog", hangs)
+        self.keys = KeysClient(stubs["keys"], access_token, "keys", hangs)
+        self.usage = UsageClient(stubs["usage"], access_token, "usage", hangs)
+        self.reports = ReportsClient(stubs["reports"], access_token, "usage", hangs)
+        self.alerts = AlertsClient(stubs["alerts"], access_token, "usage", hangs)
+        self.billing = BillingClient(stubs["billing"], access_token, "billing", hangs)
+        self.registry = RegistryClient(stubs["registry"], access_token, "registry", hangs)
 
 
 class Listed(Protocol):
