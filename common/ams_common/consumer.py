@@ -278,7 +278,7 @@ class _Reader:
         except Exception as error:
             if len(records) == 1:
                 rejection = Rejection(records[0], repr(error))
-                await self._apply_together(_Piece(records, self._handler.merge([]), [rejection]))
+                await self._apply_together(_Piece(records, None, [rejection]))
                 return
             log.warning("batch failed", extra=self._where(records, error))
         else:
@@ -302,7 +302,8 @@ class _Reader:
                 piece = self._prepare([record for record in piece.records if record.offset >= next_offset])
             if not piece.records:
                 return
-            await self._handler.apply(change, piece.prepared)
+            if piece.prepared is not None:
+                await self._handler.apply(change, piece.prepared)
             await self._dead_letters.keep(change, topic, partition, self._incarnation, piece.rejections)
             await offsets.store(change.connection, topic, partition, piece.records[-1].offset + 1)
         counter = metrics.counter("ams_events", "Records of Kafka that were taken in.", "topic")
@@ -323,7 +324,7 @@ class _Piece:
     """Records of a partition that follow each other, prepared for the database."""
 
     records: Sequence[Record]
-    prepared: Any
+    prepared: Any  # None: there is nothing to apply
     rejections: Sequence[Rejection]
 
     @property

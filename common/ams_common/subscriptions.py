@@ -56,7 +56,7 @@ class TopicHandler(Protocol[P]):
         """What `apply` takes of the batch, and what can't be applied. It may run in a thread, and again."""
 
     def merge(self, prepared: Sequence[P]) -> P:
-        """What was prepared of batches that follow each other, as that of one."""
+        """What was prepared of batches that follow each other, one at least, as that of one."""
 
     async def apply(self, change: Change, prepared: P) -> None:
         """Within the transaction that also moves the offset. An exception that isn't a passing fault is a
