@@ -17,6 +17,7 @@ from ams_common.client import jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
@@ -59,7 +60,11 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         await ensure_commission_rate(database, settings.first_commission_rate)
-        servicer = BillingService(database=database, pseudonyms=Pseudonyms(settings.pseudonym_key))
+        servicer = BillingService(
+            database=database,
+            pseudonyms=Pseudonyms(settings.pseudonym_key),
+            dead_letters=DeadLetters(database, SUBSCRIPTIONS, settings.kafka_topic_prefix),
+        )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
         server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])

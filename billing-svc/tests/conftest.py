@@ -8,10 +8,12 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.__main__ import ensure_commission_rate
+from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.testing import Billing, Events, SetClock
@@ -39,11 +41,17 @@ async def billing(
     clock: SetClock,
     issuer: TestIssuer,
     serve_rpc: Serve,
+    topic_prefix: str,
 ) -> AsyncIterator[Billing]:
     """Served in-process, with the commission of a first start: 10 %. After the test no invariant of money is
     broken, whatever it did."""
     await ensure_commission_rate(database, Decimal("0.10"))
-    servicer = BillingService(database=database, pseudonyms=pseudonyms, clock=clock)
+    servicer = BillingService(
+        database=database,
+        pseudonyms=pseudonyms,
+        clock=clock,
+        dead_letters=DeadLetters(database, SUBSCRIPTIONS, topic_prefix),
+    )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))
     opened = Billing(rpc.BillingServiceStub(channel), issuer, database, clock)

@@ -3,6 +3,7 @@
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import Role, Rule
@@ -18,12 +19,15 @@ class Caller:
     """Who calls: a person (user_id), a service (service), or nobody known (neither).
 
     `active_role` is the one of a person's roles that they chose to act in; it grants nothing by itself.
+    `expires_at` is when the token that says all this ends, and with it every stream that it opened.
     """
 
     user_id: UUID | None = None
     roles: frozenset[Role.ValueType] = frozenset()
     service: str | None = None
     active_role: Role.ValueType = Role.ROLE_UNSPECIFIED
+    # Two tokens of one person say the same of them.
+    expires_at: datetime | None = field(default=None, compare=False)
 
     @property
     def actor(self) -> str:

@@ -1,12 +1,15 @@
 """What every RPC passes through, in one explicit order: faults → authentication → policy → fields.
 
-Each is a function that takes the rest of the way as `proceed`. Health and reflection, which have no
-rule of ours, are let through untouched.
+Each is a function that takes the rest of the way as `proceed`. An RPC whose answer is a stream goes the same
+way: `proceed` then sends all of its messages, and returns None. Health and reflection, which have no rule of
+ours, are let through untouched.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -15,20 +18,25 @@ from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
 from ams_common import errors, fields, metrics, policy
+from ams_common.clock import utc_now
 from ams_common.context import RequestContext, request_context, request_id_or_new
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = Callable[[Message, Context], Awaitable[Message]]
-Step: TypeAlias = Callable[[str, Message, Context, Handler], Awaitable[Message]]
+# What a call of one answer returns; None for one of many, which have been sent.
+Answer: TypeAlias = Message | None
+Handler: TypeAlias = Callable[[Message, Context], Awaitable[Answer]]
+Step: TypeAlias = Callable[[str, Message, Context, Handler], Awaitable[Answer]]
+# What serves a call of many answers.
+StreamHandler: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 REQUEST_ID = "x-request-id"
 _OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
-async def faults(method: str, request: Message, context: Context, proceed: Handler) -> Message:
+async def faults(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
     """Gives the call its request id, logs it, and turns what it raises into a status: an AppError as
     it is, anything else as a bare INTERNAL."""
     call = RequestContext(request_id=request_id_or_new(_metadata(context).get(REQUEST_ID)))
@@ -37,6 +45,9 @@ async def faults(method: str, request: Message, context: Context, proceed: Handl
     code = "ok"
     try:
         return await proceed(request, context)
+    except asyncio.CancelledError:
+        code = "cancelled"  # the caller has hung up, or its deadline has passed
+        raise
     except errors.AppError as error:
         code = error.code
         await context.abort_with_status(errors.to_grpc_status(error))
@@ -59,7 +70,7 @@ def authentication(verifier: TokenVerifier) -> Step:
     """Makes the bearer of a token known as the call's caller. No token: nobody. A bad token is refused
     even where none is needed, for its holder believes to be somebody."""
 
-    async def step(method: str, request: Message, context: Context, proceed: Handler) -> Message:
+    async def step(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
         authorization = _metadata(context).get("authorization")
         if authorization is None:
             return await proceed(request, context)
@@ -76,7 +87,7 @@ def authentication(verifier: TokenVerifier) -> Step:
 def enforce(rules: Mapping[str, Rule]) -> Step:
     """Refuses callers that the RPC's rule doesn't name, and RPCs that have none."""
 
-    async def step(method: str, request: Message, context: Context, proceed: Handler) -> Message:
+    async def step(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
         rule = rules.get(method)
         call = _current_context()
         if (denial := policy.denial(rule, call.caller)) is not None:
@@ -88,7 +99,7 @@ def enforce(rules: Mapping[str, Rule]) -> Step:
     return step
 
 
-async def check_fields(method: str, request: Message, context: Context, proceed: Handler) -> Message:
+async def check_fields(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
     """Refuses requests whose fields hold what the protos don't allow."""
     if violations := fields.violations(request):
         sentence = f"{violations[0].field} {violations[0].description}."
@@ -97,7 +108,7 @@ async def check_fields(method: str, request: Message, context: Context, proceed:
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Takes each unary RPC through `steps`, in their order. RPCs that stream are not served."""
+    """Takes each RPC through `steps`, in their order. RPCs whose requests are streams are not served."""
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
@@ -107,20 +118,44 @@ class Interceptor(grpc.aio.ServerInterceptor):
         method: str = handler_call_details.method
         if handler is None or method.startswith(_OPEN_SERVICES):
             return handler
-        if handler.unary_unary is None:
-            raise policy.PolicyError(f"{method} streams; only unary calls are served")
-        proceed: Handler = handler.unary_unary
+        if handler.request_streaming:
+            raise policy.PolicyError(f"{method} takes a stream; only single requests are served")
+        is_stream = handler.response_streaming
+        proceed: Handler = _sending(handler.unary_stream) if is_stream else handler.unary_unary
         for step in reversed(self._steps):
             proceed = _bind(step, method, proceed)
-        return grpc.unary_unary_rpc_method_handler(
+        make = grpc.unary_stream_rpc_method_handler if is_stream else grpc.unary_unary_rpc_method_handler
+        return make(
             proceed,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
 
+def _sending(serve: StreamHandler) -> Handler:
+    """Sends what `serve` gives, for as long as the caller's token is good: who has lost a role, or is
+    stopped, gets no new one."""
+
+    async def send_all(request: Message, context: Context) -> None:
+        expires_at = _current_context().caller.expires_at
+        left_s = (expires_at - utc_now()).total_seconds() if expires_at is not None else None
+        until = asyncio.timeout(left_s)
+        try:
+            async with until, aclosing(serve(request, context)) as answers:
+                async for answer in answers:
+                    await context.write(answer)
+        except TimeoutError:
+            if not until.expired():
+                raise
+            raise errors.UnauthenticatedError(
+                "token_expired", "This access token has expired. Go on with a new one."
+            ) from None
+
+    return send_all
+
+
 def _bind(step: Step, method: str, proceed: Handler) -> Handler:
-    async def bound(request: Message, context: Context) -> Message:
+    async def bound(request: Message, context: Context) -> Answer:
         return await step(method, request, context, proceed)
 
     return bound

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -145,8 +145,9 @@ class TokenVerifier:
 
 def _caller(claims: dict[str, object]) -> Caller:
     subject = str(claims["sub"])
+    expires_at = datetime.fromtimestamp(int(str(claims["exp"])), UTC)
     if subject.startswith(_SERVICE_SUBJECT):
-        return Caller(service=subject.removeprefix(_SERVICE_SUBJECT))
+        return Caller(service=subject.removeprefix(_SERVICE_SUBJECT), expires_at=expires_at)
     roles = claims.get("roles")
     if not isinstance(roles, list):
         raise ValueError("roles must be a list")
@@ -154,4 +155,5 @@ def _caller(claims: dict[str, object]) -> Caller:
         user_id=UUID(subject),
         roles=frozenset(Role.Value(str(role)) for role in roles),
         active_role=Role.Value(str(claims.get("active_role", "ROLE_UNSPECIFIED"))),
+        expires_at=expires_at,
     )

@@ -18,14 +18,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageDelta, UsageEvent, UsageEventBatch
+from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageEvent, UsageEventBatch, UsageTotal
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
+from ams_common.pseudonyms import Pseudonyms
+from ams_common.subscriptions import Batch, Record
 from ams_common.testing.plugin import Schema
-from usage_svc.event_handlers import count_usage_events
-from usage_svc.rpc.usage import UsageService
+from usage_svc.event_handlers import UsageIntake, topic_handlers
+from usage_svc.partitions import Partitions
+from usage_svc.questions.answers import Questions
+from usage_svc.questions.live import LiveAnswers
+from usage_svc.rpc.service import UsageService
 from usage_svc.store import Store
 
 
@@ -110,13 +116,13 @@ class CountedUsage:
             granularity,
         )
 
-    async def deltas(self) -> list[UsageDelta]:
-        """The deltas that wait in the outbox, oldest first."""
+    async def totals(self) -> list[UsageTotal]:
+        """The totals that wait in the outbox, oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.USAGE_AGGREGATED
             )
-        return [UsageDelta.FromString(row["payload"]) for row in rows]
+        return [UsageTotal.FromString(row["payload"]) for row in rows]
 
     async def outbox_is_empty(self) -> bool:
         async with self._database.connection() as connection:
@@ -143,23 +149,46 @@ IngestBatch = Callable[[Sequence[UsageEvent]], Awaitable[None]]
 
 @pytest.fixture
 def ingest(database: Database[Store]) -> IngestBatch:
-    """Handles one batch as the consumer does, in a transaction of its own."""
+    """Handles one batch as the consumer does, in a transaction of its own; all of it must be good."""
+    intake = UsageIntake(Partitions(database))
 
     async def handle(batch: Sequence[UsageEvent]) -> None:
-        # As single events were always sent: the handler's answer to one of them that is bad is an exception.
-        messages = [UsageEventBatch.FromString(event.SerializeToString()) for event in batch]
+        value = UsageEventBatch(events=batch).SerializeToString()
+        prepared, rejections = intake.prepare(Batch("test/0", [Record(0, None, value)]))
+        assert not rejections
         async with database.change_by_system("consume", audited=False) as change:
-            await count_usage_events(change, messages)
+            await intake.apply(change, prepared)
 
     return handle
 
 
+@pytest.fixture(scope="session")
+def pseudonyms() -> Pseudonyms:
+    return Pseudonyms("the tests' key")
+
+
+@pytest.fixture
+def questions(database: Database[Store], pseudonyms: Pseudonyms) -> Questions:
+    return Questions(database=database, pseudonyms=pseudonyms)
+
+
+@pytest.fixture
+def live() -> LiveAnswers[pb.UsageReport]:
+    """Looks more often than in production, so that nobody waits for a second."""
+    return LiveAnswers(interval_s=0.05)
+
+
 @pytest.fixture
 async def channel(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], database: Database[Store]
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    database: Database[Store],
+    questions: Questions,
+    live: LiveAnswers[pb.UsageReport],
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
-    add = partial(rpc.add_UsageServiceServicer_to_server, UsageService(database=database))
+    letters = DeadLetters(database, topic_handlers(database))
+    service = UsageService(questions=questions, live=live, dead_letters=letters)
+    add = partial(rpc.add_UsageServiceServicer_to_server, service)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)
 
 

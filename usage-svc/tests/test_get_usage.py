@@ -1,8 +1,11 @@
+"""Figures over the real server and database."""
+
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import grpc
 import pytest
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
@@ -11,26 +14,26 @@ from ams.usage.v1.events_pb2 import UPSTREAM_FAILED
 from ams_common.clock import from_timestamp, to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
+from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.tokens import TestIssuer
-from usage_svc.store import Store
 
 Ask = Callable[..., Awaitable[pb.UsageReport]]
 
 
 @pytest.fixture
 def of_consumer(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
-    async def ask(consumer_id: UUID, **fields: Any) -> pb.UsageReport:
+    async def ask(consumer_id: UUID, /, **fields: Any) -> pb.UsageReport:
         metadata = (("authorization", f"Bearer {issuer.user_token(consumer_id, CONSUMER)}"),)
-        return await stub.GetConsumerUsage(pb.GetConsumerUsageRequest(**fields), metadata=metadata)
+        return await stub.GetConsumerUsage(pb.GetUsageRequest(**fields), metadata=metadata)
 
     return ask
 
 
 @pytest.fixture
 def of_merchant(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
-    async def ask(merchant_id: UUID, **fields: Any) -> pb.UsageReport:
+    async def ask(merchant_id: UUID, /, **fields: Any) -> pb.UsageReport:
         metadata = (("authorization", f"Bearer {issuer.user_token(merchant_id, MERCHANT)}"),)
-        return await stub.GetMerchantUsage(pb.GetMerchantUsageRequest(**fields), metadata=metadata)
+        return await stub.GetMerchantUsage(pb.GetUsageRequest(**fields), metadata=metadata)
 
     return ask
 
@@ -39,17 +42,26 @@ def of_merchant(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
 def of_platform(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
     async def ask(**fields: Any) -> pb.UsageReport:
         metadata = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
-        return await stub.GetPlatformUsage(pb.GetPlatformUsageRequest(**fields), metadata=metadata)
+        return await stub.GetPlatformUsage(pb.GetUsageRequest(**fields), metadata=metadata)
 
     return ask
 
 
 def groups(report: pb.UsageReport) -> dict[str, int]:
-    """Requests by group, over all buckets."""
+    """Requests by group; the points say the same as the groups' totals."""
     found: dict[str, int] = {}
     for point in report.points:
         found[point.group] = found.get(point.group, 0) + point.figures.requests
+    if report.groups:
+        assert found == {total.group: total.figures.requests for total in report.groups}
     return found
+
+
+async def refusal(asking: Awaitable[pb.UsageReport]) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asking
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    return raised.value.details() or ""
 
 
 async def test_a_report_has_a_point_per_bucket_in_order_and_their_total(
@@ -69,10 +81,36 @@ async def test_a_report_has_a_point_per_bucket_in_order_and_their_total(
     assert [point.figures.requests for point in report.points] == [2, 1]
     assert [point.figures.mean_response_time_ms for point in report.points] == [20, 5]
     assert report.total == pb.UsageFigures(
-        requests=3, billable_requests=2, request_bytes=30, response_bytes=300, mean_response_time_ms=15
+        requests=3,
+        billable_requests=2,
+        errors=1,
+        request_bytes=30,
+        response_bytes=300,
+        mean_response_time_ms=15,
+        p50_response_time_ms=10,
+        p95_response_time_ms=10,
+        p99_response_time_ms=10,
     )
     assert from_timestamp(report.end) - from_timestamp(report.start) == timedelta(hours=25)
     assert report.granularity == pb.HOUR
+    assert not report.groups and not report.HasField("previous")
+
+
+async def test_quantiles_are_those_of_all_that_is_summed(
+    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
+) -> None:
+    other = new_subject(consumer_id=subject.consumer_id)
+    now = utc_now()
+    await ingest(
+        [
+            (subject if ms % 2 else other).event(now - timedelta(days=ms % 20), response_time_ms=ms)
+            for ms in range(1, 1001)
+        ]
+    )
+    report = await of_consumer(subject.consumer_id)
+    assert report.total.requests == 1000
+    for quantile, true in (("p50", 500), ("p95", 950), ("p99", 990)):
+        assert getattr(report.total, f"{quantile}_response_time_ms") == pytest.approx(true, rel=0.0125)
 
 
 async def test_what_was_just_counted_shows_without_naming_a_range(
@@ -100,77 +138,158 @@ async def test_the_range_leaves_out_what_is_outside(subject: Any, ingest: Any, o
     assert report.total.requests == 2
 
 
-async def test_a_consumer_sees_only_their_own_usage(
-    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
+@pytest.mark.parametrize(
+    ("time_zone", "midnight"),
+    [
+        ("UTC", "00:00"),
+        ("Europe/Zurich", "23:00"),
+        ("America/New_York", "05:00"),
+        ("Asia/Kolkata", "18:30"),
+        ("Asia/Kathmandu", "18:15"),
+        ("Pacific/Kiritimati", "10:00"),
+    ],
+)
+async def test_days_and_months_begin_as_in_the_zone(
+    subject: Any, ingest: Any, of_consumer: Ask, time_zone: str, midnight: str
 ) -> None:
-    other = new_subject(merchant_id=subject.merchant_id, service_id=subject.service_id)
-    await ingest([subject.event(), other.event(), other.event()])
-    assert (await of_consumer(subject.consumer_id)).total.requests == 1
-    assert (await of_consumer(uuid7())).total.requests == 0
-    others_key = await of_consumer(subject.consumer_id, api_key_id=str(other.api_key_id))
-    assert others_key.total.requests == 0 and not others_key.points
+    """Around the last midnight of a winter's month, to the microsecond."""
+    hour, minute = map(int, midnight.split(":"))
+    year = utc_now().year - (0 if utc_now().month > 2 else 1)
+    edge = datetime(year, 2, 1, hour, minute, tzinfo=UTC) - timedelta(days=hour >= 10)
+    tick = timedelta(microseconds=1)
+    await ingest(
+        [subject.event(edge - tick), subject.event(edge), subject.event(edge + timedelta(hours=24) - tick)]
+    )
+    span = {
+        "start": to_timestamp(edge - timedelta(days=1)),
+        "end": to_timestamp(edge + timedelta(days=1)),
+        "time_zone": time_zone,
+    }
+    by_day = await of_consumer(subject.consumer_id, granularity=pb.DAY, **span)
+    assert [(from_timestamp(p.bucket_start), p.figures.requests) for p in by_day.points] == [
+        (edge - timedelta(days=1), 1),
+        (edge, 2),
+    ]
+    by_month = await of_consumer(subject.consumer_id, granularity=pb.MONTH, **span)
+    assert [point.figures.requests for point in by_month.points] == [1, 2]
+    assert from_timestamp(by_month.points[1].bucket_start) == edge
+    assert by_month.total.p50_response_time_ms == 7
 
 
-async def test_a_consumer_cuts_by_service_key_and_status(
+async def test_the_period_before_is_as_long_and_counts_nowhere_else(
     subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
 ) -> None:
-    other = new_subject(consumer_id=subject.consumer_id)
+    gone = new_subject(consumer_id=subject.consumer_id)
+    today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    at = [today - timedelta(days=days) for days in (0, 1, 2, 3, 4, 5)]
+    await ingest([subject.event(day) for day in at] + [gone.event(at[3])])
+    report = await of_consumer(
+        subject.consumer_id,
+        start=to_timestamp(at[1]),
+        end=to_timestamp(at[0] + timedelta(days=1)),
+        group_by=pb.KEY,
+        with_previous=True,
+    )
+    assert report.total.requests == 2
+    assert report.previous.requests == 3
+    assert groups(report) == {str(subject.api_key_id): 2}
+    assert report.unique_keys == 1
+
+
+async def test_keys_and_consumers_are_counted_once(
+    subject: Any, new_subject: Any, ingest: Any, of_merchant: Ask
+) -> None:
+    same_key = new_subject(
+        consumer_id=subject.consumer_id, api_key_id=subject.api_key_id, merchant_id=subject.merchant_id
+    )
+    other = new_subject(merchant_id=subject.merchant_id)
+    earlier = new_subject(merchant_id=subject.merchant_id)
+    await ingest([subject.event(), same_key.event(), other.event()])
+    await ingest([earlier.event(utc_now() - timedelta(days=200))])
+    report = await of_merchant(subject.merchant_id)
+    assert (report.unique_keys, report.unique_consumers) == (2, 2)
+    assert (await of_merchant(subject.merchant_id, status_class="5xx")).unique_keys == 0
+
+
+async def test_the_top_groups_are_told_and_the_others_are_summed(
+    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
+) -> None:
+    many, few, least = (new_subject(consumer_id=subject.consumer_id) for _ in range(3))
+    calls = [each.event() for each, n in ((many, 5), (few, 3), (least, 1), (subject, 1)) for _ in range(n)]
+    await ingest(calls)
+    report = await of_consumer(subject.consumer_id, group_by=pb.SERVICE, top=2)
+    assert [(total.group, total.figures.requests) for total in report.groups] == [
+        (str(many.service_id), 5),
+        (str(few.service_id), 3),
+        ("other", 2),
+    ]
+    assert report.total.requests == 10
+    await ingest([subject.event(status_code=500)])
+    by_class = await of_consumer(subject.consumer_id, group_by=pb.STATUS_CLASS, top=1)
+    assert groups(by_class) == {"2xx": 10, "other": 1}
+
+
+async def test_a_spike_is_told(subject: Any, ingest: Any, of_consumer: Ask) -> None:
+    today = utc_now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    days = [today - timedelta(days=ago) for ago in range(10)]
+    await ingest(
+        [subject.event(day) for day in days for _ in range(10)] + [subject.event(days[1]) for _ in range(70)]
+    )
+    report = await of_consumer(subject.consumer_id)
+    (spike,) = report.spikes
+    assert from_timestamp(spike.bucket_start) == days[1].replace(hour=0)
+    assert (spike.requests, spike.expected_requests) == (80, 10)
+
+
+async def test_a_consumer_cuts_by_service_key_project_and_status(
+    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
+) -> None:
+    other = new_subject(consumer_id=subject.consumer_id, project_id=uuid7())
     await ingest([subject.event(), other.event(), other.event(status_code=404)])
     consumer_id = subject.consumer_id
     assert groups(await of_consumer(consumer_id)) == {"": 3}
-    assert groups(await of_consumer(consumer_id, group_by=pb.SERVICE)) == {
-        str(subject.service_id): 1,
-        str(other.service_id): 2,
-    }
-    assert groups(await of_consumer(consumer_id, group_by=pb.KEY)) == {
-        subject.key_prefix: 1,
-        other.key_prefix: 2,
-    }
+    for group_by, of in (
+        (pb.SERVICE, lambda each: str(each.service_id)),
+        (pb.KEY, lambda each: str(each.api_key_id)),
+        (pb.PROJECT, lambda each: str(each.project_id or "")),
+        (pb.MERCHANT, lambda each: str(each.merchant_id)),
+    ):
+        assert groups(await of_consumer(consumer_id, group_by=group_by)) == {of(subject): 1, of(other): 2}
+    assert groups(await of_consumer(consumer_id, group_by=pb.CONSUMER)) == {str(consumer_id): 3}
     assert groups(await of_consumer(consumer_id, group_by=pb.STATUS_CLASS)) == {"2xx": 2, "4xx": 1}
-    assert groups(await of_consumer(consumer_id, service_id=str(other.service_id))) == {"": 2}
-    assert groups(await of_consumer(consumer_id, api_key_id=str(subject.api_key_id))) == {"": 1}
+    for name, value in (
+        ("service_id", other.service_id),
+        ("api_key_id", other.api_key_id),
+        ("project_id", other.project_id),
+    ):
+        assert groups(await of_consumer(consumer_id, **{name: str(value)})) == {"": 2}
+    errors = await of_consumer(consumer_id, status_class="4xx", group_by=pb.KEY)
+    assert groups(errors) == {str(other.api_key_id): 1} and errors.total.errors == 1
 
 
-async def test_a_merchant_sees_only_the_usage_of_their_services(
-    subject: Any, new_subject: Any, ingest: Any, of_merchant: Ask
+async def test_a_merchant_sees_pseudonyms_and_no_identity(
+    subject: Any, new_subject: Any, ingest: Any, of_merchant: Ask, pseudonyms: Pseudonyms
 ) -> None:
-    rival = new_subject(consumer_id=subject.consumer_id, api_key_id=subject.api_key_id)
-    await ingest([subject.event(), rival.event(), rival.event()])
-    assert (await of_merchant(subject.merchant_id)).total.requests == 1
-    rivals_service = await of_merchant(subject.merchant_id, service_id=str(rival.service_id))
-    assert rivals_service.total.requests == 0 and not rivals_service.points
-    rivals_key = await of_merchant(subject.merchant_id, key_prefix=rival.key_prefix)
-    assert rivals_key.total.requests == 0
-    assert (await of_merchant(subject.consumer_id)).total.requests == 0
-
-
-async def test_a_merchant_sees_key_prefixes_and_never_a_consumer(
-    subject: Any, new_subject: Any, ingest: Any, of_merchant: Ask
-) -> None:
-    other = new_subject(merchant_id=subject.merchant_id)
-    await ingest([subject.event(), other.event()])
-    reports = {
-        group_by: await of_merchant(subject.merchant_id, group_by=group_by)
-        for group_by in pb.GroupBy.values()
-    }
-    assert groups(reports[pb.KEY]) == {subject.key_prefix: 1, other.key_prefix: 1}
-    for report in reports.values():
-        assert report.total.requests == 2
-        for hidden in (subject.consumer_id, subject.api_key_id, other.consumer_id, other.api_key_id):
-            assert str(hidden) not in str(report)
-            assert hidden.bytes not in report.SerializeToString()
-
-
-async def test_a_merchant_cuts_by_service_and_key_prefix(
-    subject: Any, new_subject: Any, ingest: Any, of_merchant: Ask
-) -> None:
-    other = new_subject(merchant_id=subject.merchant_id)
-    await ingest([subject.event(), other.event(), other.event(status_code=500)])
+    other = new_subject(merchant_id=subject.merchant_id, project_id=uuid7())
+    await ingest([subject.event(), other.event(), other.event()])
     merchant_id = subject.merchant_id
-    assert groups(await of_merchant(merchant_id, service_id=str(other.service_id))) == {"": 2}
-    assert groups(await of_merchant(merchant_id, key_prefix=subject.key_prefix)) == {"": 1}
-    assert groups(await of_merchant(merchant_id, key_prefix="ams_live_%")) == {}
-    assert groups(await of_merchant(merchant_id, group_by=pb.STATUS_CLASS)) == {"2xx": 2, "5xx": 1}
+    consumer = pseudonyms.of_consumer(merchant_id, other.consumer_id)
+    key = pseudonyms.of_key(merchant_id, other.api_key_id)
+    reports = {
+        group_by: await of_merchant(merchant_id, group_by=group_by)
+        for group_by in pb.GroupBy.values()
+        if group_by != pb.PROJECT
+    }
+    assert groups(reports[pb.CONSUMER])[consumer] == 2 == groups(reports[pb.KEY])[key]
+    for report in reports.values():
+        assert report.total.requests == 3
+        for each in (subject, other):
+            for hidden in (each.consumer_id, each.api_key_id, each.key_prefix, each.project_id):
+                assert hidden is None or str(hidden) not in str(report)
+    assert groups(await of_merchant(merchant_id, consumer=consumer)) == {"": 2}
+    assert groups(await of_merchant(merchant_id, key=key)) == {"": 2}
+    assert groups(await of_merchant(merchant_id, service_id=str(subject.service_id))) == {"": 1}
+    await refusal(of_merchant(merchant_id, group_by=pb.PROJECT))
 
 
 async def test_an_admin_sees_all_and_cuts_by_whom_and_what(
@@ -178,51 +297,87 @@ async def test_an_admin_sees_all_and_cuts_by_whom_and_what(
 ) -> None:
     other = new_subject(consumer_id=subject.consumer_id)
     third = new_subject(merchant_id=subject.merchant_id)
-    await ingest([subject.event(), *[other.event()] * 2, other.event(), third.event(), third.event()])
+    await ingest([subject.event(), other.event(), other.event(), third.event(), third.event()])
     assert (await of_platform()).total.requests == 5
-    assert groups(await of_platform(group_by=pb.SERVICE)) == {
-        str(subject.service_id): 1,
-        str(other.service_id): 2,
-        str(third.service_id): 2,
-    }
-    consumer_id, merchant_id = str(subject.consumer_id), str(subject.merchant_id)
-    assert groups(await of_platform(consumer_id=consumer_id)) == {"": 3}
+    consumer, merchant_id = str(subject.consumer_id), str(subject.merchant_id)
+    assert groups(await of_platform(group_by=pb.CONSUMER)) == {consumer: 3, str(third.consumer_id): 2}
+    assert groups(await of_platform(group_by=pb.MERCHANT)) == {merchant_id: 3, str(other.merchant_id): 2}
+    assert groups(await of_platform(consumer=consumer)) == {"": 3}
     assert groups(await of_platform(merchant_id=merchant_id)) == {"": 3}
-    assert groups(await of_platform(consumer_id=consumer_id, merchant_id=merchant_id)) == {"": 1}
-    assert groups(await of_platform(service_id=str(other.service_id))) == {"": 2}
+    assert groups(await of_platform(consumer=consumer, merchant_id=merchant_id)) == {"": 1}
+    assert groups(await of_platform(api_key_id=str(third.api_key_id))) == {"": 2}
     assert groups(await of_platform(merchant_id=merchant_id, service_id=str(other.service_id))) == {}
 
 
-async def test_each_report_reads_its_range_of_an_index(
-    new_subject: Any, ingest: Any, database: Database
+async def test_nobody_finds_what_is_somebody_elses(
+    subject: Any,
+    new_subject: Any,
+    ingest: Any,
+    of_consumer: Ask,
+    of_merchant: Ask,
+    pseudonyms: Pseudonyms,
 ) -> None:
-    now = utc_now()
-    subjects = [new_subject() for _ in range(300)]
-    await ingest([subject.event(now - timedelta(minutes=ago)) for subject in subjects for ago in range(10)])
-    one = subjects[0]
-    period = {
-        "granularity": "minute",
-        "range_start": now - timedelta(seconds=90),
-        "range_end": now - timedelta(seconds=30),
+    """By each filter that the role has, and with the pseudonyms that another merchant sees."""
+    mine, other = subject, new_subject(project_id=uuid7())
+    await ingest([mine.event(), other.event()])
+    foreign = {
+        "service_id": str(other.service_id),
+        "api_key_id": str(other.api_key_id),
+        "project_id": str(other.project_id),
     }
-    unfiltered = {"service_id": None, "group_by": "service", "max_rows": 100}
+    for name, value in foreign.items():
+        assert await of_consumer(mine.consumer_id, **{name: value}) == await of_consumer(
+            mine.consumer_id, **{name: str(uuid7())}
+        ), name
+    merchants = {
+        "service_id": str(other.service_id),
+        "consumer": pseudonyms.of_consumer(other.merchant_id, mine.consumer_id),
+        "key": pseudonyms.of_key(other.merchant_id, mine.api_key_id),
+    }
+    for name, value in merchants.items():
+        report = await of_merchant(mine.merchant_id, **{name: value})
+        assert report.total == pb.UsageFigures() and not report.points and not report.unique_keys, name
+    for outsider in (of_consumer(uuid7()), of_consumer(mine.merchant_id), of_merchant(mine.consumer_id)):
+        assert (await outsider).total.requests == 0
+
+
+async def test_a_filter_that_a_role_does_not_have_is_refused(of_consumer: Ask, of_merchant: Ask) -> None:
+    for name in ("consumer", "key", "merchant_id"):
+        assert "is not a filter here" in await refusal(of_consumer(uuid7(), **{name: str(uuid7())}))
+    for name in ("api_key_id", "project_id", "merchant_id"):
+        assert "is not a filter here" in await refusal(of_merchant(uuid7(), **{name: str(uuid7())}))
+
+
+async def test_malformed_filters_are_refused(of_platform: Ask, of_consumer: Ask) -> None:
+    for fields in ({"consumer": "everybody"}, {"status_class": "6xx"}, {"status_class": "200"}):
+        await refusal(of_platform(**fields))
+    await refusal(of_consumer(uuid7(), time_zone="Mars/Phobos"))
+
+
+async def test_what_only_goes_on_has_bytes_and_is_no_request(
+    subject: Any, ingest: Any, of_consumer: Ask
+) -> None:
+    await ingest([subject.event(is_continuation=True)])
+    report = await of_consumer(subject.consumer_id)
+    assert (report.total.requests, report.total.request_bytes) == (0, 10)
+    assert report.total.p99_response_time_ms == 0 and report.unique_keys == 1
+
+
+async def test_minutes_that_were_thinned_move_a_day_to_the_full_hour_and_lose_nothing(
+    subject: Any, ingest: Any, of_consumer: Ask, database: Database
+) -> None:
+    midnight = (utc_now() - timedelta(days=3)).replace(hour=18, minute=30, second=0, microsecond=0)
+    # The quarter of an hour before a day in Kolkata, and the one after.
+    await ingest([subject.event(midnight - timedelta(minutes=15)), subject.event(midnight)])
+    ask = {
+        "time_zone": "Asia/Kolkata",
+        "start": to_timestamp(midnight - timedelta(days=1)),
+        "end": to_timestamp(midnight + timedelta(days=1)),
+    }
+    before = await of_consumer(subject.consumer_id, **ask)
+    assert [point.figures.requests for point in before.points] == [1, 1]
     async with database.connection() as connection:
-        await connection.execute("ANALYZE usage_rollups")
-        for name, index, whose in (
-            (
-                "usage_of_consumer",
-                "usage_rollups_by_consumer",
-                {"consumer_id": one.consumer_id, "merchant_id": None, "api_key_id": None},
-            ),
-            (
-                "usage_of_merchant",
-                "usage_rollups_by_merchant",
-                {"merchant_id": one.merchant_id, "key_prefix": None},
-            ),
-            ("usage_of_platform", "usage_rollups_granularity_bucket_start", {}),
-        ):
-            query = Store.queries._queries[name]
-            arguments = query.arguments({**period, **unfiltered, **whose})
-            plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query.sql}", *arguments)
-            assert index in plan, plan
-            assert "Seq Scan" not in plan, plan
+        await connection.execute("TRUNCATE rollups_by_minute")
+    after = await of_consumer(subject.consumer_id, **ask)
+    assert after.total == before.total
+    assert sum(point.figures.requests for point in after.points) == 2

@@ -30,7 +30,7 @@ def _upper_bounds() -> list[int]:
 # Where buckets end, both with: bucket i holds what is above bound i - 1 and up to bound i.
 _UPPER = np.array(_upper_bounds(), dtype=np.int64)
 _LOWER = np.concatenate([[0], _UPPER[:-1] + 1])
-_MIDDLE = (_LOWER + _UPPER) / 2
+MIDDLE_MS = (_LOWER + _UPPER) / 2
 BUCKETS: Final = len(_UPPER)
 
 
@@ -88,4 +88,4 @@ def quantiles_ms(latencies: Decimal | str, wanted: Sequence[float]) -> list[floa
     if not total:
         return [0.0] * len(wanted)
     ranks = [min(total, int(share * (total - 1)) + 1) for share in wanted]
-    return [float(_MIDDLE[bucket]) for bucket in np.searchsorted(reached, ranks)]
+    return [float(MIDDLE_MS[bucket]) for bucket in np.searchsorted(reached, ranks)]

@@ -121,39 +121,3 @@ WHERE blocks.block <= settled.block
 GROUP BY 1, 2
 HAVING settled.highest_sequence > sum(blocks.events)
 ORDER BY 1;
-
--- fragment: sums_by_bucket_and_group
-SELECT
-    bucket_start,
-    CASE :group_by::text
-        WHEN 'service' THEN service_id::text WHEN 'key' THEN key_prefix WHEN 'status_class' THEN status_class
-        ELSE ''
-    END AS group_name,
-    sum(requests)::bigint AS requests, sum(billable_requests)::bigint AS billable_requests,
-    sum(request_bytes)::bigint AS request_bytes, sum(response_bytes)::bigint AS response_bytes,
-    sum(response_time_ms_sum)::bigint AS response_time_ms_sum
-FROM usage_rollups
-WHERE granularity = :granularity AND bucket_start >= :range_start AND bucket_start < :range_end
-    AND (:service_id::uuid IS NULL OR service_id = :service_id)
-
--- fragment: in_order
-GROUP BY 1, 2
-ORDER BY 1, 2
-LIMIT :max_rows
-
--- name: usage_of_consumer
-{sums_by_bucket_and_group}
-    AND consumer_id = :consumer_id
-    AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-    AND (:api_key_id::uuid IS NULL OR api_key_id = :api_key_id)
-{in_order};
-
--- name: usage_of_merchant
-{sums_by_bucket_and_group}
-    AND merchant_id = :merchant_id
-    AND (:key_prefix::text IS NULL OR key_prefix = :key_prefix)
-{in_order};
-
--- name: usage_of_platform
-{sums_by_bucket_and_group}
-{in_order};

@@ -10,7 +10,6 @@ from usage_svc import binary_copy, sums
 from usage_svc.columns import US_PER_DAY, EventColumns, date_of
 from usage_svc.events import Series
 from usage_svc.journals import JournalGap
-from usage_svc.reports import UsageRow
 from usage_svc.sums import Rows
 from usage_svc.totals import DayTotal
 
@@ -18,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store(QueryStore, package="usage_svc"):
-    """The schema `usage`. Reports read rollups only, never the raw events."""
+    """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
     source_id = value(int)
@@ -30,9 +29,6 @@ class Store(QueryStore, package="usage_svc"):
     _add_to_day_totals = many(DayTotal)
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
-    usage_of_consumer = many(UsageRow)
-    usage_of_merchant = many(UsageRow)
-    usage_of_platform = many(UsageRow)
     journal_gaps = many(JournalGap)
 
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:

@@ -6,6 +6,7 @@ from ams.billing.v1 import billing_service_pb2_grpc as rpc
 
 from billing_svc.rpc.commission_rates import CommissionRateRpcs
 from billing_svc.rpc.corrections import CorrectionRpcs
+from billing_svc.rpc.dead_letters import DeadLetterRpcs
 from billing_svc.rpc.invoices import InvoiceRpcs
 from billing_svc.rpc.revenue import RevenueRpcs
 from billing_svc.rpc.runs import InvoiceRunRpcs
@@ -21,6 +22,7 @@ class BillingService(
     SpendRpcs,
     RevenueRpcs,
     CommissionRateRpcs,
+    DeadLetterRpcs,
     rpc.BillingServiceServicer,
 ):
     """What the server serves. `clock` tells the present moment, and so which month is the present one.

@@ -1,0 +1,76 @@
+"""Answers to questions, each from one view of the database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams.usage.v1 import usage_service_pb2 as pb
+from ams_common.database import Database
+from ams_common.pseudonyms import Pseudonyms
+
+from usage_svc.events import Series
+from usage_svc.questions.calls import CallQuestion, answer_of
+from usage_svc.questions.scopes import Scope
+from usage_svc.questions.store import QuestionStore
+from usage_svc.questions.usage import Question, Used, groups_of, report_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """Who is asked."""
+
+    database: Database
+    pseudonyms: Pseudonyms
+
+    async def usage(self, question: Question, now: datetime) -> pb.UsageReport:
+        """Raises InvalidArgumentError range_too_large."""
+        async with self.database.read() as opened:
+            store = QuestionStore(opened.connection)
+            await store.plan_each_time()
+            series = await self._series_in(store, question.scope)
+            classes = question.status_classes
+            used = Used(
+                [
+                    sums
+                    for reading in question.whole()
+                    for sums in await store.usage_by_series(reading, series, classes)
+                ]
+            )
+            groups = groups_of(question, series, used, self.pseudonyms)
+            of_period = [each for each in series if each.series_id in used.series_ids]
+            wanted = series if question.with_previous else of_period
+            readings = [
+                (reading, await store.usage_by_slot(reading, wanted, groups, classes))
+                for reading in question.readings()
+            ]
+        return report_of(question, groups, of_period, readings, now)
+
+    async def calls(self, question: CallQuestion) -> pb.ListCallsResponse:
+        """A page of the log, newest first."""
+        async with self.database.read() as opened:
+            store = QuestionStore(opened.connection)
+            await store.plan_each_time()
+            scope = question.scope
+            series = None if scope.is_everything else await self._series_in(store, scope)
+            series_ids = None if series is None else [each.series_id for each in series]
+            if question.request_id:
+                found = await store.calls_by_request_id(
+                    **question.parameters(), **question.names(), series_ids=series_ids
+                )
+            elif series_ids is None:
+                found = await store.calls_of_platform(**question.parameters())
+            else:
+                found = await store.calls_of_series(**question.parameters(), series_ids=series_ids)
+            if series is None:
+                series = await store.series_by_ids(series_ids=[each.series_id for each in found])
+        return answer_of(question, found, series, self.pseudonyms)
+
+    async def _series_in(self, store: QuestionStore, scope: Scope) -> list[Series]:
+        """The series whose calls a question is about: here, and nowhere else, it is decided whose figures and
+        calls anybody sees."""
+        select = {
+            CONSUMER: store.series_of_consumer,
+            MERCHANT: store.series_of_merchant,
+            ADMIN: store.series_of_platform,
+        }[scope.asker.role]
+        return scope.select(await select(**scope.parameters()), self.pseudonyms)

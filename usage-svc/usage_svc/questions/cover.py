@@ -1,0 +1,114 @@
+"""Which rollups a question reads: the coarsest that fit. Pure.
+
+A bucket that begins and ends with UTC days is the sum of those days. One that doesn't, such as a day in
+Zurich, is the UTC days nearest to it, plus the hours that these miss and less those that they have too much;
+so a year of such days costs two hours a day more than one of UTC days, where adding up hours would cost
+twenty-four times as much. What is left where clocks stand half an hour off is read by the minute in the same
+way.
+
+Where minutes have been thinned, such a bucket begins with the nearest full hour instead: its neighbour gains
+what it loses, and no sum over all of them changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from itertools import pairwise
+from typing import NamedTuple
+
+from ams.usage.v1 import usage_service_pb2 as pb
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Rollup(Enum):
+    """The rollups there are, by the length of their buckets; coarse ones first."""
+
+    DAY = timedelta(days=1)
+    HOUR = timedelta(hours=1)
+    MINUTE = timedelta(minutes=1)
+
+    def nearest_edge(self, at: datetime) -> datetime:
+        """The moment next to `at` at which a bucket begins."""
+        return at - (at - _EPOCH + self.value / 2) % self.value + self.value / 2
+
+
+_COARSEST = {
+    pb.MINUTE: Rollup.MINUTE,
+    pb.HOUR: Rollup.HOUR,
+    pb.DAY: Rollup.DAY,
+    pb.MONTH: Rollup.DAY,
+}
+
+
+class Addition(NamedTuple):
+    """What is read of a slot counts in a bucket, or against it."""
+
+    bucket: int
+    sign: int
+
+
+@dataclass(slots=True)
+class Reading:
+    """Slots of time that are read of one rollup, in order and apart from each other."""
+
+    rollup: Rollup
+    # Whether each slot begins where the one before ends: all are then one stretch.
+    is_contiguous: bool
+    starts: list[datetime] = field(default_factory=list)
+    ends: list[datetime] = field(default_factory=list)
+    additions: list[tuple[Addition, ...]] = field(default_factory=list)
+
+    def stretches(self) -> tuple[list[datetime], list[datetime]]:
+        """Starts and ends of what is read at a stretch."""
+        return (self.starts[:1], self.ends[-1:]) if self.is_contiguous else (self.starts, self.ends)
+
+    def signed_stretches(self) -> tuple[list[datetime], list[datetime], list[int]]:
+        """Stretches, and whether each counts in the only bucket that there is, or against it. What is moved
+        out of its range isn't read."""
+        counted = [number for number, each in enumerate(self.additions) if each]
+        return (
+            [self.starts[number] for number in counted],
+            [self.ends[number] for number in counted],
+            [self.additions[number][0].sign for number in counted],
+        )
+
+    def _add(self, start: datetime, end: datetime, *additions: Addition) -> None:
+        self.starts.append(start)
+        self.ends.append(end)
+        self.additions.append(additions)
+
+
+def cover(bounds: Sequence[datetime], granularity: pb.Granularity.ValueType) -> list[Reading]:
+    """What to read so that bucket i is what was used from `bounds[i]` to `bounds[i + 1]`."""
+    rollups = list(Rollup)[list(Rollup).index(_COARSEST[granularity]) :]
+    edges = [rollups[0].nearest_edge(at) for at in bounds]
+    readings = [_between(rollups[0], edges)]
+    for rollup in rollups[1:]:
+        finer = [rollup.nearest_edge(at) for at in bounds]
+        readings.append(_moved(rollup, edges, finer))
+        edges = finer
+    return [reading for reading in readings if reading.starts]
+
+
+def _between(rollup: Rollup, edges: Sequence[datetime]) -> Reading:
+    reading = Reading(rollup, is_contiguous=True)
+    for bucket, (start, end) in enumerate(pairwise(edges)):
+        if start < end:
+            reading._add(start, end, Addition(bucket, 1))
+    return reading
+
+
+def _moved(rollup: Rollup, edges: Sequence[datetime], finer: Sequence[datetime]) -> Reading:
+    """What goes from one bucket into the next, when the edges between them are put where they belong."""
+    reading = Reading(rollup, is_contiguous=False)
+    for bucket, (edge, moved) in enumerate(zip(edges, finer, strict=True)):
+        if edge == moved:
+            continue
+        sign = 1 if edge < moved else -1
+        before, behind = Addition(bucket - 1, sign), Addition(bucket, -sign)
+        # Before the first bucket and after the last there is none.
+        within = [each for each in (before, behind) if 0 <= each.bucket < len(edges) - 1]
+        reading._add(min(edge, moved), max(edge, moved), *within)
+    return reading

@@ -1,0 +1,164 @@
+"""The figures of an answer, from what was read of the rollups. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from ams.usage.v1 import usage_service_pb2 as pb
+
+from usage_svc.questions.cover import Reading
+from usage_svc.questions.histograms import Counts, quantiles_ms, read_counts, widened
+
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+# Histograms that are looked at together: enough for numpy, and little memory.
+_BLOCK: Final = 1000
+
+
+class SlotSums(NamedTuple):
+    """What a group's rollups in a slot add up to."""
+
+    slot: int
+    group_no: int
+    requests: int
+    billable_requests: int
+    errors: int
+    request_bytes: int
+    response_bytes: int
+    response_time_ms_sum: int
+    latencies: bytes  # as numeric_send() gives them
+
+
+class Cell(NamedTuple):
+    """A group in a bucket."""
+
+    bucket: int
+    group_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of each bucket and group with any usage, in this order; of each group; and of all."""
+
+    cells: list[tuple[Cell, pb.UsageFigures]]
+    groups: list[pb.UsageFigures]
+    total: pb.UsageFigures
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What of which row counts in which cell, or against it; in the order of the cells."""
+
+    row: Counts
+    bucket: Counts
+    group_no: Counts
+    sign: Counts
+
+    @classmethod
+    def of(cls, readings: Sequence[tuple[Reading, Sequence[SlotSums]]]) -> "_Entries":
+        found: list[tuple[int, int, int, int]] = []
+        row = 0
+        for reading, rows in readings:
+            for sums in rows:
+                for bucket, sign in reading.additions[sums.slot - 1]:
+                    found.append((row, bucket, sums.group_no, sign))
+                row += 1
+        columns = np.array(found, dtype=np.int64).reshape(-1, 4).T
+        return cls(*columns[:, np.lexsort((columns[2], columns[1]))])
+
+    def cell_starts(self) -> Counts:
+        """Where another cell begins."""
+        is_first = np.ones(len(self.row), dtype=np.bool_)
+        is_first[1:] = (np.diff(self.bucket) != 0) | (np.diff(self.group_no) != 0)
+        return np.flatnonzero(is_first)
+
+
+def figures_of(
+    readings: Sequence[tuple[Reading, Sequence[SlotSums]]], groups: int, buckets: range
+) -> Figures:
+    """The figures of `buckets`, whatever else was read; groups are numbered from 0 on."""
+    rows = [sums for _, of_reading in readings for sums in of_reading]
+    entries = _Entries.of(readings)
+    starts = entries.cell_starts()
+    is_asked = (entries.bucket[starts] >= buckets.start) & (entries.bucket[starts] < buckets.stop)
+    summed = np.array([sums[2:8] for sums in rows], dtype=np.int64).reshape(-1, 6)
+    cells, of_groups = _Tally(), _Tally(groups)
+    for first, last in _blocks(starts, is_asked, len(entries.row)):
+        within = slice(first, last)
+        sign = entries.sign[within, np.newaxis]
+        at = starts[(starts >= first) & (starts < last)]
+        counts = np.add.reduceat(summed[entries.row[within]] * sign, at - first)
+        held = read_counts([rows[row].latencies for row in entries.row[within].tolist()])
+        histograms = np.add.reduceat(held * sign, at - first)
+        of_groups.add(entries.group_no[at], counts, histograms)
+        cells.extend(counts, histograms)
+    at = starts[is_asked]
+    named = map(Cell, entries.bucket[at].tolist(), entries.group_no[at].tolist())
+    # A cell of which all has gone into the next bucket is none.
+    used = [(cell, each) for cell, each in zip(named, cells.figures, strict=True) if each.ByteSize()]
+    return Figures(used, of_groups.of_all(), of_groups.of_their_sum())
+
+
+def _blocks(starts: Counts, is_asked: npt.NDArray[np.bool_], end: int) -> Iterator[tuple[int, int]]:
+    """Entries of asked cells, whole cells and about as many as make a block. Those cells follow each
+    other."""
+    asked = np.flatnonzero(is_asked)
+    if not len(asked):
+        return
+    ends = np.append(starts[1:], end)
+    first = int(starts[asked[0]])
+    for cell in asked.tolist():
+        last = int(ends[cell])
+        if last - first >= _BLOCK or cell == asked[-1]:
+            yield first, last
+            first = last
+
+
+class _Tally:
+    """Sums of counts and of histograms, a row each."""
+
+    def __init__(self, size: int = 0) -> None:
+        self._counts = np.zeros((size, 6), dtype=np.int64)
+        self._histograms = np.zeros((size, 1), dtype=np.int64)
+        self.figures: list[pb.UsageFigures] = []
+
+    def add(self, to: Counts, counts: Counts, histograms: Counts) -> None:
+        """Adds to the rows whose numbers `to` says."""
+        self._histograms = widened(self._histograms, histograms.shape[1])
+        np.add.at(self._counts, to, counts)
+        np.add.at(self._histograms, to, widened(histograms, self._histograms.shape[1]))
+
+    def extend(self, counts: Counts, histograms: Counts) -> None:
+        """Makes figures of further rows at once, and keeps nothing else of them."""
+        self.figures += _messages(counts, histograms)
+
+    def of_all(self) -> list[pb.UsageFigures]:
+        """The figures of each row."""
+        return _messages(self._counts, self._histograms)
+
+    def of_their_sum(self) -> pb.UsageFigures:
+        """The figures of all rows together."""
+        return _messages(
+            self._counts.sum(axis=0, keepdims=True), self._histograms.sum(axis=0, keepdims=True)
+        )[0]
+
+
+def _messages(counts: Counts, histograms: Counts) -> list[pb.UsageFigures]:
+    return [
+        pb.UsageFigures(
+            requests=requests,
+            billable_requests=billable,
+            errors=errors,
+            request_bytes=request_bytes,
+            response_bytes=response_bytes,
+            # Of the sums: the mean of the buckets' means would weigh a quiet minute like a busy one.
+            mean_response_time_ms=time_ms / requests if requests else 0.0,
+            p50_response_time_ms=p50,
+            p95_response_time_ms=p95,
+            p99_response_time_ms=p99,
+        )
+        for (requests, billable, errors, request_bytes, response_bytes, time_ms), (p50, p95, p99) in zip(
+            counts.tolist(), quantiles_ms(histograms, _QUANTILES), strict=True
+        )
+    ]

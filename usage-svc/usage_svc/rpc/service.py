@@ -1,0 +1,12 @@
+"""UsageService, of its parts."""
+
+from dataclasses import dataclass
+
+from usage_svc.rpc.calls import CallRpcs
+from usage_svc.rpc.dead_letters import DeadLetterRpcs
+from usage_svc.rpc.usage import UsageRpcs
+
+
+@dataclass(kw_only=True, eq=False)
+class UsageService(UsageRpcs, CallRpcs, DeadLetterRpcs):
+    """All of it."""
