@@ -80,6 +80,8 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "when": _time_filter("%-d %b %Y, %H:%M"),
     "day": _time_filter("%-d %b %Y"),
     "exact": _time_filter("%-d %b %Y, %H:%M:%S"),
+    "utc": lambda value: formats.shown_time(value, ZoneInfo("UTC")),
+    "clock": _time_filter("%H:%M:%S"),
     **{name: partial(formats.enum_label, enum=enum) for name, enum in ENUMS.items()},
 }
 

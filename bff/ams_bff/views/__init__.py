@@ -6,8 +6,11 @@ from ams_bff.views import (
     admin_merchants,
     admin_overview,
     admin_services,
+    alerts,
+    calls,
     consumer_images,
     dashboard,
+    dead_letters,
     granted_services,
     home,
     invoice_actions,
@@ -16,6 +19,7 @@ from ams_bff.views import (
     issuers,
     keys,
     marketplace,
+    merchant_consumers,
     merchant_images,
     merchant_overview,
     merchant_proofs,
@@ -31,6 +35,7 @@ from ams_bff.views import (
     spend,
     spend_caps,
     usage,
+    usage_reports,
 )
 
 _AREAS = (
@@ -64,6 +69,11 @@ _AREAS = (
     spend_caps,
     consumer_images,
     usage,
+    calls,
+    merchant_consumers,
+    usage_reports,
+    alerts,
+    dead_letters,
 )
 
 VIEWS = tuple(view for area in _AREAS for view in area.VIEWS)
