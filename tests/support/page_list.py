@@ -72,7 +72,7 @@ def _send_again(tab: Tab) -> None:
 def _edit_price(tab: Tab) -> None:
     """A part more, filled in until the example month shows it."""
     tab.get_by_role("button", name="Volume tiers").click()
-    tab.get_by_label("Tier 1: up to and with").last.fill("1000")
+    tab.get_by_label("Up to and with").last.fill("1000")
     for field, amount in (("Each", "0.02"), ("Each", "0.01")):
         empty = [box for box in tab.get_by_label(field).all() if not box.input_value()]
         empty[0].fill(amount)
