@@ -45,7 +45,7 @@ class Settings:
     @property
     def addresses(self) -> dict[str, str]:
         """Says where each service listens ("host:port"), by its area's name."""
-        return {area.name: getattr(self, f"{area.name}_address") for area in AREAS}
+        return {area.process: getattr(self, f"{area.process}_address") for area in AREAS}
 
     @property
     def consume_url(self) -> str:

@@ -115,10 +115,11 @@ def test_figures_are_those_of_all_calls_of_a_bucket_and_group(
         (days, [slot(bucket + 1, group, times_ms) for (bucket, group), times_ms in read.items()]),
         (hours, [slot(bucket + 1, group, times_ms) for (bucket, group), times_ms in moved.items()]),
     ]
+    as_they_are = {group: group for group in range(4)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
-        found = figures_of(readings, 4, range(1, 7))
-        previous = figures_of(readings, 4, range(1)).total
+        found = figures_of(readings, as_they_are, 4, range(1, 7))
+        previous = figures_of(readings, as_they_are, 4, range(1)).total
 
     def together(buckets: range, groups: range) -> list[int]:
         return [ms for (b, g), times_ms in true.items() if b in buckets and g in groups for ms in times_ms]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import UsageEvent, UsageEventBatch
+from ams.usage.v1.events_pb2 import UsageEvent
 from ams_common import formats
 from ams_common.clock import to_timestamp
 from ams_common.database import Database
@@ -16,9 +16,9 @@ from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 from google.protobuf.message import DecodeError
 
-from usage_svc.columns import single_event
 from usage_svc.proofs.proven_events import FIRST, EventScope, list_proven_events
 from usage_svc.proofs.store import DayFigures, ProofStore
+from usage_svc.reading import events_of
 from usage_svc.store import Store
 
 _DEFAULT_EVENTS = 500
@@ -170,7 +170,6 @@ def _waiting_events(payloads: list[bytes], merchant_id: str, consumer_id: str) -
 
 def _events_of(payload: bytes) -> list[UsageEvent]:
     try:
-        batch = UsageEventBatch.FromString(payload)
-        return list(batch.events) or [single_event(payload)]
+        return events_of(payload)
     except DecodeError:
         return []
