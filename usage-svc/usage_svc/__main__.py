@@ -4,6 +4,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ams.usage.v1 import report_service_pb2, report_service_pb2_grpc
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.client import jwks_of, open_channel
@@ -14,17 +15,22 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.pseudonyms import Pseudonyms
+from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
-from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
 from usage_svc.event_handlers import topic_handlers
+from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
 from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
+from usage_svc.reporting.making import ReportMaker
+from usage_svc.reporting.merchants import MERCHANT_NAMES
+from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
-from usage_svc.settings import Settings
+from usage_svc.settings import Settings, load_settings
 from usage_svc.store import Store
 
 
@@ -32,7 +38,7 @@ def main() -> None:
     """`usage-svc` serves; `usage-svc check` looks whether all invariants hold."""
     if sys.argv[1:] == ["check"]:
         sys.exit(check())
-    run_process("usage-svc", partial(load, Settings, "USAGE"), run)
+    run_process("usage-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:
@@ -41,14 +47,32 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
-        descriptor = pb.DESCRIPTOR.services_by_name["UsageService"]
-        handlers = topic_handlers(database)
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
+        handlers = [*topic_handlers(database), MERCHANT_NAMES]
         service = UsageService(
-            questions=Questions(database=database, pseudonyms=Pseudonyms(settings.pseudonym_key)),
+            database=database,
+            pseudonyms=pseudonyms,
+            questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
-        add_servicer = partial(rpc.add_UsageServiceServicer_to_server, service)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        files = FileStore(settings.reports_url)
+        reports = ReportService(
+            database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports
+        )
+        maker = ReportMaker(database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports)
+        server = build_server(
+            TokenVerifier(jwks_of(identity)),
+            [
+                (
+                    pb.DESCRIPTOR.services_by_name["UsageService"],
+                    partial(rpc.add_UsageServiceServicer_to_server, service),
+                ),
+                (
+                    report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
+                    partial(report_service_pb2_grpc.add_ReportServiceServicer_to_server, reports),
+                ),
+            ],
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -62,6 +86,10 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
+            keep_days_closed(database, pseudonyms),
+            maker.run(settings.database_url),
+            maker.keep_purged(),
+            purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)
 

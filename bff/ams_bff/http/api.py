@@ -205,7 +205,7 @@ class UsageClient(Client):
     WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
 
 
-class ReportClient(Client):
+class ReportsClient(Client):
     CreateReport = Rpc(reports.CreateReportRequest, reports.Report)
     DeleteReport = Rpc(reports.DeleteReportRequest, reports.DeleteReportResponse)
     GetReport = Rpc(reports.GetReportRequest, reports.Report)
@@ -214,7 +214,7 @@ class ReportClient(Client):
     ShareReport = Rpc(reports.ShareReportRequest, reports.Report)
 
 
-class AlertClient(Client):
+class AlertsClient(Client):
     CreateAlertRule = Rpc(alerts.CreateAlertRuleRequest, alerts.CreateAlertRuleResponse)
     DeleteAlertRule = Rpc(alerts.DeleteAlertRuleRequest, alerts.DeleteAlertRuleResponse)
     ListAlertRules = Rpc(alerts.ListAlertRulesRequest, alerts.ListAlertRulesResponse)
@@ -269,8 +269,8 @@ class Api:
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)
-        self.reports = ReportClient("reports", stubs, access_token, hangs)
-        self.alerts = AlertClient("alerts", stubs, access_token, hangs)
+        self.reports = ReportsClient("reports", stubs, access_token, hangs)
+        self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
         self.billing = BillingClient("billing", stubs, access_token, hangs)
         self.registry = RegistryClient("registry", stubs, access_token, hangs)
 
