@@ -34,6 +34,7 @@ from usage_svc.partitions import keep_partitions_ready
 from usage_svc.questions.answers import Questions
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.reporting.merchants import MERCHANT_NAMES
+from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.alerts import AlertService
 from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
@@ -77,6 +78,12 @@ async def run(settings: Settings) -> None:
         deliverer = WebhookDeliverer(
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
+        retention = Retention(
+            database=database,
+            files=FileStore(settings.archive_url),
+            keep_events_days=settings.keep_events_days,
+            keep_minutes_days=settings.keep_minutes_days,
+        )
         server = build_server(
             TokenVerifier(jwks_of(identity)),
             [
@@ -112,6 +119,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
+            retention.run(),
             purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)
