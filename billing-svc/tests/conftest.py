@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
+from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
+from ams_common.client import open_channel
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.pseudonyms import Pseudonyms
@@ -17,6 +19,7 @@ from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.testing import Billing, Events, SetClock
+from billing_svc.usage_client import UsageClient
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +38,22 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
+async def usage(nobody_listens: str, issuer: TestIssuer) -> AsyncIterator[UsageClient]:
+    """usage-svc is away: tests/test_prove_invoices.py is about both services."""
+
+    async def token() -> str:
+        return issuer.service_token("billing-svc")
+
+    async with open_channel(nobody_listens) as channel:
+        yield UsageClient(UsageServiceStub(channel), token)
+
+
+@pytest.fixture
 async def billing(
     database: Database[Store],
     pseudonyms: Pseudonyms,
     clock: SetClock,
+    usage: UsageClient,
     issuer: TestIssuer,
     serve_rpc: Serve,
     topic_prefix: str,
@@ -51,6 +66,7 @@ async def billing(
         pseudonyms=pseudonyms,
         clock=clock,
         dead_letters=DeadLetters(database, SUBSCRIPTIONS, topic_prefix),
+        usage=usage,
     )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))

@@ -124,11 +124,12 @@ class Market:
             )
 
     async def issue(self, day: int, who: int | None) -> None:
-        await self.billing.issue(
+        run = await self.billing.issue(
             (FIRST_DAY + timedelta(day)).isoformat(),
             merchant_id=str(self.merchant_id),
             consumers=[] if who is None else [str(self.consumers[who])],
         )
+        assert run.status == pb.RUN_DONE
 
     async def crash(self, day: int) -> None:
         scope = RunScope(uuid7(), FIRST_DAY + timedelta(day), None, None)
@@ -232,7 +233,7 @@ def plain_amount(part: Component, calls: int, *, is_fee_due: bool) -> Fraction:
 
 
 @given(st.lists(STEPS, max_size=25))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_all_invoices_less_all_credit_notes_are_what_everything_comes_to(
     billing: Billing, events: Events, database: Database[Store], steps: list[tuple[Any, ...]]
 ) -> None:
@@ -241,7 +242,9 @@ async def test_all_invoices_less_all_credit_notes_are_what_everything_comes_to(
     for name, *arguments in steps:
         await getattr(market, name)(*arguments)
     await market.settle()
-    assert await billing.draft() == []
+    # An example that Hypothesis breaks off leaves drafts of its own behind.
+    drafts = [draft for draft in await billing.draft() if draft.merchant_id == str(market.merchant_id)]
+    assert drafts == []
     totals: Counter[str] = Counter()
     rows = await billing.rows(
         "SELECT currency, kind, subtotal FROM invoices WHERE merchant_id = $1", market.merchant_id

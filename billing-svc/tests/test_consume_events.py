@@ -16,7 +16,7 @@ from ams.dead_letters.v1.dead_letters_pb2 import (
 )
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams.usage.v1.events_pb2 import UsageTotal
+from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
@@ -42,7 +42,7 @@ class Publisher:
 
     async def usage(self, *totals: UsageTotal) -> None:
         for delta in totals:
-            await self.send(topics.USAGE_AGGREGATED, delta.consumer_id, delta)
+            await self.send(topics.USAGE_AGGREGATED, delta.consumer_id, UsageTotalBatch(totals=[delta]))
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_a_topic_read_again_after_a_restore_changes_no_figure(
 
     async def has_read_all() -> bool:
         rows = await billing.rows("SELECT next_offset FROM consumer_offsets WHERE topic LIKE '%aggregated'")
-        return sum(row["next_offset"] for row in rows) == 5
+        return bool(sum(row["next_offset"] for row in rows) == 5)
 
     for _ in range(2):
         async with consuming(database, kafka_bootstrap, topic_prefix):
@@ -135,7 +135,8 @@ async def test_a_malformed_message_is_set_aside_listed_and_the_next_is_applied(
     wrong[4].project_id = "none"
     wrong[5].ClearField("charge_class")
     wrong[6].charge_class = 99  # type: ignore[assignment]  # of a newer release
-    await publisher.send(topics.USAGE_AGGREGATED, str(group.consumer_id), b"\xff\xff", *wrong, group.total(5))
+    batches = [UsageTotalBatch(totals=[total]) for total in (*wrong, group.total(5))]
+    await publisher.send(topics.USAGE_AGGREGATED, str(group.consumer_id), b"\xff\xff", *batches)
     service_id, at = uuid7(), datetime(2026, 1, 1, tzinfo=UTC)
     bad_prices = [price_changed(uuid7(), service_id, per_request("1"), at) for _ in range(3)]
     bad_prices[0].price_version_changed.price.currency_code = "XXX"

@@ -13,16 +13,24 @@ from ams_common.testing.tokens import TestIssuer
 from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
+from billing_svc.usage_client import UsageClient
 
 ADMIN, MERCHANT, CONSUMER = {"admin"}, {"merchant"}, {"consumer"}
 SELLERS = ADMIN | MERCHANT
 
 
 async def test_each_rpc_lets_in_exactly_its_callers(
-    database: Database[Store], pseudonyms: Pseudonyms, issuer: TestIssuer, serve_rpc: Serve
+    database: Database[Store],
+    pseudonyms: Pseudonyms,
+    usage: UsageClient,
+    issuer: TestIssuer,
+    serve_rpc: Serve,
 ) -> None:
     servicer = BillingService(
-        database=database, pseudonyms=pseudonyms, dead_letters=DeadLetters(database, SUBSCRIPTIONS)
+        database=database,
+        pseudonyms=pseudonyms,
+        dead_letters=DeadLetters(database, SUBSCRIPTIONS),
+        usage=usage,
     )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))

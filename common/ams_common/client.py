@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -50,15 +50,42 @@ async def invoke(
 
     Raises AppError: what the peer meant, or unavailable or deadline_exceeded.
     """
-    metadata = (
-        [(REQUEST_ID, request_id or current_request_id())] if request_id or current_request_id() else []
-    )
-    if token is not None:
-        metadata.append(("authorization", f"Bearer {token}"))
     try:
-        return await method(request, metadata=tuple(metadata), timeout=timeout_s)
+        return await method(request, metadata=_metadata(token, request_id), timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
+
+
+async def listen(
+    method: Callable[..., AsyncIterable[T]],
+    request: Any,
+    *,
+    token: str | None = None,
+    request_id: str | None = None,
+    timeout_s: float | None = None,
+) -> AsyncGenerator[T, None]:
+    """Call a stub's method that answers with a stream, and give what comes. Whoever doesn't listen to the
+    end closes the generator, which hangs up.
+
+    Raises AppError as `invoke` does; unauthenticated token_expired when the token has ended: go on with a
+    new one.
+    """
+    answers = method(request, metadata=_metadata(token, request_id), timeout=timeout_s)
+    try:
+        async for answer in answers:
+            yield answer
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        # The rest of a stream that nobody reads would be kept in memory.
+        cancel: Any = answers
+        cancel.cancel()
+
+
+def _metadata(token: str | None, request_id: str | None) -> tuple[tuple[str, str], ...]:
+    named = request_id or current_request_id()
+    metadata = ((REQUEST_ID, named),) if named else ()
+    return metadata if token is None else (*metadata, ("authorization", f"Bearer {token}"))
 
 
 def jwks_of(channel: grpc.aio.Channel) -> JwksKeySource:

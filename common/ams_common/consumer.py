@@ -94,8 +94,11 @@ class EventConsumer:
                     await consumer.getmany(_NO_PARTITION, timeout_ms=_POLL_MS)
                 raise readers.fault.result()
             finally:
-                await readers.stop()
-                await consumer.stop()
+                # Who cancels does so again when it takes long: each is begun all the same.
+                try:
+                    await readers.stop()
+                finally:
+                    await consumer.stop()
 
 
 class _Readers(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -290,6 +293,9 @@ class _Reader:
 
     async def _apply_together(self, piece: "_Piece") -> None:
         topic, partition = self._partition.topic, self._partition.partition
+        if piece.prepared is not None:
+            # Not within the transaction: with two connections each, all could wait for each other's second.
+            await self._handler.make_ready(piece.prepared)
         async with (
             self._turns,
             self._database.change_by_system(f"consume {topic}", audited=False) as change,

@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from functools import partial
 
@@ -7,7 +9,9 @@ from ams.identity.v1 import identity_service_pb2 as identity
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, Rule
-from ams_common.client import invoke
+from ams.usage.v1 import usage_service_pb2 as usage
+from ams.usage.v1 import usage_service_pb2_grpc as usage_rpc
+from ams_common.client import invoke, listen
 from ams_common.clock import utc_now
 from ams_common.context import ANONYMOUS, Caller, request_context
 from ams_common.errors import AppError, NotFoundError, UnauthenticatedError
@@ -15,6 +19,7 @@ from ams_common.ids import uuid7
 from ams_common.policy import PolicyError, denial, rules_of
 from ams_common.testing.plugin import Serve
 from ams_common.testing.tokens import TestIssuer
+from ams_common.tokens import ACCESS_TOKEN_TTL
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 KEYS = pb.DESCRIPTOR.services_by_name["KeysService"]
@@ -166,3 +171,99 @@ async def test_health_and_reflection_need_no_rule(keys: rpc.KeysServiceStub, ser
         health_pb2.HealthCheckRequest(service="ams.keys.v1.KeysService")
     )
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+USAGE = usage.DESCRIPTOR.services_by_name["UsageService"]
+
+
+class LiveServicer(usage_rpc.UsageServiceServicer):
+    """Answers WatchConsumerUsage by who asks and how: what streams pass through."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def WatchConsumerUsage(
+        self, request: usage.GetUsageRequest, context: object
+    ) -> AsyncGenerator[usage.UsageReport, None]:
+        call = request_context.get()
+        assert call is not None and call.rule.roles == [CONSUMER]
+        try:
+            yield usage.UsageReport(unique_keys=1)
+            if request.status_class == "4xx":
+                raise NotFoundError("key_not_found", "No such key.")
+            if request.status_class == "5xx":
+                raise ZeroDivisionError("the secret is 42")
+            while request.status_class != "2xx":
+                await asyncio.sleep(0.01)
+                yield usage.UsageReport(unique_keys=2)
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+def live() -> LiveServicer:
+    LiveServicer.__abstractmethods__ = frozenset()
+    return LiveServicer()  # type: ignore[abstract]
+
+
+@pytest.fixture
+async def watch(
+    serve_rpc: Serve, live: LiveServicer, issuer: TestIssuer
+) -> Callable[..., AsyncGenerator[usage.UsageReport, None]]:
+    channel = await serve_rpc(USAGE, partial(usage_rpc.add_UsageServiceServicer_to_server, live))
+    stub = usage_rpc.UsageServiceStub(channel)
+    token = issuer.user_token(uuid7(), CONSUMER)
+    return lambda token=token, **fields: listen(
+        stub.WatchConsumerUsage, usage.GetUsageRequest(**fields), token=token
+    )
+
+
+async def test_a_stream_is_told_whole(watch: Callable[..., AsyncGenerator[usage.UsageReport, None]]) -> None:
+    assert [report.unique_keys async for report in watch(status_class="2xx")] == [1]
+
+
+async def test_a_stream_passes_the_same_steps(
+    watch: Callable[..., AsyncGenerator[usage.UsageReport, None]], issuer: TestIssuer
+) -> None:
+    for fields, code in (
+        ({"token": None}, "sign_in_required"),
+        ({"token": "no.token"}, "token_invalid"),
+        ({"token": issuer.user_token(uuid7(), ADMIN)}, "role_required"),
+        ({"service_id": "x"}, "invalid_argument"),
+    ):
+        with pytest.raises(AppError) as caught:
+            await anext(watch(**fields))
+        assert caught.value.code == code
+
+
+async def test_what_a_stream_raises_later_arrives_as_it_was_raised(
+    watch: Callable[..., AsyncGenerator[usage.UsageReport, None]],
+) -> None:
+    for status_class, code in (("4xx", "key_not_found"), ("5xx", "internal")):
+        stream = watch(status_class=status_class)
+        assert (await anext(stream)).unique_keys == 1
+        with pytest.raises(AppError) as caught:
+            await anext(stream)
+        assert caught.value.code == code and "42" not in str(caught.value)
+
+
+async def test_whoever_stops_listening_ends_the_stream(
+    watch: Callable[..., AsyncGenerator[usage.UsageReport, None]], live: LiveServicer
+) -> None:
+    stream = watch()
+    await anext(stream)
+    await stream.aclose()
+    async with asyncio.timeout(10):
+        await live.ended.wait()
+
+
+async def test_a_stream_ends_with_the_token_that_opened_it(
+    watch: Callable[..., AsyncGenerator[usage.UsageReport, None]], live: LiveServicer, issuer: TestIssuer
+) -> None:
+    nearly_over = utc_now() - ACCESS_TOKEN_TTL + timedelta(seconds=2)
+    with pytest.raises(UnauthenticatedError) as caught:
+        async with asyncio.timeout(20):
+            async for _ in watch(token=issuer.user_token(uuid7(), CONSUMER, now=nearly_over)):
+                pass
+    assert caught.value.code == "token_expired"
+    assert live.ended.is_set()

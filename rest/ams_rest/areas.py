@@ -7,23 +7,27 @@ from ams.catalog.v1 import catalog_service_pb2
 from ams.identity.v1 import identity_service_pb2
 from ams.keys.v1 import keys_service_pb2
 from ams.registry.v1 import registry_service_pb2
-from ams.usage.v1 import usage_service_pb2
+from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """One service: its name in documents and reports, and its contract."""
+    """One service: its name in documents and reports, its contract, and the process that serves it, which
+    may serve others too."""
 
     name: str
     service: ServiceDescriptor
+    process: str
 
 
 AREAS = (
-    Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"]),
-    Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"]),
-    Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"]),
-    Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"]),
-    Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"]),
-    Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]),
+    Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"], "identity"),
+    Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
+    Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
+    Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"], "usage"),
+    Area("reports", report_service_pb2.DESCRIPTOR.services_by_name["ReportService"], "usage"),
+    Area("alerts", alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"], "usage"),
+    Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"], "billing"),
+    Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"], "registry"),
 )

@@ -25,7 +25,7 @@ _AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,4096}")
 
 
 class Backends:
-    """The gRPC services that REST calls, by the name of their area."""
+    """The gRPC services that REST calls, by the process that serves them."""
 
     def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
         self.channels = channels
@@ -38,7 +38,7 @@ class Backends:
         metadata = [(REQUEST_ID, current_request_id())]
         if authorization is not None:
             metadata.append(("authorization", _checked(authorization)))
-        call: Any = self.channels[area.name].unary_unary(
+        call: Any = self.channels[area.process].unary_unary(
             f"/{area.service.full_name}/{rpc.name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(rpc.output_type).FromString,
@@ -49,12 +49,13 @@ class Backends:
             raise from_rpc_error(error) from error
 
     async def health(self) -> dict[str, str]:
-        """Each area's health by its own word, or "unreachable"."""
-        states = await asyncio.gather(*(self._health_of(area) for area in AREAS))
-        return {area.name: state for area, state in zip(AREAS, states, strict=True)}
+        """Each process' health by its own word, or "unreachable"."""
+        areas = [area for area in AREAS if area.name == area.process]
+        states = await asyncio.gather(*(self._health_of(area) for area in areas))
+        return {area.process: state for area, state in zip(areas, states, strict=True)}
 
     async def _health_of(self, area: Area) -> str:
-        stub = health_pb2_grpc.HealthStub(self.channels[area.name])
+        stub = health_pb2_grpc.HealthStub(self.channels[area.process])
         request = health_pb2.HealthCheckRequest(service=area.service.full_name)
         try:
             answer = await stub.Check(request, timeout=_HEALTH_DEADLINE_S)
@@ -66,10 +67,13 @@ class Backends:
 
 @asynccontextmanager
 async def open_backends(addresses: Mapping[str, str]) -> AsyncIterator[Backends]:
-    """Channels to the services at `addresses` ("host:port" by the area's name), closed at the end."""
+    """Channels to the processes at `addresses` ("host:port" by the process' name), closed at the end."""
     async with AsyncExitStack() as stack:
         yield Backends(
-            {area.name: await stack.enter_async_context(open_channel(addresses[area.name])) for area in AREAS}
+            {
+                process: await stack.enter_async_context(open_channel(address))
+                for process, address in addresses.items()
+            }
         )
 
 

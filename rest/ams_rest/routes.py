@@ -50,7 +50,7 @@ class Match:
 
 
 def routes_of(areas: Iterable[Area]) -> list[Route]:
-    """All routes of the areas' RPCs; an RPC without google.api.http has none.
+    """All routes of the areas' RPCs; an RPC without google.api.http has none, and so has none that streams.
 
     Raises RouteError or TemplateError when an option makes no sense.
     """
@@ -78,6 +78,10 @@ def _route(area: Area, rpc: MethodDescriptor, binding: HttpRule, policy: Rule) -
 
 def _check(route: Route, binding: HttpRule) -> None:
     name = route.rpc.full_name
+    if route.rpc.client_streaming or route.rpc.server_streaming:
+        # An answer is one JSON document. Live figures are for gRPC, and for pages, which the BFF keeps up
+        # to date.
+        raise RouteError(f"{name}: streams are not served")
     if binding.response_body:
         raise RouteError(f"{name}: response_body is not served")
     for variable in route.template.variables:

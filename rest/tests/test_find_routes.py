@@ -1,10 +1,11 @@
 import pytest
 from ams.policy.v1.policy_pb2 import rule
 from ams_common.errors import NotFoundError
-from ams_rest.areas import AREAS
+from ams_rest.areas import AREAS, Area
 from ams_rest.http_errors import MethodNotAllowedError
 from ams_rest.routes import RouteError, RouteTable, routes_of
 from google.api.annotations_pb2 import http
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 TABLE = RouteTable(routes_of(AREAS))
 RPCS = [(area, rpc) for area in AREAS for rpc in area.service.methods]
@@ -29,8 +30,32 @@ def test_every_rpc_with_an_http_option_has_its_route_and_no_other_has_one(area: 
 
 def test_what_only_services_call_has_no_route() -> None:
     routed = {route.rpc.name for route in TABLE.routes}
-    assert routed.isdisjoint(rpc.name for _, rpc in RPCS if rpc.GetOptions().Extensions[rule].callers)
+    only_services = {
+        rpc.name
+        for _, rpc in RPCS
+        if (who := rpc.GetOptions().Extensions[rule]).callers and not (who.public or who.roles)
+    }
+    assert only_services and routed.isdisjoint(only_services)
     assert routed.isdisjoint({"GetJwks", "IssueServiceToken"})
+
+
+def test_what_streams_has_no_route() -> None:
+    streaming = {rpc.name for _, rpc in RPCS if rpc.server_streaming}
+    assert "WatchConsumerUsage" in streaming
+    assert streaming.isdisjoint(route.rpc.name for route in TABLE.routes)
+
+
+def test_a_route_to_what_streams_is_refused_at_the_start() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="live.proto", package="live", syntax="proto3")
+    file.message_type.add(name="M")
+    method = file.service.add(name="Live").method.add(
+        name="Watch", input_type=".live.M", output_type=".live.M", server_streaming=True
+    )
+    method.options.Extensions[http].get = "/v1/live"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    with pytest.raises(RouteError, match="streams"):
+        routes_of([Area("live", pool.FindServiceByName("live.Live"), "live")])
 
 
 def test_two_routes_with_one_path_are_refused_at_the_start() -> None:

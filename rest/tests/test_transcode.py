@@ -73,7 +73,7 @@ def test_a_body_that_contradicts_the_path_is_refused(body: Any) -> None:
 def test_the_query_becomes_the_request_of_a_get() -> None:
     query = "start=2026-11-01T00%3A00%3A00%2B01:00&granularity=HOUR&group_by=KEY&serviceId=%C3%BC"
     request = read("GET", "/consumer/usage", query)
-    assert isinstance(request, usage.GetConsumerUsageRequest)
+    assert isinstance(request, usage.GetUsageRequest)
     assert request.start.ToJsonString() == "2026-10-31T23:00:00Z"
     assert (request.granularity, request.group_by) == (usage.HOUR, usage.KEY)
     assert request.service_id == "ü"

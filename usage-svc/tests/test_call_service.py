@@ -11,15 +11,16 @@ from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.database import Database
 from ams_common.errors import AppError, InvalidArgumentError, UnauthenticatedError, from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.testing.policies import callers_let_in
+from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
 from google.protobuf.timestamp_pb2 import Timestamp
+from usage_svc.questions.store import QuestionStore
 from usage_svc.store import Store
 
 RPCS = [
-    ("GetConsumerUsage", CONSUMER, pb.GetConsumerUsageRequest),
-    ("GetMerchantUsage", MERCHANT, pb.GetMerchantUsageRequest),
-    ("GetPlatformUsage", ADMIN, pb.GetPlatformUsageRequest),
+    ("GetConsumerUsage", CONSUMER, pb.GetUsageRequest),
+    ("GetMerchantUsage", MERCHANT, pb.GetUsageRequest),
+    ("GetPlatformUsage", ADMIN, pb.GetUsageRequest),
 ]
 HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"service_id": "x" * 1_000_000}, "invalid_argument"),
@@ -36,11 +37,14 @@ HOSTILE: list[tuple[dict[str, Any], str]] = [
     ({"start": Timestamp(seconds=0)}, "range_too_large"),
 ]
 MALFORMED_FILTERS: list[tuple[str, Any, Any]] = [
-    ("GetConsumerUsage", CONSUMER, pb.GetConsumerUsageRequest(api_key_id="mine")),
-    ("GetMerchantUsage", MERCHANT, pb.GetMerchantUsageRequest(key_prefix="x" * 33)),
-    ("GetMerchantUsage", MERCHANT, pb.GetMerchantUsageRequest(key_prefix="a\0")),
-    ("GetPlatformUsage", ADMIN, pb.GetPlatformUsageRequest(consumer_id="%")),
-    ("GetPlatformUsage", ADMIN, pb.GetPlatformUsageRequest(merchant_id="%")),
+    ("GetConsumerUsage", CONSUMER, pb.GetUsageRequest(api_key_id="mine")),
+    ("GetMerchantUsage", MERCHANT, pb.GetUsageRequest(key="x" * 65)),
+    ("GetMerchantUsage", MERCHANT, pb.GetUsageRequest(consumer="a\0")),
+    ("GetPlatformUsage", ADMIN, pb.GetUsageRequest(consumer="%")),
+    ("GetPlatformUsage", ADMIN, pb.GetUsageRequest(merchant_id="%")),
+    ("ListConsumerCalls", CONSUMER, pb.ListCallsRequest(request_id="a\0")),
+    ("ListConsumerCalls", CONSUMER, pb.ListCallsRequest(request_id="x" * 129)),
+    ("ListMerchantCalls", MERCHANT, pb.ListCallsRequest(day="2026-11-29", key="a\0")),
 ]
 
 
@@ -52,6 +56,18 @@ async def test_each_rpc_lets_in_its_role_and_nobody_else(
         "GetConsumerUsage": {"consumer"},
         "GetMerchantUsage": {"merchant"},
         "GetPlatformUsage": {"admin"},
+        "WatchConsumerUsage": {"consumer"},
+        "WatchMerchantUsage": {"merchant"},
+        "WatchPlatformUsage": {"admin"},
+        "ListConsumerCalls": {"consumer"},
+        "ListMerchantCalls": {"merchant"},
+        "ListPlatformCalls": {"admin"},
+        "ListUsageDeadLetters": {"admin"},
+        "ReplayUsageDeadLetter": {"admin"},
+        "DismissUsageDeadLetter": {"admin"},
+        "ListDayTotals": {"billing-svc"},
+        "ListDayRoots": set(EVERYBODY),
+        "ListProvenEvents": {"billing-svc"},
     }
 
 
@@ -79,17 +95,18 @@ async def test_malformed_filters_are_invalid(stub: rpc.UsageServiceStub, issuer:
 
 
 async def test_a_token_that_is_none_is_refused(stub: rpc.UsageServiceStub) -> None:
-    error = await error_of(stub, "GetConsumerUsage", pb.GetConsumerUsageRequest(), "not.a.token")
+    error = await error_of(stub, "GetConsumerUsage", pb.GetUsageRequest(), "not.a.token")
     assert isinstance(error, UnauthenticatedError)
 
 
 async def test_every_named_query_is_accepted_and_declared_in_the_store(
     database: Database,
 ) -> None:
-    async with database.connection() as connection:
-        for name in Store.queries.names():
-            await Store.queries.prepare(connection, name)
-    assert set(Store.queries.names()) == Store.declared()
+    for store in (Store, QuestionStore):
+        async with database.connection() as connection:
+            for name in store.queries.names():
+                await store.queries.prepare(connection, name)
+        assert set(store.queries.names()) == store.declared()
 
 
 def test_the_process_names_every_setting_that_it_lacks() -> None:

@@ -28,7 +28,8 @@ def ask(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
     async def list_calls(role: Any, user_id: UUID, /, **fields: Any) -> pb.ListCallsResponse:
         metadata = (("authorization", f"Bearer {issuer.user_token(user_id, role)}"),)
         request = pb.ListCallsRequest(**{"day": DAY, **fields})
-        return await getattr(stub, methods[role])(request, metadata=metadata)
+        answer: pb.ListCallsResponse = await getattr(stub, methods[role])(request, metadata=metadata)
+        return answer
 
     return list_calls
 

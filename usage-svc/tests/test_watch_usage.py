@@ -12,6 +12,7 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.clock import utc_now
+from ams_common.errors import ResourceExhaustedError
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
 from ams_common.testing.tokens import TestIssuer
@@ -163,7 +164,7 @@ async def test_watchers_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> 
     for stream in (*mine[:2], others[0]):
         await anext(stream)
     for stream in (mine[2], others[1]):
-        with pytest.raises(module.ResourceExhaustedError):
+        with pytest.raises(ResourceExhaustedError):
             await anext(stream)
     await mine[0].aclose()
     late = live.watch("me", "late", ask)

@@ -1,5 +1,6 @@
 """usage-svc: counts what the gateways metered, tells billing, and answers reports."""
 
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -30,7 +31,9 @@ from usage_svc.alerting.spend import SpendClient
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
+from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.reporting.merchants import MERCHANT_NAMES
@@ -43,6 +46,9 @@ from usage_svc.store import Store
 
 
 def main() -> None:
+    """`usage-svc` serves; `usage-svc check` looks whether all invariants hold."""
+    if sys.argv[1:] == ["check"]:
+        sys.exit(check())
     run_process("usage-svc", load_settings, run)
 
 
@@ -55,6 +61,8 @@ async def run(settings: Settings) -> None:
         pseudonyms = Pseudonyms(settings.pseudonym_key)
         handlers = [*topic_handlers(database), MERCHANT_NAMES]
         service = UsageService(
+            database=database,
+            pseudonyms=pseudonyms,
             questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
@@ -114,6 +122,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
+            keep_days_closed(database, pseudonyms),
             maker.run(settings.database_url),
             maker.keep_purged(),
             evaluator.run(),

@@ -47,11 +47,13 @@ class UsageIntake:
     def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:
         return PreparedEvents(joined([each.events for each in prepared]), prepared[0].source)
 
+    async def make_ready(self, prepared: PreparedEvents) -> None:
+        await self._partitions.ensure(date_of(day) for day in np.unique(prepared.events.day).tolist())
+
     async def apply(self, change: Change[Store], prepared: PreparedEvents) -> None:
         events = prepared.events
         if not len(events):
             return
-        await self._partitions.ensure(date_of(day) for day in np.unique(events.day).tolist())
         # In the transaction that moves the offset too: a crash leaves events, rollups and totals, or none.
         try:
             totals = await change.store.add_events(events, prepared.source)

@@ -12,16 +12,25 @@ from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.pricing_pb2 import PriceVersion
+from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.registry.v1 import registry_service_pb2 as registry
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
+from ams.usage.v1 import alert_service_pb2 as alerts
+from ams.usage.v1 import report_service_pb2 as reports
 from ams.usage.v1 import usage_service_pb2 as usage
+from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
+from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke
+from ams_common.errors import DeadlineExceededError
 from google.protobuf.message import Message
+
+from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,48 +38,63 @@ T = TypeVar("T")
 # Gives the token that a call is made with, None for nobody's. Raises AppError.
 AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
 
-_DEADLINE_S = 10.0
-
-
-_STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
-    "identity": IdentityServiceStub,
-    "catalog": CatalogServiceStub,
-    "keys": KeysServiceStub,
-    "usage": UsageServiceStub,
-    "billing": BillingServiceStub,
-    "registry": RegistryServiceStub,
+_STUBS: Mapping[str, tuple[str, Callable[[grpc.aio.Channel], object]]] = {
+    "identity": ("identity", IdentityServiceStub),
+    "catalog": ("catalog", CatalogServiceStub),
+    "keys": ("keys", KeysServiceStub),
+    "usage": ("usage", UsageServiceStub),
+    "reports": ("usage", ReportServiceStub),
+    "alerts": ("usage", AlertServiceStub),
+    "billing": ("billing", BillingServiceStub),
+    "registry": ("registry", RegistryServiceStub),
 }
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
-    """The generated stubs by service, which last as long as the process."""
-    return {name: stub(channels[name]) for name, stub in _STUBS.items()}
+    """The generated stubs by client, which last as long as the process."""
+    return {name: stub(channels[area]) for name, (area, stub) in _STUBS.items()}
 
 
 class Client:
-    """One service, for one session. Each call raises AppError: what the service says, or that it is down."""
+    """One service, for one session. Each call raises AppError: what the service says, or that it is down or
+    hangs."""
 
-    def __init__(self, stub: object, access_token: AccessToken) -> None:
+    def __init__(self, stub: object, access_token: AccessToken, area: str, hangs: Hangs) -> None:
         self.stub = stub
         self.access_token = access_token
+        self.area = area
+        self.hangs = hangs
 
 
 class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
-    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
-        """`answer` only says the type: the stub knows how to read it."""
+    def __init__(self, request: Callable[P, Message], answer: type[T], is_slow: bool = False) -> None:
+        """`answer` only says the type: the stub knows how to read it. `is_slow`: it works out a lot."""
         self._request = request
+        self._is_slow = is_slow
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
         self._name = name
+        self._is_quick = is_read(name) and not self._is_slow
 
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
             method = getattr(client.stub, self._name)
-            answer: T = await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
+            if not self._is_quick:
+                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+                return answer
+            hangs = client.hangs
+            hangs.check(client.area)
+            asked_at_s = hangs.clock()
+            try:
+                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
+            except DeadlineExceededError:
+                hangs.missed(client.area, asked_at_s)
+                raise
+            hangs.answered(client.area)
             return answer
 
         return call
@@ -101,6 +125,8 @@ class IdentityClient(Client):
 
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
+    CancelPrice = Rpc(catalog.CancelPriceRequest, PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
     GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
@@ -108,9 +134,11 @@ class CatalogClient(Client):
         catalog.ListMarketplaceServicesRequest, catalog.ListMarketplaceServicesResponse
     )
     ListMerchantServices = Rpc(catalog.ListMerchantServicesRequest, catalog.ListMerchantServicesResponse)
+    ListPrices = Rpc(catalog.ListPricesRequest, catalog.ListPricesResponse)
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
     RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
+    SchedulePrice = Rpc(catalog.SchedulePriceRequest, PriceVersion)
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
@@ -134,20 +162,60 @@ class KeysClient(Client):
 
 
 class UsageClient(Client):
-    GetConsumerUsage = Rpc(usage.GetConsumerUsageRequest, usage.UsageReport)
-    GetMerchantUsage = Rpc(usage.GetMerchantUsageRequest, usage.UsageReport)
-    GetPlatformUsage = Rpc(usage.GetPlatformUsageRequest, usage.UsageReport)
+    DismissUsageDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
+    GetConsumerUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
+    ListConsumerCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListMerchantCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListPlatformCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListUsageDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
+    ReplayUsageDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
+
+
+class ReportsClient(Client):
+    CreateReport = Rpc(reports.CreateReportRequest, reports.Report)
+    DeleteReport = Rpc(reports.DeleteReportRequest, reports.DeleteReportResponse)
+    GetReport = Rpc(reports.GetReportRequest, reports.Report)
+    ListReports = Rpc(reports.ListReportsRequest, reports.ListReportsResponse)
+    ReadReport = Rpc(reports.ReadReportRequest, reports.ReadReportResponse)
+    ShareReport = Rpc(reports.ShareReportRequest, reports.Report)
+
+
+class AlertsClient(Client):
+    CreateAlertRule = Rpc(alerts.CreateAlertRuleRequest, alerts.CreateAlertRuleResponse)
+    DeleteAlertRule = Rpc(alerts.DeleteAlertRuleRequest, alerts.DeleteAlertRuleResponse)
+    ListAlertRules = Rpc(alerts.ListAlertRulesRequest, alerts.ListAlertRulesResponse)
+    ListAlerts = Rpc(alerts.ListAlertsRequest, alerts.ListAlertsResponse)
+    MarkAlertsRead = Rpc(alerts.MarkAlertsReadRequest, alerts.MarkAlertsReadResponse)
 
 
 class BillingClient(Client):
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
-    GenerateInvoices = Rpc(billing.GenerateInvoicesRequest, billing.GenerateInvoicesResponse)
+    CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
+    DismissBillingDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
+    EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument, is_slow=True)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof, is_slow=True)
+    GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation, is_slow=True)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement, is_slow=True)
+    IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
+    ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
-    ListConsumerInvoices = Rpc(billing.ListConsumerInvoicesRequest, billing.ListConsumerInvoicesResponse)
-    ListMerchantInvoices = Rpc(billing.ListMerchantInvoicesRequest, billing.ListMerchantInvoicesResponse)
+    ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
+    ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    MarkInvoicePaid = Rpc(billing.MarkInvoicePaidRequest, billing.Invoice)
+    PreviewPrice = Rpc(billing.PreviewPriceRequest, billing.PricePreview)
+    ReplayBillingDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
+    SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
+    SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
+    VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
 
 
 class RegistryClient(Client):
@@ -164,13 +232,15 @@ class RegistryClient(Client):
 class Api:
     """All services; who is asking is the person of one session."""
 
-    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken) -> None:
-        self.identity = IdentityClient(stubs["identity"], access_token)
-        self.catalog = CatalogClient(stubs["catalog"], access_token)
-        self.keys = KeysClient(stubs["keys"], access_token)
-        self.usage = UsageClient(stubs["usage"], access_token)
-        self.billing = BillingClient(stubs["billing"], access_token)
-        self.registry = RegistryClient(stubs["registry"], access_token)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
+        self.identity = IdentityClient(stubs["identity"], access_token, "identity", hangs)
+        self.catalog = CatalogClient(stubs["catalog"], access_token, "catalog", hangs)
+        self.keys = KeysClient(stubs["keys"], access_token, "keys", hangs)
+        self.usage = UsageClient(stubs["usage"], access_token, "usage", hangs)
+        self.reports = ReportsClient(stubs["reports"], access_token, "usage", hangs)
+        self.alerts = AlertsClient(stubs["alerts"], access_token, "usage", hangs)
+        self.billing = BillingClient(stubs["billing"], access_token, "billing", hangs)
+        self.registry = RegistryClient(stubs["registry"], access_token, "registry", hangs)
 
 
 class Listed(Protocol):

@@ -78,7 +78,7 @@ async def load_figures(visit: Visit) -> LiveSnapshot:
         "last_spend": last_spend,
         "spend_change": figures.change_of_sums(*spends) if spends else None,
         "rows": reports.chart_rows(visit, hours, [figures.points_of(hours)]) if hours else None,
-        "summary": reports.summary_of(visit, hours, "24 hours") if hours else "",
+        "summary": reports.summary_of(visit, hours, "the last 24 hours") if hours else "",
     }
     return LiveSnapshot(context, etag_of(visit, month, spend, last_spend, hours))
 

@@ -1,6 +1,7 @@
 """Calls every RPC of a service with each role and with none, and tells who was let in."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import grpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
@@ -32,11 +33,28 @@ async def callers_let_in(
     for method in descriptor.methods:
         path = f"/{descriptor.full_name}/{method.name}"
         request_type, answer_type = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-        call = channel.unary_unary(path, request_type.SerializeToString, answer_type.FromString)
+        codecs = (request_type.SerializeToString, answer_type.FromString)
+        # Of a stream the first answer tells.
+        call = (
+            _first_of(channel.unary_stream(path, *codecs))
+            if method.server_streaming
+            else channel.unary_unary(path, *codecs)
+        )
         let_in[method.name] = {
             name for name, token in tokens.items() if await _is_let_in(call, request_type(), token)
         }
     return let_in
+
+
+def _first_of(stream: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        answers = stream(*args, **kwargs)
+        try:
+            return await answers.read()
+        finally:
+            answers.cancel()
+
+    return call
 
 
 async def _is_let_in(call: object, request: object, token: str | None) -> bool:

@@ -10,9 +10,10 @@ from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
 from usage_svc.questions.calls import CallQuestion, answer_of
-from usage_svc.questions.scopes import Scope
+from usage_svc.questions.groups import Groups
+from usage_svc.questions.scopes import Scope, group_names
 from usage_svc.questions.store import QuestionStore
-from usage_svc.questions.usage import Question, Used, groups_of, report_of
+from usage_svc.questions.usage import Question, report_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +28,34 @@ class Questions:
         async with self.database.read() as opened:
             store = QuestionStore(opened.connection)
             await store.plan_each_time()
+            await store.sum_by_hashing()
             series = await self._series_in(store, question.scope)
-            classes = question.status_classes
-            used = Used(
-                [
-                    sums
-                    for reading in question.whole()
-                    for sums in await store.usage_by_series(reading, series, classes)
-                ]
-            )
-            groups = groups_of(question, series, used, self.pseudonyms)
-            of_period = [each for each in series if each.series_id in used.series_ids]
-            wanted = series if question.with_previous else of_period
+            used_ids = {
+                series_id
+                for stretch in question.stretches()
+                for series_id in await store.used_series(stretch, series, question.status_classes)
+            }
+            used = [each for each in series if each.series_id in used_ids]
+            wanted = series if question.with_previous else used
+            groups = await self._groups(store, question, wanted)
             readings = [
-                (reading, await store.usage_by_slot(reading, wanted, groups, classes))
+                (reading, await store.usage_by_slot(reading, wanted, groups, question.status_classes))
                 for reading in question.readings()
             ]
-        return report_of(question, groups, of_period, readings, now)
+        return report_of(question, groups, used, readings, now)
+
+    async def _groups(self, store: QuestionStore, question: Question, series: list[Series]) -> Groups:
+        """The groups to read: all that there may be, or those that will be shown."""
+        names = group_names(question.scope.asker, question.group_by, series, self.pseudonyms)
+        groups = Groups.of(question.group_by, names)
+        if not question.is_narrowed(groups):
+            return groups
+        requests = [
+            each
+            for reading in question.whole()
+            for each in await store.usage_by_series(reading, series, question.status_classes)
+        ]
+        return groups.narrowed(requests, question.top)
 
     async def calls(self, question: CallQuestion) -> pb.ListCallsResponse:
         """A page of the log, newest first."""

@@ -42,6 +42,14 @@ _COARSEST = {
 }
 
 
+class Stretch(NamedTuple):
+    """Time that buckets of a rollup fill."""
+
+    rollup: Rollup
+    start: datetime
+    end: datetime
+
+
 class Addition(NamedTuple):
     """What is read of a slot counts in a bucket, or against it."""
 
@@ -64,16 +72,6 @@ class Reading:
         """Starts and ends of what is read at a stretch."""
         return (self.starts[:1], self.ends[-1:]) if self.is_contiguous else (self.starts, self.ends)
 
-    def signed_stretches(self) -> tuple[list[datetime], list[datetime], list[int]]:
-        """Stretches, and whether each counts in the only bucket that there is, or against it. What is moved
-        out of its range isn't read."""
-        counted = [number for number, each in enumerate(self.additions) if each]
-        return (
-            [self.starts[number] for number in counted],
-            [self.ends[number] for number in counted],
-            [self.additions[number][0].sign for number in counted],
-        )
-
     def _add(self, start: datetime, end: datetime, *additions: Addition) -> None:
         self.starts.append(start)
         self.ends.append(end)
@@ -86,10 +84,27 @@ def cover(bounds: Sequence[datetime], granularity: pb.Granularity.ValueType) -> 
     edges = [rollups[0].nearest_edge(at) for at in bounds]
     readings = [_between(rollups[0], edges)]
     for rollup in rollups[1:]:
+        if edges == list(bounds):
+            break
         finer = [rollup.nearest_edge(at) for at in bounds]
         readings.append(_moved(rollup, edges, finer))
         edges = finer
     return [reading for reading in readings if reading.starts]
+
+
+def within(start: datetime, end: datetime, granularity: pb.Granularity.ValueType) -> list[Stretch]:
+    """The same time without anything moved: in the middle the coarsest buckets, finer ones at both ends."""
+    return _within(start, end, list(Rollup)[list(Rollup).index(_COARSEST[granularity]) :])
+
+
+def _within(start: datetime, end: datetime, rollups: Sequence[Rollup]) -> list[Stretch]:
+    if start >= end or not rollups:
+        return []
+    rollup, finer = rollups[0], rollups[1:]
+    first, last = start + (_EPOCH - start) % rollup.value, end - (end - _EPOCH) % rollup.value
+    if first >= last:
+        return _within(start, end, finer)
+    return [Stretch(rollup, first, last), *_within(start, first, finer), *_within(last, end, finer)]
 
 
 def _between(rollup: Rollup, edges: Sequence[datetime]) -> Reading:

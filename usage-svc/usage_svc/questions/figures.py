@@ -1,8 +1,9 @@
 """The figures of an answer, from what was read of the rollups. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,9 @@ class SlotSums(NamedTuple):
     response_bytes: int
     response_time_ms_sum: int
     latencies: bytes  # as numeric_send() gives them
+
+
+Readings: TypeAlias = Sequence[tuple[Reading, Sequence[SlotSums]]]
 
 
 class Cell(NamedTuple):
@@ -56,13 +60,13 @@ class _Entries:
     sign: Counts
 
     @classmethod
-    def of(cls, readings: Sequence[tuple[Reading, Sequence[SlotSums]]]) -> "_Entries":
+    def of(cls, readings: Readings, group_of: Mapping[int, int]) -> "_Entries":
         found: list[tuple[int, int, int, int]] = []
         row = 0
         for reading, rows in readings:
             for sums in rows:
                 for bucket, sign in reading.additions[sums.slot - 1]:
-                    found.append((row, bucket, sums.group_no, sign))
+                    found.append((row, bucket, group_of[sums.group_no], sign))
                 row += 1
         columns = np.array(found, dtype=np.int64).reshape(-1, 4).T
         return cls(*columns[:, np.lexsort((columns[2], columns[1]))])
@@ -74,12 +78,25 @@ class _Entries:
         return np.flatnonzero(is_first)
 
 
-def figures_of(
-    readings: Sequence[tuple[Reading, Sequence[SlotSums]]], groups: int, buckets: range
-) -> Figures:
-    """The figures of `buckets`, whatever else was read; groups are numbered from 0 on."""
+def requests_by_group(readings: Readings, buckets: range) -> dict[int, int]:
+    """How many requests each group has in `buckets` that was used in them."""
+    found: Counter[int] = Counter()
+    size_bytes: Counter[int] = Counter()
+    for reading, rows in readings:
+        for sums in rows:
+            for bucket, sign in reading.additions[sums.slot - 1]:
+                if bucket in buckets:
+                    found[sums.group_no] += sign * sums.requests
+                    size_bytes[sums.group_no] += sign * (sums.request_bytes + sums.response_bytes)
+    # A call that only goes on has bytes and is no request.
+    return {group: count for group, count in found.items() if count or size_bytes[group]}
+
+
+def figures_of(readings: Readings, group_of: Mapping[int, int], groups: int, buckets: range) -> Figures:
+    """The figures of `buckets`, whatever else was read. Groups are numbered from 0 on, after `group_of` has
+    said in which one that is which a row names."""
     rows = [sums for _, of_reading in readings for sums in of_reading]
-    entries = _Entries.of(readings)
+    entries = _Entries.of(readings, group_of)
     starts = entries.cell_starts()
     is_asked = (entries.bucket[starts] >= buckets.start) & (entries.bucket[starts] < buckets.stop)
     summed = np.array([sums[2:8] for sums in rows], dtype=np.int64).reshape(-1, 6)

@@ -15,10 +15,9 @@ from usage_svc import latencies
 
 Counts = npt.NDArray[np.int64]
 
-_HEADER_BYTES: Final = 8
-# Base-10,000 digits of a bucket, lowest first, and what each is worth.
-_WORTHS: Final = np.array([1, 10**4, 10**8], dtype=np.int64)
-_DIGITS: Final = len(_WORTHS)
+_HEADER_WORDS: Final = 4
+# Of a bucket, the lowest first.
+_DIGITS: Final = 3
 
 
 def read_counts(numbers: Sequence[bytes]) -> Counts:
@@ -27,11 +26,12 @@ def read_counts(numbers: Sequence[bytes]) -> Counts:
     words = [np.frombuffer(number, dtype=">i2") for number in numbers]
     # words[1] is the place of the first digit; that of zero, which has no digits, is 0.
     buckets = max((int(each[1]) for each in words), default=0) // _DIGITS + 1
-    digits = np.zeros((len(words), buckets * _DIGITS), dtype=np.int64)
+    digits = np.zeros((len(words), buckets * _DIGITS), dtype=np.int16)
     for row, each in zip(digits, words, strict=True):
-        highest, held = int(each[1]), len(each) - _HEADER_BYTES // 2
-        row[highest + 1 - held : highest + 1] = each[:3:-1]
-    counts: Counts = digits.reshape(len(words), buckets, _DIGITS) @ _WORTHS
+        highest, held = int(each[1]), len(each) - _HEADER_WORDS
+        row[highest + 1 - held : highest + 1] = each[: _HEADER_WORDS - 1 : -1]
+    units, ten_thousands, hundred_millions = np.moveaxis(digits.reshape(len(words), buckets, _DIGITS), 2, 0)
+    counts: Counts = units + ten_thousands * np.int64(10**4) + hundred_millions * np.int64(10**8)
     return counts
 
 

@@ -2,6 +2,10 @@
 -- A plan for any range would lock every partition, and compiling a query takes longer than these do.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true);
 
+-- name: sum_by_hashing
+-- Whatever the planner thinks of how many rows there are: to sort them with their histograms takes twice as long.
+SELECT set_config('enable_sort', 'off', true), set_config('work_mem', '64MB', true);
+
 -- fragment: series_that_fit
 SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix
 FROM series
@@ -27,15 +31,13 @@ SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, 
 FROM series WHERE series_id = ANY(:series_ids::bigint[]);
 
 -- fragment: usage_by_series
--- Of each series and status class what there was in some stretches of time, or less it where the sign is -1.
-SELECT
-    wanted.series_id, read.status_class, sum(scan.sign * read.requests)::bigint AS requests,
-    sum(scan.sign * (read.request_bytes + read.response_bytes))::bigint AS request_and_response_bytes
+-- Of each series how many requests there were in some stretches of time, or less them where the sign is -1.
+SELECT wanted.series_id, sum(scan.sign * read.requests)::bigint AS requests
 FROM unnest(:series_ids::bigint[]) AS wanted (series_id)
 CROSS JOIN unnest(:scan_starts::timestamptz[], :scan_ends::timestamptz[], :scan_signs::bigint[])
     AS scan (scan_start, scan_end, sign)
 CROSS JOIN LATERAL (
-    SELECT status_class, requests, request_bytes, response_bytes FROM
+    SELECT requests FROM
 
 -- fragment: usage_by_slot
 -- Of each slot of time and group what there was, in some stretches of time.
@@ -52,6 +54,19 @@ CROSS JOIN unnest(:scan_starts::timestamptz[], :scan_ends::timestamptz[]) AS sca
 CROSS JOIN LATERAL (
     SELECT * FROM
 
+-- fragment: used_series
+-- Those of which there is anything in a stretch of time: of each the first row tells.
+SELECT wanted.series_id
+FROM unnest(:series_ids::bigint[]) AS wanted (series_id)
+CROSS JOIN LATERAL (
+    SELECT FROM
+
+-- fragment: where_used
+    WHERE series_id = wanted.series_id AND bucket_start >= :range_start AND bucket_start < :range_end
+        AND status_class = ANY(:status_classes::smallint[])
+    LIMIT 1
+) AS found
+
 -- fragment: where_asked
     WHERE series_id = wanted.series_id AND bucket_start >= scan.scan_start AND bucket_start < scan.scan_end
         -- Once more, as what is known when the query is planned: partitions that can't be meant are left out.
@@ -60,25 +75,33 @@ CROSS JOIN LATERAL (
     -- One look into the index for each series and stretch, whatever the planner thinks of how many there are.
     OFFSET 0
 ) AS read
-GROUP BY 1, 2
 
--- name: usage_by_series_from_days
-{usage_by_series} rollups_by_day {where_asked};
+-- name: used_series_of_days
+{used_series} rollups_by_day {where_used};
 
--- name: usage_by_series_from_hours
-{usage_by_series} rollups_by_hour {where_asked};
+-- name: used_series_of_hours
+{used_series} rollups_by_hour {where_used};
 
--- name: usage_by_series_from_minutes
-{usage_by_series} rollups_by_minute {where_asked};
+-- name: used_series_of_minutes
+{used_series} rollups_by_minute {where_used};
 
--- name: usage_by_slot_from_days
-{usage_by_slot} rollups_by_day {where_asked};
+-- name: usage_by_series_of_days
+{usage_by_series} rollups_by_day {where_asked} GROUP BY 1;
 
--- name: usage_by_slot_from_hours
-{usage_by_slot} rollups_by_hour {where_asked};
+-- name: usage_by_series_of_hours
+{usage_by_series} rollups_by_hour {where_asked} GROUP BY 1;
 
--- name: usage_by_slot_from_minutes
-{usage_by_slot} rollups_by_minute {where_asked};
+-- name: usage_by_series_of_minutes
+{usage_by_series} rollups_by_minute {where_asked} GROUP BY 1;
+
+-- name: usage_by_slot_of_days
+{usage_by_slot} rollups_by_day {where_asked} GROUP BY 1, 2;
+
+-- name: usage_by_slot_of_hours
+{usage_by_slot} rollups_by_hour {where_asked} GROUP BY 1, 2;
+
+-- name: usage_by_slot_of_minutes
+{usage_by_slot} rollups_by_minute {where_asked} GROUP BY 1, 2;
 
 -- fragment: call_columns
 event_id, occurred_at, series_id, request_bytes, response_bytes, response_time_ms, status_code, outcome, charge_class,

@@ -18,7 +18,6 @@ from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
 
-OTHER = "other"
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 _FILTERS = ("service_id", "api_key_id", "project_id", "consumer", "key", "merchant_id")
 _FILTERS_OF: Mapping[Role.ValueType, frozenset[str]] = {

@@ -43,20 +43,18 @@ def find_spikes(requests: Sequence[int], granularity: pb.Granularity.ValueType, 
         if len(before) < LEAST_PREDECESSORS:
             continue
         expected = median(before)
-        usual = median(abs(count - expected) for count in before)
         difference = requests[bucket] - expected
         # What comes by chance is about the root of how much comes, even if the predecessors were all alike.
-        least = max(_DISTANCES * max(usual, 0.67 * sqrt(expected)), _LEAST_DIFFERENCE)
-        if abs(difference) > least and (difference > 0 or bucket < ended):
+        if abs(difference) <= max(_DISTANCES * 0.67 * sqrt(expected), _LEAST_DIFFERENCE):
+            continue
+        usual = median(abs(count - expected) for count in before)
+        if abs(difference) > _DISTANCES * usual and (difference > 0 or bucket < ended):
             found.append(Spike(bucket, expected))
     return found
 
 
 def _predecessors(requests: Sequence[int], first: int, bucket: int, season: int) -> Sequence[int]:
-    of_season = requests[bucket - season :: -season] if bucket >= season else ()
-    within = [
-        count for count, at in zip(of_season, range(bucket - season, -1, -season), strict=True) if at >= first
-    ]
-    if len(within) >= LEAST_PREDECESSORS:
-        return within[:_MOST_PREDECESSORS]
+    of_season = min((bucket - first) // season, _MOST_PREDECESSORS)
+    if of_season >= LEAST_PREDECESSORS:
+        return requests[bucket - of_season * season : bucket : season]
     return requests[max(first, bucket - _MOST_PREDECESSORS) : bucket]

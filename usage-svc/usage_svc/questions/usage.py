@@ -1,34 +1,22 @@
 """A question about usage, from the request to the answer."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import to_timestamp
-from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
-from usage_svc.questions.cover import Reading, cover
-from usage_svc.questions.figures import Figures, SlotSums, figures_of
+from usage_svc.questions.cover import Reading, Stretch, cover, within
+from usage_svc.questions.figures import Figures, Readings, figures_of, requests_by_group
+from usage_svc.questions.groups import OTHER, Groups, Shown
 from usage_svc.questions.ranges import Period, moment, period_of, too_large
-from usage_svc.questions.scopes import (
-    OTHER,
-    STATUS_CLASSES,
-    Asker,
-    Scope,
-    check_group_by,
-    group_names,
-    scope_of,
-    status_classes_of,
-)
+from usage_svc.questions.scopes import Asker, Scope, check_group_by, scope_of, status_classes_of
 from usage_svc.questions.spikes import find_spikes
 
 # What one answer may hold (well under the 4 MiB of a message).
 MAX_POINTS = 20_000
-MAX_GROUPS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +30,21 @@ class Question:
     top: int
     with_previous: bool
 
+    def stretches(self) -> list[Stretch]:
+        """Where to look for what was used in the period."""
+        return within(self.period.start, self.period.end, self.period.granularity)
+
     def whole(self) -> list[Reading]:
         """What to read for sums over the whole period, in one bucket."""
         return cover([self.period.start, self.period.end], self.period.granularity)
+
+    def is_narrowed(self, groups: Groups) -> bool:
+        """Whether to find out first which of them are shown: they may be too many to be read, and to read
+        less is sooner done."""
+        if self.group_by == pb.STATUS_CLASS:
+            return False
+        is_cut = 0 < self.top < len(groups.names)
+        return is_cut or len(groups.names) * len(self.buckets()) > MAX_POINTS
 
     def readings(self) -> list[Reading]:
         """What to read for the figures. With the period before, that is the first bucket."""
@@ -76,73 +76,13 @@ def question_of(asker: Asker, request: pb.GetUsageRequest, now: datetime) -> Que
     )
 
 
-class SeriesSums(NamedTuple):
-    """How much there was of a series and a status class."""
-
-    series_id: int
-    status_class: int
-    requests: int
-    request_and_response_bytes: int
-
-
-class Used:
-    """Which series were used in the period, and how much."""
-
-    def __init__(self, sums: Iterable[SeriesSums]) -> None:
-        self.requests: Counter[tuple[int, int]] = Counter()
-        size_bytes: Counter[tuple[int, int]] = Counter()
-        for each in sums:
-            self.requests[each.series_id, each.status_class] += each.requests
-            size_bytes[each.series_id, each.status_class] += each.request_and_response_bytes
-        # A call that only goes on has bytes and is no request.
-        self.series_ids = {key[0] for key in self.requests if self.requests[key] or size_bytes[key]}
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """The groups of an answer, by their numbers: by name, `other` last."""
-
-    names: list[str]
-    of_series: Mapping[int, int]
-    # Of each status class, to be added to that of the series.
-    of_class: Sequence[int]
-
-
-def groups_of(question: Question, series: Sequence[Series], used: Used, pseudonyms: Pseudonyms) -> Groups:
-    """The groups that were used, or the `top` of them. Raises InvalidArgumentError range_too_large."""
-    is_by_class = question.group_by == pb.STATUS_CLASS
-    of_series = group_names(question.scope.asker, question.group_by, series, pseudonyms)
-    requests: Counter[str] = Counter()
-    for (series_id, status_class), count in used.requests.items():
-        if series_id in used.series_ids:
-            name = STATUS_CLASSES[status_class - 1] if is_by_class else of_series[series_id]
-            requests[name] += count
-    ranked = sorted(requests, key=lambda name: (-requests[name], name))
-    shown = ranked[: question.top] if question.top else ranked
-    if len(shown) > MAX_GROUPS:
-        raise too_large(f"There are more than {MAX_GROUPS} groups: ask for the top ones, or filter.")
-    names = sorted(shown) + ([OTHER] if len(ranked) > len(shown) else [])
-    numbers = {name: number for number, name in enumerate(sorted(shown))}
-    # What was used in the period before only is in no group of this one; its total doesn't ask for any.
-    last = len(names) - 1
-    if is_by_class:
-        return Groups(
-            names, dict.fromkeys(of_series, 0), [numbers.get(name, last) for name in STATUS_CLASSES]
-        )
-    numbered = {series_id: numbers.get(name, last) for series_id, name in of_series.items()}
-    return Groups(names, numbered, [0] * len(STATUS_CLASSES))
-
-
 def report_of(
-    question: Question,
-    groups: Groups,
-    used: Sequence[Series],
-    readings: Sequence[tuple[Reading, Sequence[SlotSums]]],
-    now: datetime,
+    question: Question, groups: Groups, used: Sequence[Series], readings: Readings, now: datetime
 ) -> pb.UsageReport:
-    """The answer. Raises InvalidArgumentError range_too_large."""
+    """The answer, from what was read of `groups`. Raises InvalidArgumentError range_too_large."""
     period, buckets = question.period, question.buckets()
-    figures = figures_of(readings, len(groups.names), buckets)
+    shown = groups.shown(requests_by_group(readings, buckets), question.top)
+    figures = figures_of(readings, shown.new, len(shown.names), buckets)
     if len(figures.cells) > MAX_POINTS:
         raise too_large("The report would have too many figures: ask for a shorter range or fewer groups.")
     starts = [to_timestamp(at) for at in period.bounds]
@@ -153,23 +93,24 @@ def report_of(
         points=[
             pb.UsagePoint(
                 bucket_start=starts[cell.bucket - buckets.start],
-                group=groups.names[cell.group_no],
+                group=shown.names[cell.group_no],
                 figures=each,
             )
             for cell, each in figures.cells
         ],
         total=figures.total,
-        groups=_ranked(groups, figures) if question.group_by else [],
+        groups=_ranked(shown, figures) if question.group_by else [],
         unique_keys=len({each.api_key_id for each in used}),
         unique_consumers=len({each.consumer_id for each in used}),
         spikes=_spikes(period, buckets, figures, now),
     )
     if question.with_previous:
-        report.previous.CopyFrom(figures_of(readings, len(groups.names), range(1)).total)
+        of_all = dict.fromkeys(shown.new, 0)
+        report.previous.CopyFrom(figures_of(readings, of_all, 1, range(1)).total)
     return report
 
 
-def _ranked(groups: Groups, figures: Figures) -> list[pb.GroupTotal]:
+def _ranked(groups: Shown, figures: Figures) -> list[pb.GroupTotal]:
     totals = [
         pb.GroupTotal(group=name, figures=each)
         for name, each in zip(groups.names, figures.groups, strict=True)
