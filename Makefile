@@ -6,6 +6,7 @@ BIN := .venv/bin
 PROJECTS := $(wildcard */pyproject.toml)
 PACKAGES := $(PROJECTS:/pyproject.toml=)
 CHECKED := conftest.py tests loadtests deploy/tests $(PACKAGES)
+HEADS := gateway/ams_gateway/http/_heads
 ASSETS := bff/ams_bff/static/manifest.json
 LOCAL := $(BIN)/python -m ams_local
 # Test files side by side: more than the cores, for most of them wait for servers.
@@ -49,7 +50,7 @@ bench-pipeline: setup ## usage-svc beside the commit before totals: events/s, CP
 bench-questions: setup ## how long answers about a year of usage take, and what pages ask; ARGS="--events 1000000"
 	@$(BIN)/python -m loadtests.bench.questions $(ARGS)
 
-prove-counts: setup ## every answered call is counted once, whatever is killed: 30 times, about 5 minutes
+prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
@@ -57,6 +58,9 @@ hostile-day: setup ## hostile consumers and merchants learn nothing of each othe
 
 fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS="--seconds 60 --seed 7"
 	@$(BIN)/python -m loadtests.proofs.fuzz $(ARGS)
+
+bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
@@ -75,6 +79,8 @@ lock: ## compile requirements.lock anew from the packages' pyproject files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest --no-emit-package ams-rating \
 	  -o requirements.lock
+	@echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate - -o compiler.lock
 	@! command -v mvn >/dev/null || $(BIN)/python -m ams_local.kafka_jars
 
 bare-machine: ## run and test on a Debian made with debootstrap, as root and not; ALL=1: with every test
@@ -87,7 +93,7 @@ for-run:
 for-tests:
 	@$(PYTHON) local/ams_local/tools.py docker-registry chromium skopeo podman curl
 
-setup: .venv/installed $(ASSETS) ## install the locked packages and our own packages, build the web UI's assets
+setup: .venv/installed $(HEADS).abi3.so $(ASSETS) ## install the locked packages and our own packages, build the web UI's assets
 
 .venv/installed: requirements.lock $(PROJECTS)
 	@echo "==> installing the locked packages into .venv (once, about a minute)"
@@ -95,8 +101,14 @@ setup: .venv/installed $(ASSETS) ## install the locked packages and our own pack
 	  || { echo "AMS needs Python 3.11 or newer: install it, or set PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "Python has no venv module: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@command -v cc >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r compiler.lock \
+	  || echo "no C compiler: the gateway will read heads in Python, and calls cost more"
 	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	@touch $@
+
+# Built by the installation; this is for a source that has changed since.
+$(HEADS).abi3.so: $(HEADS).c $(dir $(HEADS))_abi3.h gateway/hatch_build.py | .venv/installed
+	@$(BIN)/python gateway/hatch_build.py || true
 
 bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/installed
 	@echo "==> installing what the web UI takes from npm (once, about ten seconds)"

@@ -13,10 +13,12 @@ from functools import partial
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
-from ams_common.client import jwks_of, open_channel
+from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
+from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
+from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
@@ -35,6 +37,7 @@ from billing_svc.running import InvoiceRunner, follow_calendar, keep_overdue, ru
 from billing_svc.runs import is_over
 from billing_svc.settings import Settings, load_settings
 from billing_svc.store import Store
+from billing_svc.usage_client import UsageClient
 
 
 def main() -> None:
@@ -58,8 +61,15 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
+        usage = await stack.enter_async_context(open_channel(settings.usage_address))
+        token = ServiceToken(identity, "billing-svc", settings.service_secret)
         await ensure_commission_rate(database, settings.first_commission_rate)
-        servicer = BillingService(database=database, pseudonyms=Pseudonyms(settings.pseudonym_key))
+        servicer = BillingService(
+            database=database,
+            pseudonyms=Pseudonyms(settings.pseudonym_key),
+            dead_letters=DeadLetters(database, SUBSCRIPTIONS, settings.kafka_topic_prefix),
+            usage=UsageClient(UsageServiceStub(usage), token.get),
+        )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
         server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])

@@ -9,7 +9,7 @@ from uuid import UUID
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.catalog.v1.pricing_pb2 import PriceVersion
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.usage.v1.events_pb2 import UsageTotal
+from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.clock import from_timestamp
 from ams_common.consumer import Subscription
@@ -19,6 +19,13 @@ from ams_rating.price_json import price_to_json
 
 from billing_svc.counters import greatest_totals
 from billing_svc.store import Store
+
+
+async def apply_usage_batches(change: Change[Store], messages: Sequence[UsageTotalBatch]) -> None:
+    """As apply_usage_totals(). Raises ValueError for a batch of nothing, which is another message."""
+    if not all(message.totals for message in messages):
+        raise ValueError("a batch has no totals")
+    await apply_usage_totals(change, [total for message in messages for total in message.totals])
 
 
 async def apply_usage_totals(change: Change[Store], messages: Sequence[UsageTotal]) -> None:
@@ -77,7 +84,7 @@ async def _keep_price_version(store: Store, version: PriceVersion) -> None:
 
 
 SUBSCRIPTIONS: tuple[Subscription[Any], ...] = (
-    Subscription(topics.USAGE_AGGREGATED, UsageTotal, apply_usage_totals),
+    Subscription(topics.USAGE_AGGREGATED, UsageTotalBatch, apply_usage_batches),
     Subscription(topics.CATALOG_EVENTS, CatalogEvent, apply_catalog_events),
     Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events),
 )

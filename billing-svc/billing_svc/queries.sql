@@ -207,6 +207,15 @@ SELECT consumer_id FROM (
  WHERE (:consumer_ids::uuid[] IS NULL OR consumer_id = ANY(:consumer_ids))
  ORDER BY consumer_id;
 
+-- fragment: invoices_of_pair
+-- OFFSET keeps it a look-up for each: a plan made while few were issued would read all of them, every time.
+CROSS JOIN LATERAL (
+    SELECT * FROM invoices WHERE merchant_id = wanted.merchant_id AND consumer_id = wanted.consumer_id OFFSET 0
+  ) AS i
+
+-- fragment: is_in_force
+i.kind = 'invoice' AND i.status IN ('issued', 'paid', 'overdue')
+
 -- name: list_billed
 -- What the invoices in force have billed of each key in the months, as the last of them says it.
 SELECT DISTINCT ON (i.merchant_id, i.consumer_id, l.service_id, l.month, l.price_version_id, l.component)
@@ -218,29 +227,26 @@ SELECT DISTINCT ON (i.merchant_id, i.consumer_id, l.service_id, l.month, l.price
        ) AS billed
   FROM unnest(:merchant_ids::uuid[], :consumer_ids::uuid[], :months::text[])
        AS wanted (merchant_id, consumer_id, month)
-  JOIN invoices i
-    ON i.consumer_id = wanted.consumer_id AND i.merchant_id = wanted.merchant_id
-   AND i.kind = 'invoice' AND i.status IN ('issued', 'paid', 'overdue')
+  {invoices_of_pair}
   JOIN invoice_lines l ON l.invoice_id = i.invoice_id AND l.month = wanted.month
+ WHERE {is_in_force}
  ORDER BY i.merchant_id, i.consumer_id, l.service_id, l.month, l.price_version_id, l.component, i.sequence DESC;
 
 -- name: list_billed_through
 SELECT i.merchant_id, i.consumer_id, i.currency, max(i.last_day) AS last_day
-  FROM unnest(:merchant_ids::uuid[], :consumer_ids::uuid[]) AS pair (merchant_id, consumer_id)
-  JOIN invoices i
-    ON i.consumer_id = pair.consumer_id AND i.merchant_id = pair.merchant_id
-   AND i.kind = 'invoice' AND i.status IN ('issued', 'paid', 'overdue')
+  FROM unnest(:merchant_ids::uuid[], :consumer_ids::uuid[]) AS wanted (merchant_id, consumer_id)
+  {invoices_of_pair}
+ WHERE {is_in_force}
  GROUP BY i.merchant_id, i.consumer_id, i.currency;
 
 -- name: list_merchant_names
 SELECT merchant_id, display_name FROM merchants WHERE merchant_id = ANY(:merchant_ids::uuid[]);
 
 -- name: list_drafts
-SELECT d.merchant_id, d.consumer_id, d.currency, d.invoice_id, d.created_at
-  FROM unnest(:merchant_ids::uuid[], :consumer_ids::uuid[]) AS pair (merchant_id, consumer_id)
-  JOIN invoices d
-    ON d.merchant_id = pair.merchant_id AND d.consumer_id = pair.consumer_id
-   AND d.status = 'draft' AND d.kind = 'invoice';
+SELECT i.merchant_id, i.consumer_id, i.currency, i.invoice_id, i.created_at
+  FROM unnest(:merchant_ids::uuid[], :consumer_ids::uuid[]) AS wanted (merchant_id, consumer_id)
+  {invoices_of_pair}
+ WHERE i.status = 'draft' AND i.kind = 'invoice';
 
 -- name: delete_draft_lines
 DELETE FROM invoice_lines WHERE invoice_id = ANY(:invoice_ids::uuid[]);
@@ -480,6 +486,10 @@ SELECT :invoice_run_id::uuid, merchant_id FROM (
  WHERE (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
    AND (:consumer_ids::uuid[] IS NULL OR consumer_id = ANY(:consumer_ids))
  GROUP BY merchant_id;
+
+-- name: analyze_invoices
+-- Plans that were made for other months' figures must not be kept.
+ANALYZE usage_counters, invoices, invoice_lines, invoice_usage, open_months, draft_marks;
 
 -- name: take_run_merchant
 SELECT merchant_id FROM invoice_run_merchants

@@ -61,6 +61,7 @@ class InvoiceRunner:
                     merchant_id=scope.merchant_id,
                     consumer_ids=scope.consumer_ids,
                 )
+                await change.store.analyze_invoices()
 
     async def _work(self, scope: RunScope) -> None:
         while await self._issue_next(scope):

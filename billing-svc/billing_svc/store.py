@@ -67,6 +67,7 @@ class Store(InvoiceStore, package="billing_svc"):
     list_unfinished_runs = many(RunScope)
     begin_run = maybe_value(UUID)
     add_run_merchants = run()
+    analyze_invoices = run()
     take_run_merchant = maybe_value(UUID)
     finish_run_merchant = run()
     _add_run_problems = run()

@@ -32,6 +32,7 @@ from billing_svc.running import InvoiceRunner
 from billing_svc.store import Store
 
 DUE_DAYS = 30
+A_KEY = UUID(int=1)
 
 
 class SetClock:
@@ -204,7 +205,7 @@ class Group:
     priced: PricedService
     consumer_id: UUID
     day: str = "2026-11-10"
-    api_key_id: UUID = UUID(int=1)
+    api_key_id: UUID = A_KEY
     project_id: UUID | None = None
     charge_class: ChargeClass.ValueType = SERVED
     source: str = "a topic/0"

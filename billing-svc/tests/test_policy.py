@@ -5,30 +5,62 @@ from functools import partial
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
-from ams_common.testing.plugin import Serve
-from ams_common.testing.policies import callers_let_in
-from ams_common.testing.tokens import TestIssuer
+from ams_common.dead_letters import DeadLetters
 from ams_common.pseudonyms import Pseudonyms
+from ams_common.testing.plugin import Serve
+from ams_common.testing.policies import EVERYBODY, callers_let_in
+from ams_common.testing.tokens import TestIssuer
+from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
+from billing_svc.usage_client import UsageClient
+
+ADMIN, MERCHANT, CONSUMER = {"admin"}, {"merchant"}, {"consumer"}
+SELLERS = ADMIN | MERCHANT
 
 
 async def test_each_rpc_lets_in_exactly_its_callers(
-    database: Database[Store], pseudonyms: Pseudonyms, issuer: TestIssuer, serve_rpc: Serve
+    database: Database[Store],
+    pseudonyms: Pseudonyms,
+    usage: UsageClient,
+    issuer: TestIssuer,
+    serve_rpc: Serve,
 ) -> None:
-    servicer = BillingService(database=database, pseudonyms=pseudonyms)
+    servicer = BillingService(
+        database=database,
+        pseudonyms=pseudonyms,
+        dead_letters=DeadLetters(database, SUBSCRIPTIONS),
+        usage=usage,
+    )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
     channel = await serve_rpc(descriptor, partial(rpc.add_BillingServiceServicer_to_server, servicer))
     assert await callers_let_in(channel, descriptor, issuer) == {
-        "GenerateInvoices": {"admin", "merchant"},
-        "ListInvoices": {"admin"},
-        "ListMerchantInvoices": {"merchant"},
-        "ListConsumerInvoices": {"consumer"},
-        "GetInvoice": {"admin", "merchant", "consumer"},
-        "GetConsumerSpend": {"consumer"},
-        "GetMerchantRevenue": {"merchant"},
-        "ListCommissionRates": {"admin"},
-        "CreateCommissionRate": {"admin"},
+        "IssueInvoices": SELLERS,
+        "ListInvoiceRuns": SELLERS,
+        "GetInvoiceRun": SELLERS,
+        "ListInvoices": ADMIN,
+        "ListMerchantInvoices": MERCHANT,
+        "ListConsumerInvoices": CONSUMER,
+        "GetInvoice": SELLERS | CONSUMER,
+        "GetInvoiceDocument": SELLERS | CONSUMER,
+        "MarkInvoicePaid": SELLERS,
+        "VoidInvoice": SELLERS,
+        "CreateCreditNote": SELLERS,
+        "SendInvoice": SELLERS,
+        "GetConsumerSpend": CONSUMER,
+        "BatchGetSpend": {"usage-svc"},
+        "GetMerchantRevenue": MERCHANT,
+        "GetStatement": SELLERS,
+        "ListCommissionRates": ADMIN,
+        "CreateCommissionRate": ADMIN,
+        "PreviewPrice": EVERYBODY,
+        "SimulatePrice": MERCHANT,
+        "EstimateCost": CONSUMER,
+        "GetReconciliation": SELLERS | CONSUMER,
+        "GetInvoiceProof": SELLERS | CONSUMER,
+        "ListBillingDeadLetters": ADMIN,
+        "ReplayBillingDeadLetter": ADMIN,
+        "DismissBillingDeadLetter": ADMIN,
     }
 
 

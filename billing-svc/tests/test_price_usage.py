@@ -1,25 +1,35 @@
 """The pure rules of money: exact, rounded once, half-even, whatever the order."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from random import Random
 from uuid import UUID
 
 import pytest
-from ams_common.money import MINOR_UNIT_DIGITS
-from billing_svc.commission import CommissionRate, commission_of, format_rate, parse_rate, rate_for, total_of
-from billing_svc.invoices import Usage, draft_invoices, draft_lines, totals_by_currency
-from billing_svc.pricing import PriceVersion, line_amount, sum_exactly
+from ams_rating.charging import ChargeClass
+from ams_rating.currencies import MINOR_UNIT_DIGITS
+from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
+from ams_rating.rate import Counts
+from billing_svc.commission import (
+    CommissionRate,
+    commission_credited,
+    commission_of,
+    format_rate,
+    parse_rate,
+    rate_for,
+)
+from billing_svc.invoices import NO_HISTORY, Billed, Composed, History, compose, sum_exactly
+from billing_svc.rating import PriceVersion, Rated, Usage, rate_usage, totals_by_currency
 from hypothesis import given
 from hypothesis import strategies as st
 
 CURRENCIES = st.sampled_from(sorted(MINOR_UNIT_DIGITS))
-# All that NUMERIC(19, 9) and a 64-bit counter can hold.
-PRICES = st.integers(0, 10**19 - 1).map(lambda nanos: Decimal(nanos).scaleb(-9, Context(prec=40)))
-QUANTITIES = st.integers(0, 2**63 - 1)
 RATES = st.integers(0, 10**6 - 1).map(lambda millionths: Decimal(millionths).scaleb(-6))
 STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)
+MERCHANT, CONSUMER = UUID(int=1), UUID(int=2)
+MONTH, FIRST_DAY = "2026-11", date(2026, 11, 1)
 
 
 def half_even(exact: Fraction, currency: str) -> Fraction:
@@ -28,94 +38,112 @@ def half_even(exact: Fraction, currency: str) -> Fraction:
     return Fraction(round(exact * scale), scale)
 
 
-@given(QUANTITIES, PRICES, CURRENCIES)
-def test_an_amount_is_the_exact_product_rounded_once_half_even(
-    quantity: int, unit_price: Decimal, currency: str
-) -> None:
-    amount = line_amount(quantity, unit_price, currency)
-    assert type(amount) is Decimal
-    assert Fraction(amount) == half_even(quantity * Fraction(unit_price), currency)
-    assert -int(amount.as_tuple().exponent) == MINOR_UNIT_DIGITS[currency]
-
-
-@pytest.mark.parametrize(
-    ("quantity", "unit_price", "currency", "amount"),
-    [
-        (1, "0.125", "EUR", "0.12"),
-        (1, "0.135", "EUR", "0.14"),
-        (1, "0.125000001", "EUR", "0.13"),
-        (3, "0.005", "EUR", "0.02"),
-        (1, "2.5", "JPY", "2"),
-        (1, "3.5", "JPY", "4"),
-        (9_223_372_036_854_775_807, "9999999999.999999999", "USD", "92233720368547758060776627963.15"),
-    ],
-)
-def test_amounts_worked_by_hand(quantity: int, unit_price: str, currency: str, amount: str) -> None:
-    assert str(line_amount(quantity, Decimal(unit_price), currency)) == amount
-
-
 @given(st.integers(0, 10**28), RATES, CURRENCIES)
-def test_commission_is_half_even_and_the_total_leaves_nothing_over(
+def test_commission_is_half_even_and_the_rest_is_the_merchants(
     minor_units: int, rate: Decimal, currency: str
 ) -> None:
     subtotal = Decimal(minor_units).scaleb(-MINOR_UNIT_DIGITS[currency], Context(prec=40))
     commission = commission_of(subtotal, rate, currency)
-    total = total_of(subtotal, commission)
     assert Fraction(commission) == half_even(Fraction(subtotal) * Fraction(rate), currency)
-    assert Fraction(commission) + Fraction(total) == Fraction(subtotal)
     assert 0 <= commission <= subtotal
-    assert type(total) is Decimal
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=20), RATES, CURRENCIES)
+def test_what_is_credited_bit_by_bit_gives_back_the_commission(
+    parts: list[int], rate: Decimal, currency: str
+) -> None:
+    credited, given_back = Decimal(0), Decimal(0)
+    for part in parts:
+        amount = Decimal(part).scaleb(-MINOR_UNIT_DIGITS[currency])
+        commission = commission_credited(credited, amount, given_back, rate, currency)
+        assert 0 <= commission <= amount
+        credited, given_back = sum_exactly((credited, amount)), sum_exactly((given_back, commission))
+    assert given_back == commission_of(credited, rate, currency)
+
+
+TIERS = (Tier(5, Decimal("0.4")), Tier(None, Decimal("0.05"), Decimal("1.5")))
+PRICES = [
+    Price("EUR", (Component(Meter.REQUESTS, PerUnit(Decimal("0.125"))),)),
+    Price("JPY", (Component(Meter.REQUESTS, Graduated(TIERS)), Component(None, MonthlyFee(Decimal(3))))),
+    Price("EUR"),
+]
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> list[Usage]:
-    """Counters of few parties and services, each service version with one price."""
-    price_list = draw(st.lists(st.tuples(PRICES, CURRENCIES), min_size=1, max_size=5))
-    prices = [
-        PriceVersion(UUID(int=i), currency, price, STARTS_AT)
-        for i, (price, currency) in enumerate(price_list)
-    ]
-    keys = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, len(prices) - 1))
-    counters = draw(st.dictionaries(keys, QUANTITIES, max_size=20))
+    """Parts of a month's usage of few services, each with up to three price versions."""
+    keys = st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from(list(ChargeClass)))
+    parts = draw(st.lists(st.tuples(keys, st.integers(0, 10**12)), max_size=20))
     return [
         Usage(
-            merchant_id=UUID(int=merchant),
-            consumer_id=UUID(int=consumer),
-            service_id=UUID(int=version // 2),
-            price_version_id=prices[version].price_version_id,
-            quantity=quantity,
-            service_name=f"service {version // 2}",
-            price=prices[version],
+            merchant_id=MERCHANT,
+            consumer_id=CONSUMER,
+            service_id=UUID(int=service),
+            service_name=f"service {service}",
+            month=MONTH,
+            first_day=FIRST_DAY + timedelta(10 * version),
+            last_day=FIRST_DAY + timedelta(10 * version + 9),
+            version=PriceVersion(UUID(int=10 * service + version), PRICES[(service + version) % 3]),
+            counts={kind: Counts(count, 10 * count, 100 * count)},
         )
-        for (merchant, consumer, version), quantity in counters.items()
+        for (service, version, kind), count in parts
     ]
+
+
+def composed(rated: Rated, history: History = NO_HISTORY, rate: str = "0.1") -> Composed:
+    rates = [CommissionRate(Decimal(rate), "2000-01", STARTS_AT)]
+    return compose(MERCHANT, CONSUMER, rated, history, rates)
 
 
 @given(usages(), RATES, st.randoms())
-def test_drafts_are_the_sums_of_their_lines_in_any_order(
-    given_usages: list[Usage], rate: Decimal, random: Random
+def test_invoices_are_the_sums_of_their_lines_in_any_order(
+    parts: list[Usage], rate: Decimal, random: Random
 ) -> None:
-    drafts = draft_invoices(given_usages, rate)
-    for draft in drafts:
-        assert draft.lines
-        assert Fraction(draft.subtotal) == sum(Fraction(line.amount) for line in draft.lines)
-        assert Fraction(draft.subtotal) - Fraction(draft.commission) == Fraction(draft.total)
-        assert all(line.currency == draft.key.currency and line.quantity > 0 for line in draft.lines)
-    assert sum(len(draft.lines) for draft in drafts) == sum(usage.quantity > 0 for usage in given_usages)
-    assert len({draft.key for draft in drafts}) == len(drafts)
-    shuffled = list(given_usages)
+    invoices = composed(rate_usage(parts), rate=format_rate(rate)).invoices
+    for invoice in invoices:
+        assert invoice.lines
+        assert Fraction(invoice.subtotal) == sum(Fraction(line.amount) for line in invoice.lines)
+        assert Fraction(invoice.subtotal) - Fraction(invoice.commission) == Fraction(invoice.total)
+        assert {line.rated.currency for line in invoice.lines} == {invoice.currency}
+    shuffled = list(parts)
     random.shuffle(shuffled)
-    assert draft_invoices(shuffled, rate) == drafts
+    assert composed(rate_usage(shuffled), rate=format_rate(rate)).invoices == invoices
 
 
 @given(usages())
-def test_what_a_consumer_has_spent_is_what_the_invoices_will_say(given_usages: list[Usage]) -> None:
-    spent = totals_by_currency(draft_lines(given_usages))
-    billed: dict[str, Fraction] = {}
-    for draft in draft_invoices(given_usages, Decimal(0)):
-        currency = draft.key.currency
-        billed[currency] = billed.get(currency, Fraction(0)) + Fraction(draft.subtotal)
-    assert {currency: Fraction(total) for currency, total in spent.items()} == billed
+def test_what_a_consumer_has_spent_is_what_the_invoices_will_say(parts: list[Usage]) -> None:
+    rated = rate_usage(parts)
+    billed = {invoice.currency: invoice.subtotal for invoice in composed(rated).invoices}
+    assert {currency: total for currency, total in totals_by_currency(rated.lines).items() if total} == {
+        currency: total for currency, total in billed.items() if total
+    }
+
+
+def as_billed(invoices: Iterable[Composed]) -> History:
+    """The history after these invoices were issued one after the other."""
+    billed: dict[object, Billed] = {}
+    for each in invoices:
+        for invoice in each.invoices:
+            for line in invoice.lines:
+                before = billed.get(line.rated.key)
+                amount = sum_exactly((line.amount, before.amount if before else Decimal(0)))
+                billed[line.rated.key] = Billed(line.rated, amount)
+    return History(billed, {})  # type: ignore[arg-type]
+
+
+@given(usages(), usages())
+def test_what_came_later_is_billed_on_top_and_the_same_again_is_not(
+    first: list[Usage], later: list[Usage]
+) -> None:
+    one = composed(rate_usage(first))
+    assert composed(rate_usage(first), as_billed([one])).invoices == ()
+    everything = rate_usage([*first, *later])
+    two = composed(everything, as_billed([one]))
+    if two.withheld_months:
+        return  # a fee went to an earlier version, and nothing else is due
+    total = sum(Fraction(i.subtotal) for each in (one, two) for i in each.invoices if i.currency == "EUR")
+    assert total == Fraction(totals_by_currency(everything.lines).get("EUR", Decimal(0)))
+    assert composed(everything, as_billed([one, two])).invoices == ()
 
 
 def test_the_rate_in_force_is_the_last_that_began() -> None:

@@ -13,6 +13,7 @@ GIVEN = {
     "BILLING_LISTEN": "127.0.0.1:7005",
     "IDENTITY_ADDRESS": "127.0.0.1:7001",
     "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
+    "USAGE_ADDRESS": "127.0.0.1:7004",
 }
 
 
@@ -34,7 +35,17 @@ def test_production_refuses_a_default_or_weak_pseudonym_key(key: str | None) -> 
     environ = {**GIVEN, "AMS_ENVIRONMENT": "production"}
     with pytest.raises(SettingsError, match="PSEUDONYM_KEY"):
         load_settings(environ if key is None else {**environ, "PSEUDONYM_KEY": key})
-    assert load_settings({**environ, "PSEUDONYM_KEY": "k" * 32}).pseudonym_key == "k" * 32
+    strong = {**environ, "PSEUDONYM_KEY": "k" * 32, "BILLING_SERVICE_SECRET": "s" * 32}
+    assert load_settings(strong).pseudonym_key == "k" * 32
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("BILLING_GRACE_HOURS", "-1"), ("BILLING_GRACE_HOURS", "1000"), ("BILLING_DUE_DAYS", "-1")],
+)
+def test_times_out_of_bounds_are_refused_by_name(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} must be from 0 to"):
+        load_settings({**GIVEN, variable: text})
 
 
 def test_a_process_without_settings_names_each_and_ends_with_2() -> None:

@@ -9,12 +9,12 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.database import Database
-from ams_common.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from ams_common.errors import AlreadyExistsError, InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.store import Store
-from billing_svc.testing import Billing, Events, SetClock, usage_delta
+from billing_svc.testing import Billing, Events, Group, SetClock
 
 
 async def create(
@@ -57,17 +57,17 @@ async def test_a_new_rate_holds_from_its_month_on_and_not_before(
         "2026-12",
         {"rate": "0.125"},
     )
-    clock.now = datetime(2027, 1, 3, tzinfo=UTC)
+    clock.now = datetime(2027, 2, 3, tzinfo=UTC)
     priced, consumer_id = await events.priced_service("0.01"), uuid7()
-    months = ["2026-11", "2026-12", "2027-01"]
+    last_days = ["2026-11-30", "2026-12-31", "2027-01-31"]
     # 100 × 0.01 = 1.00: a tenth is 0.10; an eighth is 0.125, halfway, → 0.12
-    await events.usage(*[usage_delta(priced, consumer_id, 100, month) for month in months])
-    commissions = []
-    for month in months:
-        (invoice,) = await billing.generate(month)
-        commissions.append(
-            (invoice.commission_rate, to_decimal(invoice.commission), to_decimal(invoice.total))
-        )
+    await events.usage(*[Group(priced, consumer_id, day).total(100) for day in last_days])
+    for day in last_days:
+        await billing.issue(day)
+    commissions = [
+        (invoice.commission_rate, to_decimal(invoice.commission), to_decimal(invoice.total))
+        for invoice in await billing.invoices()
+    ]
     assert commissions == [
         ("0.1", Decimal("0.10"), Decimal("0.90")),
         ("0.125", Decimal("0.12"), Decimal("0.88")),
@@ -118,11 +118,3 @@ async def test_the_history_cannot_be_rewritten(billing: Billing, database: Datab
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await billing.execute(sql)
     assert await history(billing) == [("2000-01", "0.1")]
-
-
-async def test_without_any_rate_no_invoice_is_made(billing: Billing, clock: SetClock) -> None:
-    await billing.rows("ALTER TABLE commission_rates DISABLE TRIGGER commission_rates_only_grow")
-    await billing.rows("DELETE FROM commission_rates")
-    with pytest.raises(FailedPreconditionError) as caught:
-        await billing.generate()
-    assert caught.value.code == "commission_rate_unknown"

@@ -2,25 +2,10 @@
 
 from decimal import Decimal
 
-import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
-from ams_common.errors import FailedPreconditionError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
-from billing_svc.commission import commission_of, total_of
-from billing_svc.invoices import InvoiceContent, InvoiceKey, Line
-from billing_svc.revenue import RevenueTotal, revenue_by_service, revenue_totals
-from billing_svc.testing import Billing, Events, PricedService, usage_delta
-
-MERCHANT_ID, SERVICE_ID = uuid7(), uuid7()
-
-
-def draft(subtotal: str, quantity: int = 1, currency: str = "EUR", rate: str = "0.1") -> InvoiceContent:
-    """One consumer's month of one service."""
-    amount, key = Decimal(subtotal), InvoiceKey(MERCHANT_ID, uuid7(), currency)
-    line = Line(SERVICE_ID, "Weather", uuid7(), quantity, amount / quantity, currency, amount)
-    commission = commission_of(amount, Decimal(rate), currency)
-    return InvoiceContent(key, (line,), amount, Decimal(rate), commission, total_of(amount, commission))
+from billing_svc.testing import Billing, Events, Group, PricedService
 
 
 def totals(revenue: pb.GetMerchantRevenueResponse) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
@@ -31,36 +16,31 @@ def totals(revenue: pb.GetMerchantRevenueResponse) -> dict[str, tuple[Decimal, D
     }
 
 
-def test_commission_is_the_sum_of_what_the_invoices_take_not_a_part_of_the_sum() -> None:
+async def test_commission_is_the_sum_of_what_the_invoices_take_not_a_part_of_the_sum(
+    billing: Billing, events: Events
+) -> None:
+    priced = await events.priced_service("0.05")
+    await events.usage(*(Group(priced, uuid7()).total(1) for _ in range(3)))
     # 10 % of 0.05 is 0.005, half-even 0.00; of the sum 0.15 it would be 0.02.
-    assert revenue_totals([draft("0.05"), draft("0.05"), draft("0.05")]) == [
-        RevenueTotal("EUR", Decimal("0.15"), Decimal("0.00"), Decimal("0.15"))
-    ]
-
-
-def test_currencies_stay_apart_in_totals_and_services() -> None:
-    drafts = [draft("7", 2, "JPY"), draft("1.20", 3), draft("0.80", 1)]
-    assert [(one.currency, one.gross, one.net) for one in revenue_totals(drafts)] == [
-        ("EUR", Decimal("2.00"), Decimal("1.80")),
-        ("JPY", Decimal(7), Decimal(6)),
-    ]
-    assert [(one.currency, one.quantity, one.gross) for one in revenue_by_service(drafts)] == [
-        ("EUR", 4, Decimal("2.00")),
-        ("JPY", 2, Decimal(7)),
-    ]
+    assert totals(await billing.revenue(priced.merchant_id)) == {
+        "EUR": (Decimal("0.15"), Decimal(0), Decimal("0.15"))
+    }
 
 
 async def test_revenue_is_exactly_what_the_draft_invoices_come_to(billing: Billing, events: Events) -> None:
     first = await events.priced_service("0.005", name="A")
     second = await events.priced_service("0.0125", merchant_id=first.merchant_id, name="B")
     yen = await events.priced_service("0.5", "JPY", merchant_id=first.merchant_id, name="C")
-    used = [
-        usage_delta(priced, uuid7(), count * 7 + 1) for count in range(9) for priced in (first, second, yen)
-    ]
-    await events.usage(*used)
+    await events.usage(
+        *[
+            Group(priced, uuid7()).total(count * 7 + 1)
+            for count in range(9)
+            for priced in (first, second, yen)
+        ]
+    )
     revenue = await billing.revenue(first.merchant_id)
     assert revenue.period == "2026-11"
-    invoices = await billing.generate_own(first.merchant_id)
+    invoices = await billing.draft()
     assert len(invoices) == 27
     for currency, (gross, commission, net) in totals(revenue).items():
         due = [one for one in invoices if one.subtotal.currency_code == currency]
@@ -80,9 +60,9 @@ async def test_revenue_counts_the_callers_own_services_and_the_asked_month_only(
 ) -> None:
     mine, theirs, consumer_id = await events.priced_service("1"), await events.priced_service("1"), uuid7()
     await events.usage(
-        usage_delta(mine, consumer_id, 4),
-        usage_delta(mine, consumer_id, 10, "2026-10"),
-        usage_delta(theirs, consumer_id, 1000),
+        Group(mine, consumer_id).total(4),
+        Group(mine, consumer_id, "2026-10-31").total(10),
+        Group(theirs, consumer_id).total(1000),
     )
     assert totals(await billing.revenue(mine.merchant_id)) == {
         "EUR": (Decimal(4), Decimal("0.4"), Decimal("3.6"))
@@ -92,9 +72,10 @@ async def test_revenue_counts_the_callers_own_services_and_the_asked_month_only(
     assert (list(nobody.services), list(nobody.totals)) == ([], [])
 
 
-async def test_revenue_is_not_shown_short_of_a_price(billing: Billing, events: Events) -> None:
-    priced = PricedService(uuid7(), uuid7(), uuid7())
-    await events.usage(usage_delta(priced, uuid7(), 1))
-    with pytest.raises(FailedPreconditionError) as caught:
-        await billing.revenue(priced.merchant_id)
-    assert caught.value.code == "price_unknown"
+async def test_a_price_that_has_not_arrived_hides_its_own_revenue_only(
+    billing: Billing, events: Events
+) -> None:
+    priced = await events.priced_service("1")
+    unpriced = PricedService(priced.merchant_id, uuid7(), uuid7())
+    await events.usage(Group(unpriced, uuid7()).total(1), Group(priced, uuid7()).total(2))
+    assert totals(await billing.revenue(priced.merchant_id))["EUR"][0] == 2

@@ -1,7 +1,8 @@
-"""A real billing-svc process, killed in the middle of its work."""
+"""Real billing-svc processes, killed in the middle of their work."""
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections import Counter
@@ -9,21 +10,45 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
+import pytest
 from aiokafka import AIOKafkaProducer
+from ams.billing.v1 import billing_service_pb2 as pb
+from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
-from billing_svc.testing import Billing, PricedService, price_started, service_changed, usage_delta
+from billing_svc.testing import (
+    Billing,
+    Events,
+    Group,
+    PricedService,
+    per_request,
+    price_changed,
+    service_changed,
+)
+
+
+def batch_of(total: UsageTotal) -> bytes:
+    return UsageTotalBatch(totals=[total]).SerializeToString()
 
 
 @asynccontextmanager
-async def billing_process(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def billing_process(
+    environ: dict[str, str], *arguments: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m billing_svc`, gone at the end whatever happens."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "billing_svc", env={**os.environ, **environ}, stderr=asyncio.subprocess.DEVNULL
+        sys.executable,
+        "-m",
+        "billing_svc",
+        *arguments,
+        env={**os.environ, **environ, "BILLING_LISTEN": f"127.0.0.1:{free_port()}"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         yield process
@@ -33,69 +58,124 @@ async def billing_process(environ: dict[str, str]) -> AsyncIterator[asyncio.subp
             await process.wait()
 
 
-async def test_killed_in_mid_stream_it_counts_every_delta_once(
-    billing: Billing, database_url: str, kafka_bootstrap: str, topic_prefix: str
-) -> None:
-    environ = {
+@pytest.fixture
+def environ(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> dict[str, str]:
+    return {
         "BILLING_DATABASE_URL": database_url,
-        "BILLING_LISTEN": f"127.0.0.1:{free_port()}",
+        "BILLING_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
+        "USAGE_ADDRESS": "127.0.0.1:1",
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }
-    priced, at = PricedService(uuid7(), uuid7(), uuid7()), datetime(2026, 1, 1, tzinfo=UTC)
-    consumers = [uuid7() for _ in range(8)]
-    published: dict[str, tuple[str, int]] = {}  # by delta id: who, and how many billable requests
 
-    async def applied() -> int:
-        rows = await billing.rows("SELECT count(*) AS n FROM applied_deltas")
+
+async def test_killed_in_mid_stream_it_counts_everything_once(
+    billing: Billing, environ: dict[str, str], kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    priced, at = PricedService(uuid7(), uuid7(), uuid7()), datetime(2026, 1, 1, tzinfo=UTC)
+    groups = [Group(priced, uuid7(), "2026-10-10") for _ in range(8)]
+    told: Counter[Group] = Counter()
+
+    async def counted() -> int:
+        rows = await billing.rows("SELECT coalesce(sum(requests), 0)::bigint AS n FROM usage_counters")
         return int(rows[0]["n"])
 
-    async def has_applied_all() -> bool:
-        has_price = bool(await billing.rows("SELECT FROM price_versions, services"))
-        return await applied() == len(published) and has_price
+    async def has_drafted_all() -> bool:
+        rows = await billing.rows(
+            "SELECT consumer_id, quantity FROM invoices JOIN invoice_lines USING (invoice_id)"
+        )
+        return {row["consumer_id"]: row["quantity"] for row in rows} == {
+            group.consumer_id: count for group, count in told.items()
+        }
 
     async def publish(producer: AIOKafkaProducer) -> None:
-        """200 new deltas, of which every fifth comes twice."""
+        """200 totals, of which every fifth comes twice and every seventh is an old one."""
         for number in range(200):
-            consumer_id, billable = consumers[number % 8], 1 + number % 3
-            delta = usage_delta(priced, consumer_id, billable)
-            published[delta.delta_id] = (str(consumer_id), billable)
+            group = groups[number % 8]
+            told[group] += 1 + number % 3
+            total = group.total(told[group] if number % 7 else max(told[group] - 5, 1))
             for _ in range(2 if number % 5 == 0 else 1):
-                topic, value = topic_prefix + topics.USAGE_AGGREGATED, delta.SerializeToString()
-                await producer.send(topic, value, key=delta.consumer_id.encode())
+                topic, value = topic_prefix + topics.USAGE_AGGREGATED, batch_of(total)
+                await producer.send(topic, value, key=total.consumer_id.encode())
+        for group in groups:
+            topic, value = (
+                topic_prefix + topics.USAGE_AGGREGATED,
+                batch_of(group.total(told[group])),
+            )
+            await producer.send(topic, value, key=str(group.consumer_id).encode())
         await producer.flush()
 
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, enable_idempotence=True) as producer:
         for event in (
             service_changed(priced.service_id, priced.merchant_id, "Weather", at),
-            price_started(priced.price_version_id, priced.service_id, Decimal("0.005"), "EUR", at),
+            price_changed(priced.price_version_id, priced.service_id, per_request("0.005"), at),
         ):
             topic, key = topic_prefix + topics.CATALOG_EVENTS, str(priced.service_id).encode()
             await producer.send(topic, event.SerializeToString(), key=key)
-        async with billing_process(environ) as process:
+        async with billing_process(environ) as process, billing_process(environ) as other:
             # The stream goes on until the kill, so that it falls in the middle of it.
-            while await applied() < 1000:
+            while await counted() < 2000:
                 await publish(producer)
                 assert process.returncode is None
-            await publish(producer)
             process.send_signal(signal.SIGKILL)
             assert await process.wait() == -signal.SIGKILL
-        for _ in range(3):
             await publish(producer)
-        assert 1000 <= await applied() < len(published)
+            other.send_signal(signal.SIGKILL)
+        await publish(producer)
 
     async with billing_process(environ) as process:
-        await eventually(has_applied_all, 60)
+        await eventually(has_drafted_all, 60)
         process.terminate()
         assert await process.wait() == 0
 
-    quantities: Counter[str] = Counter()
-    for consumer, billable in published.values():
-        quantities[consumer] += billable
-    invoices = await billing.generate()
-    assert {invoice.consumer_id: invoice.lines[0].quantity for invoice in invoices} == quantities
-    for invoice in invoices:
-        quantity = quantities[invoice.consumer_id]
-        assert to_decimal(invoice.subtotal) == round(quantity * Decimal("0.005"), 2)
     assert await billing.rows("SELECT FROM dead_letters") == []
+    for invoice in await billing.invoices():
+        quantity = next(n for group, n in told.items() if str(group.consumer_id) == invoice.consumer_id)
+        assert to_decimal(invoice.subtotal) == round(quantity * Decimal("0.005"), 2)
+
+
+MERCHANTS, CONSUMERS = 40, 25
+
+
+async def test_a_run_killed_at_random_and_taken_up_by_two_makes_each_invoice_once(
+    billing: Billing, events: Events, environ: dict[str, str]
+) -> None:
+    consumers = [uuid7() for _ in range(CONSUMERS)]
+    for _ in range(MERCHANTS):
+        priced = await events.priced_service("0.01")
+        await events.usage(*[Group(priced, each, "2026-10-10").total(100) for each in consumers])
+
+    async def issued() -> int:
+        rows = await billing.rows("SELECT count(*) AS n FROM invoices WHERE status = 'issued'")
+        return int(rows[0]["n"])
+
+    async def kill_after(target: int) -> None:
+        async with billing_process(environ, "run-month", "2026-10") as process:
+
+            async def is_there() -> bool:
+                return await issued() >= target or process.returncode is not None
+
+            await eventually(is_there)
+            await asyncio.sleep(random.uniform(0, 0.05))
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+
+    for target in (1, 150, 400):
+        await kill_after(target)
+        await billing.check()
+    async with (
+        billing_process(environ, "run-month", "2026-10") as one,
+        billing_process(environ, "run-month", "2026-10") as two,
+    ):
+        assert (await one.wait(), await two.wait()) == (0, 0)
+    assert await issued() == MERCHANTS * CONSUMERS
+    rows = await billing.rows("SELECT merchant_id, max(sequence) AS last FROM invoices GROUP BY merchant_id")
+    assert {row["last"] for row in rows} == {CONSUMERS}
+    told = await billing.notifications()
+    assert len({each.notification_id for each in told}) == len(told) == MERCHANTS * CONSUMERS
+    assert {UUID(each.user_id) for each in told} == set(consumers)
+    runs = await billing.rows("SELECT is_monthly, status FROM invoice_runs WHERE is_monthly")
+    assert [tuple(run) for run in runs] == [(True, "done")]
+    assert {invoice.status for invoice in await billing.invoices()} == {pb.INVOICE_ISSUED}

@@ -149,7 +149,8 @@ async def test_messages_that_cannot_be_read_are_put_aside_and_the_next_is_proces
         IdentityEvent(
             merchant_changed=MerchantChanged(merchant_id=str(uuid7()), standing=99)  # type: ignore[arg-type]
         ).SerializeToString(),
-        _event(merchant, STANDING_ACTIVE, "a\x00b"),
+        # Another merchant's: of one's, the last name that comes is all that counts.
+        _event(catalog.merchant(), STANDING_ACTIVE, "a\x00b"),
     ]
     for payload in bad:
         await send(merchant, payload)

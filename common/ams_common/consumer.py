@@ -94,8 +94,11 @@ class EventConsumer:
                     await consumer.getmany(_NO_PARTITION, timeout_ms=_POLL_MS)
                 raise readers.fault.result()
             finally:
-                await readers.stop()
-                await consumer.stop()
+                # Who cancels does so again when it takes long: each is begun all the same.
+                try:
+                    await readers.stop()
+                finally:
+                    await consumer.stop()
 
 
 class _Readers(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -278,7 +281,7 @@ class _Reader:
         except Exception as error:
             if len(records) == 1:
                 rejection = Rejection(records[0], repr(error))
-                await self._apply_together(_Piece(records, self._handler.merge([]), [rejection]))
+                await self._apply_together(_Piece(records, None, [rejection]))
                 return
             log.warning("batch failed", extra=self._where(records, error))
         else:
@@ -290,6 +293,9 @@ class _Reader:
 
     async def _apply_together(self, piece: "_Piece") -> None:
         topic, partition = self._partition.topic, self._partition.partition
+        if piece.prepared is not None:
+            # Not within the transaction: with two connections each, all could wait for each other's second.
+            await self._handler.make_ready(piece.prepared)
         async with (
             self._turns,
             self._database.change_by_system(f"consume {topic}", audited=False) as change,
@@ -302,7 +308,8 @@ class _Reader:
                 piece = self._prepare([record for record in piece.records if record.offset >= next_offset])
             if not piece.records:
                 return
-            await self._handler.apply(change, piece.prepared)
+            if piece.prepared is not None:
+                await self._handler.apply(change, piece.prepared)
             await self._dead_letters.keep(change, topic, partition, self._incarnation, piece.rejections)
             await offsets.store(change.connection, topic, partition, piece.records[-1].offset + 1)
         counter = metrics.counter("ams_events", "Records of Kafka that were taken in.", "topic")
@@ -323,7 +330,7 @@ class _Piece:
     """Records of a partition that follow each other, prepared for the database."""
 
     records: Sequence[Record]
-    prepared: Any
+    prepared: Any  # None: there is nothing to apply
     rejections: Sequence[Rejection]
 
     @property

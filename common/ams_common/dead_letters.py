@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from ams.dead_letters.v1 import dead_letters_pb2 as pb
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
@@ -62,7 +63,7 @@ class LetterStore(QueryStore, package="ams_common", file="dead_letters.sql"):
     list_dead_letters = page(Letter)
     count_waiting = value(int)
     lock_waiting = one(Letter)
-    lock_next_of_other_release = one(Letter)
+    next_of_other_release = one(Letter)
     decide = one(Letter)
     note_failure = run()
 
@@ -124,18 +125,23 @@ class DeadLetters:
 
         Raises NotFoundError, FailedPreconditionError still_unapplicable.
         """
-        async with self._database.change() as change:
-            letter = await self._waiting(change, request.dead_letter_id)
-            if (error := await self._apply(change, letter)) is not None:
-                raise FailedPreconditionError(
-                    "still_unapplicable", f"The message still can't be applied: {error}"
-                )
-            return await self._decide(change, letter, pb.REPLAYED, "")
+        async with self._database.connection() as connection:
+            waiting = await self._waiting(connection, request.dead_letter_id)
+        try:
+            prepared = await self._prepared(waiting)
+            async with self._database.change() as change:
+                letter = await self._waiting(change.connection, request.dead_letter_id)
+                await self._apply(change, letter, prepared)
+                return await self._decide(change, letter, pb.REPLAYED, "")
+        except _StillUnapplicableError as still:
+            raise FailedPreconditionError(
+                "still_unapplicable", f"The message still can't be applied: {still}"
+            ) from None
 
     async def dismiss(self, request: pb.DismissDeadLetterRequest) -> pb.DeadLetter:
         """Gives one up that waits. Raises NotFoundError."""
         async with self._database.change() as change:
-            letter = await self._waiting(change, request.dead_letter_id)
+            letter = await self._waiting(change.connection, request.dead_letter_id)
             return await self._decide(change, letter, pb.DISMISSED, request.reason)
 
     async def retry_those_of_other_releases(self) -> None:
@@ -147,44 +153,51 @@ class DeadLetters:
     async def _retry_next(self, topic: str) -> bool:
         """Tries the oldest; returns whether there was one."""
         release = self._release(topic)
+        async with self._database.connection() as connection:
+            found = await LetterStore(connection).next_of_other_release(topic=topic, release=release)
+        if found is None:
+            return False
         try:
+            prepared = await self._prepared(found)
             async with self._database.change_by_system(f"retry {topic}", audited=False) as change:
                 store = LetterStore(change.connection)
-                letter = await store.lock_next_of_other_release(topics=[topic], release=release)
-                if letter is None:
-                    return False
-                if (error := await self._apply(change, letter)) is not None:
-                    raise _StillUnapplicableError(letter, error)
-                await store.decide(
-                    dead_letter_id=letter.dead_letter_id, status="replayed", reason=f"by release {release}"
-                )
+                # None: somebody has decided meanwhile.
+                if await store.lock_waiting(dead_letter_id=found.dead_letter_id) is not None:
+                    await self._apply(change, found, prepared)
+                    await store.decide(
+                        dead_letter_id=found.dead_letter_id,
+                        status=_STATUSES[pb.REPLAYED],
+                        reason=f"by release {release}",
+                    )
         except _StillUnapplicableError as still:
             async with self._database.change_by_system(f"retry {topic}", audited=False) as change:
                 await LetterStore(change.connection).note_failure(
-                    dead_letter_id=still.letter.dead_letter_id,
-                    error=still.error[:_MAX_ERROR],
-                    release=release,
+                    dead_letter_id=found.dead_letter_id, error=str(still)[:_MAX_ERROR], release=release
                 )
         return True
 
-    async def _apply(self, change: Change, letter: Letter) -> str | None:
-        """Applies the message; says why it can't be: the transaction must be given up then."""
+    async def _prepared(self, letter: Letter) -> Any:
+        """What its handler takes of the message. Raises _StillUnapplicableError."""
         handler = self._handlers.get(letter.topic)
         if handler is None:
-            return "nothing handles its topic any more"
+            raise _StillUnapplicableError("nothing handles its topic any more")
         prepared, rejections = handler.prepare(letter.batch)
         if rejections:
-            return rejections[0].error
+            raise _StillUnapplicableError(rejections[0].error)
+        await handler.make_ready(prepared)
+        return prepared
+
+    async def _apply(self, change: Change, letter: Letter, prepared: Any) -> None:
+        """Raises _StillUnapplicableError, which gives the transaction up."""
         try:
-            await handler.apply(change, prepared)
+            await self._handlers[letter.topic].apply(change, prepared)
         except PASSING_FAULTS:
             raise
         except Exception as error:
-            return repr(error)
-        return None
+            raise _StillUnapplicableError(repr(error)) from error
 
-    async def _waiting(self, change: Change, dead_letter_id: str) -> Letter:
-        letter = await LetterStore(change.connection).lock_waiting(dead_letter_id=UUID(dead_letter_id))
+    async def _waiting(self, connection: asyncpg.Connection, dead_letter_id: str) -> Letter:
+        letter = await LetterStore(connection).lock_waiting(dead_letter_id=UUID(dead_letter_id))
         if letter is None:
             raise NotFoundError("dead_letter_not_found", "There is no such dead letter that waits.")
         return letter
@@ -229,9 +242,4 @@ class DeadLetters:
 
 
 class _StillUnapplicableError(Exception):
-    """Gives up the transaction in which a dead letter was tried again."""
-
-    def __init__(self, letter: Letter, error: str) -> None:
-        super().__init__(error)
-        self.letter = letter
-        self.error = error
+    """A dead letter that was tried again in vain, and why."""

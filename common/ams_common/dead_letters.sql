@@ -21,12 +21,11 @@ SELECT count(*) FROM dead_letters WHERE status = 'waiting';
 -- name: lock_waiting
 SELECT {letter} FROM dead_letters WHERE dead_letter_id = :dead_letter_id AND status = 'waiting' FOR UPDATE;
 
--- name: lock_next_of_other_release
--- The oldest that this release hasn't tried yet. One that another process is at is left to it.
+-- name: next_of_other_release
+-- The oldest that this release hasn't tried yet.
 SELECT {letter} FROM dead_letters
-WHERE status = 'waiting' AND topic = ANY(:topics::text[]) AND release <> :release
-ORDER BY created_at, dead_letter_id LIMIT 1
-FOR UPDATE SKIP LOCKED;
+WHERE status = 'waiting' AND topic = :topic AND release <> :release
+ORDER BY created_at, dead_letter_id LIMIT 1;
 
 -- name: decide
 UPDATE dead_letters SET status = :status, decided_at = now(), reason = :reason

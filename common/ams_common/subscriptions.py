@@ -56,7 +56,10 @@ class TopicHandler(Protocol[P]):
         """What `apply` takes of the batch, and what can't be applied. It may run in a thread, and again."""
 
     def merge(self, prepared: Sequence[P]) -> P:
-        """What was prepared of batches that follow each other, as that of one."""
+        """What was prepared of batches that follow each other, one at least, as that of one."""
+
+    async def make_ready(self, prepared: P) -> None:
+        """Before the transaction: what has to be there already, in a transaction of its own."""
 
     async def apply(self, change: Change, prepared: P) -> None:
         """Within the transaction that also moves the offset. An exception that isn't a passing fault is a
@@ -94,6 +97,9 @@ class Subscription(Generic[M]):
 
     def merge(self, prepared: Sequence[Sequence[M]]) -> Sequence[M]:
         return [message for each in prepared for message in each]
+
+    async def make_ready(self, prepared: Sequence[M]) -> None:
+        """Nothing: the tables are there."""
 
     async def apply(self, change: Change, prepared: Sequence[M]) -> None:
         if prepared:

@@ -50,6 +50,15 @@ async def create_missing(bootstrap_servers: str, prefix: str = "") -> None:
 
 
 def _topic(prefix: str, name: str, copies: int) -> NewTopic:
-    return NewTopic(
-        prefix + name, PARTITIONS, copies, topic_configs={"retention.ms": str(RETENTION_MS[name])}
-    )
+    configs = {
+        "retention.ms": str(RETENTION_MS[name]),
+        # Of three copies one may be away, and what is acknowledged outlives the loss of another. Of fewer
+        # none could be away, so one has to do.
+        "min.insync.replicas": str(in_sync_copies(copies)),
+    }
+    return NewTopic(prefix + name, PARTITIONS, copies, topic_configs=configs)
+
+
+def in_sync_copies(copies: int) -> int:
+    """How many copies must have a message before it is acknowledged."""
+    return 2 if copies >= 3 else 1

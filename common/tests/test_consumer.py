@@ -7,7 +7,8 @@ from functools import partial
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import TopicAlreadyExistsError
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams_common import topics
 from ams_common.consumer import EventConsumer, Subscription
@@ -235,3 +236,146 @@ async def test_a_connection_that_ends_in_mid_use_makes_no_dead_letter(
     async with running(EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)):
         await eventually(lambda: _are(database, ["a"]))
     assert await dead_letters(database) == []
+
+
+async def _offsets_of(database: Database) -> set[tuple[str | None, int]]:
+    async with database.connection() as connection:
+        return {
+            (row[0], row[1])
+            for row in await connection.fetch("SELECT incarnation, next_offset FROM consumer_offsets")
+        }
+
+
+async def test_a_topic_made_anew_while_its_reader_was_away_is_read_from_its_beginning(
+    consumer: EventConsumer,
+    producer: AIOKafkaProducer,
+    database: Database,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The new topic is longer than the old one was: the offset by itself would hide it."""
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a", "b")
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a", "b"]))
+    before = {incarnation for incarnation, _ in await _offsets_of(database)}
+    await _make_anew(kafka_bootstrap, topic)
+    await send(producer, topic, "c", "d", "e")
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a", "b", "c", "d", "e"]))
+    after = {incarnation for incarnation, _ in await _offsets_of(database)}
+    assert len(before) == len(after) == 1
+    assert before != after
+    assert "topic was made anew" in caplog.text
+
+
+async def test_a_topic_made_anew_under_its_reader_is_read_from_its_beginning(
+    consumer: EventConsumer,
+    producer: AIOKafkaProducer,
+    database: Database,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    await send(producer, topic, "a", "b")
+    async with running(consumer):
+        await eventually(lambda: _are(database, ["a", "b"]))
+        await _make_anew(kafka_bootstrap, topic)
+        await send(producer, topic, "c", "d", "e")
+        await eventually(lambda: _are(database, ["a", "b", "c", "d", "e"]))
+
+
+async def _make_anew(kafka_bootstrap: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        (described,) = await admin.describe_topics([topic])
+        await admin.delete_topics([topic])
+
+        async def is_made() -> bool:
+            made = await admin.create_topics([NewTopic(topic, len(described["partitions"]), 1)])
+            # A reader that asks for the topic meanwhile has it made by Kafka.
+            return all(error in (0, TopicAlreadyExistsError.errno) for _, error, *_ in made.topic_errors)
+
+        await eventually(is_made)
+    finally:
+        await admin.close()
+
+
+async def test_one_bad_message_of_many_costs_few_transactions(
+    producer: AIOKafkaProducer, database: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    calls = 0
+
+    async def count_calls(change: Change, messages: Sequence[CatalogEvent]) -> None:
+        nonlocal calls
+        calls += 1
+        await write_effect(change, messages)
+
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    ids = [f"e{number:03}" for number in range(200)]
+    await asyncio.gather(
+        *[
+            await producer.send(topic, CatalogEvent(event_id=each).SerializeToString(), key=b"one")
+            for each in [*ids[:123], "bad", *ids[123:]]
+        ]
+    )
+    subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, count_calls)
+    async with running(EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)):
+        await eventually(lambda: _are(database, ids))
+    assert len(await dead_letters(database)) == 1
+    assert calls <= 30
+
+
+async def test_a_batch_that_takes_too_long_is_taken_in_smaller_ones(
+    producer: AIOKafkaProducer, database: Database, kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    largest = 0
+
+    async def manage_ten(change: Change, messages: Sequence[CatalogEvent]) -> None:
+        nonlocal largest
+        if len(messages) > 10:
+            raise TimeoutError("the statement was not done in time")
+        largest = max(largest, len(messages))
+        await write_effect(change, messages)
+
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    ids = [f"e{number:03}" for number in range(100)]
+    await asyncio.gather(
+        *[
+            await producer.send(topic, CatalogEvent(event_id=each).SerializeToString(), key=b"one")
+            for each in ids
+        ]
+    )
+    subscription = Subscription(topics.CATALOG_EVENTS, CatalogEvent, manage_ten)
+    async with running(EventConsumer(database, kafka_bootstrap, "test", [subscription], topic_prefix)):
+        await eventually(lambda: _are(database, ids))
+    assert 1 < largest <= 10
+    assert await dead_letters(database) == []
+
+
+async def test_what_another_release_could_not_apply_is_tried_again_when_this_one_starts(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    topic = topic_prefix + topics.CATALOG_EVENTS
+    async with database.change_by_system("test", audited=False) as change:
+        for event_id, release in (("a", "older"), ("bad", "older"), ("given up", "older")):
+            await change.connection.execute(
+                "INSERT INTO dead_letters (topic, partition, message_offset, payload, error, release)"
+                " VALUES ($1, 0, 0, $2, 'unknown outcome', $3)",
+                topic,
+                CatalogEvent(event_id=event_id).SerializeToString(),
+                release,
+            )
+        await change.connection.execute(
+            "UPDATE dead_letters SET status = 'dismissed', decided_at = now()"
+            " WHERE payload LIKE '%given up%'::bytea"
+        )
+    await send(producer, topic, "b")
+    for _ in range(2):
+        async with running(consumer):
+            await eventually(lambda: _are(database, ["a", "b"]))
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT status, release <> 'older' FROM dead_letters ORDER BY status")
+    assert [tuple(row) for row in rows] == [("dismissed", False), ("replayed", False), ("waiting", True)]

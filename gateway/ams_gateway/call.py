@@ -67,7 +67,7 @@ class Call(LongCall):
         fields = response.block
         if response.special:
             fields += b"".join([line + b"\r\n" for line in terms.rewrite(request, response)])
-        if not response.has_date:
+        if response.date is None:
             fields += b"date: %b\r\n" % http_date()
         if terms.shows_costs:
             fields += terms.cost_fields(self, response)

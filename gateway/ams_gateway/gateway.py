@@ -377,20 +377,17 @@ class Gateway:
 
     def _head(self, call: Call, framing: bytes) -> bytes:
         """The head as the merchant gets it: our own framing, identity and trace, never the key."""
-        request = call.request
+        request, terms = call.request, call.terms
         trace = request.trace
         if trace is None:
             # A new trace with the event's id; its second half, which is never zero, is the span's.
             trace_id = call.event_id.hex().encode("ascii")
             trace = b"00-%b-%b-00" % (trace_id, trace_id[16:])
         request_id = call.request_id or call.id_text
-        return b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b\r\n" % (
-            call.terms.head_of(request),
-            call.terms.signature_of(request, request_id) if call.terms.credentials.signer else b"",
-            request_id,
-            trace,
-            framing,
-        )
+        own = b"x-request-id: %b\r\ntraceparent: %b\r\n%b" % (request_id, trace, framing)
+        if terms.credentials.signer is not None:
+            own = terms.signature_of(request, request_id) + own
+        return terms.head_of(request, own)
 
     # Ends
 

@@ -1,6 +1,7 @@
 """All the parts of one worker, opened and closed in order."""
 
 import asyncio
+import logging
 import ssl
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ams_gateway.access.snapshot_table import CacheLimits
 from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
 from ams_gateway.deadlines import Deadlines
 from ams_gateway.gateway import Gateway, GatewayLimits
+from ams_gateway.http import heads
 from ams_gateway.http.requests import RequestParser
 from ams_gateway.metering.clock import ClockCheck
 from ams_gateway.metering.journal import Journal, JournalLimits
@@ -36,6 +38,8 @@ from ams_gateway.tasks import end_task
 from ams_gateway.upstream.exchange import Timeouts
 from ams_gateway.upstream.pool import Pool, PoolLimits
 from ams_gateway.upstream.resolver import Resolver
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -111,6 +115,10 @@ class Runtime:
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:
+        if not heads.is_compiled:
+            log.warning(
+                "heads are read in Python, and calls cost more: it was installed without a C compiler"
+            )
         await self.limiter.open()
         await self.invalidations.open()
         for confirmations in self.confirmations:

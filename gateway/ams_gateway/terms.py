@@ -17,8 +17,9 @@ from ams_gateway.access.limits.policy import SpendCap as Cap
 from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
 from ams_gateway.http.cookies import filter_cookie, rewrite_set_cookie
 from ams_gateway.http.forwarding_fields import careless
+from ams_gateway.http.heads import join_lines
 from ams_gateway.http.redirects import rewrite_link, rewrite_location
-from ams_gateway.http.requests import VIA, Request
+from ams_gateway.http.requests import VIA, Frame, Request
 from ams_gateway.http.responses import Response
 from ams_gateway.http.signatures import Signer
 from ams_gateway.http.targets import Target
@@ -154,26 +155,28 @@ class Terms:
 
     # The request, as the merchant gets it
 
-    def head_of(self, request: Request) -> bytes:
-        """The head but for the lines that each request has its own of. It stays with the request, for those
-        that repeat their head."""
-        if request.prefix_grant is self.grant:
-            return request.prefix
-        lines = request.lines
-        if self.credentials.header_name:
+    def head_of(self, request: Request, own: bytes) -> bytes:
+        """The head, with the lines of this one call, `own`, and the empty one at its end."""
+        frame, fields = request.frame, request.block
+        if frame.grant is not self.grant:
+            self._fill(frame, request)
+        header_name = self.credentials.header_name
+        if header_name and header_name in careless(fields):
             # Only AMS may say it, under whatever spelling.
-            own = self.credentials.header_name
-            lines = [line for line in lines if careless(line.partition(b":")[0]) != own]
+            lines = [line for line in request.lines if careless(line.partition(b":")[0]) != header_name]
+            fields = join_lines(lines)
         if request.cookie is not None and self._passes_cookies(request):
             cookie = filter_cookie(request.cookie, _OUR_COOKIES)
             if cookie is not None:
-                lines = [*lines, b"cookie: " + cookie]
-        target = self._target_of(request)
+                fields += b"cookie: %b\r\n" % cookie
+        return b"%b%b%b%b\r\n" % (frame.before, fields, frame.after, own)
+
+    def _fill(self, frame: Frame, request: Request) -> None:
+        method, target = request.method.encode("ascii"), self._target_of(request)
         via = VIA if request.via is None else request.via + b", " + VIA
-        lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target), self._host_line, *lines]
-        head = b"%b\r\n%bvia: %b\r\n" % (b"\r\n".join(lines), self.credentials.line, via)
-        request.prefix, request.prefix_grant = head, self.grant
-        return head
+        frame.before = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, self._host_line)
+        frame.after = b"%bvia: %b\r\n" % (self.credentials.line, via)
+        frame.grant = self.grant
 
     def signature_of(self, request: Request, request_id: bytes) -> bytes:
         """The lines of the request's signature; none for a service without a signing key."""

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 from ams_gateway.access.limits.window import (
     DAY_MS,
+    LONG_LEASE_MS,
     QUANTUM_MS,
     WINDOW_MS,
     Ask,
@@ -31,18 +32,28 @@ STEPS_MS = st.one_of(st.integers(0, 300), st.integers(0, 5_000), st.integers(0, 
 
 @given(
     st.integers(1, 200),
-    st.lists(st.tuples(STEPS_MS, st.integers(0, 40), st.integers(0, 100), st.integers(0, 250)), max_size=60),
+    st.lists(
+        st.tuples(
+            STEPS_MS,
+            st.integers(0, 40),
+            st.integers(0, 100),
+            st.sampled_from([0, 0, 1, 20]),
+            st.one_of(st.integers(0, 250), st.integers(0, LONG_LEASE_MS)),
+        ),
+        max_size=60,
+    ),
 )
-@example(60, [(0, 1, 0, 0), (59_000, 59, 0, 0), (1_200, 60, 0, 0)])
+@example(60, [(0, 1, 0, 0, 0), (59_000, 59, 0, 0, 0), (1_200, 60, 0, 0, 0)])
+@example(200, [(0, 1, 0, 3, 5_000), (60_600, 200, 0, 0, 0)])
 def test_no_sixty_seconds_have_more_spent_than_the_limit(
-    limit: int, calls: list[tuple[int, int, int, int]]
+    limit: int, calls: list[tuple[int, int, int, int, int]]
 ) -> None:
     """Whenever within their leases the units are spent."""
     counters, now_ms = Counters(), START_MS
     spent: list[tuple[int, int]] = []
-    for step_ms, need, extra, delay_ms in calls:
+    for step_ms, need, extra, long_extra, delay_ms in calls:
         now_ms += step_ms
-        reply, counters = lease(counters, Ask(Limits(limit), need, extra), now_ms)
+        reply, counters = lease(counters, Ask(Limits(limit), need, extra, long_extra=long_extra), now_ms)
         spent.append((now_ms + min(delay_ms, reply.lease_ms), reply.granted))
     for begin_ms, _ in spent:
         within = sum(units for at_ms, units in spent if begin_ms <= at_ms <= begin_ms + 60_000)
@@ -145,19 +156,30 @@ def test_a_redis_that_lost_its_counts_is_told_them() -> None:
 
 
 UNITS = st.integers(0, 60)
-ASKS = st.builds(
-    Ask,
-    st.builds(Limits, st.integers(-1, 90), st.integers(-1, 900), st.integers(-1, 900)),
-    need=UNITS.map(lambda units: units - units % 3),
-    extra=st.integers(0, 900),
-    unit=st.sampled_from([1, 3]),
-    lease_ms=st.just(250),
-    waiting_ms=st.just(50),
-    returned=st.just(()),
-    known=st.builds(
-        Known, st.sampled_from([-1, START_MS // DAY_MS]), UNITS, st.just(month_of(START_MS // DAY_MS)), UNITS
-    ),
-    spent=st.lists(st.builds(Spent, st.integers(0, 200_000), st.integers(1, 5)), max_size=2).map(tuple),
+
+
+def asks(limits: st.SearchStrategy[int]) -> st.SearchStrategy[Ask]:
+    day = START_MS // DAY_MS
+    return st.builds(
+        Ask,
+        st.builds(Limits, limits, limits, limits),
+        need=UNITS.map(lambda units: units - units % 3),
+        extra=st.integers(0, 900),
+        unit=st.sampled_from([1, 3]),
+        lease_ms=st.just(250),
+        waiting_ms=st.just(50),
+        returned=st.just(()),
+        known=st.builds(Known, st.sampled_from([-1, day]), UNITS, st.just(month_of(day)), UNITS),
+        spent=st.lists(st.builds(Spent, st.integers(0, 200_000), st.integers(1, 5)), max_size=2).map(tuple),
+        long_extra=st.integers(0, 200).map(lambda units: units * 3),
+        long_ms=st.just(LONG_LEASE_MS),
+    )
+
+
+# Near the limits, far below them, and in between.
+ASKS = st.one_of(
+    asks(st.one_of(st.integers(-1, 90), st.integers(-1, 900))),
+    asks(st.sampled_from([-1, 1_500, 9_000, 100_000])),
 )
 MOVES_MS = st.one_of(STEPS_MS, st.just(10), st.integers(-100_000, 0), st.integers(0, 40 * DAY_MS))
 
@@ -198,6 +220,16 @@ async def _compare(redis_url: str, calls: list[tuple[int, Ask, int]], start_ms: 
             if reply.granted:
                 granted.append(Returned(reply.end_q, reply.day, reply.month, reply.granted))
         await redis.delete(name + "minute", name + "calendar")
+
+
+async def test_a_long_lease_is_not_forgotten_after_a_short_one(redis: "Redis") -> None:
+    """The counts' time to live is set with each exchange, also with one that grants for less long."""
+    name = f"ams:limit:{{test-{secrets.token_hex(8)}}}:"
+    script = redis.register_script((files("ams_gateway.access.limits") / "lease.lua").read_text())
+    for ask in (Ask(Limits(1000), 1, long_extra=5), Ask(Limits(1000), 1)):
+        reply = Reply(*await script(keys=[name + "minute", name + "calendar"], args=ask.arguments()))
+    assert reply.lease_ms == ask.waiting_ms
+    assert await redis.pttl(name + "minute") > WINDOW_MS + LONG_LEASE_MS + 1_000
 
 
 @pytest.mark.parametrize("text", ["2026-02-28", "2028-02-29", "2026-12-31", "2027-01-01", "2100-03-01"])

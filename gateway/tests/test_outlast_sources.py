@@ -239,6 +239,30 @@ async def test_an_unknown_key_waits_a_bounded_time_and_not_each_one_anew(
     assert time.monotonic() - started_s < 20
 
 
+async def test_with_the_owner_away_a_slow_redis_is_waited_for(system: System) -> None:
+    name = await system.write(1, to_owner=False)
+    await system.client.ping()
+    for each in ("redis", "keys-svc"):
+        system.links[each].hang()
+    asked = asyncio.create_task(system.cache.get(name))
+    # Longer than Redis is asked alone; and long before the asker's time is up.
+    await asyncio.wait((asked,), timeout=0.45)
+    assert not asked.done()
+    system.links["redis"].resume()
+    snapshot = await asked
+    assert snapshot is not None
+    assert snapshot.key_id == name
+
+
+async def test_with_redis_hanging_the_owner_is_heard(system: System) -> None:
+    name = await system.write(1, to_redis=False)
+    await system.client.ping()
+    system.links["redis"].hang()
+    snapshot = await system.cache.get(name)
+    assert snapshot is not None
+    assert snapshot.key_id == name
+
+
 async def test_while_a_new_service_token_hangs_the_last_one_is_used(system: System) -> None:
     first, second = [await system.write(1, to_redis=False) for _ in range(2)]
     await system.cache.get(first)

@@ -2,6 +2,7 @@
 
 import pytest
 from ams_common.snapshots import service_snapshot_key
+from ams_gateway.http import heads
 from ams_gateway.http.requests import Request, RequestParser
 from ams_gateway.http.responses import InvalidAnswerError, ResponseParser
 
@@ -18,6 +19,14 @@ def parse(*headers: tuple[bytes, bytes], target: bytes = b"/api/consume") -> Req
         line = parser.first_line(first)
         assert line is not None
         request = parser.read(line, lines, len(head))
+    for cut in (heads.cut, heads.cut_in_python):
+        parser = RequestParser(10_000, cut)
+        parser.learn(lines)
+        plain = parser.read_plain(head)
+        assert plain is None or all(
+            getattr(plain, name) == getattr(request, name)
+            for name in vars(request).keys() - {"frame", "host", "named", "authorization", "connection"}
+        )
     return request
 
 

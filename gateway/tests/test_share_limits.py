@@ -211,6 +211,24 @@ def test_while_redis_is_away_shares_sum_to_the_limit_and_nobody_waits() -> None:
     simulate(story)
 
 
+def test_far_below_the_limit_an_outage_and_its_end_refuse_nobody() -> None:
+    """Not in the moment either in which nobody spends, before leases begin again: calls wait for its end."""
+
+    async def story() -> None:
+        redis = SimulatedRedis(1)
+        limiters = [await open_limiter(redis, 2) for _ in range(2)]
+        policy = LimitPolicy(service_id="s", consumer_id="c", key_id="k", per_minute=60_000)
+        buckets = [limiter.bucket(policy) for limiter in limiters]
+        calls = []
+        for step in range(800):
+            redis.is_down = 200 <= step < 300
+            calls += [asyncio.ensure_future(call(bucket)) for bucket in buckets]
+            await asyncio.sleep(0.01)
+        assert all([(await each).allowed for each in calls])
+
+    simulate(story)
+
+
 def test_a_worker_that_never_met_redis_has_its_part_of_its_gateway() -> None:
     async def story() -> None:
         redis = SimulatedRedis(1)

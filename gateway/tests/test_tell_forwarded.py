@@ -193,7 +193,7 @@ def test_what_is_saved_is_read_back(last_sequence: int, totals: dict[Group, int]
     assert SavedTotals.from_bytes(saved.to_bytes()) == saved
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"[1, [2]]", b"[1, [[1, 2]]]", b"\x00\x00"])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"[1, [2]]", b'[1, {"d": 2}]', b"\x00\x00"])
 def test_what_isnt_whole_is_not_taken_for_totals(data: bytes) -> None:
     with pytest.raises(ValueError):
         SavedTotals.from_bytes(data)

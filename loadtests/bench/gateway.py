@@ -6,8 +6,9 @@ The proxy under test has core 0 for itself; wrk, the upstream (nginx), Redis and
 are interleaved, since machines drift. POST, about 512 bytes of body, 1 KiB of answer, 64 connections. Each
 proxy is measured with clients that repeat their head, and with clients whose heads differ per request. The
 gateways serve from snapshots that came out of Redis, count a rate limit, journal and publish to Kafka; this
-one is also measured for a service with a credential and signed calls.
-REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set. Exits with 1 when a call failed.
+one is also measured for a service with a credential and signed calls, and with a journal that is synced to
+the disk (GATEWAY_JOURNAL_SYNC). REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set. Exits with
+1 when a call failed.
 """
 
 import argparse
@@ -33,6 +34,8 @@ BODY_BYTES = 512
 VARIED_BODY_BYTES = (400, 600)
 ANSWER_BYTES = 1024
 WARM_UP_S = 2
+# How long a group gathers where the journal is synced.
+SYNC_MS = "2"
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,22 @@ def main() -> None:
         )
         sources = checked_out(arguments.before, home / "before")
 
-        def started_gateway(name: str, of: Path | None = None, *, protocol: bool = True) -> Gateway:
+        def started_gateway(
+            name: str, of: Path | None = None, *, protocol: bool = True, sync: str = "off"
+        ) -> Gateway:
             return stack.enter_context(
-                gateway(servers, home / f"journal-{name}", cores="0", sources=of, consume_protocol=protocol)
+                gateway(
+                    servers,
+                    home / f"journal-{name}",
+                    cores="0",
+                    sources=of,
+                    consume_protocol=protocol,
+                    GATEWAY_JOURNAL_SYNC=sync,
+                )
             )
 
         now, now_asgi = started_gateway("now"), started_gateway("asgi", protocol=False)
+        synced = started_gateway("synced", sync=SYNC_MS)
         subjects = [
             Subject("nginx", plain),
             Subject("nginx + Lua", lua),
@@ -145,6 +158,7 @@ def main() -> None:
             Subject("before, ASGI", started_gateway("before-asgi", sources, protocol=False)),
             Subject("now", now),
             Subject("now, signed", now, is_signed=True),
+            Subject("now, synced", synced),
             Subject("now, ASGI", now_asgi),
         ]
         # By the kind of heads, and whether calls are signed.
@@ -158,7 +172,7 @@ def main() -> None:
             if measure(subject, script, WARM_UP_S, redis).errors:
                 sys.exit(f"{subject.name} answers calls with errors")
         # A Redis that has just begun may have lost its counts: for a minute it counts as away.
-        for gateway_now in (now, now_asgi):
+        for gateway_now in (now, synced, now_asgi):
             await_leases(gateway_now)
         rounds: dict[tuple[str, str], list[Figures]] = {}
         for number in range(arguments.rounds):

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ams.usage.v1.events_pb2 import UsageEvent
+from ams.usage.v1.events_pb2 import ForwardedTotal, UsageEvent, UsageTotal
 
 from loadtests.proofs.usage_topic import request_id
 
@@ -48,6 +48,41 @@ def differences(accounts: Accounts) -> list[str]:
     ]
     lines = [f"{len(these)} {what}, as {min(these)}" for what, these in found if these]
     return lines + gaps(accounts.events)
+
+
+def told_requests(totals: Iterable[UsageTotal]) -> int:
+    """The calls that usage-svc has told billing-svc of: of each group its greatest total."""
+    greatest: Counter[tuple[str, ...]] = Counter()
+    for total in totals:
+        group = (
+            total.source,
+            total.day,
+            total.merchant_id,
+            total.consumer_id,
+            total.project_id,
+            total.api_key_id,
+            total.service_id,
+            str(total.charge_class),
+        )
+        greatest[group] = max(greatest[group], total.requests)
+    return greatest.total()
+
+
+def misforwarded(totals: Iterable[ForwardedTotal], events: Iterable[UsageEvent]) -> list[str]:
+    """Journals that say another number of events than there are of them; [] when there is none."""
+    greatest: Counter[tuple[bytes, str, str, str]] = Counter()
+    for total in totals:
+        group = total.journal_id, total.day, total.merchant_id, total.consumer_id
+        greatest[group] = max(greatest[group], total.events)
+    said: Counter[bytes] = Counter()
+    for (journal_id, *_), number in greatest.items():
+        said[journal_id] += number
+    counted = Counter(journal for journal, _ in {(event.journal_id, event.sequence) for event in events})
+    return [
+        f"journal {journal.hex()} says {said[journal]:,} events, and there are {counted[journal]:,}"
+        for journal in sorted(said | counted)
+        if said[journal] != counted[journal]
+    ]
 
 
 def gaps(events: Iterable[UsageEvent]) -> list[str]:

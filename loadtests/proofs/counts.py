@@ -1,12 +1,14 @@
 """`make prove-counts`: whatever is killed, every answered call is counted exactly once.
 
-    PYTHONPATH=tests python -m loadtests.proofs.counts [--kills N] [--seed N] [--rate N]
+    PYTHONPATH=tests python -m loadtests.proofs.counts [--kills N] [--counter-kills N] [--seed N] [--rate N]
 
 The whole system on servers of its own, with two gateway workers, is called without pause while one after
-the other is killed (SIGKILL) and started again: a gateway worker, Kafka, Redis, keys-svc and PostgreSQL, in
-an order drawn from the seed. Afterwards three accounts are held against each other: the caller's answers,
-the upstream's own log and the topic usage.events; then what usage-svc and billing-svc made of it. Exits
-with 1 when they differ, or when a kill stopped the calls for longer than --pause.
+the other is killed (SIGKILL) and started again: a gateway worker, Kafka, Redis, keys-svc and PostgreSQL,
+--kills in all, and usage-svc and billing-svc, --counter-kills in all, each with a second instance that joins
+before one kill and leaves before the next. The order is drawn from the seed. Afterwards the accounts are held
+against each other: the caller's answers, the upstream's own log, the events of usage.events and their numbers
+in the journals, what gateways say they have forwarded, and what usage-svc counted, told and billing-svc
+counted of it. Exits with 1 when they differ, or when a kill stopped the calls for longer than --pause.
 """
 
 import argparse
@@ -24,18 +26,21 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
+from ams.usage.v1.events_pb2 import ForwardedTotal, UsageTotal
 from ams_common.testing.eventually import eventually
 from ams_local.execution import end_on_signals
 from ams_local.paths import throwaway_directory
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
 from support.trade import open_trade
 
-from loadtests.proofs.accounts import Accounts, differences
+from loadtests.proofs.accounts import Accounts, differences, misforwarded, told_requests
 from loadtests.proofs.killable_servers import Servers
 from loadtests.proofs.numbered_calls import Caller, Upstream
-from loadtests.proofs.usage_topic import read_topic
+from loadtests.proofs.second_instances import SecondInstances
+from loadtests.proofs.usage_topic import read_topic, read_values
 
 VICTIMS = ("worker", "Kafka", "Redis", "keys-svc", "PostgreSQL")
+COUNTERS = ("usage-svc", "billing-svc")
 WORKERS = 2
 # Between two kills, so that each falls into calls.
 CALLS_BETWEEN = 60
@@ -64,33 +69,60 @@ def _workers(pid: int) -> list[int]:
     return workers
 
 
-def kill_keys_svc(system: RunningSystem) -> None:
-    system.kill("keys-svc")
-    system.start("keys-svc")
+def kill_service(system: RunningSystem, name: str) -> None:
+    system.kill(name)
+    system.start(name)
 
 
 async def disturb(
-    system: RunningSystem, servers: Servers, caller: Caller, chosen: random.Random, kills: int
+    system: RunningSystem,
+    servers: Servers,
+    caller: Caller,
+    chosen: random.Random,
+    options: argparse.Namespace,
 ) -> dict[str, float]:
     """The longest pause between two answers, by who was killed before it."""
     how: dict[str, Callable[[], None]] = {
         "worker": lambda: kill_worker(system, chosen),
         "Kafka": servers.kill_kafka,
         "Redis": servers.kill_redis,
-        "keys-svc": lambda: kill_keys_svc(system),
+        "keys-svc": lambda: kill_service(system, "keys-svc"),
         "PostgreSQL": servers.kill_postgres,
+        "usage-svc": lambda: kill_service(system, "usage-svc"),
+        "billing-svc": lambda: kill_service(system, "billing-svc"),
     }
-    victims = [VICTIMS[number % len(VICTIMS)] for number in range(kills)]
+    victims = [VICTIMS[number % len(VICTIMS)] for number in range(options.kills)]
+    victims += [COUNTERS[number % len(COUNTERS)] for number in range(options.counter_kills)]
     chosen.shuffle(victims)
-    pauses = dict.fromkeys(VICTIMS, 0.0)
-    for number, victim in enumerate(victims, 1):
-        begun_s = time.monotonic()
-        await asyncio.to_thread(how[victim])
-        await caller.has_more(CALLS_BETWEEN, timeout_s=60)
-        pauses[victim] = max(pauses[victim], caller.take_longest_pause_s())
-        took_s = time.monotonic() - begun_s
-        print(f"{number:3}  {victim:11}{took_s:6.1f} s  {len(caller.answered):7,} answered", flush=True)
+    pauses = dict.fromkeys(how, 0.0)
+    seconds = SecondInstances(system)
+    try:
+        for number, victim in enumerate(victims, 1):
+            begun_s = time.monotonic()
+            changed = ""
+            if victim in COUNTERS:
+                changed = await asyncio.to_thread(seconds.change, victim, chosen)
+                await caller.has_more(CALLS_BETWEEN, timeout_s=60)
+            await asyncio.to_thread(how[victim])
+            await caller.has_more(CALLS_BETWEEN, timeout_s=60)
+            pauses[victim] = max(pauses[victim], caller.take_longest_pause_s())
+            took_s = time.monotonic() - begun_s
+            answered = len(caller.answered)
+            print(f"{number:3}  {victim:11}{took_s:6.1f} s  {answered:7,} answered  {changed}", flush=True)
+    finally:
+        await asyncio.to_thread(seconds.stop)
     return pauses
+
+
+_RECORDED = """
+    SELECT count(*) FROM usage_events JOIN series USING (series_id)
+    WHERE service_id = $1 AND NOT is_continuation
+"""
+_ROLLED_UP = """
+    SELECT coalesce(sum(requests), 0)::bigint FROM day_totals JOIN series USING (series_id)
+    WHERE service_id = $1
+"""
+_BILLED = "SELECT coalesce(sum(requests), 0)::bigint FROM usage_counters WHERE service_id = $1"
 
 
 async def count(url: str, sql: str, service_id: str) -> int:
@@ -102,20 +134,24 @@ async def count(url: str, sql: str, service_id: str) -> int:
         await connection.close()
 
 
-async def settled_at(system: RunningSystem, service_id: str, events: int) -> dict[str, int]:
-    """What usage-svc and billing-svc have counted, once that is `events` or time is up."""
+async def settled_at(
+    system: RunningSystem, bootstrap_servers: str, service_id: str, calls: int
+) -> dict[str, int]:
+    """What usage-svc has recorded, summed up and told, and what billing-svc has counted, once each is `calls`
+    or time is up."""
     urls = system.database_urls
 
     async def counted() -> dict[str, int]:
-        raw = "SELECT count(*) FROM usage_events WHERE service_id = $1"
-        billed = "SELECT coalesce(sum(requests), 0)::bigint FROM billing_counters WHERE service_id = $1"
+        values = await read_values(bootstrap_servers, f"{system.topic_prefix}usage.aggregated")
         return {
-            "usage-svc": await count(urls["usage"], raw, service_id),
-            "billing-svc": await count(urls["billing"], billed, service_id),
+            "usage-svc's log": await count(urls["usage"], _RECORDED, service_id),
+            "usage-svc's totals": await count(urls["usage"], _ROLLED_UP, service_id),
+            "usage.aggregated": told_requests(map(UsageTotal.FromString, values)),
+            "billing-svc": await count(urls["billing"], _BILLED, service_id),
         }
 
     async def is_settled() -> bool:
-        return set((await counted()).values()) == {events}
+        return set((await counted()).values()) == {calls}
 
     with contextlib.suppress(TimeoutError):
         await eventually(is_settled, SETTLE_S)
@@ -132,7 +168,7 @@ async def prove(system: RunningSystem, servers: Servers, options: argparse.Names
         calling = asyncio.create_task(caller.run())
         try:
             await caller.has_more(CALLS_BETWEEN, timeout_s=60)
-            pauses = await disturb(system, servers, caller, chosen, options.kills)
+            pauses = await disturb(system, servers, caller, chosen, options)
         finally:
             caller.stop = True
             await calling
@@ -142,7 +178,10 @@ async def prove(system: RunningSystem, servers: Servers, options: argparse.Names
         )
         found = differences(Accounts(caller.answered, upstream.request_ids, upstream.calls, events))
         distinct = {event.event_id for event in events if not event.is_continuation}
-        counted = await settled_at(system, trade.service["serviceId"], len(distinct))
+        bootstrap_servers = servers.kafka.bootstrap_servers
+        counted = await settled_at(system, bootstrap_servers, trade.service["serviceId"], len(distinct))
+        forwarded = await read_values(bootstrap_servers, f"{system.topic_prefix}usage.forwarded")
+        found += misforwarded(map(ForwardedTotal.FromString, forwarded), events)
     found += [f"{name} counted {number:,}" for name, number in counted.items() if number != len(distinct)]
     found += [
         f"{pause_s:.1f} s without an answer after {victim} was killed"
@@ -163,7 +202,8 @@ async def prove(system: RunningSystem, servers: Servers, options: argparse.Names
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=30, help="of what the consume path stands on")
+    parser.add_argument("--counter-kills", type=int, default=20, help="of usage-svc and billing-svc")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--rate", type=float, default=150, help="calls per second")
     parser.add_argument("--pause", type=float, default=10, help="seconds without an answer that are too long")

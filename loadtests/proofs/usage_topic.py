@@ -1,4 +1,4 @@
-"""The usage events of a topic, in either form that gateways write them."""
+"""What the topics about usage say: events, in either form that gateways write them, and totals."""
 
 import asyncio
 
@@ -20,6 +20,21 @@ def request_id(event: UsageEvent) -> str:
         return event.request_id
     text = event.event_id.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+async def read_values(bootstrap_servers: str, topic: str) -> list[bytes]:
+    """Every value that the topic has now."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    values: list[bytes] = []
+    try:
+        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+            while await consumer.position(partition) < end:
+                records = await consumer.getmany(partition, timeout_ms=500)
+                values += [record.value for record in records.get(partition, [])]
+    finally:
+        await consumer.stop()
+    return values
 
 
 async def read_topic(

@@ -46,6 +46,13 @@ class Gateway(Program):
         found = re.findall(rf"^{name}(?:_max)?(?:\{{[^}}]*\}})? (\S+)$", self.scrape(), re.MULTILINE)
         return max(map(float, found)) if found else None
 
+    def answers(self) -> dict[str, int]:
+        """How many of each status of an upstream and of each code of a problem, over all workers."""
+        found = re.findall(
+            r'^ams_gateway_answers_total\{[^}]*code="([^"]+)"[^}]*\} (\S+)$', self.scrape(), re.MULTILINE
+        )
+        return {code: int(float(count)) for code, count in found}
+
     def scrape(self) -> str:
         """From the operators' port, or from the one for calls where that isn't served yet."""
         for port in (self.metrics_port, self.port):
@@ -107,7 +114,7 @@ def gateway(
         "IDENTITY_ADDRESS": "127.0.0.1:1",
         "KEYS_ADDRESS": "127.0.0.1:1",
         "CATALOG_ADDRESS": "127.0.0.1:1",
-        "LOG_LEVEL": "ERROR",
+        "LOG_LEVEL": "WARNING",
         **settings,
     }
     if sources is not None:

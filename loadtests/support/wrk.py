@@ -9,8 +9,8 @@ from pathlib import Path
 _DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+  io.write(string.format("RESULT %d %d %d %d %d %d %d %d %d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), e.connect, e.read, e.write, e.status, e.timeout))
 end
 """
 _REPEATED = """
@@ -47,8 +47,9 @@ end
 """
 # Each line of the file is a key and the service it calls.
 _MANY_KEYS = """
-local pool, position = {}, 0
-init = function()
+local pool, calls, burst = {}, 0, 1
+init = function(arguments)
+  calls, burst = tonumber(arguments[1]), tonumber(arguments[2])
   for line in io.lines("%(keys)s") do
     local secret, slug = line:match("^(%%S+) (%%S+)$")
     pool[#pool + 1] = wrk.format("POST", nil,
@@ -56,10 +57,12 @@ init = function()
   end
 end
 request = function()
-  position = position %% #pool + 1
-  return pool[position]
+  local call = pool[math.floor(calls / burst) %% #pool + 1]
+  calls = calls + 1
+  return call
 end
 """
+_FAILURES = ("connect", "read", "write", "status", "timeout")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class Outcome:
     duration_s: float
     p50_ms: float
     p99_ms: float
-    errors: int
+    # How many of each kind: connect, read, write, status (not 2xx or 3xx), timeout (answered after 2 s).
+    failures: dict[str, int]
+
+    @property
+    def errors(self) -> int:
+        return sum(self.failures.values())
 
     @property
     def requests_per_s(self) -> float:
@@ -90,19 +98,36 @@ def varied_heads(path: Path, secret: str, slug: str, body_bytes: tuple[int, int]
 
 
 def many_keys(path: Path, calls: list[tuple[str, str]]) -> Path:
-    """One request of each key to the service named with it, over and over."""
+    """Requests of each key to the service named with it, over and over."""
     keys = path.with_suffix(".keys")
     keys.write_text("".join(f"{secret} {slug}\n" for secret, slug in calls))
     path.write_text(_MANY_KEYS % {"keys": keys} + _DONE)
     return path
 
 
-def wrk(url: str, script: Path, seconds: float, *, connections: int = 64, cores: str = "1") -> Outcome:
-    duration = f"{max(1, round(seconds))}s"
-    command = ["taskset", "-c", cores, "wrk", "-t1", f"-c{connections}", f"-d{duration}", "-s", str(script)]
-    output = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-    result = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", output)
+def wrk(
+    url: str,
+    script: Path,
+    seconds: float,
+    *,
+    connections: int = 64,
+    cores: str = "1",
+    begin: int = 0,
+    burst: int = 1,
+) -> Outcome:
+    """`begin`, `burst`: with which of its calls a script of many keys begins, for it would be the first ones
+    each time; and how many calls of a key come together."""
+    command = ["taskset", "-c", cores, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+    command += ["-s", str(script), url, "--", str(begin), str(burst)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    result = re.search(r"RESULT (.*)", output)
     if result is None:
         sys.exit(f"wrk said\n{output}")
-    requests, duration_us, p50_us, p99_us, errors = map(int, result.groups())
-    return Outcome(requests, duration_us / 1e6, p50_us / 1000, p99_us / 1000, errors)
+    requests, duration_us, p50_us, p99_us, *failures = map(int, result[1].split())
+    return Outcome(
+        requests,
+        duration_us / 1e6,
+        p50_us / 1000,
+        p99_us / 1000,
+        dict(zip(_FAILURES, failures, strict=True)),
+    )

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import pytest
-from ams.usage.v1.events_pb2 import UsageEvent, UsageEventBatch
+from ams.usage.v1.events_pb2 import SERVED, ForwardedTotal, UsageEvent, UsageEventBatch, UsageTotal
 
-from loadtests.proofs.accounts import Accounts, differences, gaps
+from loadtests.proofs.accounts import Accounts, differences, gaps, misforwarded, told_requests
 from loadtests.proofs.usage_topic import events_of
 
 JOURNAL = bytes(range(16))
@@ -72,3 +72,27 @@ def test_events_without_numbers_have_no_gaps() -> None:
 def test_both_forms_of_a_kafka_value_are_read() -> None:
     assert events_of(EVENTS[0].SerializeToString()) == [EVENTS[0]]
     assert events_of(UsageEventBatch(events=EVENTS).SerializeToString()) == EVENTS
+
+
+def test_of_the_totals_of_a_group_the_greatest_counts_whichever_comes_last() -> None:
+    totals = [
+        UsageTotal(source=source, day=day, charge_class=SERVED, requests=requests)
+        for source, day, requests in [
+            ("a/0", "2026-11-29", 5),
+            ("a/0", "2026-11-29", 9),
+            ("a/0", "2026-11-29", 7),
+            ("a/1", "2026-11-29", 4),
+            ("a/0", "2026-11-30", 1),
+        ]
+    ]
+    assert told_requests(totals) == 14
+
+
+def test_a_journal_that_says_another_number_than_its_events_are_is_named() -> None:
+    def said(events: int) -> ForwardedTotal:
+        return ForwardedTotal(journal_id=JOURNAL, day="2026-11-29", events=events)
+
+    assert misforwarded([said(2), said(3), said(1)], EVENTS * 2) == []
+    (line,) = misforwarded([said(2)], EVENTS)
+    assert line.endswith("says 2 events, and there are 3")
+    assert len(misforwarded([], EVENTS)) == len(misforwarded([said(3)], [])) == 1

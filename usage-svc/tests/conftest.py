@@ -18,16 +18,25 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import ANSWERED, Outcome, UsageEvent, UsageEventBatch, UsageTotal
+from ams.usage.v1.events_pb2 import (
+    ANSWERED,
+    UNCHARGED,
+    Outcome,
+    UsageEvent,
+    UsageEventBatch,
+    UsageTotal,
+    UsageTotalBatch,
+)
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
 from ams_common.pseudonyms import Pseudonyms
-from ams_common.subscriptions import Batch, Record
+from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
 from usage_svc.event_handlers import UsageIntake, topic_handlers
+from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
 from usage_svc.questions.answers import Questions
 from usage_svc.questions.live import LiveAnswers
@@ -94,6 +103,38 @@ def subject() -> Subject:
     return Subject()
 
 
+Group = tuple[str, ...]
+
+
+def greatest(totals: Sequence[UsageTotal]) -> dict[Group, UsageTotal]:
+    """What billing holds when it was told `totals`, in whatever order: of each group the greatest figures."""
+    held: dict[Group, UsageTotal] = {}
+    for total in totals:
+        names = ("source", "day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
+        group = (*(getattr(total, name) for name in names), str(total.charge_class))
+        known = held.setdefault(group, total)
+        for name in ("requests", "request_bytes", "response_bytes"):
+            setattr(known, name, max(getattr(known, name), getattr(total, name)))
+    return held
+
+
+def sum_totals(totals: Sequence[UsageTotal]) -> Counter[str]:
+    """requests, billable and bytes of what billing holds."""
+    sums: Counter[str] = Counter()
+    for total in greatest(totals).values():
+        sums["requests"] += total.requests
+        sums["billable"] += total.requests if total.charge_class != UNCHARGED else 0
+        sums["sent"] += total.request_bytes
+        sums["received"] += total.response_bytes
+    return sums
+
+
+@pytest.fixture(scope="session", name="sums_of_totals")
+def sums_of_totals_fixture() -> Callable[[Sequence[UsageTotal]], Counter[str]]:
+    """`sums_of_totals(totals)`: requests, billable and bytes of what billing holds when it was told those."""
+    return sum_totals
+
+
 class CountedUsage:
     """What the database says was counted."""
 
@@ -102,7 +143,10 @@ class CountedUsage:
 
     async def raw(self) -> Counter[str]:
         """requests, billable and bytes of the raw events."""
-        sums = "count(*) AS requests, count(*) FILTER (WHERE billable) AS billable,"
+        sums = (
+            "count(*) FILTER (WHERE NOT is_continuation) AS requests, count(*) FILTER"
+            " (WHERE charge_class <> 4 AND NOT is_continuation AND NOT is_test) AS billable,"
+        )
         return await self._sums(
             f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received FROM usage_events"
         )
@@ -111,9 +155,8 @@ class CountedUsage:
         """requests, billable and bytes of the rollups of one granularity."""
         sums = "sum(requests) AS requests, sum(billable_requests) AS billable,"
         return await self._sums(
-            f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received FROM usage_rollups"
-            " WHERE granularity = $1",
-            granularity,
+            f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received"
+            f" FROM rollups_by_{granularity}"
         )
 
     async def totals(self) -> list[UsageTotal]:
@@ -122,7 +165,11 @@ class CountedUsage:
             rows = await connection.fetch(
                 "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.USAGE_AGGREGATED
             )
-        return [UsageTotal.FromString(row["payload"]) for row in rows]
+        return [total for row in rows for total in UsageTotalBatch.FromString(row["payload"]).totals]
+
+    async def told(self) -> Counter[str]:
+        """requests, billable and bytes of what billing was told."""
+        return sum_totals(await self.totals())
 
     async def outbox_is_empty(self) -> bool:
         async with self._database.connection() as connection:
@@ -132,6 +179,11 @@ class CountedUsage:
         async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT error FROM dead_letters ORDER BY partition, message_offset")
         return [row["error"] for row in rows]
+
+    async def broken_invariants(self) -> dict[str, int]:
+        """The invariants that don't hold, and how many rows break each."""
+        async with self._database.read() as store:
+            return await find_broken(store.connection)
 
     async def _sums(self, sql: str, *arguments: str) -> Counter[str]:
         async with self._database.connection() as connection:
@@ -144,20 +196,27 @@ def figures(database: Database) -> CountedUsage:
     return CountedUsage(database)
 
 
-IngestBatch = Callable[[Sequence[UsageEvent]], Awaitable[None]]
+IngestBatch = Callable[..., Awaitable[Sequence[Rejection]]]
+SOURCE = "11111111-1111-4111-8111-111111111111/0"
 
 
 @pytest.fixture
 def ingest(database: Database[Store]) -> IngestBatch:
-    """Handles one batch as the consumer does, in a transaction of its own; all of it must be good."""
+    """Handles one batch as the consumer does, in a transaction of its own; returns what can't be counted."""
     intake = UsageIntake(Partitions(database))
+    next_offset = 0
 
-    async def handle(batch: Sequence[UsageEvent]) -> None:
-        value = UsageEventBatch(events=batch).SerializeToString()
-        prepared, rejections = intake.prepare(Batch("test/0", [Record(0, None, value)]))
-        assert not rejections
+    async def handle(events: Sequence[UsageEvent], *, source: str = SOURCE) -> Sequence[Rejection]:
+        nonlocal next_offset
+        records = [
+            Record(next_offset + index, None, event.SerializeToString()) for index, event in enumerate(events)
+        ]
+        next_offset += len(records)
+        prepared, rejections = intake.prepare(Batch(source, records))
+        await intake.make_ready(prepared)
         async with database.change_by_system("consume", audited=False) as change:
             await intake.apply(change, prepared)
+        return rejections
 
     return handle
 
@@ -258,6 +317,7 @@ async def start_service(
         "USAGE_DATABASE_URL": database_url,
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
+        "BILLING_ADDRESS": "127.0.0.1:1",
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }

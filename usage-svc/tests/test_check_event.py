@@ -1,18 +1,37 @@
+"""Which events are acceptable: by the rule for one, and by the columns of a batch, which must agree."""
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
-from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, OUTCOME_UNSPECIFIED, UPSTREAM_FAILED, UsageEvent
+from ams.usage.v1.events_pb2 import (
+    ABANDONED,
+    ANSWERED,
+    BROKEN_OFF,
+    CLIENT_CLOSED,
+    CLIENT_ERROR,
+    OUTCOME_UNSPECIFIED,
+    REFUSED,
+    SERVED,
+    UNCHARGED,
+    UPSTREAM_FAILED,
+    Outcome,
+    UsageEvent,
+    UsageEventBatch,
+)
+from ams_common.subscriptions import Batch, Record
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from usage_svc.events import MalformedEventError, check_event, is_billable
+from usage_svc.events import charge_class_of, problem_of
+from usage_svc.reading import read_batch
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
 DAY_S = 24 * 3600
 ID = "019ab000-0000-7000-8000-00000000000"
+# No member of the enum: a newer gateway's.
+UNKNOWN_OUTCOME: Any = 9
 
 
 def an_event(**changes: Any) -> UsageEvent:
@@ -40,105 +59,174 @@ def an_event(**changes: Any) -> UsageEvent:
     return UsageEvent(**(fields | changes))
 
 
-def test_every_field_is_kept_and_time_is_cut_to_the_microsecond() -> None:
-    assert check_event(an_event(), NOW) == (
-        UUID(bytes=bytes(range(16))),
-        NOW + timedelta(microseconds=123_456),
-        UUID(ID + "1"),
-        UUID(ID + "2"),
-        UUID(ID + "3"),
-        UUID(ID + "4"),
-        UUID(ID + "5"),
-        UUID(ID + "6"),
-        "ams_live_abcdefgh",
-        1,
-        2,
-        3,
-        204,
-        "answered",
-        True,
-        UUID(bytes=b"j" * 16),
-        7,
-        False,
-        4,
-        5,
-        "my-request",
-        False,
+BAD = [
+    {"event_id": b""},
+    {"event_id": bytes(17)},
+    {"outcome": OUTCOME_UNSPECIFIED},
+    {"outcome": UNKNOWN_OUTCOME},
+    {"key_prefix": ""},
+    {"key_prefix": "with space"},
+    {"key_prefix": "a" * 33},
+    {"response_time_ms": -1},
+    {"status_code": 99},
+    {"status_code": 600},
+    {"status_code": -1},
+    {"consumer_id": ""},
+    {"merchant_id": ID},
+    {"service_id": ID.upper() + "3"},
+    {"api_key_id": "no id"},
+    {"project_id": "no id"},
+    {"price_version_id": ""},
+    {"request_payload_size_bytes": -1},
+    {"response_payload_size_bytes": (1 << 40) + 1},
+    {"request_messages": (1 << 40) + 1},
+    {"response_messages": -1},
+    {"request_id": "with space"},
+    {"request_id": "a" * 129},
+    {"request_id": "ä"},
+    {"journal_id": b"short"},
+    {"journal_id": b""},
+    {"sequence": 0},
+    {"sequence": -1},
+    {"timestamp": None},
+    {"timestamp": Timestamp(seconds=NOW_S + DAY_S + 1)},
+    {"timestamp": Timestamp(seconds=NOW_S - 400 * DAY_S - 1)},
+    {"timestamp": Timestamp(seconds=253_402_300_799)},
+]
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"project_id": ""},
+    {"request_id": ""},
+    {"request_id": "~" * 128},
+    {"journal_id": b"", "sequence": 0},
+    {"status_code": 100},
+    {"status_code": 599},
+    {"response_time_ms": 2**31 - 1},
+    {"request_payload_size_bytes": 1 << 40},
+    {"timestamp": Timestamp(seconds=NOW_S + DAY_S)},
+    {"timestamp": Timestamp(seconds=NOW_S - 400 * DAY_S)},
+    {"is_test": True, "is_continuation": True},
+    *({"outcome": outcome} for outcome in (CLIENT_CLOSED, UPSTREAM_FAILED, BROKEN_OFF, REFUSED)),
+]
+
+
+def read(*events: UsageEvent) -> tuple[list[bytes], list[tuple[str, bytes]]]:
+    """The ids of those of one record that are acceptable, and each rejection's reason and payload."""
+    value = UsageEventBatch(events=events).SerializeToString()
+    columns, rejections = read_batch(Batch("a/0", [Record(7, b"key", value)]), NOW)
+    ids = [
+        high.to_bytes(8, "big") + low.to_bytes(8, "big")
+        for high, low in zip(columns.id_high.tolist(), columns.id_low.tolist(), strict=True)
+    ]
+    return ids, [(each.error, each.record.value) for each in rejections]
+
+
+@pytest.mark.parametrize("changes", GOOD, ids=str)
+def test_what_is_acceptable_is_so_by_itself_and_in_a_batch(changes: dict[str, Any]) -> None:
+    event = an_event(**changes)
+    assert problem_of(event, NOW) is None
+    assert read(event) == ([event.event_id], [])
+
+
+@pytest.mark.parametrize("changes", BAD, ids=str)
+def test_what_is_not_acceptable_is_told_and_keeps_nothing_else_from_being_counted(
+    changes: dict[str, Any],
+) -> None:
+    bad, good = an_event(**changes), an_event(event_id=b"g" * 16)
+    problem = problem_of(bad, NOW)
+    assert problem is not None
+    assert read(good, bad) == (
+        [good.event_id],
+        [(problem, UsageEventBatch(events=[bad]).SerializeToString())],
     )
 
 
-def test_no_project_is_none() -> None:
-    assert check_event(an_event(project_id=""), NOW).project_id is None
+@given(
+    st.builds(
+        an_event,
+        status_code=st.integers(-(2**31), 2**31 - 1) | st.integers(90, 610),
+        outcome=st.integers(0, 7),
+        response_time_ms=st.integers(-5, 2**31 - 1),
+        request_payload_size_bytes=st.integers(-(2**63), 2**63 - 1),
+        sequence=st.integers(-1, 2**63 - 1),
+        journal_id=st.binary(min_size=0, max_size=1) | st.just(b"j" * 16),
+        request_id=st.text(max_size=3) | st.just("a" * 129),
+        key_prefix=st.text(max_size=3),
+        project_id=st.sampled_from(["", ID + "5", "x"]),
+        timestamp=st.builds(
+            Timestamp,
+            seconds=st.sampled_from([0, NOW_S, NOW_S + DAY_S, NOW_S + DAY_S + 1]) | st.integers(0, 10**10),
+            nanos=st.integers(0, 10**9 - 1),
+        ),
+    )
+)
+@example(an_event())
+def test_the_rule_for_one_event_and_the_columns_agree(event: UsageEvent) -> None:
+    ids, rejections = read(event)
+    problem = problem_of(event, NOW)
+    assert (ids, [error for error, _ in rejections]) == (
+        ([], [problem]) if problem else ([event.event_id], [])
+    )
 
 
-def test_an_event_of_an_older_gateway_has_no_number_and_no_request_id() -> None:
-    event = check_event(an_event(journal_id=b"", sequence=0, request_id=""), NOW)
-    assert (event.journal_id, event.sequence, event.request_id) == (None, None, None)
+def test_time_is_cut_to_the_microsecond_and_every_figure_is_kept() -> None:
+    value = UsageEventBatch(events=[an_event()]).SerializeToString()
+    columns, _ = read_batch(Batch("a/0", [Record(7, None, value)]), NOW)
+    (series,) = columns.series.tolist()
+    assert columns.occurred_at_us.tolist() == [NOW_S * 1_000_000 + 123_456]
+    assert (str(series.consumer_id), str(series.project_id)) == (ID + "1", ID + "5")
+    figures = ("offset", "request_bytes", "response_bytes", "response_time_ms", "status_code", "outcome")
+    assert [getattr(columns, name).tolist() for name in figures] == [[7], [1], [2], [3], [204], [ANSWERED]]
+    assert (columns.sequence.tolist(), columns.request_id.tolist()) == ([7], ["my-request"])
+    assert columns.charge_class.tolist() == [SERVED]
+
+
+def test_records_of_all_forms_are_read_in_one_batch() -> None:
+    one, two, alone = (an_event(event_id=bytes([n]) * 16) for n in (1, 2, 3))
+    records = [
+        Record(0, None, UsageEventBatch(events=[one, two, one]).SerializeToString()),
+        Record(1, None, alone.SerializeToString()),
+        Record(2, None, b"\xff\xff\xff"),
+        Record(3, None, b""),
+        Record(4, None, UsageEventBatch(events=[two]).SerializeToString()),
+    ]
+    columns, rejections = read_batch(Batch("a/0", records), NOW)
+    assert columns.offset.tolist() == [0, 0, 1]
+    assert [rejection.record.offset for rejection in rejections] == [2, 3]
+
+
+def test_series_are_numbered_by_who_calls_what_with_which_key_alone() -> None:
+    events = [
+        an_event(),
+        an_event(event_id=bytes(16), key_prefix="other", price_version_id=ID + "9"),
+        an_event(event_id=b"p" * 16, project_id=""),
+    ]
+    value = UsageEventBatch(events=events).SerializeToString()
+    columns, _ = read_batch(Batch("a/0", [Record(0, None, value)]), NOW)
+    assert len(set(columns.series_id.tolist())) == 2
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("outcome", "status", "expected"),
     [
-        {"event_id": b""},
-        {"event_id": bytes(15)},
-        {"event_id": bytes(17)},
-        {"timestamp": None},
-        {"timestamp": Timestamp(seconds=NOW_S + DAY_S + 1)},
-        {"timestamp": Timestamp(seconds=NOW_S - 400 * DAY_S - 1)},
-        {"timestamp": Timestamp(seconds=NOW_S, nanos=-1)},
-        {"timestamp": Timestamp(seconds=NOW_S, nanos=1_000_000_000)},
-        {"timestamp": Timestamp(seconds=2**62)},
-        {"timestamp": Timestamp(seconds=-(2**62))},
-        *[
-            {name: text}
-            for name in ("consumer_id", "api_key_id", "service_id", "merchant_id", "price_version_id")
-            for text in ("", "x", f"{{{ID}1}}", (ID + "1").upper())
-        ],
-        {"project_id": "team"},
-        {"key_prefix": ""},
-        {"key_prefix": "a\0b"},
-        {"key_prefix": "a" * 33},
-        {"request_payload_size_bytes": -1},
-        {"response_payload_size_bytes": -1},
-        {"request_payload_size_bytes": 2**63 - 1},
-        {"response_time_ms": -1},
-        {"status_code": 99},
-        {"status_code": 600},
-        {"outcome": OUTCOME_UNSPECIFIED},
-        {"outcome": 9},
-        {"journal_id": b"", "sequence": 1},
-        {"journal_id": bytes(15)},
-        {"sequence": 0},
-        {"sequence": -1},
-        {"request_messages": -1},
-        {"response_messages": 2**63 - 1},
-        {"request_id": "a b"},
-        {"request_id": "a" * 129},
+        (ANSWERED, 200, SERVED),
+        (ANSWERED, 302, SERVED),
+        (ANSWERED, 404, CLIENT_ERROR),
+        (ANSWERED, 500, UNCHARGED),
+        (BROKEN_OFF, 200, SERVED),
+        (BROKEN_OFF, 503, UNCHARGED),
+        (CLIENT_CLOSED, 499, ABANDONED),
+        (UPSTREAM_FAILED, 504, UNCHARGED),
+        (REFUSED, 413, UNCHARGED),
     ],
 )
-def test_what_cannot_be_counted_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(MalformedEventError):
-        check_event(an_event(**changes), NOW)
+def test_the_charge_class_is_that_of_the_rating_rules(
+    outcome: Outcome.ValueType, status: int, expected: int
+) -> None:
+    assert charge_class_of(outcome, status) == expected
 
 
-@pytest.mark.parametrize("seconds", [NOW_S + DAY_S, NOW_S - 400 * DAY_S])
-def test_the_edges_of_the_accepted_time_are_accepted(seconds: int) -> None:
-    event = check_event(an_event(timestamp=Timestamp(seconds=seconds)), NOW)
-    assert event.occurred_at.timestamp() == seconds
-
-
-def test_what_the_upstream_failed_to_answer_tests_and_what_goes_on_of_a_call_are_free() -> None:
-    billable = {outcome: is_billable(outcome) for outcome in (ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED)}
-    assert billable == {ANSWERED: True, CLIENT_CLOSED: True, UPSTREAM_FAILED: False}
-    assert not is_billable(ANSWERED, is_test=True)
-    assert not is_billable(ANSWERED, is_continuation=True)
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_that_parse_are_accepted_or_refused_never_a_fault(payload: bytes) -> None:
-    try:
-        event = UsageEvent.FromString(payload)
-    except Exception:
-        return
-    with pytest.raises(MalformedEventError):  # chance never makes six ids
-        check_event(event, NOW)
+def test_a_batch_checks_time_against_the_moment_it_is_read() -> None:
+    event = an_event(timestamp=Timestamp(seconds=NOW_S + 3 * DAY_S))
+    assert problem_of(event, NOW) is not None
+    assert problem_of(event, NOW + timedelta(days=2)) is None

@@ -22,9 +22,7 @@ async def test_what_goes_on_of_a_call_adds_its_bytes_and_no_request(
     expected = {"requests": 1, "billable": 1, "sent": 11, "received": 1100}
     for granularity in ("minute", "hour", "day"):
         assert await figures.rolled_up(granularity) == expected
-    (delta,) = await figures.deltas()
-    assert (delta.requests, delta.billable_requests) == (1, 1)
-    assert (delta.request_bytes, delta.response_bytes) == (11, 1100)
+    assert await figures.told() == expected
 
 
 async def test_a_mean_time_is_of_calls_and_not_of_their_parts(
@@ -34,9 +32,11 @@ async def test_a_mean_time_is_of_calls_and_not_of_their_parts(
         [subject.event(response_time_ms=7), subject.event(response_time_ms=900, is_continuation=True)]
     )
     async with database.connection() as connection:
-        sums = await connection.fetch("SELECT DISTINCT response_time_ms_sum FROM usage_rollups")
+        sums = await connection.fetch(
+            "SELECT response_time_ms_sum, response_time_ms_min, response_time_ms_max FROM rollups_by_day"
+        )
         raw = await connection.fetch("SELECT response_time_ms FROM usage_events ORDER BY 1")
-    assert [row[0] for row in sums] == [7]
+    assert [tuple(row) for row in sums] == [(7, 7, 7)]
     assert [row[0] for row in raw] == [7, 900]
 
 
@@ -48,12 +48,12 @@ async def test_a_minute_in_which_a_call_only_went_on_has_bytes_and_no_request(
     await ingest([subject.event(now, is_continuation=True, outcome=UPSTREAM_FAILED)])
     async with database.connection() as connection:
         rows = await connection.fetch(
-            "SELECT requests, billable_requests, response_bytes, response_time_ms_sum FROM usage_rollups"
-            " WHERE granularity = 'minute' ORDER BY bucket_start"
+            "SELECT requests, billable_requests, response_bytes, response_time_ms_sum, response_time_ms_max"
+            " FROM rollups_by_minute ORDER BY bucket_start"
         )
-    assert [tuple(row) for row in rows] == [(1, 1, 100, 7), (0, 0, 100, 0)]
-    assert sum(delta.requests for delta in await figures.deltas()) == 1
-    assert sum(delta.response_bytes for delta in await figures.deltas()) == 200
+    assert [tuple(row) for row in rows] == [(1, 1, 100, 7, 7), (0, 0, 100, 0, None)]
+    told = await figures.told()
+    assert (told["requests"], told["received"]) == (1, 200)
 
 
 async def test_calls_with_a_test_key_are_counted_and_billing_never_hears_of_them(
@@ -65,5 +65,5 @@ async def test_calls_with_a_test_key_are_counted_and_billing_never_hears_of_them
     assert await figures.rolled_up("day") == expected
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM usage_events WHERE is_test") == 2
-    (delta,) = await figures.deltas()
-    assert (delta.consumer_id == str(subject.consumer_id), delta.requests) == (False, 1)
+    (total,) = await figures.totals()
+    assert (total.consumer_id == str(subject.consumer_id), total.requests) == (False, 1)

@@ -1,17 +1,27 @@
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UPSTREAM_FAILED
+from ams.usage.v1.events_pb2 import (
+    CLIENT_CLOSED,
+    CLIENT_ERROR,
+    SERVED,
+    UNCHARGED,
+    UPSTREAM_FAILED,
+    ForwardedTotal,
+    UsageEventBatch,
+)
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from usage_svc.events import MalformedEventError
+from usage_svc import latencies
+from usage_svc.event_handlers import keep_forwarded_totals
+from usage_svc.store import Store
 
 
-async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
+async def test_events_become_raw_rows_rollups_and_one_total_per_group(
     subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
     other = new_subject()
@@ -28,14 +38,34 @@ async def test_events_become_raw_rows_rollups_and_one_delta_per_group(
     assert await figures.raw() == expected
     for granularity in ("minute", "hour", "day"):
         assert await figures.rolled_up(granularity) == expected
-    deltas = {delta.consumer_id: delta for delta in await figures.deltas()}
-    assert len(deltas) == len(await figures.deltas()) == 2
-    delta = deltas[str(subject.consumer_id)]
-    assert (delta.requests, delta.billable_requests) == (4, 3)
-    assert (delta.request_bytes, delta.response_bytes) == (35, 200)
-    assert (delta.merchant_id, delta.service_id) == (str(subject.merchant_id), str(subject.service_id))
-    assert delta.price_version_id == str(subject.price_version_id)
-    assert delta.period == utc_now().strftime("%Y-%m")
+    assert await figures.told() == expected
+    assert await figures.broken_invariants() == {}
+
+
+async def test_billing_is_told_what_a_group_comes_to_with_each_batch_that_changes_it(
+    subject: Any, new_subject: Any, ingest: Any, figures: Any
+) -> None:
+    other = new_subject(consumer_id=subject.consumer_id, project_id=uuid7())
+    await ingest([subject.event(request_bytes=1), subject.event(status_code=404), other.event()])
+    await ingest([subject.event(request_bytes=2)])
+    totals = [total for total in await figures.totals() if total.api_key_id == str(subject.api_key_id)]
+    assert [(total.charge_class, total.requests, total.request_bytes) for total in totals] == [
+        (SERVED, 1, 1),
+        (CLIENT_ERROR, 1, 10),
+        (SERVED, 2, 3),
+    ]
+    last = totals[-1]
+    assert last.last_offset == 3
+    assert last.day == utc_now().date().isoformat()
+    assert last.source == "11111111-1111-4111-8111-111111111111/0"
+    assert (last.merchant_id, last.consumer_id, last.service_id, last.project_id) == (
+        str(subject.merchant_id),
+        str(subject.consumer_id),
+        str(subject.service_id),
+        "",
+    )
+    (of_project,) = [total for total in await figures.totals() if total.project_id]
+    assert of_project.project_id == str(other.project_id)
 
 
 async def test_duplicates_in_a_batch_and_across_batches_count_once(
@@ -50,9 +80,7 @@ async def test_duplicates_in_a_batch_and_across_batches_count_once(
         *[await figures.rolled_up(g) for g in ("minute", "hour", "day")],
     ):
         assert sums["requests"] == 3
-    deltas = await figures.deltas()
-    assert [delta.requests for delta in deltas] == [2, 1]
-    assert len({delta.delta_id for delta in deltas}) == 2
+    assert [total.requests for total in await figures.totals()] == [2, 3]
 
 
 async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, database: Database) -> None:
@@ -68,10 +96,19 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
     )
     await ingest([event])
     async with database.connection() as connection:
-        row = dict(await connection.fetchrow("SELECT * FROM usage_events"))
+        row = dict(
+            await connection.fetchrow(
+                "SELECT usage_events.*, series.*, sources.name AS source"
+                " FROM usage_events JOIN series USING (series_id) JOIN sources USING (source_id)"
+            )
+        )
     assert row == {
-        "event_id": row["event_id"],
+        "event_id": UUID(bytes=event.event_id),
         "occurred_at": event.timestamp.ToDatetime(tzinfo=UTC),
+        "series_id": row["series_id"],
+        "source_id": row["source_id"],
+        "source": "11111111-1111-4111-8111-111111111111/0",
+        "source_offset": 0,
         "consumer_id": subject.consumer_id,
         "api_key_id": subject.api_key_id,
         "service_id": subject.service_id,
@@ -83,8 +120,8 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
         "response_bytes": 100,
         "response_time_ms": 7,
         "status_code": 503,
-        "outcome": "upstream_failed",
-        "billable": False,
+        "outcome": UPSTREAM_FAILED,
+        "charge_class": UNCHARGED,
         "journal_id": UUID(bytes=b"j" * 16),
         "sequence": 3,
         "is_continuation": False,
@@ -93,24 +130,35 @@ async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, 
         "request_id": "my-request",
         "is_test": False,
     }
-    assert row["event_id"].bytes == event.event_id
 
 
-async def test_events_of_two_months_and_two_prices_are_billed_apart(
+async def test_request_ids_of_any_length_and_none_are_kept_in_one_batch(
+    subject: Any, ingest: Any, database: Database
+) -> None:
+    ids = ["", "a", "b" * 128, "c", "my-request"]
+    await ingest(
+        [
+            *[subject.event(request_id=each) for each in ids],
+            subject.event(request_id="numbered", journal_id=b"j" * 16, sequence=1),
+        ]
+    )
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT request_id, sequence FROM usage_events ORDER BY source_offset")
+    assert [tuple(row) for row in rows] == [*[(each or None, None) for each in ids], ("numbered", 1)]
+
+
+async def test_days_and_sources_are_told_apart_and_prices_are_not(
     subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
+    """Which price is in force on a day is billing's to know."""
     before = utc_now().replace(day=1, hour=0, minute=0, second=0) - timedelta(seconds=1)
-    later_price = new_subject(
-        consumer_id=subject.consumer_id, merchant_id=subject.merchant_id, service_id=subject.service_id
-    )
+    later_price = new_subject(**(vars(subject) | {"price_version_id": uuid7()}))
     await ingest([subject.event(before), subject.event(), later_price.event()])
-    groups = {(delta.period, delta.price_version_id) for delta in await figures.deltas()}
-    this_month = utc_now().strftime("%Y-%m")
-    assert groups == {
-        (before.strftime("%Y-%m"), str(subject.price_version_id)),
-        (this_month, str(subject.price_version_id)),
-        (this_month, str(later_price.price_version_id)),
-    }
+    await ingest([subject.event()], source="11111111-1111-4111-8111-111111111111/3")
+    groups = {(total.day, total.source[-1], total.requests) for total in await figures.totals()}
+    today = utc_now().date().isoformat()
+    assert groups == {(before.date().isoformat(), "0", 1), (today, "0", 2), (today, "3", 1)}
+    assert await figures.broken_invariants() == {}
 
 
 async def test_rollups_are_kept_by_bucket_status_class_and_project(
@@ -130,36 +178,73 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
         )
     async with database.connection() as connection:
         rows = await connection.fetch(
-            "SELECT granularity, bucket_start, project_id, status_class, requests FROM usage_rollups"
+            " UNION ALL ".join(
+                f"SELECT '{level}' AS level, bucket_start, project_id, status_class, requests"
+                f" FROM rollups_by_{level} JOIN series USING (series_id)"
+                for level in ("minute", "hour", "day")
+            )
         )
     minute = noon.replace(second=0, microsecond=0)
     hour, day = minute.replace(minute=0), minute.replace(hour=0, minute=0)
     assert {tuple(row) for row in rows} == {
-        ("minute", minute, None, "2xx", 2),
-        ("minute", minute + timedelta(minutes=1), None, "2xx", 2),
-        ("minute", minute, None, "5xx", 2),
-        ("minute", minute, of_project.project_id, "2xx", 2),
+        ("minute", minute, None, 2, 2),
+        ("minute", minute + timedelta(minutes=1), None, 2, 2),
+        ("minute", minute, None, 5, 2),
+        ("minute", minute, of_project.project_id, 2, 2),
         *[
             (granularity, bucket, project_id, status_class, requests)
             for granularity, bucket in (("hour", hour), ("day", day))
             for project_id, status_class, requests in (
-                (None, "2xx", 4),
-                (None, "5xx", 2),
-                (of_project.project_id, "2xx", 2),
+                (None, 2, 4),
+                (None, 5, 2),
+                (of_project.project_id, 2, 2),
             )
         ],
     }
 
 
-async def test_a_malformed_event_stops_its_batch_and_nothing_of_it_is_kept(
+async def test_what_cannot_be_counted_is_told_and_the_rest_is_counted(
     subject: Any, ingest: Any, figures: Any
 ) -> None:
     bad = subject.event()
     bad.event_id = b"short"
-    with pytest.raises(MalformedEventError):
-        await ingest([subject.event(), bad])
-    assert (await figures.raw())["requests"] == 0
-    assert await figures.deltas() == []
+    (rejection,) = await ingest([subject.event(), bad])
+    assert rejection.error == "event_id must have 16 bytes"
+    assert UsageEventBatch.FromString(rejection.record.value).events == [bad]
+    assert (await figures.told())["requests"] == 1
+
+
+async def test_latencies_are_merged_by_adding(subject: Any, ingest: Any, database: Database) -> None:
+    times_ms = [0, 3, 3, 49, 200, 12_345, 2**31 - 1]
+    for time_ms in times_ms:
+        await ingest([subject.event(response_time_ms=time_ms)])
+    await ingest([subject.event(response_time_ms=3, is_continuation=True)])
+    async with database.connection() as connection:
+        for level in ("minute", "hour", "day"):
+            merged = await connection.fetchval(f"SELECT sum(latencies)::text FROM rollups_by_{level}")
+            assert int(latencies.counts_of(merged).sum()) == len(times_ms)
+            assert latencies.quantiles_ms(merged, [0, 0.5]) == [0, 49]
+
+
+async def test_the_greatest_total_that_a_gateway_told_of_forwarded_events_holds(
+    subject: Any, database: Database[Store]
+) -> None:
+    def told(events: int) -> ForwardedTotal:
+        return ForwardedTotal(
+            journal_id=b"j" * 16,
+            day="2026-11-29",
+            merchant_id=str(subject.merchant_id),
+            consumer_id=str(subject.consumer_id),
+            events=events,
+        )
+
+    for batch in ([3, 7, 5], [6], [9], [9]):
+        async with database.change_by_system("test", audited=False) as change:
+            await keep_forwarded_totals(change, [told(events) for events in batch])
+    async with database.connection() as connection:
+        assert [tuple(row) for row in await connection.fetch("SELECT * FROM forwarded_totals")] == [
+            (UUID(bytes=b"j" * 16), date(2026, 11, 29), subject.merchant_id, subject.consumer_id, 9)
+        ]
 
 
 async def test_the_schema_refuses_impossible_sums(subject: Any, ingest: Any, database: Database) -> None:
@@ -168,14 +253,15 @@ async def test_the_schema_refuses_impossible_sums(subject: Any, ingest: Any, dat
         for change in (
             "billable_requests = requests + 1",
             "billable_requests = -1",
+            "errors = requests + 1",
             "requests = -1",
             "request_bytes = -1",
             "response_bytes = -1",
             "response_time_ms_sum = -1",
+            "latencies = -1",
             "bucket_start = bucket_start + interval '1 second'",
-            "granularity = 'week'",
-            "status_class = '9xx'",
+            "status_class = 9",
         ):
             with pytest.raises(asyncpg.CheckViolationError):
                 async with attempt.connection.transaction():
-                    await attempt.connection.execute(f"UPDATE usage_rollups SET {change}")
+                    await attempt.connection.execute(f"UPDATE rollups_by_day SET {change}")

@@ -2,9 +2,13 @@ import asyncio
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
 from ams_common.clock import utc_now
 from ams_common.database import Database
-from usage_svc.partitions import days_to_keep_ready, make_partitions
+from ams_common.faults import TryAgainError
+from ams_common.subscriptions import Batch, Record
+from usage_svc.event_handlers import UsageIntake
+from usage_svc.partitions import Partitions, days_to_keep_ready, make_partitions
 from usage_svc.store import Store
 
 
@@ -21,8 +25,7 @@ async def test_processes_that_need_the_same_new_days_make_each_once(database: Da
     days = [date(2026, 1, 30) + timedelta(days=ahead) for ahead in range(3)]
 
     async def ensure(order: list[date]) -> int:
-        async with database.change_by_system("test", audited=False) as change:
-            return await change.store.ensure_partitions(days=order)
+        return await Partitions(database).ensure(order)
 
     made = await asyncio.gather(*[ensure(days if number % 2 else days[::-1]) for number in range(5)])
     assert sorted(made) == [0, 0, 0, 0, 3]
@@ -46,9 +49,42 @@ async def test_a_partition_can_be_made_while_another_transaction_writes(
 ) -> None:
     await ingest([subject.event()])
     async with database.connection() as writing, writing.transaction():
-        await writing.execute("UPDATE usage_events SET key_prefix = key_prefix")
+        await writing.execute("UPDATE usage_events SET request_bytes = request_bytes")
+        assert await Partitions(database).ensure([date(2026, 1, 1)]) == 1
+
+
+async def test_who_waits_for_a_table_gives_up_soon_and_tries_again(database: Database[Store]) -> None:
+    async with database.connection() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("LOCK TABLE usage_events IN ACCESS EXCLUSIVE MODE")
+        waiting = asyncio.create_task(Partitions(database).ensure([date(2026, 1, 1)]))
+        await asyncio.sleep(0.7)  # longer than it waits for a lock
+        assert not waiting.done()
+        await transaction.rollback()
+        assert await waiting == 1
+
+
+async def test_a_partition_that_was_dropped_is_made_again_for_what_comes_late(
+    subject: Any, database: Database[Store], figures: Any
+) -> None:
+    intake = UsageIntake(Partitions(database))
+    prepared, _ = intake.prepare(Batch("a/0", [Record(0, None, subject.event().SerializeToString())]))
+
+    async def apply() -> None:
+        await intake.make_ready(prepared)
         async with database.change_by_system("test", audited=False) as change:
-            assert await change.store.ensure_partitions(days=[date(2026, 1, 1)]) == 1
+            await intake.apply(change, prepared)
+
+    for table in ("usage_events", "rollups_by_minute"):
+        await apply()
+        async with database.change_by_system("test", audited=False) as change:
+            await change.connection.execute("TRUNCATE usage_events")
+            await change.connection.execute(f"DROP TABLE {table}_{utc_now():%Y%m%d}")
+        with pytest.raises(TryAgainError):
+            await apply()
+    await apply()
+    assert (await figures.raw())["requests"] == 1
 
 
 async def test_the_days_ahead_are_made_once(database: Database[Store]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UPSTREAM_FAILED, UsageDelta, UsageEvent
+from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UPSTREAM_FAILED, UsageEvent, UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.testing.eventually import eventually
 
@@ -41,8 +41,10 @@ def sums_of(events: list[UsageEvent]) -> Counter[str]:
 
 
 @pytest.fixture
-async def aggregated(kafka_bootstrap: str, topic_prefix: str, usage_topic: str) -> AsyncIterator[Any]:
-    """`await aggregated()`: the sums of all deltas in usage.aggregated, each delta id once."""
+async def aggregated(
+    kafka_bootstrap: str, topic_prefix: str, usage_topic: str, sums_of_totals: Any
+) -> AsyncIterator[Any]:
+    """`await aggregated()`: what billing holds of all that usage.aggregated told so far."""
     consumer = AIOKafkaConsumer(
         topic_prefix + topics.USAGE_AGGREGATED,
         bootstrap_servers=kafka_bootstrap,
@@ -50,20 +52,15 @@ async def aggregated(kafka_bootstrap: str, topic_prefix: str, usage_topic: str) 
         group_id=None,
     )
     await consumer.start()
-    deltas: dict[str, UsageDelta] = {}
+    totals: list[UsageTotal] = []
 
     async def read() -> Counter[str]:
         for records in (await consumer.getmany(timeout_ms=100)).values():
             for record in records:
-                delta = UsageDelta.FromString(record.value)
-                assert record.key == delta.consumer_id.encode()
-                assert deltas.setdefault(delta.delta_id, delta) == delta
-        sums: Counter[str] = Counter()
-        for delta in deltas.values():
-            sums["requests"] += delta.requests
-            sums["billable"] += delta.billable_requests
-            sums["sent"] += delta.request_bytes
-            sums["received"] += delta.response_bytes
+                batch = UsageTotalBatch.FromString(record.value)
+                assert {total.consumer_id.encode() for total in batch.totals} == {record.key}
+                totals.extend(batch.totals)
+        sums: Counter[str] = sums_of_totals(totals)
         return sums
 
     yield read
@@ -83,6 +80,7 @@ async def assert_exact(events: list[UsageEvent], figures: Any, aggregated: Any) 
     for granularity in ("minute", "hour", "day"):
         assert await figures.rolled_up(granularity) == expected
     assert await figures.dead_letters() == []
+    assert await figures.broken_invariants() == {}
 
 
 async def test_killing_the_process_in_mid_stream_leaves_the_figures_exact(
@@ -125,6 +123,27 @@ async def test_two_processes_share_the_partitions_and_stay_exact_while_they_chan
     first.terminate()
     assert await first.wait() == 0
     await sending
+    await assert_exact(events, figures, aggregated)
+
+
+async def test_twenty_kills_with_a_second_process_coming_and_going_leave_the_figures_exact(
+    start_service: Any, send: Any, events: list[UsageEvent], figures: Any, aggregated: Any
+) -> None:
+    dice = random.Random()
+    running = [await start_service()]
+    await send(events[:100])
+    await eventually(lambda: _more_than(figures, 0), timeout_s=60)
+    for number in range(20):
+        start = 100 + number * (len(events) - 100) // 20
+        sending = asyncio.create_task(
+            send(events[start : 100 + (number + 1) * (len(events) - 100) // 20], per_record=7)
+        )
+        running.append(await start_service())
+        await asyncio.sleep(dice.uniform(0.2, 2.5))
+        killed = running.pop(dice.randrange(len(running)))
+        killed.kill()
+        await killed.wait()
+        await sending
     await assert_exact(events, figures, aggregated)
 
 

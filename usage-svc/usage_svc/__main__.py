@@ -1,5 +1,6 @@
 """usage-svc: counts what the gateways metered, tells billing, and answers reports."""
 
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -19,6 +20,7 @@ from ams_common.tokens import TokenVerifier
 
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.gap_watch import watch_for_gaps
+from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
 from usage_svc.questions.answers import Questions
 from usage_svc.rpc.service import UsageService
@@ -27,6 +29,9 @@ from usage_svc.store import Store
 
 
 def main() -> None:
+    """`usage-svc` serves; `usage-svc check` looks whether all invariants hold."""
+    if sys.argv[1:] == ["check"]:
+        sys.exit(check())
     run_process("usage-svc", partial(load, Settings, "USAGE"), run)
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 import asyncpg
 import numpy as np
-from ams.usage.v1.events_pb2 import ForwardedTotal, UsageEvent, UsageEventBatch
+from ams.usage.v1.events_pb2 import ForwardedTotal, UsageEventBatch
 from ams_common import topics
 from ams_common.clock import Clock, utc_now
 from ams_common.database import Change, Database
 from ams_common.faults import TryAgainError
 from ams_common.subscriptions import Batch, Rejection, Subscription
 
-from usage_svc.columns import EventColumns, date_of, read_batch, single_event
+from usage_svc.columns import EventColumns, date_of, joined
 from usage_svc.partitions import Partitions
+from usage_svc.reading import events_of, read_batch
 from usage_svc.store import Store
 from usage_svc.totals import forwarded_rows, total_messages
 
@@ -23,7 +24,7 @@ class PreparedEvents:
     """What is applied of a batch."""
 
     events: EventColumns
-    source: str = ""
+    source: str
 
 
 class UsageIntake:
@@ -36,23 +37,23 @@ class UsageIntake:
         self._partitions = partitions
         self._now = now
 
-    def read(self, value: bytes) -> UsageEventBatch | UsageEvent:
-        message = UsageEventBatch.FromString(value)
-        return message if message.events else single_event(value)
+    def read(self, value: bytes) -> UsageEventBatch:
+        return UsageEventBatch(events=events_of(value))
 
     def prepare(self, batch: Batch) -> tuple[PreparedEvents, list[Rejection]]:
         events, rejections = read_batch(batch, self._now())
         return PreparedEvents(events, batch.source), rejections
 
     def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:
-        events = EventColumns.joined([each.events for each in prepared])
-        return PreparedEvents(events, prepared[0].source if prepared else "")
+        return PreparedEvents(joined([each.events for each in prepared]), prepared[0].source)
+
+    async def make_ready(self, prepared: PreparedEvents) -> None:
+        await self._partitions.ensure(date_of(day) for day in np.unique(prepared.events.day).tolist())
 
     async def apply(self, change: Change[Store], prepared: PreparedEvents) -> None:
         events = prepared.events
         if not len(events):
             return
-        await self._partitions.ensure(date_of(day) for day in np.unique(events.day).tolist())
         # In the transaction that moves the offset too: a crash leaves events, rollups and totals, or none.
         try:
             totals = await change.store.add_events(events, prepared.source)

@@ -1,12 +1,12 @@
 """Metered requests: what of an event is acceptable. Pure.
 
-`problem_of` is the rule, for one event. A batch of many is checked by its columns (see columns), which asks
-this only about those that are not acceptable.
+`problem_of` is the rule, for one event. A batch of many is checked by its columns (see reading), and this is
+asked only about those that are not acceptable.
 """
 
 import hashlib
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -28,6 +28,7 @@ from ams.usage.v1.events_pb2 import (
 from ams_common import formats
 from ams_rating import charging
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AGE = timedelta(days=400)
 MAX_AHEAD = timedelta(days=1)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
@@ -107,6 +108,11 @@ def bytes_of_id(text: str) -> bytes:
     return UUID(text).bytes if is_id(text) else b""
 
 
+def is_request_id(text: str) -> bool:
+    """Whether it may be a call's X-Request-Id."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
 def problem_of(event: UsageEvent, now: datetime) -> str | None:
     """Why the event can't be counted; None if it can."""
     if len(event.event_id) != 16:
@@ -130,7 +136,7 @@ def problem_of(event: UsageEvent, now: datetime) -> str | None:
     for name in ("request_messages", "response_messages"):
         if not 0 <= getattr(event, name) <= MAX_MESSAGES:
             return f"{name} must be between 0 and 2^40"
-    if event.request_id and not _REQUEST_ID.fullmatch(event.request_id):
+    if event.request_id and not is_request_id(event.request_id):
         return "request_id must have at most 128 printable ASCII characters"
     return _problem_of_number(event) or _problem_of_time(event, now)
 
@@ -144,12 +150,17 @@ def _problem_of_number(event: UsageEvent) -> str | None:
 
 
 def _problem_of_time(event: UsageEvent, now: datetime) -> str | None:
-    earliest, latest = time_bounds_s(now)
-    if not earliest <= event.timestamp.seconds <= latest:
-        return "timestamp is more than a day ahead, or more than 400 days old"
-    return None if 0 <= event.timestamp.nanos < 10**9 else "timestamp has impossible nanoseconds"
+    earliest_us, latest_us = time_bounds_us(now)
+    time_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
+    if earliest_us <= time_us <= latest_us:
+        return None
+    return "timestamp is more than a day ahead, or more than 400 days old"
 
 
-def time_bounds_s(now: datetime) -> tuple[int, int]:
-    """The first and last second in which a call that is told of `now` may have come in."""
-    return int((now - MAX_AGE).timestamp()), int((now + MAX_AHEAD).timestamp())
+def time_bounds_us(now: datetime) -> tuple[int, int]:
+    """Between which moments, in microseconds since 1970, a call that is told of `now` may have come in."""
+    return _us(now - MAX_AGE), _us(now + MAX_AHEAD)
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,14 +1,11 @@
 -- name: ensure_partitions
 SELECT ensure_usage_partitions(:days::date[]);
 
--- name: source_id
--- Of a source by its name; one that is new gets an id.
-WITH made AS (
-    INSERT INTO sources (name) SELECT :name::text WHERE NOT EXISTS (SELECT FROM sources WHERE name = :name)
-    ON CONFLICT DO NOTHING
-    RETURNING source_id
-)
-SELECT source_id FROM made UNION ALL SELECT source_id FROM sources WHERE name = :name;
+-- name: find_source
+SELECT source_id FROM sources WHERE name = :name;
+
+-- name: add_source
+INSERT INTO sources (name) VALUES (:name) ON CONFLICT DO NOTHING;
 
 -- name: unknown_series
 SELECT series_id FROM unnest(:series_ids::bigint[]) AS wanted (series_id)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-from ams_common.queries import QueryStore, column, many, run, value
+from ams_common.queries import QueryStore, column, many, maybe_value, run, value
 
 from usage_svc import binary_copy, sums
 from usage_svc.columns import US_PER_DAY, EventColumns, date_of
@@ -20,7 +20,8 @@ class Store(QueryStore, package="usage_svc"):
     """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
-    source_id = value(int)
+    _find_source = maybe_value(int)
+    _add_source = run()
     _unknown_series = column(int)
     _add_series = run()
     _add_to_minutes = run()
@@ -37,7 +38,7 @@ class Store(QueryStore, package="usage_svc"):
         new = await self._new_events(events)
         if not len(new):
             return []
-        source_id = await self.source_id(name=source)
+        source_id = await self._source_id(source)
         await self._name_series(sums.distinct_series(new))
         for day in np.unique(new.day).tolist():
             await self._copy(_partition(day), new[new.day == day], source_id)
@@ -65,6 +66,12 @@ class Store(QueryStore, package="usage_svc"):
                 found = [(row[0].bytes, (row[1] - _EPOCH) // timedelta(microseconds=1)) for row in rows]
                 is_known[of_day] = binary_copy.is_among(events[of_day], found)
         return events[~is_known] if is_known.any() else events
+
+    async def _source_id(self, name: str) -> int:
+        """The source's number; it is given one when it is new."""
+        while (source_id := await self._find_source(name=name)) is None:
+            await self._add_source(name=name)
+        return source_id
 
     async def _name_series(self, series: Sequence[Series]) -> None:
         unknown = set(await self._unknown_series(series_ids=[each.series_id for each in series]))

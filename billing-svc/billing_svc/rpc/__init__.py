@@ -6,9 +6,14 @@ from ams.billing.v1 import billing_service_pb2_grpc as rpc
 
 from billing_svc.rpc.commission_rates import CommissionRateRpcs
 from billing_svc.rpc.corrections import CorrectionRpcs
+from billing_svc.rpc.dead_letters import DeadLetterRpcs
+from billing_svc.rpc.documents import DocumentRpcs
 from billing_svc.rpc.invoices import InvoiceRpcs
+from billing_svc.rpc.proofs import ProofRpcs
+from billing_svc.rpc.reconciliation import ReconciliationRpcs
 from billing_svc.rpc.revenue import RevenueRpcs
 from billing_svc.rpc.runs import InvoiceRunRpcs
+from billing_svc.rpc.simulation import SimulationRpcs
 from billing_svc.rpc.spend import SpendRpcs
 
 
@@ -21,6 +26,11 @@ class BillingService(
     SpendRpcs,
     RevenueRpcs,
     CommissionRateRpcs,
+    DocumentRpcs,
+    ProofRpcs,
+    ReconciliationRpcs,
+    SimulationRpcs,
+    DeadLetterRpcs,
     rpc.BillingServiceServicer,
 ):
     """What the server serves. `clock` tells the present moment, and so which month is the present one.

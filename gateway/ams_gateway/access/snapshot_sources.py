@@ -3,8 +3,9 @@ than its timeout, whichever of them hangs."""
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -36,12 +37,15 @@ log = logging.getLogger(__name__)
 
 # Owners write through on every change; this only bounds what nobody touches any more.
 _KEPT_S = 86_400
-# Together below CacheLimits.load_timeout_s.
-_REDIS_TIMEOUT_S = 0.25
+# After so long without an answer of Redis its owner is asked for a snapshot as well.
+_REDIS_HEAD_START_S = 0.25
+# Both end below CacheLimits.load_timeout_s, the owner's with the head start before it.
+_REDIS_TIMEOUT_S = 0.95
 _OWNER_TIMEOUT_S = 0.7
 # In the background, where nobody waits.
 _CHECK_TIMEOUT_S = 2.0
 _COPIES_TIMEOUT_S = 1.0
+_OFFER_TIMEOUT_S = 0.25
 # So long a new service token is waited for while there is one that may be good still.
 _TOKEN_TIMEOUT_S = 0.3
 _MAX_OFFERS = 64
@@ -63,8 +67,9 @@ SERVICE_PREFIX = service_snapshot_key("")
 class RedisSource:
     """The copies in Redis in front of `owner`.
 
-    Who doesn't answer is left alone for a moment: then nobody waits for it again and again. `client` may be
-    of a cluster, for each command names one hash slot; it must return bytes.
+    Who doesn't answer is left alone for a moment: then nobody waits for it again and again. But who has been
+    asked is heard for as long as the asker has time: with the other one away, late is soon enough. `client`
+    may be of a cluster, for each command names one hash slot; it must return bytes.
     """
 
     def __init__(
@@ -82,15 +87,35 @@ class RedisSource:
         self._offers: set[asyncio.Task[None]] = set()
 
     async def load(self, name: str) -> Loaded:
+        asked = asyncio.create_task(self._read_copy(name))
+        owner: asyncio.Task[bytes | None] | None = None
         try:
-            copy: bytes | None = await self._guard(
-                self._redis_breaker, lambda: self._client.get(name), _REDIS_TIMEOUT_S
+            await asyncio.wait((asked,), timeout=_REDIS_HEAD_START_S)
+            if not asked.done():
+                owner = asyncio.create_task(self.load_from_owner(name))
+                await asyncio.wait((asked, owner), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done() and (copy := asked.result()) is not None:
+                return Loaded(copy, is_by_owner=False)
+            try:
+                return Loaded(await (owner or self.load_from_owner(name)), is_by_owner=True)
+            except SourceDownError:
+                if (copy := await asked) is None:
+                    raise
+                return Loaded(copy, is_by_owner=False)
+        finally:
+            await _give_up(task for task in (asked, owner) if task is not None)
+
+    async def _read_copy(self, name: str) -> bytes | None:
+        """None when there is none, and when Redis is away."""
+        try:
+            return await self._guard(
+                self._redis_breaker,
+                lambda: self._client.get(name),
+                _REDIS_TIMEOUT_S,
+                slow_s=_REDIS_HEAD_START_S,
             )
         except SourceDownError:
-            copy = None
-        if copy is not None:
-            return Loaded(copy, is_by_owner=False)
-        return Loaded(await self.load_from_owner(name), is_by_owner=True)
+            return None
 
     async def load_from_owner(self, name: str) -> bytes | None:
         return await self._guard(self._owner_breaker, lambda: self._owner.load(name), _OWNER_TIMEOUT_S)
@@ -118,13 +143,21 @@ class RedisSource:
 
     async def _offer(self, name: str, data: bytes, version: int) -> None:
         try:
-            async with asyncio.timeout(_REDIS_TIMEOUT_S):
+            async with asyncio.timeout(_OFFER_TIMEOUT_S):
                 await self._client.eval(_OFFER, 2, name, snapshot_version_key(name), version, data, _KEPT_S)
         except (RedisError, OSError, TimeoutError) as error:
             log.info("a snapshot could not be put into redis: %s", type(error).__name__)
 
-    async def _guard(self, breaker: CircuitBreaker, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-        """The answer, in time. Raises SourceDownError, at once while the other side has been failing."""
+    async def _guard(
+        self,
+        breaker: CircuitBreaker,
+        ask: Callable[[], Awaitable[T]],
+        timeout_s: float,
+        slow_s: float = math.inf,
+    ) -> T:
+        """The answer, in time. Raises SourceDownError, at once while the other side has been failing.
+
+        `slow_s`: who is given up after this long, for another was faster, counts as failing."""
         asked_at_s = self._clock()
         if not breaker.admits(asked_at_s):
             raise SourceDownError("it has been failing")
@@ -139,10 +172,21 @@ class RedisSource:
             breaker.failed(self._clock(), asked_at_s)
             raise SourceDownError(type(error).__name__) from error
         except BaseException:
-            breaker.abandoned(asked_at_s)
+            if (now_s := self._clock()) - asked_at_s >= slow_s:
+                breaker.failed(now_s, asked_at_s)
+            else:
+                breaker.abandoned(asked_at_s)
             raise
         breaker.succeeded(asked_at_s)
         return answer
+
+
+async def _give_up(tasks: Iterable[asyncio.Task[bytes | None]]) -> None:
+    """End those who were overtaken: their failure is nobody's."""
+    under_way = [task for task in tasks if not task.done()]
+    for task in under_way:
+        task.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)
 
 
 class _RefusedError(SourceDownError):

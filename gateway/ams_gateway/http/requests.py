@@ -3,8 +3,10 @@
 RFC 9110 §7.6 (hop-by-hop fields, Via), RFC 9112 §2–§6 (syntax and framing), W3C Trace Context. The syntax is
 taken strictly: what two readers could cut up differently is refused and never passed on.
 
-Requests differ in a line or two. So what a line means is remembered, and most lines of a request cost one
-look-up. Lines that go on are those that came, byte for byte.
+Requests of one client differ in a line or two, which seldom decide anything. So what the others say is
+remembered as a whole, and a plain head costs one cut (`heads.cut`) and one look-up. A head that isn't plain,
+or says something new, is read line by line; what a line means is remembered too. Lines that go on are those
+that came, byte for byte.
 """
 
 import re
@@ -15,10 +17,11 @@ from typing import Any
 from ams_common.apikeys import KEY_LENGTH
 from ams_common.snapshots import key_snapshot_key
 
-from ams_gateway.http import problems
+from ams_gateway.http import heads, problems
 from ams_gateway.http.cors import is_preflight
 from ams_gateway.http.forwarding_fields import is_dropped
-from ams_gateway.http.key_leaks import holds_key
+from ams_gateway.http.heads import NAME, VALUE, Cut, is_traceparent, join_lines, split_lines
+from ams_gateway.http.key_leaks import SUSPECTS, holds_key
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.routes import NOWHERE, NamedService, Route, is_ours, name_service, read_target
 
@@ -26,26 +29,34 @@ PSEUDONYM = b"ams-gateway"
 VIA = b"1.1 " + PSEUDONYM
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
-# No obs-fold, no CR or LF by itself, no space before the colon, no control character.
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
-FIELD_LINE = re.compile(rb"(%b):[ \t]*(%b?)[ \t]*" % (_NAME.pattern, _VALUE.pattern))
+# No obs-fold, no space before the colon.
+FIELD_LINE = re.compile(rb"(%b):[ \t]*(%b?)[ \t]*" % (NAME.pattern, VALUE.pattern))
 _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
+KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
 _KEY_STARTS = (b"ams_live_", b"ams_test_")
 
 _MAX_KNOWN_LINES = 8192
 _MAX_KNOWN_LINE_BYTES = 512
 
 
+class Frame:
+    """What stands before and after the lines that go on, for one grant's merchant."""
+
+    __slots__ = ("after", "before", "grant")
+
+    def __init__(self) -> None:
+        self.grant: object = None
+        self.before = self.after = b""
+
+
 class Request:
     """What a head says. Nothing is changed once it is read: requests with the same head share it.
 
-    `path` None: the base URL itself. `lines` go on as they are, each without its line end. `problem` is why
-    it can't be forwarded, whoever sends it.
+    `path` None: the base URL itself. `block` are the lines that go on as they are, each with its end.
+    `problem` is why it can't be forwarded, whoever sends it. `frame` is made for the first request that has
+    the grant, and shared by those that differ only in what decides nothing.
     """
 
     # Most requests have few of these: what is the class's costs a request nothing.
@@ -78,19 +89,47 @@ class Request:
     origin: bytes | None = None
     preflight_method: bytes | None = None
     preflight_headers: bytes | None = None
-    # What the head becomes for one grant's merchant: made for the first request that has the grant.
-    prefix = b""
-    prefix_grant: object = None
 
     def __init__(self, method: str, minor_version: int) -> None:
         self.method = method
         self.minor_version = minor_version
         self.keep_alive = minor_version > 0
-        self.lines: list[bytes] = []
+        self.block = b""
+        self.frame = Frame()
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Those of the block, without their ends."""
+        return split_lines(self.block)
 
     @property
     def is_preflight(self) -> bool:
         return is_preflight(self.method, self.origin, self.preflight_method)
+
+    @property
+    def has_seldom_fields(self) -> bool:
+        """Whether it says what `repeated` would leave out."""
+        return self.expects_continue or self.upgrade is not None or self.origin is not None
+
+    def repeated(self) -> "Request":
+        """Another request that says the same. What was needed for reading it is left out, and so are lines
+        and values: the other has its own."""
+        # Not a copy of its __dict__, which costs twice as much as this.
+        request = Request.__new__(Request)
+        request.method = self.method
+        request.minor_version = self.minor_version
+        request.keep_alive = self.keep_alive
+        request.path = self.path
+        request.query = self.query
+        request.scope = self.scope
+        request.is_transparent = self.is_transparent
+        request.key = self.key
+        request.key_name = self.key_name
+        request.service_name = self.service_name
+        request.frame = self.frame
+        if self.via is not None:
+            request.via = self.via
+        return request
 
 
 class FirstLine:
@@ -116,13 +155,63 @@ _UNREAD: Any = object()
 
 
 class RequestParser:
-    """Reads heads, and remembers what was in their lines."""
+    """Reads heads, and remembers what was in them."""
 
-    def __init__(self, max_head_bytes: int) -> None:
+    def __init__(self, max_head_bytes: int, cut: Cut = heads.cut) -> None:
         self._max_head_bytes = max_head_bytes
+        self._cut = cut
+        self._kinds: dict[bytes, int] = {}
+        # By what decides in a head: what it says without the rest.
+        self._plain: dict[bytes, Request] = {}
         self._first_lines: dict[bytes, FirstLine] = {}
         self._names: dict[bytes, _Name] = {}
         self._lines: dict[bytes, _Reading] = {}
+
+    def read_plain(self, head: bytes) -> Request | None:
+        """The request of a head that is plain and ours, as nearly all are. None: it has to be read by its
+        lines, and may be wrong."""
+        parts = self._cut(head, self._kinds, SUSPECTS, KEY_LENGTH)
+        if parts is None or len(head) > self._max_head_bytes:
+            return None
+        deciding, passing, length, trace, request_id, cookie = parts
+        known = self._plain.get(deciding) or self._read_deciding(deciding)
+        if known is None:
+            return None
+        request = known.repeated()
+        request.block = passing + known.block
+        if length is not None:
+            length_bytes = request.content_length = _read_length(length)
+            if length_bytes is None:
+                return None
+            request.has_body = length_bytes > 0
+        if trace is not None and is_traceparent(trace):
+            request.trace = trace
+        if request_id is not None:
+            _request_id(request, request_id)
+        if cookie is not None:
+            request.cookie = cookie
+        return request
+
+    def _read_deciding(self, lines: bytes) -> Request | None:
+        """None where the other lines matter for more than their own values."""
+        first_line, *others = split_lines(lines)
+        first = self.first_line(first_line)
+        if first is None or not first.is_ours:
+            return None
+        request = self.read(first, others, 0)
+        if (
+            request.problem is not None
+            or request.is_chunked
+            or request.connection - KEPT_TOKENS
+            or request.has_seldom_fields
+        ):
+            return None
+        _remember(self._plain, lines, request)
+        return request
+
+    def learn(self, lines: list[bytes]) -> None:
+        """See heads.learn."""
+        heads.learn(self._kinds, lines, _kind_of)
 
     def first_line(self, line: bytes) -> FirstLine | None:
         """None: this isn't HTTP/1."""
@@ -144,7 +233,8 @@ class RequestParser:
             request.problem = problem
             if problem.closes:
                 return request
-        kept, known = request.lines, self._lines
+        kept: list[bytes] = []
+        known = self._lines
         for line in lines:
             reading = known.get(line, _UNREAD)
             if reading is _UNREAD:
@@ -160,20 +250,21 @@ class RequestParser:
         if request.content_length:
             request.has_body = True
         if request.connection or request.is_chunked or request.host is None:
-            problem = _check_framing(request)
+            problem = _check_framing(request, kept)
             if problem is not None:
                 request.problem = problem
                 return request
         if request.authorization is not None:
-            _read_key(request, request.authorization)
+            _read_key(request, request.authorization, kept)
         _apply_route(request, first.route)
+        request.block = join_lines(kept)
         return request
 
     def _read_line(self, line: bytes) -> _Reading:
         name, colon, value = line.partition(b":")
         read, apply, varies = self._names.get(name) or self._read_name(name)
         value = value.strip(b" \t")
-        if not colon or _VALUE.fullmatch(value) is None:
+        if not colon or VALUE.fullmatch(value) is None:
             return _refuse, problems.HEADER_INVALID
         found: _Reading = None
         if apply is not None:
@@ -187,7 +278,7 @@ class RequestParser:
     def _read_name(self, name: bytes) -> _Name:
         lower = name.lower()
         reader = _READERS.get(lower)
-        if _NAME.fullmatch(name) is None:
+        if NAME.fullmatch(name) is None:
             return lambda _: problems.HEADER_INVALID, _refuse, True
         if reader is not None:
             known: _Name = (*reader, lower in _VARYING)
@@ -197,6 +288,15 @@ class RequestParser:
             known = None, None, False
         _remember(self._names, name, known)
         return known
+
+
+def _kind_of(name: bytes) -> int:
+    """What `heads.cut` does with a field of this name."""
+    if name in _VARYING:
+        return heads.FIRST_SLOT + _VARYING.index(name)
+    if name in _READERS:
+        return heads.DECIDES
+    return heads.DROPPED if name in HOP_BY_HOP or is_dropped(name) else heads.PASSES
 
 
 def _remember(table: dict[bytes, Any], line: bytes, found: object) -> None:
@@ -226,15 +326,15 @@ def _check_method(method: str) -> Problem | None:
     return None
 
 
-def _check_framing(request: Request) -> Problem | None:
+def _check_framing(request: Request, kept: list[bytes]) -> Problem | None:
     if request.host is None and request.minor_version > 0:
         return problems.HOST_MISSING
     if request.is_chunked and (request.content_length is not None or request.minor_version == 0):
         return problems.FRAMING_INVALID
     if request.is_chunked:
         request.has_body = True
-    if named := request.connection - _KEPT_TOKENS:
-        request.lines[:] = [line for line in request.lines if line.partition(b":")[0].lower() not in named]
+    if named := request.connection - KEPT_TOKENS:
+        kept[:] = [line for line in kept if line.partition(b":")[0].lower() not in named]
     if b"close" in request.connection:
         request.keep_alive = False
     elif b"keep-alive" in request.connection:
@@ -242,7 +342,7 @@ def _check_framing(request: Request) -> Problem | None:
     return None
 
 
-def _read_key(request: Request, authorization: tuple[bytes, bytes | None, str]) -> None:
+def _read_key(request: Request, authorization: tuple[bytes, bytes | None, str], kept: list[bytes]) -> None:
     """Authorization goes on only when the key came in X-API-Key and Authorization carries none."""
     value, key, key_name = authorization
     carries_key = key is not None and key.startswith(_KEY_STARTS)
@@ -250,7 +350,7 @@ def _read_key(request: Request, authorization: tuple[bytes, bytes | None, str]) 
         request.key, request.key_name = key, key_name
     elif not carries_key:
         if not holds_key(value):
-            request.lines.append(b"authorization: " + value)
+            kept.append(b"authorization: " + value)
     elif key != request.key:
         request.problem = request.problem or problems.KEY_CONFLICT
 
@@ -375,7 +475,7 @@ def _request_id(request: Request, value: bytes) -> None:
 
 
 def _trace(request: Request, value: bytes) -> None:
-    if _TRACEPARENT.fullmatch(value):
+    if is_traceparent(value):
         request.trace = value
 
 
@@ -413,8 +513,8 @@ _READERS: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Request, Any], Pro
     b"access-control-request-method": (_as_it_is, _preflight_method),
     b"access-control-request-headers": (_as_it_is, _preflight_headers),
 }
-# Seldom the same twice: remembering them would only push others out.
-_VARYING = frozenset((b"content-length", b"traceparent", b"x-request-id", b"cookie"))
+# Seldom the same twice: remembering them would only push others out. In the order of `heads.cut`'s slots.
+_VARYING = (b"content-length", b"traceparent", b"x-request-id", b"cookie")
 
 # Hop-by-hop (RFC 9110 §7.6.1), beside those that Connection names.
 HOP_BY_HOP = frozenset(

@@ -127,7 +127,9 @@ class Delivery:
             return producer
 
     async def disconnect(self) -> None:
+        """What hasn't been acknowledged may never be: who waits for it must have a time-out."""
         producer, self._producer = self._producer, None
+        self._waiting_since_s.clear()
         if producer is not None:
             with contextlib.suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), 2.0)
@@ -154,7 +156,8 @@ class Delivery:
         try:
             await asyncio.gather(*await self._hand_over(producer, topic, partitions, records))
         finally:
-            self._waiting_since_s.remove(waiting_since_s)
+            with contextlib.suppress(ValueError):
+                self._waiting_since_s.remove(waiting_since_s)
 
     async def _hand_over(
         self,

@@ -25,13 +25,14 @@ class Teller:
         self._delivery = delivery
         self._topic = topic
         self._journal = journal
-        self._dead: list[JournalFiles] = []
+        # Those that are to be told of, with their totals once they have been counted.
+        self._dead: dict[JournalFiles, Mapping[Group, int] | None] = {}
         self._wake = asyncio.Event()
         self._day: date | None = None
 
     def tell_of(self, files: JournalFiles) -> None:
         """Of a dead worker's journal, which mustn't let go of anything before `has_told`."""
-        self._dead.append(files)
+        self._dead[files] = None
         self._wake.set()
 
     def has_told(self, files: JournalFiles) -> bool:
@@ -42,8 +43,8 @@ class Teller:
         while True:
             try:
                 await self._tell_own()
-                while self._dead:
-                    await self._tell_dead(self._dead[0])
+                for files in list(self._dead):
+                    await self._tell_dead(files)
             except Exception as error:
                 log.warning("forwarded totals can't be published now: %s", type(error).__name__)
             self._forget_days()
@@ -68,14 +69,17 @@ class Teller:
             raise
 
     async def _tell_dead(self, files: JournalFiles) -> None:
+        totals = self._dead[files]
         try:
-            journal_id, totals = bytes.fromhex(files.name), await count_events(files)
+            journal_id = bytes.fromhex(files.name)
+            if totals is None:
+                totals = self._dead[files] = await count_events(files)
         except (OSError, ValueError) as error:
-            # Whoever replays it finds the same, and gives it back.
+            # Whoever replays it finds the same, and gives it back; or somebody has named it so.
             log.critical("journal can't be counted", extra={"error": repr(error)})
         else:
             await self._send(journal_id, totals)
-        self._dead.remove(files)
+        del self._dead[files]
 
     async def _send(self, journal_id: bytes, totals: Mapping[Group, int]) -> None:
         records = (

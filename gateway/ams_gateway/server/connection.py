@@ -201,6 +201,14 @@ class ConsumeProtocol(asyncio.Protocol):
         self._head_since_s = 0.0
         if head == self._head and self._request is not None:
             return self._begin(self._request, data[end + 4 :])
+        request = self._parser.read_plain(head)
+        if request is None:
+            return self._read_lines(head, data)
+        self._head, self._request = head, request
+        return self._begin(request, data[end + 4 :])
+
+    def _read_lines(self, head: bytes, data: bytes) -> bytes:
+        """As `_read_head`, for a head that isn't plain."""
         lines = head.split(b"\r\n")
         first = self._parser.first_line(lines[0])
         if first is None:
@@ -213,12 +221,13 @@ class ConsumeProtocol(asyncio.Protocol):
             self._hand_over(data)
             return b""
         del lines[0]
-        request = self._parser.read(first, lines, end)
+        self._parser.learn(lines)
+        request = self._parser.read(first, lines, len(head))
         if request.problem is not None and request.problem.closes:
             self._refuse(request.problem)
             return b""
         self._head, self._request = head, request
-        return self._begin(request, data[end + 4 :])
+        return self._begin(request, data[len(head) + 4 :])
 
     def _begin(self, request: Request, data: bytes) -> bytes:
         """Serves the request with what there is of its body."""

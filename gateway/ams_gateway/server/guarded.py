@@ -141,6 +141,10 @@ class GuardedProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.connections.discard(self)
         self._inner.connection_lost(exc)
+        # It leads back here, by the application's state: a cycle, which the collector might never look for.
+        # And there is nothing to close any more for a request that the application gets only now.
+        self._ended_at_s = 0.0
+        del self._inner
 
     def data_received(self, data: bytes) -> None:
         self._read_at_s = self._clock()

@@ -19,7 +19,9 @@ from ams_common import apikeys
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from ams_gateway.access.redis_client import connect, disconnect
 from ams_gateway.access.snapshot_cache import Source, SourceDownError
 from ams_gateway.app import build, server_options
 from ams_gateway.metering.records import read_records
@@ -29,11 +31,22 @@ from ams_gateway.settings import Settings
 from ams_gateway.supervisor import listen
 
 
-class EmptySource:
-    """What is asked when Redis holds nothing. Tests without our services put snapshots into Redis."""
+class SeededSource:
+    """The owner of snapshots in tests without our services, which put them into Redis: it knows what is
+    there, so that on a busy machine a Redis that is late isn't contradicted by an owner who knows nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     async def load(self, name: str) -> bytes | None:
-        return None
+        client: Any = connect(self._settings.redis_url, ca_file=self._settings.redis_ca_file, timeout_s=5)
+        try:
+            found: bytes | None = await client.get(name)
+        except (RedisError, OSError):
+            return None
+        finally:
+            await disconnect(client)
+        return found
 
     async def check(self, held: Mapping[str, int]) -> dict[str, bytes | None]:
         # Not "nothing has changed", which would count as confirmed: then Redis is asked.
@@ -157,7 +170,7 @@ async def serve_gateway(
     # All gateways of a process count into the same metric: this one's answers are to be seen alone.
     answers().clear()
     listener, operators = listen("127.0.0.1:0"), listen("127.0.0.1:0")
-    app = build(settings, sources or (EmptySource(), EmptySource()), operators)
+    app = build(settings, sources or (SeededSource(settings), SeededSource(settings)), operators)
     server = uvicorn.Server(uvicorn.Config(app, **server_options(settings)))
     ports = [each.getsockname()[1] for each in (listener, operators)]
     # serve() would take over the test run's signals.

@@ -126,13 +126,14 @@ DECLARE
     day date;
     parent text;
     partition_name text;
+    is_new boolean;
     made integer := 0;
 BEGIN
     FOR day IN SELECT DISTINCT d FROM unnest(days) AS d ORDER BY d LOOP
         CONTINUE WHEN to_regclass('rollups_by_minute_' || to_char(day, 'YYYYMMDD')) IS NOT NULL
             AND to_regclass('usage_events_' || to_char(day, 'YYYYMMDD')) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(hashtextextended(current_schema() || '.usage_events', 0));
-        made := made + 1;
+        is_new := false;
         FOREACH parent IN ARRAY ARRAY['usage_events', 'rollups_by_minute'] LOOP
             partition_name := parent || '_' || to_char(day, 'YYYYMMDD');
             -- With a new snapshot: to_regclass() would still answer from its cache of before the wait.
@@ -140,6 +141,7 @@ BEGIN
                 SELECT FROM pg_class
                 WHERE relname = partition_name AND relnamespace = to_regnamespace(quote_ident(current_schema()))
             );
+            is_new := true;
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition_name, parent);
             IF parent = 'rollups_by_minute' THEN
                 EXECUTE format('ALTER TABLE %I SET (fillfactor = 70)', partition_name);
@@ -149,6 +151,7 @@ BEGIN
                 parent, partition_name, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC'
             );
         END LOOP;
+        made := made + is_new::integer;
     END LOOP;
     RETURN made;
 END

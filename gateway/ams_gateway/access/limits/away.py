@@ -2,7 +2,8 @@
 
 In the first minute the shares are of what was left when Redis was lost, so that before and after are not more
 than the limit together. That is as exact as what each worker was told last: what others leased since (in a
-moment, where calls come steadily, else since its own last call) is guessed. A worker that had
+moment, where calls come steadily, in up to five seconds where it holds a long lease, else since its own last
+call) is guessed. A worker that had
 nothing to do with a counter in the last minute knows nothing of it and takes its share of the whole limit. It
 is the same with quotas and spend caps: the overshoot of an outage is at most the shares of the workers that
 didn't know what was spent already.

@@ -33,6 +33,8 @@ class LimitBucket:
         self._policy_line = b"" if requests is None else policy_line(requests.limits)
         key_counter = spend_counter("key", policy.key_id, policy.currency)
         self._key_spend = next((holding for holding, _ in spends if holding.counter == key_counter), None)
+        if self._key_spend is not None and policy.shows_costs:
+            self._key_spend.is_shown = True
         # Made when somebody waits: an empty deque takes 600 bytes, and there is a bucket for each key.
         self._waiters: deque[asyncio.Future[Allowance]] | None = None
 
@@ -48,7 +50,8 @@ class LimitBucket:
 
     async def acquire(self) -> Allowance:
         """As take, and waits for Redis' answer where it is needed. Never raises for Redis being away, and
-        waits for two round trips' time-outs at the longest: one under way, and the next."""
+        waits for two round trips' time-outs at the longest, one under way and the next; after an outage for
+        the moment in which nobody spends, too."""
         allowance = None if self._waiters else self.take()
         if allowance is not None:
             return allowance
@@ -121,8 +124,11 @@ class LimitBucket:
             if holding.has(units, now_s):
                 continue
             if limiter.is_away(now_s, holding):
+                share = limiter.share(now_s)
+                if share.is_over:
+                    return None
                 shares.append(holding)
-                denial = holding.share_denial(units, now_s, limiter.share(now_s))
+                denial = holding.share_denial(units, now_s, share)
             else:
                 denial = holding.denial(units, now_s)
                 if denial is None:

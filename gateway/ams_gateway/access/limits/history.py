@@ -4,32 +4,38 @@ from dataclasses import dataclass
 
 from ams_gateway.access.limits.window import WINDOW_MS, Reply, Returned
 
-# Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second.
-_MIN_PERIOD_S = 0.05
+# Bursts are seen as if they had taken this long: two calls at once are no rate of thousands a second; and,
+# where what is leased by it is held for long, no rate of dozens.
+_MIN_PERIOD_S, _MIN_CALM_PERIOD_S = 0.05, 1.0
 # Demand of so long ago says nothing.
 _MAX_PERIOD_S = 5.0
 
 
 class Demand:
-    """How many units a second are wanted, half by the last period and half by those before."""
+    """How many units a second are wanted: `rate` half by the last period and half by those before,
+    `calm_rate` by the last alone. `counted`: how many of all time are in them."""
 
-    __slots__ = ("_from_s", "_from_taken", "rate")
+    __slots__ = ("_from_s", "calm_rate", "counted", "rate")
 
     def __init__(self) -> None:
-        self.rate = 0.0
+        self.rate = self.calm_rate = 0.0
         self._from_s = -1e9
-        self._from_taken = 0
+        self.counted = 0
 
     def measure(self, taken: int, need: int, now_s: float) -> None:
         """`taken`: of all time. `need`: what is wanted now and can't be taken."""
-        period_s, wanted = now_s - self._from_s, taken - self._from_taken + need
+        period_s, wanted = now_s - self._from_s, max(0, taken - self.counted + need)
+        calm_rate = wanted / max(period_s, _MIN_CALM_PERIOD_S)
         if period_s < _MIN_PERIOD_S:
             # Too short to say that demand has fallen.
             self.rate = max(self.rate, wanted / _MIN_PERIOD_S)
+            self.calm_rate = max(self.calm_rate, calm_rate)
             return
         rate = wanted / period_s
         self.rate = (self.rate + rate) / 2 if period_s < _MAX_PERIOD_S else rate
-        self._from_s, self._from_taken = now_s, taken
+        self.calm_rate = calm_rate
+        # What is needed will have been taken when this is next called.
+        self._from_s, self.counted = now_s, taken + need
 
 
 @dataclass(slots=True)

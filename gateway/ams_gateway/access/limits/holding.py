@@ -4,11 +4,11 @@ import math
 from typing import NamedTuple
 
 from ams_gateway.access.limits.away import AwaySpending, Share
-from ams_gateway.access.limits.history import Demand, SpentLeases
+from ams_gateway.access.limits.history import Demand
+from ams_gateway.access.limits.leases import LEASE_MS, Lease, Leases
 from ams_gateway.access.limits.policy import BOUNDS, UNCAPPED, Bound, CounterId
-from ams_gateway.access.limits.window import WINDOW_MS, Ask, Known, Limits, Reply, Returned
+from ams_gateway.access.limits.window import LONG_LEASE_MS, WINDOW_MS, Ask, Known, Limits, Reply
 
-LEASE_MS = 400
 # A lease for requests that wait lasts as long as its answer may take; twice as long when that was too short.
 WAITING_MS, MAX_WAITING_MS = 50, 400
 # After a refusal Redis isn't asked for this long, although another worker may have given something back.
@@ -17,8 +17,8 @@ _HOLD_S = {"minute": 0.25, "day": 1.0, "month": 1.0, "spend": 1.0}
 NO_END = 2**62
 # What others leased while Redis was being lost: for so long nobody knew yet.
 _UNSEEN_S = 0.5
-# What was counted before Redis was lost has left the window for sure: the window, a lease and a quantum.
-FORGOTTEN_S = WINDOW_MS / 1000 + 0.5
+# What was counted before Redis was lost has left the window for sure: a window, a long lease and a quantum.
+FORGOTTEN_S = (WINDOW_MS + LONG_LEASE_MS) / 1000 + 0.5
 
 
 class Denial(NamedTuple):
@@ -27,14 +27,8 @@ class Denial(NamedTuple):
     until_s: float
 
 
-class _Lease(NamedTuple):
-    held: int
-    ends_s: float
-    reply: Reply
-
-
-class Holding:
-    """Leases are spent oldest first. `held`, `taken` and `should_renew` are read on each request."""
+class Holding(Leases):
+    """`held`, `taken` and `should_renew` are read on each request."""
 
     # A worker has 100,000 of them: half a kilobyte each.
     __slots__ = (
@@ -43,52 +37,34 @@ class Holding:
         "_demand",
         "_denial",
         "_denied_units",
-        "_granted",
         "_hold_until_s",
-        "_lease",
-        "_look_s",
-        "_low",
         "_month_base",
-        "_next",
         "_others_rate",
         "_received_s",
-        "_returned",
-        "_spent",
         "_tells_known",
         "_waiting_ms",
         "counter",
-        "held",
         "is_asking",
         "is_money",
+        "is_shown",
         "limits",
         "reply",
-        "should_renew",
-        "taken",
         "unit",
         "unreachable_until_s",
     )
 
     def __init__(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> None:
+        super().__init__()
         self.counter = counter
         self.limits = limits
         self.is_money = is_money
+        # Its count is in answers: there, what is held and not yet spent looks as if it had been spent.
+        self.is_shown = False
         self.is_asking = False
         # Until then the part of Redis that has this counter is taken for away.
         self.unreachable_until_s = -1e9
         # The least that is worth having: 1, or the price that was asked for last.
         self.unit = 1
-        # Of the lease that is being spent; and of all, ever.
-        self.held = 0
-        self.taken = 0
-        # Time to ask for the next lease, so that no request will wait for it.
-        self.should_renew = False
-        self._granted = 0
-        self._low = -1
-        self._look_s = 0.0
-        self._lease: _Lease | None = None
-        self._next: list[_Lease] = []
-        self._returned: list[Returned] = []
-        self._spent = SpentLeases()
         self._demand = Demand()
         self._denial: Denial | None = None
         self._denied_units = 0
@@ -106,45 +82,6 @@ class Holding:
 
     # Spending
 
-    def take(self, units: int, now_s: float) -> bool:
-        """Spend of what is held, or False."""
-        held = self.held - units
-        if held < 0 or now_s >= self._look_s:
-            if not self.has(units, now_s):
-                return False
-            held = self.held - units
-        self.held = held
-        self.taken += units
-        if held < self._low:
-            self.should_renew = True
-        return True
-
-    def has(self, units: int, now_s: float) -> bool:
-        """Whether so many are held, once leases that have ended are put away."""
-        lease = self._lease
-        while lease is not None and (now_s >= lease.ends_s or self.held < units):
-            if now_s < lease.ends_s and not self._next:
-                break
-            self._put_away(lease, now_s)
-            lease = self._lease
-        if lease is None:
-            return False
-        if now_s >= self._look_s and self.held < self._granted:
-            # Half of its time is over, and it was spent of: whoever comes next shall not have to wait.
-            self.should_renew, self._look_s = True, lease.ends_s
-        return self.held >= units
-
-    def holds(self, now_s: float) -> int:
-        """How much is held in all."""
-        self._end_leases(now_s)
-        return self.held + sum(lease.held for lease in self._next)
-
-    def _usable(self, now_s: float) -> int:
-        """How much of what is held will be spent before it ends, at the present rate."""
-        held = self.holds(now_s)
-        last = self._next[-1] if self._next else self._lease
-        return 0 if last is None else min(held, int(self._demand.rate * (last.ends_s - now_s)))
-
     def denial(self, units: int, now_s: float) -> Denial | None:
         """Why so many can't be had, as far as Redis has just said."""
         if self._denial is None or units < self._denied_units or now_s >= self._hold_until_s:
@@ -153,9 +90,6 @@ class Holding:
 
     def share_denial(self, units: int, now_s: float, share: Share) -> Denial | None:
         """With Redis away: why so many are more than this worker's share."""
-        if share.is_over:
-            index = next(index for index, limit in enumerate(self.limits) if limit >= 0)
-            return Denial("spend" if self.is_money else BOUNDS[index], now_s)
         for bound, limit, rest, until_s in self._shares(now_s, share):
             if limit >= 0 and units > rest:
                 return Denial("spend" if self.is_money else bound, until_s)
@@ -175,11 +109,6 @@ class Holding:
         """What was refused by the old ones may pass by these."""
         self.limits = limits
         self._denial = None
-
-    def untake(self, units: int) -> None:
-        """Undo a `take` of this very moment."""
-        self.held += units
-        self.taken -= units
 
     def refund(self, units: int, now_s: float) -> None:
         """Give back what was spent for nothing; what it was spent of isn't known any more."""
@@ -202,11 +131,16 @@ class Holding:
         self._end_leases(now_s)
         self.unit = unit
         self._demand.measure(self.taken, need, now_s)
-        extra = 0
+        extra = long_extra = 0
         if need or self.should_renew:
             # For one and a half of a lease's lives; for less than one call it isn't worth holding any.
-            extra = max(0, int(self._demand.rate * LEASE_MS / 1000 * 1.5) - self._usable(now_s))
+            usable = self._usable(now_s)
+            extra = max(0, int(self._demand.rate * LEASE_MS / 1000 * 1.5) - usable)
             extra -= extra % unit
+            expected = self._demand.calm_rate * LONG_LEASE_MS / 1000
+            if expected >= unit and not self.is_shown:
+                long_extra = max(unit, int(expected * 1.5) - usable)
+                long_extra -= long_extra % unit
         if self.should_renew and self._lease is not None:
             # Once for each lease: near the limit there is nothing to lease ahead.
             self.should_renew, self._low, self._look_s = False, -1, self._lease.ends_s
@@ -217,7 +151,12 @@ class Holding:
         return Ask(
             *(self.limits, need, extra, unit, LEASE_MS, self._waiting_ms),
             *(known, returned, self._away.report(now_s, utc_s)),
+            *(long_extra, LONG_LEASE_MS),
         )
+
+    def _usable(self, now_s: float) -> int:
+        """How much of what is held will be spent before it ends, at the present rate."""
+        return max(0, min(self.holds(now_s), int(self._demand.rate * (self._last_s - now_s))))
 
     def receive(self, ask: Ask, reply: Reply, asked_s: float, now_s: float) -> None:
         ends_s = asked_s + reply.lease_ms / 1000
@@ -229,7 +168,7 @@ class Holding:
             self._others_rate = max(0.0, others / max(now_s - self._received_s, 0.05))
         self.reply, self._received_s = reply, now_s
         if reply.granted and now_s < ends_s:
-            self._append(_Lease(reply.granted, ends_s, reply))
+            self._append(Lease(reply.granted, ends_s, reply))
             self._waiting_ms = max(WAITING_MS, self._waiting_ms * 9 // 10)
         elif reply.granted:
             # The answer came too late for its lease. Next time there shall be more time for it.
@@ -255,19 +194,24 @@ class Holding:
         """Redis has lost what it counted: it is told of the calendar's counts when it is next asked."""
         self._tells_known = self.reply is not None
 
-    def give_back_all(self, now_s: float) -> None:
-        while self._lease is not None:
-            self._put_away(self._lease, now_s)
-
     def needs_exchange(self, now_s: float) -> bool:
-        """Whether there is something to give back or to report. Ends leases that are over."""
+        """Whether there is something to give back or to report, or a long lease to renew before a request has
+        to wait for it. Ends leases that are over."""
         self._end_leases(now_s)
-        return bool(self._returned) or self._away.is_unreported
+        if self._away.is_unreported or (self._returned and not self._can_return_later):
+            return True
+        if not self._can_return_later or now_s < self._look_s or self.taken <= self._demand.counted:
+            return False
+        self.should_renew = True
+        return True
 
-    @property
-    def is_idle(self) -> bool:
-        """Nothing would be lost if this were forgotten."""
-        return self._lease is None and not self._returned and not self._away.is_unreported
+    def due_s(self, now_s: float) -> float | None:
+        """When needs_exchange may become true by time alone; None: never."""
+        if self._away.is_unreported or (self._returned and not self._can_return_later):
+            return now_s
+        if self._lease is None:
+            return None
+        return self._look_s if self._lease.is_long and now_s < self._look_s else self._lease.ends_s
 
     # What is known
 
@@ -326,40 +270,6 @@ class Holding:
     def _unseen(self, lost_s: float) -> int:
         """A guess of what others have leased since this worker was last told."""
         return math.ceil(self._others_rate * (max(0.0, lost_s - self._received_s) + _UNSEEN_S))
-
-    # Leases
-
-    def _append(self, lease: _Lease) -> None:
-        if self._lease is None:
-            self._start(lease)
-        else:
-            self._next.append(lease)
-
-    def _start(self, lease: _Lease) -> None:
-        self._lease = lease
-        self.held = self._granted = lease.held
-        is_ahead = lease.reply.lease_ms == LEASE_MS
-        # Asked again when a quarter is left, or half the time is over.
-        self._low = self.held // 4 if is_ahead else -1
-        self._look_s = lease.ends_s - LEASE_MS / 2000 if is_ahead else lease.ends_s
-
-    def _put_away(self, lease: _Lease, now_s: float) -> None:
-        reply, spent = lease.reply, self._granted - self.held
-        if self.held > 0:
-            self._give_back(reply, self.held)
-        if spent > 0:
-            self._spent.add(reply, spent, now_s)
-        self.held = 0
-        self._lease = None
-        if self._next:
-            self._start(self._next.pop(0))
-
-    def _end_leases(self, now_s: float) -> None:
-        while self._lease is not None and now_s >= self._lease.ends_s:
-            self._put_away(self._lease, now_s)
-
-    def _give_back(self, reply: Reply, units: int) -> None:
-        self._returned.append(Returned(reply.end_q, reply.day, reply.month, units))
 
     def _credit(self, units: int) -> None:
         self._bases = [base + units for base in self._bases]

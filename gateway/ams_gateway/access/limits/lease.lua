@@ -3,13 +3,14 @@
 -- KEYS: the sliding window, the calendar's counts (one hash tag, so one node of a cluster holds both).
 
 local WINDOW_MS, QUANTUM_MS, DAY_MS, SHARE = 60030, 125, 86400000, 8
+local LONG_USED, LONG_SHARE = 16, 64
 
 local arg = {}
 for i = 1, #ARGV do arg[i] = tonumber(ARGV[i]) end
 local minute_limit, day_limit, month_limit = arg[1], arg[2], arg[3]
 local need, extra, unit, lease_ms, waiting_ms = arg[4], arg[5], arg[6], arg[7], arg[8]
 local known_day, known_day_used, known_month, known_month_used = arg[9], arg[10], arg[11], arg[12]
-local n_returned = arg[13]
+local long_extra, long_ms, n_returned = arg[13], arg[14], arg[15]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local has_minute = minute_limit >= 0
@@ -120,7 +121,7 @@ if has_calendar then
   if known_month == month and known_month_used > month_used then month_used = known_month_used end
 end
 
-local at = 14
+local at = 16
 for _ = 1, n_returned do
   local end_q, its_day, its_month, units = arg[at], arg[at + 1], arg[at + 2], arg[at + 3]
   at = at + 4
@@ -148,16 +149,27 @@ while at < #arg do
 end
 if has_minute then expire() end
 
+-- Pairs of each limit that there is and what is used of it.
+local pairs_of = {}
+if has_minute then pairs_of[#pairs_of + 1] = {minute_limit, used} end
+if day_limit >= 0 then pairs_of[#pairs_of + 1] = {day_limit, day_used} end
+if month_limit >= 0 then pairs_of[#pairs_of + 1] = {month_limit, month_used} end
+
 local free = math.huge
-if has_minute then free = math.min(free, minute_limit - used) end
-if day_limit >= 0 then free = math.min(free, day_limit - day_used) end
-if month_limit >= 0 then free = math.min(free, month_limit - month_used) end
+for _, each in ipairs(pairs_of) do free = math.min(free, each[1] - each[2]) end
 free = math.max(0, free)
 local granted = math.min(need, free)
 if granted < need then granted = granted - granted % unit end
 local more = math.min(extra, math.floor((free - granted) / SHARE))
 more = more - more % unit
 if more <= 0 then lease_ms = waiting_ms end
+local long = long_extra
+for _, each in ipairs(pairs_of) do long = math.min(long, math.floor(each[1] / LONG_SHARE)) end
+long = long - long % unit
+for _, each in ipairs(pairs_of) do
+  if (each[2] + granted + long) * LONG_USED > each[1] then long = 0 end
+end
+if long > 0 then more, lease_ms = long, long_ms end
 granted = granted + more
 if has_calendar then lease_ms = math.min(lease_ms, day_left) end
 
@@ -173,7 +185,8 @@ end
 
 if has_minute and (used > 0 or not window_is_new) then
   redis.call('HSET', KEYS[1], 'used', used, 'first', first, 'last', now)
-  redis.call('PEXPIRE', KEYS[1], WINDOW_MS + lease_ms + 2000)
+  -- Not by this lease alone: a longer one that was granted before must not be forgotten before its end.
+  redis.call('PEXPIRE', KEYS[1], WINDOW_MS + math.max(lease_ms, long_ms) + 2000)
 end
 if has_calendar and not (calendar_is_new and month_used == 0 and day_used == 0) then
   redis.call('HSET', KEYS[2], 'day', day, 'day_used', day_used, 'month', month, 'month_used', month_used)

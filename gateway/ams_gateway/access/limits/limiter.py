@@ -16,6 +16,7 @@ from ams_gateway.access.limits.policy import (
     request_counter,
     spend_counters,
 )
+from ams_gateway.access.limits.schedule import Schedule
 from ams_gateway.access.limits.store import LeaseStore, RedisClient, StoreDownError
 from ams_gateway.access.limits.window import Ask, Limits, Reply
 from ams_gateway.tasks import end_task
@@ -29,6 +30,9 @@ _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 # Leases that have ended unspent are given back about so soon.
 SWEEP_S = 0.05
 _MAX_HOLDINGS = 100_000
+# What nobody waits for is asked in pieces: one pipeline of thousands would stop the event loop, and its own
+# answer would then be too late.
+_MAX_BATCH = 200
 # After an outage: how long workers need to notice that Redis is back and to tell it what they spent; and how
 # long before leases begin again nobody spends.
 SETTLE_S, _QUIET_S = 2.5, 0.2
@@ -55,7 +59,7 @@ class Limiter:
         self._holdings: dict[CounterId, Holding] = {}
         self._waiting: dict[Holding, dict[LimitBucket, None]] = {}
         # Those with something to give back or report, or that will have.
-        self._active: dict[Holding, None] = {}
+        self._schedule = Schedule(clock())
         self._batch: list[Holding] = []
         self._exchanges: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,6 +73,7 @@ class Limiter:
         self._rank: int | None = None
         self._utc_offset_s = time.time() - clock()
         self._probe = asyncio.Event()
+        self._resuming: asyncio.TimerHandle | None = None
 
     @property
     def workers(self) -> int:
@@ -96,13 +101,18 @@ class Limiter:
         """Gives back what is held, and leaves."""
         for task in self._tasks:
             await end_task(task)
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._exchanges:
             await asyncio.wait(self._exchanges)
         now_s = self.clock()
-        for holding in self._active:
+        holdings = list(self._schedule)
+        for holding in holdings:
             holding.give_back_all(now_s)
         if not self.is_away(now_s):
-            await self._exchange([holding for holding in self._active if holding.needs_exchange(now_s)])
+            asking = [holding for holding in holdings if holding.needs_exchange(now_s)]
+            for begin in range(0, len(asking), _MAX_BATCH):
+                await self._exchange(asking[begin : begin + _MAX_BATCH])
             try:
                 await self._store.leave()
             except StoreDownError:
@@ -141,11 +151,26 @@ class Limiter:
     def wait(self, bucket: LimitBucket, holding: Holding) -> None:
         """`bucket` is served when there is an answer for `holding`."""
         self._waiting.setdefault(holding, {})[bucket] = None
-        self.ask(holding)
+        now_s = self.clock()
+        if not self.share(now_s).is_over:
+            self.ask(holding)
+        elif self._resuming is None:
+            # Whoever comes while nobody spends isn't refused for an outage that is over.
+            loop = asyncio.get_running_loop()
+            self._resuming = loop.call_later(self._resume_s - now_s, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        for holding in self._waiting:
+            # Asked even if Redis has gone again: that is how those who wait are told.
+            self._enqueue(holding)
 
     def touch(self, holding: Holding) -> None:
         """There is something to give back or to report, sooner or later."""
-        self._active[holding] = None
+        now_s = self.clock()
+        due_s = holding.due_s(now_s)
+        if due_s is not None:
+            self._schedule.add(holding, max(due_s, holding.unreachable_until_s))
 
     def _holding(self, counter: CounterId, limits: Limits, *, is_money: bool = False) -> Holding:
         holding = self._holdings.pop(counter, None)
@@ -154,20 +179,30 @@ class Limiter:
             # Those looked at longest ago go first, unless something would be lost with them.
             too_many = max(0, len(self._holdings) + 1 - self._max_holdings)
             for oldest in list(islice(self._holdings, too_many)):
-                if self._holdings[oldest] not in self._active:
+                if not self._is_in_use(self._holdings[oldest]):
                     del self._holdings[oldest]
         elif holding.limits != limits:
             holding.change_limits(limits)
+            # It was leased by the old ones, and may be more than the new ones allow.
+            holding.give_back_all(self.clock())
+            self.touch(holding)
         self._holdings[counter] = holding
         return holding
+
+    def _is_in_use(self, holding: Holding) -> bool:
+        return holding in self._schedule or holding.is_asking
 
     # Asking
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
-        task = asyncio.get_running_loop().create_task(self._exchange(batch))
+        self._begin_exchange(batch)
+
+    def _begin_exchange(self, holdings: list[Holding]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._exchange(holdings))
         self._exchanges.add(task)
         task.add_done_callback(self._exchanges.discard)
+        return task
 
     async def _exchange(self, holdings: list[Holding]) -> None:
         asked_s = self.clock()
@@ -181,9 +216,9 @@ class Limiter:
         now_s = self.clock()
         for holding, (_, ask), reply in zip(holdings, asks, replies, strict=True):
             holding.is_asking = False
-            self.touch(holding)
             if reply is None:
                 holding.unreachable_until_s = now_s + _UNREACHABLE_S
+                self.touch(holding)
                 continue
             if reply.fresh and not self.is_away(now_s) and holding.has_spent_within(50, now_s):
                 self._lost_counts()
@@ -191,6 +226,7 @@ class Limiter:
                 holding.receive_away(ask, reply)
             else:
                 holding.receive(ask, reply, asked_s, now_s)
+            self.touch(holding)
         for holding in holdings:
             for bucket in self._waiting.pop(holding, ()):
                 bucket.serve()
@@ -204,15 +240,20 @@ class Limiter:
     async def _keep_sweeping(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            now_s = self.clock()
-            if self._is_down:
-                continue
-            for holding in list(self._active):
-                if holding.needs_exchange(now_s):
-                    if now_s >= holding.unreachable_until_s:
-                        self._enqueue(holding)
-                elif holding.is_idle and not holding.is_asking:
-                    del self._active[holding]
+            while not self._is_down and (due := self._schedule.pop_due(self.clock(), _MAX_BATCH)):
+                if asking := [holding for holding in due if self._should_ask(holding)]:
+                    # One after the other, and not ended with this task: what is under way is waited for.
+                    await asyncio.wait([self._begin_exchange(asking)])
+
+    def _should_ask(self, holding: Holding) -> bool:
+        now_s = self.clock()
+        # With the answer that is under way it will be scheduled again.
+        if holding.is_asking:
+            return False
+        holding.is_asking = now_s >= holding.unreachable_until_s and holding.needs_exchange(now_s)
+        if not holding.is_asking:
+            self.touch(holding)
+        return holding.is_asking
 
     # Whether Redis is there
 

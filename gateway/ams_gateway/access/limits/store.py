@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ams_gateway.access.limits.policy import CounterId
 from ams_gateway.access.limits.window import Ask, Reply
+from ams_gateway.tasks import timeout
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class LeaseStore:
 
     async def _run(self, calls: list[_Call]) -> list[Any]:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with timeout(self._timeout_s):
                 answers = await self._send([("EVALSHA", call.script.sha, call) for call in calls])
                 missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
                 if missing:

@@ -1,0 +1,151 @@
+"""An invoice as PDF. Pure: the same document gives the same bytes."""
+
+import logging
+from datetime import datetime
+from importlib.resources import files
+
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+from fpdf.fonts import FontFace
+
+from billing_svc.documents.content import Document, DocumentLine, Fact
+
+_FONT = "Roboto"
+_QUIET = (87, 96, 106)
+_INK = (27, 31, 36)
+_LINE_MM = 5.0
+# It tells of every text with a letter that the font doesn't have.
+logging.getLogger("fpdf.output").setLevel(logging.ERROR)
+logging.getLogger("fontTools").setLevel(logging.ERROR)
+
+
+def pdf_of(document: Document, created_at: datetime) -> bytes:
+    """`created_at` is the file's own date: that of the invoice, so that the same invoice is the same file."""
+    pdf = _Pdf(document.title)
+    pdf.set_creation_date(created_at)
+    pdf.set_title(document.title)
+    pdf.set_producer("AMS")
+    pdf.set_lang("en")
+    pdf.add_page()
+    pdf.heading(document.title, 18)
+    pdf.text_line(document.merchant_name)
+    pdf.ln(2)
+    pdf.facts(document.facts)
+    pdf.heading("Lines", 13)
+    for line in document.lines:
+        pdf.invoice_line(line)
+    pdf.sums(document.sums)
+    if document.not_charged:
+        pdf.heading("What is charged and what isn't", 13)
+        for sentence in document.not_charged:
+            pdf.text_line(sentence)
+    if document.corrections:
+        pdf.heading("Corrections", 13)
+        for sentence in document.corrections:
+            pdf.text_line(sentence)
+    return bytes(pdf.output())
+
+
+class _Pdf(FPDF):
+    def __init__(self, title: str) -> None:
+        super().__init__(format="A4")
+        self._running_title = title
+        self.set_auto_page_break(True, margin=18)
+        fonts = files("font_roboto") / "files"
+        self.add_font(_FONT, "", str(fonts / "Roboto-Regular.ttf"))
+        self.add_font(_FONT, "B", str(fonts / "Roboto-Medium.ttf"))
+        self._ink()
+
+    def footer(self) -> None:
+        self.set_y(-12)
+        self._quiet(8)
+        self.cell(0, 5, f"{self._running_title}, page {self.page_no()} of {{nb}}", align="C")
+        self._ink()
+
+    def heading(self, text: str, size: float) -> None:
+        self.ln(3)
+        self.set_font(_FONT, "B", size)
+        self._words(text, size * 0.5)
+        self._ink()
+
+    def text_line(self, text: str) -> None:
+        self._words(text, _LINE_MM)
+
+    def facts(self, facts: tuple[Fact, ...]) -> None:
+        for fact in facts:
+            self._quiet(9.5)
+            self.cell(32, _LINE_MM, fact.label)
+            self._ink()
+            self._words(fact.value, _LINE_MM)
+
+    def invoice_line(self, line: DocumentLine) -> None:
+        # What belongs together isn't torn apart unless it is longer than a page.
+        needed = (4 + len(line.facts) + len(line.steps)) * _LINE_MM
+        if self.will_page_break(min(needed, 150)):
+            self.add_page()
+        self.set_draw_color(208, 215, 222)
+        self.line(self.l_margin, self.get_y(), self.w - self.r_margin, self.get_y())
+        self.ln(1)
+        amount_width = 45.0
+        top, page = self.get_y(), self.page
+        self.set_font(_FONT, "B", 10)
+        self.multi_cell(
+            self.epw - amount_width,
+            _LINE_MM,
+            f"{line.position}. {line.title} ({line.kind})",
+            align="L",
+            new_x=XPos.LMARGIN,
+            new_y=YPos.NEXT,
+        )
+        bottom = self.get_y()
+        if self.page == page:
+            self.set_xy(self.w - self.r_margin - amount_width, top)
+        self.cell(amount_width, _LINE_MM, line.amount, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.set_y(max(bottom, self.get_y()))
+        self._ink()
+        self._words(line.description, _LINE_MM)
+        if line.quantity:
+            self._words(f"Quantity: {line.quantity}", _LINE_MM)
+        self._steps(line)
+        self._quiet(8)
+        for fact in line.facts:
+            self._words(f"{fact.label}: {fact.value}", 4)
+        self._ink()
+        self.ln(2)
+
+    def sums(self, sums: tuple[Fact, ...]) -> None:
+        self.line(self.w / 2, self.get_y(), self.w - self.r_margin, self.get_y())
+        self.ln(1)
+        self.set_font(_FONT, "B", 10)
+        for fact in sums:
+            self.set_x(self.w / 2)
+            self.cell(self.epw / 4, _LINE_MM, fact.label)
+            self.cell(0, _LINE_MM, fact.value, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self._ink()
+
+    def _steps(self, line: DocumentLine) -> None:
+        if not line.steps:
+            return
+        self.set_font(_FONT, "", 8)
+        with self.table(
+            text_align=("LEFT", "RIGHT", "RIGHT", "RIGHT", "RIGHT"),
+            borders_layout="NONE",
+            line_height=4,
+            headings_style=FontFace(emphasis="", color=_QUIET),
+        ) as table:
+            table.row(("Units", "Quantity", "Each", "Flat", "Exactly"))
+            for step in line.steps:
+                table.row((step.span, step.quantity, step.unit_amount, step.flat_amount, step.amount))
+        self._ink()
+
+    def _words(self, text: str, height: float) -> None:
+        # Without markdown: a stranger's text is only text.
+        self.multi_cell(0, height, text, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def _ink(self) -> None:
+        self.set_font(_FONT, "", 10)
+        self.set_text_color(*_INK)
+
+    def _quiet(self, size: float) -> None:
+        self.set_font(_FONT, "", size)
+        self.set_text_color(*_QUIET)

@@ -1,0 +1,43 @@
+"""The SQL of proofs."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from ams_common.queries import QueryStore, many
+from ams_rating.charging import ChargeClass
+from ams_rating.price_json import price_from_json
+from ams_rating.proof import PriceVersion
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBehind:
+    """What an invoice counts of one API key: its source's events up to and with `last_offset`."""
+
+    service_id: UUID
+    day: date
+    source: str
+    charge_class: ChargeClass
+    api_key_id: UUID
+    last_offset: int
+    requests: int
+    request_bytes: int
+    response_bytes: int
+
+
+def _usage(row: Mapping[str, Any]) -> UsageBehind:
+    return UsageBehind(**{**row, "charge_class": ChargeClass(row["charge_class"])})
+
+
+def _version(row: Mapping[str, Any]) -> PriceVersion:
+    return PriceVersion(**{**row, "price": price_from_json(json.loads(row["price"]))})
+
+
+class ProofStore(QueryStore, package="billing_svc.proofs"):
+    """What the lines of an issued invoice were made of."""
+
+    list_usage_behind = many(row=_usage)
+    list_versions_behind = many(row=_version)

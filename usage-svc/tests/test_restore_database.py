@@ -1,0 +1,84 @@
+"""A database that was restored from an older dump, and has read the topic again, bills as it did before."""
+
+import random
+from typing import Any
+
+import asyncpg
+from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UsageEvent, UsageEventBatch
+from ams_common.database import Database
+from ams_common.subscriptions import Batch, Record
+from usage_svc.event_handlers import UsageIntake
+from usage_svc.partitions import Partitions
+from usage_svc.store import Store
+
+SOURCE = "11111111-1111-4111-8111-111111111111/0"
+
+
+async def dumped(database: Database) -> dict[str, list[asyncpg.Record]]:
+    """The rows of every table, as a dump has them."""
+    async with database.connection() as connection:
+        return {table: await connection.fetch(f"TABLE {table}") for table in await _tables(connection)}
+
+
+async def restore(database: Database, dump: dict[str, list[asyncpg.Record]]) -> None:
+    """Nothing but what was dumped is there afterwards."""
+    async with database.change_by_system("test", audited=False) as change:
+        await change.connection.execute(f"TRUNCATE {', '.join(await _tables(change.connection))}")
+        for table, rows in dump.items():
+            await change.connection.copy_records_to_table(table, records=rows)
+
+
+async def _tables(connection: asyncpg.Connection) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"
+    )
+    return [row[0] for row in rows]
+
+
+async def test_reading_on_from_an_older_dump_changes_no_bill_however_batches_are_cut(
+    new_subject: Any, database: Database[Store], figures: Any, sums_of_totals: Any
+) -> None:
+    dice = random.Random(9)
+    subjects = [new_subject() for _ in range(4)]
+    events = [subject.event(request_bytes=dice.randrange(99)) for subject in subjects for _ in range(50)]
+    events += [subject.event(outcome=CLIENT_CLOSED, status_code=499) for subject in subjects]
+    # Gateways send again what they don't know to have arrived.
+    topic = [*events, *dice.sample(events, 60)]
+    dice.shuffle(topic)
+    intake = UsageIntake(Partitions(database))
+
+    async def read(start: int, end: int) -> None:
+        while start < end:
+            cut = min(end, start + dice.randrange(1, 30))
+            prepared, _ = intake.prepare(_batch(topic, start, cut))
+            await intake.make_ready(prepared)
+            async with database.change_by_system("test", audited=False) as change:
+                await intake.apply(change, prepared)
+            start = cut
+
+    await read(0, 90)
+    dump = await dumped(database)
+    await read(90, 200)
+    told = await figures.totals()
+    held = sums_of_totals(told)
+    await restore(database, dump)
+    await read(90, 170)
+    assert sums_of_totals([*told, *await figures.totals()]) == held
+    await read(170, len(topic))
+    told += await figures.totals()
+    assert sums_of_totals(told) == {
+        "requests": 204,
+        "billable": 204,
+        "sent": sum(event.request_payload_size_bytes for event in events),
+        "received": sum(event.response_payload_size_bytes for event in events),
+    }
+    assert await figures.broken_invariants() == {}
+
+
+def _batch(topic: list[UsageEvent], start: int, end: int) -> Batch:
+    records = [
+        Record(offset, None, UsageEventBatch(events=[topic[offset]]).SerializeToString())
+        for offset in range(start, end)
+    ]
+    return Batch(SOURCE, records)

@@ -1,0 +1,129 @@
+-- name: list_open_merchants
+-- Whose events of a day aren't all in trees.
+SELECT merchant_id
+FROM (
+    SELECT merchant_id, sum(events) AS events FROM day_totals JOIN series USING (series_id)
+    WHERE day = :day GROUP BY merchant_id
+) AS recorded
+LEFT JOIN (
+    SELECT merchant_id, sum(events) AS events FROM day_roots WHERE day = :day GROUP BY merchant_id
+) AS proven USING (merchant_id)
+WHERE recorded.events > coalesce(proven.events, 0)
+ORDER BY merchant_id;
+
+-- name: lock_day
+-- False when another process is closing the merchant's day; locked until the transaction ends.
+SELECT pg_try_advisory_xact_lock(hashtextextended('day of ' || :merchant_id::uuid || :day::date, 0));
+
+-- name: next_edition
+SELECT coalesce(max(edition), 0) + 1 FROM day_roots WHERE merchant_id = :merchant_id AND day = :day;
+
+-- name: has_partition
+SELECT to_regclass(:partition) IS NOT NULL;
+
+-- name: list_series_of_merchant
+SELECT series_id, consumer_id, merchant_id, service_id, api_key_id FROM series WHERE merchant_id = :merchant_id;
+
+-- name: list_series_of_pair
+SELECT series_id, consumer_id, merchant_id, service_id, api_key_id FROM series
+WHERE merchant_id = :merchant_id AND consumer_id = :consumer_id
+    AND (:service_id::uuid IS NULL OR service_id = :service_id);
+
+-- name: list_open_series
+-- Of these the ones whose events aren't all in trees, and the days.
+SELECT recorded.series_id, recorded.day
+FROM (
+    SELECT series_id, day, sum(events) AS events FROM day_totals
+    WHERE series_id = ANY(:series_ids::bigint[]) AND day BETWEEN :first_day AND :last_day
+    GROUP BY series_id, day
+) AS recorded
+LEFT JOIN (
+    SELECT series_id, day, sum(events) AS events FROM tree_leaves
+    WHERE series_id = ANY(:series_ids::bigint[]) AND day BETWEEN :first_day AND :last_day
+    GROUP BY series_id, day
+) AS proven USING (series_id, day)
+WHERE recorded.events > coalesce(proven.events, 0);
+
+-- name: list_sources
+SELECT source_id, name FROM sources;
+
+-- name: add_blocks
+INSERT INTO tree_blocks (merchant_id, day, edition, block, node, hashes)
+SELECT :merchant_id::uuid, :day::date, :edition::integer, *
+FROM unnest(:blocks::integer[], :nodes::bytea[], :hashes::bytea[]);
+
+-- name: add_leaves
+INSERT INTO tree_leaves (series_id, day, edition, first_event_id, last_event_id, events, event_ids, indexes)
+VALUES (
+    :series_id, :day, :edition, :first_event_id, :last_event_id, cardinality(:event_ids::uuid[]), :event_ids,
+    :indexes::bigint[]
+);
+
+-- name: add_root
+INSERT INTO day_roots (merchant_id, day, edition, events, root, published_at)
+VALUES (:merchant_id, :day, :edition, :events, :root, :published_at);
+
+-- name: list_roots
+SELECT merchant_id, day, edition, events, root, published_at FROM day_roots
+WHERE merchant_id = :merchant_id AND day BETWEEN :first_day AND :last_day
+ORDER BY day, edition;
+
+-- name: list_runs
+-- The rows of tree_leaves that have an event after one, in order.
+SELECT series_id, day, edition, first_event_id, events FROM tree_leaves
+WHERE series_id = ANY(:series_ids::bigint[]) AND day BETWEEN :first_day AND :last_day AND last_event_id > :after
+ORDER BY first_event_id, series_id, day, edition;
+
+-- name: list_places
+-- The events after one in some rows of tree_leaves, and where each stands.
+SELECT run.day, run.edition, place.event_id, place.index
+FROM unnest(:series_ids::bigint[], :days::date[], :editions::integer[], :first_event_ids::uuid[])
+    AS wanted (series_id, day, edition, first_event_id)
+JOIN tree_leaves AS run USING (series_id, day, edition, first_event_id)
+CROSS JOIN LATERAL unnest(run.event_ids, run.indexes) AS place (event_id, index)
+WHERE place.event_id > :after;
+
+-- name: list_nodes
+-- The nodes above a tree's blocks, in order.
+SELECT node FROM tree_blocks
+WHERE merchant_id = :merchant_id AND day = :day AND edition = :edition
+ORDER BY block;
+
+-- name: list_hashes
+SELECT block, hashes FROM tree_blocks
+WHERE merchant_id = :merchant_id AND day = :day AND edition = :edition AND block = ANY(:blocks::integer[]);
+
+-- name: list_day_totals
+-- By day and merchant: of all consumers of one merchant, of one consumer, or of everybody.
+SELECT day, merchant_id, coalesce(forwarded_events, 0) AS forwarded_events,
+    coalesce(recorded_events, 0) AS recorded_events, coalesce(requests, 0) AS requests,
+    coalesce(request_bytes, 0) AS request_bytes, coalesce(response_bytes, 0) AS response_bytes,
+    coalesce(test_events, 0) AS test_events
+FROM (
+    SELECT day, merchant_id, sum(events)::bigint AS forwarded_events FROM forwarded_totals
+    WHERE day BETWEEN :first_day AND :last_day
+        AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+        AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
+    GROUP BY day, merchant_id
+) AS forwarded
+FULL JOIN (
+    SELECT day, merchant_id, sum(events)::bigint AS recorded_events,
+        coalesce(sum(requests) FILTER (WHERE NOT is_test), 0)::bigint AS requests,
+        coalesce(sum(request_bytes) FILTER (WHERE NOT is_test), 0)::bigint AS request_bytes,
+        coalesce(sum(response_bytes) FILTER (WHERE NOT is_test), 0)::bigint AS response_bytes,
+        coalesce(sum(events) FILTER (WHERE is_test), 0)::bigint AS test_events
+    FROM day_totals JOIN series USING (series_id)
+    WHERE day BETWEEN :first_day AND :last_day
+        AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+        AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
+    GROUP BY day, merchant_id
+) AS recorded USING (day, merchant_id)
+ORDER BY day, merchant_id
+LIMIT :limit::bigint;
+
+-- name: list_waiting_payloads
+-- Messages of gateways that wait for somebody's decision, the oldest first.
+SELECT payload FROM dead_letters
+WHERE status = 'waiting' AND topic LIKE '%usage.events' AND payload IS NOT NULL
+ORDER BY created_at, dead_letter_id
+LIMIT :limit::bigint;

@@ -1,0 +1,175 @@
+"""The RPCs of UsageService about what was forwarded and recorded, and the proof of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from ams.usage.v1 import usage_service_pb2 as pb
+from ams.usage.v1 import usage_service_pb2_grpc as rpc
+from ams.usage.v1.events_pb2 import UsageEvent
+from ams_common import formats
+from ams_common.clock import to_timestamp
+from ams_common.database import Database
+from ams_common.errors import FieldViolation, InvalidArgumentError
+from ams_common.interceptors import Context
+from ams_common.pseudonyms import Pseudonyms
+from google.protobuf.message import DecodeError
+
+from usage_svc.proofs.proven_events import FIRST, EventScope, list_proven_events
+from usage_svc.proofs.store import DayFigures, ProofStore
+from usage_svc.reading import events_of
+from usage_svc.store import Store
+
+_DEFAULT_EVENTS = 500
+_MAX_ROOT_DAYS = 400
+_MAX_TOTALS = 20_000
+_MAX_LETTERS = 5_000
+
+_DayKey = tuple[date, UUID]
+
+
+@dataclass(kw_only=True, eq=False)
+class ProofRpcs(rpc.UsageServiceServicer):
+    """The part of UsageService that is about proofs."""
+
+    database: Database[Store]
+    pseudonyms: Pseudonyms
+
+    async def ListDayTotals(
+        self, request: pb.ListDayTotalsRequest, context: Context
+    ) -> pb.ListDayTotalsResponse:
+        first_day, last_day = _days(request.first_day, request.last_day)
+        async with self.database.read() as reading:
+            store = ProofStore(reading.connection)
+            totals = await store.list_day_totals(
+                merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
+                consumer_id=UUID(request.consumer_id) if request.consumer_id else None,
+                first_day=first_day,
+                last_day=last_day,
+                limit=_MAX_TOTALS + 1,
+            )
+            payloads = await store.list_waiting_payloads(limit=_MAX_LETTERS)
+        if len(totals) > _MAX_TOTALS:
+            raise _invalid("lastDay", "leaves too many totals: ask for fewer days, or one merchant")
+        waiting = _waiting_events(payloads, request.merchant_id, request.consumer_id)
+        shown = {(total.day, total.merchant_id): total for total in totals}
+        for key in waiting:
+            if first_day <= key[0] <= last_day:
+                shown.setdefault(key, DayFigures(*key, 0, 0, 0, 0, 0, 0))
+        return pb.ListDayTotalsResponse(
+            totals=[_total(shown[key], request.consumer_id, waiting[key]) for key in sorted(shown)]
+        )
+
+    async def ListDayRoots(
+        self, request: pb.ListDayRootsRequest, context: Context
+    ) -> pb.ListDayRootsResponse:
+        first_day, last_day = _days(request.first_day, request.last_day)
+        if last_day - first_day >= timedelta(days=_MAX_ROOT_DAYS):
+            raise _invalid("lastDay", f"must be less than {_MAX_ROOT_DAYS} days after firstDay")
+        async with self.database.read() as store:
+            roots = await ProofStore(store.connection).list_roots(
+                merchant_id=UUID(request.merchant_id), first_day=first_day, last_day=last_day
+            )
+        return pb.ListDayRootsResponse(
+            roots=[
+                pb.DayRoot(
+                    merchant_id=str(root.merchant_id),
+                    day=root.day.isoformat(),
+                    edition=root.edition,
+                    events=root.events,
+                    root=root.root,
+                    published_at=to_timestamp(root.published_at),
+                )
+                for root in roots
+            ]
+        )
+
+    async def ListProvenEvents(
+        self, request: pb.ListProvenEventsRequest, context: Context
+    ) -> pb.ListProvenEventsResponse:
+        first_day, last_day = _days(request.first_day, request.last_day)
+        if request.page_token and not formats.UUID.fullmatch(request.page_token):
+            raise InvalidArgumentError(
+                "page_token_invalid",
+                "This page token is not valid.",
+                [FieldViolation("pageToken", "is not a token that this list gave out")],
+            )
+        scope = EventScope(
+            merchant_id=UUID(request.merchant_id),
+            consumer_id=UUID(request.consumer_id),
+            service_id=UUID(request.service_id) if request.service_id else None,
+            first_day=first_day,
+            last_day=last_day,
+        )
+        async with self.database.read() as store:
+            events, last = await list_proven_events(
+                ProofStore(store.connection),
+                self.pseudonyms,
+                scope,
+                UUID(request.page_token) if request.page_token else FIRST,
+                request.page_size or _DEFAULT_EVENTS,
+            )
+        return pb.ListProvenEventsResponse(
+            events=[
+                pb.ProvenEvent(
+                    leaf=event.leaf,
+                    source=event.source,
+                    offset=event.offset,
+                    edition=event.edition,
+                    index=event.index,
+                    audit_path=event.path,
+                )
+                for event in events
+            ],
+            next_page_token=str(last or ""),
+        )
+
+
+def _days(first: str, last: str) -> tuple[date, date]:
+    first_day, last_day = date.fromisoformat(first), date.fromisoformat(last)
+    if last_day < first_day:
+        raise _invalid("lastDay", "must not be before firstDay")
+    return first_day, last_day
+
+
+def _invalid(field: str, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "invalid_argument", f"{field} {description}.", [FieldViolation(field, description)]
+    )
+
+
+def _total(figures: DayFigures, consumer_id: str, dead_letters: int) -> pb.DayTotal:
+    return pb.DayTotal(
+        day=figures.day.isoformat(),
+        merchant_id=str(figures.merchant_id),
+        consumer_id=consumer_id,
+        forwarded_events=figures.forwarded_events,
+        recorded_events=figures.recorded_events,
+        requests=figures.requests,
+        request_bytes=figures.request_bytes,
+        response_bytes=figures.response_bytes,
+        test_events=figures.test_events,
+        dead_letters=dead_letters,
+    )
+
+
+def _waiting_events(payloads: list[bytes], merchant_id: str, consumer_id: str) -> Counter[_DayKey]:
+    """How many events of each day and merchant wait as dead letters, as far as they say whose they are."""
+    waiting: Counter[_DayKey] = Counter()
+    for event in (event for payload in payloads for event in _events_of(payload)):
+        is_wanted = merchant_id in ("", event.merchant_id) and consumer_id in ("", event.consumer_id)
+        if is_wanted and formats.UUID.fullmatch(event.merchant_id):
+            try:
+                day = datetime.fromtimestamp(event.timestamp.seconds, UTC).date()
+            except (OverflowError, ValueError, OSError):
+                continue
+            waiting[day, UUID(event.merchant_id)] += 1
+    return waiting
+
+
+def _events_of(payload: bytes) -> list[UsageEvent]:
+    try:
+        return events_of(payload)
+    except DecodeError:
+        return []
