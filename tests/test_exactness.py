@@ -47,27 +47,29 @@ async def total(url: str, sql: str, service_id: str) -> int:
         await connection.close()
 
 
+RAW = "SELECT count(*) FROM usage_events JOIN series USING (series_id) WHERE service_id = $1"
 ROLLED_UP = """
-SELECT coalesce(sum(requests), 0)::bigint FROM usage_rollups WHERE service_id = $1 AND granularity = """
+SELECT coalesce(sum(requests), 0)::bigint FROM rollups_by_{} JOIN series USING (series_id)
+WHERE service_id = $1"""
 
 
 async def figures(system: RunningSystem, trade: Trade) -> Figures:
     usage, billing = system.database_urls["usage"], system.database_urls["billing"]
     service_id = trade.service["serviceId"]
     period = f"{datetime.now(UTC):%Y-%m}"
-    made = await trade.admin.post("/invoices:generate", period=period, merchantId=trade.service["merchantId"])
-    lines = [line for invoice in made["invoices"] for line in invoice["lines"]]
-    for invoice in made["invoices"]:
+    made = (await trade.merchant.get("/merchant/invoices", period=period)).get("invoices", [])
+    lines = [line for invoice in made for line in invoice["lines"]]
+    for invoice in made:
         assert cents(invoice["subtotal"]) == cents(invoice["commission"]) + cents(invoice["total"])
         assert cents(invoice["subtotal"]) == round_half_even_cents(int(invoice["lines"][0]["quantity"]))
     return Figures(
-        raw=await total(usage, "SELECT count(*) FROM usage_events WHERE service_id = $1", service_id),
-        minutes=await total(usage, ROLLED_UP + "'minute'", service_id),
-        hours=await total(usage, ROLLED_UP + "'hour'", service_id),
-        days=await total(usage, ROLLED_UP + "'day'", service_id),
+        raw=await total(usage, RAW, service_id),
+        minutes=await total(usage, ROLLED_UP.format("minute"), service_id),
+        hours=await total(usage, ROLLED_UP.format("hour"), service_id),
+        days=await total(usage, ROLLED_UP.format("day"), service_id),
         counters=await total(
             billing,
-            "SELECT coalesce(sum(billable_requests), 0)::bigint FROM billing_counters WHERE service_id = $1",
+            "SELECT coalesce(sum(requests), 0)::bigint FROM usage_counters WHERE service_id = $1",
             service_id,
         ),
         invoiced=sum(int(line["quantity"]) for line in lines),

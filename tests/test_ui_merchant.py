@@ -11,7 +11,7 @@ from ams_local.rest import JSON, People, Rest
 from support.plain_browser import Browser, Page
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
-from support.trade import new_service
+from support.trade import new_service, typed_price
 
 BASE_URL = "https://api.maps.example/v1"
 
@@ -48,8 +48,7 @@ def typed(**changes: str) -> dict[str, str]:
         "tags": "Maps, geo",
         "base_url": BASE_URL,
         "documentation_url": "",
-        "price.per_request.amount": "0,0035",
-        "price.per_request.amount.currency_code": "CHF",
+        **typed_price("0,0035", "CHF"),
         "rate_limit_per_minute": "60",
         "additional_info": "",
         "idempotency_key": secrets.token_hex(8),
@@ -91,7 +90,7 @@ async def test_an_active_service_keeps_its_price_and_changes_its_description(
     path, rest_path = f"/merchant/services/{service['serviceId']}", f"/services/{service['serviceId']}"
     await merchant.rest.post(f"{rest_path}:submit")
     await merchant.admin.post(f"{rest_path}:approve")
-    assert 'name="price.per_request.amount"' not in merchant.browser.get(f"{path}/edit").text
+    assert 'name="price.currency_code"' not in merchant.browser.get(f"{path}/edit").text
     merchant.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Better"))
     after = await merchant.rest.get(rest_path)
     assert (after["description"], after["price"], after["name"]) == (
@@ -106,13 +105,13 @@ async def test_what_is_wrong_stands_beside_the_field_and_nothing_typed_is_lost(
 ) -> None:
     await merchant.make_service()
     wrong = {
-        "price.per_request.amount": "cheap",
+        "price.components.0.per_unit.amount": "cheap",
         "rate_limit_per_minute": "many",
         "documentation_url": "docs <b>",
     }
     answer = create(merchant.browser, name="Kept", **wrong)
     assert answer.status == 400
-    assert 'id="f-price-per-request-amount-error"' in answer.text
+    assert 'id="f-price-components-0-per-unit-amount-error"' in answer.text
     assert 'id="f-rate-limit-per-minute-error"' in answer.text
     for text in ("Kept", "cheap", "many", "docs &lt;b&gt;"):
         assert f'value="{text}"' in answer.text
@@ -120,17 +119,6 @@ async def test_what_is_wrong_stands_beside_the_field_and_nothing_typed_is_lost(
     for control in ("f-name", "f-tags", "f-base-url"):
         assert f'id="{control}-error"' in told_by_the_service.text, control
     assert "Kept" not in merchant.browser.get("/merchant/services").text
-
-
-async def test_the_price_is_previewed_while_typed_and_without_scripts(merchant: SignedInMerchant) -> None:
-    amount, currency = "price.per_request.amount", "price.per_request.amount.currency_code"
-    part = merchant.browser.get(f"/merchant/services/price?{amount}=0.0035&{currency}=CHF").text
-    assert "CHF 35.00" in part
-    assert "<html" not in part
-    whole = create(merchant.browser, intent="preview", name="Kept")
-    assert whole.status == 200
-    assert "CHF 35.00" in whole.text
-    assert 'value="Kept"' in whole.text
 
 
 async def test_a_push_token_is_shown_once_and_revoked(merchant: SignedInMerchant) -> None:

@@ -13,7 +13,7 @@ from ams_local.rest import People
 from support.plain_browser import Browser, Page
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
-from support.trade import Trade, open_trade
+from support.trade import Trade, open_trade, typed_price
 from support.upstream_api import Upstream
 
 Lacking = Callable[..., int]
@@ -138,8 +138,7 @@ async def test_where_the_form_can_be_shown_it_is_with_what_was_typed(
 ) -> None:
     merchant = await sign_in(system, people, (await trade.merchant.get("/me"))["email"])
     page = "/merchant/services/new"
-    price = {"price.per_request.amount": "0.5", "price.per_request.amount.currency_code": "EUR"}
-    fields = {"type": "API", "name": "Typed <here>", "description": "Kept", **price}
+    fields = {"type": "API", "name": "Typed <here>", "description": "Kept", **typed_price("0.5")}
     answer = at(lacking("catalog"), merchant).post("/merchant/services", page, **fields)
     assert answer.status == 503
     assert "What you typed is still here" in answer.text

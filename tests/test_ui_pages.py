@@ -37,7 +37,17 @@ class Device:
 # From the widest down, so that axe-core looks at a phone; the widths are the PRD's (NFR5).
 DEVICES = (Device("touch", (1024, 768, 375, 320), has_touch=True), Device("mouse", (1440,), has_touch=False))
 # Answers that aren't pages: files, parts of a page, and ways to elsewhere.
-_NO_PAGES = ("/table.csv", "/chart.csv", "/live/{etag}", "/price", "/palette", "/return")
+_NO_PAGES = (
+    "/table.csv",
+    "/chart.csv",
+    "/live/{etag}",
+    "/document/{format}",
+    "/proof",
+    "/palette",
+    "/return",
+    "/find",
+    "/{report_id}/file",
+)
 _ELSEWHERE = ("/", "/login/with/{issuer}")
 
 

@@ -102,9 +102,9 @@ def test_a_body_that_is_not_json_is_a_400(bff: Any) -> None:
 
 
 def test_a_refused_field_is_named_in_the_problem(bff: Any) -> None:
-    answer = bff.ask("POST", "/api/v1/services", {"price": {"perRequest": {"amount": 1}}})
+    answer = bff.ask("POST", "/api/v1/services", {"price": {"chargeRule": 1}})
     assert (answer.status, answer.code) == (400, "invalid_argument")
-    assert answer.json["errors"] == [{"field": "price.perRequest.amount", "description": "must be an object"}]
+    assert answer.json["errors"] == [{"field": "price.chargeRule", "description": "must be an object"}]
 
 
 @pytest.mark.parametrize("value", ["Bearer \xfc", "Bearer a\tb", "x" * 5000])

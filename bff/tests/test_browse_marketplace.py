@@ -26,7 +26,23 @@ def service(all_services: Any) -> Any:
         "documentationUrl": "https://docs.maps.example",
         "version": "1.2.3",
         "tags": [f"t{tag}"],
-        "price": {"perRequest": {"amount": {"currencyCode": "EUR", "nanos": 3_500_000}}},
+        "price": {
+            "currencyCode": "EUR",
+            "components": [
+                {"meter": "REQUESTS", "perUnit": {"amount": {"nanos": 3_500_000}}},
+                {"monthlyFee": {"amount": {"units": "5"}}},
+                {
+                    "meter": "MEGABYTES",
+                    "graduated": {
+                        "tiers": [
+                            {"upTo": "1000"},
+                            {"unitAmount": {"nanos": 20_000_000}, "flatAmount": {"units": "3"}},
+                        ]
+                    },
+                },
+            ],
+            "chargeRule": {"isClientErrorFree": True},
+        },
         "rateLimitPerMinute": 1200,
         "additionalInfo": "SLA 99.9 %",
     }
@@ -65,8 +81,11 @@ def test_a_strange_query_is_no_fault(browsers: Any, query: str) -> None:
 
 def test_a_services_page_tells_all_of_it_as_text(browsers: Any, service: Any) -> None:
     text = browsers.browser().get(f"/marketplace/{service['slug']}").text
-    for told in ("€0.0035", "1.2.3", "https://docs.maps.example", "SLA 99.9 %"):
+    for told in ("EUR 0.0035 per request", "1.2.3", "https://docs.maps.example", "SLA 99.9 %"):
         assert told in text
+    for told in ("EUR 5.00 for each month with use", "1 to 1,000", "above 1,000", "€0.02", "€3.00"):
+        assert told in text
+    assert "Not charged: answers with 4xx." in text
     # Where the merchant's API lies is no business of consumers.
     assert "api.maps.example" not in text
     assert "1,200 requests a minute" in text

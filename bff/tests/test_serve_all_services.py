@@ -90,12 +90,16 @@ def test_a_service_is_made_changed_and_approved_through_rest(
             "baseUrl": "https://weather.example",
             "documentationUrl": "https://weather.example/docs",
             "version": "1",
-            "price": {"perRequest": {"amount": amount}},
+            "price": {
+                "currencyCode": "EUR",
+                "components": [{"meter": "REQUESTS", "perUnit": {"amount": amount}}],
+            },
             "rateLimitPerMinute": 60,
         },
         merchant,
     )
-    assert (made["status"], made["tags"], made["price"]["perRequest"]["amount"]) == ("DRAFT", [], amount)
+    [component] = made["price"]["components"]
+    assert (made["status"], made["tags"], component["perUnit"]["amount"]) == ("DRAFT", [], amount)
     path = f"/services/{made['serviceId']}"
     changed = ask("PATCH", path, {"updateMask": "tags", "tags": ["sun"]}, merchant)
     assert changed["tags"] == ["sun"]

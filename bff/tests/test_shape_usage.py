@@ -1,16 +1,17 @@
 """Reports as charts, tables and files."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_bff.ui.csv_files import csv_file
 from ams_bff.usage.figures import (
     OTHERS,
+    REST,
     change,
     columns_of,
     groups_of,
     points_of,
-    span_ending,
     starts_of,
 )
 from ams_common.clock import to_timestamp
@@ -18,8 +19,11 @@ from ams_common.clock import to_timestamp
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def report(*points: tuple[int, str, int, float]) -> pb.UsageReport:
-    """Of three hours; points: hour, group, requests, mean time in ms."""
+def report(*points: tuple[int, str, int]) -> pb.UsageReport:
+    """Of three hours; points: hour, group, requests."""
+    totals = Counter[str]()
+    for _, group, requests in points:
+        totals[group] += requests
     return pb.UsageReport(
         start=to_timestamp(START),
         end=to_timestamp(START + timedelta(hours=3)),
@@ -28,45 +32,45 @@ def report(*points: tuple[int, str, int, float]) -> pb.UsageReport:
             pb.UsagePoint(
                 bucket_start=to_timestamp(START + timedelta(hours=hour)),
                 group=group,
-                figures=pb.UsageFigures(requests=requests, mean_response_time_ms=mean_ms),
+                figures=pb.UsageFigures(requests=requests),
             )
-            for hour, group, requests, mean_ms in points
+            for hour, group, requests in points
+        ],
+        groups=[
+            pb.GroupTotal(group=group, figures=pb.UsageFigures(requests=requests))
+            for group, requests in totals.items()
         ],
     )
 
 
 def test_hours_without_requests_stand_there_as_nothing() -> None:
-    assert points_of(report((2, "a", 4, 1), (2, "b", 1, 1))) == [0, 0, 5]
+    assert points_of(report((2, "a", 4), (2, "b", 1))) == [0, 0, 5]
     assert starts_of(report()) == [START + timedelta(hours=hour) for hour in range(3)]
 
 
-def test_groups_stand_with_the_busiest_first_and_means_weigh_by_requests() -> None:
-    groups = groups_of(report((0, "a", 1, 10.0), (0, "b", 1, 10.0), (1, "b", 3, 2.0)))
-    assert [(group.name, group.requests, group.response_time_ms) for group in groups] == [
-        ("b", 4, 4.0),
-        ("a", 1, 10.0),
-    ]
+def test_groups_stand_with_the_busiest_first_and_the_rest_last() -> None:
+    groups = groups_of(report((0, "a", 1), (0, REST, 9), (0, "b", 1), (1, "b", 3)))
+    assert [(group.name, group.figures.requests) for group in groups] == [("b", 4), ("a", 1), (REST, 9)]
     assert groups[0].points == (1, 3, 0)
 
 
 def test_groups_beyond_what_a_chart_tells_apart_are_one_and_nothing_is_lost() -> None:
-    seven = report(*((hour, f"g{hour}{n}", 1 + n, 1.0) for n in range(7) for hour in (0,)))
-    names, columns = columns_of(seven, groups_of(seven), str.upper)
-    assert (names[0], names[-1], len(names)) == ("G06", OTHERS, 6)
-    assert [sum(values) for values in zip(*columns, strict=True)] == points_of(seven)
+    for rest in ((), ((1, REST, 5),)):
+        many = report(*((0, f"g{number}", 1 + number) for number in range(7)), *rest)
+        names, columns = columns_of(groups_of(many), points_of(many), str.upper)
+        assert (names[0], names[-1], len(names)) == ("G6", OTHERS, 6)
+        assert [sum(values) for values in zip(*columns, strict=True)] == points_of(many)
+
+
+def test_one_group_too_many_is_shown_rather_than_called_others() -> None:
+    six = report(*((0, f"g{number}", 1) for number in range(6)))
+    assert OTHERS not in columns_of(groups_of(six), points_of(six), str)[0]
+    few = report((0, "a", 1), (0, REST, 2))
+    assert columns_of(groups_of(few), points_of(few), str) == (["a", OTHERS], [[1, 0, 0], [2, 0, 0]])
 
 
 def test_no_requests_are_one_empty_line() -> None:
-    assert columns_of(report(), [], str) == (["Requests"], [[0, 0, 0]])
-
-
-def test_a_span_ends_with_the_bucket_of_now() -> None:
-    now = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-    assert span_ending(now, pb.HOUR, 24) == (
-        datetime(2026, 11, 21, 10, tzinfo=UTC),
-        datetime(2026, 11, 22, 10, tzinfo=UTC),
-    )
-    assert span_ending(now, pb.DAY, 1) == (START, START + timedelta(days=1))
+    assert columns_of([], points_of(report()), str) == (["Requests"], [[0, 0, 0]])
 
 
 def test_there_is_no_change_against_nothing() -> None:

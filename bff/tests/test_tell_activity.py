@@ -56,11 +56,11 @@ def test_images_and_issued_invoices_are_told_and_drafts_are_not() -> None:
         )
     ]
     invoices = [
-        billing_pb.Invoice(period="2026-10", consumer_pseudonym="c-1", status=status, updated_at=at(9))
+        billing_pb.Invoice(number="INV-000042", consumer_pseudonym="c-1", status=status, updated_at=at(9))
         for status in (billing_pb.INVOICE_DRAFT, billing_pb.INVOICE_ISSUED)
     ]
     assert told([], [], images, invoices) == [
-        ("Invoice issued", "October 2026, c-1"),
+        ("Invoice issued", "INV-000042, c-1"),
         ("Image pushed", "app:2"),
         ("Image refused", "app:x"),
         ("Image pushed", "app:1"),

@@ -498,7 +498,7 @@ SELECT merchant_id FROM invoice_run_merchants
 
 -- name: finish_run_merchant
 UPDATE invoice_run_merchants SET is_done = true, invoices = :invoices
- WHERE invoice_run_id = :invoice_run_id AND merchant_id = :merchant_id;
+ WHERE invoice_run_id = :invoice_run_id AND merchant_id = :merchant_id AND NOT is_done;
 
 -- name: add_run_problems
 INSERT INTO invoice_run_problems (invoice_run_id, merchant_id, consumer_id, service_id, code, message)

@@ -101,8 +101,13 @@ class InvoiceRunner:
         """Its fault must not keep the others' invoices back."""
         problem = RunProblem(merchant_id, None, None, "internal", "Something went wrong on our side.")
         async with self._database.change_by_system("invoice.issue") as change:
+            finished = await change.store.finish_run_merchant(
+                invoice_run_id=run_id, merchant_id=merchant_id, invoices=0
+            )
+            if not finished:  # another worker took it meanwhile, and has said so
+                change.nothing_to_audit()
+                return
             await change.store.add_run_problems(run_id, [problem])
-            await change.store.finish_run_merchant(invoice_run_id=run_id, merchant_id=merchant_id, invoices=0)
             change.audit("merchant", merchant_id, invoice_run_id=str(run_id), problem=problem.code)
 
 

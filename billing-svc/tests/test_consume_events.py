@@ -110,7 +110,7 @@ async def test_a_topic_read_again_after_a_restore_changes_no_figure(
 
     async def has_read_all() -> bool:
         rows = await billing.rows("SELECT next_offset FROM consumer_offsets WHERE topic LIKE '%aggregated'")
-        return sum(row["next_offset"] for row in rows) == 5
+        return bool(sum(row["next_offset"] for row in rows) == 5)
 
     for _ in range(2):
         async with consuming(database, kafka_bootstrap, topic_prefix):

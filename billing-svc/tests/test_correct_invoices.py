@@ -171,7 +171,7 @@ async def test_an_invoice_is_sent_again_when_asked(
     assert (first.user_id, first.invoice_issued) == (second.user_id, second.invoice_issued)
 
 
-CORRECTIONS = [
+CORRECTIONS: list[tuple[str, Any]] = [
     ("MarkInvoicePaid", pb.MarkInvoicePaidRequest()),
     ("VoidInvoice", pb.VoidInvoiceRequest(reason="x")),
     ("CreateCreditNote", pb.CreateCreditNoteRequest(reason="x", amount=to_money(Decimal(1), "EUR"))),

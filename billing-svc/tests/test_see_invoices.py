@@ -53,7 +53,7 @@ async def test_a_consumer_sees_issued_ones_only_and_never_the_commission(
 ) -> None:
     _, consumer_id, invoice = await billed(billing, events)
     for hidden in ("consumer_pseudonym", "commission", "commission_rate", "total"):
-        invoice.ClearField(hidden)  # type: ignore[arg-type]  # names of fields
+        invoice.ClearField(hidden)
     request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
     assert await billing.ask("GetInvoice", request, consumer_id, CONSUMER) == invoice
     await events.usage(Group(await events.priced_service("1"), consumer_id).total(1))

@@ -95,6 +95,7 @@ PROCESSES: Mapping[str, Process] = {
             grpc_port=7004,
             metrics_port=9104,
             secrets=("SERVICE_SECRET",),
+            random_keys=("SEALING_KEY",),
             shared_keys=("PSEUDONYM_KEY",),
         ),
         Process(

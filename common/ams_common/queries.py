@@ -25,7 +25,7 @@ A store is a class that declares what it takes from the file, a line each (see Q
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -131,6 +131,16 @@ class Queries:
         query = self._queries[name]
         status: str = await connection.execute(query.sql, *query.arguments(values))
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
+
+    async def chunks(
+        self, connection: asyncpg.Connection, name: str, size: int, timeout_s: float, /, **values: Any
+    ) -> AsyncIterator[list[asyncpg.Record]]:
+        """All rows of a query, at most `size` at a time, each time within `timeout_s`: no more are in memory,
+        however many there are."""
+        query = self._queries[name]
+        cursor = await connection.cursor(query.sql, *query.arguments(values), timeout=timeout_s)
+        while rows := await cursor.fetch(size, timeout=timeout_s):
+            yield rows
 
     async def page(
         self, connection: asyncpg.Connection, name: str, wanted: PageRequest, /, **values: Any

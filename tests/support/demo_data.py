@@ -17,7 +17,24 @@ from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.trade import consume, new_service, per_request
 
 _DAYS = 45
-_PRICES = {"Currency": 2_000_000, "Word Count": 500_000, "Quotes": 1_000_000}
+_TIERED: JSON = {
+    "currencyCode": "EUR",
+    "components": [
+        {
+            "meter": "REQUESTS",
+            "graduated": {
+                "tiers": [
+                    {"upTo": "500", "unitAmount": {"nanos": 20_000_000}},
+                    {"unitAmount": {"nanos": 5_000_000}, "flatAmount": {"units": "2"}},
+                ]
+            },
+        },
+        {"meter": "MEGABYTES", "packages": {"size": "10", "amount": {"nanos": 50_000_000}}},
+        {"monthlyFee": {"amount": {"units": "4", "nanos": 990_000_000}}},
+    ],
+    "chargeRule": {"isClientErrorFree": True},
+}
+_PRICES = {"Currency": _TIERED, "Word Count": per_request(500_000), "Quotes": per_request(1_000_000)}
 LONG_NAME = "Northern and Western Hemisphere Translation, Transliteration & Localisation"
 
 
@@ -59,10 +76,11 @@ class _Builder:
         await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
         await admin.post("/invites", email="invited@merchant.example")
         services = {
-            name: await self._publish(admin, owner, name=name, price=per_request(nanos))
-            for owner, (name, nanos) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
+            name: await self._publish(admin, owner, name=name, price=price)
+            for owner, (name, price) in zip((numbers, numbers, words), _PRICES.items(), strict=True)
         }
         await self._set_forwarding(numbers, services["Currency"]["serviceId"])
+        await self._announce_price(numbers, services["Currency"]["serviceId"])
         services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
         await self._leave_undecided(admin, numbers)
         renderer = await self._publish_images(admin, numbers, directory)
@@ -112,6 +130,12 @@ class _Builder:
         await owner.patch(path, updateMask="forwarding", forwarding=forwarding)
         await owner.post(f"{path}:setUpstreamCredential", headerName="X-Shop-Key", value="of the upstream")
         await owner.post(f"{path}:rotateSigningKey")
+
+    async def _announce_price(self, owner: Rest, service_id: str) -> None:
+        """Another one from next month on."""
+        first = (datetime.now(UTC).replace(day=1) + timedelta(days=32)).replace(day=1)
+        price = per_request(15_000_000)
+        await owner.post(f"/services/{service_id}/prices", price=price, startsOn=f"{first:%Y-%m-%d}")
 
     async def _leave_undecided(self, admin: Rest, owner: Rest) -> None:
         """One service of each status before a listing."""
@@ -199,12 +223,69 @@ class _Builder:
             return bool(spend.get("lines"))
 
         await eventually(is_billed)
-        for period in (last_month, datetime.now(UTC).strftime("%Y-%m")):
-            await admin.post("/invoices:generate", period=period)
-        invoices = (await owner.get("/merchant/invoices", period=last_month))["invoices"]
-        self._ids["merchant_invoice"] = invoices[0]["invoiceId"]
-        invoices = (await consumer.get("/consumer/invoices", period=last_month))["invoices"]
-        self._ids["consumer_invoice"] = invoices[0]["invoiceId"]
+        await self._issue(admin, owner, consumer)
+        await self._look_back(owner, consumer)
+
+    async def _look_back(self, owner: Rest, consumer: Rest) -> None:
+        """A merchant's consumer, a report of it that is shared, and alerts."""
+        usage = await owner.get("/merchant/usage", groupBy="CONSUMER")
+        self._ids["pseudonym"] = usage["groups"][0]["group"]
+        today = datetime.now(UTC).date()
+        self._ids["today"] = today.isoformat()
+        days = {"firstDay": f"{today - timedelta(days=_DAYS)}", "lastDay": f"{today}"}
+        asked = [
+            await owner.post(
+                "/reports", **days, format="CSV", detail="BY_DAY", consumer=self._ids["pseudonym"]
+            ),
+            await owner.post("/reports", **days, format="PDF", detail="BY_DAY"),
+            await consumer.post("/reports", **days, format="PARQUET", detail="BY_HOUR"),
+        ]
+
+        async def is_made() -> bool:
+            made = [
+                await owner.get(f"/reports/{asked[0]['reportId']}"),
+                await owner.get(f"/reports/{asked[1]['reportId']}"),
+                await consumer.get(f"/reports/{asked[2]['reportId']}"),
+            ]
+            return all(each["status"] == "READY" for each in made)
+
+        await eventually(is_made, timeout_s=60)
+        await owner.post(f"/reports/{asked[0]['reportId']}:share")
+        for who, more in ((owner, {"consumer": self._ids["pseudonym"]}), (consumer, {})):
+            await who.post(
+                "/alert-rules",
+                name="A busy day",
+                metric="REQUEST_COUNT",
+                period="ALERT_DAY",
+                thresholds=["1", "100000"],
+                sendsMail=True,
+                **more,
+            )
+
+    async def _issue(self, admin: Rest, owner: Rest, consumer: Rest) -> None:
+        """Last month's invoices, one of them corrected; this month's are drafts."""
+        last_day = datetime.now(UTC).replace(day=1) - timedelta(days=1)
+        run = await admin.post("/invoices:issue", lastDay=f"{last_day:%Y-%m-%d}", role="ADMIN")
+        self._ids["run"] = run["invoiceRunId"]
+
+        async def is_done() -> bool:
+            return str((await admin.get(f"/invoice-runs/{run['invoiceRunId']}"))["status"]) == "RUN_DONE"
+
+        await eventually(is_done)
+        self._ids["this_month"] = f"{datetime.now(UTC):%Y-%m}"
+        merchant_id = (await owner.get("/me"))["userId"]
+        issued = (await consumer.get("/consumer/invoices", merchantId=merchant_id))["invoices"]
+        self._ids["merchant_invoice"] = self._ids["consumer_invoice"] = issued[0]["invoiceId"]
+        credit = {"amount": {"currencyCode": "EUR", "units": "1"}, "reason": "Down for an hour on the 12th."}
+        note = await owner.post(f"/invoices/{issued[0]['invoiceId']}:credit", **credit)
+        self._ids["credit_note"] = note["invoiceId"]
+        await owner.post(f"/invoices/{issued[0]['invoiceId']}:send")
+
+        async def has_draft() -> list[JSON]:
+            drafts = await owner.get("/merchant/invoices", status="INVOICE_DRAFT")
+            return list(drafts.get("invoices", []))
+
+        self._ids["draft"] = (await eventually(has_draft))[0]["invoiceId"]
 
     async def _fall_out(self, admin: Rest, words_service: JSON) -> None:
         """A merchant suspended, a consumer blocked."""

@@ -13,6 +13,17 @@ def per_request(nanos: int) -> JSON:
     return {"currencyCode": "EUR", "components": [{"meter": "REQUESTS", "perUnit": {"amount": amount}}]}
 
 
+def typed_price(amount: str, currency: str = "EUR", at: int = 0) -> dict[str, str]:
+    """The same, as the controls of a form: the part with this number, a price per request."""
+    part = f"price.components.{at}"
+    return {
+        "price.currency_code": currency,
+        f"{part}.scheme": "per_unit",
+        f"{part}.meter": "REQUESTS",
+        f"{part}.per_unit.amount": amount,
+    }
+
+
 def new_service(base_url: str, **changes: Any) -> JSON:
     """The body of a good POST /services."""
     return {

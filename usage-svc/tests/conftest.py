@@ -241,12 +241,15 @@ def live() -> LiveAnswers[pb.UsageReport]:
 async def channel(
     serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
     database: Database[Store],
+    pseudonyms: Pseudonyms,
     questions: Questions,
     live: LiveAnswers[pb.UsageReport],
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
     letters = DeadLetters(database, topic_handlers(database))
-    service = UsageService(questions=questions, live=live, dead_letters=letters)
+    service = UsageService(
+        database=database, pseudonyms=pseudonyms, questions=questions, live=live, dead_letters=letters
+    )
     add = partial(rpc.add_UsageServiceServicer_to_server, service)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)
 

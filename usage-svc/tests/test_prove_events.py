@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,6 @@ from ams_common.errors import InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record
-from ams_common.testing.plugin import Serve
 from ams_common.testing.tokens import TestIssuer
 from ams_rating.events import read_leaf
 from ams_rating.merkle import leaf_hash, levels_of, root_by_path, root_of
@@ -30,7 +28,6 @@ from usage_svc.partitions import Partitions
 from usage_svc.proofs.closing import close_days, last_closed_day
 from usage_svc.proofs.store import ProofStore
 from usage_svc.proofs.trees import BLOCK_LEAVES, BLOCK_LEVEL, TreeBuilder, paths_in_block, split
-from usage_svc.rpc.proofs import ProofRpcs
 from usage_svc.store import Store
 
 Ask = Callable[..., Awaitable[Any]]
@@ -40,11 +37,6 @@ Count = Callable[..., Awaitable[None]]
 NOW = utc_now()
 DAY = last_closed_day(NOW) - timedelta(days=1)
 NOON = datetime.combine(DAY, datetime.min.time(), UTC) + timedelta(hours=12)
-
-
-@pytest.fixture
-def pseudonyms() -> Pseudonyms:
-    return Pseudonyms("a key of these tests")
 
 
 @pytest.fixture
@@ -69,11 +61,8 @@ def count(database: Database[Store]) -> Count:
 
 
 @pytest.fixture
-async def ask(database: Database[Store], pseudonyms: Pseudonyms, serve_rpc: Serve, issuer: TestIssuer) -> Ask:
+async def ask(stub: rpc.UsageServiceStub, issuer: TestIssuer) -> Ask:
     """`await ask("ListDayRoots", request)`, as billing-svc unless a token is given."""
-    servicer = ProofRpcs(database=database, pseudonyms=pseudonyms)  # type: ignore[abstract]
-    add = partial(rpc.add_UsageServiceServicer_to_server, servicer)
-    stub = rpc.UsageServiceStub(await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add))
 
     async def asked(method: str, request: Any, token: str | None = None) -> Any:
         return await invoke(

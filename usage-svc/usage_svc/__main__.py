@@ -4,9 +4,15 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ams.usage.v1 import (
+    alert_service_pb2,
+    alert_service_pb2_grpc,
+    report_service_pb2,
+    report_service_pb2_grpc,
+)
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams_common.client import jwks_of, open_channel
+from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
@@ -14,17 +20,28 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.pseudonyms import Pseudonyms
+from ams_common.retention import purge_old_answers
+from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
-from ams_common.settings import load
 from ams_common.tokens import TokenVerifier
 
+from usage_svc.alerting.delivery import WebhookDeliverer, open_session
+from usage_svc.alerting.evaluating import AlertEvaluator
+from usage_svc.alerting.spend import SpendClient
 from usage_svc.event_handlers import topic_handlers
+from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
 from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
+from usage_svc.reporting.making import ReportMaker
+from usage_svc.reporting.merchants import MERCHANT_NAMES
+from usage_svc.retention.keeping import Retention
+from usage_svc.rpc.alerts import AlertService
+from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
-from usage_svc.settings import Settings
+from usage_svc.settings import Settings, load_settings
 from usage_svc.store import Store
 
 
@@ -32,7 +49,7 @@ def main() -> None:
     """`usage-svc` serves; `usage-svc check` looks whether all invariants hold."""
     if sys.argv[1:] == ["check"]:
         sys.exit(check())
-    run_process("usage-svc", partial(load, Settings, "USAGE"), run)
+    run_process("usage-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:
@@ -41,14 +58,57 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
-        descriptor = pb.DESCRIPTOR.services_by_name["UsageService"]
-        handlers = topic_handlers(database)
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
+        handlers = [*topic_handlers(database), MERCHANT_NAMES]
         service = UsageService(
-            questions=Questions(database=database, pseudonyms=Pseudonyms(settings.pseudonym_key)),
+            database=database,
+            pseudonyms=pseudonyms,
+            questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
-        add_servicer = partial(rpc.add_UsageServiceServicer_to_server, service)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        files = FileStore(settings.reports_url)
+        reports = ReportService(
+            database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports
+        )
+        maker = ReportMaker(database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports)
+        sealer = Sealer(settings.sealing_key)
+        alerts = AlertService(
+            database=database,
+            pseudonyms=pseudonyms,
+            sealer=sealer,
+            allow_private_webhooks=settings.allow_private_webhooks,
+        )
+        # Apart: what is asked in the background doesn't keep a caller waiting.
+        billing = await stack.enter_async_context(open_channel(settings.billing_address, is_apart=True))
+        token = ServiceToken(identity, "usage-svc", settings.service_secret)
+        evaluator = AlertEvaluator(database=database, spend=SpendClient(billing, token))
+        session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
+        deliverer = WebhookDeliverer(
+            database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
+        )
+        retention = Retention(
+            database=database,
+            files=FileStore(settings.archive_url),
+            keep_events_days=settings.keep_events_days,
+            keep_minutes_days=settings.keep_minutes_days,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity)),
+            [
+                (
+                    pb.DESCRIPTOR.services_by_name["UsageService"],
+                    partial(rpc.add_UsageServiceServicer_to_server, service),
+                ),
+                (
+                    report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
+                    partial(report_service_pb2_grpc.add_ReportServiceServicer_to_server, reports),
+                ),
+                (
+                    alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"],
+                    partial(alert_service_pb2_grpc.add_AlertServiceServicer_to_server, alerts),
+                ),
+            ],
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -62,6 +122,14 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
+            keep_days_closed(database, pseudonyms),
+            maker.run(settings.database_url),
+            maker.keep_purged(),
+            evaluator.run(),
+            evaluator.keep_purged(),
+            deliverer.run(),
+            retention.run(),
+            purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)
 

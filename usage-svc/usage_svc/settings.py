@@ -1,9 +1,17 @@
 """What the environment tells usage-svc."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
+from ams_common.errors import SettingsError
 from ams_common.pseudonyms import pseudonym_key_setting
-from ams_common.settings import ServiceSettings, setting, strong_secret
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
+from ams_common.settings import ServiceSettings, load, setting, strong_secret, switched_off
+
+# Longer than topics keep messages: an event that is read once more must find itself, or it would count twice.
+LEAST_KEPT_EVENTS_DAYS = 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,3 +24,40 @@ class Settings(ServiceSettings):
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     # Asked for what alerts are about: spend.
     billing_address: str = setting(name="BILLING_ADDRESS")
+    # Directories or object stores that fsspec opens ("/var/lib/ams/reports", "s3://bucket/reports") and that
+    # every instance sees: for the files of reports, and for raw events as Parquet.
+    reports_url: str = setting(development=".run/usage/reports")
+    archive_url: str = setting(development=".run/usage/archive")
+    # How long a report is kept once it is made.
+    keep_reports_days: int = setting(30)
+    # Raw events are exported and dropped after so many days, minute rollups are dropped. Hours and days stay.
+    keep_events_days: int = setting(90)
+    keep_minutes_days: int = setting(30)
+    # Seals the webhooks' secrets; the first one seals, all unseal.
+    sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
+    # Webhooks to any address, and by http: only where nobody but developers makes rules.
+    allow_private_webhooks: bool = setting(False, production=switched_off)
+
+    @property
+    def keep_reports(self) -> timedelta:
+        return timedelta(days=self.keep_reports_days)
+
+    def problems(self) -> list[str]:
+        """What is wrong with values that are readable."""
+        return [
+            f"{name} must be at least {least}"
+            for name, days, least in (
+                ("USAGE_KEEP_REPORTS_DAYS", self.keep_reports_days, 1),
+                ("USAGE_KEEP_EVENTS_DAYS", self.keep_events_days, LEAST_KEPT_EVENTS_DAYS),
+                ("USAGE_KEEP_MINUTES_DAYS", self.keep_minutes_days, 2),
+            )
+            if days < least
+        ]
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Raises SettingsError that names what is missing, unreadable or wrong."""
+    settings = load(Settings, "USAGE", environ)
+    if problems := settings.problems():
+        raise SettingsError(problems)
+    return settings

@@ -20,16 +20,38 @@
   const DAY = { day: "numeric", month: "short" }, CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   const day = new Intl.DateTimeFormat(LOCALE, DAY), clock = new Intl.DateTimeFormat(LOCALE, CLOCK);
   const full = new Intl.DateTimeFormat(LOCALE, { ...DAY, ...CLOCK });
-  const utcDay = new Intl.DateTimeFormat(LOCALE, { ...DAY, timeZone: "UTC" });
   /* Hours within two days, days beyond; a day's start always names the day. */
   const timeLabels = (plot, splits) => splits.map((at) => {
     const isLong = plot.scales.x.max - plot.scales.x.min > 2 * 86400, isMidnight = clock.format(at * 1000) === "00:00";
     if (isLong && !isMidnight) return "";
     return (isMidnight ? day : clock).format(at * 1000);
   });
-  /* Days begin and end by UTC, wherever the reader is; between two of them there is nothing to name. */
-  const dayLabels = (_, splits) => splits.map((at) => (at % 86400 ? "" : utcDay.format(at * 1000)));
-  const utcDate = (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC");
+  /* Days and months begin and end as in one zone, wherever the browser is; between two of them there is nothing to name. */
+  function calendarOf(figure) {
+    const timeZone = figure.dataset.daily || "Etc/UTC", isMonthly = figure.dataset.monthly !== undefined;
+    const name = new Intl.DateTimeFormat(LOCALE, { ...(isMonthly ? { month: "short", year: "numeric" } : DAY), timeZone });
+    const moment = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, timeZone }), date = new Intl.DateTimeFormat(LOCALE, { day: "numeric", timeZone });
+    const isStart = (at) => moment.format(at * 1000) === "00:00" && (!isMonthly || date.format(at * 1000) === "1");
+    return {
+      word: isMonthly ? "Month" : "Day", name,
+      labels: (_, splits) => splits.map((at) => (isStart(at) ? name.format(at * 1000) : "")),
+      dateOf: (at) => uPlot.tzDate(new Date(at * 1000), timeZone),
+    };
+  }
+  /* A dot above what is out of the ordinary. */
+  function drawMarks(figure, plot) {
+    const { ctx, bbox } = plot, size = 4 * devicePixelRatio;
+    ctx.save();
+    ctx.fillStyle = colour("--warn");
+    for (const row of figure.querySelectorAll("tr[data-mark]")) {
+      const x = plot.valToPos(Number(row.dataset.x), "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.beginPath();
+      ctx.arc(x, bbox.top + size, size, 0, 2 * Math.PI);
+      ctx.fill();
+    }
+    ctx.restore();
+  }
 
   const labelsWidth_px = (_, labels) => 14 + 7 * Math.max(1, ...(labels ?? []).map((label) => label.length));
   /* There is no half a request. */
@@ -78,14 +100,15 @@
     const grid = { stroke: colour("--line"), width: 1 };
     const font = `12px ${style("--font")}`;
     const axis = { stroke: colour("--ink-3"), font, ticks: { show: false } };
-    const all = series(figure), isDaily = figure.dataset.daily !== undefined;
-    const time = isDaily ? utcDay : full;
+    const all = series(figure), calendar = figure.dataset.daily === undefined ? undefined : calendarOf(figure);
+    const time = calendar?.name ?? full;
     /* The first and the last bar are as wide as the others. */
     const margin_s = figure.dataset.kind === "bars" && data[0].length > 1 ? (data[0][1] - data[0][0]) / 2 : 0;
     const plot = new uPlot({
-      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 18, 0, 0], series: [{ label: isDaily ? "Day" : "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
-      ...(isDaily && { tzDate: utcDate }),
-      axes: [{ ...axis, gap: 8, grid: { show: false }, values: isDaily ? dayLabels : timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
+      width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 18, 0, 0], series: [{ label: calendar?.word ?? "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
+      ...(calendar && { tzDate: calendar.dateOf }),
+      hooks: { draw: [(drawn) => drawMarks(figure, drawn)] },
+      axes: [{ ...axis, gap: 8, grid: { show: false }, values: calendar?.labels ?? timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);

@@ -28,16 +28,16 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
+from ams_common.errors import DeadlineExceededError
 from google.protobuf.message import Message
+
+from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Gives the token that a call is made with, None for nobody's. Raises AppError.
 AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
-
-_DEADLINE_S = 10.0
-
 
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
@@ -49,8 +49,6 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "billing": BillingServiceStub,
     "registry": RegistryServiceStub,
 }
-
-
 # Services that share the process of another.
 _SERVED_BY = {"reports": "usage", "alerts": "usage"}
 
@@ -61,29 +59,45 @@ def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]
 
 
 class Client:
-    """One service, for one session. Each call raises AppError: what the service says, or that it is down."""
+    """One service, for one session. Each call raises AppError: what the service says, or that it is down or
+    hangs."""
 
-    def __init__(self, stub: object, access_token: AccessToken) -> None:
-        self.stub = stub
-        self.access_token = access_token
+    def __init__(self, name: str, stubs: Mapping[str, object], token: AccessToken, hangs: Hangs) -> None:
+        self.stub = stubs[name]
+        self.process = _SERVED_BY.get(name, name)
+        self.access_token = token
+        self.hangs = hangs
 
 
 class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
-    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
-        """`answer` only says the type: the stub knows how to read it."""
+    def __init__(self, request: Callable[P, Message], answer: type[T], is_slow: bool = False) -> None:
+        """`answer` only says the type: the stub knows how to read it. `is_slow`: it works out a lot."""
         self._request = request
+        self._is_slow = is_slow
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
         self._name = name
+        self._is_quick = is_read(name) and not self._is_slow
 
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
             method = getattr(client.stub, self._name)
-            answer: T = await invoke(method, request, token=token, timeout_s=_DEADLINE_S)
+            if not self._is_quick:
+                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+                return answer
+            hangs = client.hangs
+            hangs.check(client.process)
+            asked_at_s = hangs.clock()
+            try:
+                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
+            except DeadlineExceededError:
+                hangs.missed(client.process, asked_at_s)
+                raise
+            hangs.answered(client.process)
             return answer
 
         return call
@@ -191,7 +205,7 @@ class UsageClient(Client):
     WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
 
 
-class ReportClient(Client):
+class ReportsClient(Client):
     CreateReport = Rpc(reports.CreateReportRequest, reports.Report)
     DeleteReport = Rpc(reports.DeleteReportRequest, reports.DeleteReportResponse)
     GetReport = Rpc(reports.GetReportRequest, reports.Report)
@@ -200,7 +214,7 @@ class ReportClient(Client):
     ShareReport = Rpc(reports.ShareReportRequest, reports.Report)
 
 
-class AlertClient(Client):
+class AlertsClient(Client):
     CreateAlertRule = Rpc(alerts.CreateAlertRuleRequest, alerts.CreateAlertRuleResponse)
     DeleteAlertRule = Rpc(alerts.DeleteAlertRuleRequest, alerts.DeleteAlertRuleResponse)
     ListAlertRules = Rpc(alerts.ListAlertRulesRequest, alerts.ListAlertRulesResponse)
@@ -215,12 +229,12 @@ class BillingClient(Client):
     EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
-    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
-    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument, is_slow=True)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof, is_slow=True)
     GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
-    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
-    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation, is_slow=True)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement, is_slow=True)
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
@@ -250,15 +264,15 @@ class RegistryClient(Client):
 class Api:
     """All services; who is asking is the person of one session."""
 
-    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken) -> None:
-        self.identity = IdentityClient(stubs["identity"], access_token)
-        self.catalog = CatalogClient(stubs["catalog"], access_token)
-        self.keys = KeysClient(stubs["keys"], access_token)
-        self.usage = UsageClient(stubs["usage"], access_token)
-        self.reports = ReportClient(stubs["reports"], access_token)
-        self.alerts = AlertClient(stubs["alerts"], access_token)
-        self.billing = BillingClient(stubs["billing"], access_token)
-        self.registry = RegistryClient(stubs["registry"], access_token)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
+        self.identity = IdentityClient("identity", stubs, access_token, hangs)
+        self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
+        self.keys = KeysClient("keys", stubs, access_token, hangs)
+        self.usage = UsageClient("usage", stubs, access_token, hangs)
+        self.reports = ReportsClient("reports", stubs, access_token, hangs)
+        self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
+        self.billing = BillingClient("billing", stubs, access_token, hangs)
+        self.registry = RegistryClient("registry", stubs, access_token, hangs)
 
 
 class Listed(Protocol):

@@ -14,6 +14,7 @@ from ams_bff.http.api import Api
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import Flash
+from ams_bff.http.usage_feeds import UsageFeeds, UsageFollower
 from ams_bff.ui import navigation
 from ams_bff.ui.forms import Form
 from ams_bff.ui.lists import PageUrl
@@ -32,12 +33,18 @@ class Visit:
         api: Api,
         renderer: Renderer,
         event_streams: EventStreams,
+        usage_feeds: UsageFeeds,
         public_url: str,
     ) -> None:
         self.request = request
         self.session = session
         self.api = api
         self.event_streams = event_streams
+        self.usage_feeds = usage_feeds
+        # Of a page that goes on: what it shows of usage comes from here.
+        self.usage_follower: UsageFollower | None = None
+        # Names that were asked for already, by kind and id: a page that goes on asks for each once.
+        self.names: dict[tuple[str, str], str] = {}
         self.path = request.url.path
         self.query = request.query_params
         self.url = PageUrl(self.path, self.query)

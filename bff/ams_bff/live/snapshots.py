@@ -4,8 +4,8 @@
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,12 +16,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ams_bff.http.routing import View
+from ams_bff.http.usage_feeds import UsageFollower
 from ams_bff.http.visits import Visit
 
 # Browsers come back after a stop, not all in the same second.
 _LEAST_RETRY_MS = 2000
 # A comment goes out when nothing else has for so many beats, that no proxy takes the stream for dead.
 _QUIET_BEATS = 3
+# A page isn't drawn more often; and once more so long after there was something new, for what is counted is
+# rated a moment later.
+_LEAST_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,6 @@ class LiveSnapshot:
 
     context: Mapping[str, Any]
     etag: str
-    poll_every: int = 1  # beats until it is worth loading again
 
 
 Loader: TypeAlias = Callable[[Visit], Awaitable[LiveSnapshot]]
@@ -73,23 +76,30 @@ class LiveStream(Response):
         self._role = role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._visit.event_streams.slot(self._visit.session.secret) as end:
-            snapshot = await self._load(self._visit)
-            await send(
-                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            )
-            if scope["method"] != "HEAD":
-                leaving = asyncio.create_task(_set_when_gone(receive, end))
-                try:
-                    await self._send_events(send, snapshot, end)
-                finally:
-                    leaving.cancel()
+        visit = self._visit
+        with visit.event_streams.slot(visit.session.secret) as end:
+            visit.usage_follower = follower = UsageFollower(visit.usage_feeds)
+            try:
+                snapshot = await self._load(visit)
+                await send(
+                    {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+                )
+                if scope["method"] != "HEAD":
+                    leaving = asyncio.create_task(_set_when_gone(receive, end))
+                    try:
+                        await self._send_events(send, snapshot, end, follower)
+                    finally:
+                        leaving.cancel()
+            finally:
+                follower.close()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_events(self, send: Send, snapshot: LiveSnapshot, end: asyncio.Event) -> None:
-        visit = self._visit
+    async def _send_events(
+        self, send: Send, snapshot: LiveSnapshot, end: asyncio.Event, follower: UsageFollower
+    ) -> None:
+        visit, beat_s = self._visit, self._visit.event_streams.beat_s
         shown = visit.request.headers.get("last-event-id") or visit.parameter("etag")
-        quiet_beats = beats = 0
+        quiet_beats, has_news, validated_s = 0, False, time.monotonic()
         await _write(send, f"retry: {_LEAST_RETRY_MS + secrets.randbelow(_LEAST_RETRY_MS)}\n\n")
         while True:
             if snapshot.etag != shown:
@@ -100,22 +110,37 @@ class LiveStream(Response):
             elif quiet_beats >= _QUIET_BEATS:
                 await _write(send, ":\n\n")
                 quiet_beats = 0
-            # Only the pause ends early. Cancelling a call could lose a token that is just being renewed, and
+            # Only pauses end early. Cancelling a call could lose a token that is just being renewed, and
             # the session with it.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(end.wait(), visit.event_streams.beat_s)
+            least_s = min(_LEAST_PAUSE_S, beat_s)
+            await _pause(least_s, end)
+            if not has_news:
+                await _pause(beat_s - least_s, end, follower.news)
             if end.is_set():
                 return
-            quiet_beats, beats = quiet_beats + 1, beats + 1
+            quiet_beats, has_news = quiet_beats + 1, follower.news.is_set()
+            follower.begin()
             try:
-                await _revalidate_session(visit, self._role)
-                if beats >= snapshot.poll_every:
-                    snapshot, beats = await self._load(visit), 0
+                if time.monotonic() - validated_s >= beat_s:
+                    await _revalidate_session(visit, self._role)
+                    validated_s = time.monotonic()
+                snapshot = await self._load(visit)
+                follower.settle()
             except (UnauthenticatedError, PermissionDeniedError):
                 await _write(send, "event: end\ndata:\n\n")
                 return
             except AppError:
                 continue  # what is shown stays until a service that is down can be asked again
+
+
+async def _pause(length_s: float, *until: asyncio.Event) -> None:
+    """Ends early with the first of the events."""
+    waiting = [asyncio.create_task(event.wait()) for event in until]
+    try:
+        await asyncio.wait(waiting, timeout=length_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def _revalidate_session(visit: Visit, role: Role.ValueType) -> None:

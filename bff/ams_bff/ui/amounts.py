@@ -3,7 +3,8 @@
 import re
 from decimal import Decimal
 
-from ams_common.money import MINOR_UNIT_DIGITS, to_decimal, to_money
+from ams_common.money import to_decimal, to_money
+from ams_rating.currencies import MINOR_UNIT_DIGITS
 from google.type.money_pb2 import Money
 
 from ams_bff.ui.forms import Form

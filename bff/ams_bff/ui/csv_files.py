@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import TypeAlias
 
 from google.protobuf.message import Message
@@ -11,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from ams_bff.ui.formats import value_words
 
-Cell: TypeAlias = str | int | float
+Cell: TypeAlias = str | int | float | Decimal
 Cells: TypeAlias = Sequence[Cell]
 # The rows of one page of a list, for its token, and the token of the next.
 AskRows: TypeAlias = Callable[[str], Awaitable[tuple[list[Cells], str]]]
@@ -78,6 +79,6 @@ def _text(rows: Iterable[Cells]) -> str:
     return text.getvalue()
 
 
-def _cell(value: str | float) -> str | float:
+def _cell(value: Cell) -> Cell:
     is_formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
     return f"'{value}" if is_formula else value

@@ -2,12 +2,13 @@
 value is always within reach."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ams_common.money import MINOR_UNIT_DIGITS, to_decimal
+from ams_common.money import to_decimal
+from ams_rating.currencies import MINOR_UNIT_DIGITS
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 from markupsafe import Markup
@@ -17,6 +18,7 @@ _STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 # What the names of an enum's values begin with, beside those that begin with nothing.
 _ENUM_PREFIXES = {
     "ImageStatus": "IMAGE_",
+    "InvoiceRunStatus": "RUN_",
     "InvoiceStatus": "INVOICE_",
     "KeyStatus": "KEY_",
     "LicenseModel": "LICENSE_",
@@ -141,6 +143,31 @@ def _span(now: datetime, at: datetime) -> str:
 def month(text: str) -> str:
     """ "2026-11" as "November 2026"."""
     return date.fromisoformat(f"{text}-01").strftime("%B %Y")
+
+
+def utc_day(text: str) -> str:
+    """ "2026-11-29" as "29 Nov 2026"; a dash for none."""
+    return f"{date.fromisoformat(text):%-d %b %Y}" if text else "–"
+
+
+def span(first_day: str, last_day: str) -> str:
+    """Days, both with: "November 2026" for a whole month, else "1–12 Nov 2026" or "28 Oct – 2 Nov 2026"."""
+    first, last = date.fromisoformat(first_day), date.fromisoformat(last_day)
+    is_month = first.day == 1 and (last + timedelta(days=1)).day == 1
+    if (first.year, first.month) == (last.year, last.month):
+        if is_month:
+            return f"{first:%B %Y}"
+        return f"{last:%-d %b %Y}" if first == last else f"{first:%-d}–{last:%-d %b %Y}"
+    return (
+        f"{first:%-d %b} – {last:%-d %b %Y}"
+        if first.year == last.year
+        else f"{utc_day(first_day)} – {utc_day(last_day)}"
+    )
+
+
+def decimal(text: str) -> str:
+    """An exact decimal with thousands apart: "1234.500003" as "1,234.500003"."""
+    return f"{Decimal(text):,f}" if text else "–"
 
 
 def enum_label(value: int, enum: Any) -> str:

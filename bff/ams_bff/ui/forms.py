@@ -34,7 +34,7 @@ _AWAY_TEXT = (
 )
 _MAX_FIELDS = 500
 _UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
-_INDEX = re.compile(r"\[\d+\]")
+_INDEX = re.compile(r"\[(\d+)\]")
 
 
 class Form:
@@ -114,7 +114,7 @@ class Form:
         if not isinstance(error, (*_MENDABLE, *([also] if also else []))):
             raise error
         for violation in error.violations:
-            field = _field_name(violation)
+            field = self._control_of(violation)
             self.errors.setdefault(names.get(field.replace(".", "__"), field), violation.description)
         # The fields' own sentences say it better.
         self.message = "" if error.violations else error.message
@@ -123,13 +123,19 @@ class Form:
         self.status = error.http_status
         return self
 
+    def _control_of(self, violation: FieldViolation) -> str:
+        """The control that a violation is about: of one item of a list, where items have their own."""
+        item = _field_name(violation, r".\1")
+        return item if item in self.values else _field_name(violation, "")
+
 
 def sentence(text: str) -> str:
     """With a capital at the start and a stop at the end."""
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
 
 
-def _field_name(violation: FieldViolation) -> str:
-    """The JSON path of a violation in proto names: "serviceIds[2]" is "service_ids"."""
-    plain = _INDEX.sub("", violation.field)
+def _field_name(violation: FieldViolation, index: str) -> str:
+    """The JSON path of a violation in proto names, with `index` in place of an item's: "serviceIds[2]" is
+    "service_ids" or "service_ids.2"."""
+    plain = _INDEX.sub(index, violation.field)
     return _UPPER.sub(lambda letter: f"_{letter[0].lower()}", plain)

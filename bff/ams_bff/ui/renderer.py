@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ams.billing.v1.billing_service_pb2 import InvoiceStatus
+from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, InvoiceStatus, LineKind
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import Standing
 from ams.keys.v1.events_pb2 import KeyStatus
@@ -26,6 +26,7 @@ from markupsafe import Markup
 from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
 from ams_bff.ui.forwarding import in_force
+from ams_bff.ui.price_words import charge_rule_lines, price_lines, price_short, tier_tables
 from ams_bff.ui.samples import call_samples
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -36,6 +37,9 @@ ENUMS = {
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
     "invoice_status": InvoiceStatus,
+    "invoice_kind": InvoiceKind,
+    "invoice_run_status": InvoiceRunStatus,
+    "line_kind": LineKind,
     "role": Role,
     "image_status": ImageStatus,
     "license_model": LicenseModel,
@@ -62,6 +66,13 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "duration": formats.duration,
     "in_force": in_force,
     "month": formats.month,
+    "utc_day": formats.utc_day,
+    "span": formats.span,
+    "decimal": formats.decimal,
+    "charge_rule_lines": charge_rule_lines,
+    "price_lines": price_lines,
+    "price_short": price_short,
+    "tier_tables": tier_tables,
     "sentence": forms.sentence,
     "short_ids": formats.short_ids,
     "audit_words": audit_words,
@@ -69,6 +80,8 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "when": _time_filter("%-d %b %Y, %H:%M"),
     "day": _time_filter("%-d %b %Y"),
     "exact": _time_filter("%-d %b %Y, %H:%M:%S"),
+    "utc": lambda value: formats.shown_time(value, ZoneInfo("UTC")),
+    "clock": _time_filter("%H:%M:%S"),
     **{name: partial(formats.enum_label, enum=enum) for name, enum in ENUMS.items()},
 }
 

@@ -4,8 +4,9 @@ changes against the time before. Pure. Where a report couldn't be had figures ar
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import from_timestamp, to_timestamp, utc_now
@@ -13,13 +14,16 @@ from ams_common.money import to_decimal
 from google.type.money_pb2 import Money
 from markupsafe import Markup
 
-BUCKETS = {pb.MINUTE: timedelta(minutes=1), pb.HOUR: timedelta(hours=1), pb.DAY: timedelta(days=1)}
+from ams_bff.usage.ranges import bucket_starts, span_ending
+
 OTHERS = "Others"
+# What a report calls the groups that aren't among the top ones.
+REST = "other"
 # What overviews look back on.
 SHOWN_DAYS = 30
 # As many lines as a chart's colours tell apart.
 _MOST_COLUMNS = 5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UTC = ZoneInfo("UTC")
 
 # A bucket as ui.chart draws it: where it starts (Unix time), what to call it, a value for each line.
 Row: TypeAlias = tuple[int, str | Markup, list[int]]
@@ -32,12 +36,8 @@ Value: TypeAlias = Callable[[pb.UsageFigures], int]
 class Group:
     """The figures of one group over the whole time."""
 
-    name: str  # as the report has it: an id, a prefix, a status class
-    requests: int
-    billable_requests: int
-    request_bytes: int
-    response_bytes: int
-    response_time_ms: float  # the mean
+    name: str  # as the report has it: an id, a pseudonym, a status class
+    figures: pb.UsageFigures
     points: tuple[int, ...]  # requests by bucket
 
 
@@ -94,68 +94,47 @@ def change_of_sums(now: Sequence[Money], before: Sequence[Money]) -> float | Non
     return change(float(to_decimal(now[0])), float(to_decimal(before[0])))
 
 
-def span_ending(
-    now: datetime, granularity: pb.Granularity.ValueType, count: int
-) -> tuple[datetime, datetime]:
-    """[start, end) of the `count` buckets of which the last holds `now`."""
-    bucket = BUCKETS[granularity]
-    end = now - (now - _EPOCH) % bucket + bucket
-    return end - count * bucket, end
-
-
 def span_fields(now: datetime, granularity: pb.Granularity.ValueType, count: int) -> dict[str, Any]:
     """The fields of a request for the span of `span_ending`."""
     start, end = span_ending(now, granularity, count)
     return {"start": to_timestamp(start), "end": to_timestamp(end), "granularity": granularity}
 
 
-def starts_of(report: pb.UsageReport) -> list[datetime]:
+def starts_of(report: pb.UsageReport, zone: ZoneInfo = _UTC) -> list[datetime]:
     """Where each bucket starts, those without requests too."""
-    start, end = from_timestamp(report.start), from_timestamp(report.end)
-    bucket = BUCKETS[report.granularity]
-    return [start + index * bucket for index in range((end - start) // bucket)]
+    return bucket_starts(from_timestamp(report.start), from_timestamp(report.end), report.granularity, zone)
 
 
-def points_of(report: pb.UsageReport) -> list[int]:
+def points_of(report: pb.UsageReport, zone: ZoneInfo = _UTC) -> list[int]:
     """Sums up the requests of all groups by bucket."""
     by_start = _sum_by_start(report, lambda figures: figures.requests)
-    return [by_start[start] for start in starts_of(report)]
+    return [by_start[start] for start in starts_of(report, zone)]
 
 
-def groups_of(report: pb.UsageReport) -> list[Group]:
-    """One for each group, the busiest first."""
-    by_name: defaultdict[str, list[pb.UsagePoint]] = defaultdict(list)
+def groups_of(report: pb.UsageReport, zone: ZoneInfo = _UTC) -> list[Group]:
+    """One for each group, the busiest first; what isn't among the top ones comes last."""
+    by_name: defaultdict[str, dict[datetime, int]] = defaultdict(dict)
     for point in report.points:
-        by_name[point.group].append(point)
-    starts, groups = starts_of(report), []
-    for name, points in by_name.items():
-        figures = [point.figures for point in points]
-        by_start = {from_timestamp(point.bucket_start): point.figures.requests for point in points}
-        requests = sum(each.requests for each in figures)
-        time_ms = sum(each.mean_response_time_ms * each.requests for each in figures)
-        groups.append(
-            Group(
-                name,
-                requests,
-                sum(each.billable_requests for each in figures),
-                sum(each.request_bytes for each in figures),
-                sum(each.response_bytes for each in figures),
-                time_ms / requests if requests else 0.0,
-                tuple(by_start.get(start, 0) for start in starts),
-            )
-        )
-    return sorted(groups, key=lambda group: (-group.requests, group.name))
+        by_name[point.group][from_timestamp(point.bucket_start)] = point.figures.requests
+    starts = starts_of(report, zone)
+    groups = [
+        Group(each.group, each.figures, tuple(by_name[each.group].get(start, 0) for start in starts))
+        for each in report.groups
+    ]
+    return sorted(groups, key=lambda group: (group.name == REST, -group.figures.requests, group.name))
 
 
 def columns_of(
-    report: pb.UsageReport, groups: Sequence[Group], label: Callable[[str], str]
+    groups: Sequence[Group], points: Sequence[int], label: Callable[[str], str]
 ) -> tuple[list[str], list[list[int]]]:
-    """Names and requests by bucket, for a chart: the busiest groups, the rest together."""
+    """Names and requests by bucket, for a chart: the busiest groups, the rest together; `points` where there
+    are none."""
     if not groups:
-        return ["Requests"], [points_of(report)]
-    shown, rest = groups[:_MOST_COLUMNS], groups[_MOST_COLUMNS:]
-    if len(rest) == 1 or not rest:
-        shown, rest = groups, []
+        return ["Requests"], [list(points)]
+    shown = [group for group in groups if group.name != REST][:_MOST_COLUMNS]
+    rest = [group for group in groups if group not in shown]
+    if len(rest) == 1 and rest[0].name != REST:
+        shown, rest = list(groups), []
     names = [label(group.name) for group in shown]
     columns = [list(group.points) for group in shown]
     if rest:

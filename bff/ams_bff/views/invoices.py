@@ -1,157 +1,193 @@
-"""Invoices of a month: a merchant's own, and a consumer's."""
+"""Invoices as their merchant, their consumer and the admins see them: lists, one, and its files."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from ams.billing.v1 import billing_service_pb2 as pb
-from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common.errors import NotFoundError
 from ams_common.money import to_decimal
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from ams_bff.http.downloads import list_download
-from ams_bff.http.routing import View, action, page
-from ams_bff.http.sessions import Flash
+from ams_bff.http.routing import View, page
 from ams_bff.http.visits import Visit
-from ams_bff.ui.csv_files import Cells, cells, csv_file
-from ams_bff.ui.formats import counted, month
+from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
-from ams_bff.views.naming import Known, know_services
+from ams_bff.ui.periods import months_before
 
+PATHS = {CONSUMER: "/dashboard/invoices", MERCHANT: "/merchant/invoices", ADMIN: "/admin/invoices"}
 _PAGE_SIZE = 50
-_SORTS = ("period", "status", "total")
-_COLUMNS = ("period", "other_party", "status", "currency", "subtotal", "commission", "total", "invoice_id")
-_LINE_COLUMNS = ("service", "requests", "price_each", "amount", "currency", "service_id")
+_SORTS = ("last_day", "status", "number", "total")
 # How far back a month may be chosen.
 _MONTHS = 24
-_MERCHANT_LIST, _CONSUMER_LIST = "/merchant/invoices", "/dashboard/invoices"
+_STATUSES = {
+    "draft": pb.INVOICE_DRAFT,
+    "issued": pb.INVOICE_ISSUED,
+    "overdue": pb.INVOICE_OVERDUE,
+    "paid": pb.INVOICE_PAID,
+    "void": pb.INVOICE_VOID,
+}
+_KINDS = {"invoice": pb.INVOICE, "credit-note": pb.CREDIT_NOTE}
+_FORMATS = {"pdf": pb.DOCUMENT_PDF, "html": pb.DOCUMENT_HTML, "csv": pb.DOCUMENT_CSV}
+_SHARED = ("number", "kind", "status", "first_day", "last_day", "due_on", "issued_at", "currency", "subtotal")
+_COLUMNS = {
+    CONSUMER: (*_SHARED, "credited", "merchant", "invoice_id"),
+    MERCHANT: (*_SHARED, "credited", "commission", "total", "consumer", "invoice_id"),
+    ADMIN: (*_SHARED, "credited", "commission", "total", "merchant", "consumer", "invoice_id"),
+}
 
 
-async def list_invoices(visit: Visit, form: Form | None = None) -> Response:
-    """The newest first, of one month when the URL says so."""
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
-    known = await _issuers(visit, answer.invoices)
+async def list_invoices(visit: Visit) -> Response:
+    """The newest first, of those that the URL asks for; a consumer's with what runs up until the next."""
+    listed, spend = await asyncio.gather(ask_invoices(visit, _PAGE_SIZE, visit.url.page_token), _spend(visit))
+    statuses = [name for name in _STATUSES if visit.role != CONSUMER or name != "draft"]
     return await visit.render(
         "invoices/list.html",
-        invoices=answer.invoices,
-        issuers={invoice.invoice_id: issuer_of(known, invoice) for invoice in answer.invoices},
-        next_token=answer.next_page_token,
-        months=_months(),
-        form=form or Form.starting(period=_months()[0]),
-        **_place(visit),
+        invoices=listed.invoices,
+        next_token=listed.next_page_token,
+        months=months_before(utc_now(), _MONTHS),
+        statuses=[("", "All"), *((name, name.capitalize()) for name in statuses)],
+        path=PATHS[visit.role],
+        spend=spend,
     )
 
 
-async def generate_drafts(visit: Visit) -> Response:
-    """Makes the merchant's drafts of a month, or brings them up to date."""
-    form = visit.form
-    try:
-        answer = await visit.api.billing.GenerateInvoices(period=form["period"])
-    except AppError as error:
-        return await list_invoices(visit, form.refused(error))
-    if not answer.invoices:
-        message = f"Nobody owes anything for {month(form['period'])} yet, so there is no draft."
-        return await visit.redirect(_MERCHANT_LIST, Flash(message, "plain"))
-    made = counted(len(answer.invoices), "draft")
-    return await visit.redirect(
-        f"{_MERCHANT_LIST}?period={form['period']}", f"{made} of {month(form['period'])}: up to date."
-    )
-
-
-async def download_lines(visit: Visit) -> Response:
-    invoice = await _load(visit)
-    lines = [
-        (
-            line.service_name,
-            line.quantity,
-            f"{to_decimal(line.unit_price).normalize():f}",
-            f"{to_decimal(line.amount):f}",
-            line.amount.currency_code,
-            line.service_id,
-        )
-        for line in invoice.lines
-    ]
-    return csv_file(f"invoice-{invoice.period}", _LINE_COLUMNS, lines)
-
-
-async def _rows(visit: Visit, answer: Any) -> list[Cells]:
-    known = await _issuers(visit, answer.invoices)
-    return [
-        [
-            invoice.period,
-            invoice.consumer_pseudonym if visit.role == MERCHANT else issuer_of(known, invoice),
-            *cells(invoice, "status"),
-            invoice.subtotal.currency_code,
-            *(f"{to_decimal(each):f}" for each in (invoice.subtotal, invoice.commission, invoice.total)),
-            invoice.invoice_id,
-        ]
-        for invoice in answer.invoices
-    ]
-
-
-async def show_invoice(visit: Visit) -> Response:
-    invoice = await _load(visit)
-    known = await _issuers(visit, [invoice])
+async def show_invoice(visit: Visit, form: Form | None = None) -> Response:
+    """`form`: what was refused of an action that was taken on it."""
+    invoice = await load_invoice(visit)
     return await visit.render(
-        "invoices/show.html", invoice=invoice, issuer=issuer_of(known, invoice), **_place(visit)
+        "invoices/show.html",
+        form=form or Form(),
+        invoice=invoice,
+        path=PATHS[visit.role],
+        events=events_of(invoice),
+        may_act=visit.role != CONSUMER and invoice.kind == pb.INVOICE,
+        is_unpaid=invoice.status in (pb.INVOICE_ISSUED, pb.INVOICE_OVERDUE) and not invoice.is_nothing_due,
+        creditable=to_decimal(invoice.subtotal) - to_decimal(invoice.credited),
     )
 
 
-async def _load(visit: Visit) -> pb.Invoice:
-    return await visit.api.billing.GetInvoice(invoice_id=visit.parameter("invoice_id"))
+async def download_document(visit: Visit) -> Response:
+    """The invoice as PDF, HTML or CSV. It holds strangers' texts: browsers keep it and don't show it."""
+    wanted = _FORMATS.get(visit.parameter("format"))
+    if wanted is None:
+        raise NotFoundError("format_unknown", "There is no such file.")
+    document = await visit.api.billing.GetInvoiceDocument(
+        invoice_id=visit.parameter("invoice_id"), format=wanted
+    )
+    return Response(document.content, media_type=document.media_type, headers=_attachment(document.file_name))
 
 
-async def _ask(visit: Visit, size: int, page_token: str) -> Any:
-    fields: dict[str, Any] = {
-        "page_size": size,
-        "page_token": page_token,
+async def download_proof(visit: Visit) -> Response:
+    """What `ams-verify` reads, each part asked for while those before it are being sent. Raises AppError when
+    the first can't be had; a later failure breaks the download off."""
+    invoice_id = visit.parameter("invoice_id")
+
+    async def ask(token: str) -> pb.InvoiceProof:
+        return await visit.api.billing.GetInvoiceProof(invoice_id=invoice_id, page_token=token)
+
+    async def parts(part: pb.InvoiceProof) -> AsyncIterator[bytes]:
+        yield part.content
+        while part.next_page_token:
+            part = await ask(part.next_page_token)
+            yield part.content
+
+    first = await ask("")
+    headers = _attachment(f"invoice-{invoice_id}.jsonl")
+    return StreamingResponse(parts(first), media_type="application/jsonl", headers=headers)
+
+
+async def load_invoice(visit: Visit) -> pb.Invoice:
+    """Raises NotFoundError also for one that isn't the area's role's: an account may hold several."""
+    invoice = await visit.api.billing.GetInvoice(invoice_id=visit.parameter("invoice_id"))
+    person = visit.session.person
+    owner = {MERCHANT: invoice.merchant_id, CONSUMER: invoice.consumer_id}.get(visit.role)
+    if visit.role == CONSUMER and invoice.status == pb.INVOICE_DRAFT:
+        owner = None
+    if visit.role != ADMIN and (person is None or owner != person.user_id):
+        raise NotFoundError("invoice_not_found", "There is no such invoice.")
+    return invoice
+
+
+async def ask_invoices(visit: Visit, size: int, page_token: str, **fields: Any) -> pb.ListInvoicesResponse:
+    """As the URL wants them; `fields` of the request instead, where they are given."""
+    wanted: dict[str, Any] = {
         "period": visit.query.get("period", ""),
+        "status": _STATUSES.get(visit.query.get("status", ""), pb.INVOICE_STATUS_UNSPECIFIED),
+        "kind": _KINDS.get(visit.query.get("kind", ""), pb.INVOICE_KIND_UNSPECIFIED),
+        "merchant_id": visit.query.get("merchant", ""),
+        "consumer": visit.query.get("consumer", ""),
         "order_by": visit.url.order_by(_SORTS),
-    }
-    if visit.role == MERCHANT:
-        return await visit.api.billing.ListMerchantInvoices(**fields)
-    return await visit.api.billing.ListConsumerInvoices(**fields)
+    } | fields
+    billing = visit.api.billing
+    match visit.role:
+        case Role.ADMIN:
+            return await billing.ListInvoices(page_size=size, page_token=page_token, **wanted)
+        case Role.MERCHANT:
+            return await billing.ListMerchantInvoices(page_size=size, page_token=page_token, **wanted)
+        case _:
+            return await billing.ListConsumerInvoices(page_size=size, page_token=page_token, **wanted)
 
 
-async def _issuers(visit: Visit, invoices: Sequence[pb.Invoice]) -> Known:
-    """Services by which a consumer knows whose an invoice is."""
+async def _spend(visit: Visit) -> pb.GetConsumerSpendResponse | None:
+    """What no invoice has yet, for a consumer."""
     if visit.role != CONSUMER:
-        return {}
-    return await know_services(visit, (line.service_id for each in invoices for line in each.lines[:3]))
+        return None
+    return await visit.or_none_if_down(visit.api.billing.GetConsumerSpend())
 
 
-def issuer_of(known: Known, invoice: pb.Invoice) -> str:
-    """The merchant's name, as the marketplace has it; its services' names when it has none (any more)."""
-    names = [known[line.service_id].merchant_name for line in invoice.lines if line.service_id in known]
-    return names[0] if names else ", ".join(line.service_name for line in invoice.lines[:3])
+def events_of(invoice: pb.Invoice) -> list[tuple[str, str, Any, str]]:
+    """The invoice's life, the newest first, for ui.timeline: title, text, when and kind."""
+    dated = [
+        ("Issued", invoice.number, invoice.issued_at, "info"),
+        ("Sent", "by mail, to its consumer", invoice.sent_at, "plain"),
+        ("Paid", "", invoice.paid_at, "good"),
+    ]
+    events = [event for event in dated if event[2].seconds]
+    if invoice.status == pb.INVOICE_VOID:
+        events.append(("Void", "taken back as a whole", invoice.updated_at, "bad"))
+    if invoice.status == pb.INVOICE_DRAFT:
+        events.append(("Draft", "follows usage until it is issued", invoice.updated_at, "plain"))
+    return sorted(events, key=lambda event: -event[2].seconds)
 
 
-def _months() -> list[str]:
-    first, months = utc_now().replace(day=1), []
-    for _ in range(_MONTHS):
-        months.append(first.strftime("%Y-%m"))
-        first = (first - timedelta(days=1)).replace(day=1)
-    return months
+async def _rows(visit: Visit, listed: pb.ListInvoicesResponse) -> list[Cells]:
+    return [_row(visit.role, invoice) for invoice in listed.invoices]
 
 
-def _place(visit: Visit) -> dict[str, Any]:
-    is_merchants = visit.role == MERCHANT
-    return {"path": _MERCHANT_LIST if is_merchants else _CONSUMER_LIST, "is_merchants": is_merchants}
+def _row(role: Role.ValueType, invoice: pb.Invoice) -> Cells:
+    row = {
+        "currency": invoice.subtotal.currency_code,
+        **_exact(invoice, ("subtotal", "credited", "commission", "total")),
+        "merchant": invoice.merchant_name,
+        "consumer": invoice.consumer_pseudonym,
+    }
+    own = [name for name in _COLUMNS[role] if name not in row]
+    row |= dict(zip(own, map(str, cells(invoice, *own)), strict=True))
+    return [row[name] for name in _COLUMNS[role]]
 
 
-def _views_of(path: str, role: Role.ValueType) -> tuple[View, ...]:
+def _exact(invoice: pb.Invoice, names: Iterable[str]) -> dict[str, str]:
+    return {name: f"{to_decimal(getattr(invoice, name)):f}" for name in names}
+
+
+def _attachment(name: str) -> dict[str, str]:
+    plain = "".join(letter for letter in name if letter.isascii() and (letter.isalnum() or letter in "-_."))
+    return {"content-disposition": f'attachment; filename="{plain}"'}
+
+
+def _views_of(role: Role.ValueType) -> tuple[View, ...]:
+    path = PATHS[role]
     return (
         page(path, list_invoices, role),
-        list_download(path, "invoices", _COLUMNS, _ask, _rows, role),
+        list_download(path, "invoices", _COLUMNS[role], ask_invoices, _rows, role),
         page(f"{path}/{{invoice_id}}", show_invoice, role),
-        page(f"{path}/{{invoice_id}}/table.csv", download_lines, role),
+        page(f"{path}/{{invoice_id}}/document/{{format}}", download_document, role),
+        page(f"{path}/{{invoice_id}}/proof", download_proof, role),
     )
 
 
-VIEWS = (
-    *_views_of(_MERCHANT_LIST, MERCHANT),
-    *_views_of(_CONSUMER_LIST, CONSUMER),
-    action(f"{_MERCHANT_LIST}/generate", generate_drafts, MERCHANT),
-)
+VIEWS = (*_views_of(CONSUMER), *_views_of(MERCHANT), *_views_of(ADMIN))

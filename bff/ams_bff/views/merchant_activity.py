@@ -9,7 +9,6 @@ from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.registry.v1.events_pb2 import IMAGE_REJECTED
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ams_bff.ui.formats import month
 from ams_bff.views.activity import Event, newest
 
 # A service that is none of these can be changed, and updated_at says when it was.
@@ -69,5 +68,5 @@ def _image_event(image: registry_pb.Image) -> Event:
 
 def _invoice_event(invoice: billing_pb.Invoice) -> Event:
     title, kind = _INVOICES[invoice.status]
-    text = f"{month(invoice.period)}, {invoice.consumer_pseudonym}"
+    text = f"{invoice.number}, {invoice.consumer_pseudonym}"
     return Event(title, text, invoice.updated_at, kind, f"/merchant/invoices/{invoice.invoice_id}")

@@ -1,7 +1,6 @@
 """A merchant's services: list, new, one service, its changes and its way to approval."""
 
 import asyncio
-from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ACTIVE
@@ -14,10 +13,10 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
-from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
-from ams_bff.views import service_forms
+from ams_bff.views import price_forms, service_forms
+from ams_bff.views.price_previews import editor_fields
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 PATH = "/merchant/services"
@@ -40,32 +39,21 @@ async def list_services(visit: Visit) -> Response:
 
 async def show_new(visit: Visit, form: Form | None = None) -> Response:
     form = form or service_forms.empty_form()
-    return await visit.render("merchant/new_service.html", form=form, **_form_context(form))
+    return await visit.render("merchant/new_service.html", form=form, **await editor_fields(visit, form))
 
 
 async def create_service(visit: Visit) -> Response:
-    """A draft; or only the price's example month, for who has no scripts."""
+    """A draft; or only the form again, when it is the price's parts that were changed."""
     form = visit.form
-    if form["intent"] == "preview":
-        service_forms.price_of(form)
-        form.status = 200
+    if price_forms.edit(form):
         return await show_new(visit, form)
     try:
         made = await visit.api.catalog.CreateService(**service_forms.new_service(form))
     except AppError as error:
-        return await show_new(visit, _refused(form, error))
+        return await show_new(visit, form.refused(error))
     return await visit.redirect(
         f"{PATH}/{made.service_id}", f"{made.name} is a draft now. Submit it when it is ready."
     )
-
-
-async def preview_price(visit: Visit) -> Response:
-    """What months of some sizes cost, while the price is being typed."""
-    form = Form.starting(
-        **{name: visit.query.get(name, "") for name in (service_forms.AMOUNT, service_forms.CURRENCY)}
-    )
-    examples = service_forms.examples_of(service_forms.price_of(form))
-    return await visit.render("merchant/price_preview.html", examples=examples)
 
 
 async def show_service(visit: Visit, form: Form | None = None) -> Response:
@@ -93,19 +81,17 @@ async def show_edit(visit: Visit) -> Response:
 
 
 async def update_service(visit: Visit) -> Response:
-    """Changes it; or only shows the price's example month."""
+    """Changes it; or only shows the form again, when it is the price's parts that were changed."""
     service, form = await load_service(visit), visit.form
     path = f"{PATH}/{service.service_id}"
     if not service.changeable_fields:
         return await visit.redirect(path, _NOT_NOW)
-    if form["intent"] == "preview":
-        service_forms.price_of(form)
-        form.status = 200
+    if price_forms.edit(form):
         return await _edit_page(visit, service, form)
     try:
         await visit.api.catalog.UpdateService(**service_forms.changed_service(service, form))
     except AppError as error:
-        return await _edit_page(visit, service, _refused(form, error))
+        return await _edit_page(visit, service, form.refused(error))
     return await visit.redirect(path, "Changes saved.")
 
 
@@ -131,26 +117,14 @@ async def load_service(visit: Visit) -> pb.Service:
     return service
 
 
-def _refused(form: Form, error: AppError) -> Form:
-    return form.refused(error, price=service_forms.AMOUNT)
-
-
 async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
     return await visit.render(
         "merchant/edit_service.html",
         form=form,
         service=service,
         fields=service.changeable_fields,
-        **_form_context(form),
+        **await editor_fields(visit, form),
     )
-
-
-def _form_context(form: Form) -> dict[str, Any]:
-    typed = Form({name: form.values.get(name, []) for name in (service_forms.AMOUNT, service_forms.CURRENCY)})
-    return {
-        "examples": service_forms.examples_of(service_forms.price_of(typed)),
-        "currencies": CURRENCY_CHOICES,
-    }
 
 
 async def _published(visit: Visit, service: pb.Service) -> pb.MarketplaceService | None:
@@ -168,7 +142,6 @@ VIEWS = (
     action(PATH, create_service, MERCHANT),
     list_download(PATH, "services", SERVICE_COLUMNS, _ask, service_rows, MERCHANT),
     page(f"{PATH}/new", show_new, MERCHANT),
-    page(f"{PATH}/price", preview_price, MERCHANT),
     page(f"{PATH}/{{service_id}}", show_service, MERCHANT),
     page(f"{PATH}/{{service_id}}/edit", show_edit, MERCHANT),
     action(f"{PATH}/{{service_id}}/edit", update_service, MERCHANT),

@@ -12,10 +12,10 @@ from ams.catalog.v1.events_pb2 import (
     SERVICE_STATUS_UNSPECIFIED,
     SERVICE_SUSPENDED,
 )
-from ams_common.money import to_decimal
 
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
+from ams_bff.ui.price_words import price_lines
 
 _SORTS = ("name", "status", "created_at", "updated_at")
 _STATUSES = {
@@ -25,7 +25,7 @@ _STATUSES = {
     "rejected": REJECTED,
     "suspended": SERVICE_SUSPENDED,
 }
-_SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price_per_request", "currency")
+_SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price", "currency")
 SERVICE_COLUMNS = (*_SHARED, "status", "created_at", "changed_at", "service_id")
 MARKETPLACE_COLUMNS = (*_SHARED, "rate_limit_per_minute", "tags", "published_at", "service_id")
 
@@ -63,8 +63,6 @@ async def marketplace_rows(visit: Visit, listed: pb.ListMarketplaceServicesRespo
 
 def _shared(service: pb.Service | pb.MarketplaceService) -> Cells:
     kind = "Docker image" if service.type == DOCKER else "API"
-    price: Cells = ("", "")  # of a model that isn't a price per request
-    if service.price.WhichOneof("model") == "per_request":
-        amount = service.price.per_request.amount
-        price = (f"{to_decimal(amount).normalize():f}", amount.currency_code)
-    return [service.name, service.slug, service.merchant_name, kind, service.version, *price]
+    price = "; ".join(price_lines(service.price))
+    about = (service.name, service.slug, service.merchant_name, kind, service.version)
+    return [*about, price, service.price.currency_code]

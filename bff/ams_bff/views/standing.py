@@ -128,7 +128,8 @@ async def _account_page(kind: AccountKind, visit: Visit, form: Form) -> Response
     """Profile, usage, what was done, and what is the kind's own."""
     account_id = visit.parameter("account_id")
     account = await kind.get(visit, account_id)
-    wanted: dict[str, Any] = {f"{kind.noun}_id": account_id, "group_by": usage_pb.SERVICE}
+    whose = "consumer" if kind.noun == "consumer" else "merchant_id"
+    wanted: dict[str, Any] = {whose: account_id, "group_by": usage_pb.SERVICE}
     more, report, records, names = await asyncio.gather(
         kind.load_account(visit),
         reports.ask_shown(visit, **wanted),

@@ -1478,8 +1478,9 @@ class Difference(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """forwarded_not_recorded, recorded_not_forwarded, dead_letter, test_calls, not_charged, not_rated_yet,
-    not_invoiced_yet, price_unknown.
+    """forwarded_not_recorded, recorded_not_forwarded, dead_letter, test_calls, continuations (later parts of calls that
+    last), not_rated_yet, rated_not_recorded (usage-svc was restored and is reading again), not_charged, price_unknown,
+    not_invoiced_yet.
     """
     events: _builtins.int
     message: _builtins.str
@@ -1518,7 +1519,9 @@ class ReconciledDay(_message.Message):
     rated: _builtins.int
     invoiced: _builtins.int
     is_reconciled: _builtins.bool
-    """Nothing differs but what is named and expected: test calls, what isn't charged, days not invoiced yet."""
+    """Nothing differs but what is named and expected: test calls, parts of calls, what isn't charged, days not invoiced
+    yet.
+    """
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]: ...
     def __init__(

@@ -495,7 +495,7 @@ class ListDayTotalsRequest(_message.Message):
     FIRST_DAY_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.str
-    """A merchant's or a consumer's: one at least."""
+    """Only this merchant's, and only this consumer's; neither: everybody's."""
     consumer_id: _builtins.str
     first_day: _builtins.str
     """Both with."""
@@ -533,6 +533,7 @@ class DayTotal(_message.Message):
     day: _builtins.str
     merchant_id: _builtins.str
     consumer_id: _builtins.str
+    """As in the request; "": of all consumers together."""
     forwarded_events: _builtins.int
     """By the gateways' count, as far as they have told."""
     recorded_events: _builtins.int

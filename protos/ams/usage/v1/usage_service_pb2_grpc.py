@@ -198,7 +198,7 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDayTotals(self, request, context):
-        """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and consumer.
+        """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

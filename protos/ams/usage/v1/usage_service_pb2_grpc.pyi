@@ -41,7 +41,7 @@ class UsageServiceStub:
     """
     DismissUsageDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DismissDeadLetterRequest, _dead_letters_pb2.DeadLetter]
     ListDayTotals: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListDayTotalsRequest, _usage_service_pb2.ListDayTotalsResponse]
-    """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and consumer."""
+    """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant."""
     ListDayRoots: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListDayRootsRequest, _usage_service_pb2.ListDayRootsResponse]
     """The Merkle roots over days' events of a merchant, as they were published."""
     ListProvenEvents: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListProvenEventsRequest, _usage_service_pb2.ListProvenEventsResponse]
@@ -151,7 +151,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.ListDayTotalsRequest,
         context: _aio.ServicerContext[_usage_service_pb2.ListDayTotalsRequest, _abc.Awaitable[_usage_service_pb2.ListDayTotalsResponse]],
     ) -> _abc.Awaitable[_usage_service_pb2.ListDayTotalsResponse]:
-        """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and consumer."""
+        """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant."""
 
     @_abc_1.abstractmethod
     def ListDayRoots(

@@ -1,0 +1,127 @@
+"""What pages of usage call services, keys, consumers and merchants, and what they can be narrowed to.
+
+Each kind of name is one call, however many of them a page shows.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
+from ams_common.errors import NotFoundError
+
+from ams_bff.http.visits import Visit
+from ams_bff.usage.figures import REST
+from ams_bff.usage.ranges import STATUS_CLASSES
+from ams_bff.views.consumer_lists import all_keys, all_requests, newest_by_service
+from ams_bff.views.naming import name_of, service_names
+
+Labels: TypeAlias = Mapping[str, str]
+Choice: TypeAlias = tuple[str, str]
+
+STATUS_LABELS = {
+    "1xx": "1xx Informational",
+    "2xx": "2xx Success",
+    "3xx": "3xx Redirect",
+    "4xx": "4xx Refused",
+    "5xx": "5xx Failed",
+}
+STATUS_TONES = {"1xx": "plain", "2xx": "good", "3xx": "info", "4xx": "warn", "5xx": "bad"}
+_MOST_CHOICES = 200
+
+
+async def labels_of(visit: Visit, kind: str, names: Iterable[str]) -> Labels:
+    """What to call groups, or what is filtered by, of one kind ("service", "key", …), by their names in a
+    report. What isn't known is called by its end."""
+    shown = {name for name in names if name and name != REST}
+    wanted = sorted(name for name in shown if (kind, name) not in visit.names)
+    found: Labels = {}
+    match kind:
+        case "service" if wanted:
+            known = await service_names(visit, wanted)
+            found = {name: name_of(known, name) for name in wanted}
+        case "key" if visit.role == CONSUMER and wanted:
+            found = await visit.or_none_if_down(_own_keys(visit)) or {}
+        case "consumer" | "merchant" if visit.role == ADMIN and wanted:
+            found = await visit.or_none_if_down(_people(visit, kind, wanted)) or {}
+        case "status":
+            found = STATUS_LABELS
+    visit.names |= {(kind, name): found.get(name) or _short(visit.role, kind, name) for name in wanted}
+    return {"": f"No {kind}", REST: "All others"} | {name: visit.names[kind, name] for name in shown}
+
+
+def _short(role: Role.ValueType, kind: str, name: str) -> str:
+    """A merchant's forms of keys and consumers are names already."""
+    is_name = role == MERCHANT and kind in ("key", "consumer")
+    return name if is_name or len(name) < 20 else f"{kind.capitalize()} …{name[-6:]}"
+
+
+async def filters_in_words(visit: Visit, filters: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Each filter of the URL: its parameter, what it filters, and by what."""
+    labels = await asyncio.gather(*(labels_of(visit, kind, [text]) for kind, text in filters.items()))
+    return [
+        (kind, kind.capitalize(), words[text])
+        for (kind, text), words in zip(filters.items(), labels, strict=True)
+    ]
+
+
+async def _own_keys(visit: Visit) -> Labels:
+    return {key.key_id: f"{key.name} · {key.key_prefix}…" for key in await all_keys(visit)}
+
+
+async def _people(visit: Visit, kind: str, ids: Sequence[str]) -> Labels:
+    """The newest by one call; a single one for itself, for it may be old. Of nobody there is no usage."""
+    identity = visit.api.identity
+    if len(ids) == 1:
+        try:
+            if kind == "merchant":
+                return {ids[0]: (await identity.GetMerchant(merchant_id=ids[0])).company_name}
+            return {ids[0]: (await identity.GetConsumer(consumer_id=ids[0])).email}
+        except NotFoundError:
+            return {}
+    if kind == "merchant":
+        merchants = (await identity.ListMerchants(page_size=_MOST_CHOICES)).merchants
+        return {each.merchant_id: each.company_name for each in merchants}
+    consumers = (await identity.ListConsumers(page_size=_MOST_CHOICES)).consumers
+    return {each.consumer_id: each.email for each in consumers}
+
+
+async def choices_of(visit: Visit, filters: Mapping[str, str]) -> Mapping[str, list[Choice]]:
+    """What the page's selects offer, by the URL's parameter: "" for all, and what is chosen in any case."""
+    services, keys = await asyncio.gather(
+        visit.or_none_if_down(service_choices(visit)), visit.or_none_if_down(key_choices(visit))
+    )
+    choices: dict[str, list[Choice]] = {"service": [("", "All services"), *(services or [])]}
+    if visit.role == CONSUMER:
+        choices["key"] = [("", "All keys"), *(keys or [])]
+    choices["status"] = [("", "Any status"), *((name, STATUS_LABELS[name]) for name in STATUS_CLASSES)]
+    for kind, offered in choices.items():
+        chosen = filters.get(kind, "")
+        if chosen not in (value for value, _ in offered):
+            offered.append((chosen, (await labels_of(visit, kind, [chosen]))[chosen]))
+    return choices
+
+
+async def service_choices(visit: Visit) -> list[Choice]:
+    """Ids and names of the reader's services, by name; of many the newest."""
+    match visit.role:
+        case Role.MERCHANT:
+            listed = await visit.api.catalog.ListMerchantServices(page_size=_MOST_CHOICES)
+            pairs = [(each.service_id, each.name) for each in listed.services]
+        case Role.ADMIN:
+            all_listed = await visit.api.catalog.ListServices(page_size=_MOST_CHOICES)
+            pairs = [(each.service_id, each.name) for each in all_listed.services]
+        case _:
+            asked = [each.service_id for each in newest_by_service(await all_requests(visit))]
+            known = await service_names(visit, asked[:_MOST_CHOICES])
+            pairs = [(service_id, name_of(known, service_id)) for service_id in known or ()]
+    return sorted(pairs, key=lambda pair: pair[1].casefold())
+
+
+async def key_choices(visit: Visit) -> list[Choice]:
+    """A consumer's keys; to nobody else's eyes keys have names."""
+    if visit.role != CONSUMER:
+        return []
+    keys = await all_keys(visit)
+    pairs = [(key.key_id, f"{key.name} · {key.key_prefix}…") for key in keys[:_MOST_CHOICES]]
+    return sorted(pairs, key=lambda pair: pair[1].casefold())

@@ -1,0 +1,256 @@
+"""From events in Kafka to an invoice that whoever pays it can recompute, and what is said when anything was
+changed."""
+
+import base64
+import json
+import sys
+from asyncio import create_subprocess_exec, subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from ams.billing.v1 import billing_service_pb2 as pb
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
+from ams.usage.v1.events_pb2 import CLIENT_CLOSED
+from ams_common.clock import utc_now
+from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from ams_common.ids import uuid7
+from ams_common.testing.plugin import Schema, Serve, Template
+from ams_common.testing.tokens import TestIssuer
+from ams_rating.charging import ChargeRule
+from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
+from ams_rating.verify import Verification
+from support.usage_pipeline import Caller, UsagePipeline, usage_pipeline
+
+# The month before this one: its days are closed.
+LAST_DAY = utc_now().date().replace(day=1) - timedelta(days=1)
+MONTH = LAST_DAY.isoformat()[:7]
+TIERED = Price(
+    "EUR",
+    (
+        Component(
+            Meter.REQUESTS, Graduated((Tier(10, Decimal("0.05")), Tier(None, Decimal("0.015"), Decimal(1))))
+        ),
+        Component(Meter.MEGABYTES, PerUnit(Decimal("12.5"))),
+        Component(None, MonthlyFee(Decimal(3))),
+    ),
+    ChargeRule(is_client_error_free=True),
+)
+
+
+def at(day: int) -> datetime:
+    """Noon of a day of that month."""
+    return datetime(LAST_DAY.year, LAST_DAY.month, day, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def pipeline(
+    admin_database_url: str,
+    templates: Callable[[Schema], Template],
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    issuer: TestIssuer,
+    serve_rpc: Serve,
+) -> AsyncIterator[UsagePipeline]:
+    async with usage_pipeline(
+        admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
+    ) as opened:
+        yield opened
+
+
+async def use(pipeline: UsagePipeline, caller: Caller) -> None:
+    """A month of a consumer: tiers, a change of the price, calls that cost nothing, a call that lasts, and
+    another consumer of the merchant on the same days. Billed is nothing yet."""
+    other, key = Caller(caller.priced), Caller(caller.priced, caller.consumer_id)
+    await pipeline.events.new_price(caller.priced, "0.02", at(20).date().isoformat())
+    events = [caller.event(at(day), response_payload_size_bytes=1000 * day) for day in range(1, 29)]
+    events += [key.event(at(day)) for day in (3, 19, 20, 21)]
+    events += [caller.event(at(5), status_code=404), caller.event(at(25), status_code=404)]
+    events += [caller.event(at(6), status_code=503), caller.event(at(7), is_test=True)]
+    events += [caller.event(at(8), status_code=499, outcome=CLIENT_CLOSED)]
+    events += [caller.event(at(9), is_continuation=True, response_payload_size_bytes=5_000_000)]
+    others = [other.event(at(day)) for day in range(1, 29)]
+    async with pipeline.running():
+        await pipeline.send(events)
+        await pipeline.send(others)
+        await pipeline.rated(len(events) - 2 + len(others))
+
+
+async def proof_of(
+    pipeline: UsagePipeline, invoice_id: str, user_id: UUID, role: Role.ValueType
+) -> list[bytes]:
+    """The whole file's rows."""
+    content, token = bytearray(), ""
+    while True:
+        request = pb.GetInvoiceProofRequest(invoice_id=invoice_id, page_token=token)
+        part = await pipeline.billing.ask("GetInvoiceProof", request, user_id, role)
+        content += part.content
+        token = part.next_page_token
+        if not token:
+            return bytes(content).splitlines(keepends=True)
+
+
+async def issued(pipeline: UsagePipeline, caller: Caller) -> pb.Invoice:
+    """The consumer's newest invoice of all that is open."""
+    await pipeline.billing.issue(LAST_DAY.isoformat(), merchant_id=str(caller.priced.merchant_id))
+    request = pb.ListInvoicesRequest()
+    answer = await pipeline.billing.ask("ListConsumerInvoices", request, caller.consumer_id, CONSUMER)
+    found: pb.Invoice = answer.invoices[0]
+    return found
+
+
+@pytest.fixture
+async def caller(pipeline: UsagePipeline) -> Caller:
+    return Caller(await pipeline.events.priced_service(TIERED))
+
+
+def differences(rows: list[bytes]) -> list[str]:
+    return [str(difference) for difference in Verification(rows).differences()]
+
+
+async def test_the_command_accepts_a_real_invoice(
+    pipeline: UsagePipeline, caller: Caller, tmp_path: Path
+) -> None:
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    assert await pipeline.close_days() == 28
+    rows = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    merchant_id = caller.priced.merchant_id
+    assert await proof_of(pipeline, invoice.invoice_id, merchant_id, MERCHANT) == rows
+    assert await proof_of(pipeline, invoice.invoice_id, uuid7(), ADMIN) == rows
+    # The merchant reads it too: it says by nothing who the consumer is.
+    content = b"".join(rows)
+    assert str(caller.consumer_id).encode() not in content
+    assert str(caller.api_key_id).encode() not in content
+
+    records = [json.loads(row) for row in rows]
+    roots = [each for each in records if each.get("record") == "day_root"]
+    # Twenty-eight calls, four of another key, one given up, a part of one that lasts, and the second 4xx.
+    assert sum(each.get("record") == "event" for each in records) == 35
+    file, published = tmp_path / "proof.jsonl", tmp_path / "roots.json"
+    file.write_bytes(content)
+    published.write_text(
+        json.dumps({"roots": [{**each, "merchantId": each["merchant_id"]} for each in roots]})
+    )
+    process = await create_subprocess_exec(
+        sys.executable, "-m", "ams_rating.verify", file, "--roots", published, stdout=subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert (process.returncode, output.decode().splitlines()[-1]) == (0, "Everything agrees.")
+
+
+async def test_late_usage_has_a_proof_of_its_own_and_changes_no_other(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    await pipeline.close_days()
+    before = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    async with pipeline.running():
+        await pipeline.send([caller.event(at(4)), caller.event(at(21)), caller.event(at(4), status_code=500)])
+        await pipeline.rated(64 + 3)
+    pipeline.billing.clock.now += timedelta(seconds=1)
+    adjustment = await issued(pipeline, caller)
+    assert adjustment.invoice_id != invoice.invoice_id
+    rows = await proof_of(pipeline, adjustment.invoice_id, caller.consumer_id, CONSUMER)
+    (first, *_) = differences(rows)
+    assert "its day isn't closed" in first
+    assert await pipeline.close_days() == 2
+    rows = await proof_of(pipeline, adjustment.invoice_id, caller.consumer_id, CONSUMER)
+    assert differences(rows) == []
+    assert sum(b'"record":"event"' in row for row in rows) == 37
+
+    def without_roots(rows: list[bytes]) -> list[bytes]:
+        return [row for row in rows if b'"record":"day_root"' not in row]
+
+    after = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    assert differences(after) == []
+    assert without_roots(after) == without_roots(before)
+
+
+async def test_an_invoice_after_one_that_was_void_is_proven_too(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    await use(pipeline, caller)
+    wrong = await issued(pipeline, caller)
+    await pipeline.close_days()
+    await pipeline.billing.void(wrong.invoice_id)
+    pipeline.billing.clock.now += timedelta(seconds=1)
+    right = await issued(pipeline, caller)
+    for invoice in (wrong, right):
+        assert differences(await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)) == []
+
+
+async def test_what_was_changed_is_named(pipeline: UsagePipeline, caller: Caller) -> None:
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    await pipeline.close_days()
+
+    async def found() -> list[str]:
+        return differences(await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER))
+
+    assert await found() == []
+    # An event.
+    bytes_of = "UPDATE usage_events SET response_bytes = {} WHERE response_bytes = {}"
+    await pipeline.change_usage(bytes_of.format(9001, 9000))
+    changed, total = await found()
+    assert changed.startswith("event ") and f"of {at(9).date()}" in changed and "isn't at place" in changed
+    assert total.startswith(f"usage of {at(9).date()}")
+    await pipeline.change_usage(bytes_of.format(9000, 9001))
+    # A price.
+    price = "UPDATE price_versions SET price = replace(price::text, '{}', '{}')::jsonb"
+    await pipeline.billing.execute(price.format('"0.05"', '"0.06"'))
+    assert all(each.startswith("line 1: its quantity is rated") for each in await found())
+    assert await found()
+    await pipeline.billing.execute(price.format('"0.06"', '"0.05"'))
+    # A line.
+    await pipeline.billing.execute("ALTER TABLE invoice_lines DISABLE TRIGGER USER")
+    line = (
+        "UPDATE invoice_lines SET rated_amount = rated_amount + {}, amount = amount + {} WHERE position = 2"
+    )
+    await pipeline.billing.execute(line.format(1, 1))
+    (rated, subtotal) = await found()
+    assert rated.startswith("line 2: its quantity is rated")
+    assert subtotal.startswith("invoice: its subtotal is")
+    await pipeline.billing.execute(line.format(-1, -1))
+    assert await found() == []
+    # A day's root, by whoever also has all its events.
+    await pipeline.change_usage("ALTER TABLE day_roots DISABLE TRIGGER USER")
+    await pipeline.change_usage(f"UPDATE day_roots SET root = sha256('another') WHERE day = '{at(3).date()}'")
+    assert all(f"of {at(3).date()}" in each for each in await found())
+    assert len(await found()) >= 2
+
+
+async def test_only_whose_it_is_gets_a_proof_and_only_of_an_issued_invoice(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    async with pipeline.running():
+        await pipeline.send([caller.event(at(1))])
+        await pipeline.rated(1)
+    (draft,) = await pipeline.billing.draft()
+    request = pb.GetInvoiceProofRequest(invoice_id=draft.invoice_id)
+    merchant_id = caller.priced.merchant_id
+    with pytest.raises(FailedPreconditionError):
+        await pipeline.billing.ask("GetInvoiceProof", request, merchant_id, MERCHANT)
+    with pytest.raises(NotFoundError):
+        await pipeline.billing.ask("GetInvoiceProof", request, caller.consumer_id, CONSUMER)
+    invoice = await issued(pipeline, caller)
+    request.invoice_id = invoice.invoice_id
+    for stranger, role in ((uuid7(), MERCHANT), (uuid7(), CONSUMER), (caller.consumer_id, MERCHANT)):
+        with pytest.raises(NotFoundError):
+            await pipeline.billing.ask("GetInvoiceProof", request, stranger, role)
+    for token in ("x", base64.urlsafe_b64encode(b"events/9/").decode().rstrip("="), "ZXZlbnRzLzA"):
+        request.page_token = token
+        with pytest.raises(InvalidArgumentError):
+            await pipeline.billing.ask("GetInvoiceProof", request, merchant_id, MERCHANT)
+    await pipeline.billing.void(invoice.invoice_id)
+    answer: Any = await pipeline.billing.ask(
+        "ListConsumerInvoices", pb.ListInvoicesRequest(kind=pb.CREDIT_NOTE), caller.consumer_id, CONSUMER
+    )
+    request = pb.GetInvoiceProofRequest(invoice_id=answer.invoices[0].invoice_id)
+    with pytest.raises(FailedPreconditionError):
+        await pipeline.billing.ask("GetInvoiceProof", request, merchant_id, MERCHANT)

@@ -1,0 +1,28 @@
+"""What usage-svc keeps of identity.events: the merchants' names."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ams.identity.v1.events_pb2 import IdentityEvent
+from ams_common import topics
+from ams_common.database import Change
+from ams_common.subscriptions import Subscription
+
+from usage_svc.reporting.store import ReportStore
+from usage_svc.store import Store
+
+
+async def keep_merchant_names(change: Change[Store], messages: Sequence[IdentityEvent]) -> None:
+    """Keeps the newest. Other kinds of event are passed over."""
+    store = ReportStore(change.connection)
+    for message in messages:
+        if message.WhichOneof("event") == "merchant_changed":
+            merchant = message.merchant_changed
+            await store.upsert_merchant(
+                merchant_id=UUID(merchant.merchant_id),
+                display_name=merchant.display_name,
+                standing_version=merchant.standing_version,
+            )
+
+
+MERCHANT_NAMES = Subscription(topics.IDENTITY_EVENTS, IdentityEvent, keep_merchant_names)
