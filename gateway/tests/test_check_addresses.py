@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession
+from ams_common.addresses import is_forbidden
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant
 from ams_gateway.testing.running import GrantedKey, serve_gateway
-from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver, is_forbidden
+from ams_gateway.upstream.resolver import AddressForbiddenError, AddressUnknownError, Resolver
 
 CLOSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254",

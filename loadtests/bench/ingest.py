@@ -18,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -31,6 +32,8 @@ from ams_local.servers import Addresses, serving
 from loadtests.bench.ingest_traffic import Traffic, create_topics, fill
 from loadtests.support.gateway import checked_out
 from loadtests.support.processes import cpu_s
+
+T = TypeVar("T")
 
 # The commit before batches were columns and deltas totals.
 BEFORE = "1315c34"
@@ -189,7 +192,7 @@ async def time_single_events(bench: Bench, connection: asyncpg.Connection, probe
     return statistics.median(times_ms)
 
 
-async def _until(check, timeout_s: float):  # type: ignore[no-untyped-def]
+async def _until(check: Callable[[], Awaitable[T]], timeout_s: float) -> T:
     deadline_s = time.monotonic() + timeout_s
     while not (answer := await check()):
         if time.monotonic() > deadline_s:

@@ -53,6 +53,7 @@ def count(database: Database[Store]) -> Count:
         intake = UsageIntake(Partitions(database))
         prepared, rejections = intake.prepare(Batch("a-topic/0", records))
         assert not rejections
+        await intake.make_ready(prepared)
         async with database.change_by_system("consume", audited=False) as change:
             await intake.apply(change, prepared)
 

@@ -4,10 +4,15 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-from ams.usage.v1 import report_service_pb2, report_service_pb2_grpc
+from ams.usage.v1 import (
+    alert_service_pb2,
+    alert_service_pb2_grpc,
+    report_service_pb2,
+    report_service_pb2_grpc,
+)
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams_common.client import jwks_of, open_channel
+from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
@@ -16,9 +21,13 @@ from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.tokens import TokenVerifier
 
+from usage_svc.alerting.delivery import WebhookDeliverer, open_session
+from usage_svc.alerting.evaluating import AlertEvaluator
+from usage_svc.alerting.spend import SpendClient
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
@@ -28,6 +37,8 @@ from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.reporting.merchants import MERCHANT_NAMES
+from usage_svc.retention.keeping import Retention
+from usage_svc.rpc.alerts import AlertService
 from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
 from usage_svc.settings import Settings, load_settings
@@ -60,6 +71,27 @@ async def run(settings: Settings) -> None:
             database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports
         )
         maker = ReportMaker(database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports)
+        sealer = Sealer(settings.sealing_key)
+        alerts = AlertService(
+            database=database,
+            pseudonyms=pseudonyms,
+            sealer=sealer,
+            allow_private_webhooks=settings.allow_private_webhooks,
+        )
+        # Apart: what is asked in the background doesn't keep a caller waiting.
+        billing = await stack.enter_async_context(open_channel(settings.billing_address, is_apart=True))
+        token = ServiceToken(identity, "usage-svc", settings.service_secret)
+        evaluator = AlertEvaluator(database=database, spend=SpendClient(billing, token))
+        session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
+        deliverer = WebhookDeliverer(
+            database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
+        )
+        retention = Retention(
+            database=database,
+            files=FileStore(settings.archive_url),
+            keep_events_days=settings.keep_events_days,
+            keep_minutes_days=settings.keep_minutes_days,
+        )
         server = build_server(
             TokenVerifier(jwks_of(identity)),
             [
@@ -70,6 +102,10 @@ async def run(settings: Settings) -> None:
                 (
                     report_service_pb2.DESCRIPTOR.services_by_name["ReportService"],
                     partial(report_service_pb2_grpc.add_ReportServiceServicer_to_server, reports),
+                ),
+                (
+                    alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"],
+                    partial(alert_service_pb2_grpc.add_AlertServiceServicer_to_server, alerts),
                 ),
             ],
         )
@@ -89,6 +125,10 @@ async def run(settings: Settings) -> None:
             keep_days_closed(database, pseudonyms),
             maker.run(settings.database_url),
             maker.keep_purged(),
+            evaluator.run(),
+            evaluator.keep_purged(),
+            deliverer.run(),
+            retention.run(),
             purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)

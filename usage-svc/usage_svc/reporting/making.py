@@ -100,6 +100,7 @@ class ReportMaker:
             file = await asyncio.to_thread(stack.enter_context, self.files.create(name))
             try:
                 writer = await asyncio.to_thread(writer_of, report, columns, file)
+                stack.callback(writer.close)
                 for done, (start, end) in enumerate(stretches):
                     async with self.database.read() as opened:
                         store = ReportStore(opened.connection)

@@ -58,6 +58,9 @@ class PdfWriter:
         self._pdf.line_of(words)
         self._file.write(bytes(self._pdf.output()))
 
+    def close(self) -> None:
+        pass
+
 
 class _Pages(FPDF):
     def __init__(self, title: str, columns: Sequence[Column]) -> None:

@@ -37,6 +37,9 @@ class Writer(Protocol):
     def finish(self) -> None:
         """What comes after the last row. The file itself is closed by whoever opened it."""
 
+    def close(self) -> None:
+        """Lets go of the file, before it is closed, whether the report was finished or not."""
+
 
 def writer_of(report: Report, columns: Sequence[Column], file: BinaryIO) -> Writer:
     """The writer of the report's format."""
@@ -65,6 +68,9 @@ class CsvWriter:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
         text = io.StringIO()
         csv.writer(text).writerows(rows)
@@ -88,6 +94,9 @@ class JsonLinesWriter:
     def finish(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 class ParquetWriter:
     """A row group a chunk."""
@@ -102,6 +111,10 @@ class ParquetWriter:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def finish(self) -> None:
+        self._writer.close()
+
+    def close(self) -> None:
+        # Else the library would do it when it is thrown away, when the file is closed.
         self._writer.close()
 
 

@@ -1,0 +1,439 @@
+"""Alerts: rules over the real server, evaluated on real usage."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, cast
+
+import grpc
+import pytest
+from ams.billing.v1 import billing_service_pb2 as billing
+from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
+from ams.identity.v1.notifications_pb2 import Notification
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams.usage.v1 import alert_service_pb2 as pb
+from ams.usage.v1 import alert_service_pb2_grpc as rpc
+from ams_common import topics
+from ams_common.client import ServiceToken
+from ams_common.clock import to_timestamp, utc_now
+from ams_common.database import Database
+from ams_common.errors import from_rpc_error
+from ams_common.ids import uuid7
+from ams_common.money import to_money
+from ams_common.pseudonyms import Pseudonyms
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
+from ams_common.testing.policies import callers_let_in
+from ams_common.testing.tokens import TestIssuer
+from google.protobuf.timestamp_pb2 import Timestamp
+from usage_svc.alerting.evaluating import AlertEvaluator
+from usage_svc.alerting.rules import MAX_RULES, Figures, end_of, periods_to_check, reached, start_of
+from usage_svc.alerting.spend import SpendClient
+from usage_svc.alerting.store import AlertStore
+from usage_svc.rpc.alerts import AlertService
+from usage_svc.store import Store
+
+DESCRIPTOR = pb.DESCRIPTOR.services_by_name["AlertService"]
+
+
+@pytest.fixture
+async def alerts_channel(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], database: Database[Store], pseudonyms: Pseudonyms
+) -> grpc.aio.Channel:
+    service = AlertService(
+        database=database,
+        pseudonyms=pseudonyms,
+        sealer=Sealer(DEVELOPMENT_SEALING_KEYS),
+        allow_private_webhooks=False,
+    )
+    return await serve_rpc(DESCRIPTOR, partial(rpc.add_AlertServiceServicer_to_server, service))
+
+
+class Person:
+    """Somebody who asks, in their roles."""
+
+    def __init__(self, stub: rpc.AlertServiceStub, token: str) -> None:
+        self._stub = stub
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    async def call(self, name: str, request: Any) -> Any:
+        return await getattr(self._stub, name)(request, metadata=self._metadata, timeout=10)
+
+    async def create(self, **fields: Any) -> pb.CreateAlertRuleResponse:
+        given = {
+            "name": "mine",
+            "metric": pb.REQUEST_COUNT,
+            "period": pb.ALERT_DAY,
+            "thresholds": ["3"],
+            "sends_mail": True,
+            **fields,
+        }
+        made: pb.CreateAlertRuleResponse = await self.call(
+            "CreateAlertRule", pb.CreateAlertRuleRequest(**given)
+        )
+        return made
+
+    async def alerts(self, **fields: Any) -> pb.ListAlertsResponse:
+        page: pb.ListAlertsResponse = await self.call("ListAlerts", pb.ListAlertsRequest(**fields))
+        return page
+
+    async def fired(self) -> list[tuple[str, str]]:
+        return sorted((each.threshold, each.value) for each in (await self.alerts()).alerts)
+
+
+As = Callable[..., Person]
+
+
+@pytest.fixture
+def as_(alerts_channel: grpc.aio.Channel, issuer: TestIssuer) -> As:
+    stub = rpc.AlertServiceStub(alerts_channel)
+    return lambda user_id, *roles: Person(stub, issuer.user_token(user_id, *roles))
+
+
+class BillingServer(billing_rpc.BillingServiceServicer):
+    """Answers by the contract what a scope costs: `amounts`, by the service or else the party."""
+
+    def __init__(self) -> None:
+        self.amounts: dict[str, str] = {}
+        self.asked: list[billing.BatchGetSpendRequest] = []
+
+    async def BatchGetSpend(
+        self, request: billing.BatchGetSpendRequest, context: Any
+    ) -> billing.BatchGetSpendResponse:
+        self.asked.append(request)
+        amounts = [
+            Decimal(self.amounts.get(each.service_id or each.consumer_id or each.merchant_id, "0"))
+            for each in request.scopes
+        ]
+        return billing.BatchGetSpendResponse(
+            amounts=[
+                to_money(amount, each.currency_code)
+                for amount, each in zip(amounts, request.scopes, strict=True)
+            ]
+        )
+
+
+class OwnToken:
+    """usage-svc's own, without asking identity-svc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def get(self) -> str:
+        return self._token
+
+
+@pytest.fixture
+def billing_server() -> BillingServer:
+    return BillingServer()  # type: ignore[abstract]  # gRPC answers UNIMPLEMENTED for the others
+
+
+@pytest.fixture
+async def spend(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], billing_server: BillingServer, issuer: TestIssuer
+) -> SpendClient:
+    channel = await serve_rpc(
+        billing.DESCRIPTOR.services_by_name["BillingService"],
+        partial(billing_rpc.add_BillingServiceServicer_to_server, billing_server),
+    )
+    return SpendClient(channel, cast("ServiceToken", OwnToken(issuer.service_token("usage-svc"))))
+
+
+@pytest.fixture
+def evaluator(database: Database[Store], spend: SpendClient) -> AlertEvaluator:
+    return AlertEvaluator(database=database, spend=spend)
+
+
+async def told(database: Database) -> list[Notification]:
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.NOTIFICATIONS
+        )
+    return [Notification.FromString(row["payload"]) for row in rows]
+
+
+async def refusal(call: Awaitable[Any]) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return from_rpc_error(raised.value).code
+
+
+async def test_each_rpc_lets_in_exactly_its_callers(
+    alerts_channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    people = {"admin", "merchant", "consumer"}
+    rpcs = ["CreateAlertRule", "ListAlertRules", "DeleteAlertRule", "ListAlerts", "MarkAlertsRead"]
+    assert await callers_let_in(alerts_channel, DESCRIPTOR, issuer) == dict.fromkeys(rpcs, people)
+
+
+async def test_every_named_query_is_understood_and_declared(database: Database) -> None:
+    async with database.connection() as connection:
+        for name in AlertStore.queries.names():
+            await AlertStore.queries.prepare(connection, name)
+    assert set(AlertStore.queries.names()) == AlertStore.declared()
+
+
+async def test_each_threshold_fires_once_in_a_period_and_its_owner_is_told(
+    subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, database: Database
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    await consumer.create(thresholds=["2", "4", "1000"])
+    await ingest([subject.event() for _ in range(3)])
+    for _ in range(2):
+        await evaluator.evaluate_touched()
+        await evaluator.evaluate_all()
+    assert await consumer.fired() == [("2", "3")]
+    await ingest([subject.event()])
+    await evaluator.evaluate_touched()
+    assert await consumer.fired() == [("2", "3"), ("4", "4")]
+    first, second = await told(database)
+    assert first.user_id == str(subject.consumer_id)
+    assert (first.threshold_reached.threshold, first.threshold_reached.value) == ("2 requests", "3 requests")
+    assert first.threshold_reached.period == f"{utc_now():%Y-%m-%d}"
+    assert first.notification_id != second.notification_id
+
+
+async def test_two_evaluators_at_once_let_nothing_fire_twice(
+    subject: Any, ingest: Any, as_: As, database: Database, spend: SpendClient
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    for _ in range(5):
+        await consumer.create(thresholds=["1", "2"])
+    await ingest([subject.event() for _ in range(3)])
+    both = [AlertEvaluator(database=database, spend=spend) for _ in range(2)]
+    await asyncio.gather(*(each.evaluate_all() for each in both))
+    assert len(await told(database)) == len(await consumer.fired()) == 10
+
+
+async def test_a_rule_sees_its_owners_usage_only(
+    subject: Any, new_subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, pseudonyms: Pseudonyms
+) -> None:
+    neighbour = new_subject(merchant_id=subject.merchant_id)
+    elsewhere = new_subject(consumer_id=subject.consumer_id)
+    await ingest([each.event() for each in (subject, subject, neighbour, elsewhere, elsewhere, elsewhere)])
+    name = pseudonyms.of_consumer(subject.merchant_id, subject.consumer_id)
+    # What each rule's period comes to; a threshold one higher stays silent.
+    rules: list[tuple[Any, int, dict[str, Any]]] = [
+        ((subject.consumer_id, CONSUMER), 5, {}),
+        ((subject.consumer_id, CONSUMER), 2, {"service_id": str(subject.service_id)}),
+        ((subject.consumer_id, CONSUMER), 3, {"api_key_id": str(elsewhere.api_key_id)}),
+        ((subject.merchant_id, MERCHANT), 3, {}),
+        ((subject.merchant_id, MERCHANT), 2, {"consumer": name}),
+        ((neighbour.consumer_id, CONSUMER), 1, {}),
+        ((uuid7(), ADMIN), 6, {}),
+        ((uuid7(), ADMIN), 5, {"consumer": str(subject.consumer_id)}),
+        ((uuid7(), ADMIN), 2, {"service_id": str(subject.service_id)}),
+    ]
+    for who, comes_to, scope in rules:
+        await as_(*who).create(thresholds=[f"{comes_to}", f"{comes_to + 1}"], **scope)
+    # Somebody else's names find nothing.
+    for stranger in (as_(uuid7(), CONSUMER), as_(uuid7(), MERCHANT)):
+        await stranger.create(thresholds=["1"], service_id=str(subject.service_id))
+    await evaluator.evaluate_all()
+    for who, comes_to, scope in rules:
+        assert (f"{comes_to}", f"{comes_to}") in await as_(*who).fired(), scope
+    # And nothing else did.
+    async with evaluator.database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM alerts") == len(rules)
+
+
+async def test_bytes_and_error_rates_fire_too(
+    subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, database: Database
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    await consumer.create(metric=pb.BYTES, thresholds=["440", "441"], period=pb.ALERT_HOUR)
+    rate = {"metric": pb.ERROR_RATE, "min_requests": 4, "period": pb.ALERT_MONTH}
+    await consumer.create(thresholds=["0.25", "0.26"], **rate)
+    await ingest([subject.event(status_code=500)])
+    await evaluator.evaluate_all()
+    assert not await consumer.fired()
+    await ingest([subject.event() for _ in range(3)])
+    await evaluator.evaluate_touched()
+    assert await consumer.fired() == [("0.25", "0.25"), ("440", "440")]
+    words = {each.threshold_reached.threshold for each in await told(database)}
+    assert words == {"440 bytes", "25 % errors"}
+
+
+async def test_usage_of_a_period_that_has_just_ended_still_counts_for_it(
+    subject: Any, ingest: Any, as_: As, database: Database, spend: SpendClient
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    await consumer.create()
+    midnight = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    async with database.connection() as connection:
+        await connection.execute("UPDATE alert_rules SET created_at = $1", midnight - timedelta(days=1))
+    await ingest([subject.event(midnight - timedelta(minutes=1)) for _ in range(3)])
+    late = AlertEvaluator(database=database, spend=spend, clock=lambda: midnight + timedelta(hours=7))
+    await late.evaluate_all()
+    assert not await consumer.fired()
+    in_time = AlertEvaluator(database=database, spend=spend, clock=lambda: midnight + timedelta(hours=1))
+    await in_time.evaluate_all()
+    assert await consumer.fired() == [("3", "3")]
+
+
+async def test_spend_is_what_billing_says(
+    subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, billing_server: BillingServer
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    spends = {"metric": pb.SPEND, "period": pb.ALERT_MONTH, "currency_code": "EUR"}
+    await consumer.create(thresholds=["10", "20.5", "21"], **spends)
+    await ingest([subject.event()])
+    await evaluator.evaluate_touched()
+    assert not await consumer.fired()
+    billing_server.amounts[str(subject.consumer_id)] = "20.50"
+    await evaluator.evaluate_touched()
+    assert await consumer.fired() == [("10", "20.50"), ("20.5", "20.50")]
+    assert billing_server.asked[-1].period == f"{utc_now():%Y-%m}"
+
+
+async def test_a_merchant_learns_nothing_of_what_a_consumer_spends_elsewhere(
+    subject: Any,
+    new_subject: Any,
+    ingest: Any,
+    as_: As,
+    evaluator: AlertEvaluator,
+    billing_server: BillingServer,
+    pseudonyms: Pseudonyms,
+) -> None:
+    elsewhere = new_subject(consumer_id=subject.consumer_id)
+    await ingest([subject.event(), elsewhere.event()])
+    billing_server.amounts = {str(subject.service_id): "5", str(elsewhere.service_id): "1000"}
+    billing_server.amounts[str(subject.consumer_id)] = "1005"
+    spends = {"metric": pb.SPEND, "period": pb.ALERT_MONTH, "currency_code": "EUR"}
+    spends["consumer"] = pseudonyms.of_consumer(subject.merchant_id, subject.consumer_id)
+    merchant = as_(subject.merchant_id, MERCHANT)
+    await merchant.create(thresholds=["5", "6"], **spends)
+    await merchant.create(thresholds=["1"], service_id=str(elsewhere.service_id), **spends)
+    await evaluator.evaluate_all()
+    assert await merchant.fired() == [("5", "5.00")]
+    scopes = [scope for request in billing_server.asked for scope in request.scopes]
+    assert {scope.service_id for scope in scopes} == {str(subject.service_id)}
+
+
+async def test_other_alerts_dont_wait_for_billing(
+    subject: Any, ingest: Any, as_: As, database: Database, nobody_listens: str, issuer: TestIssuer
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    await consumer.create(metric=pb.SPEND, period=pb.ALERT_MONTH, currency_code="EUR", thresholds=["1"])
+    await consumer.create(thresholds=["1"])
+    await ingest([subject.event()])
+    async with grpc.aio.insecure_channel(nobody_listens) as channel:
+        spend = SpendClient(channel, cast("ServiceToken", OwnToken("")))
+        await AlertEvaluator(database=database, spend=spend).evaluate_all()
+    assert await consumer.fired() == [("1", "1")]
+
+
+async def test_rules_that_make_no_sense_are_refused(as_: As) -> None:
+    consumer, merchant, admin = (as_(uuid7(), role) for role in (CONSUMER, MERCHANT, ADMIN))
+    an_id = str(uuid7())
+    spends = {"metric": pb.SPEND, "period": pb.ALERT_MONTH, "currency_code": "EUR"}
+    cases: list[tuple[Person, dict[str, Any], str]] = [
+        (consumer, {"thresholds": []}, "invalid_argument"),
+        (consumer, {"thresholds": ["0"]}, "threshold_invalid"),
+        (consumer, {"thresholds": ["-1"]}, "threshold_invalid"),
+        (consumer, {"thresholds": ["1e9"]}, "threshold_invalid"),
+        (consumer, {"thresholds": ["NaN"]}, "threshold_invalid"),
+        (consumer, {"thresholds": ["1", "1.0"]}, "threshold_invalid"),
+        (consumer, {"thresholds": ["1.5"]}, "threshold_invalid"),
+        (consumer, {"metric": pb.ERROR_RATE, "thresholds": ["1.1"], "min_requests": 1}, "threshold_invalid"),
+        (consumer, {"metric": pb.ERROR_RATE, "thresholds": ["0.1"]}, "invalid_argument"),
+        (consumer, {"min_requests": 5}, "invalid_argument"),
+        (consumer, {"currency_code": "EUR"}, "invalid_argument"),
+        (consumer, {**spends, "currency_code": "XXY"}, "invalid_argument"),
+        (consumer, {**spends, "period": pb.ALERT_DAY}, "invalid_argument"),
+        (admin, spends, "invalid_argument"),
+        (admin, {"consumer": "cst_aaaaaaaaaaaaaaaa"}, "invalid_argument"),
+        (consumer, {"consumer": an_id}, "filter_not_offered"),
+        (merchant, {"consumer": an_id}, "invalid_argument"),
+        (merchant, {"consumer": "cst_aaaaaaaaaaaaaaaa"}, "consumer_not_found"),
+        (merchant, {"api_key_id": an_id}, "filter_not_offered"),
+        (merchant, {"project_id": an_id}, "filter_not_offered"),
+        (consumer, {"webhook_url": "http://hooks.example/"}, "webhook_url_invalid"),
+        (consumer, {"webhook_url": "ftp://hooks.example/"}, "invalid_argument"),
+        (consumer, {"webhook_url": "https://localhost/"}, "webhook_url_private"),
+        (consumer, {"webhook_url": "https://127.0.0.1/"}, "webhook_url_private"),
+        (consumer, {"webhook_url": "https://[::ffff:10.0.0.1]/"}, "webhook_url_private"),
+        (consumer, {"webhook_url": "https://169.254.169.254/"}, "webhook_url_private"),
+    ]
+    for person, fields, code in cases:
+        assert await refusal(person.create(**fields)) == code, fields
+
+
+async def test_rules_and_alerts_are_their_owners(
+    subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator
+) -> None:
+    owner, stranger = as_(subject.consumer_id, CONSUMER), as_(uuid7(), CONSUMER)
+    made = await owner.create(thresholds=["1"])
+    await ingest([subject.event()])
+    await evaluator.evaluate_all()
+    rule_id = made.alert_rule.alert_rule_id
+    assert not (await stranger.call("ListAlertRules", pb.ListAlertRulesRequest())).alert_rules
+    assert not (await stranger.alerts()).alerts
+    delete = pb.DeleteAlertRuleRequest(alert_rule_id=rule_id)
+    assert await refusal(stranger.call("DeleteAlertRule", delete)) == "alert_rule_not_found"
+    in_another_role = as_(subject.consumer_id, MERCHANT)
+    assert await refusal(in_another_role.call("DeleteAlertRule", delete)) == "alert_rule_not_found"
+    assert (await owner.call("ListAlertRules", pb.ListAlertRulesRequest())).alert_rules == [made.alert_rule]
+    await owner.call("DeleteAlertRule", delete)
+    assert not (await owner.alerts()).alerts
+
+
+async def test_what_has_been_seen_is_read(
+    subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator
+) -> None:
+    consumer = as_(subject.consumer_id, CONSUMER)
+    await consumer.create(thresholds=["1"])
+    await ingest([subject.event()])
+    await evaluator.evaluate_all()
+    assert (await consumer.alerts()).unread == 1
+    before = pb.MarkAlertsReadRequest(until=to_timestamp(utc_now() - timedelta(hours=1)))
+    await consumer.call("MarkAlertsRead", before)
+    assert (await consumer.alerts()).unread == 1
+    now = pb.MarkAlertsReadRequest(until=to_timestamp(utc_now()))
+    await as_(uuid7(), CONSUMER).call("MarkAlertsRead", now)
+    assert (await consumer.alerts()).unread == 1
+    await consumer.call("MarkAlertsRead", now)
+    seen = await consumer.alerts()
+    assert (seen.unread, seen.alerts[0].is_read) == (0, True)
+    hostile = pb.MarkAlertsReadRequest(until=Timestamp(seconds=2**62))
+    assert await refusal(consumer.call("MarkAlertsRead", hostile)) == "invalid_argument"
+
+
+async def test_an_owner_has_at_most_a_hundred_rules(as_: As) -> None:
+    consumer = as_(uuid7(), CONSUMER)
+    for _ in range(MAX_RULES):
+        await consumer.create()
+    assert await refusal(consumer.create()) == "too_many_alert_rules"
+
+
+async def test_a_webhooks_secret_is_told_once(as_: As, database: Database) -> None:
+    consumer = as_(uuid7(), CONSUMER)
+    fields = {"webhook_url": "https://hooks.example/a", "idempotency_key": "k"}
+    made = await consumer.create(**fields)
+    assert made.webhook_secret.startswith("whsec_")
+    again = await consumer.create(**fields)
+    assert (again.alert_rule, again.webhook_secret) == (made.alert_rule, "")
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT row_to_json(alert_rules)::text AS kept FROM alert_rules")
+    assert made.webhook_secret not in rows[0]["kept"]
+
+
+def test_periods_are_those_of_utc() -> None:
+    at = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert start_of(pb.ALERT_HOUR, at) == datetime(2026, 12, 31, 23, tzinfo=UTC)
+    assert start_of(pb.ALERT_MONTH, at) == datetime(2026, 12, 1, tzinfo=UTC)
+    assert end_of(pb.ALERT_MONTH, datetime(2026, 12, 1, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
+    assert end_of(pb.ALERT_MONTH, datetime(2028, 2, 1, tzinfo=UTC)) == datetime(2028, 3, 1, tzinfo=UTC)
+    new_year = datetime(2027, 1, 1, 0, 1, tzinfo=UTC)
+    old = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [f"{each:%d %H}" for each in periods_to_check(pb.ALERT_HOUR, old, new_year)] == ["31 23", "01 00"]
+    assert periods_to_check(pb.ALERT_MONTH, new_year, new_year) == [datetime(2027, 1, 1, tzinfo=UTC)]
+
+
+def test_an_error_rate_is_compared_without_rounding() -> None:
+    rule: Any = type(
+        "Rule", (), {"metric": pb.ERROR_RATE, "thresholds": ["0.333333", "0.333334"], "min_requests": 1}
+    )
+    assert [each.threshold for each in reached(rule, Figures(requests=3, errors=1))] == ["0.333333"]
+    assert not reached(rule, Figures())
