@@ -272,6 +272,8 @@ class _Builder:
             return str((await admin.get(f"/invoice-runs/{run['invoiceRunId']}"))["status"]) == "RUN_DONE"
 
         await eventually(is_done)
+        own_run = await owner.post("/invoices:issue", lastDay=f"{last_day:%Y-%m-%d}", role="MERCHANT")
+        self._ids["own_run"] = own_run["invoiceRunId"]
         self._ids["this_month"] = f"{datetime.now(UTC):%Y-%m}"
         merchant_id = (await owner.get("/me"))["userId"]
         issued = (await consumer.get("/consumer/invoices", merchantId=merchant_id))["invoices"]
