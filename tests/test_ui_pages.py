@@ -45,6 +45,8 @@ _NO_PAGES = (
     "/proof",
     "/palette",
     "/return",
+    "/find",
+    "/{report_id}/file",
 )
 _ELSEWHERE = ("/", "/login/with/{issuer}")
 

@@ -1,4 +1,4 @@
-"""Queries that stand apart from queries.sql: each is one that the server takes, and none lies there unused."""
+"""Queries that stand apart from queries.sql: each is one that the server takes, and none is unused."""
 
 import pytest
 from ams_common.database import Database

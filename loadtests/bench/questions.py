@@ -3,9 +3,11 @@ usage.
 
     python -m loadtests.bench.questions [--events N] [--of-others N] [--keys N] [--others N] [--rounds N]
 
-Rollups of a year, which the code of production has summed up, are loaded by COPY. Then each question is
-asked again and again, over gRPC with a token, as pages do: what is told is the whole time until the answer
-is there. DATABASE_URL is used where it is set.
+CPU is that of usage-svc and of the asker, which share a process here, and that of all of PostgreSQL's; where
+others keep the machine busy, it says more than the time does. Rollups of a year, which the code of
+production has summed up, are loaded by COPY. Then each question is asked again and again, over gRPC with a
+token, as pages do: what is told is the whole time until the answer is there. DATABASE_URL is used where it
+is set.
 """
 
 import argparse
@@ -39,7 +41,7 @@ from usage_svc.rpc.calls import CallRpcs
 from usage_svc.rpc.usage import UsageRpcs
 from usage_svc.store import Store
 
-from loadtests.bench.ingest import fresh_schema
+from loadtests.bench.ingest import Postgres, fresh_schema
 from loadtests.bench.question_history import Market, load
 
 AIM_P95_MS = 50.0
@@ -175,14 +177,19 @@ async def run(arguments: argparse.Namespace, admin_url: str) -> None:
         await server.start()
         stack.push_async_callback(server.stop, None)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-        print(f"{'':45}{'p50 ms':>9}{'p95 ms':>9}{'most ms':>9}  holds")
+        postgres = await Postgres.of(admin_url)
+        print(f"load average {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+        print(f"{'':45}{'p50 ms':>9}{'p95 ms':>9}{'CPU ms':>9}{'Postgres':>9}  holds")
         is_reached = True
         for name, ask in Pages(rpc.UsageServiceStub(channel), issuer, market).questions().items():
+            started_s, postgres_started_s = time.process_time(), postgres.cpu_s()
             times_ms, answer = await time_of(ask, arguments.rounds)
+            cpu_ms = (time.process_time() - started_s) * 1000 / (arguments.rounds + _WARM_UP)
+            postgres_ms = (postgres.cpu_s() - postgres_started_s) * 1000 / (arguments.rounds + _WARM_UP)
             p95_ms = statistics.quantiles(times_ms, n=20)[-1]
             is_reached &= not name.startswith(_YEAR) or p95_ms < AIM_P95_MS
             print(
-                f"{name:45}{statistics.median(times_ms):9.1f}{p95_ms:9.1f}{times_ms[-1]:9.1f}"
+                f"{name:45}{statistics.median(times_ms):9.1f}{p95_ms:9.1f}{cpu_ms:9.1f}{postgres_ms:9.1f}"
                 f"  {described(answer)}",
                 flush=True,
             )

@@ -224,6 +224,43 @@ class _Builder:
 
         await eventually(is_billed)
         await self._issue(admin, owner, consumer)
+        await self._look_back(owner, consumer)
+
+    async def _look_back(self, owner: Rest, consumer: Rest) -> None:
+        """A merchant's consumer, a report of it that is shared, and alerts."""
+        usage = await owner.get("/merchant/usage", groupBy="CONSUMER")
+        self._ids["pseudonym"] = usage["groups"][0]["group"]
+        today = datetime.now(UTC).date()
+        self._ids["today"] = today.isoformat()
+        days = {"firstDay": f"{today - timedelta(days=_DAYS)}", "lastDay": f"{today}"}
+        asked = [
+            await owner.post(
+                "/reports", **days, format="CSV", detail="BY_DAY", consumer=self._ids["pseudonym"]
+            ),
+            await owner.post("/reports", **days, format="PDF", detail="BY_DAY"),
+            await consumer.post("/reports", **days, format="PARQUET", detail="BY_HOUR"),
+        ]
+
+        async def is_made() -> bool:
+            made = [
+                await owner.get(f"/reports/{asked[0]['reportId']}"),
+                await owner.get(f"/reports/{asked[1]['reportId']}"),
+                await consumer.get(f"/reports/{asked[2]['reportId']}"),
+            ]
+            return all(each["status"] == "READY" for each in made)
+
+        await eventually(is_made, timeout_s=60)
+        await owner.post(f"/reports/{asked[0]['reportId']}:share")
+        for who, more in ((owner, {"consumer": self._ids["pseudonym"]}), (consumer, {})):
+            await who.post(
+                "/alert-rules",
+                name="A busy day",
+                metric="REQUEST_COUNT",
+                period="ALERT_DAY",
+                thresholds=["1", "100000"],
+                sendsMail=True,
+                **more,
+            )
 
     async def _issue(self, admin: Rest, owner: Rest, consumer: Rest) -> None:
         """Last month's invoices, one of them corrected; this month's are drafts."""
@@ -235,6 +272,8 @@ class _Builder:
             return str((await admin.get(f"/invoice-runs/{run['invoiceRunId']}"))["status"]) == "RUN_DONE"
 
         await eventually(is_done)
+        own_run = await owner.post("/invoices:issue", lastDay=f"{last_day:%Y-%m-%d}", role="MERCHANT")
+        self._ids["own_run"] = own_run["invoiceRunId"]
         self._ids["this_month"] = f"{datetime.now(UTC):%Y-%m}"
         merchant_id = (await owner.get("/me"))["userId"]
         issued = (await consumer.get("/consumer/invoices", merchantId=merchant_id))["invoices"]

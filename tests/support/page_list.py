@@ -72,16 +72,29 @@ def _send_again(tab: Tab) -> None:
 def _edit_price(tab: Tab) -> None:
     """A part more, filled in until the example month shows it."""
     tab.get_by_role("button", name="Volume tiers").click()
-    tab.get_by_label("Tier 1: up to and with").last.fill("1000")
-    for field, amount in (("Each", "0.02"), ("Each", "0.01")):
-        empty = [box for box in tab.get_by_label(field).all() if not box.input_value()]
-        empty[0].fill(amount)
+    at = "price.components.3.volume.tiers"
+    for name, text in (("0.up_to", "1000"), ("0.unit_amount", "0.02"), ("1.unit_amount", "0.01")):
+        tab.locator(f"[name='{at}.{name}']").fill(text)
     tab.locator("#preview .sum").wait_for()
 
 
 def _simulate(tab: Tab) -> None:
     tab.get_by_role("button", name="Simulate", exact=True).click()
     tab.get_by_text("Under this price").first.wait_for()
+
+
+def _ask_for_too_much(tab: Tab) -> None:
+    tab.get_by_label("First day").fill("2024-01-01")
+    tab.get_by_role("button", name="Make report").click()
+    tab.get_by_role("alert").first.wait_for()
+
+
+def _create_alert(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the page tour")
+    tab.get_by_label("Thresholds").fill("1000 5000")
+    tab.get_by_label("Webhook").fill("https://hooks.example.com/ams")
+    tab.get_by_role("button", name="Create alert").click()
+    tab.get_by_role("heading", name="Your webhook").first.wait_for()
 
 
 def _ask_for_code(tab: Tab) -> None:
@@ -147,6 +160,17 @@ PAGES = (
     Page("consumer-usage", "/dashboard/usage?range=30d", _CONSUMER),
     Page("consumer-usage-by-status", "/dashboard/usage?range=7d&group=status", _CONSUMER),
     Page("consumer-usage-none", "/dashboard/usage", _NEW_CONSUMER),
+    Page("consumer-usage-days", "/dashboard/usage?from=2026-01-01&by=month&group=key", _CONSUMER),
+    Page("consumer-calls", "/dashboard/usage/{today}", _CONSUMER),
+    Page("consumer-calls-none", "/dashboard/usage/2024-02-29?status=5xx&slow=500", _CONSUMER),
+    Page("consumer-call-not-found", "/dashboard/usage/{today}?request=nothing", _CONSUMER),
+    Page("consumer-reports", "/dashboard/reports", _CONSUMER),
+    Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
+    Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("consumer-alerts", "/dashboard/alerts", _CONSUMER),
+    Page("consumer-alerts-none", "/dashboard/alerts", _NEW_CONSUMER),
+    Page("consumer-alert-new", "/dashboard/alerts/new", _CONSUMER),
+    Page("consumer-alert-errors", "/dashboard/alerts/new", _CONSUMER, act=_send_empty),
     Page("granted-services", "/dashboard/services", _CONSUMER),
     Page("granted-service", "/dashboard/services/{service}", _CONSUMER),
     Page("granted-service-denied", "/dashboard/services/{denied_service}", _DENIED),
@@ -203,10 +227,26 @@ PAGES = (
     Page("merchant-images-none", "/merchant/images", _NEW_MERCHANT),
     Page("merchant-usage", "/merchant/usage?range=30d", _MERCHANT),
     Page("merchant-usage-by-key", "/merchant/usage?range=90d&group=key", _MERCHANT),
+    Page("merchant-usage-by-consumer", "/merchant/usage?range=12mo&group=consumer", _MERCHANT),
+    Page("merchant-calls", "/merchant/usage/{today}", _MERCHANT),
+    Page("merchant-consumers", "/merchant/consumers", _MERCHANT),
+    Page("merchant-consumers-none", "/merchant/consumers", _NEW_MERCHANT),
+    Page("merchant-service-consumers", "/merchant/services/{service}/consumers", _MERCHANT),
+    Page("merchant-consumer", "/merchant/consumers/{pseudonym}", _MERCHANT),
+    Page("merchant-consumer-of-nobody", "/merchant/consumers/cst_nobody", _MERCHANT, status=404),
+    Page("merchant-reports", "/merchant/reports", _MERCHANT),
+    Page("merchant-report-deleting", "/merchant/reports", _MERCHANT, act=_press("Delete"), is_overlay=True),
+    Page("merchant-report-new", "/merchant/reports/new?consumer={pseudonym}", _MERCHANT),
+    Page("merchant-report-errors", "/merchant/reports/new", _MERCHANT, act=_ask_for_too_much),
+    Page("merchant-alerts", "/merchant/alerts", _MERCHANT),
+    Page("merchant-alert-new", "/merchant/alerts/new", _MERCHANT),
+    Page("merchant-alert-secret", "/merchant/alerts/new", _MERCHANT, act=_create_alert),
     Page("merchant-invoices", "/merchant/invoices", _MERCHANT),
     Page("merchant-issue", "/merchant/invoices/issue", _MERCHANT),
     Page("merchant-issue-none", "/merchant/invoices/issue", _NEW_MERCHANT),
-    Page("merchant-runs-none", "/merchant/invoices/runs", _MERCHANT),
+    Page("merchant-runs", "/merchant/invoices/runs", _MERCHANT),
+    Page("merchant-runs-none", "/merchant/invoices/runs", _NEW_MERCHANT),
+    Page("merchant-run", "/merchant/invoices/runs/{own_run}", _MERCHANT),
     Page(
         "merchant-paying", "/merchant/invoices/{merchant_invoice}", _MERCHANT, act=_say_paid, is_overlay=True
     ),
@@ -268,6 +308,14 @@ PAGES = (
     Page("admin-consumer-blocked", "/admin/consumers/{blocked}", "admin"),
     Page("admin-usage-of-merchant", "/admin/usage?range=30d&merchant={merchant}&service={service}", "admin"),
     Page("admin-usage", "/admin/usage?range=30d", "admin"),
+    Page("admin-usage-by-merchant", "/admin/usage?range=90d&group=merchant", "admin"),
+    Page("admin-calls", "/admin/usage/{today}", "admin"),
+    Page("admin-reports", "/admin/reports", "admin"),
+    Page("admin-report-new", "/admin/reports/new", "admin"),
+    Page("admin-alerts", "/admin/alerts", "admin"),
+    Page("admin-alert-new", "/admin/alerts/new", "admin"),
+    Page("admin-dead-letters", "/admin/dead-letters", "admin"),
+    Page("admin-dead-letters-dismissed", "/admin/dead-letters?of=billing&status=dismissed", "admin"),
     Page("admin-invoices", "/admin/invoices", "admin"),
     Page("admin-invoice", "/admin/invoices/{merchant_invoice}", "admin"),
     Page("admin-issue", "/admin/invoices/issue", "admin"),

@@ -134,6 +134,7 @@ def running(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> It
     prefix = f"{database}."
     asyncio.run(topics.create_missing(kafka_bootstrap, prefix))
     inherited = {"PATH": os.environ["PATH"], "KAFKA_TOPIC_PREFIX": prefix, "BFF_LIVE_BEAT_S": "0.5"}
+    inherited["BFF_READ_DEADLINE_S"] = "10"  # the machine may be busy
     crew = programs(addresses, servers, urls, Keyring(directory / "secrets.json"), inherited)
     needed = {program.name: program for program in crew if program.name not in _LEFT_OUT}
     system = RunningSystem(addresses.ports, directory, urls, needed)

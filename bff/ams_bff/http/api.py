@@ -4,15 +4,16 @@
 """
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from ams.catalog.v1.pricing_pb2 import PriceVersion
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -26,7 +27,7 @@ from ams.usage.v1 import usage_service_pb2 as usage
 from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
-from ams_common.client import invoke
+from ams_common.client import invoke, listen
 from ams_common.errors import DeadlineExceededError
 from google.protobuf.message import Message
 
@@ -38,31 +39,33 @@ T = TypeVar("T")
 # Gives the token that a call is made with, None for nobody's. Raises AppError.
 AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
 
-_STUBS: Mapping[str, tuple[str, Callable[[grpc.aio.Channel], object]]] = {
-    "identity": ("identity", IdentityServiceStub),
-    "catalog": ("catalog", CatalogServiceStub),
-    "keys": ("keys", KeysServiceStub),
-    "usage": ("usage", UsageServiceStub),
-    "reports": ("usage", ReportServiceStub),
-    "alerts": ("usage", AlertServiceStub),
-    "billing": ("billing", BillingServiceStub),
-    "registry": ("registry", RegistryServiceStub),
+_STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
+    "identity": IdentityServiceStub,
+    "catalog": CatalogServiceStub,
+    "keys": KeysServiceStub,
+    "usage": UsageServiceStub,
+    "reports": ReportServiceStub,
+    "alerts": AlertServiceStub,
+    "billing": BillingServiceStub,
+    "registry": RegistryServiceStub,
 }
+# Services that share the process of another.
+_SERVED_BY = {"reports": "usage", "alerts": "usage"}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
-    """The generated stubs by client, which last as long as the process."""
-    return {name: stub(channels[area]) for name, (area, stub) in _STUBS.items()}
+    """The generated stubs by service, which last as long as the process."""
+    return {name: stub(channels[_SERVED_BY.get(name, name)]) for name, stub in _STUBS.items()}
 
 
 class Client:
     """One service, for one session. Each call raises AppError: what the service says, or that it is down or
     hangs."""
 
-    def __init__(self, stub: object, access_token: AccessToken, area: str, hangs: Hangs) -> None:
-        self.stub = stub
-        self.access_token = access_token
-        self.area = area
+    def __init__(self, name: str, stubs: Mapping[str, object], token: AccessToken, hangs: Hangs) -> None:
+        self.stub = stubs[name]
+        self.process = _SERVED_BY.get(name, name)
+        self.access_token = token
         self.hangs = hangs
 
 
@@ -87,15 +90,40 @@ class Rpc(Generic[P, T]):
                 answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
                 return answer
             hangs = client.hangs
-            hangs.check(client.area)
+            hangs.check(client.process)
             asked_at_s = hangs.clock()
             try:
                 answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
             except DeadlineExceededError:
-                hangs.missed(client.area, asked_at_s)
+                hangs.missed(client.process, asked_at_s)
                 raise
-            hangs.answered(client.area)
+            hangs.answered(client.process)
             return answer
+
+        return call
+
+
+class StreamRpc(Generic[P, T]):
+    """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
+
+    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
+    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
+    """
+
+    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
+        """`answer` only says the type: the stub knows how to read it."""
+        self._request = request
+
+    def __set_name__(self, owner: type[Client], name: str) -> None:
+        self._name = name
+
+    def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
+        async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
+            token = await client.access_token()
+            method = getattr(client.stub, self._name)
+            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
+                async for answer in answers:
+                    yield answer
 
         return call
 
@@ -126,7 +154,7 @@ class IdentityClient(Client):
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
-    CancelPrice = Rpc(catalog.CancelPriceRequest, PriceVersion)
+    CancelPrice = Rpc(catalog.CancelPriceRequest, pricing.PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
     GetService = Rpc(catalog.GetServiceRequest, catalog.Service)
@@ -138,7 +166,7 @@ class CatalogClient(Client):
     ListServices = Rpc(catalog.ListServicesRequest, catalog.ListServicesResponse)
     RejectService = Rpc(catalog.RejectServiceRequest, catalog.Service)
     RotateSigningKey = Rpc(catalog.RotateSigningKeyRequest, catalog.RotateSigningKeyResponse)
-    SchedulePrice = Rpc(catalog.SchedulePriceRequest, PriceVersion)
+    SchedulePrice = Rpc(catalog.SchedulePriceRequest, pricing.PriceVersion)
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
@@ -167,10 +195,14 @@ class UsageClient(Client):
     GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     ListConsumerCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
+    ListDayRoots = Rpc(usage.ListDayRootsRequest, usage.ListDayRootsResponse)
     ListMerchantCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
     ListPlatformCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
     ListUsageDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ReplayUsageDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
+    WatchConsumerUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
+    WatchMerchantUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
+    WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
 
 
 class ReportsClient(Client):
@@ -233,14 +265,14 @@ class Api:
     """All services; who is asking is the person of one session."""
 
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
-        self.identity = IdentityClient(stubs["identity"], access_token, "identity", hangs)
-        self.catalog = CatalogClient(stubs["catalog"], access_token, "catalog", hangs)
-        self.keys = KeysClient(stubs["keys"], access_token, "keys", hangs)
-        self.usage = UsageClient(stubs["usage"], access_token, "usage", hangs)
-        self.reports = ReportsClient(stubs["reports"], access_token, "usage", hangs)
-        self.alerts = AlertsClient(stubs["alerts"], access_token, "usage", hangs)
-        self.billing = BillingClient(stubs["billing"], access_token, "billing", hangs)
-        self.registry = RegistryClient(stubs["registry"], access_token, "registry", hangs)
+        self.identity = IdentityClient("identity", stubs, access_token, hangs)
+        self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
+        self.keys = KeysClient("keys", stubs, access_token, hangs)
+        self.usage = UsageClient("usage", stubs, access_token, hangs)
+        self.reports = ReportsClient("reports", stubs, access_token, hangs)
+        self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
+        self.billing = BillingClient("billing", stubs, access_token, hangs)
+        self.registry = RegistryClient("registry", stubs, access_token, hangs)
 
 
 class Listed(Protocol):

@@ -1,11 +1,11 @@
 """Usage as it changes: one stream from usage-svc for each question, however many live pages show it."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
-import grpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.errors import (
@@ -14,15 +14,15 @@ from ams_common.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
     UnavailableError,
-    from_rpc_error,
 )
 
-from ams_bff.http.api import AccessToken
+from ams_bff.http.api import UsageClient
 
-_RPCS: Final[Mapping[Role.ValueType, str]] = {
-    CONSUMER: "WatchConsumerUsage",
-    MERCHANT: "WatchMerchantUsage",
-    ADMIN: "WatchPlatformUsage",
+_Watch: TypeAlias = Callable[..., AsyncGenerator[pb.UsageReport, None]]
+_WATCH_OF: Final[Mapping[Role.ValueType, Callable[[UsageClient], _Watch]]] = {
+    CONSUMER: lambda usage: usage.WatchConsumerUsage,
+    MERCHANT: lambda usage: usage.WatchMerchantUsage,
+    ADMIN: lambda usage: usage.WatchPlatformUsage,
 }
 _REOPEN_S: Final = 1.0
 # Which role asks, for whom, and what: everybody with the same gets the same answer.
@@ -33,9 +33,10 @@ _Key: TypeAlias = tuple[Role.ValueType, str, bytes]
 class _Feed:
     """The latest answer to a question, for as long as somebody follows it."""
 
-    open: Callable[[str | None], AsyncIterable[pb.UsageReport]]
-    # By who follows: what to ask with, and whom to wake when there is something new.
-    followers: dict["UsageFollower", AccessToken] = field(default_factory=dict)
+    role: Role.ValueType
+    fields: Mapping[str, Any]
+    # By who follows, and is told when there is something new: what to ask with.
+    followers: dict["UsageFollower", UsageClient] = field(default_factory=dict)
     report: pb.UsageReport | None = None
     error: AppError | None = None
     has_first: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,21 +44,20 @@ class _Feed:
     async def run(self) -> None:
         """Until it is canceled. A stream ends with the token that it was opened with, at the latest."""
         while True:
-            for access_token in list(self.followers.values()):
+            for client in list(self.followers.values()):
                 try:
                     # Canceling a renewal could lose the session's new tokens.
-                    token = await asyncio.shield(asyncio.ensure_future(access_token()))
-                    async for report in self.open(token):
-                        self._tell(report, None)
-                except grpc.aio.AioRpcError as error:
-                    self._fail(from_rpc_error(error))
+                    await asyncio.shield(asyncio.ensure_future(client.access_token()))
+                    async with aclosing(_WATCH_OF[self.role](client)(**self.fields)) as reports:
+                        async for report in reports:
+                            self._tell(report, None)
                 except AppError as error:
                     self._fail(error)
             await asyncio.sleep(_REOPEN_S)
 
     def _fail(self, error: AppError) -> None:
         is_over = isinstance(error, UnauthenticatedError | PermissionDeniedError)
-        # Its own token may have run out, or its own session have ended: the next one's may be good.
+        # Its token may have run out, or its session have ended: the next one's may be good.
         if self.report is None or not is_over:
             self._tell(self.report, error)
 
@@ -69,32 +69,25 @@ class _Feed:
 
 
 class UsageFeeds:
-    """The questions that are followed in this process. `usage_stub`: of UsageService."""
+    """The questions that are followed in this process."""
 
-    def __init__(self, usage_stub: object, first_deadline_s: float) -> None:
-        self._stub = usage_stub
+    def __init__(self, first_deadline_s: float) -> None:
+        """`first_deadline_s`: how long a page waits for the first answer."""
         self.first_deadline_s = first_deadline_s
         self._feeds: dict[_Key, tuple[_Feed, asyncio.Task[None]]] = {}
 
     def __len__(self) -> int:
         return len(self._feeds)
 
-    def follow(self, key: _Key, follower: "UsageFollower", access_token: AccessToken) -> _Feed:
+    def follow(
+        self, key: _Key, fields: Mapping[str, Any], follower: "UsageFollower", client: UsageClient
+    ) -> _Feed:
         """The feed of a question, which begins with its first follower."""
         if key not in self._feeds:
-            role, _, request = key
-            method: Any = getattr(self._stub, _RPCS[role])
-
-            def open_stream(token: str | None) -> AsyncIterable[pb.UsageReport]:
-                metadata = (("authorization", f"Bearer {token}"),)
-                stream = method(pb.GetUsageRequest.FromString(request), metadata=metadata)
-                return cast(AsyncIterable[pb.UsageReport], stream)
-
-            feed = _Feed(open_stream)
-            feed.followers[follower] = access_token
+            feed = _Feed(key[0], fields, {follower: client})
             self._feeds[key] = feed, asyncio.create_task(feed.run())
         feed = self._feeds[key][0]
-        feed.followers[follower] = access_token
+        feed.followers[follower] = client
         return feed
 
     def leave(self, key: _Key, follower: "UsageFollower") -> None:
@@ -117,13 +110,15 @@ class UsageFollower:
         self.news = asyncio.Event()
 
     async def latest(
-        self, role: Role.ValueType, owner_id: str, request: pb.GetUsageRequest, access_token: AccessToken
+        self, role: Role.ValueType, owner_id: str, client: UsageClient, fields: Mapping[str, Any]
     ) -> pb.UsageReport:
-        """The latest answer, at once when it is followed already. Raises AppError."""
-        key = (role, "" if role == ADMIN else owner_id, request.SerializeToString(deterministic=True))
+        """The latest answer to a request of these fields, at once when it is followed already. Raises
+        AppError."""
+        request = pb.GetUsageRequest(**fields).SerializeToString(deterministic=True)
+        key = (role, "" if role == ADMIN else owner_id, request)
         self._asked.add(key)
         if key not in self._followed:
-            self._followed[key] = self._feeds.follow(key, self, access_token)
+            self._followed[key] = self._feeds.follow(key, fields, self, client)
         feed = self._followed[key]
         try:
             await asyncio.wait_for(feed.has_first.wait(), self._feeds.first_deadline_s)

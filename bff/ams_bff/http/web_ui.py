@@ -59,7 +59,7 @@ class WebUi:
         self._public_url = settings.public_url
         self._stubs = stubs_over(channels)
         self._hangs = Hangs(settings.read_deadline_s)
-        self._usage_feeds = UsageFeeds(self._stubs["usage"], settings.read_deadline_s)
+        self._usage_feeds = UsageFeeds(settings.read_deadline_s)
         self._store = store
         self._assets = assets
         self._event_streams = event_streams

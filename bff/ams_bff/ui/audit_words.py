@@ -9,6 +9,8 @@ _NEWS = {
     "access.request": ("Access requested", "warn"),
     "access.approve": ("Access approved", "good"),
     "access.deny": ("Access denied", "bad"),
+    "alert_rule.create": ("Alert created", "plain"),
+    "alert_rule.delete": ("Alert deleted", "plain"),
     "admin.appoint": ("Admin appointed", "info"),
     "commission_rate.create": ("Commission set", "info"),
     "consumer.set_spend_cap": ("Spend cap set", "plain"),
@@ -37,6 +39,9 @@ _NEWS = {
     "push_token.revoke": ("Push token revoked", "bad"),
     "register_consumer": ("Consumer registered", "good"),
     "register_merchant": ("Merchant registered", "good"),
+    "report.create": ("Report asked for", "plain"),
+    "report.delete": ("Report deleted", "plain"),
+    "report.share": ("Report shared", "info"),
     "service.create": ("Service created", "plain"),
     "service.update": ("Service changed", "plain"),
     "service.submit": ("Service submitted", "warn"),
@@ -47,6 +52,7 @@ _NEWS = {
 }
 # These come with every sign-in, renewal and pull: among news they would hide the rest.
 _NOISE = {
+    "alerts.mark_read": ("Alerts read", "plain"),
     "consumer.register_start": ("Registration begun", "plain"),
     "merchant.register_start": ("Registration begun", "plain"),
     "image.pull": ("Image pulled", "plain"),

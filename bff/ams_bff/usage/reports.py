@@ -23,8 +23,7 @@ async def ask_usage(visit: Visit, **fields: Any) -> pb.UsageReport:
     usage = visit.api.usage
     if visit.usage_follower is not None:
         owner_id = visit.session.person.user_id if visit.session.person else ""
-        request = pb.GetUsageRequest(**fields)
-        return await visit.usage_follower.latest(visit.role, owner_id, request, usage.access_token)
+        return await visit.usage_follower.latest(visit.role, owner_id, usage, fields)
     match visit.role:
         case Role.MERCHANT:
             return await usage.GetMerchantUsage(**fields)

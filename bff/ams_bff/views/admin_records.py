@@ -11,7 +11,7 @@ from ams_bff.http.api import pages
 from ams_bff.http.visits import Visit
 from ams_bff.ui.audit_words import is_news
 from ams_bff.ui.formats import month
-from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.naming import Names, name_of, service_names
 
 _NEWEST = 10
 _MOST_PEOPLE = 200
@@ -46,7 +46,7 @@ async def latest_news(visit: Visit) -> list[AuditRecord]:
 async def subjects_of(
     visit: Visit, records: Sequence[AuditRecord], names: Mapping[str, str]
 ) -> Mapping[str, Subject]:
-    known = await know_services(visit, map(_service_id_of, records))
+    known = await service_names(visit, map(_service_id_of, records))
     return {record.audit_id: subject_of(record, known, names) for record in records}
 
 
@@ -54,14 +54,15 @@ def _service_id_of(record: AuditRecord) -> str:
     return record.resource_id if record.resource == "service" else record.details.get("service_id", "")
 
 
-def subject_of(record: AuditRecord, known: Known, names: Mapping[str, str]) -> Subject:
+def subject_of(record: AuditRecord, known: Names | None, names: Mapping[str, str]) -> Subject:
     """Of the people among `names`; others are called by their id."""
     details, resource_id = record.details, record.resource_id
     person = names.get(resource_id) or f"{resource_id[:8]}…"
     match record.resource:
         case "service" | "access_request":
             service_id = _service_id_of(record)
-            return name_of(known, service_id), f"/admin/services/{service_id}" if service_id in known else ""
+            is_there = known is not None and service_id in known
+            return name_of(known, service_id), f"/admin/services/{service_id}" if is_there else ""
         case "merchant" | "consumer":
             return person, f"/admin/{record.resource}s/{resource_id}"
         case "user":

@@ -16,7 +16,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.formats import enum_label
 from ams_bff.views.consumer_lists import all_requests, approved_services
-from ams_bff.views.naming import know_services, name_of
+from ams_bff.views.naming import know_services, name_of, service_names
 
 PATH = "/dashboard/images"
 _PAGE_SIZE = 25
@@ -59,7 +59,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListConsumerImage
 
 
 async def _rows(visit: Visit, listed: pb.ListConsumerImagesResponse) -> list[Cells]:
-    names = _names(await know_services(visit, (each.service_id for each in listed.images)), listed.images)
+    names = _names(await service_names(visit, (each.service_id for each in listed.images)), listed.images)
     return [
         [
             *cells(image, "name", "tag"),

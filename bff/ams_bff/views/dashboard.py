@@ -26,7 +26,7 @@ from ams_bff.views.consumer_lists import (
     approved_services,
     newest_by_service,
 )
-from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.naming import Known, Names, know_services, name_of, service_names
 
 _EXPIRES_SOON = timedelta(days=14)
 _DENIED_LATELY = timedelta(days=30)
@@ -51,12 +51,15 @@ async def show_overview(visit: Visit) -> Response:
         is_approved = bool(approved_services(requests))
         return await visit.render("dashboard/first_run.html", requests=requests, is_approved=is_approved)
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
-    known, now = await know_services(visit, ids), utc_now()
+    names, now = await service_names(visit, ids), utc_now()
+    to_decide = [*_denied_lately(requests, now), *_without_key(keys, requests)]
+    # Only of what stands in the marketplace there is something to decide: few, and so asked for one by one.
+    offered = await visit.or_none_if_down(know_services(visit, (each.service_id for each in to_decide)))
     return await visit.render(
         "dashboard/show.html",
         **_counts(keys, requests, now),
-        decisions=_decisions(keys, requests, known, now),
-        events=_events(keys, requests, known, now),
+        decisions=_decisions(keys, requests, names, offered or {}, now),
+        events=_events(keys, requests, names, now),
         etag=snapshot.etag,
         **snapshot.context,
     )
@@ -115,23 +118,31 @@ def _granted_since(requests: Iterable[keys_pb.AccessRequest]) -> Iterator[figure
 def _decisions(
     keys: Sequence[keys_pb.Key],
     requests: Sequence[keys_pb.AccessRequest],
-    known: Known,
+    names: Names | None,
+    offered: Known,
     now: datetime,
 ) -> list[Decision]:
-    in_keys = {service_id for key in active_keys(keys) for service_id in key.service_ids}
     expiring = [key for key in active_keys(keys) if from_timestamp(key.expires_at) - now < _EXPIRES_SOON]
-    newest = newest_by_service(requests)
-    denied = [
-        each
-        for each in newest
-        if each.status == keys_pb.DENIED and now - from_timestamp(each.resolved_at) < _DENIED_LATELY
-    ]
-    unused = [each for each in newest if each.status == keys_pb.APPROVED and each.service_id not in in_keys]
     return [
         *(_expiring(key) for key in sorted(expiring, key=lambda key: key.expires_at.seconds)),
-        *(_denied(each, known) for each in denied),
-        *(_unused(each, known) for each in unused if each.service_id in known),
+        *(_denied(each, names, offered) for each in _denied_lately(requests, now)),
+        *(_unused(each, names) for each in _without_key(keys, requests) if each.service_id in offered),
     ]
+
+
+def _denied_lately(
+    requests: Sequence[keys_pb.AccessRequest], now: datetime
+) -> Sequence[keys_pb.AccessRequest]:
+    denied = (each for each in newest_by_service(requests) if each.status == keys_pb.DENIED)
+    return [each for each in denied if now - from_timestamp(each.resolved_at) < _DENIED_LATELY]
+
+
+def _without_key(
+    keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest]
+) -> Sequence[keys_pb.AccessRequest]:
+    in_keys = {service_id for key in active_keys(keys) for service_id in key.service_ids}
+    approved = (each for each in newest_by_service(requests) if each.status == keys_pb.APPROVED)
+    return [each for each in approved if each.service_id not in in_keys]
 
 
 def _expiring(key: keys_pb.Key) -> Decision:
@@ -140,17 +151,17 @@ def _expiring(key: keys_pb.Key) -> Decision:
     return Decision(f"Key “{key.name}” expires soon", text, key.expires_at, "warn", "Look at it", path)
 
 
-def _denied(request: keys_pb.AccessRequest, known: Known) -> Decision:
-    service = known.get(request.service_id)
+def _denied(request: keys_pb.AccessRequest, names: Names | None, offered: Known) -> Decision:
+    service = offered.get(request.service_id)
     path = f"/marketplace/{service.slug}#access" if service is not None else "/dashboard/services"
     text = f"Reason: {request.reason}" if request.reason else "No reason was given."
-    title = f"Access to {name_of(known, request.service_id)} was denied"
+    title = f"Access to {name_of(names, request.service_id)} was denied"
     return Decision(title, text, request.resolved_at, "bad", "Ask again", path)
 
 
-def _unused(request: keys_pb.AccessRequest, known: Known) -> Decision:
+def _unused(request: keys_pb.AccessRequest, names: Names | None) -> Decision:
     path = f"/dashboard/api-keys/new?service={request.service_id}"
-    title = f"No key can call {name_of(known, request.service_id)} yet"
+    title = f"No key can call {name_of(names, request.service_id)} yet"
     text = "You may call it, as soon as a key is made for it. Approved"
     return Decision(title, text, request.resolved_at, "info", "Create a key", path)
 
@@ -158,12 +169,12 @@ def _unused(request: keys_pb.AccessRequest, known: Known) -> Decision:
 def _events(
     keys: Iterable[keys_pb.Key],
     requests: Iterable[keys_pb.AccessRequest],
-    known: Known,
+    names: Names | None,
     now: datetime,
 ) -> list[Event]:
     events = [event for key in keys for event in _key_events(key, now)]
     for request in requests:
-        name = name_of(known, request.service_id)
+        name = name_of(names, request.service_id)
         events.append(Event("Access requested", name, request.requested_at, "plain"))
         if request.status == keys_pb.APPROVED:
             events.append(Event("Access approved", name, request.resolved_at, "good"))

@@ -26,7 +26,7 @@ from ams_bff.ui.samples import Samples, pull_samples
 from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
-from ams_bff.views.naming import Known, know_services, name_of
+from ams_bff.views.naming import Known, know_services, name_of, service_names
 from ams_bff.views.spend_caps import CAP_AMOUNT, EMPTY_CAP, cap_form, cap_of, refused_cap
 
 _LIST = "/dashboard/api-keys"
@@ -183,7 +183,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
 async def _service_names(visit: Visit, keys: Iterable[pb.Key]) -> Mapping[str, str]:
     """Of all that the keys may call, by id."""
     ids = {service_id for key in keys for service_id in key.service_ids}
-    known = await know_services(visit, ids)
+    known = await service_names(visit, ids)
     return {service_id: name_of(known, service_id) for service_id in ids}
 
 

@@ -6,7 +6,6 @@ from importlib.resources import files
 
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
-from fpdf.fonts import FontFace
 
 from billing_svc.documents.content import Document, DocumentLine, Fact
 
@@ -127,16 +126,18 @@ class _Pdf(FPDF):
         if not line.steps:
             return
         self.set_font(_FONT, "", 8)
-        with self.table(
-            text_align=("LEFT", "RIGHT", "RIGHT", "RIGHT", "RIGHT"),
-            borders_layout="NONE",
-            line_height=4,
-            headings_style=FontFace(emphasis="", color=_QUIET),
-        ) as table:
-            table.row(("Units", "Quantity", "Each", "Flat", "Exactly"))
-            for step in line.steps:
-                table.row((step.span, step.quantity, step.unit_amount, step.flat_amount, step.amount))
+        self.set_text_color(*_QUIET)
+        self._row(("Units", "Quantity", "Each", "Flat", "Exactly"))
+        self.set_text_color(*_INK)
+        for step in line.steps:
+            self._row((step.span, step.quantity, step.unit_amount, step.flat_amount, step.amount))
         self._ink()
+
+    def _row(self, cells: tuple[str, ...]) -> None:
+        # Figures alone: the longest that there can be fits.
+        for at, cell in enumerate(cells):
+            self.cell(self.epw / len(cells), 4, cell, align="R" if at else "L")
+        self.ln(4)
 
     def _words(self, text: str, height: float) -> None:
         # Without markdown: a stranger's text is only text.
