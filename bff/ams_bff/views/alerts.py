@@ -58,7 +58,8 @@ async def show_alerts(visit: Visit) -> Response:
     rules = listed.alert_rules
     kinds = {"service": "service_id", "key": "api_key_id", "project": "project_id", "consumer": "consumer"}
     labels = await asyncio.gather(
-        *(labels_of(visit, kind, (getattr(rule, field) for rule in rules)) for kind, field in kinds.items())
+        # Lists: a generator would look for `field` when it is the last one.
+        *(labels_of(visit, kind, [getattr(rule, field) for rule in rules]) for kind, field in kinds.items())
     )
     scopes = {
         rule.alert_rule_id: [
