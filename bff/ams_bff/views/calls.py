@@ -1,4 +1,4 @@
-"""The log of single calls of a day, alike for consumers, merchants and admins (PRD 8)."""
+"""The log of single calls of a day, alike for consumers, merchants and admins (PRD-8)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
