@@ -114,7 +114,7 @@ def test_types_are_those_of_the_protobuf_json_mapping(document: dict[str, Any]) 
     assert report["start"] == {"type": "string", "format": "date-time"}
     assert report["points"]["items"] == {"$ref": "#/components/schemas/ams.usage.v1.UsagePoint"}
     granularity = schemas["ams.usage.v1.Granularity"]
-    assert granularity["enum"] == ["GRANULARITY_UNSPECIFIED", "MINUTE", "HOUR", "DAY"]
+    assert granularity["enum"] == ["GRANULARITY_UNSPECIFIED", "MINUTE", "HOUR", "DAY", "MONTH"]
     assert "GRANULARITY_UNSPECIFIED: DAY" in granularity["description"]
 
 

@@ -33,7 +33,8 @@ def wrong_fields(*arguments: Any) -> dict[str, str]:
 
 
 def test_the_body_becomes_the_request_under_json_names_and_proto_names() -> None:
-    price = {"perRequest": {"amount": {"currencyCode": "EUR", "units": "1", "nanos": 5}}}
+    component = {"meter": "REQUESTS", "perUnit": {"amount": {"units": "1", "nanos": 5}}}
+    price = {"currency_code": "EUR", "components": [component]}
     body = {"name": "n", "type": "API", "base_url": "https://a.example", "tags": ["x"], "price": price}
     request = read("POST", "/services", "", body)
     assert isinstance(request, catalog.CreateServiceRequest)
@@ -43,7 +44,7 @@ def test_the_body_becomes_the_request_under_json_names_and_proto_names() -> None
         "https://a.example",
         ["x"],
     )
-    assert request.price.per_request.amount.units == 1
+    assert request.price.components[0].per_unit.amount.units == 1
 
 
 def test_path_and_body_make_one_request() -> None:
@@ -145,9 +146,12 @@ def test_a_get_takes_no_body() -> None:
         ({"rateLimitPerMinute": 1e300}, ["rateLimitPerMinute"]),
         ({"rateLimitPerMinute": "1" * 5000}, ["rateLimitPerMinute"]),
         ({"price": 1}, ["price"]),
-        ({"price": {"perRequest": []}}, ["price.perRequest"]),
-        ({"price": {"perRequest": {"amount": {"units": 2**63}}}}, ["price.perRequest.amount.units"]),
-        ({"price": {"perRequest": {}, "per_request": {}}}, ["price.perRequest"]),
+        ({"price": {"chargeRule": []}}, ["price.chargeRule"]),
+        (
+            {"price": {"components": [{"monthlyFee": {"amount": {"units": 2**63}}}]}},
+            ["price.components[0].monthlyFee.amount.units"],
+        ),
+        ({"price": {"chargeRule": {}, "charge_rule": {}}}, ["price.chargeRule"]),
         ({"name": "a", "price": {}, "nope": 1, "type": []}, ["nope", "type"]),
         ({"baseUrl": "a", "base_url": "a"}, ["baseUrl"]),
         ({"[a.b]": 1}, ["[a.b]"]),
@@ -193,7 +197,7 @@ def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
         b'{"name": "\xff"}',
         b'\xef\xbb\xbf{"name": "a"}',
         b'{"name": "a", "name": "a"}',
-        b'{"price": {"perRequest": {}, "perRequest": {}}}',
+        b'{"price": {"chargeRule": {}, "chargeRule": {}}}',
         b'{"rateLimitPerMinute": NaN}',
         b'{"rateLimitPerMinute": -Infinity}',
         b'{"rateLimitPerMinute": 1e999}',
@@ -223,6 +227,14 @@ def test_an_answer_shows_its_defaults_and_int64_as_text() -> None:
             "requestBytes": "0",
             "responseBytes": "0",
             "meanResponseTimeMs": 0.0,
+            "p50ResponseTimeMs": 0.0,
+            "p95ResponseTimeMs": 0.0,
+            "p99ResponseTimeMs": 0.0,
+            "errors": "0",
         },
+        "groups": [],
+        "uniqueKeys": "0",
+        "uniqueConsumers": "0",
+        "spikes": [],
     }
     assert answer_document(keys.Key(key_id="a"))["keyId"] == "a"
