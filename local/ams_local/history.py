@@ -44,20 +44,20 @@ async def repeat(
 ) -> list[UsageEvent]:
     """Each event many times over the last `days` days, and what a gateway would have told of them. Returns
     what was sent."""
-    earlier = list(_numbered(_earlier(events, days, utc_now())))
+    sent = earlier(events, days, utc_now())
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, linger_ms=20)
     await producer.start()
     try:
-        for batch in _batches(earlier):
+        for batch in batches(sent):
             key = batch.events[0].consumer_id.encode()
             await producer.send(topic_prefix + USAGE_EVENTS, batch.SerializeToString(), key=key)
-        for total in _forwarded(earlier):
+        for total in forwarded(sent):
             key = total.consumer_id.encode()
             await producer.send(topic_prefix + USAGE_FORWARDED, total.SerializeToString(), key=key)
         await producer.flush()
     finally:
         await producer.stop()
-    return earlier
+    return sent
 
 
 def one_of_each(events: Iterable[UsageEvent]) -> list[UsageEvent]:
@@ -66,6 +66,15 @@ def one_of_each(events: Iterable[UsageEvent]) -> list[UsageEvent]:
     for event in events:
         first.setdefault((event.consumer_id, event.service_id), event)
     return list(first.values())
+
+
+def earlier(events: Sequence[UsageEvent], days: int, now: datetime) -> list[UsageEvent]:
+    """Each event many times, in a journal of their own, whose numbers are not those they were copied with."""
+    journal_id = uuid7().bytes
+    past = list(_earlier(events, days, now))
+    for number, event in enumerate(past, start=1):
+        event.journal_id, event.sequence = journal_id, number
+    return past
 
 
 def _earlier(events: Sequence[UsageEvent], days: int, now: datetime) -> Iterator[UsageEvent]:
@@ -96,15 +105,7 @@ def _at(event: UsageEvent, moment_s: int, chance: random.Random) -> UsageEvent:
     return copy
 
 
-def _numbered(events: Iterable[UsageEvent]) -> Iterator[UsageEvent]:
-    """As in a journal of their own: the numbers that they were copied with are another one's."""
-    journal_id = uuid7().bytes
-    for number, event in enumerate(events, start=1):
-        event.journal_id, event.sequence = journal_id, number
-        yield event
-
-
-def _batches(events: Iterable[UsageEvent]) -> Iterator[UsageEventBatch]:
+def batches(events: Iterable[UsageEvent]) -> Iterator[UsageEventBatch]:
     """Of one consumer each, in the order of their numbers."""
     of_consumer: defaultdict[str, list[UsageEvent]] = defaultdict(list)
     for event in events:
@@ -114,7 +115,7 @@ def _batches(events: Iterable[UsageEvent]) -> Iterator[UsageEventBatch]:
             yield UsageEventBatch(events=several[start : start + _MOST_TOGETHER])
 
 
-def _forwarded(events: Sequence[UsageEvent]) -> Iterator[ForwardedTotal]:
+def forwarded(events: Sequence[UsageEvent]) -> Iterator[ForwardedTotal]:
     """What the gateway would have told: how many there are by day, merchant and consumer."""
     counted = Counter((day_of(event), event.merchant_id, event.consumer_id) for event in events)
     for (day, merchant_id, consumer_id), count in counted.items():

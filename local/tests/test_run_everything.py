@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -100,6 +102,7 @@ async def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(dir
                 return await requests_of(consumer) > before
 
             await eventually(is_counted, timeout_s=30)
+            await expect_an_invoice_of_last_month(consumer)
         assert (directory / "run" / "secrets.json").stat().st_mode & 0o077 == 0
     finally:
         assert first.interrupt() == 0
@@ -113,6 +116,14 @@ async def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(dir
         assert "registers" not in second.output.read_text()
     finally:
         assert second.interrupt() == 0
+
+
+async def expect_an_invoice_of_last_month(consumer: Rest) -> None:
+    last_day = datetime.now(UTC).replace(day=1) - timedelta(days=1)
+    invoices = (await consumer.get("/consumer/invoices", period=f"{last_day:%Y-%m}"))["invoices"]
+    assert {invoice["status"] for invoice in invoices} == {"INVOICE_ISSUED"}
+    document = await consumer.get(f"/invoices/{invoices[0]['invoiceId']}/document", format="DOCUMENT_PDF")
+    assert b64decode(document["content"]).startswith(b"%PDF")
 
 
 async def requests_of(consumer: Rest) -> int:
