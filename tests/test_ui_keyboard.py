@@ -155,7 +155,7 @@ async def reads_what_was_used(consumer: Typist, requests: int, spent: str) -> No
 async def reads_the_draft(merchant: Typist, service: str, amount: str) -> None:
     """Which has been there since the first call, by itself."""
     await merchant.keys.follow("Invoices")
-    await merchant.keys.follow("Draft")
+    await merchant.keys.follow("Draft of")
     await expect(merchant.page.get_by_role("cell", name=service)).to_be_visible()
     await expect(merchant.page.get_by_role("main")).to_contain_text(amount)
 

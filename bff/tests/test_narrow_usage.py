@@ -95,3 +95,26 @@ def test_a_merchant_finds_its_own_services_what_it_can_do_and_the_marketplace(sh
     assert f'href="/merchant/services/{shop.service_id}">Coins<' in shop.browser.get("/search?q=coins").text
     assert 'href="/merchant/services/new">New service<' in shop.browser.get("/search?q=new").text
     assert "Invite a merchant" not in shop.browser.get("/search?q=invite").text
+
+
+def test_a_merchant_watches_its_services(shop: Shop) -> None:
+    path = "/merchant/alerts"
+    rule = {"name": "Busy", "metric": "REQUEST_COUNT", "period": "ALERT_DAY", "thresholds": "1 100000"}
+    made = shop.browser.post(path, f"{path}/new", **rule, service_id=shop.service_id, sends_mail="true")
+    assert (made.status, made.location) == (303, path), made.text
+    page = shop.browser.get(path)
+    assert (page.status, "Coins" in page.text) == (200, True)
+    refused = shop.browser.post(path, f"{path}/new", **rule, consumer="cst_nobody")
+    assert refused.status == 400
+    assert "Consumer" in "".join(re.findall(r"field-error[^\n]*", refused.text))
+
+
+def test_a_service_has_consumers_of_its_own_and_no_other_has(shop: Shop) -> None:
+    page = shop.browser.get(f"/merchant/services/{shop.service_id}/consumers")
+    assert (page.status, "Consumers of Coins" in page.text) == (200, True)
+    assert shop.browser.get(f"/merchant/services/{uuid7()}/consumers").status == 404
+    assert shop.browser.get("/merchant/consumers/cst_nobody").status == 404
+    found = shop.browser.get("/merchant/consumers/find?pseudonym=cst_a%2F..%2F..")
+    assert (found.status, found.location) == (303, "/merchant/consumers/cst_a")
+    columns = shop.browser.get("/merchant/consumers/table.csv").text
+    assert columns.startswith("consumer,requests,billable_requests,errors,request_bytes,response_bytes,mean")

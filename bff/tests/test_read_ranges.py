@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_bff.usage.ranges import (
     DEFAULT_PRESET,
@@ -27,9 +27,9 @@ ZONES = [
 ]
 
 
-def query(zone: str = "UTC", role: int = CONSUMER, **parameters: str) -> UsageQuery:
+def query(zone: str = "UTC", role: Role.ValueType = CONSUMER, **parameters: str) -> UsageQuery:
     named = {name.rstrip("_"): text for name, text in parameters.items()}
-    return UsageQuery.parse(named, role, ZoneInfo(zone), NOW)  # type: ignore[arg-type]
+    return UsageQuery.parse(named, role, ZoneInfo(zone), NOW)
 
 
 def test_a_span_ends_with_the_bucket_of_now() -> None:
@@ -109,7 +109,8 @@ def test_days_are_shown_in_steps_that_a_chart_can_hold(days: tuple[str, str], gr
     ],
 )
 def test_what_cannot_be_asked_for_is_as_if_it_had_not_been(parameters: dict[str, str]) -> None:
-    asked = query(**parameters)
+    named = {name.rstrip("_"): text for name, text in parameters.items()}
+    asked = UsageQuery.parse(named, CONSUMER, ZoneInfo("UTC"), NOW)
     assert (asked.preset, asked.words) == (DEFAULT_PRESET, "the last 24 hours")
 
 

@@ -197,6 +197,21 @@ def test_a_process_has_so_many_streams_and_none_once_it_stops() -> None:
         pass
 
 
+def test_who_looks_at_the_same_shares_one_stream_of_usage_svc(browsers: Any, port: int) -> None:
+    """usage-svc gives one reader twenty: each page would need one of its own."""
+    live = "/admin/usage/live/x?range=90d"
+    admins = [browsers.sign_in(ADMIN_EMAIL) for _ in range(6)]
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(opened(port, live, admin.cookies))
+            for admin in admins
+            for _ in range(MOST_OF_ONE_SESSION)
+        ]
+        assert len(streams) > 20
+        assert {stream.response.status for stream in streams} == {200}
+        assert all(stream.until("figures")["id"] for stream in streams)
+
+
 def test_stopping_waits_for_no_stream(
     browsers: Any, all_services: Any, settings: dict[str, str], tmp_path: Path
 ) -> None:

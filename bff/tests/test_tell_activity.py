@@ -118,5 +118,5 @@ def test_a_record_names_what_it_is_about(
     resource: str, resource_id: str, details: dict[str, str], subject: tuple[str, str]
 ) -> None:
     record = AuditRecord(resource=resource, resource_id=resource_id, details=details)
-    known = {"s1": catalog_pb.Service(service_id="s1", name="Currency")}
+    known = {"s1": catalog_pb.ServiceName(service_id="s1", name="Currency")}
     assert subject_of(record, known, {"u1": "ann@x.example"}) == subject

@@ -105,19 +105,16 @@ def usage_of(quantities: Quantities, price: Price) -> Mapping[ChargeClass, Count
     """As counters would have it. Bytes aren't told apart by how calls ended: of them what is charged has the
     share of the charged calls, rounded down."""
     calls = {
-        ChargeClass.SERVED: quantities.served,
+        # An API has calls, and an image runs: a service has one or the other.
+        ChargeClass.SERVED: quantities.served + quantities.executions,
         ChargeClass.CLIENT_ERROR: quantities.client_errors,
         ChargeClass.ABANDONED: quantities.abandoned,
     }
     charged = sum(count for kind, count in calls.items() if is_charged(price.charge_rule, kind))
     total = sum(calls.values())
-    # Without calls they are of executions.
     part, whole = (charged, total) if total else (1, 1)
     counts = Counts(
-        charged,
-        quantities.request_bytes * part // whole,
-        quantities.response_bytes * part // whole,
-        quantities.executions,
+        charged, quantities.request_bytes * part // whole, quantities.response_bytes * part // whole
     )
     return {ChargeClass.SERVED: counts}
 

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
 import aiohttp
 from ams_common import ports
+from ams_common.clock import utc_now
 from ams_common.healthcheck import answers, is_serving
 from ams_common.processes import GRPC_SERVERS
 from ams_common.testing.eventually import eventually
 
-from ams_local import demo, distribution, tools
+from ams_local import demo, distribution, history, tools
 from ams_local.daemons import StartError
 from ams_local.keyring import Keyring
 from ams_local.rest import Mailbox, People, Rest
@@ -24,6 +27,7 @@ from ams_local.system import ADMIN_EMAIL, System
 
 READY_TIMEOUT_S = 90
 SAY_EVERY_S = 5
+PAST_TIMEOUT_S = 60
 
 
 def write_down(system: System) -> None:
@@ -40,13 +44,13 @@ def guide(run_directory: Path) -> None:
     system = read_system(run_directory)
     keyring = Keyring(run_directory / "secrets.json")
     wait_until_ready(system)
-    asyncio.run(fill(system, keyring))
+    asyncio.run(fill(system, keyring, os.environ["KAFKA_BOOTSTRAP_SERVERS"]))
     print(summary(system, keyring), flush=True)
     signal.pause()
 
 
-async def fill(system: System, keyring: Keyring) -> None:
-    """The demo marketplace is there, and a consumer's key works."""
+async def fill(system: System, keyring: Keyring, kafka_bootstrap: str) -> None:
+    """The demo marketplace is there with a past, and a consumer's key works."""
     say("filling the marketplace")
     gateway_url = system.url("ams-gateway")
     async with aiohttp.ClientSession() as http:
@@ -57,6 +61,37 @@ async def fill(system: System, keyring: Keyring) -> None:
         await await_good_call(http, gateway_url, keyring)
         if is_new:
             await send_traffic(http, gateway_url, keyring, demo.FIRST_CALLS - 1)
+            say("adding the usage of last month and of this one, and last month's invoices")
+            admin = await people.sign_in(ADMIN_EMAIL)
+            await add_past(admin, kafka_bootstrap, utc_now())
+
+
+async def add_past(admin: Rest, kafka_bootstrap: str, now: datetime) -> None:
+    """Usage since last month began; that month is invoiced once all of it has come through."""
+    calls = history.one_of_each(await history.metered(kafka_bootstrap, "", demo.FIRST_CALLS))
+    sent = await history.repeat(kafka_bootstrap, "", calls, history.days_since_last_month_began(now))
+    last_day = now.replace(day=1) - timedelta(days=1)
+    month = {"firstDay": f"{last_day:%Y-%m-01}", "lastDay": f"{last_day:%Y-%m-%d}"}
+    of_month = sum(month["firstDay"] <= history.day_of(event) <= month["lastDay"] for event in sent)
+
+    async def is_rated() -> bool:
+        days = (await admin.get("/reconciliation", **month, role="ADMIN")).get("days", [])
+        rated = sum(int(day["rated"]) for day in days)
+        return rated == of_month and all(day["isReconciled"] for day in days)
+
+    try:
+        await eventually(is_rated, timeout_s=PAST_TIMEOUT_S)
+    except TimeoutError:
+        raise StartError(f"The usage of {last_day:%Y-%m} doesn't reach its invoices.") from None
+    run = await admin.post("/invoices:issue", lastDay=month["lastDay"], role="ADMIN")
+
+    async def is_done() -> bool:
+        return str((await admin.get(f"/invoice-runs/{run['invoiceRunId']}"))["status"]) == "RUN_DONE"
+
+    try:
+        await eventually(is_done, timeout_s=PAST_TIMEOUT_S)
+    except TimeoutError:
+        raise StartError(f"The invoices of {last_day:%Y-%m} aren't made.") from None
 
 
 def say(line: str) -> None:

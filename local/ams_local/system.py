@@ -134,6 +134,9 @@ def _settings(name: str, system: System, keyring: Keyring) -> dict[str, str]:
             }
         case "catalog-svc":
             return {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"}  # the demo merchants' API is on this machine
+        case "usage-svc":
+            files = system.run_directory / "usage"
+            return {"USAGE_REPORTS_URL": str(files / "reports"), "USAGE_ARCHIVE_URL": str(files / "archive")}
         case "registry-svc":
             return {
                 "REGISTRY_PUBLIC_URL": system.url("registry-svc"),

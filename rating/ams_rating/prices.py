@@ -16,7 +16,8 @@ MAX_DECIMALS = 9
 
 
 class Meter(Enum):
-    """What is counted. Megabytes are decimal, 10^6 bytes, and exact to the byte."""
+    """What is counted. Megabytes are decimal, 10^6 bytes, and exact to the byte. An execution is to an image
+    what a request is to an API: one usage event."""
 
     REQUESTS = "requests"
     REQUEST_MEGABYTES = "request_megabytes"

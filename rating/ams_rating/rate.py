@@ -26,19 +26,17 @@ _DIGITS = 80
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted: calls, the bytes of their bodies, and runs of images."""
+    """What was counted: calls, or an image's runs, and the bytes of their bodies."""
 
     requests: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
-    executions: int = 0
 
     def plus(self, other: "Counts") -> "Counts":
         return Counts(
             self.requests + other.requests,
             self.request_bytes + other.request_bytes,
             self.response_bytes + other.response_bytes,
-            self.executions + other.executions,
         )
 
 
@@ -114,10 +112,8 @@ def _rounded(exact: Decimal, currency: str) -> Decimal:
 
 def _quantity(component: Component, counts: Counts) -> Decimal:
     match component.meter:
-        case Meter.REQUESTS:
+        case Meter.REQUESTS | Meter.EXECUTIONS:
             return Decimal(counts.requests)
-        case Meter.EXECUTIONS:
-            return Decimal(counts.executions)
         case Meter.REQUEST_MEGABYTES:
             return _megabytes(counts.request_bytes)
         case Meter.RESPONSE_MEGABYTES:

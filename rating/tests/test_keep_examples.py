@@ -80,7 +80,7 @@ FIGURES = {
     "request": (ChargeClass.SERVED, "requests"),
     "request byte": (ChargeClass.SERVED, "request_bytes"),
     "response byte": (ChargeClass.SERVED, "response_bytes"),
-    "execution": (ChargeClass.SERVED, "executions"),
+    "execution": (ChargeClass.SERVED, "requests"),
     "answer with 4xx": (ChargeClass.CLIENT_ERROR, "requests"),
     "abandoned call": (ChargeClass.ABANDONED, "requests"),
     "answer with 5xx": (ChargeClass.UNCHARGED, "requests"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import aiohttp
 from ams_common.testing.eventually import eventually
-from ams_local import distribution, tools
+from ams_local import distribution, history, tools
 from ams_local.rest import JSON, People, Rest
 
-from support import backfill, docker_images, upstream_api
+from support import docker_images, upstream_api
 from support.docker_images import Layout
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.trade import consume, new_service, per_request
@@ -208,8 +208,8 @@ class _Builder:
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
         """The weeks before, and invoices of them."""
         prefix = self._system.topic_prefix
-        calls = await backfill.metered(kafka_bootstrap, prefix, 10)
-        sent = await backfill.repeat(kafka_bootstrap, prefix, calls, _DAYS)
+        calls = await history.metered(kafka_bootstrap, prefix, 10)
+        sent = len(await history.repeat(kafka_bootstrap, prefix, calls, _DAYS))
 
         async def is_counted() -> bool:
             usage = await admin.get("/admin/usage", start=_ago(_DAYS + 1), end=_ago(-1), granularity="DAY")
@@ -272,6 +272,8 @@ class _Builder:
             return str((await admin.get(f"/invoice-runs/{run['invoiceRunId']}"))["status"]) == "RUN_DONE"
 
         await eventually(is_done)
+        own_run = await owner.post("/invoices:issue", lastDay=f"{last_day:%Y-%m-%d}", role="MERCHANT")
+        self._ids["own_run"] = own_run["invoiceRunId"]
         self._ids["this_month"] = f"{datetime.now(UTC):%Y-%m}"
         merchant_id = (await owner.get("/me"))["userId"]
         issued = (await consumer.get("/consumer/invoices", merchantId=merchant_id))["invoices"]

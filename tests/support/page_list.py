@@ -72,10 +72,9 @@ def _send_again(tab: Tab) -> None:
 def _edit_price(tab: Tab) -> None:
     """A part more, filled in until the example month shows it."""
     tab.get_by_role("button", name="Volume tiers").click()
-    tab.get_by_label("Up to and with").last.fill("1000")
-    for field, amount in (("Each", "0.02"), ("Each", "0.01")):
-        empty = [box for box in tab.get_by_label(field).all() if not box.input_value()]
-        empty[0].fill(amount)
+    at = "price.components.3.volume.tiers"
+    for name, text in (("0.up_to", "1000"), ("0.unit_amount", "0.02"), ("1.unit_amount", "0.01")):
+        tab.locator(f"[name='{at}.{name}']").fill(text)
     tab.locator("#preview .sum").wait_for()
 
 
@@ -245,7 +244,9 @@ PAGES = (
     Page("merchant-invoices", "/merchant/invoices", _MERCHANT),
     Page("merchant-issue", "/merchant/invoices/issue", _MERCHANT),
     Page("merchant-issue-none", "/merchant/invoices/issue", _NEW_MERCHANT),
-    Page("merchant-runs-none", "/merchant/invoices/runs", _MERCHANT),
+    Page("merchant-runs", "/merchant/invoices/runs", _MERCHANT),
+    Page("merchant-runs-none", "/merchant/invoices/runs", _NEW_MERCHANT),
+    Page("merchant-run", "/merchant/invoices/runs/{own_run}", _MERCHANT),
     Page(
         "merchant-paying", "/merchant/invoices/{merchant_invoice}", _MERCHANT, act=_say_paid, is_overlay=True
     ),

@@ -14,8 +14,6 @@ from usage_svc.store import Store
 DAYS_AHEAD = 7
 _EVERY_S = 3600.0
 _RETRY_S = 30.0
-# Who waits for a lock on a table keeps all others from it who come later: rather give up, and try again.
-_LOCK_TIMEOUT_MS = 500
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
 
@@ -50,7 +48,7 @@ class Partitions:
 
     async def _make(self, days: list[date]) -> int:
         async with self._database.change_by_system("usage.make_partitions", audited=False) as change:
-            await change.connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+            await change.store.wait_briefly()
             return await change.store.ensure_partitions(days=days)
 
 

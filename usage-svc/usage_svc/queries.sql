@@ -1,6 +1,10 @@
 -- name: ensure_partitions
 SELECT ensure_usage_partitions(:days::date[]);
 
+-- name: wait_briefly
+-- Who waits for a lock on a table keeps all others from it who come later: rather give up, and try again.
+SELECT set_config('lock_timeout', '500ms', true);
+
 -- name: find_source
 SELECT source_id FROM sources WHERE name = :name;
 

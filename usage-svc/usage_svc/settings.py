@@ -1,14 +1,16 @@
 """What the environment tells usage-svc."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ams_common.errors import SettingsError
 from ams_common.pseudonyms import pseudonym_key_setting
-from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import ServiceSettings, load, setting, strong_secret, switched_off
+
+from usage_svc.file_store import FileStore
 
 # Longer than topics keep messages: an event that is read once more must find itself, or it would count twice.
 LEAST_KEPT_EVENTS_DAYS = 62
@@ -58,6 +60,17 @@ class Settings(ServiceSettings):
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError that names what is missing, unreadable or wrong."""
     settings = load(Settings, "USAGE", environ)
-    if problems := settings.problems():
+    problems = settings.problems()
+    uses: dict[str, Callable[[], object]] = {
+        "USAGE_REPORTS_URL": lambda: FileStore(settings.reports_url),
+        "USAGE_ARCHIVE_URL": lambda: FileStore(settings.archive_url),
+        "USAGE_SEALING_KEY": lambda: Sealer(settings.sealing_key),
+    }
+    for variable, use in uses.items():
+        try:
+            use()
+        except (ValueError, ImportError) as error:
+            problems.append(f"{variable} can't be used: {error}")
+    if problems:
         raise SettingsError(problems)
     return settings

@@ -20,6 +20,7 @@ class Store(QueryStore, package="usage_svc"):
     """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
+    wait_briefly = run()
     _find_source = maybe_value(int)
     _add_source = run()
     _unknown_series = column(int)

@@ -10,7 +10,7 @@ from typing import Any
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import alert_service_pb2 as pb
 from ams_common.clock import to_timestamp, utc_now
-from ams_common.errors import AppError, InvalidArgumentError
+from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.http.downloads import message_download
@@ -58,7 +58,8 @@ async def show_alerts(visit: Visit) -> Response:
     rules = listed.alert_rules
     kinds = {"service": "service_id", "key": "api_key_id", "project": "project_id", "consumer": "consumer"}
     labels = await asyncio.gather(
-        *(labels_of(visit, kind, (getattr(rule, field) for rule in rules)) for kind, field in kinds.items())
+        # Lists: a generator would look for `field` when it is the last one.
+        *(labels_of(visit, kind, [getattr(rule, field) for rule in rules]) for kind, field in kinds.items())
     )
     scopes = {
         rule.alert_rule_id: [
@@ -127,6 +128,9 @@ async def create_rule(visit: Visit) -> Response:
     form = visit.form
     try:
         made = await visit.api.alerts.CreateAlertRule(**_rule_fields(form), role=visit.role)
+    except NotFoundError:
+        form.refuse("consumer", "is called like none of yours")
+        return await show_new(visit, form)
     except AppError as error:
         return await show_new(visit, form.refused(error))
     path, rule = PATHS[visit.role], made.alert_rule

@@ -1,4 +1,4 @@
-"""The log of single calls of a day, alike for consumers, merchants and admins (PRD 8)."""
+"""The log of single calls of a day, alike for consumers, merchants and admins (PRD-8)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -64,6 +64,7 @@ async def show_calls(visit: Visit) -> Response:
         choices_of(visit, filters),
         filters_in_words(visit, filters),
     )
+    slow = [("", "However long"), *((value, f"{words} or more") for value, words in _SLOW_MS.items())]
     today = utc_now().astimezone(visit.zone).date()
     return await visit.render(
         "calls/list.html",
@@ -76,8 +77,7 @@ async def show_calls(visit: Visit) -> Response:
         calls=listed.calls,
         next_token=listed.next_page_token,
         labels=await _labels(visit, listed.calls),
-        choices=choices,
-        slow=[("", "Any time"), *((value, f"{words} or more") for value, words in _SLOW_MS.items())],
+        choices={**choices, "slow": slow},
         filters=[each for each in narrowed if each[0] not in choices],
         looked_up=_request_id(visit),
         events=events,

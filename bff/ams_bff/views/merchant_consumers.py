@@ -1,4 +1,4 @@
-"""Who uses a merchant's services, by pseudonym: never an identity (PRD 4.2)."""
+"""Who uses a merchant's services, by pseudonym: never an identity (PRD-4.2)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -126,8 +126,10 @@ def price_of(form: Form) -> pb.Price:
 
 
 def quantities_of(form: Form) -> billing_pb.Quantities:
-    """The example month; what can't be read counts as nothing."""
+    """The example month; what can't be read counts as nothing. Of an image, runs stand for requests."""
     count = {name: _count(form[name]) for name in _EXAMPLE}
+    is_image = any(part.meter == "EXECUTIONS" for part in parts_of(form))
+    count["example.requests" if is_image else "example.executions"] = 0
     errors = min(count["example.client_errors"], count["example.requests"])
     return billing_pb.Quantities(
         served=count["example.requests"] - errors,

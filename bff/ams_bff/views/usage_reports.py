@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import report_service_pb2 as pb
 from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response, StreamingResponse
 
 from ams_bff.http.routing import View, action, page
@@ -105,6 +105,9 @@ async def create_report(visit: Visit) -> Response:
             idempotency_key=form["idempotency_key"],
             role=visit.role,
         )
+    except NotFoundError:
+        form.refuse("consumer", "is called like none of yours")
+        return await show_new(visit, form)
     except AppError as error:
         return await show_new(visit, form.refused(error))
     return await visit.redirect(PATHS[visit.role], "The report is being made. It appears here.")
