@@ -16,6 +16,7 @@ from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.tokens import TestIssuer
+from usage_svc.questions.store import QuestionStore
 
 Ask = Callable[..., Awaitable[pb.UsageReport]]
 
@@ -229,6 +230,29 @@ async def test_the_top_groups_are_told_and_the_others_are_summed(
     assert groups(by_class) == {"2xx": 10, "other": 1}
 
 
+async def test_groups_are_ranked_by_what_was_used_within_the_zones_days(
+    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask
+) -> None:
+    """In Kolkata: by calls around the edges, which hours and minutes move."""
+    often = new_subject(consumer_id=subject.consumer_id)
+    edge = (utc_now() - timedelta(days=2)).replace(hour=18, minute=30, second=0, microsecond=0)
+    before, first = edge - timedelta(minutes=1), edge + timedelta(minutes=1)
+    await ingest([often.event(before) for _ in range(5)] + [often.event(first)])
+    await ingest([subject.event(first), subject.event(first)])
+    report = await of_consumer(
+        subject.consumer_id,
+        start=to_timestamp(edge),
+        end=to_timestamp(edge + timedelta(days=1)),
+        time_zone="Asia/Kolkata",
+        group_by=pb.KEY,
+        top=1,
+    )
+    assert [(total.group, total.figures.requests) for total in report.groups] == [
+        (str(subject.api_key_id), 2),
+        ("other", 1),
+    ]
+
+
 async def test_a_spike_is_told(subject: Any, ingest: Any, of_consumer: Ask) -> None:
     today = utc_now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
     days = [today - timedelta(days=ago) for ago in range(10)]
@@ -382,3 +406,37 @@ async def test_minutes_that_were_thinned_move_a_day_to_the_full_hour_and_lose_no
     after = await of_consumer(subject.consumer_id, **ask)
     assert after.total == before.total
     assert sum(point.figures.requests for point in after.points) == 2
+
+
+async def test_figures_are_found_by_their_series_alone(
+    new_subject: Any, ingest: Any, database: Database
+) -> None:
+    """However small the tables are, and whatever the planner thinks of a stretch of time."""
+    now = utc_now()
+    subjects = [new_subject() for _ in range(100)]
+    await ingest([subject.event(now - timedelta(hours=ago)) for subject in subjects for ago in range(20)])
+    asked = {
+        "series_ids": [1, 2, 3],
+        "group_nos": [0, 0, 0],
+        "group_of_class": [0] * 5,
+        "slot_starts": [now],
+        "scan_starts": [now - timedelta(days=1)],
+        "scan_ends": [now],
+        "scan_signs": [1],
+        "range_start": now - timedelta(days=1),
+        "range_end": now,
+        "status_classes": [2],
+    }
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute("ANALYZE")
+        store = QuestionStore(connection)
+        await store.plan_each_time()
+        await store.sum_by_hashing()
+        for question in ("used_series", "usage_by_series", "usage_by_slot"):
+            for rollup in ("day", "hour"):
+                query = QuestionStore.queries._queries[f"{question}_of_{rollup}s"]
+                arguments = query.arguments({name: asked[name] for name in query.parameters})
+                rows = await connection.fetch(f"EXPLAIN {query.sql}", *arguments)
+                plan = "\n".join(row[0] for row in rows)
+                assert f"rollups_by_{rollup}_pkey" in plan, plan
+                assert "Seq Scan" not in plan and "bucket_start_idx" not in plan, plan
