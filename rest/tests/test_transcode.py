@@ -33,8 +33,8 @@ def wrong_fields(*arguments: Any) -> dict[str, str]:
 
 
 def test_the_body_becomes_the_request_under_json_names_and_proto_names() -> None:
-    fee = {"monthlyFee": {"amount": {"currencyCode": "EUR", "units": "1", "nanos": 5}}}
-    price = {"currencyCode": "EUR", "components": [fee]}
+    component = {"meter": "REQUESTS", "perUnit": {"amount": {"units": "1", "nanos": 5}}}
+    price = {"currency_code": "EUR", "components": [component]}
     body = {"name": "n", "type": "API", "base_url": "https://a.example", "tags": ["x"], "price": price}
     request = read("POST", "/services", "", body)
     assert isinstance(request, catalog.CreateServiceRequest)
@@ -44,7 +44,7 @@ def test_the_body_becomes_the_request_under_json_names_and_proto_names() -> None
         "https://a.example",
         ["x"],
     )
-    assert request.price.components[0].monthly_fee.amount.units == 1
+    assert request.price.components[0].per_unit.amount.units == 1
 
 
 def test_path_and_body_make_one_request() -> None:
@@ -221,20 +221,20 @@ def test_an_answer_shows_its_defaults_and_int64_as_text() -> None:
     assert document == {
         "granularity": "GRANULARITY_UNSPECIFIED",
         "points": [],
-        "groups": [],
-        "spikes": [],
-        "uniqueConsumers": "0",
-        "uniqueKeys": "0",
         "total": {
-            "errors": "0",
-            "p50ResponseTimeMs": 0.0,
-            "p95ResponseTimeMs": 0.0,
-            "p99ResponseTimeMs": 0.0,
             "requests": "9007199254740993",
             "billableRequests": "0",
             "requestBytes": "0",
             "responseBytes": "0",
             "meanResponseTimeMs": 0.0,
+            "p50ResponseTimeMs": 0.0,
+            "p95ResponseTimeMs": 0.0,
+            "p99ResponseTimeMs": 0.0,
+            "errors": "0",
         },
+        "groups": [],
+        "uniqueKeys": "0",
+        "uniqueConsumers": "0",
+        "spikes": [],
     }
     assert answer_document(keys.Key(key_id="a"))["keyId"] == "a"

@@ -11,7 +11,7 @@ from ams_bff.http.api import pages
 from ams_bff.http.visits import Visit
 from ams_bff.ui.audit_words import is_news
 from ams_bff.ui.formats import month
-from ams_bff.views.naming import Names, name_of, service_names
+from ams_bff.views.naming import Known, Names, name_of, service_names
 
 _NEWEST = 10
 _MOST_PEOPLE = 200
@@ -54,7 +54,7 @@ def _service_id_of(record: AuditRecord) -> str:
     return record.resource_id if record.resource == "service" else record.details.get("service_id", "")
 
 
-def subject_of(record: AuditRecord, known: Names | None, names: Mapping[str, str]) -> Subject:
+def subject_of(record: AuditRecord, known: Known | Names | None, names: Mapping[str, str]) -> Subject:
     """Of the people among `names`; others are called by their id."""
     details, resource_id = record.details, record.resource_id
     person = names.get(resource_id) or f"{resource_id[:8]}…"

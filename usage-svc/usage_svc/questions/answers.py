@@ -10,6 +10,7 @@ from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
 from usage_svc.questions.calls import CallQuestion, answer_of
+from usage_svc.questions.cover import Reading, Rollup
 from usage_svc.questions.groups import Groups
 from usage_svc.questions.scopes import Scope, group_names
 from usage_svc.questions.store import QuestionStore
@@ -40,7 +41,7 @@ class Questions:
             groups = await self._groups(store, question, wanted)
             readings = [
                 (reading, await store.usage_by_slot(reading, wanted, groups, question.status_classes))
-                for reading in question.readings()
+                for reading in await _kept(store, question.readings())
             ]
         return report_of(question, groups, used, readings, now)
 
@@ -52,7 +53,7 @@ class Questions:
             return groups
         requests = [
             each
-            for reading in question.whole()
+            for reading in await _kept(store, question.whole())
             for each in await store.usage_by_series(reading, series, question.status_classes)
         ]
         return groups.narrowed(requests, question.top)
@@ -86,3 +87,13 @@ class Questions:
             ADMIN: store.series_of_platform,
         }[scope.asker.role]
         return scope.select(await select(**scope.parameters()), self.pseudonyms)
+
+
+async def _kept(store: QuestionStore, readings: list[Reading]) -> list[Reading]:
+    """Without the minutes that have been thinned: a look for each of many days and series, at every
+    partition."""
+    if all(reading.rollup is not Rollup.MINUTE for reading in readings):
+        return readings
+    oldest = await store.oldest_minute()
+    kept = [each.since(oldest) if each.rollup is Rollup.MINUTE else each for each in readings]
+    return [reading for reading in kept if reading.starts]

@@ -10,6 +10,7 @@ Where minutes have been thinned, such a bucket begins with the nearest full hour
 what it loses, and no sum over all of them changes.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -71,6 +72,13 @@ class Reading:
     def stretches(self) -> tuple[list[datetime], list[datetime]]:
         """Starts and ends of what is read at a stretch."""
         return (self.starts[:1], self.ends[-1:]) if self.is_contiguous else (self.starts, self.ends)
+
+    def since(self, oldest: datetime | None) -> "Reading":
+        """Without the slots of which nothing is kept, when that begins with `oldest`; None: nothing is."""
+        first = len(self.ends) if oldest is None else bisect_right(self.ends, oldest)
+        return Reading(
+            self.rollup, self.is_contiguous, self.starts[first:], self.ends[first:], self.additions[first:]
+        )
 
     def _add(self, start: datetime, end: datetime, *additions: Addition) -> None:
         self.starts.append(start)

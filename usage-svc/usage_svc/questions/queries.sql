@@ -3,8 +3,11 @@
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true);
 
 -- name: sum_by_hashing
--- Whatever the planner thinks of how many rows there are: to sort them with their histograms takes twice as long.
-SELECT set_config('enable_sort', 'off', true), set_config('work_mem', '64MB', true);
+-- Whatever the planner thinks of how many rows there are: to sort them with their histograms takes twice as long, and
+-- where a table is small it would rather read all of it, once for each series.
+SELECT
+    set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('work_mem', '64MB', true);
 
 -- fragment: series_that_fit
 SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix
@@ -29,6 +32,9 @@ WHERE (:service_id::uuid IS NULL OR service_id = :service_id)
 -- name: series_by_ids
 SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix
 FROM series WHERE series_id = ANY(:series_ids::bigint[]);
+
+-- name: oldest_minute
+SELECT min(bucket_start) FROM rollups_by_minute;
 
 -- fragment: usage_by_series
 -- Of each series how many requests there were in some stretches of time, or less them where the sign is -1.
@@ -62,46 +68,57 @@ CROSS JOIN LATERAL (
     SELECT FROM
 
 -- fragment: where_used
-    WHERE series_id = wanted.series_id AND bucket_start >= :range_start AND bucket_start < :range_end
+    -- Compared as rows: so only the index of series will do, from its first row to its last. The one of times looks as
+    -- good to the planner, which knows little of stretches, and would read everybody's rows.
+    WHERE (series_id, bucket_start) >= (wanted.series_id, :range_start)
+        AND (series_id, bucket_start) < (wanted.series_id, :range_end)
         AND status_class = ANY(:status_classes::smallint[])
+
+-- fragment: first_is_enough
     LIMIT 1
 ) AS found
 
 -- fragment: where_asked
-    WHERE series_id = wanted.series_id AND bucket_start >= scan.scan_start AND bucket_start < scan.scan_end
-        -- Once more, as what is known when the query is planned: partitions that can't be meant are left out.
-        AND bucket_start >= :range_start AND bucket_start < :range_end
+    -- As rows, as above.
+    WHERE (series_id, bucket_start) >= (wanted.series_id, scan.scan_start)
+        AND (series_id, bucket_start) < (wanted.series_id, scan.scan_end)
         AND status_class = ANY(:status_classes::smallint[])
+
+-- fragment: in_partitions
+    -- What is known when the query is planned: partitions that can't be meant are left out.
+        AND bucket_start >= :range_start AND bucket_start < :range_end
+
+-- fragment: one_look_each
     -- One look into the index for each series and stretch, whatever the planner thinks of how many there are.
     OFFSET 0
 ) AS read
 
 -- name: used_series_of_days
-{used_series} rollups_by_day {where_used};
+{used_series} rollups_by_day {where_used} {first_is_enough};
 
 -- name: used_series_of_hours
-{used_series} rollups_by_hour {where_used};
+{used_series} rollups_by_hour {where_used} {first_is_enough};
 
 -- name: used_series_of_minutes
-{used_series} rollups_by_minute {where_used};
+{used_series} rollups_by_minute {where_used} {in_partitions} {first_is_enough};
 
 -- name: usage_by_series_of_days
-{usage_by_series} rollups_by_day {where_asked} GROUP BY 1;
+{usage_by_series} rollups_by_day {where_asked} {one_look_each} GROUP BY 1;
 
 -- name: usage_by_series_of_hours
-{usage_by_series} rollups_by_hour {where_asked} GROUP BY 1;
+{usage_by_series} rollups_by_hour {where_asked} {one_look_each} GROUP BY 1;
 
 -- name: usage_by_series_of_minutes
-{usage_by_series} rollups_by_minute {where_asked} GROUP BY 1;
+{usage_by_series} rollups_by_minute {where_asked} {in_partitions} {one_look_each} GROUP BY 1;
 
 -- name: usage_by_slot_of_days
-{usage_by_slot} rollups_by_day {where_asked} GROUP BY 1, 2;
+{usage_by_slot} rollups_by_day {where_asked} {one_look_each} GROUP BY 1, 2;
 
 -- name: usage_by_slot_of_hours
-{usage_by_slot} rollups_by_hour {where_asked} GROUP BY 1, 2;
+{usage_by_slot} rollups_by_hour {where_asked} {one_look_each} GROUP BY 1, 2;
 
 -- name: usage_by_slot_of_minutes
-{usage_by_slot} rollups_by_minute {where_asked} GROUP BY 1, 2;
+{usage_by_slot} rollups_by_minute {where_asked} {in_partitions} {one_look_each} GROUP BY 1, 2;
 
 -- fragment: call_columns
 event_id, occurred_at, series_id, request_bytes, response_bytes, response_time_ms, status_code, outcome, charge_class,

@@ -1,8 +1,9 @@
 """The SQL of questions, which queries.sql beside it says: rollups for figures, raw events for calls."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
-from ams_common.queries import QueryStore, Row, column, many, run
+from ams_common.queries import QueryStore, Row, column, many, maybe_value, run
 
 from usage_svc.events import Series
 from usage_svc.questions.calls import Call
@@ -15,6 +16,13 @@ def _in_order(row: Row) -> SlotSums:
     return SlotSums(*row.values())
 
 
+def _partitions(reading: Reading) -> dict[str, datetime]:
+    """The time whose partitions are read; only minutes have some."""
+    if reading.rollup is not Rollup.MINUTE:
+        return {}
+    return {"range_start": reading.starts[0], "range_end": reading.ends[-1]}
+
+
 class QuestionStore(QueryStore, package="usage_svc", file="questions/queries.sql"):
     """What is asked in one transaction, which begins with `plan_each_time`."""
 
@@ -24,6 +32,7 @@ class QuestionStore(QueryStore, package="usage_svc", file="questions/queries.sql
     series_of_merchant = many(Series)
     series_of_platform = many(Series)
     series_by_ids = many(Series)
+    oldest_minute = maybe_value(datetime)
     _used_series_of_days = column(int)
     _used_series_of_hours = column(int)
     _used_series_of_minutes = column(int)
@@ -68,9 +77,8 @@ class QuestionStore(QueryStore, package="usage_svc", file="questions/queries.sql
             scan_starts=reading.starts,
             scan_ends=reading.ends,
             scan_signs=[sum(each.sign for each in additions) for additions in reading.additions],
-            range_start=reading.starts[0],
-            range_end=reading.ends[-1],
             status_classes=status_classes,
+            **_partitions(reading),
         )
 
     async def usage_by_slot(
@@ -90,7 +98,6 @@ class QuestionStore(QueryStore, package="usage_svc", file="questions/queries.sql
             slot_starts=reading.starts,
             scan_starts=starts,
             scan_ends=ends,
-            range_start=starts[0],
-            range_end=ends[-1],
             status_classes=status_classes,
+            **_partitions(reading),
         )
