@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
-from ams.usage.v1.events_pb2 import CLIENT_CLOSED
+from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UsageEventBatch
 from ams_common.clock import utc_now
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
@@ -170,6 +170,34 @@ async def test_late_usage_has_a_proof_of_its_own_and_changes_no_other(
     after = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
     assert differences(after) == []
     assert without_roots(after) == without_roots(before)
+
+
+async def test_a_replayed_dead_letter_is_proven_on_the_adjustment_that_bills_it(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    # One that nobody understands is in the same record as one that counts, and others come behind it.
+    late, after = caller.event(at(4), outcome=99), caller.event(at(4))
+    async with pipeline.running():
+        await pipeline.send([caller.event(at(4)), late])
+        await pipeline.send([after])
+        await pipeline.rated(2)
+        letter = await pipeline.dead_letter()
+    invoice = await issued(pipeline, caller)
+    await pipeline.close_days()
+    assert differences(await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)) == []
+    # As a newer release would understand it.
+    late.outcome = ANSWERED
+    await pipeline.replay(letter, UsageEventBatch(events=[late]))
+    async with pipeline.running():
+        await pipeline.rated(3)
+    pipeline.billing.clock.now += timedelta(seconds=1)
+    adjustment = await issued(pipeline, caller)
+    assert adjustment.invoice_id != invoice.invoice_id
+    await pipeline.close_days()
+    for each, events in ((invoice, 2), (adjustment, 3)):
+        rows = await proof_of(pipeline, each.invoice_id, caller.consumer_id, CONSUMER)
+        assert differences(rows) == []
+        assert sum(b'"record":"event"' in row for row in rows) == events
 
 
 async def test_an_invoice_after_one_that_was_void_is_proven_too(

@@ -50,10 +50,13 @@ class Letter:
     reason: str
 
     @property
+    def record(self) -> Record:
+        return Record(self.message_offset, self.message_key, self.payload or b"")
+
+    @property
     def batch(self) -> Batch:
         """The message as it was read: by itself, from where it was."""
-        record = Record(self.message_offset, self.message_key, self.payload or b"")
-        return Batch(f"{self.incarnation}/{self.partition}", [record])
+        return Batch(f"{self.incarnation}/{self.partition}", [self.record])
 
 
 class LetterStore(QueryStore, package="ams_common", file="dead_letters.sql"):
@@ -190,7 +193,7 @@ class DeadLetters:
     async def _apply(self, change: Change, letter: Letter, prepared: Any) -> None:
         """Raises _StillUnapplicableError, which gives the transaction up."""
         try:
-            await self._handlers[letter.topic].apply(change, prepared)
+            await self._handlers[letter.topic].replay(change, letter.record, prepared)
         except PASSING_FAULTS:
             raise
         except Exception as error:

@@ -65,6 +65,10 @@ class TopicHandler(Protocol[P]):
         """Within the transaction that also moves the offset. An exception that isn't a passing fault is a
         record's fault: which one's is found out by applying fewer at a time."""
 
+    async def replay(self, change: Change, record: Record, prepared: P) -> None:
+        """Within a transaction: gives a record its effect that could not be applied when it was read, and of
+        which all is `prepared` by now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription(Generic[M]):
@@ -104,3 +108,6 @@ class Subscription(Generic[M]):
     async def apply(self, change: Change, prepared: Sequence[M]) -> None:
         if prepared:
             await self.handle(change, prepared)
+
+    async def replay(self, change: Change, record: Record, prepared: Sequence[M]) -> None:
+        await self.apply(change, prepared)

@@ -17,10 +17,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
+from ams.dead_letters.v1.dead_letters_pb2 import DeadLetter, DeadLetterId, ListDeadLettersRequest
+from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams.usage.v1 import usage_service_pb2_grpc as usage_rpc
 from ams.usage.v1.events_pb2 import ANSWERED, ForwardedTotal, UsageEvent, UsageEventBatch
 from ams_common import topics
+from ams_common.client import invoke
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
@@ -94,6 +97,7 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
+    _usage_stub: usage_rpc.UsageServiceStub
     _usage_url: str
     _billing_url: str
     _kafka: str
@@ -150,6 +154,33 @@ class UsagePipeline:
 
         await until(told)
 
+    async def dead_letter(self) -> str:
+        """Returns the id of usage-svc's only one that waits, when it is there."""
+        found: list[DeadLetter] = []
+
+        async def kept() -> bool:
+            answer = await self._ask_usage("ListUsageDeadLetters", ListDeadLettersRequest())
+            found[:] = answer.dead_letters
+            return bool(found)
+
+        await until(kept)
+        (letter,) = found
+        return letter.dead_letter_id
+
+    async def replay(self, dead_letter_id: str, understood: Message) -> None:
+        """Replays it as if the release understood it as `understood` by now."""
+        async with self.usage.connection() as connection:
+            await connection.execute(
+                "UPDATE dead_letters SET payload = $2 WHERE dead_letter_id = $1",
+                UUID(dead_letter_id),
+                understood.SerializeToString(),
+            )
+        await self._ask_usage("ReplayUsageDeadLetter", DeadLetterId(dead_letter_id=dead_letter_id))
+
+    async def _ask_usage(self, method: str, request: Message) -> Any:
+        token = self.billing.issuer.user_token(uuid7(), ADMIN)
+        return await invoke(getattr(self._usage_stub, method), request, token=token)
+
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
 
@@ -199,6 +230,7 @@ async def usage_pipeline(
             usage_pb.DESCRIPTOR.services_by_name["UsageService"],
             partial(usage_rpc.add_UsageServiceServicer_to_server, proofs),
         )
+        usage_stub = usage_rpc.UsageServiceStub(usage_channel)
 
         async def token() -> str:
             return issuer.service_token("billing-svc")
@@ -209,7 +241,7 @@ async def usage_pipeline(
             pseudonyms=pseudonyms,
             clock=clock,
             dead_letters=DeadLetters(billing_database, SUBSCRIPTIONS, prefix),
-            usage=UsageClient(usage_rpc.UsageServiceStub(usage_channel), token),
+            usage=UsageClient(usage_stub, token),
         )
         channel = await serve_rpc(
             billing_pb.DESCRIPTOR.services_by_name["BillingService"],
@@ -221,6 +253,7 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
+            usage_stub,
             usage_url,
             billing_url,
             kafka,

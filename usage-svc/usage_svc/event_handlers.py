@@ -10,7 +10,7 @@ from ams_common import topics
 from ams_common.clock import Clock, utc_now
 from ams_common.database import Change, Database
 from ams_common.faults import TryAgainError
-from ams_common.subscriptions import Batch, Rejection, Subscription
+from ams_common.subscriptions import Batch, Record, Rejection, Subscription
 
 from usage_svc.columns import EventColumns, date_of, joined
 from usage_svc.partitions import Partitions
@@ -65,6 +65,13 @@ class UsageIntake:
         series = {each.series_id: each for each in events.series.tolist()}
         for consumer_id, message in total_messages(totals, prepared.source, series):
             change.publish(topics.USAGE_AGGREGATED, consumer_id, message)
+
+    async def replay(self, change: Change[Store], record: Record, prepared: PreparedEvents) -> None:
+        """Sends the events to the topic once more. Counted at their old offset, they would be behind what an
+        invoice has billed of their source, and in no invoice's proof; and whoever reads the topic again after
+        a restore would count them elsewhere. This way they are counted where any reader finds them."""
+        events = self.read(record.value)
+        change.publish(self.topic, events.events[0].consumer_id, events)
 
 
 def _will_pass(error: asyncpg.PostgresError) -> bool:
