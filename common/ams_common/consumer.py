@@ -21,7 +21,7 @@ from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.faults import PASSING_FAULTS, TryAgainError
 from ams_common.loops import run_forever
-from ams_common.server import cancel
+from ams_common.server import cancel, finish
 from ams_common.subscriptions import Batch, Record, Rejection, Subscription, TopicHandler
 from ams_common.topic_ids import TopicIds
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 500
 _RETRY_S = 0.5
+# How long Kafka may take to let a member of the group go.
+_STOP_S = 5.0
 # What is fetched of a partition at once: some ten thousand usage events.
 _FETCH_BYTES = 4 * 1024 * 1024
 # What has been fetched and prepared while the database is busy, and the most that becomes one batch. A reader
@@ -73,18 +75,19 @@ class EventConsumer:
 
     async def _consume(self) -> None:
         await self._dead_letters.retry_those_of_other_releases()
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers,
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            # How long a killed process keeps its partitions: the least that brokers allow by default.
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
-            metadata_max_age_ms=5_000,
-            max_partition_fetch_bytes=_FETCH_BYTES,
-        )
         async with TopicIds.of(self._bootstrap_servers) as topic_ids:
+            # Not before: who is cancelled while that is opened has nothing to close.
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap_servers,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                # How long a killed process keeps its partitions: the least that brokers allow by default.
+                session_timeout_ms=6_000,
+                heartbeat_interval_ms=1_500,
+                metadata_max_age_ms=5_000,
+                max_partition_fetch_bytes=_FETCH_BYTES,
+            )
             readers = _Readers(consumer, topic_ids, self._database, self._handlers, self._dead_letters)
             try:
                 await consumer.start()
@@ -94,11 +97,12 @@ class EventConsumer:
                     await consumer.getmany(_NO_PARTITION, timeout_ms=_POLL_MS)
                 raise readers.fault.result()
             finally:
-                # Who cancels does so again when it takes long: each is begun all the same.
+                # Who cancels does so again when it takes long: each is begun all the same, and the client
+                # closes its connections.
                 try:
                     await readers.stop()
                 finally:
-                    await consumer.stop()
+                    await finish(consumer.stop(), _STOP_S)
 
 
 class _Readers(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -88,3 +88,23 @@ async def cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+
+
+async def finish(work: Coroutine[Any, Any, None], within_s: float) -> None:
+    """Awaits clean-up to its end: whoever cancels meanwhile is heard after it, for what is half closed stays
+    open. Raises TimeoutError when it takes longer than that."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(within_s):
+            await work
+
+    task, cancelled = asyncio.create_task(bounded()), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()  # it ends all the same
+        raise asyncio.CancelledError
+    await task

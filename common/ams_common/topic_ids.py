@@ -23,6 +23,10 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from ams_common.server import finish
+
+# How long the connections may take to close.
+_CLOSE_S = 5.0
 _METADATA = 3
 _VERSION = 12
 
@@ -122,7 +126,7 @@ class TopicIds:
             await client.bootstrap()
             yield cls(client)
         finally:
-            await client.close()
+            await finish(client.close(), _CLOSE_S)
 
     async def id_of(self, topic: str) -> str:
         """The id of the topic as it is now. Raises KafkaError when it isn't there."""
