@@ -49,7 +49,7 @@ async def pending(system: RunningSystem, people: People) -> PendingService:
 
 async def test_approving_from_the_queue_publishes_the_service(pending: PendingService) -> None:
     waiting = pending.browser.get("/admin").text
-    for fact in (pending.name, f"Maps {pending.tag}", "€0.005", "https://api.maps.example"):
+    for fact in (pending.name, f"Maps {pending.tag}", "EUR 0.005 per request", "https://api.maps.example"):
         assert fact in waiting
     answer = pending.browser.post(pending.decision, "/admin", decision="approve", reason="")
     assert (answer.status, answer.location) == (303, "/admin")
