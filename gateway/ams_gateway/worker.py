@@ -24,6 +24,8 @@ _ROUNDS = 4
 # So many objects are looked through in a tenth of a second, and less is not worth looking at.
 _SMALL = 500_000
 _LOOK_EVERY_S = 60.0
+# So long after its connection a request is on its way, at the most.
+_FIRST_REQUEST_S = 0.1
 
 
 def run(settings: Settings, calls: socket.socket, operators: socket.socket | None, ready: int = -1) -> None:
@@ -87,6 +89,14 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._ready, b"1")
             os.close(self._ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no more connections, and lets those just taken say what they came for: closed before their
+        first request was read, they would look like a server that has failed."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_FIRST_REQUEST_S)
+        await super().shutdown(sockets)
 
 
 def main() -> None:
