@@ -1,4 +1,4 @@
-"""What a member of a project may do by its role (FR3-CONS-04): the one table, for every service and every page.
+"""What a member of a project may do by its role (FR3-CONS-04): the one table, for every service and page.
 
 identity-svc owns projects and their members. Whoever keeps something of a project (keys, access, spend caps,
 alerts, reports) asks `may` with the role that its own copy of the members holds.
