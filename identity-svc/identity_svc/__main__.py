@@ -5,6 +5,7 @@ from functools import partial
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1 import session_service_pb2, session_service_pb2_grpc
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -18,6 +19,7 @@ from ams_common.retention import purge_old_answers
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import TokenEndsFollower
 from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
@@ -28,6 +30,7 @@ from identity_svc.mails import Composer, MailQueue
 from identity_svc.providers import open_providers
 from identity_svc.retention import purge_old_rows
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.session_service import SessionService, list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -66,7 +69,21 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
         add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(keyring), [(descriptor, add_servicer)])
+        sessions = SessionService(database=database, clock=utc_now)
+        token_ends = TokenEndsFollower(
+            partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
+        )
+        await token_ends.begin()
+        server = build_server(
+            TokenVerifier(keyring, token_ends.ended),
+            [
+                (descriptor, add_servicer),
+                (
+                    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+                    partial(session_service_pb2_grpc.add_SessionServiceServicer_to_server, sessions),
+                ),
+            ],
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -93,6 +110,7 @@ async def run(settings: Settings) -> None:
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             mailer.run(),
         ]
         await serve(server, settings.listen, background)

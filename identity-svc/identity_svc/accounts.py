@@ -19,6 +19,7 @@ from ams_common.ids import uuid7
 from identity_svc.addresses import normalise_email
 from identity_svc.roles import Transition, role_not_found
 from identity_svc.store import Store
+from identity_svc.token_ends import renew_tokens
 
 _MAX_SLUG_LENGTH = 40
 _LAST_SLUG_NUMBER = 9
@@ -66,7 +67,7 @@ async def appoint_admins(database: Database[Store], emails: Sequence[str], clock
 
 
 async def change_standing(change: Change[Store], transition: Transition, user_id: UUID, reason: str) -> None:
-    """Makes the transition and audits it.
+    """Makes the transition and audits it; access tokens that say otherwise end.
 
     Raises NotFoundError for who doesn't hold the role, FailedPreconditionError from another standing.
     """
@@ -78,6 +79,7 @@ async def change_standing(change: Change[Store], transition: Transition, user_id
         raise FailedPreconditionError(transition.wrong_standing_code, transition.wrong_standing_message)
     await change.store.set_standing(user_id=user_id, role=transition.role, standing=transition.after)
     change.audit(transition.role, user_id, reason=reason)
+    await renew_tokens(change, user_id, utc_now())
 
 
 async def publish_merchant(change: Change[Store], user_id: UUID) -> pb.Merchant:

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1.token_ends_pb2 import TokenEnd
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
-from identity_svc.records import Account
+from identity_svc.records import Account, ListedSession
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
@@ -26,6 +28,35 @@ def user_message(account: Account, active: Role.ValueType) -> pb.User:
         merchant_standing_since=to_timestamp(account.merchant_standing_since),
         consumer_standing_since=to_timestamp(account.consumer_standing_since),
     )
+
+
+def active_session_message(session: ListedSession, is_current: bool) -> session_pb.ActiveSession:
+    return session_pb.ActiveSession(
+        session_id=str(session.session_id),
+        device=session.device,
+        client_address=session.client_address,
+        signed_in_at=to_timestamp(session.created_at),
+        last_used_at=to_timestamp(session.last_used_at),
+        expires_at=to_timestamp(session.expires_at),
+        is_current=is_current,
+    )
+
+
+def token_end_message(
+    *,
+    version: int,
+    ended_at: datetime,
+    credential: str | None,
+    user_id: UUID | None,
+    generation: int | None,
+) -> TokenEnd:
+    """Either of a credential, or of those of a person below a generation."""
+    end = TokenEnd(version=version, ended_at=to_timestamp(ended_at))
+    if credential is not None:
+        end.credential = credential
+    else:
+        end.older_tokens.user_id, end.older_tokens.generation = str(user_id), generation or 0
+    return end
 
 
 def merchant_message(

@@ -19,6 +19,7 @@ class Account:
     consumer_standing: str | None
     merchant_standing_since: datetime | None
     consumer_standing_since: datetime | None
+    token_generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,18 @@ class Session:
     expires_at: datetime
     ended_at: datetime | None
     used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSession:
+    """A session that hasn't ended, as its person sees it."""
+
+    session_id: UUID
+    device: str
+    client_address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,22 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import grpc
+import jwt
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.policy.v1.policy_pb2 import ADMIN
+from ams.identity.v1.session_service_pb2_grpc import (
+    SessionServiceStub,
+    add_SessionServiceServicer_to_server,
+)
+from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Database
@@ -29,6 +36,7 @@ from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
 from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.session_service import SessionService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -56,6 +64,17 @@ class Identity:
     servicer: IdentityService
     clock: MovingClock
     admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
+    session_channel: grpc.aio.Channel
+    sessions: SessionServiceStub
+    issuer: TestIssuer
+
+    def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
+        """The metadata of calls with a session's access token, as the server of this test knows tokens."""
+        said = jwt.decode(session.access_token, options={"verify_signature": False})
+        given = {"credential": said["credential"], "generation": said["generation"], **claims}
+        roles = [Role.Value(name) for name in said["roles"]]
+        token = self.issuer.user_token(UUID(said["sub"]), *roles, **given)
+        return (("authorization", f"Bearer {token}"),)
 
     async def error_of(self, call: Awaitable[Any]) -> AppError:
         """The error that a call ends with."""
@@ -226,4 +245,17 @@ async def identity(
     add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
     channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
     admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
-    yield Identity(channel, rpc.IdentityServiceStub(channel), servicer, clock, admin)
+    add_sessions = partial(
+        add_SessionServiceServicer_to_server, SessionService(database=servicer.database, clock=clock)
+    )
+    sessions = await serve_rpc(session_pb.DESCRIPTOR.services_by_name["SessionService"], add_sessions)
+    yield Identity(
+        channel,
+        rpc.IdentityServiceStub(channel),
+        servicer,
+        clock,
+        admin,
+        sessions,
+        SessionServiceStub(sessions),
+        issuer,
+    )

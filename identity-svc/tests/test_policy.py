@@ -1,11 +1,24 @@
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import session_service_pb2 as session_pb
 from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
 
 PEOPLE = {"admin", "merchant", "consumer"}
 ADMINS = {"admin"}
+
+
+async def test_each_rpc_of_sessions_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer) -> None:
+    descriptor = session_pb.DESCRIPTOR.services_by_name["SessionService"]
+    let_in = await callers_let_in(identity.session_channel, descriptor, issuer)
+    services = {"keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc"}
+    assert let_in == {
+        "ListSessions": PEOPLE,
+        "EndSession": PEOPLE,
+        "EndOtherSessions": PEOPLE,
+        "ListTokenEnds": services,
+    }
 
 
 async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer) -> None:

@@ -1,14 +1,19 @@
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.database import Database
+from ams_common.queries import QueryStore
 from identity_svc.rpc import IdentityService
+from identity_svc.session_store import SessionStore
 from identity_svc.store import Store
+
+STORES: tuple[type[QueryStore], ...] = (Store, SessionStore)
 
 
 async def test_every_query_can_be_prepared_and_is_declared_in_the_store(database: Database[Store]) -> None:
     async with database.connection() as connection:
-        for name in Store.queries.names():
-            await Store.queries.prepare(connection, name)
-    assert set(Store.queries.names()) == Store.declared()
+        for store in STORES:
+            for name in store.queries.names():
+                await store.queries.prepare(connection, name)
+            assert set(store.queries.names()) == store.declared()
 
 
 def test_every_rpc_has_a_handler_of_ours() -> None:
