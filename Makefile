@@ -27,13 +27,15 @@ check: setup ## format, lint, types, commits' messages, and that the generated c
 	@$(BIN)/ruff check --quiet .
 	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done
 	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
+	@$(BIN)/python rest/collect_error_codes.py --check
 	@diff -rq --exclude=__pycache__ --exclude='*.proto' .run/gen/ams protos/ams || { echo "the generated code is not that of the protos: make gen"; exit 1; }
 
 format: setup ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-gen: setup ## generate the Python code of the protos, beside them
+gen: setup ## generate the Python code of the protos, beside them, and the list of error codes
 	@$(BIN)/python protos/generate.py protos
+	@$(BIN)/python rest/collect_error_codes.py
 
 bench: setup ## a consume call's CPU beside nginx, nginx + Lua and a commit before; ARGS="--profile"
 	@$(BIN)/python -m loadtests.bench.gateway $(ARGS)

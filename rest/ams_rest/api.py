@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from ams_common.context import current_client_address
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ams_rest import transcode
 from ams_rest.answers import json_answer
 from ams_rest.backends import Backends
+from ams_rest.call_limits import CallLimits
 from ams_rest.conditions import apply_headers, single
 from ams_rest.creations import creations_of
 from ams_rest.etags import etag_of, is_unchanged
@@ -30,10 +32,13 @@ _LARGE_BYTES = 32 * 1024
 class RestApi:
     """Answers what the route table knows; everything else is refused with an AppError."""
 
-    def __init__(self, routes: RouteTable, backends: Backends, is_pretty: bool) -> None:
+    def __init__(
+        self, routes: RouteTable, backends: Backends, limits: CallLimits, is_pretty: bool = False
+    ) -> None:
         self._routes = routes
         self._creations = creations_of(routes.routes)
         self._backends = backends
+        self._limits = limits
         self._is_pretty = is_pretty
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +46,7 @@ class RestApi:
         request = Request(scope, receive)
         match = self._routes.find(request.method, scope["raw_path"])
         authorization = single(request.headers, "authorization")
+        allowance = await self._limits.take(authorization, current_client_address())
         body = await _read_body(request)
         if body:
             _check_media_type(request.headers)
@@ -49,6 +55,8 @@ class RestApi:
         route = match.route
         reply = await self._backends.call(route.area, route.rpc, message, authorization)
         answer = await _convert(reply.ByteSize(), self._answer, match, reply, request.headers)
+        if allowance is not None:
+            answer.headers.update(allowance.headers)
         await answer(scope, receive, send)
 
     def _answer(self, match: Match, reply: Message, headers: Headers) -> Response:
