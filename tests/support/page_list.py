@@ -45,6 +45,11 @@ def _create_token(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your push token").wait_for()
 
 
+def _open_operation(tab: Tab) -> None:
+    tab.locator("summary", has_text="Create key").click()
+    tab.get_by_role("heading", name="Answer 201").wait_for()
+
+
 def _show_forwarding(tab: Tab) -> None:
     tab.locator("summary", has_text="How calls are forwarded").click()
     tab.get_by_label("Quota per month").wait_for()
@@ -124,6 +129,11 @@ PAGES = (
     Page("login-errors", "/login", act=_send_empty),
     Page("register", "/register"),
     Page("register-merchant", "/register/merchant"),
+    Page("docs-guide", "/docs"),
+    Page("docs-area", "/docs/api/keys", act=_open_operation),
+    Page("docs-consume", "/docs/api/consume"),
+    Page("docs-errors", "/docs/errors"),
+    Page("docs-signed-in", "/docs", _CONSUMER),
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
