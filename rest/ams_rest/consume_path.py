@@ -27,9 +27,17 @@ _STATUSES = {
     "503": "The gateway or the service is busy. Retry-After says when to try again.",
     "504": "The service took too long.",
 }
+# Any type goes through. These are named because generated clients can't do with "*/*".
+_ANY: dict[str, Any] = {
+    "application/json": {"schema": {}},
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+}
+_SENT: dict[str, Any] = _ANY | {
+    "application/json": {"schema": {"type": "object", "additionalProperties": True}}
+}
 _ANSWER = {
-    "description": "What the service answers, its status too; x-request-id names the call.",
-    "content": {"*/*": {}},
+    "description": "What the service answers, with its status and of any type; x-request-id names the call.",
+    "content": _ANY,
 }
 _SERVICE = {"type": "string", "description": "The service's slug or id.", "maxLength": 100}
 
@@ -78,7 +86,7 @@ def _operation(name: str, summary: str, has_body: bool) -> dict[str, Any]:
         "security": _SECURITY,
     }
     if has_body:
-        operation["requestBody"] = {"content": {"*/*": {"schema": {}}}}
+        operation["requestBody"] = {"description": "Of any type, and passed on as it is.", "content": _SENT}
     problem = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     refusals = {status: {"description": told, "content": problem} for status, told in _STATUSES.items()}
     return operation | {"responses": {"200": _ANSWER} | refusals | {"default": _ANSWER}}
