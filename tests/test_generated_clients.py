@@ -50,10 +50,10 @@ async def story(people: People, upstream: Upstream) -> Mapping[str, Any]:
 def generated(document: Path) -> Iterator[Path]:
     """Where the Python client was made; importable as ams_client."""
     made = document.parent / "python"
-    command = ["openapi-python-client", "generate", "--path", document, "--output-path", made]
-    config = ["--config", CLIENTS / "openapi-python-client.yml", "--fail-on-warning"]
-    program = Path(sys.executable).parent / command[0]
-    done = subprocess.run([program, *command[1:], *config], capture_output=True, text=True, check=False)
+    program = Path(sys.executable).parent / "openapi-python-client"
+    words: list[str | Path] = ["generate", "--path", document, "--output-path", made, "--fail-on-warning"]
+    config = ["--config", CLIENTS / "openapi-python-client.yml"]
+    done = subprocess.run([program, *words, *config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     sys.path.insert(0, str(made))
     try:
