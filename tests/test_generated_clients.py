@@ -52,7 +52,7 @@ def generated(document: Path) -> Iterator[Path]:
     made = document.parent / "python"
     program = Path(sys.executable).parent / "openapi-python-client"
     words: list[str | Path] = ["generate", "--path", document, "--output-path", made, "--fail-on-warning"]
-    config = ["--config", CLIENTS / "openapi-python-client.yml"]
+    config: list[str | Path] = ["--config", CLIENTS / "openapi-python-client.yml"]
     done = subprocess.run([program, *words, *config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     sys.path.insert(0, str(made))
