@@ -1,10 +1,8 @@
 """The messages that identity-svc makes of its rows. Most take a row's columns by their names."""
 
-import json
 from datetime import datetime
 from uuid import UUID
 
-from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
@@ -76,14 +74,4 @@ def invite_message(
         created_at=to_timestamp(created_at),
         expires_at=to_timestamp(expires_at),
         accepted_at=to_timestamp(accepted_at),
-    )
-
-
-def audit_record_message(*, audit_id: UUID, occurred_at: datetime, details: str, **texts: str) -> AuditRecord:
-    """`texts`: actor, action, resource, resource_id, request_id. `details` is a JSON object."""
-    return AuditRecord(
-        audit_id=str(audit_id),
-        occurred_at=to_timestamp(occurred_at),
-        details=json.loads(details),
-        **texts,
     )

@@ -237,23 +237,6 @@ WHERE mail_id = :mail_id AND status = 'queued';
 UPDATE mails SET next_attempt_at = :next_attempt_at, last_error = :error
 WHERE mail_id = :mail_id AND status = 'queued';
 
--- Audit log
-
--- name: insert_audit_record
-INSERT INTO audit_records (audit_id, occurred_at, actor, action, resource, resource_id, details, request_id)
-VALUES (:audit_id, :occurred_at, :actor, :action, :resource, :resource_id, :details::jsonb, :request_id)
-ON CONFLICT (audit_id) DO NOTHING;
-
--- name: list_audit_records
--- order occurred_at desc: timestamptz occurred_at, uuid audit_id
-SELECT audit_id, occurred_at, actor, action, resource, resource_id, details, request_id, {key}
-FROM audit_records
-WHERE (:actor::text IS NULL OR actor = :actor)
-  AND (:action::text IS NULL OR action = :action)
-  AND (:resource_id::text IS NULL OR resource_id = :resource_id)
-  AND {after}
-ORDER BY {order} LIMIT :limit;
-
 -- Retention, in bounded batches
 
 -- name: purge_challenges

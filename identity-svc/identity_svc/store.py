@@ -7,7 +7,6 @@ from ams_common.ids import uuid7
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 
 from identity_svc.messages import (
-    audit_record_message,
     consumer_message,
     invite_message,
     merchant_message,
@@ -17,7 +16,7 @@ from identity_svc.records import Account, Challenge, Mail, SealedKey, Session
 
 
 class Store(QueryStore, package="identity_svc"):
-    """Accounts, invites, challenges and sessions; signing keys, mail, the audit log and retention."""
+    """Accounts, invites, challenges and sessions; signing keys, mail and retention."""
 
     find_account = one(Account)
     find_user_id = maybe_value(UUID)
@@ -68,9 +67,6 @@ class Store(QueryStore, package="identity_svc"):
     claim_mails = many(Mail)
     finish_mail = run()
     postpone_mail = run()
-
-    insert_audit_record = run()
-    list_audit_records = page(audit_record_message)
 
     purge_challenges = run()
     purge_sessions = run()
