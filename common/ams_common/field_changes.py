@@ -21,8 +21,8 @@ def field_changes(
 ) -> list[FieldChange]:
     """The fields in which two messages of one type differ, by their paths: "price.components[0].rate".
 
-    `only`: the message's own fields to look at; all without it. Of those that are `masked`, or in a field that
-    is, only that they have changed is told.
+    `only`: the message's own fields to look at; all without it. Of those that are `masked`, or in a field
+    that is, only that they have changed is told.
     """
     old, new = _texts(before, only), _texts(after, only)
     paths = [*old, *(path for path in new if path not in old)]
@@ -79,7 +79,7 @@ def _value(field: FieldDescriptor, value: Any, path: str) -> Iterator[tuple[str,
     if isinstance(value, Timestamp):
         yield path, value.ToJsonString()
     elif isinstance(value, Money):
-        yield path, f"{to_decimal(value):f} {value.currency_code}"
+        yield path, f"{to_decimal(value).normalize():f} {value.currency_code}".strip()
     elif isinstance(value, Message):
         yield from _walk(value, f"{path}.")
     else:

@@ -1,7 +1,7 @@
-"""The chain of audit records: each record's hash is over its canonical bytes and the hash of the record before.
+"""The chain of audit records: each one's hash is over its canonical bytes and the hash of the one before.
 
-PostgreSQL computes it when a record is stored (ams_common/audit_log/migrations). Here it is computed again, by
-nothing of what the database holds but the records themselves, and compared. Pure.
+PostgreSQL computes it when a record is stored (ams_common/audit_log/migrations). Here it is computed again,
+by nothing of what the database holds but the records themselves, and compared. Pure.
 """
 
 import hashlib
@@ -104,8 +104,8 @@ def _time(moment: datetime) -> bytes:
 
 
 class ChainCheck:
-    """Goes along a chain, from where it begins, and says what is wrong with it. `noted`: checkpoints that were
-    kept outside of the database."""
+    """Goes along a chain, from where it begins, and says what is wrong with it. `noted`: checkpoints that
+    were kept outside of the database."""
 
     def __init__(self, beginning: Checkpoint, noted: Iterable[Checkpoint] = ()) -> None:
         self._last = beginning

@@ -10,8 +10,8 @@ SCHEMA = "audit"
 WRITER_SCHEMA = "identity"
 
 _WRITABLE = (
-    "audit_id, occurred_at, actor, action, resource, resource_id, details, request_id, credential, client_address,"
-    " changes"
+    "audit_id, occurred_at, actor, action, resource, resource_id, details, request_id, credential,"
+    " client_address, changes"
 )
 
 
