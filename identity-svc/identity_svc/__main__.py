@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from ams.audit.v1.events_pb2 import AuditRecord
-from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -35,8 +33,8 @@ from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
 from identity_svc.providers import open_providers
-from identity_svc.retention import purge_old_rows
-from identity_svc.rpc import IdentityService
+from identity_svc.retention import keep_audit_log_purged, purge_old_rows
+from identity_svc.rpc import IdentityService, services_of
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -86,9 +84,7 @@ async def run(settings: Settings) -> None:
             providers=providers,
             clock=utc_now,
         )
-        descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
-        add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(keyring), [(descriptor, add_servicer)])
+        server = build_server(TokenVerifier(keyring), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -112,6 +108,7 @@ async def run(settings: Settings) -> None:
         background = [
             purge_old_answers(database),
             purge_old_rows(database, utc_now),
+            keep_audit_log_purged(database, utc_now),
             keep_checkpoints_logged(database),
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),

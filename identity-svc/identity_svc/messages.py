@@ -7,7 +7,8 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
-from identity_svc.records import Account
+from identity_svc.pictures import picture_path
+from identity_svc.records import Account, Invite
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
@@ -23,6 +24,7 @@ def user_message(account: Account, active: Role.ValueType) -> pb.User:
         consumer_standing=standing_of(account.consumer_standing),
         merchant_standing_since=to_timestamp(account.merchant_standing_since),
         consumer_standing_since=to_timestamp(account.consumer_standing_since),
+        avatar_url=picture_path(account.picture_id),
     )
 
 
@@ -58,20 +60,16 @@ def standing_change_message(*, user_id: UUID, role: str, standing: str, version:
     )
 
 
-def invite_message(
-    *,
-    invite_id: UUID,
-    email: str,
-    note: str,
-    created_at: datetime,
-    expires_at: datetime,
-    accepted_at: datetime | None,
-) -> pb.Invite:
+def invite_message(invite: Invite, now: datetime) -> pb.Invite:
     return pb.Invite(
-        invite_id=str(invite_id),
-        email=email,
-        note=note,
-        created_at=to_timestamp(created_at),
-        expires_at=to_timestamp(expires_at),
-        accepted_at=to_timestamp(accepted_at),
+        invite_id=str(invite.invite_id),
+        role=role_of(invite.role),
+        email=invite.email,
+        note=invite.note,
+        state=invite.state(now),
+        created_at=to_timestamp(invite.created_at),
+        sent_at=to_timestamp(invite.sent_at),
+        expires_at=to_timestamp(invite.expires_at),
+        accepted_at=to_timestamp(invite.accepted_at),
+        revoked_at=to_timestamp(invite.revoked_at),
     )

@@ -8,11 +8,10 @@ from ams_common.queries import QueryStore, column, many, maybe_value, one, page,
 
 from identity_svc.messages import (
     consumer_message,
-    invite_message,
     merchant_message,
     standing_change_message,
 )
-from identity_svc.records import Account, Challenge, Mail, SealedKey, Session
+from identity_svc.records import Account, Challenge, Invite, Mail, SealedKey, Session
 
 
 class Store(QueryStore, package="identity_svc"):
@@ -36,15 +35,19 @@ class Store(QueryStore, package="identity_svc"):
     find_consumer = one(consumer_message)
     list_consumers = page(consumer_message)
 
-    insert_invite = one(invite_message)
+    insert_invite = one(Invite)
+    lock_invite = one(Invite)
+    revoke_invite = one(Invite)
+    renew_invite = one(Invite)
     find_open_invite = maybe_value(UUID)
     accept_invite = run()
-    list_invites = page(invite_message)
+    list_invites = page(Invite)
 
     lock_address = run()
     list_open_challenges = column(datetime)
     insert_challenge = run()
     spend_attempt = one(Challenge)
+    expire_challenges_of_invite = run()
     use_challenge = run()
 
     insert_session = run()

@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +15,6 @@ from ams.audit.v1.events_pb2 import AuditRecord, FieldChange
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
-from ams_common.testing.plugin import with_database
 from hypothesis import given
 from hypothesis import strategies as st
 from identity_svc.audit_chain import BEGINNING, ChainCheck, ChainedRecord, Checkpoint, chained_hash
@@ -45,14 +45,6 @@ def record(number: int) -> AuditRecord:
 async def add(database: Database, *records: AuditRecord) -> None:
     async with database.change_by_system("test", audited=False) as change:
         await AuditStore(change.connection).add(records)
-
-
-@pytest.fixture
-async def superuser(admin_database_url: str, database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(with_database(admin_database_url, database_url.rpartition("/")[2]))
-    await connection.execute("SET search_path = audit")
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
@@ -122,9 +114,9 @@ async def test_a_writer_that_fails_leaves_no_gap(database: Database, ten_records
     ],
 )
 async def test_a_changed_record_is_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection, change: str
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection, change: str
 ) -> None:
-    await superuser.execute(f"UPDATE records SET {change} WHERE position = 4")
+    await audit_superuser.execute(f"UPDATE records SET {change} WHERE position = 4")
     assert await problems(database) == ["record 4 was changed, or isn't where it was stored"]
 
 
@@ -140,33 +132,33 @@ async def test_a_changed_record_is_found(
     ],
 )
 async def test_a_removed_record_is_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection, removed: str, problem: str
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection, removed: str, problem: str
 ) -> None:
-    await superuser.execute(f"DELETE FROM records WHERE {removed}")
+    await audit_superuser.execute(f"DELETE FROM records WHERE {removed}")
     assert await problems(database) == [problem]
 
 
 async def test_records_that_changed_places_are_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
-    await superuser.execute("UPDATE records SET position = 99 WHERE position = 3")
-    await superuser.execute("UPDATE records SET position = 3 WHERE position = 7")
-    await superuser.execute("UPDATE records SET position = 7 WHERE position = 99")
+    await audit_superuser.execute("UPDATE records SET position = 99 WHERE position = 3")
+    await audit_superuser.execute("UPDATE records SET position = 3 WHERE position = 7")
+    await audit_superuser.execute("UPDATE records SET position = 7 WHERE position = 99")
     found = await problems(database)
     assert {"record 3 was changed, or isn't where it was stored"} < set(found)
     assert {"record 7 was changed, or isn't where it was stored"} < set(found)
 
 
 async def test_a_record_put_in_between_is_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
     """With the triggers off, and a hash that is right for its own content."""
-    await superuser.execute("ALTER TABLE records DISABLE TRIGGER ALL")
-    await superuser.execute("UPDATE records SET position = position + 100 WHERE position > 4")
-    await superuser.execute("UPDATE records SET position = position - 99 WHERE position > 100")
-    await superuser.execute("UPDATE head SET position = 11")
+    await audit_superuser.execute("ALTER TABLE records DISABLE TRIGGER ALL")
+    await audit_superuser.execute("UPDATE records SET position = position + 100 WHERE position > 4")
+    await audit_superuser.execute("UPDATE records SET position = position - 99 WHERE position > 100")
+    await audit_superuser.execute("UPDATE head SET position = 11")
     columns = ", ".join(COLUMNS)
-    await superuser.execute(
+    await audit_superuser.execute(
         f"INSERT INTO records (position, {columns}, stored_at, record_hash)"
         f" SELECT 5, {columns.replace('audit_id', 'gen_random_uuid()', 1)}, stored_at, record_hash"
         " FROM records WHERE position = 4"
@@ -189,30 +181,10 @@ COLUMNS = (
 )
 
 
-async def rebuild(superuser: asyncpg.Connection, **changed: object) -> None:
-    """What somebody does who knows how the chain is made: a change, and every hash from there to the end."""
-    await superuser.execute("ALTER TABLE records DISABLE TRIGGER ALL")
-    rows = await superuser.fetch("SELECT * FROM records ORDER BY position")
-    last = await superuser.fetchval("SELECT record_hash FROM purges ORDER BY position DESC LIMIT 1")
-    last = last or BEGINNING.record_hash
-    for row in rows:
-        stored = ChainedRecord(**(dict(row) | changed))
-        last = chained_hash(last, stored)
-        await superuser.execute(
-            "UPDATE records SET actor = $2, stored_at = $3, record_hash = $4 WHERE position = $1",
-            stored.position,
-            stored.actor,
-            stored.stored_at,
-            last,
-        )
-    await superuser.execute("UPDATE head SET record_hash = $1", last)
-    await superuser.execute("ALTER TABLE records ENABLE TRIGGER ALL")
-
-
 async def test_a_log_rebuilt_as_a_whole_is_found_by_a_checkpoint_that_was_noted_elsewhere(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, rebuild_audit_log: Any
 ) -> None:
-    await rebuild(superuser, actor="somebody else")
+    await rebuild_audit_log(actor="somebody else")
     await add(database, record(11))
     assert await problems(database) == []
     assert await problems(database, ten_records.head) == [
@@ -221,11 +193,12 @@ async def test_a_log_rebuilt_as_a_whole_is_found_by_a_checkpoint_that_was_noted_
 
 
 async def test_a_log_cut_off_with_its_head_is_found_by_a_checkpoint_that_was_noted_elsewhere(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
-    await superuser.execute("DELETE FROM records WHERE position > 7")
-    await superuser.execute(
-        "UPDATE head SET (position, record_hash) = (SELECT position, record_hash FROM records WHERE position = 7)"
+    await audit_superuser.execute("DELETE FROM records WHERE position > 7")
+    await audit_superuser.execute(
+        "UPDATE head SET position = r.position, record_hash = r.record_hash"
+        " FROM records r WHERE r.position = 7"
     )
     assert await problems(database) == []
     assert await problems(database, ten_records.head) == [
@@ -234,16 +207,16 @@ async def test_a_log_cut_off_with_its_head_is_found_by_a_checkpoint_that_was_not
 
 
 async def test_a_head_that_was_put_back_is_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
-    await superuser.execute("UPDATE head SET position = 9")
+    await audit_superuser.execute("UPDATE head SET position = 9")
     assert await problems(database) == ["the newest record isn't number 9 that was stored last"]
 
 
 async def test_retention_deletes_what_is_old_enough_and_the_rest_still_verifies(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, rebuild_audit_log: Any
 ) -> None:
-    await rebuild(superuser, stored_at=utc_now() - timedelta(days=200))
+    await rebuild_audit_log(stored_at=utc_now() - timedelta(days=200))
     await add(database, record(11))
     before = await verify(database)
     await purge(database, utc_now(), timedelta(days=201))
@@ -260,14 +233,14 @@ async def test_retention_deletes_what_is_old_enough_and_the_rest_still_verifies(
 
 
 async def test_whoever_deletes_the_first_records_without_retention_is_found(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
-    await superuser.execute("DELETE FROM records WHERE position <= 3")
+    await audit_superuser.execute("DELETE FROM records WHERE position <= 3")
     assert await problems(database) == ["records 1 to 3 are missing"]
 
 
 async def test_records_are_kept_for_half_a_year_whatever_is_asked_for(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection
 ) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="180 days"):
         await purge(database, utc_now(), HALF_A_YEAR - timedelta(hours=1))
@@ -275,12 +248,12 @@ async def test_records_are_kept_for_half_a_year_whatever_is_asked_for(
 
 
 async def test_the_command_says_what_is_wrong_and_ends_with_1(
-    database: Database, ten_records: Verified, superuser: asyncpg.Connection, database_url: str
+    database: Database, ten_records: Verified, audit_superuser: asyncpg.Connection, database_url: str
 ) -> None:
     status, said = await run_command(database_url, "--checkpoint", str(ten_records.head))
     assert (status, said) == (0, f"10 records are as they were stored; checkpoint {ten_records.head}\n")
-    await superuser.execute("UPDATE records SET details = '{}' WHERE position = 2")
-    await superuser.execute("DELETE FROM records WHERE position = 9")
+    await audit_superuser.execute("UPDATE records SET details = '{}' WHERE position = 2")
+    await audit_superuser.execute("DELETE FROM records WHERE position = 9")
     status, said = await run_command(database_url)
     assert (status, said) == (
         1,
