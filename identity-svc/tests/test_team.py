@@ -166,7 +166,7 @@ async def test_a_restart_brings_nobody_back_who_was_dismissed(identity: Any) -> 
     session = await identity.sign_in(BOB)
     await join(identity, session, await invite(identity, BOB))
     assert await admins(identity) == [ADA, BOB]
-    await dismiss(identity, ada.user.user_id, session)
+    await dismiss(identity, ada.user.user_id, await identity.sign_in(BOB))
     await appoint(identity, ADA, BOB)
     assert await admins(identity) == [BOB]
 
