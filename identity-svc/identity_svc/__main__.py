@@ -5,7 +5,12 @@ from functools import partial
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
-from ams.identity.v1 import session_service_pb2, session_service_pb2_grpc
+from ams.identity.v1 import (
+    session_service_pb2,
+    session_service_pb2_grpc,
+    token_service_pb2,
+    token_service_pb2_grpc,
+)
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -31,6 +36,7 @@ from identity_svc.providers import open_providers
 from identity_svc.retention import purge_old_rows
 from identity_svc.rpc import IdentityService
 from identity_svc.rpc.session_service import SessionService, list_token_ends
+from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -69,6 +75,7 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
         add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
+        tokens = TokenService(database=database, keyring=keyring, clock=utc_now)
         sessions = SessionService(database=database, clock=utc_now)
         token_ends = TokenEndsFollower(
             partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
@@ -78,6 +85,10 @@ async def run(settings: Settings) -> None:
             TokenVerifier(keyring, token_ends.ended),
             [
                 (descriptor, add_servicer),
+                (
+                    token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
+                    partial(token_service_pb2_grpc.add_TokenServiceServicer_to_server, tokens),
+                ),
                 (
                     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
                     partial(session_service_pb2_grpc.add_SessionServiceServicer_to_server, sessions),

@@ -7,6 +7,7 @@ from uuid import UUID
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.token_ends_pb2 import TokenEnd
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
@@ -39,6 +40,31 @@ def active_session_message(session: ListedSession, is_current: bool) -> session_
         last_used_at=to_timestamp(session.last_used_at),
         expires_at=to_timestamp(session.expires_at),
         is_current=is_current,
+    )
+
+
+def personal_token_message(
+    *,
+    token_id: UUID,
+    name: str,
+    token_prefix: str,
+    role: str,
+    is_read_only: bool,
+    created_at: datetime,
+    expires_at: datetime,
+    last_used_at: datetime | None,
+    revoked_at: datetime | None,
+) -> token_pb.PersonalAccessToken:
+    return token_pb.PersonalAccessToken(
+        token_id=str(token_id),
+        name=name,
+        token_prefix=token_prefix,
+        role=role_of(role),
+        scope=token_pb.TOKEN_READ if is_read_only else token_pb.TOKEN_WRITE,
+        created_at=to_timestamp(created_at),
+        expires_at=to_timestamp(expires_at),
+        last_used_at=to_timestamp(last_used_at),
+        revoked_at=to_timestamp(revoked_at),
     )
 
 

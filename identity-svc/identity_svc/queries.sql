@@ -277,6 +277,13 @@ DELETE FROM token_ends WHERE version IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: purge_tokens
+-- Revoked ones are shown until they would have expired, for as long as expired ones are.
+DELETE FROM personal_access_tokens WHERE token_id IN (
+    SELECT token_id FROM personal_access_tokens WHERE expires_at < :before ORDER BY expires_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: purge_mails
 DELETE FROM mails WHERE mail_id IN (
     SELECT mail_id FROM mails WHERE finished_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -61,6 +61,18 @@ class ListedSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoodToken:
+    """A personal access token that is neither revoked nor expired."""
+
+    token_id: UUID
+    user_id: UUID
+    role: str
+    is_read_only: bool
+    expires_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SealedKey:
     """A signing key whose private half only the vault opens."""
 

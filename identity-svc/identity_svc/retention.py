@@ -22,6 +22,7 @@ _KEPT: Mapping[str, timedelta] = {
     "purge_sessions": timedelta(days=1),
     # As long as somebody could show a token that has ended.
     "purge_token_ends": timedelta(seconds=REMEMBERED_S),
+    "purge_tokens": timedelta(days=30),
     "purge_mails": timedelta(days=7),
     # A month longer than Kafka keeps what could be read again (ams_common.topics).
     "purge_notifications": timedelta(days=90),

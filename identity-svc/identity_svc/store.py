@@ -74,6 +74,7 @@ class Store(QueryStore, package="identity_svc"):
     purge_challenges = run()
     purge_sessions = run()
     purge_token_ends = run()
+    purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
 

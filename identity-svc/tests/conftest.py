@@ -18,11 +18,13 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.identity.v1.session_service_pb2_grpc import (
     SessionServiceStub,
     add_SessionServiceServicer_to_server,
 )
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub, add_TokenServiceServicer_to_server
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -37,6 +39,7 @@ from identity_svc.mails import MailQueue
 from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService
 from identity_svc.rpc.session_service import SessionService
+from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -67,6 +70,8 @@ class Identity:
     session_channel: grpc.aio.Channel
     sessions: SessionServiceStub
     issuer: TestIssuer
+    token_channel: grpc.aio.Channel
+    tokens: TokenServiceStub
 
     def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
         """The metadata of calls with a session's access token, as the server of this test knows tokens."""
@@ -249,6 +254,11 @@ async def identity(
         add_SessionServiceServicer_to_server, SessionService(database=servicer.database, clock=clock)
     )
     sessions = await serve_rpc(session_pb.DESCRIPTOR.services_by_name["SessionService"], add_sessions)
+    token_service = TokenService(database=servicer.database, keyring=servicer.keyring, clock=clock)
+    tokens = await serve_rpc(
+        token_pb.DESCRIPTOR.services_by_name["TokenService"],
+        partial(add_TokenServiceServicer_to_server, token_service),
+    )
     yield Identity(
         channel,
         rpc.IdentityServiceStub(channel),
@@ -258,4 +268,6 @@ async def identity(
         sessions,
         SessionServiceStub(sessions),
         issuer,
+        tokens,
+        TokenServiceStub(tokens),
     )

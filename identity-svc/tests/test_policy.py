@@ -2,6 +2,7 @@ from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
 from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
 
@@ -18,6 +19,17 @@ async def test_each_rpc_of_sessions_lets_in_whom_it_is_for(identity: Any, issuer
         "EndSession": PEOPLE,
         "EndOtherSessions": PEOPLE,
         "ListTokenEnds": services,
+    }
+
+
+async def test_each_rpc_of_tokens_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer) -> None:
+    descriptor = token_pb.DESCRIPTOR.services_by_name["TokenService"]
+    assert await callers_let_in(identity.token_channel, descriptor, issuer) == {
+        "CreateToken": PEOPLE,
+        "ListTokens": PEOPLE,
+        "RevokeToken": PEOPLE,
+        # Whoever is nobody's token is refused as that.
+        "TradeToken": EVERYBODY,
     }
 
 

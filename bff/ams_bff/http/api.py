@@ -17,8 +17,10 @@ from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.registry.v1 import registry_service_pb2 as registry
@@ -52,6 +54,7 @@ _TOKEN_ENDED = "token_ended"  # noqa: S105 - a code
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
     "sessions": SessionServiceStub,
+    "tokens": TokenServiceStub,
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
     "usage": UsageServiceStub,
@@ -61,7 +64,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "registry": RegistryServiceStub,
 }
 # Services that share the process of another.
-_SERVED_BY = {"sessions": "identity", "reports": "usage", "alerts": "usage"}
+_SERVED_BY = {"sessions": "identity", "tokens": "identity", "reports": "usage", "alerts": "usage"}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
@@ -188,6 +191,12 @@ class SessionsClient(Client):
     ListSessions = Rpc(sessions.ListSessionsRequest, sessions.ListSessionsResponse)
 
 
+class TokensClient(Client):
+    CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
+    ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
+    RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
@@ -304,6 +313,7 @@ class Api:
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
+        self.tokens = TokensClient("tokens", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)

@@ -56,7 +56,10 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 # The pages about one's account, whichever role one acts in.
-SETTINGS: tuple[tuple[str, str], ...] = (("Sessions", "/settings/sessions"),)
+SETTINGS: tuple[tuple[str, str], ...] = (
+    ("Sessions", "/settings/sessions"),
+    ("Access tokens", "/settings/tokens"),
+)
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}
 # An area's pages are shown in its role, whichever is active.

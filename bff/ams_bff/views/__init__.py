@@ -35,6 +35,7 @@ from ams_bff.views import (
     signing_in,
     spend,
     spend_caps,
+    tokens,
     usage,
     usage_reports,
 )
@@ -47,6 +48,7 @@ _AREAS = (
     search,
     preferences,
     sessions,
+    tokens,
     marketplace,
     merchant_overview,
     merchant_services,
