@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from ams_common.errors import AppError
+from ams_common.sealing import Sealer
 from ams_rest import openapi
 from ams_rest.api import RestApi
 from ams_rest.areas import AREAS
@@ -47,7 +48,8 @@ def build_app(
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    ui = WebUi(settings, backends.channels, SessionStore(redis), Assets.load(), event_streams, VIEWS)
+    store = SessionStore(redis, Sealer(settings.sealing_key))
+    ui = WebUi(settings, backends.channels, store, Assets.load(), event_streams, VIEWS)
 
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)

@@ -25,6 +25,7 @@ from ams_common.process import run_process
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from billing_svc.commission import FIRST_MONTH, format_rate
@@ -72,7 +73,12 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "billing-svc", settings.service_secret)
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended), [(descriptor, add_servicer)]
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -84,6 +90,7 @@ async def run(settings: Settings) -> None:
         background = [
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),

@@ -20,6 +20,7 @@ from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
@@ -49,7 +50,12 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
         add_servicer = partial(rpc.add_CatalogServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "catalog-svc", settings.service_secret)
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended), [(descriptor, add_servicer)]
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -67,6 +73,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            token_ends.run(),
             follower.run(),
             follow_price_starts(database, utc_now),
         ]

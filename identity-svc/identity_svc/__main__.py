@@ -23,6 +23,7 @@ from ams_common.retention import purge_old_answers
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import TokenEndsFollower
 from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
@@ -35,6 +36,7 @@ from identity_svc.mails import Composer, MailQueue
 from identity_svc.providers import open_providers
 from identity_svc.retention import keep_audit_log_purged, purge_old_rows
 from identity_svc.rpc import IdentityService, services_of
+from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -84,7 +86,11 @@ async def run(settings: Settings) -> None:
             providers=providers,
             clock=utc_now,
         )
-        server = build_server(TokenVerifier(keyring), services_of(servicer))
+        token_ends = TokenEndsFollower(
+            partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
+        )
+        await token_ends.begin()
+        server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -113,6 +119,7 @@ async def run(settings: Settings) -> None:
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             mailer.run(),
         ]
         await serve(server, settings.listen, background)

@@ -22,6 +22,7 @@ from identity_svc.platform_settings import SettingsStore, require_admissible
 from identity_svc.roles import Transition, role_not_found
 from identity_svc.store import Store
 from identity_svc.team import TeamStore
+from identity_svc.token_ends import renew_tokens
 
 _MAX_SLUG_LENGTH = 40
 _LAST_SLUG_NUMBER = 9
@@ -82,7 +83,7 @@ async def _stays_dismissed(change: Change[Store], email: str) -> bool:
 
 
 async def change_standing(change: Change[Store], transition: Transition, user_id: UUID, reason: str) -> None:
-    """Makes the transition and audits it.
+    """Makes the transition and audits it; access tokens that say otherwise end.
 
     Raises NotFoundError for who doesn't hold the role, FailedPreconditionError from another standing.
     """
@@ -95,6 +96,7 @@ async def change_standing(change: Change[Store], transition: Transition, user_id
     await change.store.set_standing(user_id=user_id, role=transition.role, standing=transition.after)
     changes = [field_change("standing", transition.before, transition.after)]
     change.audit(transition.role, user_id, changes, reason=reason)
+    await renew_tokens(change, user_id, utc_now())
 
 
 async def publish_merchant(change: Change[Store], user_id: UUID) -> pb.Merchant:

@@ -4,11 +4,14 @@ from datetime import datetime
 from uuid import UUID
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
+from ams.identity.v1.token_ends_pb2 import TokenEnd
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
 from identity_svc.pictures import picture_path
-from identity_svc.records import Account, Invite
+from identity_svc.records import Account, Invite, ListedSession
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
@@ -26,6 +29,60 @@ def user_message(account: Account, active: Role.ValueType) -> pb.User:
         consumer_standing_since=to_timestamp(account.consumer_standing_since),
         avatar_url=picture_path(account.picture_id),
     )
+
+
+def active_session_message(session: ListedSession, is_current: bool) -> session_pb.ActiveSession:
+    return session_pb.ActiveSession(
+        session_id=str(session.session_id),
+        device=session.device,
+        client_address=session.client_address,
+        signed_in_at=to_timestamp(session.created_at),
+        last_used_at=to_timestamp(session.last_used_at),
+        expires_at=to_timestamp(session.expires_at),
+        is_current=is_current,
+    )
+
+
+def personal_token_message(
+    *,
+    token_id: UUID,
+    name: str,
+    token_prefix: str,
+    role: str,
+    is_read_only: bool,
+    created_at: datetime,
+    expires_at: datetime,
+    last_used_at: datetime | None,
+    revoked_at: datetime | None,
+) -> token_pb.PersonalAccessToken:
+    return token_pb.PersonalAccessToken(
+        token_id=str(token_id),
+        name=name,
+        token_prefix=token_prefix,
+        role=role_of(role),
+        scope=token_pb.TOKEN_READ if is_read_only else token_pb.TOKEN_WRITE,
+        created_at=to_timestamp(created_at),
+        expires_at=to_timestamp(expires_at),
+        last_used_at=to_timestamp(last_used_at),
+        revoked_at=to_timestamp(revoked_at),
+    )
+
+
+def token_end_message(
+    *,
+    version: int,
+    ended_at: datetime,
+    credential: str | None,
+    user_id: UUID | None,
+    generation: int | None,
+) -> TokenEnd:
+    """Either of a credential, or of those of a person below a generation."""
+    end = TokenEnd(version=version, ended_at=to_timestamp(ended_at))
+    if credential is not None:
+        end.credential = credential
+    else:
+        end.older_tokens.user_id, end.older_tokens.generation = str(user_id), generation or 0
+    return end
 
 
 def merchant_message(

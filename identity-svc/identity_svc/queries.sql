@@ -8,7 +8,7 @@ u.user_id, u.email, u.name, r.standing, r.granted_at
 
 -- name: find_account
 -- `roles` are those in which the account may act now.
-SELECT u.user_id, u.email, u.name, u.created_at, u.picture_id,
+SELECT u.user_id, u.email, u.name, u.created_at, u.picture_id, u.token_generation,
        coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles,
        max(r.standing) FILTER (WHERE r.role = 'merchant') AS merchant_standing,
        max(r.standing) FILTER (WHERE r.role = 'consumer') AS consumer_standing,
@@ -175,8 +175,9 @@ UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
 -- Sessions
 
 -- name: insert_session
-INSERT INTO sessions (session_id, user_id, active_role, created_at, expires_at)
-VALUES (:session_id, :user_id, :active_role, :now, :expires_at);
+INSERT INTO sessions
+    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address)
+VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address);
 
 -- name: insert_refresh_token
 INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
@@ -191,10 +192,12 @@ WHERE t.token_hash = :token_hash FOR UPDATE;
 UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;
 
 -- name: refresh_session
-UPDATE sessions SET expires_at = :expires_at, active_role = :active_role WHERE session_id = :session_id;
-
--- name: end_session
-UPDATE sessions SET ended_at = :now WHERE session_id = :session_id AND ended_at IS NULL;
+-- Where nothing is known of the device or address this time, what is known stays.
+UPDATE sessions
+SET expires_at = :expires_at, active_role = :active_role, last_used_at = :now,
+    device = coalesce(nullif(:device, ''), device),
+    client_address = coalesce(nullif(:client_address, ''), client_address)
+WHERE session_id = :session_id;
 
 -- Signing keys
 
@@ -266,6 +269,19 @@ DELETE FROM challenges WHERE challenge_id IN (
 -- name: purge_sessions
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_token_ends
+DELETE FROM token_ends WHERE version IN (
+    SELECT version FROM token_ends WHERE ended_at < :before ORDER BY ended_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_tokens
+-- Revoked ones are shown until they would have expired, for as long as expired ones are.
+DELETE FROM personal_access_tokens WHERE token_id IN (
+    SELECT token_id FROM personal_access_tokens WHERE expires_at < :before ORDER BY expires_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 

@@ -27,6 +27,7 @@ class Account:
     consumer_standing: str | None
     merchant_standing_since: datetime | None
     consumer_standing_since: datetime | None
+    token_generation: int
     picture_id: UUID | None
 
 
@@ -77,6 +78,30 @@ class Session:
     expires_at: datetime
     ended_at: datetime | None
     used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSession:
+    """A session that hasn't ended, as its person sees it."""
+
+    session_id: UUID
+    device: str
+    client_address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodToken:
+    """A personal access token that is neither revoked nor expired."""
+
+    token_id: UUID
+    user_id: UUID
+    role: str
+    is_read_only: bool
+    expires_at: datetime
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from functools import partial
 
 from ams_common.clock import Clock
 from ams_common.database import Database
+from ams_common.ended_tokens import REMEMBERED_S
 from ams_common.loops import run_forever
 
 from identity_svc import audit_log, challenges
@@ -20,6 +21,9 @@ _EVERY_S = 60.0
 _KEPT: Mapping[str, timedelta] = {
     "purge_challenges": challenges.LONGEST_WINDOW,
     "purge_sessions": timedelta(days=1),
+    # As long as somebody could show a token that has ended.
+    "purge_token_ends": timedelta(seconds=REMEMBERED_S),
+    "purge_tokens": timedelta(days=30),
     "purge_mails": timedelta(days=7),
     # A month longer than Kafka keeps what could be read again (ams_common.topics).
     "purge_notifications": timedelta(days=90),

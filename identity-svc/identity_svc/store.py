@@ -55,7 +55,6 @@ class Store(QueryStore, package="identity_svc"):
     lock_session = one(Session)
     use_refresh_token = run()
     refresh_session = run()
-    end_session = run()
 
     lock_signing_keys = run()
     list_signing_keys = many(SealedKey)
@@ -73,6 +72,8 @@ class Store(QueryStore, package="identity_svc"):
 
     purge_challenges = run()
     purge_sessions = run()
+    purge_token_ends = run()
+    purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
 

@@ -30,4 +30,3 @@ class TeamStore(QueryStore, package="identity_svc", file="team_queries.sql"):
     remember_dismissal = run()
     forget_dismissal = run()
     was_dismissed = value(bool)
-    end_sessions_of = run()

@@ -27,6 +27,3 @@ DELETE FROM dismissed_admins WHERE user_id = :user_id;
 
 -- name: was_dismissed
 SELECT EXISTS (SELECT 1 FROM dismissed_admins JOIN users USING (user_id) WHERE email = :email);
-
--- name: end_sessions_of
-UPDATE sessions SET ended_at = :now WHERE user_id = :user_id AND ended_at IS NULL;

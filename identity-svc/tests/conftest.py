@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import grpc
+import jwt
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
@@ -18,9 +19,11 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
 from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
-from ams.policy.v1.policy_pb2 import ADMIN
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
+from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Database
@@ -64,11 +67,18 @@ class Identity:
     servicer: IdentityService
     clock: MovingClock
     admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
+    session_channel: grpc.aio.Channel
+    sessions: SessionServiceStub
     issuer: TestIssuer
+    token_channel: grpc.aio.Channel
+    tokens: TokenServiceStub
 
-    def bearer(self, session: pb.Session) -> tuple[tuple[str, str]]:
-        """The metadata of calls of somebody who has signed in, as the server of these tests believes it."""
-        token = self.issuer.user_token(UUID(session.user.user_id), *session.user.roles)
+    def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
+        """The metadata of calls with a session's access token, as the server of this test knows tokens."""
+        said = jwt.decode(session.access_token, options={"verify_signature": False})
+        given = {"credential": said["credential"], "generation": said["generation"], **claims}
+        roles = [Role.Value(name) for name in said["roles"]]
+        token = self.issuer.user_token(UUID(said["sub"]), *roles, **given)
         return (("authorization", f"Bearer {token}"),)
 
     async def error_of(self, call: Awaitable[Any]) -> AppError:
@@ -248,7 +258,11 @@ async def identity(
         servicer,
         clock,
         admin,
+        channels["SessionService"],
+        SessionServiceStub(channels["SessionService"]),
         issuer,
+        channels["TokenService"],
+        TokenServiceStub(channels["TokenService"]),
     )
 
 

@@ -59,7 +59,7 @@ async def test_a_change_is_in_force_and_told_with_before_and_after(identity: Any
         max_services=1,  # not in the mask
         allowed_mail_domains=["example.org", "example.com", "example.org"],
     )
-    changed = await identity.settings.UpdatePlatformSettings(request, metadata=identity.bearer(ada))
+    changed = await identity.settings.UpdatePlatformSettings(request, metadata=identity.acting(ada))
     assert (changed.version, changed.max_active_keys, changed.max_services) == (1, 5, DEFAULTS.max_services)
     assert await present(identity) == changed
     told = [
@@ -156,7 +156,7 @@ async def test_nobody_registers_while_registration_is_closed(identity: Any) -> N
     known = pb.RegisterConsumerRequest(email="mia@example.com", name="Mia")
     assert (await identity.error_of(identity.stub.RegisterConsumer(known))).code == "registration_closed"
     # … and who has one may still become a consumer too, or sign in, and merchants are still invited.
-    challenge = await identity.stub.RegisterConsumer(known, metadata=identity.bearer(merchant))
+    challenge = await identity.stub.RegisterConsumer(known, metadata=identity.acting(merchant))
     assert CONSUMER in (await identity.verify(challenge, "mia@example.com")).user.roles
     await identity.register_merchant("otto@example.com", "Words & Co")
     await update(identity, is_registration_open=True)

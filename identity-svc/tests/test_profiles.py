@@ -39,20 +39,20 @@ async def shown(identity: Any, path: str) -> bytes:
 
 async def set_picture(identity: Any, session: pb.Session, content: bytes) -> Any:
     request = profile_pb.SetMyPictureRequest(content=content)
-    return await identity.profiles.SetMyPicture(request, metadata=identity.bearer(session))
+    return await identity.profiles.SetMyPicture(request, metadata=identity.acting(session))
 
 
 async def test_somebody_changes_the_own_name(identity: Any) -> None:
     cora = await identity.register_consumer(CORA)
     request = profile_pb.UpdateMeRequest(name="  Cora   Lee ")
-    user = await identity.profiles.UpdateMe(request, metadata=identity.bearer(cora))
+    user = await identity.profiles.UpdateMe(request, metadata=identity.acting(cora))
     assert user.name == "Cora Lee"
     assert (await identity.sign_in(CORA)).user.name == "Cora Lee"
     [record] = await identity.audit_records("profile.update")
     [change] = record.changes
     assert (change.field, change.before, change.after) == ("name", "Cora", "Cora Lee")
     hidden = profile_pb.UpdateMeRequest(name="Cora\u202eeel")
-    error = await identity.error_of(identity.profiles.UpdateMe(hidden, metadata=identity.bearer(cora)))
+    error = await identity.error_of(identity.profiles.UpdateMe(hidden, metadata=identity.acting(cora)))
     assert error.code == "invalid_argument"
 
 
@@ -73,7 +73,7 @@ async def test_a_new_picture_has_a_new_path_and_the_old_one_is_gone(identity: An
     assert (await identity.error_of(shown(identity, first))).code == "picture_not_found"
     assert await shown(identity, second)
     request = profile_pb.DeleteMyPictureRequest()
-    user = await identity.profiles.DeleteMyPicture(request, metadata=identity.bearer(cora))
+    user = await identity.profiles.DeleteMyPicture(request, metadata=identity.acting(cora))
     assert user.avatar_url == ""
     assert await identity.fetch("SELECT 1 FROM pictures") == []
     assert len(await identity.audit_records("profile.set_picture")) == 2
@@ -153,7 +153,7 @@ async def profile_of(identity: Any, merchant: str) -> Any:
 
 def update(identity: Any, session: pb.Session, *paths: str, **values: Any) -> Any:
     request = profile_pb.UpdateMerchantProfileRequest(update_mask=FieldMask(paths=list(paths)), **values)
-    return identity.profiles.UpdateMerchantProfile(request, metadata=identity.bearer(session))
+    return identity.profiles.UpdateMerchantProfile(request, metadata=identity.acting(session))
 
 
 LINK = profile_pb.MerchantLink(label="Docs", url="https://geo.example/docs")
@@ -198,7 +198,7 @@ async def test_a_link_leads_to_the_web_and_says_where(identity: Any, link: dict[
 
 async def test_a_logo_is_shown_until_it_is_deleted(identity: Any) -> None:
     mia = await identity.register_merchant(MIA)
-    metadata = identity.bearer(mia)
+    metadata = identity.acting(mia)
     request = profile_pb.SetMerchantLogoRequest(content=picture())
     changed = await identity.profiles.SetMerchantLogo(request, metadata=metadata)
     assert opened(await shown(identity, changed.logo_url)).size == (40, 20)

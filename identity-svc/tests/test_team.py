@@ -33,12 +33,12 @@ async def invite(identity: Any, email: str) -> str:
 
 def join(identity: Any, session: pb.Session, code: str) -> Any:
     request = team_pb.AcceptAdminInviteRequest(invite_code=code)
-    return identity.team.AcceptAdminInvite(request, metadata=identity.bearer(session))
+    return identity.team.AcceptAdminInvite(request, metadata=identity.acting(session))
 
 
 def dismiss(identity: Any, user_id: str, by: pb.Session, reason: str = "") -> Any:
     request = team_pb.DismissAdminRequest(user_id=user_id, reason=reason)
-    return identity.team.DismissAdmin(request, metadata=identity.bearer(by))
+    return identity.team.DismissAdmin(request, metadata=identity.acting(by))
 
 
 async def admins(identity: Any) -> list[str]:

@@ -21,6 +21,7 @@ from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
@@ -50,7 +51,12 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["KeysService"]
         add_servicer = partial(rpc.add_KeysServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "keys-svc", settings.service_secret)
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended), [(descriptor, add_servicer)]
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -71,6 +77,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            token_ends.run(),
             follower.run(),
             announce_prices(database, utc_now),
         ]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from ams_common.errors import InvalidArgumentError
+from ams_common.errors import InvalidArgumentError, UnauthenticatedError
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,7 +15,8 @@ from ams_rest import transcode
 from ams_rest.answers import json_answer
 from ams_rest.backends import Backends
 from ams_rest.http_errors import BodyTooSlowError, UnsupportedMediaTypeError
-from ams_rest.routes import RouteTable
+from ams_rest.routes import Route, RouteTable
+from ams_rest.token_trading import TokenTrader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class RestApi:
     def __init__(self, routes: RouteTable, backends: Backends, is_pretty: bool) -> None:
         self._routes = routes
         self._backends = backends
+        self._trader = TokenTrader(backends)
         self._is_pretty = is_pretty
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,10 +44,22 @@ class RestApi:
         if body:
             _check_media_type(request.headers)
         message = await _convert(len(body), transcode.read_request, match, scope["query_string"], body)
-        route = match.route
-        reply = await self._backends.call(route.area, route.rpc, message, authorization)
+        reply = await self._call(match.route, message, authorization)
         answer = await _convert(reply.ByteSize(), self._answer, reply)
         await answer(scope, receive, send)
+
+    async def _call(self, route: Route, message: Message, authorization: str | None) -> Message:
+        """The RPC's answer to whom the header names: with an access token as it is, or traded for it."""
+        try:
+            traded = await self._trader.trade(authorization)
+            reply: Message = await self._backends.call(route.area, route.rpc, message, traded)
+        except UnauthenticatedError as error:
+            # What was kept says what isn't so any more. Nothing was done yet: who calls comes first.
+            if not self._trader.forget(authorization) or error.code != "token_ended":
+                raise
+            traded = await self._trader.trade(authorization)
+            reply = await self._backends.call(route.area, route.rpc, message, traded)
+        return reply
 
     def _answer(self, reply: Message) -> Response:
         return json_answer(transcode.answer_document(reply), is_pretty=self._is_pretty)

@@ -45,6 +45,12 @@ def _create_token(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your push token").wait_for()
 
 
+def _create_personal_token(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the page tour")
+    tab.get_by_role("button", name="Create token").click()
+    tab.get_by_role("heading", name="Your new token").wait_for()
+
+
 def _show_forwarding(tab: Tab) -> None:
     tab.locator("summary", has_text="How calls are forwarded").click()
     tab.get_by_label("Quota per month").wait_for()
@@ -167,6 +173,12 @@ PAGES = (
     Page("consumer-reports", "/dashboard/reports", _CONSUMER),
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("settings-sessions", "/settings/sessions", _CONSUMER),
+    Page("settings-tokens", "/settings/tokens", _CONSUMER),
+    Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
+    Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),
+    Page("settings-tokens-errors", "/settings/tokens/new", _CONSUMER, act=_send_empty),
+    Page("settings-tokens-secret", "/settings/tokens/new", _CONSUMER, act=_create_personal_token),
     Page("consumer-alerts", "/dashboard/alerts", _CONSUMER),
     Page("consumer-alerts-none", "/dashboard/alerts", _NEW_CONSUMER),
     Page("consumer-alert-new", "/dashboard/alerts/new", _CONSUMER),

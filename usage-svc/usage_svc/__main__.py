@@ -23,6 +23,7 @@ from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from usage_svc.alerting.delivery import WebhookDeliverer, open_session
@@ -92,8 +93,11 @@ async def run(settings: Settings) -> None:
             keep_events_days=settings.keep_events_days,
             keep_minutes_days=settings.keep_minutes_days,
         )
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "usage-svc", settings.service_secret)
+        )
         server = build_server(
-            TokenVerifier(jwks_of(identity)),
+            TokenVerifier(jwks_of(identity), token_ends.ended),
             [
                 (
                     pb.DESCRIPTOR.services_by_name["UsageService"],
@@ -119,6 +123,7 @@ async def run(settings: Settings) -> None:
         )
         background = [
             events.run(),
+            token_ends.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),

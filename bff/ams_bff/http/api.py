@@ -6,7 +6,7 @@
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
@@ -16,7 +16,11 @@ from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.registry.v1 import registry_service_pb2 as registry
@@ -28,7 +32,7 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
-from ams_common.errors import DeadlineExceededError
+from ams_common.errors import DeadlineExceededError, UnauthenticatedError
 from google.protobuf.message import Message
 
 from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
@@ -36,11 +40,21 @@ from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Gives the token that a call is made with, None for nobody's. Raises AppError.
-AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
+
+class AccessToken(Protocol):
+    """Gives the token that a call is made with, None for nobody's. Raises AppError."""
+
+    async def __call__(self, refused: str | None = None) -> str | None:
+        """Another one than that which a service has refused because what it says has changed."""
+
+
+# What a token says has changed: there is a new one to be had.
+_TOKEN_ENDED = "token_ended"  # noqa: S105 - a code
 
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
+    "sessions": SessionServiceStub,
+    "tokens": TokenServiceStub,
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
     "usage": UsageServiceStub,
@@ -50,7 +64,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "registry": RegistryServiceStub,
 }
 # Services that share the process of another.
-_SERVED_BY = {"reports": "usage", "alerts": "usage"}
+_SERVED_BY = {"sessions": "identity", "tokens": "identity", "reports": "usage", "alerts": "usage"}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
@@ -85,29 +99,38 @@ class Rpc(Generic[P, T]):
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
-            method = getattr(client.stub, self._name)
-            if not self._is_quick:
-                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
-                return answer
-            hangs = client.hangs
-            hangs.check(client.process)
-            asked_at_s = hangs.clock()
             try:
-                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
-            except DeadlineExceededError:
-                hangs.missed(client.process, asked_at_s)
-                raise
-            hangs.answered(client.process)
-            return answer
+                return await self._ask(client, request, token)
+            except UnauthenticatedError as error:
+                # Nothing was done yet: who calls comes first.
+                if token is None or error.code != _TOKEN_ENDED:
+                    raise
+            return await self._ask(client, request, await client.access_token(token))
 
         return call
+
+    async def _ask(self, client: Client, request: Message, token: str | None) -> T:
+        method = getattr(client.stub, self._name)
+        if not self._is_quick:
+            answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+            return answer
+        hangs = client.hangs
+        hangs.check(client.process)
+        asked_at_s = hangs.clock()
+        try:
+            answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
+        except DeadlineExceededError:
+            hangs.missed(client.process, asked_at_s)
+            raise
+        hangs.answered(client.process)
+        return answer
 
 
 class StreamRpc(Generic[P, T]):
     """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
 
-    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
-    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
+    It lasts until the access token that it began with ends (UnauthenticatedError), and is asked for anew
+    then. Whoever stops earlier closes it: `async with aclosing(…)`.
     """
 
     def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
@@ -120,8 +143,19 @@ class StreamRpc(Generic[P, T]):
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
         async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
             token = await client.access_token()
-            method = getattr(client.stub, self._name)
-            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
+            method, request = getattr(client.stub, self._name), self._request(*args, **fields)
+            is_begun = False
+            try:
+                async with aclosing(listen(method, request, token=token)) as answers:
+                    async for answer in answers:
+                        is_begun = True
+                        yield answer
+                return
+            except UnauthenticatedError as error:
+                if is_begun or token is None or error.code != _TOKEN_ENDED:
+                    raise
+            token = await client.access_token(token)
+            async with aclosing(listen(method, request, token=token)) as answers:
                 async for answer in answers:
                     yield answer
 
@@ -149,6 +183,18 @@ class IdentityClient(Client):
     SuspendMerchant = Rpc(identity.SuspendMerchantRequest, identity.Merchant)
     UnblockConsumer = Rpc(identity.UnblockConsumerRequest, identity.Consumer)
     VerifyChallenge = Rpc(identity.VerifyChallengeRequest, identity.Session)
+
+
+class SessionsClient(Client):
+    EndOtherSessions = Rpc(sessions.EndOtherSessionsRequest, sessions.EndOtherSessionsResponse)
+    EndSession = Rpc(sessions.EndSessionRequest, sessions.EndSessionResponse)
+    ListSessions = Rpc(sessions.ListSessionsRequest, sessions.ListSessionsResponse)
+
+
+class TokensClient(Client):
+    CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
+    ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
+    RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
 
 
 class CatalogClient(Client):
@@ -266,6 +312,8 @@ class Api:
 
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
+        self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
+        self.tokens = TokensClient("tokens", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)

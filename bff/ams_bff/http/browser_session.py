@@ -60,9 +60,12 @@ class BrowserSession:
         """What every form of this browser's pages carries."""
         return self._begun().csrf_token
 
-    async def access_token(self) -> str | None:
-        """The token for calls as the person signed in, None for nobody. Raises AppError."""
-        return await self._renewal.access_token(self._session) if self._session is not None else None
+    async def access_token(self, refused: str | None = None) -> str | None:
+        """The token for calls as the person signed in, None for nobody; another one than that which was
+        `refused`. Raises AppError."""
+        if self._session is None:
+            return None
+        return await self._renewal.access_token(self._session, refused)
 
     async def sign_in(self, answer: pb.Session) -> None:
         """Hold the session that identity-svc has given out, under a new cookie."""

@@ -55,6 +55,12 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(ADMIN, "Marketplace", "/marketplace", icon="store"),
 )
 
+# The pages about one's account, whichever role one acts in.
+SETTINGS: tuple[tuple[str, str], ...] = (
+    ("Sessions", "/settings/sessions"),
+    ("Access tokens", "/settings/tokens"),
+)
+
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}
 # An area's pages are shown in its role, whichever is active.
 _AREAS = {"/admin": ADMIN, "/merchant": MERCHANT, "/dashboard": CONSUMER}

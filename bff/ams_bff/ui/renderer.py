@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
+from ams_bff.ui.devices import device_name
 from ams_bff.ui.forwarding import in_force
 from ams_bff.ui.price_words import charge_rule_lines, price_lines, price_short, tier_tables
 from ams_bff.ui.samples import call_samples
@@ -63,6 +64,7 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "count": formats.count,
     "breakable": formats.breakable,
     "counted": formats.counted,
+    "device": device_name,
     "duration": formats.duration,
     "in_force": in_force,
     "month": formats.month,

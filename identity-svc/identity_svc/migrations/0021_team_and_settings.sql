@@ -13,7 +13,6 @@ CREATE TABLE dismissed_admins (
     user_id uuid PRIMARY KEY REFERENCES users,
     dismissed_at timestamptz NOT NULL
 );
-CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
 
 -- Each version of the platform's settings as a whole, for ever; the newest is in force.
 CREATE TABLE platform_settings (

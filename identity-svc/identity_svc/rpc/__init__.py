@@ -10,10 +10,14 @@ from ams.identity.v1 import (
     identity_service_pb2,
     profile_service_pb2,
     profile_service_pb2_grpc,
+    session_service_pb2,
+    session_service_pb2_grpc,
     settings_service_pb2,
     settings_service_pb2_grpc,
     team_service_pb2,
     team_service_pb2_grpc,
+    token_service_pb2,
+    token_service_pb2_grpc,
 )
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -24,9 +28,11 @@ from identity_svc.rpc.invites import InviteRpcs
 from identity_svc.rpc.oidc import OidcRpcs
 from identity_svc.rpc.platform_settings import SettingsService
 from identity_svc.rpc.profiles import ProfileService
+from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.sessions import SessionRpcs
 from identity_svc.rpc.sign_in import SignInRpcs
 from identity_svc.rpc.team import TeamService
+from identity_svc.rpc.token_service import TokenService
 from identity_svc.rpc.tokens import TokenRpcs
 
 
@@ -54,6 +60,20 @@ def services_of(
         (
             identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"],
             partial(rpc.add_IdentityServiceServicer_to_server, identity),
+        ),
+        (
+            token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
+            partial(
+                token_service_pb2_grpc.add_TokenServiceServicer_to_server,
+                TokenService(database=database, keyring=identity.keyring, clock=clock),
+            ),
+        ),
+        (
+            session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
+            partial(
+                session_service_pb2_grpc.add_SessionServiceServicer_to_server,
+                SessionService(database=database, clock=clock),
+            ),
         ),
         (
             team_service_pb2.DESCRIPTOR.services_by_name["TeamService"],

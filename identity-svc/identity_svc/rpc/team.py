@@ -16,6 +16,7 @@ from ams_common.paging import page_request
 from identity_svc import invites
 from identity_svc.store import Store
 from identity_svc.team import TeamStore
+from identity_svc.token_ends import end_sessions, renew_tokens
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,6 +46,7 @@ class TeamService(rpc.TeamServiceServicer):
             await team.forget_dismissal(user_id=user_id)
             change.audit("user", user_id, [field_change("role", "", "admin")], invite_id=str(invite_id))
             admin = await team.find_admin(user_id=user_id)
+            await renew_tokens(change, user_id, now)
         assert admin is not None, "the role was granted in this transaction"
         return admin
 
@@ -65,6 +67,8 @@ class TeamService(rpc.TeamServiceServicer):
                 )
             await team.take_admin_role(user_id=user_id)
             await team.remember_dismissal(user_id=user_id, now=now)
-            await team.end_sessions_of(user_id=user_id, now=now)
             change.audit("user", user_id, [field_change("role", "admin", "")], reason=request.reason)
+            # What ends tokens comes last: whoever ends others meanwhile waits for our commit.
+            await end_sessions(change, user_id, now)
+            await renew_tokens(change, user_id, now)
         return admin
