@@ -1,6 +1,7 @@
 """The whole HTTP application."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from ams_common.errors import AppError
@@ -24,6 +25,7 @@ from ams_bff.settings import Settings
 from ams_bff.site import Site
 from ams_bff.views import VIEWS
 
+_PICTURES = "/pictures/"
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
@@ -54,17 +56,23 @@ def build_app(
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)
 
+    def endpoint_of(scope: Scope) -> Endpoint | None:
+        path: str = scope["path"]
+        if path.startswith(_PICTURES):
+            return partial(site.picture, path.removeprefix(_PICTURES))
+        return endpoints.get(scope["raw_path"])
+
     return middleware.wrap(
-        _beside(rest, endpoints, ui), settings.is_https, settings.trusted_proxies, voucher, render_error
+        _beside(rest, endpoint_of, ui), settings.is_https, settings.trusted_proxies, voucher, render_error
     )
 
 
-def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:
-    """`endpoints` by their exact path, to be read only; what is under PREFIX goes to `rest`, the rest to
-    the web UI."""
+def _beside(rest: ASGIApp, endpoint_of: Callable[[Scope], Endpoint | None], ui: ASGIApp) -> ASGIApp:
+    """What `endpoint_of` knows is to be read only; what is under PREFIX goes to `rest`, the rest to the web
+    UI."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = endpoints.get(scope["raw_path"])
+        endpoint = endpoint_of(scope)
         if endpoint is None:
             await (rest if _is_rest(scope) else ui)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):

@@ -299,6 +299,7 @@ PAGES = (
     ),
     Page("merchant-simulation", "/merchant/services/{service}/simulation", _MERCHANT),
     Page("merchant-simulated", "/merchant/services/{service}/simulation", _MERCHANT, act=_simulate),
+    Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
@@ -337,6 +338,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
-    Page("admin-commission", "/admin/governance?view=commission", "admin"),
+    Page("admin-settings", "/admin/settings", "admin"),
+    Page("admin-team", "/admin/team", "admin"),
+    Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),
     Page("search-admin", "/search?q=ma", "admin"),
 )

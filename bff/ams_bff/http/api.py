@@ -16,10 +16,16 @@ from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import profile_service_pb2 as profiles
 from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import settings_service_pb2 as platform_settings
+from ams.identity.v1 import team_service_pb2 as team
 from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
 from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
@@ -55,6 +61,9 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
     "sessions": SessionServiceStub,
     "tokens": TokenServiceStub,
+    "team": TeamServiceStub,
+    "settings": SettingsServiceStub,
+    "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
     "usage": UsageServiceStub,
@@ -64,7 +73,15 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "registry": RegistryServiceStub,
 }
 # Services that share the process of another.
-_SERVED_BY = {"sessions": "identity", "tokens": "identity", "reports": "usage", "alerts": "usage"}
+_SERVED_BY = {
+    "sessions": "identity",
+    "tokens": "identity",
+    "team": "identity",
+    "settings": "identity",
+    "profiles": "identity",
+    "reports": "usage",
+    "alerts": "usage",
+}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
@@ -177,6 +194,8 @@ class IdentityClient(Client):
     RegisterConsumer = Rpc(identity.RegisterConsumerRequest, identity.Challenge)
     RegisterMerchant = Rpc(identity.RegisterMerchantRequest, identity.Challenge)
     ReinstateMerchant = Rpc(identity.ReinstateMerchantRequest, identity.Merchant)
+    ResendInvite = Rpc(identity.ResendInviteRequest, identity.Invite)
+    RevokeInvite = Rpc(identity.RevokeInviteRequest, identity.Invite)
     SignOut = Rpc(identity.SignOutRequest, identity.SignOutResponse)
     StartOidcSignIn = Rpc(identity.StartOidcSignInRequest, identity.OidcChallenge)
     StartSignIn = Rpc(identity.StartSignInRequest, identity.Challenge)
@@ -195,6 +214,37 @@ class TokensClient(Client):
     CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
     ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
     RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
+class TeamClient(Client):
+    AcceptAdminInvite = Rpc(team.AcceptAdminInviteRequest, team.Admin)
+    DismissAdmin = Rpc(team.DismissAdminRequest, team.Admin)
+    ListAdmins = Rpc(team.ListAdminsRequest, team.ListAdminsResponse)
+
+
+class SettingsClient(Client):
+    GetPlatformSettings = Rpc(
+        platform_settings.GetPlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+    ListPlatformSettingsChanges = Rpc(
+        platform_settings.ListPlatformSettingsChangesRequest,
+        platform_settings.ListPlatformSettingsChangesResponse,
+    )
+    UpdatePlatformSettings = Rpc(
+        platform_settings.UpdatePlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+
+
+class ProfilesClient(Client):
+    BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
+    DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
+    DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
+    GetMerchantProfile = Rpc(profiles.GetMerchantProfileRequest, profiles.MerchantProfile)
+    GetPublicMerchant = Rpc(profiles.GetPublicMerchantRequest, profiles.MerchantProfile)
+    SetMerchantLogo = Rpc(profiles.SetMerchantLogoRequest, profiles.MerchantProfile)
+    SetMyPicture = Rpc(profiles.SetMyPictureRequest, identity.User)
+    UpdateMe = Rpc(profiles.UpdateMeRequest, identity.User)
+    UpdateMerchantProfile = Rpc(profiles.UpdateMerchantProfileRequest, profiles.MerchantProfile)
 
 
 class CatalogClient(Client):
@@ -314,6 +364,9 @@ class Api:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
         self.tokens = TokensClient("tokens", stubs, access_token, hangs)
+        self.team = TeamClient("team", stubs, access_token, hangs)
+        self.settings = SettingsClient("settings", stubs, access_token, hangs)
+        self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)

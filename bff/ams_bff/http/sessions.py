@@ -52,6 +52,8 @@ class Person:
     active_role: Role.ValueType
     # Those in which an admin has stopped the account: a suspended merchant's, a blocked consumer's.
     closed_roles: tuple[Role.ValueType, ...] = ()
+    # Where the picture is; "": initials stand for it.
+    avatar_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Session:
             tuple(user.roles),
             user.active_role,
             tuple(_closed_roles(user)),
+            user.avatar_url,
         )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
         self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)

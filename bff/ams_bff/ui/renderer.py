@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, InvoiceStatus, LineKind
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import Standing
+from ams.identity.v1.identity_service_pb2 import InviteState
 from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
 from ams.policy.v1.policy_pb2 import Role
@@ -37,6 +38,7 @@ ENUMS = {
     "standing": Standing,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
+    "invite_state": InviteState,
     "invoice_status": InvoiceStatus,
     "invoice_kind": InvoiceKind,
     "invoice_run_status": InvoiceRunStatus,
