@@ -170,7 +170,14 @@ async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(pending
 async def test_only_admins_come_in(pending: PendingService, system: RunningSystem, people: People) -> None:
     nobody = Browser(system.port("ams-bff"))
     merchant = await sign_in(system, people, f"maps-{pending.tag}@example.com")
-    pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance", "/admin/team")
+    pages = (
+        "/admin",
+        "/admin/merchants",
+        "/admin/consumers",
+        "/admin/services",
+        "/admin/governance",
+        "/admin/team",
+    )
     for path in pages:
         assert pending.browser.get(path).status == 200
         assert merchant.get(path).status == 403

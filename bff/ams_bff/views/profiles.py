@@ -101,29 +101,27 @@ def _starting(profile: pb.MerchantProfile) -> Form:
 
 async def change_company(visit: Visit) -> Response:
     form = visit.form
-    # Rows that were left empty close up; what is refused is said of the row where it was typed.
-    filled = [
-        number
-        for number in range(_MOST_LINKS)
-        if form[f"links.{number}.label"] or form[f"links.{number}.url"]
-    ]
-    names = {
-        f"links__{sent}__{part}": f"links.{number}.{part}"
-        for sent, number in enumerate(filled)
-        for part in ("label", "url")
-    }
+    rows = _close_up(form)
     try:
         await visit.api.profiles.UpdateMerchantProfile(
             update_mask=FieldMask(paths=["about", "links"]),
             about=form["about"],
-            links=[
-                pb.MerchantLink(label=form[f"links.{number}.label"], url=form[f"links.{number}.url"])
-                for number in filled
-            ],
+            links=[pb.MerchantLink(label=label, url=url) for label, url in rows],
         )
     except AppError as error:
-        return await _company_page(visit, form=form.refused(error, None, **names))
+        return await _company_page(visit, form=form.refused(error))
     return await visit.redirect(_COMPANY, "Your public profile is changed.")
+
+
+def _close_up(form: Form) -> list[tuple[str, str]]:
+    """Labels and addresses of the links, without the rows that were left empty: in the form too, so that what
+    is refused is said of the row that it stands in."""
+    typed = [(form[f"links.{n}.label"], form[f"links.{n}.url"]) for n in range(_MOST_LINKS)]
+    rows = [row for row in typed if any(row)]
+    for number in range(_MOST_LINKS):
+        label, url = rows[number] if number < len(rows) else ("", "")
+        form.values |= {f"links.{number}.label": [label], f"links.{number}.url": [url]}
+    return rows
 
 
 async def set_logo(visit: Visit) -> Response:
