@@ -1,8 +1,8 @@
 """Following what identity-svc lists by version, beside what Kafka tells of it.
 
-What must not wait while Kafka is away (a block, a member who was removed) is asked for every second or so. Both
-ways end in one function of the service, and the version that each state carries says which of two is in force,
-whichever came first.
+What must not wait while Kafka is away (a block, a member who was removed) is asked for every second or so.
+Both ways end in one function of the service, and the version that each state carries says which of two is in
+force, whichever came first.
 """
 
 from abc import ABC, abstractmethod

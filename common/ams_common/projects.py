@@ -4,6 +4,7 @@ A service that keeps one hears of changes by Kafka (ProjectChanged on identity.e
 (ams_common.following), both through `save_projects`. What a member may do is ams_common.project_rights.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -22,6 +23,8 @@ from ams_common.following import Apply, Follower
 from ams_common.project_rights import ProjectRight, may
 
 S = TypeVar("S")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +180,13 @@ class ProjectFollower(Follower[S, ProjectChanged, Project]):
         answer = await invoke(self._stub.ListProjectChanges, request, token=token)
         return answer.changes
 
-    def state_of(self, change: ProjectChanged) -> Project:
-        return Project.of(change)
+    def state_of(self, change: ProjectChanged) -> Project | None:
+        try:
+            return Project.of(change)
+        except ValueError as error:
+            # A newer identity-svc: Kafka's message of it is kept among the dead letters, to be replayed.
+            log.error("unreadable project", extra={"project_id": change.project_id, "error": repr(error)})
+            return None
 
     def version_of(self, change: ProjectChanged) -> int:
         return change.version
