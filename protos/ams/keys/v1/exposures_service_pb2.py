@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/keys/v1/exposures_service.proto\x12\x0b\x61ms.keys.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"s\n\x16ReportFoundKeysRequest\x12\x18\n\x04\x62ody\x18\x01 \x01(\x0c\x42\n\xaa\xbb\x18\x06\x08\x01\x18\xc0\x84=\x12!\n\x0ekey_identifier\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\tsignature\x18\x03 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\x90\x03\"\x96\x01\n\x17ReportFoundKeysResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.ams.keys.v1.ReportFoundKeysResponse.Label\x1a?\n\x05Label\x12\x12\n\ntoken_hash\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x0e\n\x06is_key\x18\x03 \x01(\x08\"i\n\x10HandInKeyRequest\x12\x19\n\x06secret\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\x12\x1b\n\x08\x66ound_at\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xf4\x03\x12\x1d\n\rexposed_since\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x06\"\x13\n\x11HandInKeyResponse\"\xd3\x01\n\x08\x45xposure\x12\x13\n\x0b\x65xposure_id\x18\x01 \x01(\t\x12\x10\n\x08\x66ound_at\x18\x02 \x01(\t\x12\x31\n\rexposed_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breported_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chas_disabled\x18\x05 \x01(\x08\x12&\n\ncost_since\x18\x06 \x03(\x0b\x32\x12.google.type.Money\"0\n\x14ListExposuresRequest\x12\x18\n\x06key_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"A\n\x15ListExposuresResponse\x12(\n\texposures\x18\x01 \x03(\x0b\x32\x15.ams.keys.v1.Exposure\"\x1a\n\x18GetExposureChoiceRequest\"-\n\x0e\x45xposureChoice\x12\x1b\n\x13\x64isables_found_keys\x18\x01 \x01(\x08\x32\xba\x05\n\x10\x45xposuresService\x12y\n\x0fReportFoundKeys\x12#.ams.keys.v1.ReportFoundKeysRequest\x1a$.ams.keys.v1.ReportFoundKeysResponse\"\x1b\xa2\xbb\x18\x17\x18\x01\"\x13key.report_exposure\x12\x80\x01\n\tHandInKey\x12\x1d.ams.keys.v1.HandInKeyRequest\x1a\x1e.ams.keys.v1.HandInKeyResponse\"4\xa2\xbb\x18\x17\x18\x01\"\x13key.report_exposure\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/found-keys:\x01*\x12\x82\x01\n\rListExposures\x12!.ams.keys.v1.ListExposuresRequest\x1a\".ams.keys.v1.ListExposuresResponse\"*\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/keys/{key_id}/exposures\x12\x84\x01\n\x11GetExposureChoice\x12%.ams.keys.v1.GetExposureChoiceRequest\x1a\x1b.ams.keys.v1.ExposureChoice\"+\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/consumer/exposure-choice\x12\x9b\x01\n\x11SetExposureChoice\x12\x1b.ams.keys.v1.ExposureChoice\x1a\x1b.ams.keys.v1.ExposureChoice\"L\xa2\xbb\x18!\n\x01\x03\"\x1c\x63onsumer.set_exposure_choice\x82\xd3\xe4\x93\x02!\"\x1c/v1/consumer/exposure-choice:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/keys/v1/exposures_service.proto\x12\x0b\x61ms.keys.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"s\n\x16ReportFoundKeysRequest\x12\x18\n\x04\x62ody\x18\x01 \x01(\x0c\x42\n\xaa\xbb\x18\x06\x08\x01\x18\xc0\x84=\x12!\n\x0ekey_identifier\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\x12\x1c\n\tsignature\x18\x03 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\x90\x03\"\x91\x01\n\x17ReportFoundKeysResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.ams.keys.v1.ReportFoundKeysResponse.Label\x1a:\n\x05Label\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x0e\n\x06is_key\x18\x03 \x01(\x08\"i\n\x10HandInKeyRequest\x12\x19\n\x06secret\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\x12\x1b\n\x08\x66ound_at\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xf4\x03\x12\x1d\n\rexposed_since\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x06\"\x13\n\x11HandInKeyResponse\"\xd3\x01\n\x08\x45xposure\x12\x13\n\x0b\x65xposure_id\x18\x01 \x01(\t\x12\x10\n\x08\x66ound_at\x18\x02 \x01(\t\x12\x31\n\rexposed_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breported_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chas_disabled\x18\x05 \x01(\x08\x12&\n\ncost_since\x18\x06 \x03(\x0b\x32\x12.google.type.Money\"0\n\x14ListExposuresRequest\x12\x18\n\x06key_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"A\n\x15ListExposuresResponse\x12(\n\texposures\x18\x01 \x03(\x0b\x32\x15.ams.keys.v1.Exposure\"\x1a\n\x18GetExposureChoiceRequest\"-\n\x0e\x45xposureChoice\x12\x1b\n\x13\x64isables_found_keys\x18\x01 \x01(\x08\x32\xba\x05\n\x10\x45xposuresService\x12y\n\x0fReportFoundKeys\x12#.ams.keys.v1.ReportFoundKeysRequest\x1a$.ams.keys.v1.ReportFoundKeysResponse\"\x1b\xa2\xbb\x18\x17\x18\x01\"\x13key.report_exposure\x12\x80\x01\n\tHandInKey\x12\x1d.ams.keys.v1.HandInKeyRequest\x1a\x1e.ams.keys.v1.HandInKeyResponse\"4\xa2\xbb\x18\x17\x18\x01\"\x13key.report_exposure\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/found-keys:\x01*\x12\x82\x01\n\rListExposures\x12!.ams.keys.v1.ListExposuresRequest\x1a\".ams.keys.v1.ListExposuresResponse\"*\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/keys/{key_id}/exposures\x12\x84\x01\n\x11GetExposureChoice\x12%.ams.keys.v1.GetExposureChoiceRequest\x1a\x1b.ams.keys.v1.ExposureChoice\"+\xa2\xbb\x18\x03\n\x01\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/consumer/exposure-choice\x12\x9b\x01\n\x11SetExposureChoice\x12\x1b.ams.keys.v1.ExposureChoice\x1a\x1b.ams.keys.v1.ExposureChoice\"L\xa2\xbb\x18!\n\x01\x03\"\x1c\x63onsumer.set_exposure_choice\x82\xd3\xe4\x93\x02!\"\x1c/v1/consumer/exposure-choice:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,23 +62,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTFOUNDKEYSREQUEST']._serialized_start=168
   _globals['_REPORTFOUNDKEYSREQUEST']._serialized_end=283
   _globals['_REPORTFOUNDKEYSRESPONSE']._serialized_start=286
-  _globals['_REPORTFOUNDKEYSRESPONSE']._serialized_end=436
+  _globals['_REPORTFOUNDKEYSRESPONSE']._serialized_end=431
   _globals['_REPORTFOUNDKEYSRESPONSE_LABEL']._serialized_start=373
-  _globals['_REPORTFOUNDKEYSRESPONSE_LABEL']._serialized_end=436
-  _globals['_HANDINKEYREQUEST']._serialized_start=438
-  _globals['_HANDINKEYREQUEST']._serialized_end=543
-  _globals['_HANDINKEYRESPONSE']._serialized_start=545
-  _globals['_HANDINKEYRESPONSE']._serialized_end=564
-  _globals['_EXPOSURE']._serialized_start=567
-  _globals['_EXPOSURE']._serialized_end=778
-  _globals['_LISTEXPOSURESREQUEST']._serialized_start=780
-  _globals['_LISTEXPOSURESREQUEST']._serialized_end=828
-  _globals['_LISTEXPOSURESRESPONSE']._serialized_start=830
-  _globals['_LISTEXPOSURESRESPONSE']._serialized_end=895
-  _globals['_GETEXPOSURECHOICEREQUEST']._serialized_start=897
-  _globals['_GETEXPOSURECHOICEREQUEST']._serialized_end=923
-  _globals['_EXPOSURECHOICE']._serialized_start=925
-  _globals['_EXPOSURECHOICE']._serialized_end=970
-  _globals['_EXPOSURESSERVICE']._serialized_start=973
-  _globals['_EXPOSURESSERVICE']._serialized_end=1671
+  _globals['_REPORTFOUNDKEYSRESPONSE_LABEL']._serialized_end=431
+  _globals['_HANDINKEYREQUEST']._serialized_start=433
+  _globals['_HANDINKEYREQUEST']._serialized_end=538
+  _globals['_HANDINKEYRESPONSE']._serialized_start=540
+  _globals['_HANDINKEYRESPONSE']._serialized_end=559
+  _globals['_EXPOSURE']._serialized_start=562
+  _globals['_EXPOSURE']._serialized_end=773
+  _globals['_LISTEXPOSURESREQUEST']._serialized_start=775
+  _globals['_LISTEXPOSURESREQUEST']._serialized_end=823
+  _globals['_LISTEXPOSURESRESPONSE']._serialized_start=825
+  _globals['_LISTEXPOSURESRESPONSE']._serialized_end=890
+  _globals['_GETEXPOSURECHOICEREQUEST']._serialized_start=892
+  _globals['_GETEXPOSURECHOICEREQUEST']._serialized_end=918
+  _globals['_EXPOSURECHOICE']._serialized_start=920
+  _globals['_EXPOSURECHOICE']._serialized_end=965
+  _globals['_EXPOSURESSERVICE']._serialized_start=968
+  _globals['_EXPOSURESSERVICE']._serialized_end=1666
 # @@protoc_insertion_point(module_scope)

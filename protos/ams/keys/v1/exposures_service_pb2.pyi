@@ -54,24 +54,24 @@ class ReportFoundKeysResponse(_message.Message):
     class Label(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
-        TOKEN_HASH_FIELD_NUMBER: _builtins.int
+        TOKEN_FIELD_NUMBER: _builtins.int
         TOKEN_TYPE_FIELD_NUMBER: _builtins.int
         IS_KEY_FIELD_NUMBER: _builtins.int
-        token_hash: _builtins.str
-        """SHA-256 of the token, in hex."""
+        token: _builtins.str
+        """As it was reported."""
         token_type: _builtins.str
         is_key: _builtins.bool
         """Whether it is a key of this platform."""
         def __init__(
             self,
             *,
-            token_hash: _builtins.str = ...,
+            token: _builtins.str = ...,
             token_type: _builtins.str = ...,
             is_key: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["is_key", b"is_key", "token_hash", b"token_hash", "token_type", b"token_type"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["is_key", b"is_key", "token", b"token", "token_type", b"token_type"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
