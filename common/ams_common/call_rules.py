@@ -8,9 +8,9 @@ A rule is a set of methods (none: any; GET stands for HEAD too) and a path of th
 Paths are compared as bytes after their percent-encoding is undone once; upper and lower case differ, and a
 trailing slash makes another path. A call without a path is one to "/". The query doesn't matter.
 
-Servers read paths differently, so what two of them could read as different paths fits no rule: empty, "." and
-".." segments (with or without ";parameters"), a backslash, an encoded slash, what is still encoded after it was
-decoded once, control characters, and what isn't UTF-8.
+Servers read paths differently, so what two of them could read as different paths fits no rule: empty, "."
+and ".." segments (with or without ";parameters"), a backslash, an encoded slash, what is still encoded after
+it was decoded once, control characters, and what isn't UTF-8.
 """
 
 import re

@@ -20,8 +20,8 @@ def read_network(text: str) -> Network:
 
 
 def is_within(address: str, networks: Sequence[Network]) -> bool:
-    """Whether a client's address lies in one of the networks. `address`: as `clients.client_address` gives it; ""
-    lies in none."""
+    """Whether a client's address lies in one of the networks. `address`: as `clients.client_address` gives
+    it; "" lies in none."""
     if not address:
         return False
     client = ipaddress.ip_address(address)

@@ -36,6 +36,7 @@ ALTER TABLE grants ALTER COLUMN grant_id DROP DEFAULT;
 CREATE UNIQUE INDEX grants_in_force ON grants (holder_id, service_id) WHERE ended_at IS NULL;
 CREATE INDEX grants_by_holder ON grants (holder_id, granted_at, grant_id);
 CREATE INDEX grants_by_consumer ON grants (consumer_id, granted_at, grant_id);
+CREATE INDEX grants_by_service_time ON grants (service_id, granted_at, grant_id);
 CREATE INDEX grants_by_merchant ON grants (merchant_id, service_id, granted_at, grant_id);
 
 -- What a key was made for. The two foreign keys share holder_id, so no key can hold a service that its own holder
