@@ -287,7 +287,7 @@ def test_one_client_shuts_no_other_out_and_a_minute_later_it_may_again() -> None
     limits.take("192.0.2.2")
     now[0] = 60.0
     limits.take("192.0.2.1")
-    for number in range(298):
+    for number in range(299):
         limits.take(str(number))
     with pytest.raises(ResourceExhaustedError):
         limits.take("one too many in all")
