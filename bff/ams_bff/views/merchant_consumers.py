@@ -70,7 +70,7 @@ async def find_consumer(visit: Visit) -> Response:
 async def show_consumer(visit: Visit) -> Response:
     """Month by month, day by day with what is out of the ordinary, by service and by key.
 
-    Raises NotFoundError for a pseudonym that has no access and has used nothing of the merchant's in two years.
+    Raises NotFoundError for one that has no access, and has used nothing of the merchant's in two years.
     """
     pseudonym, now = visit.parameter("pseudonym"), utc_now()
     access = await load_access(visit)
