@@ -38,7 +38,7 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def send(
-        self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: str | bytes | None = None, headers: dict[str, str] | None = None
     ) -> Page:
         """One request; its cookies are kept."""
         sent = {"Accept": HTML} | (headers or {})
