@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from ams.billing.v1 import billing_service_pb2
-from ams.catalog.v1 import catalog_service_pb2
+from ams.catalog.v1 import (
+    catalog_service_pb2,
+    invitation_service_pb2,
+    lifecycle_service_pb2,
+    revision_service_pb2,
+)
 from ams.identity.v1 import identity_service_pb2
 from ams.keys.v1 import keys_service_pb2
 from ams.registry.v1 import registry_service_pb2
@@ -24,6 +29,9 @@ class Area:
 AREAS = (
     Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"], "identity"),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
+    Area("revisions", revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"], "catalog"),
+    Area("lifecycle", lifecycle_service_pb2.DESCRIPTOR.services_by_name["LifecycleService"], "catalog"),
+    Area("invitations", invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"], "catalog"),
     Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
     Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"], "usage"),
     Area("reports", report_service_pb2.DESCRIPTOR.services_by_name["ReportService"], "usage"),
