@@ -12,8 +12,15 @@ import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import invitation_service_pb2 as invitations
+from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
 from ams.catalog.v1 import pricing_pb2 as pricing
+from ams.catalog.v1 import revision_pb2 as revision
+from ams.catalog.v1 import revision_service_pb2 as revisions
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
+from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import profile_service_pb2 as profiles
@@ -73,6 +80,9 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "settings": SettingsServiceStub,
     "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
+    "revisions": RevisionServiceStub,
+    "lifecycle": LifecycleServiceStub,
+    "invitations": InvitationServiceStub,
     "keys": KeysServiceStub,
     "key_settings": KeySettingsServiceStub,
     "grants": GrantsServiceStub,
@@ -97,6 +107,9 @@ _SERVED_BY = {
     "grants": "keys",
     "service_consumers": "keys",
     "exposures": "keys",
+    "revisions": "catalog",
+    "lifecycle": "catalog",
+    "invitations": "catalog",
 }
 
 
@@ -284,6 +297,29 @@ class CatalogClient(Client):
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
 
 
+class RevisionsClient(Client):
+    ApproveRevision = Rpc(revisions.ApproveRevisionRequest, revision.ServiceRevision)
+    GetRevision = Rpc(revisions.GetRevisionRequest, revisions.GetRevisionResponse)
+    ListPendingRevisions = Rpc(revisions.ListPendingRevisionsRequest, revisions.ListPendingRevisionsResponse)
+    ListServiceRevisions = Rpc(revisions.ListServiceRevisionsRequest, revisions.ListServiceRevisionsResponse)
+    RejectRevision = Rpc(revisions.RejectRevisionRequest, revision.ServiceRevision)
+    WithdrawRevision = Rpc(revisions.WithdrawRevisionRequest, revision.ServiceRevision)
+
+
+class LifecycleClient(Client):
+    ReinstateService = Rpc(lifecycle.ReinstateServiceRequest, catalog.Service)
+    RetireService = Rpc(lifecycle.RetireServiceRequest, catalog.Service)
+    SuspendService = Rpc(lifecycle.SuspendServiceRequest, catalog.Service)
+    WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
+
+
+class InvitationsClient(Client):
+    AcceptInvitation = Rpc(invitations.AcceptInvitationRequest, catalog.MarketplaceService)
+    CreateInvitation = Rpc(invitations.CreateInvitationRequest, invitations.CreateInvitationResponse)
+    ListInvitations = Rpc(invitations.ListInvitationsRequest, invitations.ListInvitationsResponse)
+    RevokeInvitation = Rpc(invitations.RevokeInvitationRequest, invitations.Invitation)
+
+
 class KeysClient(Client):
     ApproveAccess = Rpc(keys.ApproveAccessRequest, keys.AccessRequest)
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
@@ -449,6 +485,9 @@ class Api:
         self.settings = SettingsClient("settings", stubs, access_token, hangs)
         self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
+        self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
+        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)
+        self.invitations = InvitationsClient("invitations", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)
         self.grants = GrantsClient("grants", stubs, access_token, hangs)
