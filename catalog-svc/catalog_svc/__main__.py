@@ -15,6 +15,7 @@ from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
@@ -52,12 +53,15 @@ async def run(settings: Settings) -> None:
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         token = ServiceToken(identity, "catalog-svc", settings.service_secret)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "catalog-svc", settings.service_secret)
         services = services_of(
             database=database,
             clock=utc_now,
             sealer=Sealer(settings.sealing_keys),
             grants=Grants(KeysServiceStub(keys), token),
             allow_private_upstreams=settings.allow_private_upstreams,
+            max_services=lambda: platform_settings.current.max_services,
         )
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "catalog-svc", settings.service_secret)
@@ -71,7 +75,6 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = StandingFollower(
             database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
         )
@@ -82,6 +85,7 @@ async def run(settings: Settings) -> None:
             events.run(),
             token_ends.run(),
             follower.run(),
+            platform_settings.run(),
             follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)

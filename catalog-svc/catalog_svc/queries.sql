@@ -21,6 +21,13 @@ WHERE merchant_id = :merchant_id AND merchant_name <> :merchant_name;
 -- name: lock_merchant
 SELECT display_name, standing FROM merchants WHERE merchant_id = :merchant_id FOR SHARE;
 
+-- name: lock_service_count
+-- Until the commit nobody else makes a service of the merchant.
+SELECT pg_advisory_xact_lock(hashtextextended('services of ' || :merchant_id::uuid::text, 0));
+
+-- name: count_services
+SELECT count(*) FROM services WHERE merchant_id = :merchant_id AND status <> 'retired';
+
 -- name: lock_merchant_of_service
 SELECT merchant_id FROM merchants
 WHERE merchant_id = (SELECT merchant_id FROM services WHERE service_id = :service_id) FOR SHARE;

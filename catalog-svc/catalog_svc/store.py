@@ -50,6 +50,8 @@ class Store(QueryStore, package="catalog_svc"):
 
     _add_unknown_merchant = run()
     _lock_merchant = one(Merchant)
+    lock_service_count = run()
+    count_services = value(int)
     _lock_merchant_of_service = run()
     _save_merchant = run()
     _lock_standing = one(MerchantStanding)

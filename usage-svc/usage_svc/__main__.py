@@ -20,6 +20,7 @@ from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
@@ -90,10 +91,14 @@ async def run(settings: Settings) -> None:
         deliverer = WebhookDeliverer(
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "usage-svc", settings.service_secret)
         retention = Retention(
             database=database,
             files=FileStore(settings.archive_url),
-            keep_events_days=settings.keep_events_days,
+            keep_events_days=lambda: (
+                platform_settings.current.usage_retention_days if platform_settings.is_known else None
+            ),
             keep_minutes_days=settings.keep_minutes_days,
         )
         token_ends = await stack.enter_async_context(
@@ -143,6 +148,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
+            platform_settings.run(),
             retention.run(),
             purge_old_answers(database),
         ]
