@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -97,7 +98,7 @@ async def test_a_token_ends_with_what_it_was_traded_for(issuer: TestIssuer) -> N
 class Endless(rpc.UsageServiceServicer):
     """Its streams say one thing, and go on."""
 
-    async def WatchConsumerUsage(  # type: ignore[override]
+    async def WatchConsumerUsage(
         self, request: pb.GetUsageRequest, context: object
     ) -> AsyncGenerator[pb.UsageReport, None]:
         yield pb.UsageReport()
@@ -112,9 +113,10 @@ async def test_a_stream_ends_with_the_token_that_opened_it(
 ) -> None:
     verifier = TokenVerifier(issuer)
     descriptor = pb.DESCRIPTOR.services_by_name["UsageService"]
+    endless = Endless()  # type: ignore[abstract]
     server = build_server(
         verifier,
-        [(descriptor, lambda server: rpc.add_UsageServiceServicer_to_server(Endless(), server))],  # type: ignore[abstract]
+        [(descriptor, partial(rpc.add_UsageServiceServicer_to_server, endless))],
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

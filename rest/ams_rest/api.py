@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from ams_common.context import current_client_address
+from ams_common.errors import UnauthenticatedError
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -19,7 +20,8 @@ from ams_rest.conditions import apply_headers, single
 from ams_rest.creations import creations_of
 from ams_rest.etags import etag_of, is_unchanged
 from ams_rest.http_errors import BodyTooSlowError, UnsupportedMediaTypeError
-from ams_rest.routes import Match, RouteTable
+from ams_rest.routes import Match, Route, RouteTable
+from ams_rest.token_trading import TokenTrader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +41,7 @@ class RestApi:
         self._creations = creations_of(routes.routes)
         self._backends = backends
         self._limits = limits
+        self._trader = TokenTrader(backends)
         self._is_pretty = is_pretty
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,8 +55,7 @@ class RestApi:
             _check_media_type(request.headers)
         message = await _convert(len(body), transcode.read_request, match, scope["query_string"], body)
         apply_headers(message, request.headers)
-        route = match.route
-        reply = await self._backends.call(route.area, route.rpc, message, authorization)
+        reply = await self._call(match.route, message, authorization)
         answer = await _convert(reply.ByteSize(), self._answer, match, reply, request.headers)
         if allowance is not None:
             answer.headers.update(allowance.headers)
@@ -71,6 +73,19 @@ class RestApi:
             if match.route.http_method == "GET" and is_unchanged(headers.get("if-none-match", ""), etag):
                 return Response(status_code=304, headers={"etag": etag})
         return answer
+
+    async def _call(self, route: Route, message: Message, authorization: str | None) -> Message:
+        """The RPC's answer to whom the header names: with an access token as it is, or traded for it."""
+        try:
+            traded = await self._trader.trade(authorization)
+            reply: Message = await self._backends.call(route.area, route.rpc, message, traded)
+        except UnauthenticatedError as error:
+            # What was kept says what isn't so any more. Nothing was done yet: who calls comes first.
+            if not self._trader.forget(authorization) or error.code != "token_ended":
+                raise
+            traded = await self._trader.trade(authorization)
+            reply = await self._backends.call(route.area, route.rpc, message, traded)
+        return reply
 
 
 async def _convert(size_bytes: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

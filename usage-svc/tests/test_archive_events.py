@@ -33,7 +33,10 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def retention(database: Database[Store], directory: Path) -> Retention:
     return Retention(
-        database=database, files=FileStore(str(directory)), keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database,
+        files=FileStore(str(directory)),
+        keep_events_days=lambda: KEEP_DAYS,
+        keep_minutes_days=30,
     )
 
 
@@ -166,7 +169,7 @@ async def test_while_the_archive_cant_be_reached_nothing_is_dropped(
     retention = Retention(
         database=database,
         files=FileStore(str(in_the_way / "archive")),
-        keep_events_days=KEEP_DAYS,
+        keep_events_days=lambda: KEEP_DAYS,
         keep_minutes_days=30,
     )
     events = [subject.event(OLD)]
@@ -202,7 +205,7 @@ async def test_two_processes_take_turns(
 ) -> None:
     await ingest([subject.event(OLD + timedelta(minutes=n)) for n in range(20)])
     other = Retention(
-        database=database, files=retention.files, keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database, files=retention.files, keep_events_days=lambda: KEEP_DAYS, keep_minutes_days=30
     )
     await asyncio.gather(retention.run_once(), other.run_once())
     assert len(archived(directory)) == 20
@@ -250,3 +253,35 @@ async def ingest_again(ingest: Any, events: list[Any]) -> None:
         await ingest(events)
     except TryAgainError:
         await ingest(events)
+
+
+async def test_nothing_is_dropped_while_nobody_has_told_how_long_calls_are_kept(
+    subject: Any, ingest: Any, database: Database, directory: Path
+) -> None:
+    told: list[int | None] = [None]
+    retention = Retention(
+        database=database,
+        files=FileStore(str(directory)),
+        keep_events_days=lambda: told[0],
+        keep_minutes_days=30,
+    )
+    events = [subject.event(OLD)]
+    await ingest(events)
+    await retention.run_if_due()
+    assert await kept(database) == ids(events)
+    # As soon as it is known, and not at the next hour.
+    told[0] = KEEP_DAYS
+    await retention.run_if_due()
+    assert not await kept(database)
+
+
+async def test_a_longer_time_that_is_set_keeps_what_the_shorter_one_would_drop(
+    subject: Any, ingest: Any, retention: Retention, database: Database
+) -> None:
+    events = [subject.event(OLD)]
+    await ingest(events)
+    longer = Retention(
+        database=database, files=retention.files, keep_events_days=lambda: 3650, keep_minutes_days=30
+    )
+    await longer.run_if_due()
+    assert await kept(database) == ids(events)
