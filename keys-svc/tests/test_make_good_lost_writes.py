@@ -39,7 +39,7 @@ async def changes(
     key_name = pseudonyms.of_key(merchant.user_id, UUID(created.key.key_id))
 
     async def end_grant() -> None:
-        [granted] = (await admin("ListGrants", service_id=kept)).grants
+        [granted] = (await admin("ListGrants", service_id=spare)).grants
         await admin("EndGrant", grant_id=granted.grant_id)
 
     return created.secret, {
@@ -69,6 +69,7 @@ async def test_each_change_is_found_by_asking_and_written_again(
 ) -> None:
     secret, each = changes
     key_hash = apikeys.hash_key(secret)
+    assert key_hash is not None
     held: KeySnapshot = await gateway("GetKeySnapshot", key_hash=key_hash)
     for name, change in each.items():
         await change()
