@@ -98,7 +98,7 @@ def test_the_fields_of_a_get_are_query_parameters(document: dict[str, Any]) -> N
 
 def test_field_rules_become_schema_bounds() -> None:
     schema = Schemas(Components({}), is_sent=True).object(keys.CreateKeyRequest.DESCRIPTOR)
-    assert schema["required"] == ["name", "serviceIds", "ttlDays"]
+    assert schema["required"] == ["name", "serviceIds"]
     assert schema["properties"] == {
         "name": {"type": "string", "minLength": 1, "maxLength": 80},
         "description": {"type": "string", "maxLength": 500},
@@ -108,9 +108,16 @@ def test_field_rules_become_schema_bounds() -> None:
             "minItems": 1,
             "maxItems": 50,
         },
-        "ttlDays": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 365},
+        "ttlDays": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 365},
         "spendCap": {"$ref": "#/components/schemas/MoneyInput"},
         "isTest": {"type": "boolean"},
+        "expiresAt": {"type": "string", "format": "date-time"},
+        "projectId": {"type": "string", "format": "uuid"},
+        "allowedNetworks": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": 43},
+            "maxItems": 50,
+        },
     }
 
 
