@@ -24,7 +24,7 @@ from billing_svc.invoices import Credit, Invoice, InvoiceContent, sum_exactly
 from billing_svc.open_usage import OpenUsage, closed_months, read_open_usage
 from billing_svc.periods import day_of
 from billing_svc.rating import RatingProblem
-from billing_svc.rows import Pair
+from billing_svc.rows import Counters, Pair
 from billing_svc.runs import RunProblem, RunScope, run_problem
 from billing_svc.store import Store
 
@@ -123,7 +123,7 @@ class _Chunk:
         self.invoices += len(contents)
 
     async def _keep_usage(
-        self, merchant_id: UUID, counted: list[tuple[UUID, Sequence[Sequence[int]]]], consumer_ids: list[UUID]
+        self, merchant_id: UUID, counted: list[tuple[UUID, Counters]], consumer_ids: list[UUID]
     ) -> None:
         store = self.change.store
         void = await store.list_void_invoices(merchant_id=merchant_id, consumer_ids=consumer_ids)
@@ -136,9 +136,7 @@ class _Chunk:
         await store.add_invoice_usage(counted)
 
 
-def _counted(
-    usage: OpenUsage, content: InvoiceContent, invoice_id: UUID
-) -> Iterator[tuple[UUID, Sequence[Sequence[int]]]]:
+def _counted(usage: OpenUsage, content: InvoiceContent, invoice_id: UUID) -> Iterator[tuple[UUID, Counters]]:
     """The counters of the services and months that the invoice has lines of, as far as they are charged."""
     said = {line.rated.key[:2] for line in content.lines}
     for each in usage.usages:

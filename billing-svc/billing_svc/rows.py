@@ -28,15 +28,19 @@ class Pair(NamedTuple):
     consumer_id: UUID
 
 
+# Columns, for unnest().
+Counters = tuple[Sequence[Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class CountedUsage:
     """A row of usage of one charge class. The counters that it is summed from are in `counters` where they
-    were asked for: id, requests, bytes of requests and answers, last offset."""
+    were asked for: id, events, requests, bytes of requests and answers, last offsets as JSON."""
 
     usage: Usage
     charge_class: ChargeClass
     group_id: UUID | None = None
-    counters: tuple[Sequence[int], ...] = ()
+    counters: Counters = ()
 
     @property
     def pair(self) -> Pair:
@@ -65,6 +69,7 @@ def counted_usage(row: Row) -> CountedUsage:
 
 _COUNTER_COLUMNS = (
     "counter_ids",
+    "counter_events",
     "counter_requests",
     "counter_request_bytes",
     "counter_response_bytes",

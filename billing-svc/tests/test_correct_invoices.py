@@ -147,13 +147,13 @@ async def test_a_void_invoice_is_credited_whole_and_its_usage_is_billed_anew(
     assert (again.number, to_decimal(again.subtotal)) == ("INV-000003", Decimal("9.90"))
     assert await billing.draft() == []
     behind = await billing.rows(
-        "SELECT number, after_offset, last_offset, rebilled_by IS NULL FROM invoice_usage"
+        "SELECT number, after_events, last_events, rebilled_by IS NULL FROM invoice_usage"
         " JOIN invoices USING (invoice_id) ORDER BY number"
     )
     assert [tuple(row) for row in behind] == [
-        ("INV-000001", -1, 30, False),
+        ("INV-000001", 0, 30, False),
         ("INV-000002", 30, 31, True),
-        ("INV-000003", -1, 30, True),
+        ("INV-000003", 0, 30, True),
     ]
     with pytest.raises(FailedPreconditionError):
         await billing.void(invoice.invoice_id)

@@ -82,7 +82,7 @@ def differences_in(head: Head, published: Roots | None) -> Iterator[Difference]:
 
 def usage_name(usage: Usage) -> str:
     """Which row of usage this is, for people."""
-    return f"usage of {usage.day}, service {usage.service_id}, {usage.charge_class.value}, {usage.source}"
+    return f"usage of {usage.day}, service {usage.service_id}, {usage.charge_class.value}"
 
 
 class _Prices:
@@ -175,9 +175,7 @@ def _price_differences(head: Head) -> Iterator[Difference]:
 
 def _usage_differences(head: Head) -> Iterator[Difference]:
     services = {version.service_id for version in head.price_versions}
-    keyed = (
-        ((each.service_id, each.day, each.source, each.charge_class), usage_name(each)) for each in head.usage
-    )
+    keyed = (((each.service_id, each.day, each.charge_class), usage_name(each)) for each in head.usage)
     yield from _repeated("row of it", keyed)
     for usage in head.usage:
         if usage.service_id not in services:

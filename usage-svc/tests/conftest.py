@@ -110,7 +110,7 @@ def greatest(totals: Sequence[UsageTotal]) -> dict[Group, UsageTotal]:
     """What billing holds when it was told `totals`, in whatever order: of each group the greatest figures."""
     held: dict[Group, UsageTotal] = {}
     for total in totals:
-        names = ("source", "day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
+        names = ("day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
         group = (*(getattr(total, name) for name in names), str(total.charge_class))
         known = held.setdefault(group, total)
         for name in ("requests", "request_bytes", "response_bytes"):

@@ -63,7 +63,7 @@ class UsageIntake:
             self._partitions.forget()
             raise TryAgainError(repr(error)) from error
         series = {each.series_id: each for each in events.series.tolist()}
-        for consumer_id, message in total_messages(totals, prepared.source, series):
+        for consumer_id, message in total_messages(totals, series):
             change.publish(topics.USAGE_AGGREGATED, consumer_id, message)
 
     async def replay(self, change: Change[Store], record: Record, prepared: PreparedEvents) -> None:

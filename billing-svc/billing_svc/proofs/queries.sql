@@ -14,14 +14,15 @@ WITH this AS (
        AND (i.sequence <= this.sequence
             OR (i.issued_at = this.issued_at AND i.last_day = this.last_day AND i.currency <> this.currency))
 )
-SELECT c.service_id, c.day, c.source, c.charge_class, c.api_key_id, max(u.last_offset) AS last_offset,
+SELECT c.service_id, c.day, c.charge_class, c.api_key_id,
+       (array_agg(u.last_offsets::text ORDER BY u.last_events DESC))[1] AS last_offsets,
        sum(u.requests)::bigint AS requests, sum(u.request_bytes)::bigint AS request_bytes,
        sum(u.response_bytes)::bigint AS response_bytes
   FROM counted JOIN invoice_usage u USING (invoice_id) JOIN usage_counters c USING (counter_id)
  WHERE (c.service_id, to_char(c.day, 'YYYY-MM')) IN (SELECT service_id, month FROM said)
    AND (u.rebilled_by IS NULL OR u.rebilled_by NOT IN (SELECT invoice_id FROM counted))
- GROUP BY c.service_id, c.day, c.source, c.charge_class, c.api_key_id
- ORDER BY c.service_id, c.day, c.source, c.charge_class, c.api_key_id;
+ GROUP BY c.counter_id
+ ORDER BY c.service_id, c.day, c.charge_class, c.api_key_id, c.counter_id;
 
 -- name: list_versions_behind
 -- The price versions that were in force in an invoice's months, and those that its lines name. `starts_on`: a first

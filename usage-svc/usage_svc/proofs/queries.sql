@@ -44,9 +44,6 @@ LEFT JOIN (
 ) AS proven USING (series_id, day)
 WHERE recorded.events > coalesce(proven.events, 0);
 
--- name: list_sources
-SELECT source_id, name FROM sources;
-
 -- name: add_blocks
 INSERT INTO tree_blocks (merchant_id, day, edition, block, node, hashes)
 SELECT :merchant_id::uuid, :day::date, :edition::integer, *
