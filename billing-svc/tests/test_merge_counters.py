@@ -24,7 +24,8 @@ INSERT INTO invoices (
     invoice_id, kind, status, merchant_id, merchant_name, consumer_id, first_day, last_day, currency,
     minor_unit_digits, subtotal, commission_rate, commission, total, sequence, number, issued_at
 )
-VALUES ($1, 'invoice', $2, $3, '', $4, '2026-11-01', '2026-11-30', 'EUR', 2, 0, 0, 0, 0, $5::bigint, 'a number', now())
+VALUES ($1, 'invoice', $2, $3, '', $4, '2026-11-01', '2026-11-30', 'EUR', 2, 0, 0, 0, 0,
+        $5::bigint, 'a number', now())
 """
 LINE = """
 INSERT INTO invoice_lines VALUES (

@@ -41,7 +41,7 @@ class UsageIntake:
         return UsageEventBatch(events=events_of(value))
 
     def prepare(self, batch: Batch) -> tuple[PreparedEvents, list[Rejection]]:
-        events, rejections = read_batch(batch, self._now())
+        events, rejections = read_batch(batch, self._now(), self._partitions.archived_through)
         return PreparedEvents(events, batch.source), rejections
 
     def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:

@@ -1,6 +1,10 @@
 -- name: ensure_partitions
 SELECT ensure_usage_partitions(:days::date[]);
 
+-- name: archived_through
+-- The last day whose raw events are in the archive alone.
+SELECT max(day) FROM archived_days WHERE dropped_at IS NOT NULL;
+
 -- name: wait_briefly
 -- Who waits for a lock on a table keeps all others from it who come later: rather give up, and try again.
 SELECT set_config('lock_timeout', '500ms', true);

@@ -12,7 +12,8 @@ from ams_common.settings import ServiceSettings, load, setting, strong_secret, s
 
 from usage_svc.file_store import FileStore
 
-# Longer than topics keep messages: an event that is read once more must find itself, or it would count twice.
+# Longer than topics keep messages: an event that is read once more must find itself, or it is set aside, for
+# whether it was counted can't be told any more.
 LEAST_KEPT_EVENTS_DAYS = 62
 
 

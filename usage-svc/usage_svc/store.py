@@ -22,6 +22,7 @@ class Store(QueryStore, package="usage_svc"):
     """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
+    archived_through = maybe_value(date)
     wait_briefly = run()
     _find_source = maybe_value(int)
     _add_source = run()
