@@ -65,6 +65,7 @@ class InvoiceStore(QueryStore, package="billing_svc"):
     take_numbers = value(int)
     _issue_drafts = run()
     _add_invoice_usage = run()
+    add_invoice_prices = run()
     rebill_usage = run()
     list_void_invoices = column(UUID)
     list_months_of_invoice = column(str)

@@ -311,6 +311,16 @@ SELECT counted.invoice_id, counted.counter_id, COALESCE(had.last_events, 0), cou
   ) AS had ON true
  WHERE counted.events > COALESCE(had.last_events, 0);
 
+-- name: add_invoice_prices
+-- `first_days`: of the months that are billed, on which a version is in force. A service's first holds before its start.
+INSERT INTO invoice_prices (invoice_id, price_version_id, starts_on)
+SELECT used.invoice_id, used.price_version_id,
+       min(least(used.first_day, (p.starts_at AT TIME ZONE 'UTC')::date))
+  FROM unnest(:invoice_ids::uuid[], :price_version_ids::uuid[], :first_days::date[])
+       AS used (invoice_id, price_version_id, first_day)
+  JOIN price_versions p USING (price_version_id)
+ GROUP BY used.invoice_id, used.price_version_id;
+
 -- name: rebill_usage
 -- What void invoices had of these counters goes to the invoices that bill it anew.
 WITH taken AS (

@@ -159,6 +159,35 @@ async def test_a_void_invoice_is_credited_whole_and_its_usage_is_billed_anew(
         await billing.void(invoice.invoice_id)
 
 
+async def test_a_late_price_in_another_currency_is_billed_once_the_old_one_is_taken_back(
+    billing: Billing, events: Events, group: Group, invoice: pb.Invoice
+) -> None:
+    """Nobody pays the same calls in two currencies, also while nothing is there to take the first off."""
+    await events.new_price(group.priced, "2", group.day, "USD")
+    assert await billing.draft() == []
+    assert (await billing.issue("2026-11-30")).invoices == 0
+    await billing.check()
+    await billing.void(invoice.invoice_id)
+    await billing.issue("2026-11-30")
+    again = (await billing.invoices(kind=pb.INVOICE))[-1]
+    assert (again.subtotal.currency_code, to_decimal(again.subtotal)) == ("USD", Decimal(60))
+    assert await billing.draft() == []
+
+
+async def test_a_late_price_in_another_currency_takes_the_old_one_off_where_it_can(
+    billing: Billing, events: Events, group: Group, invoice: pb.Invoice
+) -> None:
+    other = Group(await events.priced_service("10", merchant_id=group.priced.merchant_id), group.consumer_id)
+    await events.usage(other.total(1))
+    await events.new_price(group.priced, "2", group.day, "USD")
+    await billing.issue("2026-11-30")
+    found = [
+        (each.subtotal.currency_code, to_decimal(each.subtotal))
+        for each in await billing.invoices(kind=pb.INVOICE)
+    ]
+    assert found == [("EUR", Decimal("9.90")), ("EUR", Decimal("0.10")), ("USD", Decimal(60))]
+
+
 async def test_an_invoice_is_sent_again_when_asked(
     billing: Billing, group: Group, invoice: pb.Invoice, clock: SetClock
 ) -> None:

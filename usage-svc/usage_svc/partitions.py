@@ -59,8 +59,8 @@ class Partitions:
         async with self._database.change_by_system("usage.make_partitions", audited=False) as change:
             await change.store.wait_briefly()
             made = await change.store.ensure_partitions(days=days)
-            # Afterwards: whoever drops a partition says so in the same transaction. What was dropped before it was
-            # looked for, and has just been made anew, goes again with this one.
+            # Afterwards: whoever drops a partition says so in the same transaction. One that was dropped just
+            # before, and was made anew here, goes again with this transaction.
             archived_through = await change.store.archived_through()
             if archived_through is not None and days[0] <= archived_through:
                 self.archived_through = archived_through
