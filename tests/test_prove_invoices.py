@@ -173,6 +173,8 @@ async def test_late_usage_has_a_proof_of_its_own_and_changes_no_other(
     after = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
     assert differences(after) == []
     assert without_roots(after) == without_roots(before)
+    await pipeline.archive_events()
+    assert await proof_of(pipeline, adjustment.invoice_id, caller.consumer_id, CONSUMER) == rows
 
 
 async def test_a_replayed_dead_letter_is_proven_on_the_adjustment_that_bills_it(

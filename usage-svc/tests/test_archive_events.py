@@ -38,7 +38,11 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def retention(database: Database[Store], directory: Path) -> Retention:
     return Retention(
-        database=database, files=FileStore(str(directory)), keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database,
+        files=FileStore(str(directory)),
+        keep_events_days=KEEP_DAYS,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
     )
 
 
@@ -222,6 +226,7 @@ async def test_while_the_archive_cant_be_reached_nothing_is_dropped(
         files=FileStore(str(in_the_way / "archive")),
         keep_events_days=KEEP_DAYS,
         keep_minutes_days=30,
+        keep_trees_days=1100,
     )
     events = [subject.event(OLD)]
     await ingest(events)
@@ -256,7 +261,11 @@ async def test_two_processes_take_turns(
 ) -> None:
     await ingest([subject.event(OLD + timedelta(minutes=n)) for n in range(20)])
     other = Retention(
-        database=database, files=retention.files, keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database,
+        files=retention.files,
+        keep_events_days=KEEP_DAYS,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
     )
     await asyncio.gather(retention.run_once(), other.run_once())
     assert len(archived(directory)) == 20

@@ -63,6 +63,7 @@ async def run(settings: Settings) -> None:
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
+            archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
@@ -91,6 +92,7 @@ async def run(settings: Settings) -> None:
             files=FileStore(settings.archive_url),
             keep_events_days=settings.keep_events_days,
             keep_minutes_days=settings.keep_minutes_days,
+            keep_trees_days=settings.keep_trees_days,
         )
         server = build_server(
             TokenVerifier(jwks_of(identity)),
