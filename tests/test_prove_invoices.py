@@ -5,7 +5,6 @@ import base64
 import json
 import sys
 from asyncio import create_subprocess_exec, subprocess
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,14 +19,12 @@ from ams_common.clock import utc_now
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
-from ams_common.testing.plugin import Schema, Serve, Template
-from ams_common.testing.tokens import TestIssuer
 from ams_rating.charging import ChargeRule
 from ams_rating.price_json import price_from_json
 from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
 from ams_rating.verify import Verification
 from billing_svc.testing import Group, price_changed
-from support.usage_pipeline import Caller, UsagePipeline, usage_pipeline
+from support.usage_pipeline import Caller, UsagePipeline
 
 # The month before this one: its days are closed.
 LAST_DAY = utc_now().date().replace(day=1) - timedelta(days=1)
@@ -48,21 +45,6 @@ TIERED = Price(
 def at(day: int) -> datetime:
     """Noon of a day of that month."""
     return datetime(LAST_DAY.year, LAST_DAY.month, day, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def pipeline(
-    admin_database_url: str,
-    templates: Callable[[Schema], Template],
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    issuer: TestIssuer,
-    serve_rpc: Serve,
-) -> AsyncIterator[UsagePipeline]:
-    async with usage_pipeline(
-        admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
-    ) as opened:
-        yield opened
 
 
 async def use(pipeline: UsagePipeline, caller: Caller) -> None:

@@ -216,9 +216,20 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditNote:
+    """A credit note, as the invoice that it corrects names it."""
+
+    invoice_id: UUID
+    number: str
+    issued_at: datetime
+    amount: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """An invoice or credit note as it is stored; `kind`, `status` are the database's words. `credited` is
-    what the credit notes that correct it come to."""
+    what `credit_notes`, which correct it, come to; a credit note corrects `corrects_number`."""
 
     invoice_id: UUID
     kind: str
@@ -243,6 +254,8 @@ class Invoice:
     corrects_invoice_id: UUID | None
     reason: str
     credited: Decimal
+    corrects_number: str
+    credit_notes: tuple[CreditNote, ...]
     lines: tuple[Line | Credit, ...] = ()
 
     @property

@@ -348,7 +348,13 @@ invoice_id, kind, status, number, merchant_id, merchant_name, consumer_id, first
        subtotal, commission_rate, commission, total, created_at, updated_at, issued_at, due_on, paid_at, sent_at,
        corrects_invoice_id, reason,
        COALESCE((SELECT sum(credit.subtotal) FROM invoices credit
-                  WHERE credit.corrects_invoice_id = invoices.invoice_id AND credit.kind = 'credit_note'), 0) AS credited
+                  WHERE credit.corrects_invoice_id = invoices.invoice_id AND credit.kind = 'credit_note'), 0) AS credited,
+       (SELECT number FROM invoices corrected
+         WHERE corrected.invoice_id = invoices.corrects_invoice_id) AS corrects_number,
+       (SELECT jsonb_agg(jsonb_build_array(note.invoice_id, note.number, note.issued_at, note.subtotal::text, note.reason)
+                         ORDER BY note.sequence)
+          FROM invoices note
+         WHERE note.corrects_invoice_id = invoices.invoice_id AND note.status <> 'draft')::text AS credit_notes
 
 -- name: find_invoice
 -- One that the caller owns in a role that they hold; the ids of other roles are null. A consumer's isn't a draft.

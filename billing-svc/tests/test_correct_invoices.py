@@ -121,6 +121,34 @@ async def test_an_amount_that_is_none_is_refused(billing: Billing, invoice: pb.I
         await billing.ask("CreateCreditNote", request, uuid7(), ADMIN)
 
 
+async def test_an_invoice_and_its_credit_notes_name_each_other(
+    billing: Billing, group: Group, invoice: pb.Invoice
+) -> None:
+    assert not invoice.credit_notes
+    made = [await credit(billing, invoice.invoice_id, amount) for amount in ("1", "2.50")]
+    request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
+    for user_id, role in (
+        (group.priced.merchant_id, MERCHANT),
+        (group.consumer_id, CONSUMER),
+        (uuid7(), ADMIN),
+    ):
+        found = await billing.ask("GetInvoice", request, user_id, role)
+        assert [
+            (note.credit_note_id, note.number, to_decimal(note.amount), note.reason)
+            for note in found.credit_notes
+        ] == [
+            (made[0].invoice_id, "CN-000001", Decimal("1.00"), "Slow answers"),
+            (made[1].invoice_id, "CN-000002", Decimal("2.50"), "Slow answers"),
+        ]
+        assert [note.issued_at for note in found.credit_notes] == [note.issued_at for note in made]
+        assert found.corrects_number == ""
+        for note in found.credit_notes:
+            of_note = pb.GetInvoiceRequest(invoice_id=note.credit_note_id)
+            read = await billing.ask("GetInvoice", of_note, user_id, role)
+            assert (read.corrects_invoice_id, read.corrects_number) == (invoice.invoice_id, "INV-000001")
+            assert not read.credit_notes
+
+
 async def test_a_void_invoice_is_credited_whole_and_its_usage_is_billed_anew(
     billing: Billing, events: Events, group: Group, invoice: pb.Invoice
 ) -> None:

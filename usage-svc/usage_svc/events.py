@@ -31,6 +31,8 @@ from ams_rating import charging
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AGE = timedelta(days=400)
 MAX_AHEAD = timedelta(days=1)
+# Usage that is counted later than this after its time isn't among what is looked at as recent.
+LATE_AFTER = timedelta(minutes=10)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
 MAX_SIZE_BYTES = 1 << 40
 # A WebSocket that sends a million messages a second does so for twelve days.
@@ -155,19 +157,20 @@ def _problem_of_time(event: UsageEvent, now: datetime, archived_through: date | 
     earliest_us, latest_us = time_bounds_us(now, archived_through)
     if earliest_us <= time_us <= latest_us:
         return None
-    if _us(now - MAX_AGE) <= time_us < earliest_us:
+    if us_since_1970(now - MAX_AGE) <= time_us < earliest_us:
         return "its day's events are in the archive: whether it was counted before can't be told"
     return "timestamp is more than a day ahead, or more than 400 days old"
 
 
 def time_bounds_us(now: datetime, archived_through: date | None = None) -> tuple[int, int]:
     """Between which moments, in microseconds since 1970, a call that is told of `now` may have come in."""
-    earliest_us = _us(now - MAX_AGE)
+    earliest_us = us_since_1970(now - MAX_AGE)
     if archived_through is not None:
         first_day = datetime.combine(archived_through + timedelta(days=1), time(), UTC)
-        earliest_us = max(earliest_us, _us(first_day))
-    return earliest_us, _us(now + MAX_AHEAD)
+        earliest_us = max(earliest_us, us_since_1970(first_day))
+    return earliest_us, us_since_1970(now + MAX_AHEAD)
 
 
-def _us(moment: datetime) -> int:
+def us_since_1970(moment: datetime) -> int:
+    """An aware moment in microseconds since 1970, cut rather than rounded."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

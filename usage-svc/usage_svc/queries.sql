@@ -108,6 +108,9 @@ ON CONFLICT (journal_id, block, shard) DO UPDATE SET
     events = counted.events + excluded.events,
     counted_at = excluded.counted_at;
 
+-- name: mark_late
+INSERT INTO late_usage (series_id) SELECT unnest(:series_ids::bigint[]);
+
 -- name: keep_greatest_forwarded
 INSERT INTO forwarded_totals AS total (journal_id, day, merchant_id, consumer_id, events)
 SELECT *

@@ -35,6 +35,7 @@ class Store(QueryStore, package="usage_svc"):
     _list_sources = many(dict[str, Any])
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
+    mark_late = run()
     journal_gaps = many(JournalGap)
 
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:

@@ -13,6 +13,7 @@ from ams_common import formats
 from ams_common.clock import to_timestamp
 from ams_common.database import Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, UnavailableError
+from ams_common.ids import uuid_or_none
 from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 from google.protobuf.message import DecodeError
@@ -48,8 +49,8 @@ class ProofRpcs(rpc.UsageServiceServicer):
         async with self.database.read() as reading:
             store = ProofStore(reading.connection)
             totals = await store.list_day_totals(
-                merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
-                consumer_id=UUID(request.consumer_id) if request.consumer_id else None,
+                merchant_id=uuid_or_none(request.merchant_id),
+                consumer_id=uuid_or_none(request.consumer_id),
                 first_day=first_day,
                 last_day=last_day,
                 limit=_MAX_TOTALS + 1,
@@ -103,7 +104,7 @@ class ProofRpcs(rpc.UsageServiceServicer):
         scope = EventScope(
             merchant_id=UUID(request.merchant_id),
             consumer_id=UUID(request.consumer_id),
-            service_id=UUID(request.service_id) if request.service_id else None,
+            service_id=uuid_or_none(request.service_id),
             first_day=first_day,
             last_day=last_day,
         )
