@@ -121,7 +121,8 @@ async def test_the_keys_of_a_consumer_share_what_a_day_comes_to(
 ) -> None:
     other = Caller(caller.priced, caller.consumer_id)
     await use(pipeline, (caller, 19, 3), (caller, 20, 2), (other, 20, 1))
-    consumer, day = (caller.consumer_id, CONSUMER), {"period": pb.ALERT_DAY}
+    consumer = caller.consumer_id, CONSUMER
+    day: dict[str, Any] = {"period": pb.ALERT_DAY}
     await alerts.create(*consumer, api_key_id=str(caller.api_key_id), thresholds=["2", "2.01"], **day)
     await alerts.create(*consumer, api_key_id=str(other.api_key_id), thresholds=["1", "1.01"], **day)
     await alerts.look(at(20))

@@ -80,8 +80,8 @@ class EventCheck:
             yield f"the invoice counts nothing of its service and day as {event.charge_class.value}"
         elif event.source not in usage.last_offsets:
             yield f"it came from {event.source}, of which the invoice counts nothing"
-        elif event.offset > (last := usage.last_offsets[event.source]):
-            yield f"it came at offset {event.offset}, and the invoice counts up to {last}"
+        elif event.offset > (through := usage.last_offsets[event.source]):
+            yield f"it came at offset {event.offset}, and the invoice counts up to {through}"
 
 
 def _words(counts: Counts) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -311,7 +311,7 @@ async def ingest_again(ingest: Any, events: list[Any]) -> Sequence[Rejection]:
     """As the event consumer does: who finds a partition gone tries again, and then once more."""
     for _ in range(2):
         try:
-            return await ingest(events)
+            return cast("Sequence[Rejection]", await ingest(events))
         except TryAgainError:
             pass
-    return await ingest(events)
+    return cast("Sequence[Rejection]", await ingest(events))

@@ -237,7 +237,7 @@ async def test_archived_events_are_proven_as_they_were_before(
     await close_days(database, pseudonyms, NOW)
     await count([subject.event(NOON, status_code=503), subject.event(young)])
     await close_days(database, pseudonyms, NOW)
-    days = {"last_day": young.date().isoformat()}
+    days: dict[str, Any] = {"last_day": young.date().isoformat()}
     before = await proven(ask, subject, page_size=97, **days)
     assert len(before) == 306
     await retention.run_once()
