@@ -193,7 +193,7 @@ class UsagePipeline:
         await Retention(
             database=self.usage,
             files=self._archive,
-            keep_events_days=0,
+            keep_events_days=lambda: 0,
             keep_minutes_days=30,
             keep_trees_days=1100,
         ).run_once()

@@ -178,7 +178,7 @@ async def test_days_that_a_longer_retention_would_keep_stay_archived(
     event = subject.event(OLD)
     await ingest([event])
     await retention.run_once()
-    retention.keep_events_days = 2 * KEEP_DAYS
+    retention.keep_events_days = lambda: 2 * KEEP_DAYS
     await retention.run_once()
     assert len(await ingest_again(ingest, [event])) == 1
     assert not await kept(database)

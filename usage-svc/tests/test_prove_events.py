@@ -213,7 +213,11 @@ async def test_a_changed_event_loses_its_own_path_and_no_other(
 def retention(database: Database[Store], archive: FileStore) -> Retention:
     """Keeps raw events of today alone."""
     return Retention(
-        database=database, files=archive, keep_events_days=0, keep_minutes_days=30, keep_trees_days=1100
+        database=database,
+        files=archive,
+        keep_events_days=lambda: 0,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
     )
 
 
@@ -288,7 +292,7 @@ async def test_trees_of_long_ago_go_and_their_roots_stay(
     assert is_proven(kept, published)
     for day in (before.date(), DAY):
         with pytest.raises(FailedPreconditionError) as caught:
-            await proven(ask, subject, **earlier, last_day=day.isoformat())
+            await proven(ask, subject, first_day=earlier["first_day"], last_day=day.isoformat())
         assert caught.value.code == "proof_expired"
     assert await close_days(database, pseudonyms, NOW) == 0
 
