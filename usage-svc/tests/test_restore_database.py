@@ -22,6 +22,7 @@ TABLES = (
     "rollups_by_minute",
     "rollups_by_hour",
     "rollups_by_day",
+    "rollups_by_month",
     "day_totals",
     "journal_counts",
     "outbox",

@@ -26,8 +26,16 @@ from usage_svc.events import charge_class_of
 from usage_svc.partitions import Partitions
 from usage_svc.store import Store
 
-TABLES = (
-    "usage_events, rollups_by_minute, rollups_by_hour, rollups_by_day, day_totals, series, sources, outbox"
+LEVELS = ("minute", "hour", "day", "month")
+TABLES = ", ".join(
+    [
+        "usage_events",
+        *(f"rollups_by_{level}" for level in LEVELS),
+        "day_totals",
+        "series",
+        "sources",
+        "outbox",
+    ]
 )
 SOURCES = [f"11111111-1111-4111-8111-111111111111/{number}" for number in range(2)]
 
@@ -58,7 +66,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Any], list[tuple[list[int], int]]]
     order = draw(st.permutations(indexes + draw(st.lists(st.sampled_from(indexes), max_size=12))))
     cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)) | {len(order)})
     batches = [order[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
-    return sketches, [(batch, draw(st.integers(0, 9))) for batch in batches]
+    return sketches, [(batch, draw(st.integers(0, 12))) for batch in batches]
 
 
 class DiedError(Exception):
@@ -157,6 +165,7 @@ def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str
             "minute": at,
             "hour": at.replace(minute=0),
             "day": at.replace(minute=0, hour=0),
+            "month": at.replace(minute=0, hour=0, day=1),
         }
         is_call = not event.is_continuation
         for level, bucket in buckets.items():
@@ -179,7 +188,7 @@ async def rolled_up(database: Database) -> dict[tuple[Any, ...], Counter[str]]:
     """The rollups as the database has them, in the same form."""
     found: dict[tuple[Any, ...], Counter[str]] = {}
     async with database.connection() as connection:
-        for level in ("minute", "hour", "day"):
+        for level in LEVELS:
             for row in await connection.fetch(
                 f"SELECT * FROM rollups_by_{level} JOIN series USING (series_id)"
             ):

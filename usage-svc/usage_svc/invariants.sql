@@ -19,6 +19,24 @@ WHERE (hours.requests, hours.billable_requests, hours.errors, hours.request_byte
         days.response_bytes, days.response_time_ms_sum, days.response_time_ms_min, days.response_time_ms_max,
         days.latencies);
 
+-- name: rollups_by_day_are_those_of_the_month
+WITH days AS (
+    SELECT series_id, date_trunc('month', bucket_start, 'UTC') AS bucket_start, status_class, sum(requests) AS requests,
+        sum(billable_requests) AS billable_requests, sum(errors) AS errors, sum(request_bytes) AS request_bytes,
+        sum(response_bytes) AS response_bytes, sum(response_time_ms_sum) AS response_time_ms_sum,
+        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies
+    FROM rollups_by_day
+    GROUP BY 1, 2, 3
+)
+SELECT series_id, bucket_start, status_class
+FROM rollups_by_month AS months
+FULL JOIN days USING (series_id, bucket_start, status_class)
+WHERE (days.requests, days.billable_requests, days.errors, days.request_bytes, days.response_bytes,
+        days.response_time_ms_sum, days.least, days.greatest, days.latencies)
+    IS DISTINCT FROM (months.requests, months.billable_requests, months.errors, months.request_bytes,
+        months.response_bytes, months.response_time_ms_sum, months.response_time_ms_min, months.response_time_ms_max,
+        months.latencies);
+
 -- name: rollups_by_minute_are_those_of_the_hour
 -- Of hours whose minutes are kept.
 WITH minutes AS (

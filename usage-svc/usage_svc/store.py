@@ -1,15 +1,16 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from ams_common.queries import QueryStore, column, many, maybe_value, run, value
 
-from usage_svc import binary_copy, sums
-from usage_svc.columns import US_PER_DAY, EventColumns, date_of
+from usage_svc import binary_copy, rollup_copy, sums
+from usage_svc.columns import EventColumns, date_of
 from usage_svc.events import Series
 from usage_svc.journals import JournalGap
+from usage_svc.rollups import Level, Rollups, all_levels
 from usage_svc.sums import Rows
 from usage_svc.totals import DayTotal
 
@@ -25,9 +26,10 @@ class Store(QueryStore, package="usage_svc"):
     _add_source = run()
     _unknown_series = column(int)
     _add_series = run()
-    _add_to_minutes = run()
-    _add_to_hours = run()
-    _add_to_days = run()
+    _commit_without_waiting = run()
+    _is_staging_made = value(bool)
+    _make_staging = run()
+    _add_to_rollups = run()
     _add_to_day_totals = many(DayTotal)
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
@@ -36,20 +38,27 @@ class Store(QueryStore, package="usage_svc"):
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:
         """Inserts and sums up those of `events` that are not there yet; returns what their groups come to by
         now. Every process locks rows in the order of these steps, and within each by id."""
+        await self._commit_without_waiting()
         new = await self._new_events(events)
         if not len(new):
             return []
         source_id = await self._source_id(source)
         await self._name_series(sums.distinct_series(new))
         for day in np.unique(new.day).tolist():
-            await self._copy(_partition(day), new[new.day == day], source_id)
-        await self._add_to_minutes(**sums.rollups(new, sums.US_PER_MINUTE))
-        await self._add_to_hours(**sums.rollups(new, sums.US_PER_HOUR))
-        await self._add_to_days(**sums.rollups(new, US_PER_DAY))
+            rows = binary_copy.rows(new[new.day == day], source_id)
+            await self._copy(_partition(day), binary_copy.COLUMNS, rows)
+        await self.add_rollups(all_levels(new))
         totals = await self._add_to_day_totals(source_id=source_id, **sums.day_totals(new))
         if counts := sums.journal_counts(new):
             await self._add_to_journals(**counts)
         return totals
+
+    async def add_rollups(self, levels: Mapping[Level, Rollups]) -> None:
+        """Adds to the rollups, each level's rows once."""
+        if not await self._is_staging_made():
+            await self._make_staging()
+        await self._copy("staged_rollups", rollup_copy.COLUMNS, rollup_copy.rows(levels))
+        await self._add_to_rollups()
 
     async def keep_greatest_forwarded(self, totals: Rows) -> None:
         """Of two totals of a journal, day, merchant and consumer the greater holds. Each may come once."""
@@ -81,13 +90,8 @@ class Store(QueryStore, package="usage_svc"):
             columns = map(list, zip(*added, strict=True))
             await self._add_series(**dict(zip(Series._fields, columns, strict=True)))
 
-    async def _copy(self, table: str, events: EventColumns, source_id: int) -> None:
-        await self.connection.copy_to_table(
-            table,
-            source=_in_pieces(binary_copy.rows(events, source_id)),
-            columns=binary_copy.COLUMNS,
-            format="binary",
-        )
+    async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+        await self.connection.copy_to_table(table, source=_in_pieces(rows), columns=columns, format="binary")
 
 
 def _partition(day: int) -> str:
