@@ -17,6 +17,7 @@ SOURCE = "11111111-1111-4111-8111-111111111111/0"
 # What intake writes, besides the offsets, which the test moves itself.
 TABLES = (
     "series",
+    "consumer_sums",
     "sources",
     "usage_events",
     "rollups_by_minute",

@@ -25,6 +25,27 @@ FROM unnest(
 )
 ON CONFLICT (consumer_id, merchant_id, service_id, api_key_id, project_id) DO NOTHING;
 
+-- name: may_begin_sums
+-- Those of some consumers that have series enough for a sum of them, and no sum yet.
+SELECT consumer_id FROM series
+WHERE consumer_id = ANY(:consumer_ids::uuid[])
+    AND NOT EXISTS (SELECT FROM consumer_sums WHERE consumer_sums.consumer_id = series.consumer_id)
+GROUP BY consumer_id HAVING count(*) >= 4;
+
+-- name: wait_for_others_who_count
+-- Until they have committed: they know nothing of the sums that are begun now. Others wait from here on.
+LOCK TABLE consumer_sums IN EXCLUSIVE MODE;
+
+-- name: begin_sums
+SELECT begin_consumer_sums(:consumer_ids::uuid[]);
+
+-- name: sums_of_series
+-- Under which series the sum is kept to which some series belong. Locked: no sum is begun before the commit.
+SELECT series.series_id, consumer_sums.series_id AS sum_id
+FROM series JOIN consumer_sums USING (consumer_id)
+WHERE series.series_id = ANY(:series_ids::bigint[])
+FOR KEY SHARE OF consumer_sums;
+
 -- name: commit_without_waiting
 -- For the disk: should the server lose this commit with its machine, the offset is lost with it, and all of it is read
 -- again (docs/decisions/0018).

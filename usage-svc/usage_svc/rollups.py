@@ -1,5 +1,6 @@
 """What a batch of events adds to the rollups, as columns: each from the next finer one. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple, Self
@@ -94,6 +95,29 @@ class Rollups:
         months = (self.start_us // US_PER_DAY).astype("datetime64[D]").astype("datetime64[M]")
         return self._in_buckets(months.astype("datetime64[D]").astype(np.int64) * US_PER_DAY)
 
+    def with_sums(self, sum_of: Mapping[int, int]) -> Self:
+        """And the sums of series, each of them as one more series."""
+        if not sum_of:
+            return self
+        summed, sums = np.array(sorted(sum_of.items()), dtype=np.int64).T
+        at = np.minimum(np.searchsorted(summed, self.series_id), len(summed) - 1)
+        rows = np.flatnonzero(summed[at] == self.series_id)
+        copy_of = np.full(len(self), -1)
+        copy_of[rows] = len(self) + np.arange(len(rows))
+        is_copied = copy_of[self.cells.row] >= 0
+        copied = Cells(
+            copy_of[self.cells.row[is_copied]], self.cells.bucket[is_copied], self.cells.count[is_copied]
+        )
+        both = type(self)(
+            np.concatenate([self.series_id, sums[at[rows]]]),
+            *(
+                np.concatenate([column, column[rows]])
+                for column in (self.start_us, self.status_class, self.sums, self.least_ms, self.greatest_ms)
+            ),
+            Cells(*(np.concatenate(pair) for pair in zip(self.cells, copied, strict=True))),
+        )
+        return both._in_buckets(both.start_us)
+
     def _in_buckets(self, start_us: Ints) -> Self:
         order = np.lexsort((self.status_class, start_us, self.series_id))
         keys = [key[order] for key in (self.series_id, start_us, self.status_class)]
@@ -124,9 +148,10 @@ def _merged(row: Ints, cells: Cells) -> Cells:
     return Cells(*np.divmod(in_order[starts], latencies.BUCKETS), np.add.reduceat(cells.count[order], starts))
 
 
-def all_levels(events: EventColumns) -> dict[Level, Rollups]:
-    """What events add to each level; there is one event at least."""
+def all_levels(events: EventColumns, sum_of: Mapping[int, int]) -> dict[Level, Rollups]:
+    """What events add to each level; there is one event at least. `sum_of` has the series of the sum that
+    some series are added to from hours on."""
     minutes = Rollups.by_minute(events)
-    hours = minutes.by(US_PER_HOUR)
+    hours = minutes.by(US_PER_HOUR).with_sums(sum_of)
     days = hours.by(US_PER_DAY)
     return {Level.MINUTE: minutes, Level.HOUR: hours, Level.DAY: days, Level.MONTH: days.by_month()}

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import numpy as np
 from ams_common.queries import QueryStore, column, many, maybe_value, run, value
@@ -30,6 +31,10 @@ class Store(QueryStore, package="usage_svc"):
     _is_staging_made = value(bool)
     _make_staging = run()
     _add_to_rollups = run()
+    _may_begin_sums = column(UUID)
+    _wait_for_others_who_count = run()
+    _begin_sums = value(int)
+    _sums_of_series = many(row=lambda row: (row["series_id"], row["sum_id"]))
     _add_to_day_totals = many(DayTotal)
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
@@ -43,11 +48,13 @@ class Store(QueryStore, package="usage_svc"):
         if not len(new):
             return []
         source_id = await self._source_id(source)
-        await self._name_series(sums.distinct_series(new))
+        series = sums.distinct_series(new)
+        await self._name_series(series)
+        sum_of = dict(await self._sums_of_series(series_ids=[each.series_id for each in series]))
         for day in np.unique(new.day).tolist():
             rows = binary_copy.rows(new[new.day == day], source_id)
             await self._copy(_partition(day), binary_copy.COLUMNS, rows)
-        await self.add_rollups(all_levels(new))
+        await self.add_rollups(all_levels(new, sum_of))
         totals = await self._add_to_day_totals(source_id=source_id, **sums.day_totals(new))
         if counts := sums.journal_counts(new):
             await self._add_to_journals(**counts)
@@ -89,6 +96,10 @@ class Store(QueryStore, package="usage_svc"):
             added = [each for each in series if each.series_id in unknown]
             columns = map(list, zip(*added, strict=True))
             await self._add_series(**dict(zip(Series._fields, columns, strict=True)))
+            consumer_ids = list({each.consumer_id for each in added})
+            if grown := await self._may_begin_sums(consumer_ids=consumer_ids):
+                await self._wait_for_others_who_count()
+                await self._begin_sums(consumer_ids=grown)
 
     async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
         await self.connection.copy_to_table(table, source=_in_pieces(rows), columns=columns, format="binary")
