@@ -225,9 +225,18 @@ class _Reader:
 
     async def _read_into(self, pieces: "asyncio.Queue[_Piece]") -> None:
         while True:
-            for records in _cut(await self._fetch(), self._max_bytes):
-                # In a thread: the loop goes on with what the database and others say meanwhile.
-                await pieces.put(await asyncio.to_thread(self._prepare, records))
+            if not (fetched := await self._fetch()):
+                continue
+            # After fetching: what was read may be of a topic that was made anew since this reader began.
+            checking = asyncio.ensure_future(self._check_incarnation())
+            try:
+                for records in _cut(fetched, self._max_bytes):
+                    # In a thread: the loop goes on with what the database, Kafka and others say meanwhile.
+                    piece = await asyncio.to_thread(self._prepare, records)
+                    await checking
+                    await pieces.put(piece)
+            finally:
+                await cancel([checking])
 
     async def _apply_from(self, pieces: "asyncio.Queue[_Piece]") -> None:
         while True:
@@ -275,12 +284,14 @@ class _Reader:
             self._partition, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS
         )
         records = fetched.get(self._partition, ())
-        # After fetching: what was read may be of a topic that was made anew since this reader began.
-        if records and await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
-            raise TopicMadeAnewError(self._partition.topic)
         if records:
             self._read_to = records[-1].offset + 1
         return [Record(each.offset, each.key, each.value or b"") for each in records]
+
+    async def _check_incarnation(self) -> None:
+        """Raises TopicMadeAnewError."""
+        if await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
+            raise TopicMadeAnewError(self._partition.topic)
 
     async def _apply(self, piece: "_Piece") -> None:
         """Together if that can be; else halves, so that one bad record of n costs log n more transactions."""

@@ -68,7 +68,7 @@ async def load(
             _events(rng, market.consumer, start, days, events * days // DAYS),
             _events(rng, market.others, start, days, of_others * days // DAYS),
         )
-        levels = all_levels(chunk)
+        levels = all_levels(chunk, {})
         if ago <= DAYS_OF_MINUTES:
             dates = [(start + timedelta(days=day)).date() for day in range(days)]
             await connection.fetchval("SELECT ensure_usage_partitions($1)", dates)
@@ -83,7 +83,9 @@ async def load(
                 columns=binary_copy.COLUMNS,
                 format="binary",
             )
-    for table in ("series", "usage_events", *(f"rollups_by_{level.name.lower()}" for level in Level)):
+    await connection.fetchval("SELECT begin_consumer_sums(ARRAY(SELECT DISTINCT consumer_id FROM series))")
+    rollups = [f"rollups_by_{level.name.lower()}" for level in Level]
+    for table in ("series", "consumer_sums", "usage_events", *rollups):
         await connection.execute(f"VACUUM (ANALYZE) {table}")
 
 

@@ -46,14 +46,10 @@ FROM series JOIN consumer_sums USING (consumer_id)
 WHERE series.series_id = ANY(:series_ids::bigint[])
 FOR KEY SHARE OF consumer_sums;
 
--- name: commit_without_waiting
--- For the disk: should the server lose this commit with its machine, the offset is lost with it, and all of it is read
--- again (docs/decisions/0018).
-SELECT set_config('synchronous_commit', 'off', true);
-
--- name: is_staging_made
--- On this connection.
-SELECT to_regclass('pg_temp.staged_rollups') IS NOT NULL;
+-- name: begin_adding
+-- The commit won't wait for the disk: should the server lose it with its machine, the offset is lost with it, and all of
+-- it is read again (docs/decisions/0018). Says whether this connection has its table for staging.
+SELECT set_config('synchronous_commit', 'off', true) = 'off' AND to_regclass('pg_temp.staged_rollups') IS NOT NULL;
 
 -- name: make_staging
 -- Rows come into it by COPY, which is far less work than arrays, and are gone with the commit.

@@ -27,8 +27,7 @@ class Store(QueryStore, package="usage_svc"):
     _add_source = run()
     _unknown_series = column(int)
     _add_series = run()
-    _commit_without_waiting = run()
-    _is_staging_made = value(bool)
+    _begin_adding = value(bool)
     _make_staging = run()
     _add_to_rollups = run()
     _may_begin_sums = column(UUID)
@@ -43,7 +42,6 @@ class Store(QueryStore, package="usage_svc"):
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:
         """Inserts and sums up those of `events` that are not there yet; returns what their groups come to by
         now. Every process locks rows in the order of these steps, and within each by id."""
-        await self._commit_without_waiting()
         new = await self._new_events(events)
         if not len(new):
             return []
@@ -62,7 +60,7 @@ class Store(QueryStore, package="usage_svc"):
 
     async def add_rollups(self, levels: Mapping[Level, Rollups]) -> None:
         """Adds to the rollups, each level's rows once."""
-        if not await self._is_staging_made():
+        if not await self._begin_adding():
             await self._make_staging()
         await self._copy("staged_rollups", rollup_copy.COLUMNS, rollup_copy.rows(levels))
         await self._add_to_rollups()
