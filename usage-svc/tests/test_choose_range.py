@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.errors import InvalidArgumentError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from usage_svc.questions.cover import Rollup, cover
 from usage_svc.questions.ranges import MAX_BUCKETS, Period, day_in_zone, moment, period_of
+from usage_svc.questions.scopes import Asker, Scope
+from usage_svc.questions.usage import Question
 
 NOW = datetime(2026, 11, 22, 12, 34, 56, 789, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -202,6 +206,30 @@ def test_what_is_read_of_rollups_is_what_was_used_in_each_bucket(
     used = near + [bounds[0] + timedelta(seconds=span * offset) for offset in offsets]
     expected = [sum(one <= each < other for each in used) for one, other in pairwise(bounds)]
     assert read(bounds, granularity, used) == expected
+
+
+@given(recent, st.integers(0, 800), st.sampled_from(GRAINS[1:]), st.sampled_from(ZONES), st.data())
+def test_sums_over_a_whole_period_are_read_once_however_long_it_is(
+    start: datetime, days: int, granularity: pb.Granularity.ValueType, zone: str, data: st.DataObject
+) -> None:
+    end = start + timedelta(days=min(days, 60) if granularity == pb.HOUR else days + 1, hours=1)
+    period = period_of(start, end, granularity, zone, NOW)
+    question = Question(Scope(Asker(CONSUMER, UUID(int=1))), period, pb.KEY, [2], 1, False)
+    near = [period.start + timedelta(microseconds=tick) for tick in (-1, 0, 1)]
+    near += [period.end + timedelta(microseconds=tick) for tick in (-1, 0, 1)]
+    used = near + data.draw(
+        st.lists(st.timedeltas(timedelta(-90), timedelta(900)).map(start.__add__), max_size=40)
+    )
+    within = sum(period.start <= each < period.end for each in used)
+    found = looked_at = 0
+    for reading in question.whole():
+        for first, last, additions in zip(reading.starts, reading.ends, reading.additions, strict=True):
+            sign = sum(each.sign for each in additions)
+            found += sign * sum(first <= floor(reading.rollup, each) < last for each in used)
+    for rollup, first, last in question.stretches():
+        assert floor(rollup, first) == first and floor(rollup, last) == last
+        looked_at += sum(first <= each < last for each in used)
+    assert (found, looked_at) == (within, within)
 
 
 def test_the_coarsest_rollups_that_fit_are_read() -> None:
