@@ -173,7 +173,8 @@ def test_a_time_that_no_calendar_has_is_invalid(seconds: int) -> None:
 def floor(rollup: Rollup, at: datetime) -> datetime:
     if rollup is Rollup.MONTH:
         return datetime(at.year, at.month, 1, tzinfo=UTC)
-    return at - (at - EPOCH) % rollup.value
+    length: timedelta = rollup.value
+    return at - (at - EPOCH) % length
 
 
 def read(

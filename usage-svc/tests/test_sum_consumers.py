@@ -110,9 +110,10 @@ async def test_answers_are_the_same_with_and_without_a_sum(
     def asked(role: Any, method: Any, fields: dict[str, Any]) -> Awaitable[pb.UsageReport]:
         user_id = consumer_id if role == CONSUMER else uuid7()
         metadata = (("authorization", f"Bearer {issuer.user_token(user_id, role)}"),)
-        span = {"start": to_timestamp(now - timedelta(days=330)), "end": to_timestamp(now)}
-        request: Awaitable[pb.UsageReport] = method(pb.GetUsageRequest(**span, **fields), metadata=metadata)
-        return request
+        start, end = to_timestamp(now - timedelta(days=330)), to_timestamp(now)
+        request = pb.GetUsageRequest(start=start, end=end, **fields)
+        answer: Awaitable[pb.UsageReport] = method(request, metadata=metadata)
+        return answer
 
     questions: list[tuple[Any, Any, dict[str, Any]]] = [
         (CONSUMER, stub.GetConsumerUsage, fields | {"granularity": granularity, "time_zone": zone})

@@ -59,8 +59,8 @@ def _rows(level: Level, rollups: Rollups) -> npt.NDArray[np.int16]:
     words = np.zeros(ends[-1], dtype=">i2")
     words[starts[:, np.newaxis] + np.arange(_WORDS)] = _heads(level, rollups, spans, highest)
     at = starts[rollups.cells.row] + _WORDS + _DIGITS * (highest[rollups.cells.row] - rollups.cells.bucket)
-    count = rollups.cells.count
-    words[at], words[at + 1], words[at + 2] = count // 10**8, count // 10**4 % 10**4, count % 10**4
+    calls = rollups.cells.calls
+    words[at], words[at + 1], words[at + 2] = calls // 10**8, calls // 10**4 % 10**4, calls % 10**4
     return words
 
 

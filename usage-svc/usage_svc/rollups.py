@@ -35,11 +35,11 @@ class Level(IntEnum):
 
 
 class Cells(NamedTuple):
-    """Histograms of response times: how many fell into which bucket of which row, in this order."""
+    """Histograms of response times: how many calls fell into which bucket of which row, in this order."""
 
     row: Ints
     bucket: Ints
-    count: Ints
+    calls: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +106,41 @@ class Rollups:
         copy_of[rows] = len(self) + np.arange(len(rows))
         is_copied = copy_of[self.cells.row] >= 0
         copied = Cells(
-            copy_of[self.cells.row[is_copied]], self.cells.bucket[is_copied], self.cells.count[is_copied]
+            copy_of[self.cells.row[is_copied]], self.cells.bucket[is_copied], self.cells.calls[is_copied]
         )
+
+        def doubled(column: Ints) -> Ints:
+            return np.concatenate([column, column[rows]])
+
         both = type(self)(
-            np.concatenate([self.series_id, sums[at[rows]]]),
-            *(
-                np.concatenate([column, column[rows]])
-                for column in (self.start_us, self.status_class, self.sums, self.least_ms, self.greatest_ms)
-            ),
-            Cells(*(np.concatenate(pair) for pair in zip(self.cells, copied, strict=True))),
+            series_id=np.concatenate([self.series_id, sums[at[rows]]]),
+            start_us=doubled(self.start_us),
+            status_class=doubled(self.status_class),
+            sums=doubled(self.sums),
+            least_ms=doubled(self.least_ms),
+            greatest_ms=doubled(self.greatest_ms),
+            cells=Cells(*(np.concatenate(pair) for pair in zip(self.cells, copied, strict=True))),
         )
         return both._in_buckets(both.start_us)
 
     def _in_buckets(self, start_us: Ints) -> Self:
         order = np.lexsort((self.status_class, start_us, self.series_id))
-        keys = [key[order] for key in (self.series_id, start_us, self.status_class)]
+        series_id, start_us, status_class = self.series_id[order], start_us[order], self.status_class[order]
         is_first = np.zeros(len(order), dtype=np.bool_)
         is_first[:1] = True
-        for key in keys:
+        for key in (series_id, start_us, status_class):
             is_first[1:] |= key[1:] != key[:-1]
         starts = np.flatnonzero(is_first)
         row_of = np.empty(len(order), dtype=np.int64)
         row_of[order] = np.cumsum(is_first) - 1
         return type(self)(
-            *(key[starts] for key in keys),
-            np.add.reduceat(self.sums[order], starts),
-            np.minimum.reduceat(self.least_ms[order], starts),
-            np.maximum.reduceat(self.greatest_ms[order], starts),
-            _merged(row_of[self.cells.row], self.cells),
+            series_id=series_id[starts],
+            start_us=start_us[starts],
+            status_class=status_class[starts],
+            sums=np.add.reduceat(self.sums[order], starts),
+            least_ms=np.minimum.reduceat(self.least_ms[order], starts),
+            greatest_ms=np.maximum.reduceat(self.greatest_ms[order], starts),
+            cells=_merged(row_of[self.cells.row], self.cells),
         )
 
 
@@ -145,7 +152,7 @@ def _merged(row: Ints, cells: Cells) -> Cells:
     order = np.argsort(cell, kind="stable")
     in_order = cell[order]
     starts = np.flatnonzero(np.diff(in_order, prepend=-1))
-    return Cells(*np.divmod(in_order[starts], latencies.BUCKETS), np.add.reduceat(cells.count[order], starts))
+    return Cells(*np.divmod(in_order[starts], latencies.BUCKETS), np.add.reduceat(cells.calls[order], starts))
 
 
 def all_levels(events: EventColumns, sum_of: Mapping[int, int]) -> dict[Level, Rollups]:

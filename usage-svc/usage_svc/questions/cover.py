@@ -35,7 +35,8 @@ class Rollup(Enum):
         """When the bucket begins that holds `at`."""
         if self is Rollup.MONTH:
             return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return at - (at - _EPOCH) % self.value
+        length: timedelta = self.value
+        return at - (at - _EPOCH) % length
 
     def ceil(self, at: datetime) -> datetime:
         """The first moment that isn't before `at` at which a bucket begins. Raises OverflowError."""
