@@ -8,7 +8,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from schemathesis import APIOperation, Case, GenerationMode
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
+
+Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+Sent: TypeAlias = Case[Any]
 
 # For each operation, role and kind of data.
 _EXAMPLES = int(os.environ.get("FUZZ_REST_EXAMPLES", "1"))
@@ -64,10 +67,11 @@ def tokens(fuzzed: RunningSystem) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def operations(fuzzed: RunningSystem) -> Mapping[str, APIOperation]:
+def operations(fuzzed: RunningSystem) -> Mapping[str, Operation]:
     """All of the document but the consume endpoint's, which is the gateway's, by method and path."""
     schema = schemathesis.openapi.from_url(f"{fuzzed.rest_url}/api/v1/openapi.json")
-    found = [each.ok() for each in schema.exclude(path_regex="^/api/consume").get_all_operations()]
+    wanted: Any = schema.exclude(path_regex="^/api/consume").get_all_operations()
+    found: list[Operation] = [each.ok() for each in wanted]
     return {f"{each.method.upper()} {each.path}": each for each in found}
 
 
@@ -79,7 +83,7 @@ def operations(fuzzed: RunningSystem) -> Mapping[str, APIOperation]:
 def test_what_is_answered_is_what_the_document_says(
     fuzzed: RunningSystem,
     tokens: Mapping[str, str],
-    operations: Mapping[str, APIOperation],
+    operations: Mapping[str, Operation],
     role: str,
     mode: GenerationMode,
 ) -> None:
@@ -93,7 +97,7 @@ def test_what_is_answered_is_what_the_document_says(
 
 
 def _send_some(
-    operation: APIOperation, mode: GenerationMode, send: Callable[[Case], None]
+    operation: Operation, mode: GenerationMode, send: Callable[[Sent], None]
 ) -> Callable[[], None]:
     """A function that sends some requests of that kind to the operation."""
 
@@ -106,13 +110,13 @@ def _send_some(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def run(case: Case) -> None:
+    def run(case: Sent) -> None:
         send(case)
 
     return run
 
 
-def _check(case: Case, url: str, token: str) -> None:
+def _check(case: Sent, url: str, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     answer = case.call(base_url=url, headers=headers, timeout=30)
     case.validate_response(answer, checks=_CHECKS)
