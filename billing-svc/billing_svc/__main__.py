@@ -13,6 +13,7 @@ from functools import partial
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
+from ams.billing.v1 import project_spend_service_pb2, project_spend_service_pb2_grpc
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
@@ -22,6 +23,7 @@ from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
@@ -29,10 +31,11 @@ from ams_common.tokens import TokenVerifier
 
 from billing_svc.commission import FIRST_MONTH, format_rate
 from billing_svc.drafting import keep_drafts
-from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.event_handlers import SUBSCRIPTIONS, apply_projects
 from billing_svc.invariants import check_invariants
 from billing_svc.periods import last_day_of, parse_period
 from billing_svc.rpc import BillingService
+from billing_svc.rpc.project_spend import ProjectSpendService
 from billing_svc.running import InvoiceRunner, follow_calendar, keep_overdue, run_month
 from billing_svc.runs import is_over
 from billing_svc.settings import Settings, load_settings
@@ -72,7 +75,15 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        projects = ProjectSpendService(database=database)
+        services = [
+            (descriptor, add_servicer),
+            (
+                project_spend_service_pb2.DESCRIPTOR.services_by_name["ProjectSpendService"],
+                partial(project_spend_service_pb2_grpc.add_ProjectSpendServiceServicer_to_server, projects),
+            ),
+        ]
+        server = build_server(TokenVerifier(jwks_of(identity)), services)
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -81,7 +92,12 @@ async def run(settings: Settings) -> None:
             SUBSCRIPTIONS,
             settings.kafka_topic_prefix,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = ProjectFollower(
+            database, following, "billing-svc", settings.service_secret, apply_projects
+        )
         background = [
+            follower.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
             keep_drafts(database),
