@@ -26,9 +26,18 @@ from ams_bff.views import VIEWS
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
-def build_app(settings: Settings, backends: Backends, redis: Redis, event_streams: EventStreams) -> ASGIApp:
-    """Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand,
-    SettingsError when the web UI's assets aren't built."""
+def build_app(
+    settings: Settings,
+    backends: Backends,
+    redis: Redis,
+    event_streams: EventStreams,
+    voucher: Callable[[], str],
+) -> ASGIApp:
+    """`voucher` gives the service token because of which services believe us where a person is; "" for none.
+
+    Raises RouteError, TemplateError or SchemaError when the contracts can't be served as they stand,
+    SettingsError when the web UI's assets aren't built.
+    """
     table = RouteTable(routes_of(AREAS))
     site = Site(backends, openapi.build(table.routes, settings.public_url))
     endpoints: Mapping[bytes, Endpoint] = {
@@ -43,7 +52,9 @@ def build_app(settings: Settings, backends: Backends, redis: Redis, event_stream
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)
 
-    return middleware.wrap(_beside(rest, endpoints, ui), settings.is_https, render_error)
+    return middleware.wrap(
+        _beside(rest, endpoints, ui), settings.is_https, settings.trusted_proxies, voucher, render_error
+    )
 
 
 def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:

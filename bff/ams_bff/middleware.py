@@ -3,11 +3,19 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
 from ams_common import metrics
-from ams_common.context import RequestContext, current_request_id, request_context, request_id_or_new
+from ams_common.clients import clean_device, client_address
+from ams_common.context import (
+    Client,
+    RequestContext,
+    current_request_id,
+    request_context,
+    request_id_or_new,
+)
 from ams_common.errors import AppError, internal_error
 from ams_rest.answers import problem_answer
 from ams_rest.http_errors import BodyTooLargeError
@@ -27,10 +35,17 @@ Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 RenderError: TypeAlias = Callable[[Scope, Receive, AppError], Awaitable[ASGIApp | None]]
 
 
-def wrap(app: ASGIApp, is_https: bool, render_error: RenderError) -> ASGIApp:
+def wrap(
+    app: ASGIApp,
+    is_https: bool,
+    trusted_proxies: int,
+    voucher: Callable[[], str],
+    render_error: RenderError,
+) -> ASGIApp:
     """`app` behind all of them, the first outermost."""
     steps: Sequence[Middleware] = [
         request_ids,
+        clients(trusted_proxies, voucher),
         access_log,
         default_headers(is_https),
         faults(render_error),
@@ -51,6 +66,28 @@ def request_ids(app: ASGIApp) -> ASGIApp:
             request_context.reset(reset)
 
     return wrapped
+
+
+def clients(trusted_proxies: int, voucher: Callable[[], str]) -> Middleware:
+    """Makes known where the person is that asks: to whatever serves the request, and to the services that it
+    asks, which believe it because of the `voucher`."""
+
+    def step(app: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            headers, call = Headers(scope=scope), request_context.get()
+            assert call is not None, "request_ids come first"
+            peer = scope["client"][0] if scope.get("client") else ""
+            address = client_address(peer, headers.getlist("x-forwarded-for"), trusted_proxies)
+            device = clean_device(headers.get("user-agent", ""))
+            reset = request_context.set(replace(call, client=Client(address, device, voucher())))
+            try:
+                await app(scope, receive, send)
+            finally:
+                request_context.reset(reset)
+
+        return wrapped
+
+    return step
 
 
 def access_log(app: ASGIApp) -> ASGIApp:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from ams_common.errors import SettingsError
-from ams_common.settings import https_only, parse_listen, setting, switched_off
+from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
 from ams_rest.areas import AREAS
+
+_MOST_PROXIES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,12 @@ class Settings:
     usage_address: str = setting(name="USAGE_ADDRESS")
     billing_address: str = setting(name="BILLING_ADDRESS")
     registry_address: str = setting(name="REGISTRY_ADDRESS")
+    # Proves the BFF to identity-svc, which has it in IDENTITY_SERVICE_SECRETS: services believe it where a
+    # person is.
+    service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
+    # How many proxies stand before the BFF, each of which appends to X-Forwarded-For whom it was asked by.
+    # Too many: people can make up their address. Too few: everybody has the proxy's.
+    trusted_proxies: int = setting(0)
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
     # How long a live page waits before it asks for its figures again.
     live_beat_s: float = setting(5.0)
@@ -41,6 +49,8 @@ class Settings:
             host = ""
         if not host:
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
+        if not 0 <= self.trusted_proxies <= _MOST_PROXIES:
+            raise SettingsError([f"BFF_TRUSTED_PROXIES must be from 0 to {_MOST_PROXIES}"])
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ async def call(app: ASGIApp, receive: Receive, method: str = "GET", path: bytes 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await middleware.wrap(app, False, tell_no_page)(scope, receive, send)
+    await middleware.wrap(app, False, 0, str, tell_no_page)(scope, receive, send)
     return sent
 
 

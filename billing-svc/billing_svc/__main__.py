@@ -13,7 +13,10 @@ from functools import partial
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
-from ams.billing.v1 import project_spend_service_pb2, project_spend_service_pb2_grpc
+from ams.billing.v1 import key_cost_service_pb2 as key_cost_pb
+from ams.billing.v1 import key_cost_service_pb2_grpc as key_cost_rpc
+from ams.billing.v1 import project_spend_service_pb2 as project_spend_pb
+from ams.billing.v1 import project_spend_service_pb2_grpc as project_spend_rpc
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
@@ -35,6 +38,7 @@ from billing_svc.event_handlers import SUBSCRIPTIONS, apply_projects
 from billing_svc.invariants import check_invariants
 from billing_svc.periods import last_day_of, parse_period
 from billing_svc.rpc import BillingService
+from billing_svc.rpc.key_costs import KeyCostService
 from billing_svc.rpc.project_spend import ProjectSpendService
 from billing_svc.running import InvoiceRunner, follow_calendar, keep_overdue, run_month
 from billing_svc.runs import is_over
@@ -75,15 +79,21 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
-        projects = ProjectSpendService(database=database)
-        services = [
-            (descriptor, add_servicer),
-            (
-                project_spend_service_pb2.DESCRIPTOR.services_by_name["ProjectSpendService"],
-                partial(project_spend_service_pb2_grpc.add_ProjectSpendServiceServicer_to_server, projects),
-            ),
-        ]
-        server = build_server(TokenVerifier(jwks_of(identity)), services)
+        add_key_costs = partial(
+            key_cost_rpc.add_KeyCostServiceServicer_to_server, KeyCostService(database=database)
+        )
+        add_project_spend = partial(
+            project_spend_rpc.add_ProjectSpendServiceServicer_to_server,
+            ProjectSpendService(database=database),
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity)),
+            [
+                (descriptor, add_servicer),
+                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
+                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
+            ],
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,

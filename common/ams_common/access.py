@@ -4,11 +4,15 @@ The gateway, the registry, keys-svc and the web UI ask here, and each puts the a
 A problem is a value; None means that there is none. A status or standing that isn't known is the strict one.
 """
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, SERVICE_SUSPENDED, ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KeyStatus
+
+from ams_common.call_rules import CallRule, may_call
+from ams_common.networks import Network, is_within
 
 
 class KeyProblem(Enum):
@@ -16,7 +20,15 @@ class KeyProblem(Enum):
 
     REVOKED = auto()
     EXPIRED = auto()
+    DISABLED = auto()
     CONSUMER_STOPPED = auto()
+
+
+class CallProblem(Enum):
+    """Why a key that is good may not make a call, by what its owner has set."""
+
+    ADDRESS = auto()
+    CALL = auto()
 
 
 class ServiceProblem(Enum):
@@ -43,13 +55,32 @@ def key_problem(
 
     `expires_at_s` and `now_s` are Unix times. At its very `expires_at_s` a key has expired.
     """
-    if status not in (KEY_ACTIVE, KEY_EXPIRED):
+    if status not in (KEY_ACTIVE, KEY_EXPIRED, KEY_DISABLED):
         return KeyProblem.REVOKED
     if status == KEY_EXPIRED or now_s >= expires_at_s:
         return KeyProblem.EXPIRED
+    if status == KEY_DISABLED:
+        return KeyProblem.DISABLED
     if consumer_standing != STANDING_ACTIVE:
         return KeyProblem.CONSUMER_STOPPED
     return None
+
+
+def call_problem(
+    networks: Sequence[Network],
+    address: str,
+    rules: Sequence[CallRule],
+    method: str,
+    path: bytes | None,
+) -> CallProblem | None:
+    """Why a key with these networks and, for the service, these rules may not make this call. None of either:
+    they don't bound it.
+
+    `address` is the client's, "" for one that isn't known: with networks set it may not call.
+    """
+    if networks and not is_within(address, networks):
+        return CallProblem.ADDRESS
+    return CallProblem.CALL if rules and not may_call(rules, method, path) else None
 
 
 def service_problem(

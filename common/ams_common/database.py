@@ -20,7 +20,7 @@ from typing_extensions import TypeVar
 
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
-from ams_common.context import request_context
+from ams_common.context import RequestContext, request_context
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.snapshots import Snapshot
@@ -48,6 +48,9 @@ class Change(Generic[S]):
     action: str
     actor: str
     request_id: str
+    # What the actor proved itself with, and where the person is (ams_common.context).
+    credential: str = ""
+    client_address: str = ""
     _is_audited: bool = False
     _outbox: list[tuple[str, str, bytes, bytes, int]] = field(default_factory=list)
 
@@ -62,6 +65,8 @@ class Change(Generic[S]):
             resource_id=str(resource_id),
             details=details,
             request_id=self.request_id,
+            credential=self.credential,
+            client_address=self.client_address,
         )
         self.publish(topics.AUDIT_EVENTS, str(resource_id), record)
         self._is_audited = True
@@ -181,22 +186,25 @@ class Database(Generic[S]):
         call = request_context.get()
         if call is None or not call.rule.audit:
             raise AuditMissingError("only an RPC whose rule has an audit name may change anything")
-        async with self._transaction(call.rule.audit, call.caller.actor, call.request_id, True) as change:
+        async with self._transaction(call.rule.audit, call, True) as change:
             yield change
 
     @asynccontextmanager
     async def change_by_system(self, action: str, *, audited: bool = True) -> AsyncIterator[Change[S]]:
         """A change that no RPC asks for. `audited=False` only for the effects of an event whose cause is
         in the audit log already, and for retention."""
-        async with self._transaction(action, "system", "", audited) as change:
+        async with self._transaction(action, None, audited) as change:
             yield change
 
     @asynccontextmanager
     async def _transaction(
-        self, action: str, actor: str, request_id: str, audited: bool
+        self, action: str, call: RequestContext | None, audited: bool
     ) -> AsyncIterator[Change[S]]:
         async with self._pool.acquire() as connection, connection.transaction():
-            change = Change(connection, self._store(connection), action, actor, request_id)
+            change = Change(connection, self._store(connection), action, "system", "")
+            if call is not None:
+                change.actor, change.request_id = call.caller.actor, call.request_id
+                change.credential, change.client_address = call.caller.credential, call.client.address
             yield change
             if audited and not change._is_audited:
                 raise AuditMissingError(f"{action} was about to change something without an audit record")

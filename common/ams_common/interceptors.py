@@ -18,8 +18,9 @@ from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
 from ams_common import errors, fields, metrics, policy
+from ams_common.clients import ADDRESS, DEVICE, VOUCHER, clean_device, peer_address
 from ams_common.clock import utc_now
-from ams_common.context import RequestContext, request_context, request_id_or_new
+from ams_common.context import NO_CLIENT, Caller, Client, RequestContext, request_context, request_id_or_new
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
@@ -67,21 +68,39 @@ async def faults(method: str, request: Message, context: Context, proceed: Handl
 
 
 def authentication(verifier: TokenVerifier) -> Step:
-    """Makes the bearer of a token known as the call's caller. No token: nobody. A bad token is refused
-    even where none is needed, for its holder believes to be somebody."""
+    """Makes the bearer of a token known as the call's caller, and where the person is who asked for it. No
+    token: nobody. A bad one is refused even where none is needed, for its holder believes to be somebody."""
 
     async def step(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
-        authorization = _metadata(context).get("authorization")
-        if authorization is None:
-            return await proceed(request, context)
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise errors.UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
-        caller = await verifier.verify(token)
-        request_context.set(replace(_current_context(), caller=caller))
+        metadata = _metadata(context)
+        call = _current_context()
+        if (authorization := metadata.get("authorization")) is not None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise errors.UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
+            call = replace(call, caller=await verifier.verify(token))
+        client = await _client(verifier, call.caller, metadata, context.peer())
+        request_context.set(replace(call, client=client))
         return await proceed(request, context)
 
     return step
+
+
+async def _client(verifier: TokenVerifier, caller: Caller, metadata: Mapping[str, str], peer: str) -> Client:
+    """Where the person is. Only services of ours are believed what they say of somebody else: with their own
+    call, or beside a person's token with a voucher. Anybody else is where the connection comes from."""
+    voucher = metadata.get(VOUCHER, "")
+    is_vouched = caller.service is not None
+    if voucher and not is_vouched:
+        try:
+            is_vouched = (await verifier.verify(voucher)).service is not None
+        except errors.AppError:
+            is_vouched = False  # run out while a stream was open: the call is good without it
+    if is_vouched:
+        address, device = metadata.get(ADDRESS, ""), clean_device(metadata.get(DEVICE, ""))
+        # Passed on with our own token, which vouches by itself.
+        return Client(address, device) if address else NO_CLIENT
+    return Client(peer_address(peer))
 
 
 def enforce(rules: Mapping[str, Rule]) -> Step:

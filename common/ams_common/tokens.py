@@ -53,9 +53,23 @@ def sign_user_token(
     roles: Sequence[Role.ValueType],
     active_role: Role.ValueType,
     now: datetime,
+    *,
+    credential: str = "",
+    is_read_only: bool = False,
+    generation: int = 0,
+    expires_at: datetime | None = None,
 ) -> str:
-    """An access token for a person; roles stand in it by name."""
-    claims = {"roles": [Role.Name(role) for role in roles], "active_role": Role.Name(active_role)}
+    """An access token for a person; roles stand in it by name, the rest as in Caller. It ends with what it
+    was traded for (`expires_at`), after ACCESS_TOKEN_TTL at the latest."""
+    claims = {
+        "roles": [Role.Name(role) for role in roles],
+        "active_role": Role.Name(active_role),
+        "credential": credential,
+        "is_read_only": is_read_only,
+        "generation": generation,
+    }
+    if expires_at is not None:
+        claims["exp"] = min(expires_at, now + ACCESS_TOKEN_TTL)
     return _sign(key, str(user_id), now, claims)
 
 
@@ -147,7 +161,8 @@ def _caller(claims: dict[str, object]) -> Caller:
     subject = str(claims["sub"])
     expires_at = datetime.fromtimestamp(int(str(claims["exp"])), UTC)
     if subject.startswith(_SERVICE_SUBJECT):
-        return Caller(service=subject.removeprefix(_SERVICE_SUBJECT), expires_at=expires_at)
+        name = subject.removeprefix(_SERVICE_SUBJECT)
+        return Caller(service=name, credential="service", expires_at=expires_at)
     roles = claims.get("roles")
     if not isinstance(roles, list):
         raise ValueError("roles must be a list")
@@ -155,5 +170,8 @@ def _caller(claims: dict[str, object]) -> Caller:
         user_id=UUID(subject),
         roles=frozenset(Role.Value(str(role)) for role in roles),
         active_role=Role.Value(str(claims.get("active_role", "ROLE_UNSPECIFIED"))),
+        credential=str(claims.get("credential", "")),
+        is_read_only=claims.get("is_read_only") is True,
+        generation=int(str(claims.get("generation", 0))),
         expires_at=expires_at,
     )

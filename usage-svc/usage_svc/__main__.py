@@ -7,6 +7,8 @@ from functools import partial
 from ams.usage.v1 import (
     alert_service_pb2,
     alert_service_pb2_grpc,
+    key_activity_service_pb2,
+    key_activity_service_pb2_grpc,
     report_service_pb2,
     report_service_pb2_grpc,
 )
@@ -41,6 +43,7 @@ from usage_svc.questions.answers import Questions
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.alerts import AlertService
+from usage_svc.rpc.key_activity import KeyActivityService
 from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
 from usage_svc.settings import Settings, load_settings
@@ -108,6 +111,13 @@ async def run(settings: Settings) -> None:
                 (
                     alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"],
                     partial(alert_service_pb2_grpc.add_AlertServiceServicer_to_server, alerts),
+                ),
+                (
+                    key_activity_service_pb2.DESCRIPTOR.services_by_name["KeyActivityService"],
+                    partial(
+                        key_activity_service_pb2_grpc.add_KeyActivityServiceServicer_to_server,
+                        KeyActivityService(database=database),
+                    ),
                 ),
             ],
         )
