@@ -137,5 +137,5 @@ def test_a_member_may_use_all_services_or_those_that_are_named() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(changed: ProjectChanged) -> None:
-    with pytest.raises(ValueError, match="UUID|role"):
+    with pytest.raises(ValueError, match=r"UUID|role"):
         projects_of([IdentityEvent(project_changed=changed)])

@@ -13,6 +13,7 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
 from ams_common.clock import from_timestamp, utc_now
 from ams_common.errors import AppError
+from ams_common.project_rights import ProjectRight, may
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
@@ -27,7 +28,9 @@ from ams_bff.usage import figures, reports
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of, service_names
+from ams_bff.views.project_names import my_projects, project_choices
 from ams_bff.views.spend_caps import CAP_AMOUNT, EMPTY_CAP, cap_form, cap_of, refused_cap
+from ams_bff.views.usage_names import labels_of
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
@@ -49,23 +52,32 @@ _SENT_TWICE = Flash(
 
 
 async def list_keys(visit: Visit) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
+    answer, projects = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token), project_choices(visit)
+    )
     names = await _service_names(visit, answer.keys)
     return await visit.render(
-        "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
+        "keys/list.html",
+        keys=answer.keys,
+        names=names,
+        projects=projects,
+        project_names=dict(projects),
+        next_token=answer.next_page_token,
     )
 
 
 async def show_form(visit: Visit) -> Response:
     """A new key, for a service of the URL when there is one."""
-    chosen = visit.query.get("service", "")
-    known = await _granted(visit)
+    chosen, project_id = visit.query.get("service", ""), visit.query.get("project", "")
+    known = await _granted(visit, project_id)
     if not chosen and len(known) == 1:
         chosen = next(iter(known))
     return await _form_page(
         visit,
         known,
-        Form.starting(ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen], **EMPTY_CAP),
+        Form.starting(
+            ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen], project_id=project_id, **EMPTY_CAP
+        ),
     )
 
 
@@ -90,10 +102,11 @@ async def create_key(visit: Visit) -> Response:
             idempotency_key=form["idempotency_key"],
             spend_cap=cap,
             is_test=form["is_test"] == "true",
+            project_id=form["project_id"],
         )
     except AppError as error:
         refused = refused_cap(form, error, "spend_cap", service="service_ids")
-        return await _form_page(visit, await _granted(visit), refused)
+        return await _form_page(visit, await _granted(visit, form["project_id"]), refused)
     if not made.secret:
         return await visit.redirect(f"{_LIST}/{made.key.key_id}", _SENT_TWICE)
     return await visit.render(
@@ -109,11 +122,13 @@ async def create_key(visit: Visit) -> Response:
 async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | None = None) -> Response:
     """`form`: a revocation that was refused; `typed_cap`: a spend cap that was."""
     key_id = visit.parameter("key_id")
-    key, report = await asyncio.gather(
-        visit.api.keys.GetKey(key_id=key_id),
-        reports.ask_shown(visit, api_key_id=key_id),
+    key = await visit.api.keys.GetKey(key_id=key_id)
+    # Of a project's key its members see the usage, whoever pays for it.
+    report, known, projects = await asyncio.gather(
+        reports.ask_shown(visit, api_key_id=key_id, project_id=key.project_id),
+        visit.or_none_if_down(know_services(visit, key.service_ids)),
+        labels_of(visit, "project", [key.project_id]),
     )
-    known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(
         "keys/show.html",
         typed_cap.status if typed_cap is not None else None,
@@ -124,6 +139,7 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
         apis=_apis(known or {}),
         trend=figures.trend(report),
+        project_name=projects[key.project_id] if key.project_id else "",
     )
 
 
@@ -177,6 +193,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
         query=visit.url.words,
         order_by=visit.url.order_by(_SORTS),
         status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
+        project_id=visit.query.get("project", ""),
     )
 
 
@@ -199,19 +216,21 @@ async def _rows(visit: Visit, answer: pb.ListKeysResponse) -> list[Cells]:
     ]
 
 
-async def _granted(visit: Visit) -> Known:
-    """The services that a key may be made for."""
-    return await know_services(visit, approved_services(await all_requests(visit)))
+async def _granted(visit: Visit, project_id: str) -> Known:
+    """The services that a key may be made for: one's own, or one of a project."""
+    return await know_services(visit, approved_services(await all_requests(visit), project_id))
 
 
 async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
     now = utc_now()
     presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
+    projects = await visit.or_none_if_down(my_projects(visit)) or []
     return await visit.render(
         "keys/new.html",
         services=_in_order(known),
         presets=presets,
         currencies=CURRENCY_CHOICES,
+        projects=[each for each in projects if may(each.role, ProjectRight.CREATE_KEYS)],
         form=form,
     )
 
