@@ -196,7 +196,7 @@ class _Builder:
     async def _share(
         self, admin: Rest, owner: Rest, manager: Rest, services: Sequence[JSON], asked_for: JSON
     ) -> None:
-        """A project of several people, with a key that was used, a request, an invitation and an offer that wait."""
+        """A project of several people, with a used key, and a request, invitations and an offer that wait."""
         made = await owner.post("/projects", name="Checkout", description="Prices in the shop and its app.")
         project_id = self._ids["project"] = made["projectId"]
         viewer = await self._people.register_consumer("vera@shop.example", "Vera Lund-Papadopoulou")
