@@ -53,6 +53,9 @@ bench-questions: setup ## how long answers about a year of usage take, and what 
 prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
+prove-changes: setup ## gateways obey each change within 1 s, 60 s if Redis loses it; ARGS="--changes 10 --only key"
+	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.changes $(ARGS)
+
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
 	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
 
@@ -61,6 +64,9 @@ fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS=
 
 bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
+
+bench-keys: setup ## keys-svc lists, searches and gets among a million keys; ARGS="--consumers 1000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.keys $(ARGS)
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
@@ -117,4 +123,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -11,18 +11,21 @@ from ams_rest.backends import Backends
 from ams_rest.http_errors import MethodNotAllowedError
 from ams_rest.routes import PREFIX, RouteTable, routes_of
 from redis.asyncio import Redis
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_bff import middleware
 from ams_bff.http.assets import Assets
 from ams_bff.http.event_streams import EventStreams
+from ams_bff.http.secret_scanning import PATH, SecretScanning
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.web_ui import WebUi
 from ams_bff.settings import Settings
 from ams_bff.site import Site
 from ams_bff.views import VIEWS
 
+SCANNING_PATH = PATH.encode()
 Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 
 
@@ -46,6 +49,7 @@ def build_app(
         b"/.well-known/jwks.json": site.jwks,
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
+    scanning = SecretScanning(backends)
     rest = RestApi(table, backends, is_pretty=settings.debug)
     ui = WebUi(settings, backends.channels, SessionStore(redis), Assets.load(), event_streams, VIEWS)
 
@@ -53,17 +57,25 @@ def build_app(
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)
 
     return middleware.wrap(
-        _beside(rest, endpoints, ui), settings.is_https, settings.trusted_proxies, voucher, render_error
+        _beside(rest, endpoints, scanning, ui),
+        settings.is_https,
+        settings.trusted_proxies,
+        voucher,
+        render_error,
     )
 
 
-def _beside(rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], ui: ASGIApp) -> ASGIApp:
-    """`endpoints` by their exact path, to be read only; what is under PREFIX goes to `rest`, the rest to
-    the web UI."""
+def _beside(
+    rest: ASGIApp, endpoints: Mapping[bytes, Endpoint], scanning: SecretScanning, ui: ASGIApp
+) -> ASGIApp:
+    """`endpoints` by their exact path, to be read only; reports of found keys go to `scanning`, what else is
+    under PREFIX to `rest`, the rest to the web UI."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope["raw_path"])
-        if endpoint is None:
+        if scope["raw_path"] == SCANNING_PATH and scope["method"] == "POST":
+            await (await scanning.answer(Request(scope, receive)))(scope, receive, send)
+        elif endpoint is None:
             await (rest if _is_rest(scope) else ui)(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             raise MethodNotAllowedError(["GET", "HEAD"])

@@ -1,5 +1,7 @@
 """catalog-svc: services, their prices and approval, and the marketplace."""
 
+import argparse
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -25,13 +27,19 @@ from redis.asyncio import Redis
 
 from catalog_svc.event_handlers import apply_identity_events, apply_standings
 from catalog_svc.price_starts import follow_price_starts
+from catalog_svc.rebuilding import rebuild_snapshots
 from catalog_svc.rpc import CatalogService
 from catalog_svc.settings import Settings
 from catalog_svc.store import Store
 
 
 def main() -> None:
-    run_process("catalog-svc", partial(load, Settings, "CATALOG"), run)
+    parser = argparse.ArgumentParser(prog="catalog-svc")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("rebuild-snapshots", help="write all services' snapshots to Redis again")
+    arguments = parser.parse_args()
+    serve_or_rebuild = rebuild if arguments.command == "rebuild-snapshots" else run
+    run_process("catalog-svc", partial(load, Settings, "CATALOG"), serve_or_rebuild)
 
 
 async def run(settings: Settings) -> None:
@@ -71,6 +79,17 @@ async def run(settings: Settings) -> None:
             follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)
+
+
+async def rebuild(settings: Settings) -> None:
+    """Writes all snapshots, and says of how many services."""
+    await migrate(settings.database_url, "catalog_svc")
+    async with (
+        Database.open(settings.database_url, Store) as database,
+        Redis.from_url(settings.redis_url) as redis,
+    ):
+        count = await rebuild_snapshots(database, redis, utc_now)
+    sys.stdout.write(f"snapshots of {count} services were written\n")
 
 
 if __name__ == "__main__":

@@ -159,6 +159,13 @@ WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_i
 ORDER BY service_id
 LIMIT :limit;
 
+-- name: list_snapshots_to_write
+-- For rebuilding them: of all that gateways may hold.
+SELECT * FROM service_details(:now)
+WHERE status IN ('active', 'suspended') AND service_id > :after_id
+ORDER BY service_id
+LIMIT :limit;
+
 -- name: list_marketplace
 -- order published_at desc: timestamptz published_at, uuid service_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid service_id

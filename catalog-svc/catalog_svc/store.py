@@ -59,6 +59,7 @@ class Store(QueryStore, package="catalog_svc"):
     is_snapshot_due = value(bool)
     _find_snapshots = many(row=snapshot_of)
     list_active_snapshots = many(row=snapshot_of)
+    list_snapshots_to_write = many(row=snapshot_of)
     _list_marketplace = page(row=record_of)
     _search_marketplace = page(row=record_of)
 

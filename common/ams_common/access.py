@@ -24,13 +24,6 @@ class KeyProblem(Enum):
     CONSUMER_STOPPED = auto()
 
 
-class CallProblem(Enum):
-    """Why a key that is good may not make a call, by what its owner has set."""
-
-    ADDRESS = auto()
-    CALL = auto()
-
-
 class ServiceProblem(Enum):
     """Why a service can't be called, asked for, pulled from or pushed to."""
 
@@ -66,21 +59,16 @@ def key_problem(
     return None
 
 
-def call_problem(
-    networks: Sequence[Network],
-    address: str,
-    rules: Sequence[CallRule],
-    method: str,
-    path: bytes | None,
-) -> CallProblem | None:
-    """Why a key with these networks and, for the service, these rules may not make this call. None of either:
-    they don't bound it.
+def may_call_from(networks: Sequence[Network], address: str) -> bool:
+    """Whether a key with these networks, none for any, may be used from a client's address. One that isn't
+    known ("") lies in no network."""
+    return not networks or is_within(address, networks)
 
-    `address` is the client's, "" for one that isn't known: with networks set it may not call.
-    """
-    if networks and not is_within(address, networks):
-        return CallProblem.ADDRESS
-    return CallProblem.CALL if rules and not may_call(rules, method, path) else None
+
+def may_make_call(rules: Sequence[CallRule], method: str, path: bytes | None) -> bool:
+    """Whether a key with these rules for a service, none for any call, may make this one. `path` is what the
+    consumer asks for below the service's base URL, None for the base URL itself."""
+    return not rules or may_call(rules, method, path)
 
 
 def service_problem(

@@ -61,7 +61,7 @@ def rule_problem(methods: Sequence[str], path: str) -> str | None:
 
 def may_call(rules: Iterable[CallRule], method: str, path: bytes | None) -> bool:
     """Whether one of the rules fits a call. `path`: as it came, encoded; None: the call names none."""
-    plain = plain_path(path or b"/")
+    plain = plain_path(b"/" if path is None else path)
     return plain is not None and any(rule.fits(method, plain) for rule in rules)
 
 
@@ -77,7 +77,7 @@ def plain_path(path: bytes) -> bytes | None:
     if _ENCODED.search(plain) or any(byte < 0x20 or byte == 0x7F for byte in plain) or not _is_utf8(plain):
         return None
     # The first is what stands before the first slash; the last may be empty, after a trailing one.
-    if segments[0] or any(_is_odd(segment) for segment in segments[1:-1]):
+    if len(segments) < 2 or segments[0] or any(_is_odd(segment) for segment in segments[1:-1]):
         return None
     last = segments[-1]
     return None if last and _is_odd(last) else plain

@@ -2,7 +2,13 @@
 
 -- fragment: access_request_columns
 access_request_id, consumer_id, project_id, service_id, merchant_id, status, note, reason, requested_at,
-    requested_by, resolved_at, resolver
+    requested_by, resolved_at, resolver,
+    (SELECT grants.grant_id FROM grants WHERE grants.access_request_id = access_requests.access_request_id),
+    (SELECT grants.ended_at FROM grants WHERE grants.access_request_id = access_requests.access_request_id),
+    (SELECT grants.ended_by FROM grants WHERE grants.access_request_id = access_requests.access_request_id),
+    coalesce((
+        SELECT grants.end_reason FROM grants WHERE grants.access_request_id = access_requests.access_request_id
+    ), '') AS end_reason
 
 -- fragment: grant_columns
 grant_id, consumer_id, project_id, service_id, merchant_id, access_request_id, granted_at, ended_at, ended_by,

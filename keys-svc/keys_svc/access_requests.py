@@ -39,6 +39,11 @@ class AccessRequest:
     requested_by: UUID
     resolved_at: datetime | None = None
     resolver: str | None = None
+    # Of the grant that an approved one gave.
+    grant_id: UUID | None = None
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+    end_reason: str = ""
 
 
 def is_open(service: ServiceSnapshot) -> bool:

@@ -48,7 +48,9 @@ async def decide(
         reason=reason,
         **({"project_id": str(resolved.project_id)} if resolved.project_id else {}),
     )
-    return resolved
+    return access_requests.found(
+        await store.find_access_request(access_request_id=resolved.access_request_id)
+    )
 
 
 async def lock_request(change: Change[Store], access_request_id: UUID) -> AccessRequest:

@@ -27,6 +27,10 @@ def access_request_message(request: AccessRequest) -> pb.AccessRequest:
         requested_by=str(request.requested_by),
         resolved_at=to_timestamp(request.resolved_at),
         resolved_by=PARTIES[request.resolver],
+        grant_id=str(request.grant_id or ""),
+        ended_at=to_timestamp(request.ended_at),
+        ended_by=PARTIES[request.ended_by],
+        end_reason=request.end_reason,
     )
 
 

@@ -127,7 +127,7 @@ def read_report(body: bytes) -> Sequence[FoundToken]:
     """Raises InvalidArgumentError report_invalid for what isn't a list of at most MAX_FOUND found tokens."""
     try:
         listed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _report_invalid() from None
     if not isinstance(listed, list) or not 0 < len(listed) <= MAX_FOUND:
         raise _report_invalid()

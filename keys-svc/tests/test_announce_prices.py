@@ -107,8 +107,8 @@ async def granted(database: Database[Store], service_id: UUID, consumers: int) -
             requests,
         )
         await connection.executemany(
-            "INSERT INTO grants (grant_id, access_request_id, consumer_id, service_id, merchant_id, granted_at)"
-            " VALUES (gen_random_uuid(), $1, $2, $3, $4, now())",
+            "INSERT INTO grants (grant_id, access_request_id, consumer_id, service_id, merchant_id,"
+            " granted_at) VALUES (gen_random_uuid(), $1, $2, $3, $4, now())",
             requests,
         )
     return {str(consumer_id) for consumer_id in ids}

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from ams.billing.v1 import billing_service_pb2, project_spend_service_pb2
 from ams.catalog.v1 import catalog_service_pb2
 from ams.identity.v1 import identity_service_pb2, project_service_pb2
-from ams.keys.v1 import keys_service_pb2
+from ams.keys.v1 import (
+    exposures_service_pb2,
+    grants_service_pb2,
+    key_settings_service_pb2,
+    keys_service_pb2,
+    service_consumers_service_pb2,
+)
 from ams.registry.v1 import project_image_service_pb2, registry_service_pb2
 from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
@@ -26,18 +32,26 @@ AREAS = (
     Area("projects", project_service_pb2.DESCRIPTOR.services_by_name["ProjectService"], "identity"),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
     Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
+    Area("key_settings", key_settings_service_pb2.DESCRIPTOR.services_by_name["KeySettingsService"], "keys"),
+    Area("grants", grants_service_pb2.DESCRIPTOR.services_by_name["GrantsService"], "keys"),
+    Area(
+        "service_consumers",
+        service_consumers_service_pb2.DESCRIPTOR.services_by_name["ServiceConsumersService"],
+        "keys",
+    ),
+    Area("exposures", exposures_service_pb2.DESCRIPTOR.services_by_name["ExposuresService"], "keys"),
     Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"], "usage"),
     Area("reports", report_service_pb2.DESCRIPTOR.services_by_name["ReportService"], "usage"),
     Area("alerts", alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"], "usage"),
     Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"], "billing"),
     Area(
-        "project-spend",
+        "project_spend",
         project_spend_service_pb2.DESCRIPTOR.services_by_name["ProjectSpendService"],
         "billing",
     ),
     Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"], "registry"),
     Area(
-        "project-images",
+        "project_images",
         project_image_service_pb2.DESCRIPTOR.services_by_name["ProjectImageService"],
         "registry",
     ),

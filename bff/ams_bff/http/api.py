@@ -21,8 +21,16 @@ from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import project_service_pb2 as projects
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
+from ams.keys.v1 import exposures_service_pb2 as exposures
+from ams.keys.v1 import grants_service_pb2 as grants
+from ams.keys.v1 import key_settings_service_pb2 as key_settings
 from ams.keys.v1 import keys_service_pb2 as keys
+from ams.keys.v1 import service_consumers_service_pb2 as service_consumers
+from ams.keys.v1.exposures_service_pb2_grpc import ExposuresServiceStub
+from ams.keys.v1.grants_service_pb2_grpc import GrantsServiceStub
+from ams.keys.v1.key_settings_service_pb2_grpc import KeySettingsServiceStub
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
+from ams.keys.v1.service_consumers_service_pb2_grpc import ServiceConsumersServiceStub
 from ams.registry.v1 import project_image_service_pb2 as project_images
 from ams.registry.v1 import registry_service_pb2 as registry
 from ams.registry.v1.project_image_service_pb2_grpc import ProjectImageServiceStub
@@ -50,21 +58,29 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "projects": ProjectServiceStub,
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
+    "key_settings": KeySettingsServiceStub,
+    "grants": GrantsServiceStub,
+    "service_consumers": ServiceConsumersServiceStub,
+    "exposures": ExposuresServiceStub,
     "usage": UsageServiceStub,
     "reports": ReportServiceStub,
     "alerts": AlertServiceStub,
     "billing": BillingServiceStub,
-    "project-spend": ProjectSpendServiceStub,
+    "project_spend": ProjectSpendServiceStub,
     "registry": RegistryServiceStub,
-    "project-images": ProjectImageServiceStub,
+    "project_images": ProjectImageServiceStub,
 }
 # Services that share the process of another.
 _SERVED_BY = {
     "projects": "identity",
     "reports": "usage",
     "alerts": "usage",
-    "project-spend": "billing",
-    "project-images": "registry",
+    "project_spend": "billing",
+    "project_images": "registry",
+    "key_settings": "keys",
+    "grants": "keys",
+    "service_consumers": "keys",
+    "exposures": "keys",
 }
 
 
@@ -234,6 +250,71 @@ class KeysClient(Client):
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 
+class KeySettingsClient(Client):
+    BatchGetKeyActivity = Rpc(
+        key_settings.BatchGetKeyActivityRequest, key_settings.BatchGetKeyActivityResponse
+    )
+    DisableKey = Rpc(key_settings.DisableKeyRequest, keys.Key)
+    EnableKey = Rpc(key_settings.EnableKeyRequest, keys.Key)
+    EndPreviousSecret = Rpc(key_settings.EndPreviousSecretRequest, keys.Key)
+    RotateKey = Rpc(key_settings.RotateKeyRequest, key_settings.RotateKeyResponse)
+    SetAllowedCalls = Rpc(key_settings.SetAllowedCallsRequest, keys.Key)
+    SetAllowedNetworks = Rpc(key_settings.SetAllowedNetworksRequest, keys.Key)
+    SetKeyServices = Rpc(key_settings.SetKeyServicesRequest, keys.Key)
+    UpdateKey = Rpc(key_settings.UpdateKeyRequest, keys.Key)
+
+
+class GrantsClient(Client):
+    EndConsumerGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    EndGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    GetAccessPolicy = Rpc(grants.GetAccessPolicyRequest, grants.AccessPolicy)
+    ListConsumerGrants = Rpc(grants.ListConsumerGrantsRequest, grants.ListConsumerGrantsResponse)
+    ListGrants = Rpc(grants.ListGrantsRequest, grants.ListGrantsResponse)
+    ListKeysOfConsumer = Rpc(grants.ListKeysOfConsumerRequest, keys.ListKeysResponse)
+    SetAccessPolicy = Rpc(grants.SetAccessPolicyRequest, grants.AccessPolicy)
+    WithdrawAccessRequest = Rpc(grants.WithdrawAccessRequestRequest, keys.AccessRequest)
+
+
+class ServiceConsumersClient(Client):
+    ApproveMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    BlockServiceConsumer = Rpc(
+        service_consumers.BlockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+    DenyMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    EndServiceConsumerAccess = Rpc(
+        service_consumers.EndServiceConsumerAccessRequest, service_consumers.ServiceConsumer
+    )
+    GetServiceConsumer = Rpc(
+        service_consumers.GetServiceConsumerRequest, service_consumers.ServiceConsumerDetail
+    )
+    ListMerchantAccessRequests = Rpc(
+        service_consumers.ListMerchantAccessRequestsRequest,
+        service_consumers.ListMerchantAccessRequestsResponse,
+    )
+    ListServiceConsumers = Rpc(
+        service_consumers.ListServiceConsumersRequest, service_consumers.ListServiceConsumersResponse
+    )
+    RevokeServiceKey = Rpc(service_consumers.RevokeServiceKeyRequest, service_consumers.ServiceKey)
+    SetServiceConsumerLimits = Rpc(
+        service_consumers.SetServiceConsumerLimitsRequest, service_consumers.ServiceConsumer
+    )
+    UnblockServiceConsumer = Rpc(
+        service_consumers.UnblockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+
+
+class ExposuresClient(Client):
+    GetExposureChoice = Rpc(exposures.GetExposureChoiceRequest, exposures.ExposureChoice)
+    HandInKey = Rpc(exposures.HandInKeyRequest, exposures.HandInKeyResponse)
+    ListExposures = Rpc(exposures.ListExposuresRequest, exposures.ListExposuresResponse)
+    ReportFoundKeys = Rpc(exposures.ReportFoundKeysRequest, exposures.ReportFoundKeysResponse)
+    SetExposureChoice = Rpc(exposures.ExposureChoice, exposures.ExposureChoice)
+
+
 class UsageClient(Client):
     DismissUsageDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
     GetConsumerUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
@@ -322,12 +403,16 @@ class Api:
         self.projects = ProjectsClient("projects", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
+        self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)
+        self.grants = GrantsClient("grants", stubs, access_token, hangs)
+        self.service_consumers = ServiceConsumersClient("service_consumers", stubs, access_token, hangs)
+        self.exposures = ExposuresClient("exposures", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)
         self.reports = ReportsClient("reports", stubs, access_token, hangs)
         self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
         self.billing = BillingClient("billing", stubs, access_token, hangs)
-        self.project_spend = ProjectSpendClient("project-spend", stubs, access_token, hangs)
-        self.project_images = ProjectImagesClient("project-images", stubs, access_token, hangs)
+        self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, hangs)
+        self.project_images = ProjectImagesClient("project_images", stubs, access_token, hangs)
         self.registry = RegistryClient("registry", stubs, access_token, hangs)
 
 

@@ -12,7 +12,7 @@ from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, In
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import ProjectRole, Standing
 from ams.keys.v1.events_pb2 import KeyStatus
-from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
+from ams.keys.v1.keys_service_pb2 import AccessParty, AccessRequestStatus, LossReason
 from ams.policy.v1.policy_pb2 import Role
 from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
 from ams.registry.v1.registry_service_pb2 import PushTokenStatus
@@ -37,6 +37,8 @@ ENUMS = {
     "project_role": ProjectRole,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
+    "access_party": AccessParty,
+    "loss_reason": LossReason,
     "invoice_status": InvoiceStatus,
     "invoice_kind": InvoiceKind,
     "invoice_run_status": InvoiceRunStatus,

@@ -111,6 +111,10 @@ class AccessRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     REQUESTED_BY_FIELD_NUMBER: _builtins.int
     RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
     access_request_id: _builtins.str
     consumer_id: _builtins.str
     service_id: _builtins.str
@@ -124,10 +128,18 @@ class AccessRequest(_message.Message):
     requested_by: _builtins.str
     """The person who asked."""
     resolved_by: Global___AccessParty.ValueType
+    grant_id: _builtins.str
+    """What an approved one gave; "" otherwise."""
+    ended_by: Global___AccessParty.ValueType
+    end_reason: _builtins.str
     @_builtins.property
     def requested_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def resolved_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When that has ended, by whom and why; not set while it is in force."""
+
     def __init__(
         self,
         *,
@@ -142,10 +154,14 @@ class AccessRequest(_message.Message):
         project_id: _builtins.str = ...,
         requested_by: _builtins.str = ...,
         resolved_by: Global___AccessParty.ValueType = ...,
+        grant_id: _builtins.str = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_by: Global___AccessParty.ValueType = ...,
+        end_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["requested_at", b"requested_at", "resolved_at", b"resolved_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "note", b"note", "project_id", b"project_id", "reason", b"reason", "requested_at", b"requested_at", "requested_by", b"requested_by", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "grant_id", b"grant_id", "note", b"note", "project_id", b"project_id", "reason", b"reason", "requested_at", b"requested_at", "requested_by", b"requested_by", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
