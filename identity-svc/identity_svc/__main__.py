@@ -39,7 +39,9 @@ from identity_svc.rpc.session_service import SessionService, list_token_ends
 from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
+from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
+from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
 
 
@@ -63,6 +65,7 @@ async def run(settings: Settings) -> None:
             raise SettingsError([problem]) from None
         await appoint_admins(database, settings.admin_emails, utc_now)
         mail_queue = MailQueue(vault, settings.public_url)
+        tries = TryCounts(database, utc_now)
         servicer = IdentityService(
             database=database,
             vault=vault,
@@ -71,6 +74,8 @@ async def run(settings: Settings) -> None:
             session_issuer=SessionIssuer(keyring, settings.session_lifetimes()),
             service_secrets=settings.secrets_by_service(),
             providers=providers,
+            limits=SignInLimits(vault, settings.code_asks_per_hour, settings.code_mails_per_hour),
+            tries=tries,
             clock=utc_now,
         )
         descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
@@ -123,6 +128,7 @@ async def run(settings: Settings) -> None:
             events.run(),
             token_ends.run(),
             mailer.run(),
+            tries.run(),
         ]
         await serve(server, settings.listen, background)
 

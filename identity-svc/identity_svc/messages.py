@@ -43,6 +43,10 @@ def active_session_message(session: ListedSession, is_current: bool) -> session_
     )
 
 
+def sign_in_tries_message(*, hour: datetime, outcome: str, tries: int) -> session_pb.SignInTries:
+    return session_pb.SignInTries(hour=to_timestamp(hour), outcome=outcome, count=tries)
+
+
 def personal_token_message(
     *,
     token_id: UUID,

@@ -136,20 +136,23 @@ ORDER BY {order} LIMIT :limit;
 -- name: lock_address
 SELECT pg_advisory_xact_lock(hashtextextended('challenges of ' || :email, 0));
 
--- name: list_open_challenges
-SELECT created_at FROM challenges WHERE email = :email AND used_at IS NULL AND created_at > :since;
-
 -- name: insert_challenge
-INSERT INTO challenges
-    (challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at)
-VALUES (:challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at);
+INSERT INTO challenges (
+    challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at,
+    code_id, spent_keys, spent_refills
+)
+VALUES (
+    :challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at,
+    :code_id, :spent_keys, :spent_refills
+);
 
 -- name: spend_attempt
 -- Counts the attempt before the code is looked at, and locks the row: guesses that come at the same
 -- time get no attempt more, and of two right ones the second finds the challenge used.
 UPDATE challenges SET attempts = attempts + 1
 WHERE challenge_id = :challenge_id AND used_at IS NULL AND expires_at > :now AND attempts < :max_attempts
-RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id;
+RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id,
+          code_id, spent_keys, spent_refills;
 
 -- name: use_challenge
 UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
@@ -262,6 +265,24 @@ ORDER BY {order} LIMIT :limit;
 -- name: purge_challenges
 DELETE FROM challenges WHERE challenge_id IN (
     SELECT challenge_id FROM challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_codes
+DELETE FROM codes WHERE code_id IN (
+    SELECT code_id FROM codes WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_allowances
+DELETE FROM allowances WHERE allowance_key IN (
+    SELECT allowance_key FROM allowances WHERE full_at < :before ORDER BY full_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_tries
+DELETE FROM sign_in_tries WHERE (hour, outcome) IN (
+    SELECT hour, outcome FROM sign_in_tries WHERE hour < :before ORDER BY hour LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 

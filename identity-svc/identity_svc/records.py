@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 
@@ -33,6 +33,27 @@ class Challenge:
     name: str | None
     company_name: str | None
     invite_id: UUID | None
+    # Null for one of before there were codes.
+    code_id: UUID | None
+    spent_keys: Sequence[bytes]
+    spent_refills: Sequence[timedelta]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCode:
+    """A mailed code that is still good."""
+
+    code_id: UUID
+    sealed_code: bytes
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpentAllowance:
+    """An allowance of which something was just used up: when all of it is there again."""
+
+    allowance_key: bytes
+    full_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ams_common.ids import uuid7
-from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
+from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
 from identity_svc.messages import (
     audit_record_message,
@@ -43,7 +43,6 @@ class Store(QueryStore, package="identity_svc"):
     list_invites = page(invite_message)
 
     lock_address = run()
-    list_open_challenges = column(datetime)
     insert_challenge = run()
     spend_attempt = one(Challenge)
     use_challenge = run()
@@ -72,6 +71,9 @@ class Store(QueryStore, package="identity_svc"):
     list_audit_records = page(audit_record_message)
 
     purge_challenges = run()
+    purge_codes = run()
+    purge_allowances = run()
+    purge_tries = run()
     purge_sessions = run()
     purge_token_ends = run()
     purge_tokens = run()

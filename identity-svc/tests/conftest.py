@@ -41,8 +41,13 @@ from identity_svc.rpc import IdentityService
 from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
+from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
+from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
+
+# Of a deployment that sets nothing (identity_svc.settings).
+ASKS_PER_HOUR, MAILS_PER_HOUR = 150, 3600
 
 
 class MovingClock:
@@ -239,6 +244,8 @@ async def servicer(
         session_issuer=SessionIssuer(keyring),
         service_secrets={"keys-svc": "k" * 32, "gateway": "g" * 32},
         providers=providers,
+        limits=SignInLimits(vault, ASKS_PER_HOUR, MAILS_PER_HOUR),
+        tries=TryCounts(database, clock),
         clock=clock,
     )
 

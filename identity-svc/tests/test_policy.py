@@ -18,6 +18,7 @@ async def test_each_rpc_of_sessions_lets_in_whom_it_is_for(identity: Any, issuer
         "ListSessions": PEOPLE,
         "EndSession": PEOPLE,
         "EndOtherSessions": PEOPLE,
+        "ListSignInTries": ADMINS,
         "ListTokenEnds": services,
     }
 

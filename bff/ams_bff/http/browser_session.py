@@ -22,6 +22,8 @@ class BrowserSession:
         self._session: Session | None = None
         # Whether the browser has to be given a cookie, because it has none or another session's.
         self.is_cookie_due = False
+        # What identity-svc will know the browser by, from a sign-in of this request; "" for none.
+        self.device_token = ""
 
     async def load(self, cookie: str | None) -> None:
         """Go on with the session of the browser's cookie, if that names one."""
@@ -70,6 +72,7 @@ class BrowserSession:
     async def sign_in(self, answer: pb.Session) -> None:
         """Hold the session that identity-svc has given out, under a new cookie."""
         self._session = await self._store.begin(self._begun(), answer)
+        self.device_token = answer.device_token
         self.is_cookie_due = True
 
     async def end(self) -> None:

@@ -8,6 +8,7 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import Clock
 from ams_common.database import Change, Database
+from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
 from identity_svc.accounts import become_consumer
@@ -16,6 +17,7 @@ from identity_svc.issuers import AuthorizationRequest, Claimant, sign_in_refused
 from identity_svc.providers import Providers
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
+from identity_svc.vault import DEVICE_TTL, Vault
 
 _MAX_NAME_CHARACTERS = 100
 
@@ -25,6 +27,7 @@ class OidcRpcs:
     database: Database[Store]
     providers: Providers
     session_issuer: SessionIssuer
+    vault: Vault
     clock: Clock
 
     async def ListSignInIssuers(
@@ -57,7 +60,10 @@ class OidcRpcs:
                 user_id = await self._link(change, provider.issuer.url, claimant, now)
             change.actor = str(user_id)  # nobody was signed in when the call began
             change.audit("user", user_id, issuer=provider.issuer.id)
-            return await self.session_issuer.begin(change.store, user_id, Role.ROLE_UNSPECIFIED, now)
+            session = await self.session_issuer.begin(change.store, user_id, Role.ROLE_UNSPECIFIED, now)
+        device_id, email = uuid7(), session.user.email
+        session.device_token = self.vault.device_token(email, device_id, now + DEVICE_TTL)
+        return session
 
     async def _link(self, change: Change[Store], issuer_url: str, claimant: Claimant, now: datetime) -> UUID:
         """The account of the claimant's address, made if there is none, which the issuer's subject means
