@@ -6,6 +6,8 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1 import (
+    second_factor_service_pb2,
+    second_factor_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     token_service_pb2,
@@ -29,12 +31,15 @@ from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
 from identity_svc.event_handlers import NotificationHandler, store_audit_records
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
+from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
 from identity_svc.retention import purge_old_rows
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.second_factor_service import SecondFactorService
 from identity_svc.rpc.session_service import SessionService, list_token_ends
 from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
@@ -66,21 +71,30 @@ async def run(settings: Settings) -> None:
         await appoint_admins(database, settings.admin_emails, utc_now)
         mail_queue = MailQueue(vault, settings.public_url)
         tries = TryCounts(database, utc_now)
+        limits = SignInLimits(vault, settings.code_asks_per_hour, settings.code_mails_per_hour)
+        factors = FactorChecks(vault, limits, RelyingParty(settings.public_url))
+        session_issuer = SessionIssuer(
+            keyring, settings.session_lifetimes(), settings.admins_need_second_factor
+        )
         servicer = IdentityService(
             database=database,
             vault=vault,
             keyring=keyring,
             mail_queue=mail_queue,
-            session_issuer=SessionIssuer(keyring, settings.session_lifetimes()),
+            session_issuer=session_issuer,
             service_secrets=settings.secrets_by_service(),
             providers=providers,
-            limits=SignInLimits(vault, settings.code_asks_per_hour, settings.code_mails_per_hour),
+            limits=limits,
+            factors=factors,
             tries=tries,
             clock=utc_now,
         )
         descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
         add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
         tokens = TokenService(database=database, keyring=keyring, clock=utc_now)
+        second_factors = SecondFactorService(
+            database=database, checks=factors, session_issuer=session_issuer, clock=utc_now
+        )
         sessions = SessionService(database=database, clock=utc_now)
         token_ends = TokenEndsFollower(
             partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
@@ -93,6 +107,13 @@ async def run(settings: Settings) -> None:
                 (
                     token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
                     partial(token_service_pb2_grpc.add_TokenServiceServicer_to_server, tokens),
+                ),
+                (
+                    second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+                    partial(
+                        second_factor_service_pb2_grpc.add_SecondFactorServiceServicer_to_server,
+                        second_factors,
+                    ),
                 ),
                 (
                     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],

@@ -62,6 +62,9 @@ FURTHER_GUESSES_AT_ACCOUNT = Allowance("further guesses at account", 10, timedel
 GUESSES_IN_ALL = Allowance("guesses in all", 500, timedelta(seconds=7.2))
 GUESSES_OF_DEVICE = Allowance("guesses of device", 10, timedelta(minutes=6))
 
+# Wrong second factors at an account, whose address was proven before: 250 of a million codes a day.
+PROOFS_AT_ACCOUNT = Allowance("proofs at account", 10, timedelta(minutes=6))
+
 
 def longest_wait(spent: Sequence[tuple[Allowance, datetime]], now: datetime) -> timedelta | None:
     """How long until all of what was spent would have been there; None when it was."""

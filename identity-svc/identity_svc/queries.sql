@@ -161,15 +161,18 @@ UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
 
 -- name: insert_session
 INSERT INTO sessions
-    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address)
-VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address);
+    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address,
+     second_factor_at)
+VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address,
+        :second_factor_at);
 
 -- name: insert_refresh_token
 INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
 
 -- name: lock_session
 -- Both rows are locked: a second user of the token waits, and then sees it used.
-SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at
+SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at,
+       s.second_factor_at
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = :token_hash FOR UPDATE;
 
@@ -271,6 +274,12 @@ DELETE FROM challenges WHERE challenge_id IN (
 -- name: purge_codes
 DELETE FROM codes WHERE code_id IN (
     SELECT code_id FROM codes WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_factor_challenges
+DELETE FROM factor_challenges WHERE challenge_id IN (
+    SELECT challenge_id FROM factor_challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 

@@ -67,6 +67,7 @@ class Session:
     expires_at: datetime
     ended_at: datetime | None
     used_at: datetime | None
+    second_factor_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,51 @@ class GoodToken:
     is_read_only: bool
     expires_at: datetime
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPasskey:
+    """The public half of a passkey; `sign_count` is what its authenticator last said."""
+
+    passkey_id: UUID
+    name: str
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totp:
+    """An authenticator app's secret, which only the vault opens."""
+
+    sealed_secret: bytes
+    confirmed_at: datetime | None
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """How many second factors somebody has, and recovery codes that aren't used."""
+
+    passkeys: int
+    has_totp: bool
+    recovery_codes: int
+
+    @property
+    def has_any(self) -> bool:
+        return self.passkeys > 0 or self.has_totp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorChallenge:
+    """A second factor that is asked for, or a passkey that is being made."""
+
+    challenge_id: UUID
+    user_id: UUID
+    active_role: str | None
+    webauthn_challenge: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

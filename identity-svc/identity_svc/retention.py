@@ -20,6 +20,7 @@ _EVERY_S = 60.0
 _KEPT: Mapping[str, timedelta] = {
     "purge_challenges": challenges.KEPT,
     "purge_codes": challenges.KEPT,
+    "purge_factor_challenges": challenges.KEPT,
     "purge_allowances": timedelta(),
     "purge_tries": timedelta(days=400),
     "purge_sessions": timedelta(days=1),

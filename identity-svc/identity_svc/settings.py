@@ -59,6 +59,9 @@ class Settings:
     # How long sessions last from signing in, at most 30 days; those of accounts that hold the admin role.
     session_hours: int = setting(720)
     admin_session_hours: int = setting(12)
+    # Whether admins act as such only when they have signed in with a second factor. Without one they sign in
+    # to their other roles, and to where they add one. On a developer's machine the demo's admin does without.
+    admins_need_second_factor: bool = setting(development=False)
     # How many codes one client address may ask for in an hour, half of them at once, and how many mails with
     # codes go out in an hour. A browser that has signed in to the account before is counted by neither.
     code_asks_per_hour: int = setting(150)

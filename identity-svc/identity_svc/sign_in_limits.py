@@ -87,6 +87,10 @@ class SignInLimits:
         """For a code of a challenge that there isn't."""
         return await self._spend(connection, [[Spending(allowances.GUESSES_OF_NETWORK, (network,))]], now)
 
+    async def prove(self, connection: asyncpg.Connection, user_id: str, now: datetime) -> Spent:
+        """For one second factor, before it is looked at."""
+        return await self._spend(connection, [[Spending(allowances.PROOFS_AT_ACCOUNT, (user_id,))]], now)
+
     async def give_back(
         self, connection: asyncpg.Connection, keys: Sequence[bytes], refills: Sequence[timedelta]
     ) -> None:

@@ -72,6 +72,7 @@ class Store(QueryStore, package="identity_svc"):
 
     purge_challenges = run()
     purge_codes = run()
+    purge_factor_challenges = run()
     purge_allowances = run()
     purge_tries = run()
     purge_sessions = run()

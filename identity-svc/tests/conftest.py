@@ -17,9 +17,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1 import second_factor_service_pb2 as factor_pb
 from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.identity.v1.second_factor_service_pb2_grpc import (
+    SecondFactorServiceStub,
+    add_SecondFactorServiceServicer_to_server,
+)
 from ams.identity.v1.session_service_pb2_grpc import (
     SessionServiceStub,
     add_SessionServiceServicer_to_server,
@@ -34,10 +39,13 @@ from ams_common.ids import uuid7
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from cryptography.fernet import Fernet
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
+from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.second_factor_service import SecondFactorService
 from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.token_service import TokenService
 from identity_svc.sessions import SessionIssuer
@@ -77,6 +85,8 @@ class Identity:
     issuer: TestIssuer
     token_channel: grpc.aio.Channel
     tokens: TokenServiceStub
+    factor_channel: grpc.aio.Channel
+    factors: SecondFactorServiceStub
 
     def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
         """The metadata of calls with a session's access token, as the server of this test knows tokens."""
@@ -230,21 +240,33 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 @pytest.fixture
+def admins_need_second_factor() -> bool:
+    """Overridden by tests of what admins need."""
+    return False
+
+
+@pytest.fixture
 async def servicer(
-    database: Database[Store], encryption_key: str, clock: MovingClock, providers: Providers
+    database: Database[Store],
+    encryption_key: str,
+    clock: MovingClock,
+    providers: Providers,
+    admins_need_second_factor: bool,
 ) -> IdentityService:
     vault = Vault([encryption_key])
     keyring = Keyring(database, vault, clock)
     await keyring.refresh()
+    limits = SignInLimits(vault, ASKS_PER_HOUR, MAILS_PER_HOUR)
     return IdentityService(
         database=database,
         vault=vault,
         keyring=keyring,
         mail_queue=MailQueue(vault, "https://ams.example"),
-        session_issuer=SessionIssuer(keyring),
+        session_issuer=SessionIssuer(keyring, admins_need_second_factor=admins_need_second_factor),
         service_secrets={"keys-svc": "k" * 32, "gateway": "g" * 32},
         providers=providers,
-        limits=SignInLimits(vault, ASKS_PER_HOUR, MAILS_PER_HOUR),
+        limits=limits,
+        factors=FactorChecks(vault, limits, RelyingParty("https://ams.example")),
         tries=TryCounts(database, clock),
         clock=clock,
     )
@@ -266,6 +288,16 @@ async def identity(
         token_pb.DESCRIPTOR.services_by_name["TokenService"],
         partial(add_TokenServiceServicer_to_server, token_service),
     )
+    factor_service = SecondFactorService(
+        database=servicer.database,
+        checks=servicer.factors,
+        session_issuer=servicer.session_issuer,
+        clock=clock,
+    )
+    factors = await serve_rpc(
+        factor_pb.DESCRIPTOR.services_by_name["SecondFactorService"],
+        partial(add_SecondFactorServiceServicer_to_server, factor_service),
+    )
     yield Identity(
         channel,
         rpc.IdentityServiceStub(channel),
@@ -277,4 +309,6 @@ async def identity(
         issuer,
         tokens,
         TokenServiceStub(tokens),
+        factors,
+        SecondFactorServiceStub(factors),
     )

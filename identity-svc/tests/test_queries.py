@@ -2,12 +2,13 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.database import Database
 from ams_common.queries import QueryStore
 from identity_svc.rpc import IdentityService
+from identity_svc.second_factor_store import SecondFactorStore
 from identity_svc.session_store import SessionStore
 from identity_svc.sign_in_store import SignInStore
 from identity_svc.store import Store
 from identity_svc.token_store import TokenStore
 
-STORES: tuple[type[QueryStore], ...] = (Store, SessionStore, TokenStore, SignInStore)
+STORES: tuple[type[QueryStore], ...] = (Store, SessionStore, TokenStore, SignInStore, SecondFactorStore)
 
 
 async def test_every_query_can_be_prepared_and_is_declared_in_the_store(database: Database[Store]) -> None:

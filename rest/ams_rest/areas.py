@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from ams.billing.v1 import billing_service_pb2
 from ams.catalog.v1 import catalog_service_pb2
-from ams.identity.v1 import identity_service_pb2, session_service_pb2, token_service_pb2
+from ams.identity.v1 import (
+    identity_service_pb2,
+    second_factor_service_pb2,
+    session_service_pb2,
+    token_service_pb2,
+)
 from ams.keys.v1 import keys_service_pb2
 from ams.registry.v1 import registry_service_pb2
 from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
@@ -25,6 +30,11 @@ AREAS = (
     Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"], "identity"),
     Area("sessions", session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], "identity"),
     Area("tokens", token_service_pb2.DESCRIPTOR.services_by_name["TokenService"], "identity"),
+    Area(
+        "second_factors",
+        second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+        "identity",
+    ),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
     Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
     Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"], "usage"),

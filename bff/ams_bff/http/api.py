@@ -16,9 +16,12 @@ from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import second_factor_service_pb2 as factors
 from ams.identity.v1 import session_service_pb2 as sessions
 from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
+from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.keys.v1 import keys_service_pb2 as keys
@@ -55,6 +58,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
     "sessions": SessionServiceStub,
     "tokens": TokenServiceStub,
+    "second_factors": SecondFactorServiceStub,
     "catalog": CatalogServiceStub,
     "keys": KeysServiceStub,
     "usage": UsageServiceStub,
@@ -64,7 +68,10 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "registry": RegistryServiceStub,
 }
 # Services that share the process of another.
-_SERVED_BY = {"sessions": "identity", "tokens": "identity", "reports": "usage", "alerts": "usage"}
+_SERVED_BY = {
+    **dict.fromkeys(("sessions", "tokens", "second_factors"), "identity"),
+    **dict.fromkeys(("reports", "alerts"), "usage"),
+}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
@@ -197,6 +204,20 @@ class TokensClient(Client):
     RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
 
 
+class SecondFactorsClient(Client):
+    AddPasskey = Rpc(factors.AddPasskeyRequest, factors.AddSecondFactorResponse)
+    CompleteSignIn = Rpc(factors.CompleteSignInRequest, identity.Session)
+    CompleteStepUp = Rpc(factors.CompleteStepUpRequest, factors.SecondFactors)
+    ConfirmTotp = Rpc(factors.ConfirmTotpRequest, factors.AddSecondFactorResponse)
+    GetSecondFactors = Rpc(factors.GetSecondFactorsRequest, factors.SecondFactors)
+    MakeRecoveryCodes = Rpc(factors.MakeRecoveryCodesRequest, factors.MakeRecoveryCodesResponse)
+    RemovePasskey = Rpc(factors.RemovePasskeyRequest, factors.SecondFactors)
+    RemoveTotp = Rpc(factors.RemoveTotpRequest, factors.SecondFactors)
+    StartPasskey = Rpc(factors.StartPasskeyRequest, factors.StartPasskeyResponse)
+    StartStepUp = Rpc(factors.StartStepUpRequest, SecondFactorChallenge)
+    StartTotp = Rpc(factors.StartTotpRequest, factors.StartTotpResponse)
+
+
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
@@ -314,6 +335,7 @@ class Api:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
         self.tokens = TokensClient("tokens", stubs, access_token, hangs)
+        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)

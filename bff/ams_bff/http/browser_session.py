@@ -86,6 +86,12 @@ class BrowserSession:
         """See what has become of it meanwhile: for a request that lasts."""
         await self.load(self.secret)
 
+    async def renew(self) -> None:
+        """Go on with a new access token: what it says of the person has changed."""
+        tokens = self._begun().tokens
+        if tokens is not None:
+            await self.access_token(tokens.access_token)
+
     async def act_as(self, role: Role.ValueType) -> None:
         """Raises PermissionDeniedError when the person doesn't hold the role."""
         await self._renewal.act_as(self._begun(), role)

@@ -52,6 +52,8 @@ class Person:
     active_role: Role.ValueType
     # Those in which an admin has stopped the account: a suspended merchant's, a blocked consumer's.
     closed_roles: tuple[Role.ValueType, ...] = ()
+    # It holds the admin role, and can't act in it until it has a second factor.
+    needs_second_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Session:
             tuple(user.roles),
             user.active_role,
             tuple(_closed_roles(user)),
+            user.needs_second_factor,
         )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
         self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)

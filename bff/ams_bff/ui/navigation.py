@@ -59,6 +59,7 @@ ENTRIES: tuple[Entry, ...] = (
 SETTINGS: tuple[tuple[str, str], ...] = (
     ("Sessions", "/settings/sessions"),
     ("Access tokens", "/settings/tokens"),
+    ("Security", "/settings/security"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

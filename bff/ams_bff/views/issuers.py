@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from ams_bff.http.routing import page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit, safe_path
-from ams_bff.ui.navigation import home_of
+from ams_bff.views.second_factors import signed_in
 
 _NOTE = "oidc"
 
@@ -60,8 +60,7 @@ async def finish(visit: Visit) -> Response:
         )
     except AppError as error:
         return await visit.redirect("/login", Flash(error.message, "bad"))
-    await visit.session.sign_in(answer)
-    return await visit.redirect(safe_path(dance["next"]) or home_of(visit.role))
+    return await signed_in(visit, answer, safe_path(dance["next"]))
 
 
 def _is_ours(dance: Mapping[str, Any], visit: Visit) -> bool:

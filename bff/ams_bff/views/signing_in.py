@@ -13,6 +13,7 @@ from ams_bff.http.visits import Visit, safe_path
 from ams_bff.ui.forms import Form
 from ams_bff.ui.navigation import home_of
 from ams_bff.views.issuers import list_issuers
+from ams_bff.views.second_factors import signed_in
 
 _CODE_PATH = "/login/code"
 
@@ -77,8 +78,7 @@ async def check_code(visit: Visit) -> Response:
         return await show_code(visit, form)
     except AppError as error:
         return await show_code(visit, form.refused(error))
-    await visit.session.sign_in(answer)
-    return await visit.redirect(safe_path(notes.get("next")) or home_of(visit.role))
+    return await signed_in(visit, answer, safe_path(notes.get("next")))
 
 
 async def send_again(visit: Visit) -> Response:

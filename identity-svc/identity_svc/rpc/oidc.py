@@ -13,6 +13,7 @@ from ams_common.interceptors import Context
 
 from identity_svc.accounts import become_consumer
 from identity_svc.addresses import is_address, normalise_email
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.issuers import AuthorizationRequest, Claimant, sign_in_refused
 from identity_svc.providers import Providers
 from identity_svc.sessions import SessionIssuer
@@ -28,6 +29,7 @@ class OidcRpcs:
     providers: Providers
     session_issuer: SessionIssuer
     vault: Vault
+    factors: FactorChecks
     clock: Clock
 
     async def ListSignInIssuers(
@@ -60,6 +62,9 @@ class OidcRpcs:
                 user_id = await self._link(change, provider.issuer.url, claimant, now)
             change.actor = str(user_id)  # nobody was signed in when the call began
             change.audit("user", user_id, issuer=provider.issuer.id)
+            asked = await self.factors.ask(change, user_id, "sign_in", now)
+            if asked is not None:
+                return pb.Session(second_factor=asked)
             session = await self.session_issuer.begin(change.store, user_id, Role.ROLE_UNSPECIFIED, now)
         device_id, email = uuid7(), session.user.email
         session.device_token = self.vault.device_token(email, device_id, now + DEVICE_TTL)

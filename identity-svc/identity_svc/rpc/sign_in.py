@@ -16,10 +16,11 @@ from ams_common.errors import FailedPreconditionError, ResourceExhaustedError, U
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
-from identity_svc import challenges, invites
+from identity_svc import challenges, invites, roles
 from identity_svc.accounts import become_consumer, become_merchant
 from identity_svc.addresses import normalise_email, one_line
 from identity_svc.challenges import Purpose
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.mails import MailQueue
 from identity_svc.records import Challenge
 from identity_svc.sessions import SessionIssuer
@@ -44,6 +45,7 @@ class SignInRpcs:
     session_issuer: SessionIssuer
     limits: SignInLimits
     tries: TryCounts
+    factors: FactorChecks
     clock: Clock
 
     async def StartSignIn(self, request: pb.StartSignInRequest, context: Context) -> pb.Challenge:
@@ -97,8 +99,14 @@ class SignInRpcs:
                 change.actor = str(user_id)  # nobody was signed in when the call began
                 change.audit("user", user_id, purpose=challenge.purpose)
                 role = _ROLES[Purpose(challenge.purpose)]
-                session = await self.session_issuer.begin(change.store, user_id, role, now)
-                session.device_token = self._device_token(asker, now)
+                asked = await self.factors.ask(
+                    change, user_id, "sign_in", now, active_role=roles.role_text(role)
+                )
+                if asked is not None:
+                    session = pb.Session(second_factor=asked)
+                else:
+                    session = await self.session_issuer.begin(change.store, user_id, role, now)
+                    session.device_token = self._device_token(asker, now)
         # Only now: raised inside, it would take the counted attempt back.
         self.tries.count(Outcome.SIGNED_IN if session is not None else Outcome.CODE_WRONG)
         if session is None:

@@ -5,6 +5,7 @@ Users, roles, sign-in, invites, merchants' and consumers' standing, audit log.""
 
 from ams.audit.v1 import events_pb2 as _events_pb2_1
 from ams.identity.v1 import events_pb2 as _events_pb2
+from ams.identity.v1 import second_factors_pb2 as _second_factors_pb2
 from ams.policy.v1 import policy_pb2 as _policy_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -322,6 +323,7 @@ class Session(_message.Message):
     REFRESH_TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
     """A JWT of ten minutes; send it as "Authorization: Bearer …"."""
     refresh_token: _builtins.str
@@ -338,6 +340,10 @@ class Session(_message.Message):
 
     @_builtins.property
     def user(self) -> Global___User: ...
+    @_builtins.property
+    def second_factor(self) -> _second_factors_pb2.SecondFactorChallenge:
+        """Only of signing in to an account that has second factors: nothing else is set, and CompleteSignIn is next."""
+
     def __init__(
         self,
         *,
@@ -347,10 +353,11 @@ class Session(_message.Message):
         refresh_token_expires_at: _timestamp_pb2.Timestamp | None = ...,
         user: Global___User | None = ...,
         device_token: _builtins.str = ...,
+        second_factor: _second_factors_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "device_token", b"device_token", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "device_token", b"device_token", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,6 +449,7 @@ class User(_message.Message):
     CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
     MERCHANT_STANDING_SINCE_FIELD_NUMBER: _builtins.int
     CONSUMER_STANDING_SINCE_FIELD_NUMBER: _builtins.int
+    NEEDS_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
@@ -451,6 +459,8 @@ class User(_message.Message):
     blocked is not among `roles`.
     """
     consumer_standing: _events_pb2.Standing.ValueType
+    needs_second_factor: _builtins.bool
+    """It holds the admin role, and can't act in it until it has a second factor."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.Role.ValueType]:
         """The roles in which it may act now."""
@@ -476,10 +486,11 @@ class User(_message.Message):
         consumer_standing: _events_pb2.Standing.ValueType = ...,
         merchant_standing_since: _timestamp_pb2.Timestamp | None = ...,
         consumer_standing_since: _timestamp_pb2.Timestamp | None = ...,
+        needs_second_factor: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "merchant_standing_since", b"merchant_standing_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "needs_second_factor", b"needs_second_factor", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
