@@ -100,6 +100,14 @@ class BrowserSession:
         """Replaces `notes`, for half an hour."""
         await self._store.keep_notes(self._begun(), notes)
 
+    async def keep_dance(self, state: str, dance: Mapping[str, str]) -> None:
+        """Remember what has to come back with `state` from an issuer."""
+        await self._store.keep_dance(self._begun(), state, dance)
+
+    async def take_dance(self, state: str) -> Mapping[str, str] | None:
+        """What was kept for the state, once; None for one that isn't this browser's."""
+        return await self._store.take_dance(self._session, state) if self._session is not None else None
+
     async def add_flash(self, flash: Flash) -> None:
         """Have the next page say something."""
         await self._store.add_flash(self._begun(), flash)

@@ -22,8 +22,8 @@ _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 10\r\n" + _LAST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """In seconds: from a connection's beginning, or a head's first byte, to the head's last; between two pieces
-    of a body, and for all of it; while nothing of an answer is taken; between two requests.
+    """In seconds: from a connection's beginning, or a head's first byte, to the head's last; between two
+    pieces of a body, and for all of it; while nothing of an answer is taken; between two requests.
 
     `most_of_address`: of one client's network; 0 for no bound, where everybody comes through a proxy.
     """
