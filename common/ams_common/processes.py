@@ -87,7 +87,12 @@ PROCESSES: Mapping[str, Process] = {
             shared_keys=("UPSTREAM_SEALING_KEY",),
         ),
         Process(
-            name="keys-svc", schema="keys", grpc_port=7003, metrics_port=9103, secrets=("SERVICE_SECRET",)
+            name="keys-svc",
+            schema="keys",
+            grpc_port=7003,
+            metrics_port=9103,
+            secrets=("SERVICE_SECRET",),
+            shared_keys=("PSEUDONYM_KEY",),
         ),
         Process(
             name="usage-svc",

@@ -1,18 +1,15 @@
-"""identity-svc: users, roles, sign-in, invites, standing, the audit log."""
+"""identity-svc: users, roles, sign-in, invites, standing, the audit log, platform settings.
 
+identity-svc                  serves
+identity-svc verify-audit     says what of the audit log was changed, removed or put elsewhere
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
 from functools import partial
 
 from ams.audit.v1.events_pb2 import AuditRecord
-from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1 import identity_service_pb2_grpc as rpc
-from ams.identity.v1 import (
-    second_factor_service_pb2,
-    second_factor_service_pb2_grpc,
-    session_service_pb2,
-    session_service_pb2_grpc,
-    token_service_pb2,
-    token_service_pb2_grpc,
-)
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -30,6 +27,8 @@ from ams_common.token_ends import TokenEndsFollower
 from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
+from identity_svc.audit_chain import Checkpoint
+from identity_svc.audit_log import keep_checkpoints_logged, verify
 from identity_svc.event_handlers import NotificationHandler, store_audit_records
 from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
@@ -37,11 +36,9 @@ from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
 from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
-from identity_svc.retention import purge_old_rows
-from identity_svc.rpc import IdentityService
-from identity_svc.rpc.second_factor_service import SecondFactorService
-from identity_svc.rpc.session_service import SessionService, list_token_ends
-from identity_svc.rpc.token_service import TokenService
+from identity_svc.retention import keep_audit_log_purged, purge_old_rows
+from identity_svc.rpc import IdentityService, services_of
+from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.sign_in_limits import SignInLimits
@@ -51,7 +48,20 @@ from identity_svc.vault import Vault
 
 
 def main() -> None:
-    run_process("identity-svc", partial(load, Settings, "IDENTITY"), run)
+    parser = argparse.ArgumentParser(prog="identity-svc")
+    commands = parser.add_subparsers(dest="command")
+    verifying = commands.add_parser("verify-audit", help="look for what isn't as it was stored")
+    verifying.add_argument(
+        "--checkpoint",
+        type=Checkpoint.parse,
+        action="append",
+        default=[],
+        metavar="POSITION:HASH",
+        help="one that was noted before, and must still hold; may be given many times",
+    )
+    arguments = parser.parse_args()
+    work = partial(verify_audit, arguments.checkpoint) if arguments.command == "verify-audit" else run
+    run_process("identity-svc", partial(load, Settings, "IDENTITY"), work)
 
 
 async def run(settings: Settings) -> None:
@@ -89,38 +99,11 @@ async def run(settings: Settings) -> None:
             tries=tries,
             clock=utc_now,
         )
-        descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
-        add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-        tokens = TokenService(database=database, keyring=keyring, clock=utc_now)
-        second_factors = SecondFactorService(
-            database=database, checks=factors, session_issuer=session_issuer, clock=utc_now
-        )
-        sessions = SessionService(database=database, clock=utc_now)
         token_ends = TokenEndsFollower(
             partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
         )
         await token_ends.begin()
-        server = build_server(
-            TokenVerifier(keyring, token_ends.ended),
-            [
-                (descriptor, add_servicer),
-                (
-                    token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
-                    partial(token_service_pb2_grpc.add_TokenServiceServicer_to_server, tokens),
-                ),
-                (
-                    second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
-                    partial(
-                        second_factor_service_pb2_grpc.add_SecondFactorServiceServicer_to_server,
-                        second_factors,
-                    ),
-                ),
-                (
-                    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
-                    partial(session_service_pb2_grpc.add_SessionServiceServicer_to_server, sessions),
-                ),
-            ],
-        )
+        server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -144,6 +127,8 @@ async def run(settings: Settings) -> None:
         background = [
             purge_old_answers(database),
             purge_old_rows(database, utc_now),
+            keep_audit_log_purged(database, utc_now),
+            keep_checkpoints_logged(database),
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
@@ -152,6 +137,17 @@ async def run(settings: Settings) -> None:
             tries.run(),
         ]
         await serve(server, settings.listen, background)
+
+
+async def verify_audit(noted: Sequence[Checkpoint], settings: Settings) -> None:
+    """Prints what is wrong with the audit log, and ends the process with 1 if anything is; else the newest
+    record's checkpoint, to be noted somewhere else."""
+    async with Database.open(settings.database_url, Store) as database:
+        verified = await verify(database, noted)
+    if verified.problems:
+        sys.stdout.writelines(f"{problem}\n" for problem in verified.problems)
+        sys.exit(1)
+    sys.stdout.write(f"{verified.count} records are as they were stored; checkpoint {verified.head}\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """The messages that identity-svc makes of its rows. Most take a row's columns by their names."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import second_factor_service_pb2 as factor_pb
 from ams.identity.v1 import session_service_pb2 as session_pb
@@ -14,7 +12,8 @@ from ams.identity.v1.token_ends_pb2 import TokenEnd
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
-from identity_svc.records import Account, ListedSession, StoredPasskey
+from identity_svc.pictures import picture_path
+from identity_svc.records import Account, Invite, ListedSession, StoredPasskey
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
@@ -46,6 +45,7 @@ def user_message(
         consumer_standing=standing_of(account.consumer_standing),
         merchant_standing_since=to_timestamp(account.merchant_standing_since),
         consumer_standing_since=to_timestamp(account.consumer_standing_since),
+        avatar_url=picture_path(account.picture_id),
     )
 
 
@@ -139,30 +139,16 @@ def standing_change_message(*, user_id: UUID, role: str, standing: str, version:
     )
 
 
-def invite_message(
-    *,
-    invite_id: UUID,
-    email: str,
-    note: str,
-    created_at: datetime,
-    expires_at: datetime,
-    accepted_at: datetime | None,
-) -> pb.Invite:
+def invite_message(invite: Invite, now: datetime) -> pb.Invite:
     return pb.Invite(
-        invite_id=str(invite_id),
-        email=email,
-        note=note,
-        created_at=to_timestamp(created_at),
-        expires_at=to_timestamp(expires_at),
-        accepted_at=to_timestamp(accepted_at),
-    )
-
-
-def audit_record_message(*, audit_id: UUID, occurred_at: datetime, details: str, **texts: str) -> AuditRecord:
-    """`texts`: actor, action, resource, resource_id, request_id. `details` is a JSON object."""
-    return AuditRecord(
-        audit_id=str(audit_id),
-        occurred_at=to_timestamp(occurred_at),
-        details=json.loads(details),
-        **texts,
+        invite_id=str(invite.invite_id),
+        role=role_of(invite.role),
+        email=invite.email,
+        note=invite.note,
+        state=invite.state(now),
+        created_at=to_timestamp(invite.created_at),
+        sent_at=to_timestamp(invite.sent_at),
+        expires_at=to_timestamp(invite.expires_at),
+        accepted_at=to_timestamp(invite.accepted_at),
+        revoked_at=to_timestamp(invite.revoked_at),
     )

@@ -9,7 +9,8 @@ from ams_common.database import Database
 from ams_common.ended_tokens import REMEMBERED_S
 from ams_common.loops import run_forever
 
-from identity_svc import challenges
+from identity_svc import audit_log, challenges
+from identity_svc.platform_settings import SettingsStore
 from identity_svc.store import Store
 
 _BATCH = 500
@@ -36,6 +37,18 @@ _KEPT: Mapping[str, timedelta] = {
 async def purge_old_rows(database: Database[Store], clock: Clock) -> None:
     """For ever, each minute. Every process may do it: rows that another one deletes are passed over."""
     await run_forever("retention", partial(purge, database, clock), _EVERY_S)
+
+
+async def keep_audit_log_purged(database: Database[Store], clock: Clock) -> None:
+    """For ever, each minute."""
+    await run_forever("retention of audit records", partial(purge_audit_log, database, clock), _EVERY_S)
+
+
+async def purge_audit_log(database: Database[Store], clock: Clock) -> None:
+    """Deletes the audit records that are older than the platform's settings say."""
+    async with database.read() as opened:
+        settings = await SettingsStore(opened.connection).find_settings()
+    await audit_log.purge(database, clock(), timedelta(days=settings.audit_retention_days))
 
 
 async def purge(database: Database[Store], clock: Clock) -> None:

@@ -1,15 +1,15 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from functools import partial
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import grpc
 import jwt
 import pytest
@@ -17,37 +17,29 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
-from ams.identity.v1 import second_factor_service_pb2 as factor_pb
-from ams.identity.v1 import session_service_pb2 as session_pb
-from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.identity.v1.second_factor_service_pb2_grpc import (
-    SecondFactorServiceStub,
-    add_SecondFactorServiceServicer_to_server,
-)
-from ams.identity.v1.session_service_pb2_grpc import (
-    SessionServiceStub,
-    add_SessionServiceServicer_to_server,
-)
-from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub, add_TokenServiceServicer_to_server
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.testing.plugin import Schema, Serve
+from ams_common.testing.plugin import Schema, Serve, with_database
 from ams_common.testing.tokens import TestIssuer
 from cryptography.fernet import Fernet
+from identity_svc.audit_chain import BEGINNING, ChainedRecord, chained_hash
 from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
 from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import Providers, open_providers
-from identity_svc.rpc import IdentityService
-from identity_svc.rpc.second_factor_service import SecondFactorService
-from identity_svc.rpc.session_service import SessionService
-from identity_svc.rpc.token_service import TokenService
+from identity_svc.rpc import IdentityService, services_of
 from identity_svc.sessions import SessionIssuer
 from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
@@ -77,6 +69,9 @@ class Identity:
 
     channel: grpc.aio.Channel
     stub: rpc.IdentityServiceStub
+    team: TeamServiceStub
+    settings: SettingsServiceStub
+    profiles: ProfileServiceStub
     servicer: IdentityService
     clock: MovingClock
     admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
@@ -276,39 +271,55 @@ async def servicer(
 async def identity(
     servicer: IdentityService, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer
 ) -> AsyncIterator[Identity]:
-    add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-    channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
+    channels = {service.name: await serve_rpc(service, add) for service, add in services_of(servicer)}
     admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
-    add_sessions = partial(
-        add_SessionServiceServicer_to_server, SessionService(database=servicer.database, clock=clock)
-    )
-    sessions = await serve_rpc(session_pb.DESCRIPTOR.services_by_name["SessionService"], add_sessions)
-    token_service = TokenService(database=servicer.database, keyring=servicer.keyring, clock=clock)
-    tokens = await serve_rpc(
-        token_pb.DESCRIPTOR.services_by_name["TokenService"],
-        partial(add_TokenServiceServicer_to_server, token_service),
-    )
-    factor_service = SecondFactorService(
-        database=servicer.database,
-        checks=servicer.factors,
-        session_issuer=servicer.session_issuer,
-        clock=clock,
-    )
-    factors = await serve_rpc(
-        factor_pb.DESCRIPTOR.services_by_name["SecondFactorService"],
-        partial(add_SecondFactorServiceServicer_to_server, factor_service),
-    )
     yield Identity(
-        channel,
-        rpc.IdentityServiceStub(channel),
+        channels["IdentityService"],
+        rpc.IdentityServiceStub(channels["IdentityService"]),
+        TeamServiceStub(channels["TeamService"]),
+        SettingsServiceStub(channels["SettingsService"]),
+        ProfileServiceStub(channels["ProfileService"]),
         servicer,
         clock,
         admin,
-        sessions,
-        SessionServiceStub(sessions),
+        channels["SessionService"],
+        SessionServiceStub(channels["SessionService"]),
         issuer,
-        tokens,
-        TokenServiceStub(tokens),
-        factors,
-        SecondFactorServiceStub(factors),
+        channels["TokenService"],
+        TokenServiceStub(channels["TokenService"]),
+        channels["SecondFactorService"],
+        SecondFactorServiceStub(channels["SecondFactorService"]),
     )
+
+
+@pytest.fixture
+async def audit_superuser(admin_database_url: str, database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody who may do anything to the audit log."""
+    url = with_database(admin_database_url, database_url.rpartition("/")[2])
+    connection = await asyncpg.connect(url, server_settings={"search_path": "audit"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def rebuild_audit_log(audit_superuser: asyncpg.Connection) -> Callable[..., Awaitable[None]]:
+    """What somebody does who knows how the chain is made: every record gets the given actor or time of
+    storing, and a new hash."""
+
+    async def rebuild(**changed: object) -> None:
+        await audit_superuser.execute("ALTER TABLE records DISABLE TRIGGER ALL")
+        last = BEGINNING.record_hash
+        for row in await audit_superuser.fetch("SELECT * FROM records ORDER BY position"):
+            stored = ChainedRecord(**(dict(row) | changed))
+            last = chained_hash(last, stored)
+            await audit_superuser.execute(
+                "UPDATE records SET actor = $2, stored_at = $3, record_hash = $4 WHERE position = $1",
+                stored.position,
+                stored.actor,
+                stored.stored_at,
+                last,
+            )
+        await audit_superuser.execute("UPDATE head SET record_hash = $1", last)
+        await audit_superuser.execute("ALTER TABLE records ENABLE TRIGGER ALL")
+
+    return rebuild

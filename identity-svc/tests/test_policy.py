@@ -6,6 +6,7 @@ from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1 import token_service_pb2 as token_pb
 from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
+from identity_svc.rpc import services_of
 
 PEOPLE = {"admin", "merchant", "consumer"}
 ADMINS = {"admin"}
@@ -70,6 +71,8 @@ async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer
         "IssueServiceToken": EVERYBODY,
         "CreateInvite": ADMINS,
         "ListInvites": ADMINS,
+        "RevokeInvite": ADMINS,
+        "ResendInvite": ADMINS,
         "ListMerchants": ADMINS,
         "GetMerchant": ADMINS,
         "SuspendMerchant": ADMINS,
@@ -80,4 +83,34 @@ async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer
         "UnblockConsumer": ADMINS,
         "ListStandingChanges": {"keys-svc", "catalog-svc"},
         "ListAuditRecords": ADMINS,
+    }
+
+
+async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
+    servicer: Any, issuer: TestIssuer, serve_rpc: Any
+) -> None:
+    found = {
+        service.name: await callers_let_in(await serve_rpc(service, add), service, issuer)
+        for service, add in services_of(servicer)
+        if service.name in ("TeamService", "SettingsService", "ProfileService")
+    }
+    assert found == {
+        "TeamService": {"ListAdmins": ADMINS, "AcceptAdminInvite": PEOPLE, "DismissAdmin": ADMINS},
+        "SettingsService": {
+            "GetPlatformSettings": {*ADMINS, "keys-svc", "catalog-svc", "usage-svc"},
+            "UpdatePlatformSettings": ADMINS,
+            "ListPlatformSettingsChanges": ADMINS,
+        },
+        "ProfileService": {
+            "UpdateMe": PEOPLE,
+            "SetMyPicture": PEOPLE,
+            "DeleteMyPicture": PEOPLE,
+            "GetPicture": EVERYBODY,
+            "GetMerchantProfile": {"merchant"},
+            "UpdateMerchantProfile": {"merchant"},
+            "SetMerchantLogo": {"merchant"},
+            "DeleteMerchantLogo": {"merchant"},
+            "GetPublicMerchant": EVERYBODY,
+            "BatchGetUserNames": ADMINS,
+        },
     }

@@ -12,20 +12,41 @@ import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import invitation_service_pb2 as invitations
+from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
 from ams.catalog.v1 import pricing_pb2 as pricing
+from ams.catalog.v1 import revision_pb2 as revision
+from ams.catalog.v1 import revision_service_pb2 as revisions
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
+from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import profile_service_pb2 as profiles
 from ams.identity.v1 import second_factor_service_pb2 as factors
 from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import settings_service_pb2 as platform_settings
+from ams.identity.v1 import team_service_pb2 as team
 from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
 from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
 from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
+from ams.keys.v1 import exposures_service_pb2 as exposures
+from ams.keys.v1 import grants_service_pb2 as grants
+from ams.keys.v1 import key_settings_service_pb2 as key_settings
 from ams.keys.v1 import keys_service_pb2 as keys
+from ams.keys.v1 import service_consumers_service_pb2 as service_consumers
+from ams.keys.v1.exposures_service_pb2_grpc import ExposuresServiceStub
+from ams.keys.v1.grants_service_pb2_grpc import GrantsServiceStub
+from ams.keys.v1.key_settings_service_pb2_grpc import KeySettingsServiceStub
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
+from ams.keys.v1.service_consumers_service_pb2_grpc import ServiceConsumersServiceStub
 from ams.registry.v1 import registry_service_pb2 as registry
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from ams.usage.v1 import alert_service_pb2 as alerts
@@ -59,8 +80,18 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "sessions": SessionServiceStub,
     "tokens": TokenServiceStub,
     "second_factors": SecondFactorServiceStub,
+    "team": TeamServiceStub,
+    "settings": SettingsServiceStub,
+    "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
+    "revisions": RevisionServiceStub,
+    "lifecycle": LifecycleServiceStub,
+    "invitations": InvitationServiceStub,
     "keys": KeysServiceStub,
+    "key_settings": KeySettingsServiceStub,
+    "grants": GrantsServiceStub,
+    "service_consumers": ServiceConsumersServiceStub,
+    "exposures": ExposuresServiceStub,
     "usage": UsageServiceStub,
     "reports": ReportServiceStub,
     "alerts": AlertServiceStub,
@@ -69,8 +100,21 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
 }
 # Services that share the process of another.
 _SERVED_BY = {
-    **dict.fromkeys(("sessions", "tokens", "second_factors"), "identity"),
-    **dict.fromkeys(("reports", "alerts"), "usage"),
+    "sessions": "identity",
+    "tokens": "identity",
+    "second_factors": "identity",
+    "team": "identity",
+    "settings": "identity",
+    "profiles": "identity",
+    "reports": "usage",
+    "alerts": "usage",
+    "key_settings": "keys",
+    "grants": "keys",
+    "service_consumers": "keys",
+    "exposures": "keys",
+    "revisions": "catalog",
+    "lifecycle": "catalog",
+    "invitations": "catalog",
 }
 
 
@@ -184,6 +228,8 @@ class IdentityClient(Client):
     RegisterConsumer = Rpc(identity.RegisterConsumerRequest, identity.Challenge)
     RegisterMerchant = Rpc(identity.RegisterMerchantRequest, identity.Challenge)
     ReinstateMerchant = Rpc(identity.ReinstateMerchantRequest, identity.Merchant)
+    ResendInvite = Rpc(identity.ResendInviteRequest, identity.Invite)
+    RevokeInvite = Rpc(identity.RevokeInviteRequest, identity.Invite)
     SignOut = Rpc(identity.SignOutRequest, identity.SignOutResponse)
     StartOidcSignIn = Rpc(identity.StartOidcSignInRequest, identity.OidcChallenge)
     StartSignIn = Rpc(identity.StartSignInRequest, identity.Challenge)
@@ -218,6 +264,37 @@ class SecondFactorsClient(Client):
     StartTotp = Rpc(factors.StartTotpRequest, factors.StartTotpResponse)
 
 
+class TeamClient(Client):
+    AcceptAdminInvite = Rpc(team.AcceptAdminInviteRequest, team.Admin)
+    DismissAdmin = Rpc(team.DismissAdminRequest, team.Admin)
+    ListAdmins = Rpc(team.ListAdminsRequest, team.ListAdminsResponse)
+
+
+class SettingsClient(Client):
+    GetPlatformSettings = Rpc(
+        platform_settings.GetPlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+    ListPlatformSettingsChanges = Rpc(
+        platform_settings.ListPlatformSettingsChangesRequest,
+        platform_settings.ListPlatformSettingsChangesResponse,
+    )
+    UpdatePlatformSettings = Rpc(
+        platform_settings.UpdatePlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+
+
+class ProfilesClient(Client):
+    BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
+    DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
+    DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
+    GetMerchantProfile = Rpc(profiles.GetMerchantProfileRequest, profiles.MerchantProfile)
+    GetPublicMerchant = Rpc(profiles.GetPublicMerchantRequest, profiles.MerchantProfile)
+    SetMerchantLogo = Rpc(profiles.SetMerchantLogoRequest, profiles.MerchantProfile)
+    SetMyPicture = Rpc(profiles.SetMyPictureRequest, identity.User)
+    UpdateMe = Rpc(profiles.UpdateMeRequest, identity.User)
+    UpdateMerchantProfile = Rpc(profiles.UpdateMerchantProfileRequest, profiles.MerchantProfile)
+
+
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
@@ -239,6 +316,29 @@ class CatalogClient(Client):
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
 
 
+class RevisionsClient(Client):
+    ApproveRevision = Rpc(revisions.ApproveRevisionRequest, revision.ServiceRevision)
+    GetRevision = Rpc(revisions.GetRevisionRequest, revisions.GetRevisionResponse)
+    ListPendingRevisions = Rpc(revisions.ListPendingRevisionsRequest, revisions.ListPendingRevisionsResponse)
+    ListServiceRevisions = Rpc(revisions.ListServiceRevisionsRequest, revisions.ListServiceRevisionsResponse)
+    RejectRevision = Rpc(revisions.RejectRevisionRequest, revision.ServiceRevision)
+    WithdrawRevision = Rpc(revisions.WithdrawRevisionRequest, revision.ServiceRevision)
+
+
+class LifecycleClient(Client):
+    ReinstateService = Rpc(lifecycle.ReinstateServiceRequest, catalog.Service)
+    RetireService = Rpc(lifecycle.RetireServiceRequest, catalog.Service)
+    SuspendService = Rpc(lifecycle.SuspendServiceRequest, catalog.Service)
+    WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
+
+
+class InvitationsClient(Client):
+    AcceptInvitation = Rpc(invitations.AcceptInvitationRequest, catalog.MarketplaceService)
+    CreateInvitation = Rpc(invitations.CreateInvitationRequest, invitations.CreateInvitationResponse)
+    ListInvitations = Rpc(invitations.ListInvitationsRequest, invitations.ListInvitationsResponse)
+    RevokeInvitation = Rpc(invitations.RevokeInvitationRequest, invitations.Invitation)
+
+
 class KeysClient(Client):
     ApproveAccess = Rpc(keys.ApproveAccessRequest, keys.AccessRequest)
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
@@ -254,6 +354,71 @@ class KeysClient(Client):
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
+
+
+class KeySettingsClient(Client):
+    BatchGetKeyActivity = Rpc(
+        key_settings.BatchGetKeyActivityRequest, key_settings.BatchGetKeyActivityResponse
+    )
+    DisableKey = Rpc(key_settings.DisableKeyRequest, keys.Key)
+    EnableKey = Rpc(key_settings.EnableKeyRequest, keys.Key)
+    EndPreviousSecret = Rpc(key_settings.EndPreviousSecretRequest, keys.Key)
+    RotateKey = Rpc(key_settings.RotateKeyRequest, key_settings.RotateKeyResponse)
+    SetAllowedCalls = Rpc(key_settings.SetAllowedCallsRequest, keys.Key)
+    SetAllowedNetworks = Rpc(key_settings.SetAllowedNetworksRequest, keys.Key)
+    SetKeyServices = Rpc(key_settings.SetKeyServicesRequest, keys.Key)
+    UpdateKey = Rpc(key_settings.UpdateKeyRequest, keys.Key)
+
+
+class GrantsClient(Client):
+    EndConsumerGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    EndGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    GetAccessPolicy = Rpc(grants.GetAccessPolicyRequest, grants.AccessPolicy)
+    ListConsumerGrants = Rpc(grants.ListConsumerGrantsRequest, grants.ListConsumerGrantsResponse)
+    ListGrants = Rpc(grants.ListGrantsRequest, grants.ListGrantsResponse)
+    ListKeysOfConsumer = Rpc(grants.ListKeysOfConsumerRequest, keys.ListKeysResponse)
+    SetAccessPolicy = Rpc(grants.SetAccessPolicyRequest, grants.AccessPolicy)
+    WithdrawAccessRequest = Rpc(grants.WithdrawAccessRequestRequest, keys.AccessRequest)
+
+
+class ServiceConsumersClient(Client):
+    ApproveMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    BlockServiceConsumer = Rpc(
+        service_consumers.BlockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+    DenyMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    EndServiceConsumerAccess = Rpc(
+        service_consumers.EndServiceConsumerAccessRequest, service_consumers.ServiceConsumer
+    )
+    GetServiceConsumer = Rpc(
+        service_consumers.GetServiceConsumerRequest, service_consumers.ServiceConsumerDetail
+    )
+    ListMerchantAccessRequests = Rpc(
+        service_consumers.ListMerchantAccessRequestsRequest,
+        service_consumers.ListMerchantAccessRequestsResponse,
+    )
+    ListServiceConsumers = Rpc(
+        service_consumers.ListServiceConsumersRequest, service_consumers.ListServiceConsumersResponse
+    )
+    RevokeServiceKey = Rpc(service_consumers.RevokeServiceKeyRequest, service_consumers.ServiceKey)
+    SetServiceConsumerLimits = Rpc(
+        service_consumers.SetServiceConsumerLimitsRequest, service_consumers.ServiceConsumer
+    )
+    UnblockServiceConsumer = Rpc(
+        service_consumers.UnblockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+
+
+class ExposuresClient(Client):
+    GetExposureChoice = Rpc(exposures.GetExposureChoiceRequest, exposures.ExposureChoice)
+    HandInKey = Rpc(exposures.HandInKeyRequest, exposures.HandInKeyResponse)
+    ListExposures = Rpc(exposures.ListExposuresRequest, exposures.ListExposuresResponse)
+    ReportFoundKeys = Rpc(exposures.ReportFoundKeysRequest, exposures.ReportFoundKeysResponse)
+    SetExposureChoice = Rpc(exposures.ExposureChoice, exposures.ExposureChoice)
 
 
 class UsageClient(Client):
@@ -336,8 +501,18 @@ class Api:
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
         self.tokens = TokensClient("tokens", stubs, access_token, hangs)
         self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, hangs)
+        self.team = TeamClient("team", stubs, access_token, hangs)
+        self.settings = SettingsClient("settings", stubs, access_token, hangs)
+        self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
+        self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
+        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)
+        self.invitations = InvitationsClient("invitations", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
+        self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)
+        self.grants = GrantsClient("grants", stubs, access_token, hangs)
+        self.service_consumers = ServiceConsumersClient("service_consumers", stubs, access_token, hangs)
+        self.exposures = ExposuresClient("exposures", stubs, access_token, hangs)
         self.usage = UsageClient("usage", stubs, access_token, hangs)
         self.reports = ReportsClient("reports", stubs, access_token, hangs)
         self.alerts = AlertsClient("alerts", stubs, access_token, hangs)

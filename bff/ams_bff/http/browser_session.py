@@ -96,6 +96,11 @@ class BrowserSession:
         """Raises PermissionDeniedError when the person doesn't hold the role."""
         await self._renewal.act_as(self._begun(), role)
 
+    async def refresh(self) -> None:
+        """See what has become of the person meanwhile: a new name, say."""
+        if self._session is not None and self._session.tokens is not None:
+            await self._renewal.access_token(self._session, refused=self._session.tokens.access_token)
+
     async def keep_notes(self, notes: Mapping[str, Any]) -> None:
         """Replaces `notes`, for half an hour."""
         await self._store.keep_notes(self._begun(), notes)

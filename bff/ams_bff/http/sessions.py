@@ -54,6 +54,8 @@ class Person:
     closed_roles: tuple[Role.ValueType, ...] = ()
     # It holds the admin role, and can't act in it until it has a second factor.
     needs_second_factor: bool = False
+    # Where the picture is; "": initials stand for it.
+    avatar_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Session:
             user.active_role,
             tuple(_closed_roles(user)),
             user.needs_second_factor,
+            user.avatar_url,
         )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
         self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)

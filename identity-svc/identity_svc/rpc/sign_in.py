@@ -10,9 +10,9 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.clients import client_network
 from ams_common.clock import Clock, to_timestamp
-from ams_common.context import current_client_address
+from ams_common.context import current_caller, current_client_address
 from ams_common.database import Change, Database
-from ams_common.errors import FailedPreconditionError, ResourceExhaustedError, UnauthenticatedError
+from ams_common.errors import ResourceExhaustedError, UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
@@ -22,6 +22,7 @@ from identity_svc.addresses import normalise_email, one_line
 from identity_svc.challenges import Purpose
 from identity_svc.factor_checks import FactorChecks
 from identity_svc.mails import MailQueue
+from identity_svc.platform_settings import SettingsStore, require_admissible
 from identity_svc.records import Challenge
 from identity_svc.sessions import SessionIssuer
 from identity_svc.sign_in_limits import Asker, SignInLimits, Spent
@@ -56,19 +57,25 @@ class SignInRpcs:
     async def RegisterConsumer(self, request: pb.RegisterConsumerRequest, context: Context) -> pb.Challenge:
         email, name = normalise_email(request.email), one_line("name", request.name)
         async with self.database.change() as change:
-            return await self._start(
-                change, Purpose.REGISTER_CONSUMER, email, request.device_tokens, name=name
-            )
+            # Whether the address has an account isn't looked at: the answer would tell. Who is signed in with
+            # it has one, and may become a consumer too.
+            if not await _is_callers(change, email):
+                require_admissible(await SettingsStore(change.connection).find_settings(), email)
+            tokens = request.device_tokens
+            return await self._start(change, Purpose.REGISTER_CONSUMER, email, tokens, name=name)
 
     async def RegisterMerchant(self, request: pb.RegisterMerchantRequest, context: Context) -> pb.Challenge:
         email, name = normalise_email(request.email), one_line("name", request.name)
         company_name = one_line("companyName", request.company_name)
         async with self.database.change() as change:
             invite_id = await change.store.find_open_invite(
-                code_hash=invites.code_hash(request.invite_code), email=email, now=self.clock()
+                code_hash=invites.code_hash(request.invite_code),
+                email=email,
+                role="merchant",
+                now=self.clock(),
             )
             if invite_id is None:
-                raise _invite_not_valid()
+                raise invites.not_valid()
             return await self._start(
                 change,
                 Purpose.REGISTER_MERCHANT,
@@ -252,7 +259,7 @@ class SignInRpcs:
             change, challenge.invite_id, challenge.email, challenge.name, challenge.company_name, now
         )
         if user_id is None:
-            raise _invite_not_valid()
+            raise invites.not_valid()
         return user_id
 
 
@@ -264,11 +271,11 @@ def _too_many(code: str, message: str, wait: timedelta) -> ResourceExhaustedErro
     return ResourceExhaustedError(code, message, retry_after_s=str(int(wait.total_seconds()) + 1))
 
 
+async def _is_callers(change: Change[Store], email: str) -> bool:
+    user_id = current_caller().user_id
+    return user_id is not None and await change.store.find_address(user_id=user_id) == email
+
+
 def _code_invalid() -> UnauthenticatedError:
     # One answer for wrong, expired, used and unknown: guessing learns nothing from it.
     return UnauthenticatedError("code_invalid", "This code is not valid. Ask for a new one.")
-
-
-def _invite_not_valid() -> FailedPreconditionError:
-    # One answer for wrong, expired, used, and meant for another address.
-    return FailedPreconditionError("invite_not_valid", "This invite is not valid for this address.")
