@@ -202,7 +202,6 @@ async def test_every_change_of_the_story_stands_in_the_audit_log(trade: Trade) -
     actions = {record["action"] for record in everything["auditRecords"]}
     assert actions >= {
         "invite.create",
-        "merchant.register_start",
         "sign_in.complete",
         "access.request",
         "access.approve",

@@ -71,13 +71,19 @@ class MailQueue:
     public_url: str
 
     async def send_code(
-        self, store: Store, recipient: str, code: str, purpose: challenges.Purpose, now: datetime
+        self,
+        store: Store,
+        recipient: str,
+        code: str,
+        purpose: challenges.Purpose,
+        expires_at: datetime,
+        now: datetime,
     ) -> None:
         """Queues the mail with a code; one for signing in only when the address has an account."""
-        minutes = challenges.TTL // timedelta(minutes=1)
+        minutes = challenges.whole_minutes_left(expires_at, now)
         values = {"code": code, "purpose": purpose.value, "minutes": minutes}
         insert = store.insert_mail_to_user if purpose is challenges.Purpose.SIGN_IN else store.insert_mail
-        await insert(**self._mail(Template.CODE, recipient, values, now, now + challenges.TTL))
+        await insert(**self._mail(Template.CODE, recipient, values, now, expires_at))
         await store.announce_mail()
 
     async def send_invite(self, store: Store, recipient: str, code: str, role: str, now: datetime) -> None:

@@ -22,6 +22,7 @@ from ams.identity.v1 import project_service_pb2_grpc as project_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent, ProjectChanged, ProjectRole
 from ams.identity.v1.notifications_pb2 import Notification
 from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
 from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
@@ -36,13 +37,20 @@ from ams_common.testing.plugin import Schema, Serve, with_database
 from ams_common.testing.tokens import TestIssuer
 from cryptography.fernet import Fernet
 from identity_svc.audit_chain import BEGINNING, ChainedRecord, chained_hash
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
+from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService, services_of
 from identity_svc.sessions import SessionIssuer
+from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
+from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
+
+# Of a deployment that sets nothing (identity_svc.settings).
+ASKS_PER_HOUR, MAILS_PER_HOUR = 150, 3600
 
 
 class MovingClock:
@@ -75,6 +83,8 @@ class Identity:
     issuer: TestIssuer
     token_channel: grpc.aio.Channel
     tokens: TokenServiceStub
+    factor_channel: grpc.aio.Channel
+    factors: SecondFactorServiceStub
 
     def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
         """The metadata of calls with a session's access token, as the server of this test knows tokens."""
@@ -242,20 +252,34 @@ async def providers() -> AsyncIterator[Providers]:
 
 
 @pytest.fixture
+def admins_need_second_factor() -> bool:
+    """Overridden by tests of what admins need."""
+    return False
+
+
+@pytest.fixture
 async def servicer(
-    database: Database[Store], encryption_key: str, clock: MovingClock, providers: Providers
+    database: Database[Store],
+    encryption_key: str,
+    clock: MovingClock,
+    providers: Providers,
+    admins_need_second_factor: bool,
 ) -> IdentityService:
     vault = Vault([encryption_key])
     keyring = Keyring(database, vault, clock)
     await keyring.refresh()
+    limits = SignInLimits(vault, ASKS_PER_HOUR, MAILS_PER_HOUR)
     return IdentityService(
         database=database,
         vault=vault,
         keyring=keyring,
         mail_queue=MailQueue(vault, "https://ams.example"),
-        session_issuer=SessionIssuer(keyring),
+        session_issuer=SessionIssuer(keyring, admins_need_second_factor=admins_need_second_factor),
         service_secrets={"keys-svc": "k" * 32, "gateway": "g" * 32},
         providers=providers,
+        limits=limits,
+        factors=FactorChecks(vault, limits, RelyingParty("https://ams.example")),
+        tries=TryCounts(database, clock),
         clock=clock,
     )
 
@@ -280,6 +304,8 @@ async def identity(
         issuer,
         channels["TokenService"],
         TokenServiceStub(channels["TokenService"]),
+        channels["SecondFactorService"],
+        SecondFactorServiceStub(channels["SecondFactorService"]),
     )
 
 

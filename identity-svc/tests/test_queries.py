@@ -10,7 +10,9 @@ from identity_svc.profiles import ProfileStore
 from identity_svc.projects.store import ProjectStore
 from identity_svc.rpc import IdentityService
 from identity_svc.rpc.project_service import ProjectService
+from identity_svc.second_factor_store import SecondFactorStore
 from identity_svc.session_store import SessionStore
+from identity_svc.sign_in_store import SignInStore
 from identity_svc.store import Store
 from identity_svc.team import TeamStore
 from identity_svc.token_store import TokenStore
@@ -19,6 +21,8 @@ STORES: tuple[type[QueryStore], ...] = (
     Store,
     SessionStore,
     TokenStore,
+    SignInStore,
+    SecondFactorStore,
     AuditStore,
     TeamStore,
     SettingsStore,

@@ -27,6 +27,16 @@ def _press(name: str) -> Act:
     return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
 
 
+def _press_and_wait(name: str) -> Act:
+    """Presses the button that is called so, which leads to another page."""
+
+    def act(tab: Tab) -> None:
+        with tab.expect_navigation():
+            tab.get_by_role("button", name=name).click()
+
+    return act
+
+
 def _send_empty(tab: Tab) -> None:
     form = tab.locator("main form[method=post]").first
     form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
@@ -197,6 +207,9 @@ PAGES = (
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
     Page("settings-sessions", "/settings/sessions", _CONSUMER),
+    Page("settings-security", "/settings/security", _CONSUMER),
+    Page("settings-security-app", "/settings/security", _CONSUMER, act=_press_and_wait("Add an app")),
+    Page("settings-security-passkey", "/settings/security", _CONSUMER, act=_press_and_wait("Add a passkey")),
     Page("settings-tokens", "/settings/tokens", _CONSUMER),
     Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
     Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),

@@ -27,6 +27,7 @@ from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import profile_service_pb2 as profiles
 from ams.identity.v1 import project_service_pb2 as projects
+from ams.identity.v1 import second_factor_service_pb2 as factors
 from ams.identity.v1 import session_service_pb2 as sessions
 from ams.identity.v1 import settings_service_pb2 as platform_settings
 from ams.identity.v1 import team_service_pb2 as team
@@ -34,6 +35,8 @@ from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
+from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
 from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
@@ -83,6 +86,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "projects": ProjectServiceStub,
     "sessions": SessionServiceStub,
     "tokens": TokenServiceStub,
+    "second_factors": SecondFactorServiceStub,
     "team": TeamServiceStub,
     "settings": SettingsServiceStub,
     "profiles": ProfileServiceStub,
@@ -108,6 +112,7 @@ _SERVED_BY = {
     "projects": "identity",
     "sessions": "identity",
     "tokens": "identity",
+    "second_factors": "identity",
     "team": "identity",
     "settings": "identity",
     "profiles": "identity",
@@ -285,6 +290,20 @@ class TokensClient(Client):
     CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
     ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
     RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
+class SecondFactorsClient(Client):
+    AddPasskey = Rpc(factors.AddPasskeyRequest, factors.AddSecondFactorResponse)
+    CompleteSignIn = Rpc(factors.CompleteSignInRequest, identity.Session)
+    CompleteStepUp = Rpc(factors.CompleteStepUpRequest, factors.SecondFactors)
+    ConfirmTotp = Rpc(factors.ConfirmTotpRequest, factors.AddSecondFactorResponse)
+    GetSecondFactors = Rpc(factors.GetSecondFactorsRequest, factors.SecondFactors)
+    MakeRecoveryCodes = Rpc(factors.MakeRecoveryCodesRequest, factors.MakeRecoveryCodesResponse)
+    RemovePasskey = Rpc(factors.RemovePasskeyRequest, factors.SecondFactors)
+    RemoveTotp = Rpc(factors.RemoveTotpRequest, factors.SecondFactors)
+    StartPasskey = Rpc(factors.StartPasskeyRequest, factors.StartPasskeyResponse)
+    StartStepUp = Rpc(factors.StartStepUpRequest, SecondFactorChallenge)
+    StartTotp = Rpc(factors.StartTotpRequest, factors.StartTotpResponse)
 
 
 class TeamClient(Client):
@@ -532,6 +551,7 @@ class Api:
         self.projects = ProjectsClient("projects", stubs, access_token, hangs)
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
         self.tokens = TokensClient("tokens", stubs, access_token, hangs)
+        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, hangs)
         self.team = TeamClient("team", stubs, access_token, hangs)
         self.settings = SettingsClient("settings", stubs, access_token, hangs)
         self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)

@@ -64,6 +64,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("Profile", "/settings/profile"),
     ("Sessions", "/settings/sessions"),
     ("Access tokens", "/settings/tokens"),
+    ("Security", "/settings/security"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

@@ -12,6 +12,8 @@ from ams.identity.v1 import (
     profile_service_pb2_grpc,
     project_service_pb2,
     project_service_pb2_grpc,
+    second_factor_service_pb2,
+    second_factor_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     settings_service_pb2,
@@ -31,6 +33,7 @@ from identity_svc.rpc.oidc import OidcRpcs
 from identity_svc.rpc.platform_settings import SettingsService
 from identity_svc.rpc.profiles import ProfileService
 from identity_svc.rpc.project_service import ProjectService
+from identity_svc.rpc.second_factor_service import SecondFactorService
 from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.sessions import SessionRpcs
 from identity_svc.rpc.sign_in import SignInRpcs
@@ -76,6 +79,18 @@ def services_of(
             partial(
                 session_service_pb2_grpc.add_SessionServiceServicer_to_server,
                 SessionService(database=database, clock=clock),
+            ),
+        ),
+        (
+            second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+            partial(
+                second_factor_service_pb2_grpc.add_SecondFactorServiceServicer_to_server,
+                SecondFactorService(
+                    database=database,
+                    checks=identity.factors,
+                    session_issuer=identity.session_issuer,
+                    clock=clock,
+                ),
             ),
         ),
         (
