@@ -10,6 +10,7 @@ from ams_rest import openapi
 from ams_rest.api import RestApi
 from ams_rest.areas import AREAS
 from ams_rest.backends import Backends
+from ams_rest.call_limits import CallLimits
 from ams_rest.http_errors import MethodNotAllowedError
 from ams_rest.routes import PREFIX, RouteTable, routes_of
 from redis.asyncio import Redis
@@ -45,15 +46,16 @@ def build_app(
     SettingsError when the web UI's assets aren't built.
     """
     table = RouteTable(routes_of(AREAS))
-    site = Site(backends, openapi.build(table.routes, settings.public_url))
+    site = Site(backends, openapi.build(table.routes, settings.public_url, settings.gateway_url))
     endpoints: Mapping[bytes, Endpoint] = {
         b"/healthz": site.healthz,
         b"/readyz": site.readyz,
         b"/.well-known/jwks.json": site.jwks,
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
+    limits = CallLimits(settings.redis_url, settings.rest_calls_per_minute)
+    rest = RestApi(table, backends, limits, is_pretty=settings.debug)
     scanning = SecretScanning(backends)
-    rest = RestApi(table, backends, is_pretty=settings.debug)
     store = SessionStore(redis, Sealer(settings.sealing_key))
     ui = WebUi(settings, backends.channels, store, Assets.load(), event_streams, VIEWS)
 

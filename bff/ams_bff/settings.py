@@ -36,6 +36,8 @@ class Settings:
     sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
     # How long a live page waits before it asks for its figures again.
     live_beat_s: float = setting(5.0)
+    # Calls of the REST API a minute with one token; five times as many from one address.
+    rest_calls_per_minute: int = setting(12_000)
     # How long a page waits for a service before it shows the rest without it.
     read_deadline_s: float = setting(1.0)
     # Whom people write to, above all those whose account was stopped.
@@ -52,6 +54,8 @@ class Settings:
             host = ""
         if not host:
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
+        if self.rest_calls_per_minute < 1:
+            raise SettingsError(["BFF_REST_CALLS_PER_MINUTE must be at least 1"])
         if not 0 <= self.trusted_proxies <= _MOST_PROXIES:
             raise SettingsError([f"BFF_TRUSTED_PROXIES must be from 0 to {_MOST_PROXIES}"])
         try:

@@ -176,6 +176,8 @@ def require_unrevoked(key: Key) -> None:
 
 def require_status(key: Key, wanted: KeyStatus.ValueType, now: datetime) -> None:
     """Raises FailedPreconditionError key_not_active or key_not_disabled for a key in another status."""
-    if status_of(key, now) != wanted:
-        word = status_filter(wanted)
-        raise FailedPreconditionError(f"key_not_{word}", f"This key isn't {word}.")
+    if status_of(key, now) == wanted:
+        return
+    if wanted == KEY_DISABLED:
+        raise FailedPreconditionError("key_not_disabled", "This key isn't disabled.")
+    raise FailedPreconditionError("key_not_active", "This key isn't active.")

@@ -5,7 +5,8 @@ from uuid import UUID
 
 import asyncpg
 
-# Each consumer has access to two services, and its keys are for one of them; one in ten asks for a third.
+# Each consumer has access to two services; its keys, rotated once, are for one of them. One in ten asks for a
+# third.
 _FILL = (
     """
     CREATE TEMPORARY TABLE sold AS
@@ -52,6 +53,10 @@ _FILL = (
     INSERT INTO key_services (key_id, holder_id, service_id, grant_id)
     SELECT keys.key_id, keys.holder_id, bought.service_id, bought.grant_id
     FROM keys JOIN bought ON bought.consumer_id = keys.consumer_id AND bought.turn = 0
+    """,
+    """
+    INSERT INTO previous_secrets (key_hash, key_id, key_prefix, replaced_at, ends_at)
+    SELECT sha256(key_hash), key_id, key_prefix, created_at, created_at + interval '1 hour' FROM keys
     """,
     "ANALYZE consumers, access_requests, grants, keys, key_services, consumer_terms, previous_secrets",
 )

@@ -22,7 +22,7 @@ def name_of(secret: str) -> str:
 
 
 async def held(redis: Redis, secret: str) -> KeySnapshot | None:
-    data = await redis.get(name_of(secret))
+    data: Any = await redis.get(name_of(secret))
     return KeySnapshot.FromString(data) if data is not None else None
 
 
@@ -37,7 +37,7 @@ async def test_all_secrets_come_back_after_a_flush_and_gateways_are_told(
         await channel.subscribe(INVALIDATION_CHANNEL)
         await channel.get_message(timeout=5)
         assert await rebuild_snapshots(database, own_redis, utc_now) == 4
-        told = set()
+        told: set[str] = set()
         while len(told) < 4:
             message = await channel.get_message(timeout=5)
             assert message is not None

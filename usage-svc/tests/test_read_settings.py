@@ -22,6 +22,7 @@ def test_in_development_addresses_are_enough() -> None:
     ("variable", "value"),
     [
         ("USAGE_KEEP_MINUTES_DAYS", "0"),
+        ("USAGE_KEEP_TREES_DAYS", "799"),
         ("USAGE_KEEP_REPORTS_DAYS", "0"),
         ("USAGE_REPORTS_URL", "nothing-that-is-known://reports"),
         ("USAGE_SEALING_KEY", "short"),

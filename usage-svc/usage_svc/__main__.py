@@ -4,6 +4,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.usage.v1 import (
     alert_service_pb2,
     alert_service_pb2_grpc,
@@ -68,6 +69,7 @@ async def run(settings: Settings) -> None:
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
+            archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
@@ -86,7 +88,7 @@ async def run(settings: Settings) -> None:
         # Apart: what is asked in the background doesn't keep a caller waiting.
         billing = await stack.enter_async_context(open_channel(settings.billing_address, is_apart=True))
         token = ServiceToken(identity, "usage-svc", settings.service_secret)
-        evaluator = AlertEvaluator(database=database, spend=SpendClient(billing, token))
+        evaluator = AlertEvaluator(database=database, spend=SpendClient(BillingServiceStub(billing), token))
         session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
         deliverer = WebhookDeliverer(
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
@@ -100,6 +102,7 @@ async def run(settings: Settings) -> None:
                 platform_settings.current.usage_retention_days if platform_settings.is_known else None
             ),
             keep_minutes_days=settings.keep_minutes_days,
+            keep_trees_days=settings.keep_trees_days,
         )
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "usage-svc", settings.service_secret)

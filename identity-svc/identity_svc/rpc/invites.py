@@ -39,10 +39,9 @@ class InviteRpcs:
             if (done := await change.replay(request, pb.Invite)) is not None:
                 return done
             if await change.store.holds_role(email=email, role=role):
-                article = "an" if role == "admin" else "a"
-                raise FailedPreconditionError(
-                    f"already_{article}_{role}", f"This address is {article} {role}'s already."
-                )
+                if role == "admin":
+                    raise FailedPreconditionError("already_an_admin", "This address is an admin's already.")
+                raise FailedPreconditionError("already_a_merchant", "This address is a merchant's already.")
             if role == "admin":
                 # An account to sign in to, which is nothing yet: so whoever joins proves the address.
                 await change.store.ensure_user(email, email.partition("@")[0], now)

@@ -1,4 +1,4 @@
-"""What is kept for how long: raw events go to the archive, minutes go, hours and days stay.
+"""What is kept for how long: raw events go to the archive, minutes and trees go, hours, days and roots stay.
 
 Each step can be the last one before a crash. Nothing is dropped that isn't in a file that was read back, and
 the last look at what a partition holds and its drop are one transaction.
@@ -53,6 +53,7 @@ class Retention:
     files: FileStore
     keep_events_days: Callable[[], int | None]
     keep_minutes_days: int
+    keep_trees_days: int
     clock: Clock = utc_now
     # For how many days calls were kept in the last round, and when that was.
     _kept_days: int | None = None
@@ -80,6 +81,7 @@ class Retention:
                 return
             try:
                 await self._purge_journals()
+                await self._purge_trees()
                 await self._thin_minutes()
                 # The last: while the archive can't be reached, nothing else waits for it.
                 await self._archive_events()
@@ -157,6 +159,18 @@ class Retention:
             async with self.database.change_by_system("retention.purge_journals", audited=False) as change:
                 store = RetentionStore(change.connection)
                 purged = bool(await store.purge_journals(before=before, limit=_JOURNALS))
+
+    async def _purge_trees(self) -> None:
+        """A day at a time: a tree is there as a whole, or its events can't be proven any more. Roots stay."""
+        first_kept = self.clock().date() - timedelta(days=self.keep_trees_days)
+        while True:
+            async with self.database.change_by_system("retention.purge_trees", audited=False) as change:
+                store = RetentionStore(change.connection)
+                day = await store.oldest_tree_day()
+                if day is None or day >= first_kept:
+                    return
+                await store.purge_tree_leaves(day=day)
+                await store.purge_tree_blocks(day=day)
 
     async def _old_days(self, parent: str, keep_days: int) -> list[date]:
         async with self.database.read() as opened:
