@@ -44,9 +44,9 @@ class Merchant:
     name: str
     company_name: str
     offers: tuple[Offer, ...]
-    # What its public profile says.
-    about: str
-    website: str
+    # What its public profile says; "": it has none.
+    about: str = ""
+    website: str = ""
 
 
 @dataclass(frozen=True)

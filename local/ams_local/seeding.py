@@ -81,8 +81,10 @@ class Seeding:
             api = await self._people.register_merchant(
                 admin, merchant.email, merchant.company_name, merchant.name
             )
-            links = [{"label": "Website", "url": merchant.website}]
-            await api.patch("/merchant/profile", updateMask="about,links", about=merchant.about, links=links)
+            if merchant.about:
+                links = [{"label": "Website", "url": merchant.website}]
+                mask = "about,links"
+                await api.patch("/merchant/profile", updateMask=mask, about=merchant.about, links=links)
         begun = {service["slug"]: service for service in await api.list_all("/merchant/services", "services")}
         for offer in missing:
             await self._publish(admin, api, offer, begun.get(offer.slug))
