@@ -44,6 +44,9 @@ class Merchant:
     name: str
     company_name: str
     offers: tuple[Offer, ...]
+    # What its public profile says; "": it has none.
+    about: str = ""
+    website: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,8 +196,23 @@ RATES_IMAGE = Offer(
     type="DOCKER",
 )
 MERCHANTS = (
-    Merchant("mara@numbers.example", "Mara Keller", "Numbers Ltd", (CURRENCY, WORDS, RATES_IMAGE)),
-    Merchant("otto@words.example", "Otto Lind", "Words & Co", (QUOTES, ECHO)),
+    Merchant(
+        "mara@numbers.example",
+        "Mara Keller",
+        "Numbers Ltd",
+        (CURRENCY, WORDS, RATES_IMAGE),
+        about="Five people in Basel who count for others: money, words and whatever else has to be exact.\n\n"
+        "Every answer is rounded once, and our status page tells of each minute that we were away.",
+        website="https://numbers.example",
+    ),
+    Merchant(
+        "otto@words.example",
+        "Otto Lind",
+        "Words & Co",
+        (QUOTES, ECHO),
+        about="Sentences worth remembering, since 2011. We read them all ourselves.",
+        website="https://words.example",
+    ),
 )
 CONSUMERS = (
     Consumer(
@@ -227,6 +245,9 @@ PROJECT = Project(
     uses=("currency", "quotes"),
     asks_for="currency-server",
 )
+# Who has been invited and hasn't come yet: to offer services, and to the admins.
+INVITED_MERCHANT = ("lena@maps.example", "Met at the fair: maps of rivers and lakes")
+INVITED_ADMIN = ("ines@ams.example", "Looks after billing from January on")
 # How many calls the first start sends, so that usage and spend have something to show.
 FIRST_CALLS = 50
 KEY_TTL_DAYS = 90

@@ -52,7 +52,23 @@ class Seeding:
         ]
         if self._project is not None:
             await self._share(admin, self._project, services)
+        await self._govern(admin)
         return fresh[0]
+
+    async def _govern(self, admin: Rest) -> None:
+        """Somebody is invited to each role that comes by invite, and a setting has a history."""
+        for role, (email, note) in (("MERCHANT", demo.INVITED_MERCHANT), ("ADMIN", demo.INVITED_ADMIN)):
+            invites = await admin.list_all("/invites", "invites", role=role)
+            if all(invite["email"] != email for invite in invites):
+                await admin.post("/invites", email=email, note=note, role=role)
+        settings = await admin.get("/platform-settings")
+        if not int(settings.get("version", 0)):
+            await admin.patch(
+                "/platform-settings",
+                updateMask="maxServices",
+                maxServices=50,
+                reason="No merchant has more than a dozen; more is to be talked about first.",
+            )
 
     async def _offer(self, admin: Rest, merchant: demo.Merchant, known: JSON | None) -> None:
         """The merchant's services stand in the marketplace."""
@@ -70,6 +86,10 @@ class Seeding:
             api = await self._people.register_merchant(
                 admin, merchant.email, merchant.company_name, merchant.name
             )
+            if merchant.about:
+                links = [{"label": "Website", "url": merchant.website}]
+                mask = "about,links"
+                await api.patch("/merchant/profile", updateMask=mask, about=merchant.about, links=links)
         begun = {service["slug"]: service for service in await api.list_all("/merchant/services", "services")}
         for offer in missing:
             await self._publish(admin, api, offer, begun.get(offer.slug))
