@@ -62,6 +62,9 @@ fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS=
 bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
 
+bench-lists: setup ## lists and single things among 100,000 services; ARGS="--services 10000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.lists $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
@@ -117,4 +120,4 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup

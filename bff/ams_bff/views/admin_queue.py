@@ -1,4 +1,4 @@
-"""Everything that waits for an admin, in one queue: services and changes of services to approve, and consumers
+"""Everything that waits for an admin, in one queue: services and changes of them to approve, and consumers
 who ask for access."""
 
 import asyncio
