@@ -106,7 +106,7 @@ async def test_a_change_of_a_live_service_is_decided_field_by_field_and_never_un
     # It is another one meanwhile than the admin has looked at.
     await change(description="Words that nobody saw")
     stale = browser.post(decision, "/admin", decision="approve", version=str(revision["version"]))
-    assert stale.status == 400
+    assert stale.status == 409
     assert "has changed since you looked at it" in stale.text
     assert "Words that nobody saw" in stale.text
     needs_reason = browser.post(
