@@ -1,9 +1,12 @@
 """ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
+import asyncio
 import logging
 from functools import partial
 
+from ams_common.client import ServiceToken
 from ams_common.process import run_process
+from ams_common.server import cancel
 from ams_common.settings import load
 from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
@@ -27,9 +30,11 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
     async with open_backends(settings.addresses) as backends, open_redis(settings.redis_url) as redis:
         streams = EventStreams(settings.live_beat_s)
-        app = build_app(settings, backends, redis, streams)
+        token = ServiceToken(backends.channels["identity"], "bff", settings.service_secret)
+        app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        keeping = asyncio.create_task(token.keep())
         try:
             await serve_asgi(
                 app,
@@ -42,6 +47,7 @@ async def run(settings: Settings) -> None:
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             )
         finally:
+            await cancel([keeping])
             log.info("stopped")
 
 

@@ -84,6 +84,15 @@ def transition(record: ServiceRecord, action: str, now: datetime, reason: str = 
     )
 
 
+def check_service_count(count: int, most: int) -> None:
+    """Raises FailedPreconditionError when a merchant with `count` services may have no more than `most`."""
+    if count >= most:
+        raise FailedPreconditionError(
+            "service_limit_reached",
+            f"You have {count} services, and {most} are allowed. Ask an admin for more.",
+        )
+
+
 def check_merchant_acts(standing: Standing.ValueType) -> None:
     """Raises PermissionDeniedError merchant_suspended: a token may be older than the suspension."""
     if is_stopped(standing):

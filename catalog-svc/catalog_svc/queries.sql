@@ -21,6 +21,13 @@ WHERE merchant_id = :merchant_id AND merchant_name <> :merchant_name;
 -- name: lock_merchant
 SELECT display_name, standing FROM merchants WHERE merchant_id = :merchant_id FOR SHARE;
 
+-- name: lock_service_count
+-- Until the commit nobody else makes a service of the merchant.
+SELECT pg_advisory_xact_lock(hashtextextended('services of ' || :merchant_id::uuid::text, 0));
+
+-- name: count_services
+SELECT count(*) FROM services WHERE merchant_id = :merchant_id AND status <> 'retired';
+
 -- name: lock_merchant_of_service
 SELECT merchant_id FROM merchants
 WHERE merchant_id = (SELECT merchant_id FROM services WHERE service_id = :service_id) FOR SHARE;
@@ -169,6 +176,13 @@ LIMIT :limit;
 -- A merchant's, a batch at a time by id.
 SELECT * FROM service_details(:now)
 WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_id
+ORDER BY service_id
+LIMIT :limit;
+
+-- name: list_snapshots_to_write
+-- For rebuilding them: of all that gateways may hold.
+SELECT * FROM service_details(:now)
+WHERE status IN ('active', 'suspended') AND service_id > :after_id
 ORDER BY service_id
 LIMIT :limit;
 

@@ -16,6 +16,7 @@ from ams.catalog.v1 import (
 )
 from ams_common.clock import Clock
 from ams_common.database import Database
+from ams_common.platform_settings import DEFAULTS
 from ams_common.sealing import Sealer
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -34,6 +35,7 @@ def services_of(
     sealer: Sealer,
     grants: Grants,
     allow_private_upstreams: bool,
+    max_services: Callable[[], int] = lambda: DEFAULTS.max_services,
 ) -> list[tuple[ServiceDescriptor, Callable[[grpc.aio.Server], None]]]:
     """Each service's descriptor, and what adds its servicer to a server."""
     catalog = CatalogService(
@@ -42,6 +44,7 @@ def services_of(
         sealer=sealer,
         grants=grants,
         allow_private_upstreams=allow_private_upstreams,
+        max_services=max_services,
     )
     revisions = RevisionService(
         database=database, clock=clock, allow_private_upstreams=allow_private_upstreams

@@ -50,6 +50,8 @@ class Store(QueryStore, package="catalog_svc"):
 
     _add_unknown_merchant = run()
     _lock_merchant = one(Merchant)
+    lock_service_count = run()
+    count_services = value(int)
     _lock_merchant_of_service = run()
     _save_merchant = run()
     _lock_standing = one(MerchantStanding)
@@ -75,6 +77,7 @@ class Store(QueryStore, package="catalog_svc"):
     is_snapshot_due = value(bool)
     _find_snapshots = many(row=snapshot_of)
     list_active_snapshots = many(row=snapshot_of)
+    list_snapshots_to_write = many(row=snapshot_of)
     _list_marketplace = page(row=record_of)
     _search_marketplace = page(row=record_of)
 

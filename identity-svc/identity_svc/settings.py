@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ams_common.errors import SettingsError
+from ams_common.processes import CALLERS
 from ams_common.settings import https_only, setting, strong_secret
 
 from identity_svc.addresses import is_address, normalise_email
@@ -15,7 +16,7 @@ from identity_svc.vault import Vault
 
 # Everybody can read these two: production refuses them.
 _DEVELOPMENT_ENCRYPTION_KEY = "YW1zLWRldmVsb3BtZW50LWVuY3J5cHRpb24ta2V5LTE="
-_DEVELOPMENT_SERVICES = ("keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc", "gateway")
+_DEVELOPMENT_SERVICES = tuple(process.folder for process in CALLERS)
 _DEVELOPMENT_SECRETS = tuple(f"{service}=development-secret" for service in _DEVELOPMENT_SERVICES)
 
 

@@ -50,11 +50,26 @@ class Merchant:
 
 
 @dataclass(frozen=True)
+class OtherKey:
+    """A key that shows what can be set about one. `uses`: slugs; `calls`: methods and paths of the first."""
+
+    name: str
+    description: str
+    uses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    calls: tuple[tuple[str, str], ...] = ()
+    is_disabled: bool = False
+
+
+@dataclass(frozen=True)
 class Consumer:
     email: str
     name: str
     # Slugs.
     uses: tuple[str, ...]
+    other_keys: tuple[OtherKey, ...] = ()
+    # Slugs of services that it waits for, whose merchants may decide.
+    asks_for: tuple[str, ...] = ()
 
 
 def per_request(euros: str) -> Price:
@@ -196,8 +211,22 @@ MERCHANTS = (
     Merchant("otto@words.example", "Otto Lind", "Words & Co", (QUOTES, ECHO, FORECAST)),
 )
 CONSUMERS = (
-    Consumer("carla@shop.example", "Carla Rossi", ("currency", "word-count", "quotes", "echo")),
-    Consumer("dev@studio.example", "Devon Blake", ("quotes", "echo")),
+    Consumer(
+        "carla@shop.example",
+        "Carla Rossi",
+        ("currency", "word-count", "quotes", "echo"),
+        other_keys=(
+            OtherKey(
+                "Nightly prices",
+                "Runs in our data centre, and only reads.",
+                ("currency",),
+                networks=("203.0.113.0/24", "2001:db8:7::/48"),
+                calls=(("GET", "/*"),),
+            ),
+            OtherKey("Old laptop", "Not used until it is found again.", ("quotes",), is_disabled=True),
+        ),
+    ),
+    Consumer("dev@studio.example", "Devon Blake", ("quotes", "echo"), asks_for=("word-count",)),
 )
 # How many calls the first start sends, so that usage and spend have something to show.
 FIRST_CALLS = 50

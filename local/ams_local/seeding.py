@@ -143,13 +143,41 @@ class Seeding:
         )
         self._keyring.keep(f"demo key {consumer.email}", made["secret"])
         self._keyring.keep(f"demo key expiry {consumer.email}", made["key"]["expiresAt"])
+        await self._show_settings(admin, api, consumer, services)
         return True
+
+    async def _show_settings(
+        self, admin: Rest, api: Rest, consumer: demo.Consumer, services: dict[str, str]
+    ) -> None:
+        """Keys that show what can be set about one, and a request that its merchant decides."""
+        for key in consumer.other_keys:
+            made = await api.post(
+                "/keys",
+                name=key.name,
+                description=key.description,
+                serviceIds=[services[slug] for slug in key.uses],
+                ttlDays=demo.KEY_TTL_DAYS,
+                allowedNetworks=list(key.networks),
+            )
+            path = f"/keys/{made['key']['keyId']}"
+            if key.calls:
+                rules = [{"methods": [method], "path": path} for method, path in key.calls]
+                service_id = services[key.uses[0]]
+                await api.post(f"{path}:setAllowedCalls", serviceId=service_id, allowedCalls=rules)
+            if key.is_disabled:
+                await api.post(f"{path}:disable")
+        for slug in consumer.asks_for:
+            service_id = services[slug]
+            await admin.post_eventually(f"/services/{service_id}/access-policy", merchantApproves=True)
+            await api.post_eventually(
+                "/access-requests", serviceId=service_id, note="For our weekly newsletter"
+            )
 
     async def _gain_access(self, admin: Rest, consumer: Rest, service_ids: list[str]) -> None:
         asked = {
             request["serviceId"]: request
             for request in await consumer.list_all("/consumer/access-requests", "accessRequests")
-            if request["status"] != "DENIED"
+            if request["status"] in ("PENDING", "APPROVED") and "endedAt" not in request
         }
         for service_id in service_ids:
             request = asked.get(service_id) or await consumer.post_eventually(

@@ -19,6 +19,7 @@ from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from ams_common.web import listen, serve_asgi
 from azure.containerregistry.aio import ContainerRegistryClient
@@ -75,7 +76,12 @@ async def run(settings: Settings) -> None:
         servicer = RegistryService(database=database, peers=peers, host=settings.host)
         descriptor = pb.DESCRIPTOR.services_by_name["RegistryService"]
         add_servicer = partial(rpc.add_RegistryServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "registry-svc", settings.service_secret)
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended), [(descriptor, add_servicer)]
+        )
 
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
@@ -99,6 +105,7 @@ async def run(settings: Settings) -> None:
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
         ]
         await serve(server, settings.listen, background)
 

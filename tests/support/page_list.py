@@ -51,6 +51,17 @@ def _create_token(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your push token").wait_for()
 
 
+def _open_operation(tab: Tab) -> None:
+    tab.locator("summary", has_text="Create key").click()
+    tab.get_by_role("heading", name="Answer 201").wait_for()
+
+
+def _create_personal_token(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the page tour")
+    tab.get_by_role("button", name="Create token").click()
+    tab.get_by_role("heading", name="Your new token").wait_for()
+
+
 def _show_forwarding(tab: Tab) -> None:
     tab.locator("summary", has_text="How calls are forwarded").click()
     tab.get_by_label("Quota per month").wait_for()
@@ -130,6 +141,11 @@ PAGES = (
     Page("login-errors", "/login", act=_send_empty),
     Page("register", "/register"),
     Page("register-merchant", "/register/merchant"),
+    Page("docs-guide", "/docs"),
+    Page("docs-area", "/docs/api/keys", act=_open_operation),
+    Page("docs-consume", "/docs/api/consume"),
+    Page("docs-errors", "/docs/errors"),
+    Page("docs-signed-in", "/docs", _CONSUMER),
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
@@ -161,6 +177,11 @@ PAGES = (
     Page("key-capping", "/dashboard/api-keys/{key}", _CONSUMER, act=_press("Set a cap"), is_overlay=True),
     Page("key-revoked", "/dashboard/api-keys/{revoked_key}", _CONSUMER),
     Page("key-of-somebody-else", "/dashboard/api-keys/{key}", _NEW_CONSUMER, status=404),
+    Page("key-settings", "/dashboard/api-keys/{key}/settings", _CONSUMER),
+    Page("key-rotating", "/dashboard/api-keys/{key}/rotate", _CONSUMER),
+    Page("found-keys", "/dashboard/api-keys/found", _CONSUMER),
+    Page("found-key", "/found-key"),
+    Page("found-key-errors", "/found-key", act=_send_empty),
     Page("spend-cap", "/dashboard/api-keys/spend-cap", _CONSUMER),
     Page("spend-cap-errors", "/dashboard/api-keys/spend-cap", _CONSUMER, act=_send_empty),
     Page("consumer-usage", "/dashboard/usage?range=30d", _CONSUMER),
@@ -173,12 +194,25 @@ PAGES = (
     Page("consumer-reports", "/dashboard/reports", _CONSUMER),
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("settings-sessions", "/settings/sessions", _CONSUMER),
+    Page("settings-tokens", "/settings/tokens", _CONSUMER),
+    Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
+    Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),
+    Page("settings-tokens-errors", "/settings/tokens/new", _CONSUMER, act=_send_empty),
+    Page("settings-tokens-secret", "/settings/tokens/new", _CONSUMER, act=_create_personal_token),
     Page("consumer-alerts", "/dashboard/alerts", _CONSUMER),
     Page("consumer-alerts-none", "/dashboard/alerts", _NEW_CONSUMER),
     Page("consumer-alert-new", "/dashboard/alerts/new", _CONSUMER),
     Page("consumer-alert-errors", "/dashboard/alerts/new", _CONSUMER, act=_send_empty),
     Page("granted-services", "/dashboard/services", _CONSUMER),
     Page("granted-service", "/dashboard/services/{service}", _CONSUMER),
+    Page(
+        "granted-service-ending",
+        "/dashboard/services/{service}",
+        _CONSUMER,
+        act=_press("Give access back"),
+        is_overlay=True,
+    ),
     Page("granted-service-denied", "/dashboard/services/{denied_service}", _DENIED),
     Page("granted-services-denied", "/dashboard/services?status=denied", _DENIED),
     Page("granted-docker-service", "/dashboard/services/{docker_service}", _CONSUMER),
@@ -255,6 +289,16 @@ PAGES = (
     Page("merchant-consumers-none", "/merchant/consumers", _NEW_MERCHANT),
     Page("merchant-service-consumers", "/merchant/services/{service}/consumers", _MERCHANT),
     Page("merchant-consumer", "/merchant/consumers/{pseudonym}", _MERCHANT),
+    Page("merchant-consumer-access", "/merchant/consumers/{pseudonym}/services/{service}", _MERCHANT),
+    Page(
+        "merchant-blocking",
+        "/merchant/consumers/{pseudonym}/services/{service}",
+        _MERCHANT,
+        act=_press("Block"),
+        is_overlay=True,
+    ),
+    Page("merchant-access-requests", "/merchant/access-requests", _MERCHANT),
+    Page("merchant-access-requests-none", "/merchant/access-requests", _NEW_MERCHANT),
     Page("merchant-consumer-of-nobody", "/merchant/consumers/cst_nobody", _MERCHANT, status=404),
     Page("merchant-reports", "/merchant/reports", _MERCHANT),
     Page("merchant-report-deleting", "/merchant/reports", _MERCHANT, act=_press("Delete"), is_overlay=True),
@@ -309,6 +353,7 @@ PAGES = (
     ),
     Page("merchant-simulation", "/merchant/services/{service}/simulation", _MERCHANT),
     Page("merchant-simulated", "/merchant/services/{service}/simulation", _MERCHANT, act=_simulate),
+    Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
@@ -355,6 +400,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
-    Page("admin-commission", "/admin/governance?view=commission", "admin"),
+    Page("admin-settings", "/admin/settings", "admin"),
+    Page("admin-team", "/admin/team", "admin"),
+    Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),
     Page("search-admin", "/search?q=ma", "admin"),
 )

@@ -12,6 +12,9 @@ _NEWS = {
     "alert_rule.create": ("Alert created", "plain"),
     "alert_rule.delete": ("Alert deleted", "plain"),
     "admin.appoint": ("Admin appointed", "info"),
+    "admin.dismiss": ("Admin dismissed", "bad"),
+    "admin.join": ("Admin joined", "info"),
+    "audit.purge": ("Audit records deleted by age", "plain"),
     "commission_rate.create": ("Commission set", "info"),
     "consumer.set_spend_cap": ("Spend cap set", "plain"),
     "consumer.block": ("Consumer blocked", "bad"),
@@ -22,7 +25,9 @@ _NEWS = {
     "image.reject": ("Image refused", "bad"),
     "image.deprecate": ("Image deprecated", "warn"),
     "image.delete": ("Image deleted", "bad"),
-    "invite.create": ("Merchant invited", "info"),
+    "invite.create": ("Invited", "info"),
+    "invite.resend": ("Invite sent again", "plain"),
+    "invite.revoke": ("Invite revoked", "warn"),
     "invoice.credit": ("Credit note made", "warn"),
     "invoice.issue": ("Invoices issued", "info"),
     "invoice.mark_paid": ("Invoice paid", "good"),
@@ -33,6 +38,10 @@ _NEWS = {
     "key.revoke": ("Key revoked", "bad"),
     "merchant.suspend": ("Merchant suspended", "bad"),
     "merchant.reinstate": ("Merchant reinstated", "good"),
+    "merchant_profile.delete_logo": ("Logo deleted", "plain"),
+    "merchant_profile.set_logo": ("Logo changed", "plain"),
+    "merchant_profile.update": ("Merchant's profile changed", "plain"),
+    "platform_settings.update": ("Platform settings changed", "warn"),
     "price.cancel": ("Price canceled", "warn"),
     "price.schedule": ("Price announced", "info"),
     "push_token.create": ("Push token created", "info"),
@@ -67,6 +76,9 @@ _NOISE = {
     "merchant.register_start": ("Registration begun", "plain"),
     "image.pull": ("Image pulled", "plain"),
     "image.pull_refused": ("Pull refused", "bad"),
+    "profile.delete_picture": ("Picture deleted", "plain"),
+    "profile.set_picture": ("Picture changed", "plain"),
+    "profile.update": ("Name changed", "plain"),
     "session.refresh": ("Session renewed", "plain"),
     "session.sign_out": ("Signed out", "plain"),
     "sign_in.start": ("Code asked for", "plain"),
@@ -74,6 +86,31 @@ _NOISE = {
     "sign_in.oidc": ("Signed in", "plain"),
 }
 WORDS = _NEWS | _NOISE
+
+# The kinds of things that records are about, by their words: for a select.
+KINDS = (
+    ("access_request", "Access request"),
+    ("alert_rule", "Alert"),
+    ("audit_log", "Audit log"),
+    ("challenge", "Code"),
+    ("commission_rate", "Commission"),
+    ("consumer", "Consumer"),
+    ("dead_letter", "Dead letter"),
+    ("image", "Image"),
+    ("invite", "Invite"),
+    ("invoice", "Invoice"),
+    ("invoice_run", "Invoice run"),
+    ("key", "Key"),
+    ("merchant", "Merchant"),
+    ("platform_settings", "Platform settings"),
+    ("project", "Project"),
+    ("push_token", "Push token"),
+    ("report", "Report"),
+    ("service", "Service"),
+    ("session", "Session"),
+    ("signing_key", "Signing key"),
+    ("user", "User"),
+)
 
 
 def audit_words(record: AuditRecord) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from ams.catalog.v1.forwarding_pb2 import CredentialKind, LimitScope
 from ams.catalog.v1.metadata_pb2 import ImageType, Visibility
 from ams.catalog.v1.revision_pb2 import RevisionStatus
 from ams.identity.v1.events_pb2 import Standing
+from ams.identity.v1.identity_service_pb2 import InviteState
 from ams.keys.v1.events_pb2 import KeyStatus
-from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
+from ams.keys.v1.keys_service_pb2 import AccessParty, AccessRequestStatus, LossReason
 from ams.policy.v1.policy_pb2 import Role
 from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
 from ams.registry.v1.registry_service_pb2 import PushTokenStatus
@@ -28,6 +29,7 @@ from markupsafe import Markup
 
 from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
+from ams_bff.ui.devices import device_name
 from ams_bff.ui.field_words import (
     authentication,
     category_name,
@@ -47,6 +49,9 @@ ENUMS = {
     "standing": Standing,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
+    "invite_state": InviteState,
+    "access_party": AccessParty,
+    "loss_reason": LossReason,
     "invoice_status": InvoiceStatus,
     "invoice_kind": InvoiceKind,
     "invoice_run_status": InvoiceRunStatus,
@@ -79,6 +84,7 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "count": formats.count,
     "breakable": formats.breakable,
     "counted": formats.counted,
+    "device": device_name,
     "duration": formats.duration,
     "in_force": in_force,
     "month": formats.month,

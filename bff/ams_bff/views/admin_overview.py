@@ -26,7 +26,7 @@ from ams_bff.views.admin_queue import (
     services_with_facts,
     with_facts,
 )
-from ams_bff.views.admin_records import latest_news, names_of, subjects_of
+from ams_bff.views.admin_records import latest_news, people_names, subjects_of
 from ams_bff.views.admin_services import show_service
 
 _MOST = 200
@@ -41,7 +41,7 @@ async def show_overview(visit: Visit, refused_id: str = "", form: Form | None = 
         visit.api.identity.ListConsumers(page_size=_MOST),
         visit.api.catalog.ListServices(page_size=_MOST, status=ACTIVE),
     )
-    names = names_of(visit, merchants.merchants, consumers.consumers)
+    names = await people_names(visit, news)
     items = [
         replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
     ]

@@ -1,5 +1,5 @@
-"""Everything that waits for an admin, in one queue: services and changes of them to approve, and consumers
-who ask for access."""
+"""Everything that waits for an admin, in one queue: services and changes of services to approve, and
+consumers who ask for access."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -12,8 +12,9 @@ from ams_bff.http.routing import action, page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
+from ams_bff.views.admin_access import load_policy
 from ams_bff.views.admin_queue import images_of
-from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.admin_records import audit_of
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 _PAGE_SIZE = 25
@@ -31,16 +32,17 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
     """With the decision as far as it was typed."""
     service_id = visit.parameter("service_id")
     service = await visit.api.catalog.GetService(service_id=service_id)
-    merchant, report, images, records, names, revisions = await asyncio.gather(
+    merchant, report, images, (records, names), merchant_approves, revisions = await asyncio.gather(
         visit.api.identity.GetMerchant(merchant_id=service.merchant_id),
         reports.ask_shown(visit, service_id=service_id),
         images_of(visit, service),
         audit_of(visit, service_id),
-        actor_names(visit),
+        load_policy(visit, service_id),
         visit.api.revisions.ListServiceRevisions(service_id=service_id, page_size=_SHOWN_REVISIONS),
     )
     return await visit.render(
         "admin/service.html",
+        merchant_approves=merchant_approves,
         form=form or Form(),
         service=service,
         merchant=merchant,

@@ -6,6 +6,7 @@ from datetime import datetime
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
 from ams_common.database import Change, Database
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.sealing import Sealer
@@ -34,7 +35,9 @@ class CredentialRpcs:
             record = credentials.with_credential(before, request, self.sealer, now)
             # Only which header: whoever reads the audit log must not be let in at the merchant's.
             header_name = record.credential.header_name if record.credential is not None else ""
-            change.audit("service", record.service_id, header_name=header_name)
+            kept = [bool(each.credential) or None for each in (before, record)]
+            changes = [field_change("upstream_credential", *kept, is_masked=True)]
+            change.audit("service", record.service_id, changes, header_name=header_name)
             await _save(change, record, now)
             return await answer(change.store, record)
 

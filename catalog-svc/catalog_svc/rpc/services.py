@@ -4,6 +4,7 @@ Each change holds the service (and its merchant) in one transaction: rule, row, 
 and snapshots are committed together or not at all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -17,6 +18,7 @@ from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.outbox import write_again
 from ams_common.paging import page_request, patterns_of
+from ams_common.platform_settings import DEFAULTS
 
 from catalog_svc import lifecycle
 from catalog_svc.edits import unique_tags
@@ -35,7 +37,10 @@ from catalog_svc.upstreams import check_base_url
 
 @dataclass(kw_only=True, eq=False)
 class ServiceRpcs(Transitions, Visibility):
+    """`max_services` says how many services one merchant may have, by the platform's settings."""
+
     allow_private_upstreams: bool
+    max_services: Callable[[], int] = lambda: DEFAULTS.max_services
 
     async def CreateService(self, request: pb.CreateServiceRequest, context: Context) -> pb.Service:
         draft = _draft(request, current_user_id(), self.clock())
@@ -46,6 +51,10 @@ class ServiceRpcs(Transitions, Visibility):
                 return done
             merchant = await change.store.lock_merchant(draft.merchant_id)
             lifecycle.check_merchant_acts(STANDINGS[merchant.standing])
+            # Counted while nobody else makes one for the merchant: of two at once one would be too many.
+            await change.store.lock_service_count(merchant_id=draft.merchant_id)
+            count = await change.store.count_services(merchant_id=draft.merchant_id)
+            lifecycle.check_service_count(count, self.max_services())
             slugs = slug_candidates(draft.name, draft.service_id)
             record = await change.store.insert_service(draft, merchant.display_name, slugs)
             if record is None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
 from ams_common.database import Change, Database
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 
 from catalog_svc import lifecycle, prices, revisions
@@ -45,7 +46,8 @@ class Transitions:
             if record.status in (lifecycle.DRAFT, lifecycle.RETIRED):
                 await _withdraw_revision(change, before, now)
             await change.store.save_service(record)
-            change.audit("service", record.service_id, **details)
+            changes = [field_change("status", before.status, record.status)]
+            change.audit("service", record.service_id, changes, **details)
             publish_service(change, record)
             if version is not None:
                 publish_price(change, version, now)

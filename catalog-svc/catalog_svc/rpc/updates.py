@@ -6,6 +6,7 @@ from datetime import datetime
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
 from ams_common.database import Change, Database
+from ams_common.field_changes import field_changes
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
@@ -45,7 +46,8 @@ class UpdateRpcs:
             revisions.check_version(open_revision, request.revision_version)
             if for_approval:
                 await _revise(change, record, open_revision, request, for_approval, now)
-            change.audit("service", record.service_id, fields=",".join(sorted(fields)))
+            changes = field_changes(service_message(before), service_message(record), only=fields)
+            change.audit("service", record.service_id, changes, fields=",".join(sorted(fields)))
             # Of what changes at once, the other services know only the name.
             if record.name != before.name:
                 publish_service(change, record)
