@@ -154,12 +154,6 @@ class Queries:
         next_token = encode_page_token(order, order.key_of(shown[-1])) if has_more else ""
         return Page([order.without_key(row) for row in shown], next_token)
 
-    async def explain(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> str:
-        """How the server would run a query that isn't a list's: for tests of indexes."""
-        query = self._queries[name]
-        rows = await connection.fetch("EXPLAIN " + query.sql, *query.arguments(values))
-        return "\n".join(row[0] for row in rows)
-
     async def explain_page(
         self, connection: asyncpg.Connection, name: str, wanted: PageRequest, /, **values: Any
     ) -> str:
