@@ -33,9 +33,12 @@ class Offer:
     method: str
     example: str
     content: bytes | None = None
-    # As REST takes it.
+    # As REST takes them.
     forwarding: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     type: str = "API"
+    # What its merchant would like to change, which waits for the admin.
+    revised: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,12 @@ CURRENCY = Offer(
     price=_FIRST_CALLS_FREE,
     rate_limit_per_minute=600,
     tags=("finance", "currency"),
+    metadata={
+        "formats": ["json"],
+        "categories": ["finance", "data"],
+        "serviceLevels": {"availabilityPpm": 999_500, "latencyP95Ms": 250},
+        "supportContact": {"email": "help@numbers.example", "url": "https://numbers.example/help"},
+    },
     method="GET",
     example="/convert?from=EUR&to=CHF&amount=100",
 )
@@ -155,6 +164,7 @@ WORDS = Offer(
     price=_MUCH_TEXT_IS_CHEAPER,
     rate_limit_per_minute=600,
     tags=("text",),
+    metadata={"formats": ["text", "json"], "categories": ["text"], "tracing": {"skipsResponseSize": True}},
     method="POST",
     example="/count",
     content=b"The quick brown fox\njumps over the lazy dog\n",
@@ -169,7 +179,13 @@ QUOTES = Offer(
     tags=("text", "fun"),
     method="GET",
     example="/quote?number=2",
-    forwarding={"corsOrigins": ["*"], "quotaPerDay": 10_000, "showsCosts": True},
+    forwarding={"corsOrigins": ["*"], "quotaPerDay": 10_000, "showsCosts": True, "limitScope": "PER_KEY"},
+    metadata={"formats": ["json"], "categories": ["text", "other"]},
+    revised={
+        "description": "A sentence worth remembering, who said it, and when.",
+        "version": "1.1.0",
+        "rateLimitPerMinute": 300,
+    },
 )
 ECHO = Offer(
     name="Echo",
@@ -179,6 +195,7 @@ ECHO = Offer(
     price=_FREE,
     rate_limit_per_minute=1200,
     tags=("testing",),
+    metadata={"formats": ["json", "text"], "categories": ["developer-tools"]},
     method="POST",
     example="",
     content=b'{"hello": "AMS"}',
@@ -194,6 +211,26 @@ RATES_IMAGE = Offer(
     method="",
     example="",
     type="DOCKER",
+    metadata={
+        "categories": ["finance"],
+        "imageType": "API_CONTAINER",
+        "runtimeParameters": [
+            {"name": "AMS_API_KEY", "description": "Your API key", "isRequired": True, "isSecret": True},
+            {"name": "PORT", "description": "Where it listens", "defaultValue": "8080"},
+        ],
+    },
+)
+FORECAST = Offer(
+    name="Forecast",
+    slug="forecast",
+    description="The weather of tomorrow, for those who helped to test it.",
+    path="/quotes",
+    price=_FREE,
+    rate_limit_per_minute=60,
+    tags=("weather",),
+    method="GET",
+    example="/quote",
+    metadata={"formats": ["json"], "categories": ["weather"], "visibility": "PRIVATE"},
 )
 MERCHANTS = (
     Merchant(
@@ -209,7 +246,7 @@ MERCHANTS = (
         "otto@words.example",
         "Otto Lind",
         "Words & Co",
-        (QUOTES, ECHO),
+        (QUOTES, ECHO, FORECAST),
         about="Sentences worth remembering, since 2011. We read them all ourselves.",
         website="https://words.example",
     ),

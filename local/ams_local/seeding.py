@@ -92,15 +92,22 @@ class Seeding:
                 await api.patch("/merchant/profile", updateMask=mask, about=merchant.about, links=links)
         begun = {service["slug"]: service for service in await api.list_all("/merchant/services", "services")}
         for offer in missing:
-            await self._publish(admin, api, offer, begun.get(offer.slug))
+            service_id = await self._publish(admin, api, offer, begun.get(offer.slug))
+            if offer.revised:
+                # Something of each kind waits for the admin.
+                await api.patch(
+                    f"/services/{service_id}", updateMask=",".join(offer.revised), **offer.revised
+                )
 
-    async def _publish(self, admin: Rest, merchant: Rest, offer: demo.Offer, begun: JSON | None) -> None:
+    async def _publish(self, admin: Rest, merchant: Rest, offer: demo.Offer, begun: JSON | None) -> str:
+        """The service's id."""
         self._say(f"the service “{offer.name}” is published and approved")
         service = begun or await merchant.post_eventually("/services", **self._description(offer))
         path = f"/services/{service['serviceId']}"
         if service["status"] in ("DRAFT", "REJECTED"):
             await merchant.post(f"{path}:submit")
         await admin.post(f"{path}:approve")
+        return str(service["serviceId"])
 
     def _description(self, offer: demo.Offer) -> JSON:
         return {
@@ -114,12 +121,18 @@ class Seeding:
             "price": MessageToDict(price_message(offer.price)),
             "rateLimitPerMinute": offer.rate_limit_per_minute,
             "forwarding": dict(offer.forwarding),
+            **offer.metadata,
         }
 
     async def _await_offers(self) -> dict[str, str]:
         """The marketplace's service ids by slug. An approved service stands there once its merchant's
         standing has come over from identity-svc, a moment later."""
-        wanted = {offer.slug for merchant in self._merchants for offer in merchant.offers}
+        wanted = {
+            offer.slug
+            for merchant in self._merchants
+            for offer in merchant.offers
+            if offer.metadata.get("visibility") != "PRIVATE"
+        }
 
         async def listed() -> dict[str, str]:
             services = await self._people.rest.list_all("/marketplace/services", "services")

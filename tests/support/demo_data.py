@@ -83,6 +83,7 @@ class _Builder:
         await self._announce_price(numbers, services["Currency"]["serviceId"])
         services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
         await self._leave_undecided(admin, numbers)
+        await self._leave_the_marketplace(admin, numbers)
         renderer = await self._publish_images(admin, numbers, directory)
         self._ids |= {"service": services["Currency"]["serviceId"], "slug": services["Currency"]["slug"]}
         self._ids |= {"docker_service": renderer["serviceId"], "docker_slug": renderer["slug"]}
@@ -152,9 +153,39 @@ class _Builder:
             if status == "rejected":
                 await admin.post(f"/services/{service_id}:reject", reason="The documentation link is dead.")
 
+    async def _leave_the_marketplace(self, admin: Rest, owner: Rest) -> None:
+        """A service that is private, one that is suspended, and one that is retired."""
+        private = await self._publish(
+            admin, owner, name="Beta Rates", visibility="PRIVATE", categories=["finance", "data"]
+        )
+        self._ids["private_service"] = private["serviceId"]
+        for note in ("Example Ltd.", "The partners of a company with a rather long name"):
+            made = await owner.post(
+                f"/services/{private['serviceId']}/invitations", note=note, maxUses=5, validDays=30
+            )
+            self._ids["invitation_token"] = made["token"]
+        suspended = await self._publish(admin, owner, name="Odd Rates")
+        self._ids["suspended_service"] = suspended["serviceId"]
+        await admin.post(
+            f"/services/{suspended['serviceId']}:suspend", reason="Its answers are those of last year."
+        )
+        retired = await owner.post("/services", **new_service(self._upstream_url, name="Old Rates"))
+        self._ids["retired_service"] = retired["serviceId"]
+        await owner.post(f"/services/{retired['serviceId']}:retire")
+
     async def _publish_images(self, admin: Rest, owner: Rest, directory: Path) -> JSON:
         service = await self._publish(
-            admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=per_request(250_000_000)
+            admin,
+            owner,
+            name="Invoice Renderer",
+            type="DOCKER",
+            baseUrl="",
+            price=per_request(250_000_000),
+            imageType="BATCH_PROCESSOR",
+            runtimeParameters=[
+                {"name": "AMS_API_KEY", "description": "Your key", "isRequired": True, "isSecret": True},
+                {"name": "PAGE_SIZE", "description": "Of the documents", "defaultValue": "A4"},
+            ],
         )
         token = await owner.post_eventually("/push-tokens", serviceId=service["serviceId"])
         repository = f"{token['registry']}/{token['pushToken']['repository']}"

@@ -50,6 +50,12 @@ def _create_key(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your new key").wait_for()
 
 
+def _invite(tab: Tab) -> None:
+    tab.get_by_label("For whom").fill("The page tour")
+    tab.get_by_role("button", name="Make a link").click()
+    tab.get_by_role("heading", name="Your invitation").wait_for()
+
+
 def _create_token(tab: Tab) -> None:
     tab.get_by_role("button", name="Create token").click()
     tab.get_by_role("heading", name="Your push token").wait_for()
@@ -312,6 +318,22 @@ PAGES = (
     Page("merchant-service-new", "/merchant/services/new", _MERCHANT),
     Page("merchant-service-errors", "/merchant/services/new", _MERCHANT, act=_send_empty),
     Page("merchant-service", "/merchant/services/{service}", _MERCHANT),
+    Page("merchant-service-private", "/merchant/services/{private_service}", _MERCHANT),
+    Page("merchant-service-suspended", "/merchant/services/{suspended_service}", _MERCHANT),
+    Page("merchant-service-retired", "/merchant/services/{retired_service}", _MERCHANT),
+    Page("merchant-service-change", "/merchant/services/{service}/edit", _MERCHANT),
+    Page(
+        "merchant-service-withdraw",
+        "/merchant/services/{service}",
+        _MERCHANT,
+        act=_press("Withdraw"),
+        is_overlay=True,
+    ),
+    Page("merchant-image-edit", "/merchant/services/{docker_service}/edit", _MERCHANT),
+    Page("invitations", "/merchant/services/{private_service}/invitations", _MERCHANT),
+    Page("invitation-new", "/merchant/services/{private_service}/invitations", _MERCHANT, act=_invite),
+    Page("invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
+    Page("invitation-nobody", "/marketplace/invitation/{invitation_token}"),
     Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
@@ -410,6 +432,14 @@ PAGES = (
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
     Page("admin-service", "/admin/services/{service}", "admin"),
+    Page("admin-service-suspended", "/admin/services/{suspended_service}", "admin"),
+    Page(
+        "admin-service-suspend",
+        "/admin/services/{service}",
+        "admin",
+        act=_press("Suspend"),
+        is_overlay=True,
+    ),
     Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
     Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
     Page("admin-merchants", "/admin/merchants", "admin"),
