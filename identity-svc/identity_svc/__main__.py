@@ -5,6 +5,8 @@ from functools import partial
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
+from ams.identity.v1 import project_service_pb2 as project_pb
+from ams.identity.v1 import project_service_pb2_grpc as project_rpc
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -28,6 +30,7 @@ from identity_svc.mails import Composer, MailQueue
 from identity_svc.providers import open_providers
 from identity_svc.retention import purge_old_rows
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.project_service import ProjectService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.store import Store
@@ -66,7 +69,15 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
         add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(keyring), [(descriptor, add_servicer)])
+        projects = ProjectService(database=database, mail_queue=mail_queue, clock=utc_now)
+        services = [
+            (descriptor, add_servicer),
+            (
+                project_pb.DESCRIPTOR.services_by_name["ProjectService"],
+                partial(project_rpc.add_ProjectServiceServicer_to_server, projects),
+            ),
+        ]
+        server = build_server(TokenVerifier(keyring), services)
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,

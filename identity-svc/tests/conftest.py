@@ -8,6 +8,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
@@ -15,8 +16,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
-from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.policy.v1.policy_pb2 import ADMIN
+from ams.identity.v1 import project_service_pb2 as project_pb
+from ams.identity.v1 import project_service_pb2_grpc as project_rpc
+from ams.identity.v1.events_pb2 import IdentityEvent, ProjectChanged, ProjectRole
+from ams.identity.v1.notifications_pb2 import Notification
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Database
@@ -29,6 +33,7 @@ from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
 from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService
+from identity_svc.rpc.project_service import ProjectService
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -122,14 +127,28 @@ class Identity:
         return [record for record in records if record.action == action]
 
     async def events(self) -> list[IdentityEvent]:
-        """What waits in the outbox for identity.events; each is keyed by its user."""
+        """What waits in the outbox for identity.events; each is keyed by its user or project."""
         events = []
         for row in await self._outbox(topics.IDENTITY_EVENTS):
             event = IdentityEvent.FromString(row["payload"])
-            user_id = event.merchant_changed.merchant_id or event.consumer_changed.consumer_id
-            assert row["message_key"] == user_id.encode()
+            subject = (
+                event.merchant_changed.merchant_id
+                or event.consumer_changed.consumer_id
+                or event.project_changed.project_id
+            )
+            assert row["message_key"] == subject.encode()
             events.append(event)
         return events
+
+    async def told(self, email: str) -> list[Notification]:
+        """What waits in the outbox to be told to the address."""
+        [row] = await self.fetch("SELECT user_id::text FROM users WHERE email = $1", email)
+        rows = await self._outbox(topics.NOTIFICATIONS)
+        return [
+            Notification.FromString(each["payload"])
+            for each in rows
+            if each["message_key"] == row["user_id"].encode()
+        ]
 
     async def _outbox(self, topic: str) -> list[Any]:
         query = "SELECT message_key, payload FROM outbox WHERE topic = $1 ORDER BY outbox_id"
@@ -227,3 +246,75 @@ async def identity(
     channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
     admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
     yield Identity(channel, rpc.IdentityServiceStub(channel), servicer, clock, admin)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A registered consumer."""
+
+    user_id: str
+    email: str
+    metadata: tuple[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Projects:
+    """The running ProjectService, and what people do with it."""
+
+    channel: grpc.aio.Channel
+    stub: project_rpc.ProjectServiceStub
+    identity: Identity
+    issuer: TestIssuer
+
+    async def person(self, name: str) -> Person:
+        """Registers a consumer called `name`, whose address is name@example.com."""
+        email = f"{name.lower()}@example.com"
+        user_id = (await self.identity.register_consumer(email, name)).user.user_id
+        token = self.issuer.user_token(UUID(user_id), CONSUMER)
+        return Person(user_id, email, (("authorization", f"Bearer {token}"),))
+
+    async def create(self, owner: Person, name: str = "Maps") -> project_pb.Project:
+        return await self.stub.CreateProject(
+            project_pb.CreateProjectRequest(name=name), metadata=owner.metadata
+        )
+
+    async def invite(
+        self, project_id: str, by: Person, email: str, role: ProjectRole.ValueType, *service_ids: str
+    ) -> project_pb.ProjectInvite:
+        request = project_pb.CreateProjectInvitationRequest(
+            project_id=project_id, email=email, role=role, service_ids=service_ids
+        )
+        return await self.stub.CreateProjectInvitation(request, metadata=by.metadata)
+
+    async def accept(self, invitation_id: str, person: Person) -> project_pb.Project:
+        request = project_pb.AcceptProjectInvitationRequest(invitation_id=invitation_id)
+        return await self.stub.AcceptProjectInvitation(request, metadata=person.metadata)
+
+    async def join(self, project_id: str, owner: Person, person: Person, role: ProjectRole.ValueType) -> None:
+        """Invited by the owner, and accepted."""
+        invite = await self.invite(project_id, owner, person.email, role)
+        await self.accept(invite.invitation_id, person)
+
+    async def roles(self, project_id: str, of: Person) -> dict[str, ProjectRole.ValueType]:
+        """The members' roles by their names, as this member sees them."""
+        request = project_pb.ListProjectMembersRequest(project_id=project_id)
+        answer = await self.stub.ListProjectMembers(request, metadata=of.metadata)
+        return {member.name: member.role for member in answer.members}
+
+    async def published(self) -> list[ProjectChanged]:
+        """The states of projects that wait in the outbox."""
+        return [
+            event.project_changed
+            for event in await self.identity.events()
+            if event.HasField("project_changed")
+        ]
+
+
+@pytest.fixture
+async def projects(identity: Identity, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer) -> Projects:
+    servicer = ProjectService(
+        database=identity.servicer.database, mail_queue=identity.servicer.mail_queue, clock=clock
+    )
+    add_servicer = partial(project_rpc.add_ProjectServiceServicer_to_server, servicer)
+    channel = await serve_rpc(project_pb.DESCRIPTOR.services_by_name["ProjectService"], add_servicer)
+    return Projects(channel, project_rpc.ProjectServiceStub(channel), identity, issuer)

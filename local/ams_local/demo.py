@@ -69,6 +69,29 @@ class Consumer:
     asks_for: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Member:
+    """`role`: as REST takes it. Who only holds an open invitation hasn't answered it yet."""
+
+    email: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """Its owner is a consumer; its key is made by the first of the members."""
+
+    name: str
+    description: str
+    owner_email: str
+    members: tuple[Member, ...]
+    invited: Member
+    # Slugs.
+    uses: tuple[str, ...]
+    asks_for: str
+
+
 def per_request(euros: str) -> Price:
     return Price("EUR", (Component(Meter.REQUESTS, PerUnit(Decimal(euros))),))
 
@@ -190,6 +213,19 @@ CONSUMERS = (
         ),
     ),
     Consumer("dev@studio.example", "Devon Blake", ("quotes", "echo"), asks_for=("word-count",)),
+)
+PROJECT = Project(
+    name="Checkout",
+    description="Prices in every currency, in the shop and its app.",
+    owner_email="carla@shop.example",
+    members=(
+        Member("dev@studio.example", "Devon Blake", "PROJECT_MANAGER"),
+        Member("mika@shop.example", "Mika Sato", "PROJECT_MEMBER"),
+        Member("vera@shop.example", "Vera Lund", "PROJECT_VIEWER"),
+    ),
+    invited=Member("noor@agency.example", "Noor Haddad", "PROJECT_MEMBER"),
+    uses=("currency", "quotes"),
+    asks_for="currency-server",
 )
 # How many calls the first start sends, so that usage and spend have something to show.
 FIRST_CALLS = 50

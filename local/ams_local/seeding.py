@@ -16,6 +16,7 @@ from ams_local.rest import JSON, People, Rest
 Say = Callable[[str], None]
 OFFERS_TIMEOUT_S = 30
 _KEY_MARGIN = timedelta(days=1)
+_PROJECT_KEY = "demo key of the project"
 
 
 class Seeding:
@@ -27,6 +28,7 @@ class Seeding:
         say: Say,
         merchants: Sequence[demo.Merchant] = demo.MERCHANTS,
         consumers: Sequence[demo.Consumer] = demo.CONSUMERS,
+        project: demo.Project | None = demo.PROJECT,
     ) -> None:
         self._people = people
         self._upstream_url = upstream_url
@@ -34,6 +36,7 @@ class Seeding:
         self._say = say
         self._merchants = merchants
         self._consumers = consumers
+        self._project = project
 
     async def run(self, admin_email: str) -> bool:
         """Whether a demo key was made just now, rather than at an earlier start."""
@@ -47,6 +50,8 @@ class Seeding:
             await self._equip(admin, consumer, consumers.get(consumer.email), services)
             for consumer in self._consumers
         ]
+        if self._project is not None:
+            await self._share(admin, self._project, services)
         return fresh[0]
 
     async def _offer(self, admin: Rest, merchant: demo.Merchant, known: JSON | None) -> None:
@@ -148,7 +153,7 @@ class Seeding:
             )
             path = f"/keys/{made['key']['keyId']}"
             if key.calls:
-                rules = [{"methods": [method], "path": path} for method, path in key.calls]
+                rules = [{"methods": [method], "path": below} for method, below in key.calls]
                 service_id = services[key.uses[0]]
                 await api.post(f"{path}:setAllowedCalls", serviceId=service_id, allowedCalls=rules)
             if key.is_disabled:
@@ -160,15 +165,57 @@ class Seeding:
                 "/access-requests", serviceId=service_id, note="For our weekly newsletter"
             )
 
-    async def _gain_access(self, admin: Rest, consumer: Rest, service_ids: list[str]) -> None:
+    async def _share(self, admin: Rest, project: demo.Project, services: dict[str, str]) -> None:
+        """A project with members in each role, an invitation and a request that wait, and a key."""
+        owner = await self._people.sign_in(project.owner_email)
+        listed = await owner.list_all("/projects", "projects")
+        if any(each["name"] == project.name for each in listed):
+            return
+        self._say(f"the project “{project.name}” is made, and {len(project.members)} others join it")
+        made = await owner.post("/projects", name=project.name, description=project.description)
+        project_id = made["projectId"]
+        members = [await self._join(owner, project_id, member) for member in project.members]
+        await self._invite(owner, project_id, project.invited)
+        wanted = [services[slug] for slug in project.uses]
+        await self._gain_access(admin, owner, wanted, project_id)
+        await owner.post_eventually(
+            "/access-requests",
+            serviceId=services[project.asks_for],
+            projectId=project_id,
+            note="To be faster",
+        )
+        key = await members[0].post_eventually(
+            "/keys", name="Checkout", serviceIds=wanted, ttlDays=demo.KEY_TTL_DAYS, projectId=project_id
+        )
+        self._keyring.keep(_PROJECT_KEY, key["secret"])
+
+    async def _join(self, owner: Rest, project_id: str, member: demo.Member) -> Rest:
+        """Invited, and accepted; registers where there is no such account."""
+        person = await self._people.register_consumer(member.email, member.name)
+        invited = await self._invite(owner, project_id, member)
+        await person.post(f"/project-invitations/{invited['invitationId']}:accept")
+        return person
+
+    async def _invite(self, owner: Rest, project_id: str, member: demo.Member) -> JSON:
+        path = f"/projects/{project_id}/invitations"
+        invited = await owner.post(path, email=member.email, role=member.role)
+        # Read, so that nobody looks for a one-time code in it.
+        await self._people.mail.next_invite(member.email)
+        return invited
+
+    async def _gain_access(
+        self, admin: Rest, consumer: Rest, service_ids: list[str], project_id: str = ""
+    ) -> None:
         asked = {
             request["serviceId"]: request
             for request in await consumer.list_all("/consumer/access-requests", "accessRequests")
-            if request["status"] in ("PENDING", "APPROVED") and "endedAt" not in request
+            if request["status"] in ("PENDING", "APPROVED")
+            and "endedAt" not in request
+            and request.get("projectId", "") == project_id
         }
         for service_id in service_ids:
             request = asked.get(service_id) or await consumer.post_eventually(
-                "/access-requests", serviceId=service_id, note="For the demonstration"
+                "/access-requests", serviceId=service_id, projectId=project_id, note="For the demonstration"
             )
             if request["status"] == "PENDING":
                 await admin.post(f"/access-requests/{request['accessRequestId']}:approve")
@@ -205,5 +252,6 @@ async def send_traffic(http: aiohttp.ClientSession, gateway_url: str, keyring: K
         for consumer in demo.CONSUMERS
         for slug in consumer.uses
     ]
+    users += [(keyring.find(_PROJECT_KEY) or "", demo.offer(slug)) for slug in demo.PROJECT.uses]
     for number in range(calls):
         await consume(http, gateway_url, *users[number % len(users)])

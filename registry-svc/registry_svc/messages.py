@@ -1,7 +1,10 @@
 """What the registry tells others of its rows: proto messages. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
+from ams.registry.v1 import project_image_service_pb2 as project_pb
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1.events_pb2 import (
     IMAGE_ACTIVE,
@@ -72,6 +75,29 @@ def consumer_image_message(image: Image, host: str) -> pb.ConsumerImage:
         license_model=_LICENSES[image.license_model],
         pushed_at=to_timestamp(image.pushed_at),
         pull_command=_pull_command(host, image),
+    )
+
+
+def project_pulls_message(
+    *,
+    image_id: UUID,
+    service_id: UUID,
+    name: str,
+    tag: str,
+    status: str,
+    pulls: int,
+    last_pulled_at: datetime,
+    key_ids: Sequence[UUID],
+) -> project_pb.ProjectPulls:
+    return project_pb.ProjectPulls(
+        image_id=str(image_id),
+        service_id=str(service_id),
+        name=name,
+        tag=tag,
+        status=_STATUSES.get(status, IMAGE_STATUS_UNSPECIFIED),
+        pulls=pulls,
+        last_pulled_at=to_timestamp(last_pulled_at),
+        key_ids=map(str, key_ids),
     )
 
 

@@ -96,7 +96,9 @@ class _Builder:
         self._ids["denied_service"] = services["Word Count"]["serviceId"]
         self._ids["denied_slug"] = services["Word Count"]["slug"]
         await self._deny(admin, devon, services["Word Count"])
+        await self._share(admin, carla, devon, [services["Currency"], services["Quotes"]], renderer)
         await self._fill_in(admin, kafka_bootstrap, numbers, carla)
+        await self._watch_project(carla)
         await self._fall_out(admin, words_service=services["Quotes"])
         emails = {
             "admin": ADMIN_EMAIL,
@@ -107,6 +109,8 @@ class _Builder:
             "new consumer": "new@consumer.example",
             "denied consumer": "devon@studio.example",
             "blocked consumer": "bob@blocked.example",
+            "project viewer": "vera@shop.example",
+            "invited consumer": "mika@shop.example",
         }
         return DemoData(emails, self._ids)
 
@@ -189,6 +193,64 @@ class _Builder:
         await consumer.post(f"/keys/{retired['key']['keyId']}:revoke")
         self._ids.setdefault("revoked_key", retired["key"]["keyId"])
 
+    async def _share(
+        self, admin: Rest, owner: Rest, manager: Rest, services: Sequence[JSON], asked_for: JSON
+    ) -> None:
+        """A project of several people, with a used key, and a request, invitations and an offer that wait."""
+        made = await owner.post("/projects", name="Checkout", description="Prices in the shop and its app.")
+        project_id = self._ids["project"] = made["projectId"]
+        viewer = await self._people.register_consumer("vera@shop.example", "Vera Lund-Papadopoulou")
+        await self._people.register_consumer("mika@shop.example", "Mika Sato")
+        for person, email, role in (
+            (manager, "devon@studio.example", "PROJECT_MANAGER"),
+            (viewer, "vera@shop.example", "PROJECT_VIEWER"),
+        ):
+            invited = await self._invite(owner, project_id, email, role)
+            await person.post(f"/project-invitations/{invited['invitationId']}:accept")
+        self._ids["invitation"] = (
+            await self._invite(owner, project_id, "mika@shop.example", "PROJECT_MEMBER")
+        )["invitationId"]
+        await self._invite(
+            owner,
+            project_id,
+            "somebody.with-a-long-address@of-a-rather-long-company-name.example",
+            "PROJECT_VIEWER",
+        )
+        self._ids["manager"] = (await manager.get("/me"))["userId"]
+        for service in services:
+            asked = await owner.post_eventually(
+                "/access-requests", serviceId=service["serviceId"], projectId=project_id
+            )
+            await admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
+        await owner.post("/access-requests", serviceId=asked_for["serviceId"], projectId=project_id)
+        key = await manager.post_eventually(
+            "/keys",
+            name="Checkout, production",
+            serviceIds=[service["serviceId"] for service in services],
+            ttlDays=90,
+            projectId=project_id,
+        )
+        self._ids["project_key"] = key["key"]["keyId"]
+        for service in services:
+            await self._call(key["secret"], service["slug"])
+        await owner.post(f"/projects/{project_id}:offer", userId=self._ids["manager"])
+
+    async def _invite(self, owner: Rest, project_id: str, email: str, role: str) -> JSON:
+        invited = await owner.post(f"/projects/{project_id}/invitations", email=email, role=role)
+        # Read, so that nobody looks for a one-time code in it.
+        await self._people.mail.next_invite(email)
+        return invited
+
+    async def _watch_project(self, owner: Rest) -> None:
+        await owner.post(
+            "/alert-rules",
+            name="A busy day at the checkout",
+            metric="REQUEST_COUNT",
+            period="ALERT_DAY",
+            thresholds=["1000", "100000"],
+            projectId=self._ids["project"],
+        )
+
     async def _call(self, secret: str, slug: str) -> None:
         async def answered() -> bool:
             return (await consume(self._http, self._system.gateway_url, secret, slug)).status == 200
@@ -208,7 +270,7 @@ class _Builder:
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
         """The weeks before, and invoices of them."""
         prefix = self._system.topic_prefix
-        calls = await history.metered(kafka_bootstrap, prefix, 10)
+        calls = await history.metered(kafka_bootstrap, prefix, 12)
         sent = len(await history.repeat(kafka_bootstrap, prefix, calls, _DAYS))
 
         async def is_counted() -> bool:

@@ -103,6 +103,13 @@ def _ask_for_code(tab: Tab) -> None:
     tab.wait_for_url("**/login/code")
 
 
+def _invite_nobody(tab: Tab) -> None:
+    """The form of an invitation, which isn't the first of the page."""
+    form = tab.locator("form[action$='/invitations']")
+    form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+    tab.get_by_role("alert").first.wait_for()
+
+
 def _search(words: str) -> Act:
     """In the palette, until something is found."""
 
@@ -116,6 +123,7 @@ def _search(words: str) -> Act:
 
 _PHONE_PX = (375, 320)
 _CONSUMER, _NEW_CONSUMER, _DENIED = "busy consumer", "new consumer", "denied consumer"
+_MANAGER, _VIEWER, _INVITED = _DENIED, "project viewer", "invited consumer"
 _MERCHANT, _NEW_MERCHANT = "busy merchant", "new merchant"
 
 PAGES = (
@@ -196,6 +204,57 @@ PAGES = (
     Page("consumer-invoice", "/dashboard/invoices/{consumer_invoice}", _CONSUMER),
     Page("consumer-credit-note", "/dashboard/invoices/{credit_note}", _CONSUMER),
     Page("consumer-draft", "/dashboard/invoices/{draft}", _CONSUMER, status=404),
+    Page("projects", "/dashboard/projects", _CONSUMER),
+    Page("projects-none", "/dashboard/projects", _NEW_CONSUMER),
+    Page("projects-invited", "/dashboard/projects", _INVITED),
+    Page("project-new", "/dashboard/projects/new", _CONSUMER),
+    Page("project-new-errors", "/dashboard/projects/new", _CONSUMER, act=_send_empty),
+    Page("project", "/dashboard/projects/{project}", _CONSUMER),
+    Page("project-offered", "/dashboard/projects/{project}", _MANAGER),
+    Page("project-seen", "/dashboard/projects/{project}", _VIEWER),
+    Page("project-of-others", "/dashboard/projects/{project}", _NEW_CONSUMER, status=404),
+    Page("project-members", "/dashboard/projects/{project}/members", _CONSUMER),
+    Page("project-members-errors", "/dashboard/projects/{project}/members", _CONSUMER, act=_invite_nobody),
+    Page("project-members-seen", "/dashboard/projects/{project}/members", _VIEWER),
+    Page("project-member", "/dashboard/projects/{project}/members/{manager}", _CONSUMER),
+    Page(
+        "project-member-removing",
+        "/dashboard/projects/{project}/members/{manager}",
+        _CONSUMER,
+        act=_press("Remove"),
+        is_overlay=True,
+    ),
+    Page("project-settings", "/dashboard/projects/{project}/settings", _CONSUMER),
+    Page(
+        "project-closing",
+        "/dashboard/projects/{project}/settings",
+        _CONSUMER,
+        act=_press("Close project"),
+        is_overlay=True,
+    ),
+    Page(
+        "project-leaving",
+        "/dashboard/projects/{project}/settings",
+        _VIEWER,
+        act=_press("Leave project"),
+        is_overlay=True,
+    ),
+    Page("invitation", "/invitations?invitation={invitation}", _INVITED),
+    Page("invitation-code", "/invitations", _INVITED),
+    Page("invitation-unknown", "/invitations?code=7K2M", _INVITED, status=404),
+    Page("invitation-merchant", "/invitations?code=7K2M", _MERCHANT, status=403),
+    Page("key-new-for-project", "/dashboard/api-keys/new?project={project}", _MANAGER),
+    Page("key-of-project", "/dashboard/api-keys/{project_key}", _VIEWER),
+    Page("keys-of-project", "/dashboard/api-keys?project={project}", _VIEWER),
+    Page("usage-of-project", "/dashboard/usage?range=30d&project={project}", _VIEWER),
+    Page("spend-of-project", "/dashboard/spend?project={project}&group=key", _VIEWER),
+    Page(
+        "service-for-project",
+        "/marketplace/{slug}",
+        _CONSUMER,
+        act=_press("Ask for a project"),
+        is_overlay=True,
+    ),
     Page("spend", "/dashboard/spend", _CONSUMER),
     Page("spend-by-key", "/dashboard/spend?group=key", _CONSUMER),
     Page("spend-none", "/dashboard/spend", _NEW_CONSUMER),

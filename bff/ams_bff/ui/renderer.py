@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, InvoiceStatus, LineKind
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
-from ams.identity.v1.events_pb2 import Standing
+from ams.identity.v1.events_pb2 import ProjectRole, Standing
 from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessParty, AccessRequestStatus, LossReason
 from ams.policy.v1.policy_pb2 import Role
@@ -34,6 +34,7 @@ ENUMS = {
     "service_status": ServiceStatus,
     "service_type": ServiceType,
     "standing": Standing,
+    "project_role": ProjectRole,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
     "access_party": AccessParty,

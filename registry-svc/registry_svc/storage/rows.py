@@ -68,6 +68,7 @@ class Pull:
     digest: str
     consumer_id: UUID
     key_id: UUID
+    project_id: UUID | None
     pulled_at: datetime
 
 
