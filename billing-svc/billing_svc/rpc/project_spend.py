@@ -57,8 +57,8 @@ class ProjectSpendService(rpc.ProjectSpendServiceServicer):
 async def project_shares(
     store: Store, project_id: UUID, first_day: date, last_day: date, *, by_key: bool
 ) -> list[Share]:
-    """What the project has of each service's spend in days of a month, by service and, if asked for, by key. Tiers
-    count all that whoever pays has used, so it is a share of theirs, as they see it by project."""
+    """What the project has of each service's spend in days of a month, by service and, if asked for, by key.
+    Tiers count all that whoever pays has used, so it is a share of theirs, as they see it by project."""
     span = {"first_day": first_day, "last_day": last_day}
     shares: list[Share] = []
     for consumer_id in await store.list_payers_of_project(project_id=project_id, **span):
