@@ -18,7 +18,7 @@ help: ## print every target with its line
 run: for-run setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
 	@exec $(LOCAL) run
 
-test: for-tests setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
+test: for-tests setup tests/clients/node_modules/installed ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
 	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 check: setup ## format, lint, types, commits' messages, and that the generated code is that of the protos
@@ -27,13 +27,15 @@ check: setup ## format, lint, types, commits' messages, and that the generated c
 	@$(BIN)/ruff check --quiet .
 	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done
 	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
+	@$(BIN)/python rest/collect_error_codes.py --check
 	@diff -rq --exclude=__pycache__ --exclude='*.proto' .run/gen/ams protos/ams || { echo "the generated code is not that of the protos: make gen"; exit 1; }
 
 format: setup ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-gen: setup ## generate the Python code of the protos, beside them
+gen: setup ## generate the Python code of the protos, beside them, and the list of error codes
 	@$(BIN)/python protos/generate.py protos
+	@$(BIN)/python rest/collect_error_codes.py
 
 bench: setup ## a consume call's CPU beside nginx, nginx + Lua and a commit before; ARGS="--profile"
 	@$(BIN)/python -m loadtests.bench.gateway $(ARGS)
@@ -119,6 +121,10 @@ $(HEADS).abi3.so: $(HEADS).c $(dir $(HEADS))_abi3.h gateway/hatch_build.py | .ve
 bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/installed
 	@echo "==> installing what the web UI takes from npm (once, about ten seconds)"
 	@cd bff && ../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
+
+tests/clients/node_modules/installed: tests/clients/package.json tests/clients/package-lock.json .venv/installed
+	@echo "==> installing what makes TypeScript clients from npm (once, about ten seconds)"
+	@cd tests/clients && ../../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
 
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build

@@ -153,24 +153,31 @@ async def test_the_audit_log_tells_and_exports_who_did_what(pending: PendingServ
     await eventually(told)
     assert f"maps-{pending.tag}@example.com" in pending.browser.get(f"/admin/governance?{query}").text
     lines = pending.browser.get(f"/admin/governance/table.csv?{query}").text.splitlines()
-    assert [line.split(",")[2] for line in lines] == ["action", "service.submit", "service.create"]
+    assert [line.split(",")[3] for line in lines] == ["action", "service.submit", "service.create"]
 
 
 async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(pending: PendingService) -> None:
-    page = "/admin/governance?view=commission"
+    page, action = "/admin/settings", "/admin/settings/commission"
     form = pending.browser.get(page).text
     months = re.findall(r'<option value="(\d{4}-\d{2})"', form)
-    refused = pending.browser.post(page, page, rate="120", starts_in=months[-1])
+    refused = pending.browser.post(action, page, rate="120", starts_in=months[-1])
     assert refused.status == 400
     assert 'value="120"' in refused.text
-    assert pending.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
+    assert pending.browser.post(action, page, rate="12,5", starts_in=months[-1]).location == page
     assert "12.5%" in pending.browser.get(page).text
 
 
 async def test_only_admins_come_in(pending: PendingService, system: RunningSystem, people: People) -> None:
     nobody = Browser(system.port("ams-bff"))
     merchant = await sign_in(system, people, f"maps-{pending.tag}@example.com")
-    pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance")
+    pages = (
+        "/admin",
+        "/admin/merchants",
+        "/admin/consumers",
+        "/admin/services",
+        "/admin/governance",
+        "/admin/team",
+    )
     for path in pages:
         assert pending.browser.get(path).status == 200
         assert merchant.get(path).status == 403

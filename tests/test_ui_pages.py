@@ -48,7 +48,7 @@ _NO_PAGES = (
     "/find",
     "/{report_id}/file",
 )
-_ELSEWHERE = ("/", "/login/with/{issuer}")
+_ELSEWHERE = ("/", "/settings", "/login/with/{issuer}")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from ams_local.rest import People, Rest
 from support import signed_in_browser, upstream_api
 from support.plain_browser import Browser, Page
 from support.running_system import ADMIN_EMAIL, RunningSystem
-from support.trade import consume, open_trade
+from support.trade import consume, open_trade, per_request
 
 _LIST = "/dashboard/projects"
 _ROLES = ("manager", "member", "viewer")
@@ -50,7 +50,7 @@ async def _found_project(system: RunningSystem) -> Team:
     tag = secrets.token_hex(4)
     async with aiohttp.ClientSession() as http, upstream_api.serving() as upstream:
         people = system.people(http)
-        trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, tag)
+        trade = await open_trade(people, ADMIN_EMAIL, upstream.base_url, tag, price=per_request(10_000_000))
         emails = {name: f"{name}-{tag}@example.com" for name in (*_ROLES, "outsider")}
         rest = {name: await people.register_consumer(email, name) for name, email in emails.items()}
         browsers = {

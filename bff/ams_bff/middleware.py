@@ -26,6 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024
+# Where pictures of 2 MiB are sent: in a form, and in base64.
+_LARGER_BODIES = {
+    "/settings/profile/picture": 2 * 1024 * 1024 + MAX_BODY_BYTES,
+    "/merchant/profile/logo": 2 * 1024 * 1024 + MAX_BODY_BYTES,
+    "/api/v1/me/picture": 3 * 1024 * 1024,
+    "/api/v1/merchant/profile/logo": 3 * 1024 * 1024,
+}
 
 _LOGGED_PATH_CHARACTERS = 200
 _CLIENT_GONE = 499
@@ -172,20 +179,21 @@ def faults(render_error: RenderError) -> Middleware:
 
 
 def size_cap(app: ASGIApp) -> ASGIApp:
-    """Refuses bodies over MAX_BODY_BYTES: by what they declare, and by what comes."""
+    """Refuses bodies over what their path may have: by what they declare, and by what comes."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        most_bytes = _LARGER_BODIES.get(scope["path"], MAX_BODY_BYTES)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY_BYTES):
-            raise _too_large()
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > most_bytes):
+            raise _too_large(most_bytes)
         received_bytes = 0
 
         async def counting() -> Message:
             nonlocal received_bytes
             message = await receive()
             received_bytes += len(message.get("body", b""))
-            if received_bytes > MAX_BODY_BYTES:
-                raise _too_large()
+            if received_bytes > most_bytes:
+                raise _too_large(most_bytes)
             return message
 
         await app(scope, counting, send)
@@ -193,8 +201,8 @@ def size_cap(app: ASGIApp) -> ASGIApp:
     return wrapped
 
 
-def _too_large() -> BodyTooLargeError:
-    return BodyTooLargeError("body_too_large", f"A body must have at most {MAX_BODY_BYTES} bytes.")
+def _too_large(most_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError("body_too_large", f"A body must have at most {most_bytes} bytes.")
 
 
 def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ams_common.errors import SettingsError
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
 from ams_rest.areas import AREAS
 
@@ -31,8 +32,12 @@ class Settings:
     # Too many: people can make up their address. Too few: everybody has the proxy's.
     trusted_proxies: int = setting(0)
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
+    # What sessions in Redis are sealed with: Fernet keys, of which the first seals and all unseal.
+    sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
     # How long a live page waits before it asks for its figures again.
     live_beat_s: float = setting(5.0)
+    # Calls of the REST API a minute with one token; five times as many from one address.
+    rest_calls_per_minute: int = setting(12_000)
     # How long a page waits for a service before it shows the rest without it.
     read_deadline_s: float = setting(1.0)
     # Whom people write to, above all those whose account was stopped.
@@ -49,8 +54,14 @@ class Settings:
             host = ""
         if not host:
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
+        if self.rest_calls_per_minute < 1:
+            raise SettingsError(["BFF_REST_CALLS_PER_MINUTE must be at least 1"])
         if not 0 <= self.trusted_proxies <= _MOST_PROXIES:
             raise SettingsError([f"BFF_TRUSTED_PROXIES must be from 0 to {_MOST_PROXIES}"])
+        try:
+            Sealer(self.sealing_key)
+        except ValueError:
+            raise SettingsError(["BFF_SEALING_KEY must be 32 random bytes in url-safe base64"]) from None
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -16,13 +16,12 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
 from ams_common.processes import GRPC_SERVERS
-from ams_common.provision import provision
+from ams_common.provision import provision, unprovision
 from support.plain_browser import Browser, Page
 
 SERVICES = tuple(GRPC_SERVERS)
@@ -260,7 +259,7 @@ def all_services(
     mailbox, bff_port = Mailbox(), free_port()
     acme = Acme(free_port(), f"http://127.0.0.1:{bff_port}/login/with/acme/return")
     with ExitStack() as stack:
-        stack.callback(lambda: uvloop.run(_drop(admin_database_url, name, list(owners.values()))))
+        stack.callback(lambda: uvloop.run(unprovision(admin_database_url, name, owners)))
         mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
         mail.start()
         stack.callback(mail.stop)
@@ -289,16 +288,6 @@ def all_services(
         bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
         stack.enter_context(processes([*programs, bff]))
         yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses)
-
-
-async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
-        for role in roles:
-            await connection.execute(f"DROP ROLE {role}")
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True, slots=True)

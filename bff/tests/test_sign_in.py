@@ -68,7 +68,7 @@ def test_what_was_typed_is_shown_as_text(browsers: Any) -> None:
 def test_a_merchant_registers_with_the_link_of_the_invitation(browsers: Any) -> None:
     admin = browsers.all_services.bff.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL})
     token, email = browsers.all_services.sign_in(admin, ADMIN_EMAIL), f"{secrets.token_hex(6)}@a.example"
-    assert browsers.all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, token).status == 200
+    assert browsers.all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, token).status == 201
     code = browsers.all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     browser: Browser = browsers.browser()
     link = f"/register/merchant?invite_code={code}&email={email}"

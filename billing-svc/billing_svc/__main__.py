@@ -30,6 +30,7 @@ from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from billing_svc.commission import FIRST_MONTH, format_rate
@@ -79,6 +80,9 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "billing-svc", settings.service_secret)
+        )
         add_key_costs = partial(
             key_cost_rpc.add_KeyCostServiceServicer_to_server, KeyCostService(database=database)
         )
@@ -87,7 +91,7 @@ async def run(settings: Settings) -> None:
             ProjectSpendService(database=database),
         )
         server = build_server(
-            TokenVerifier(jwks_of(identity)),
+            TokenVerifier(jwks_of(identity), token_ends.ended),
             [
                 (descriptor, add_servicer),
                 (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
@@ -110,6 +114,7 @@ async def run(settings: Settings) -> None:
             follower.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),

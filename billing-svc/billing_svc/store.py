@@ -1,5 +1,6 @@
 """The only modules that run SQL are this one and invoice_store: what each query is, queries.sql says."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -83,7 +84,6 @@ class Store(InvoiceStore, package="billing_svc"):
         """Keep the greatest of what is held and told, and mark whose drafts say less."""
         keys, figures = list(totals.keys()), list(totals.values())
         await self._raise_counters(
-            sources=[key.source for key in keys],
             days=[key.day for key in keys],
             merchant_ids=[key.merchant_id for key in keys],
             consumer_ids=[key.consumer_id for key in keys],
@@ -91,10 +91,11 @@ class Store(InvoiceStore, package="billing_svc"):
             api_key_ids=[key.api_key_id for key in keys],
             service_ids=[key.service_id for key in keys],
             charge_classes=[key.charge_class.value for key in keys],
+            events=[each.events for each in figures],
             requests=[each.requests for each in figures],
             request_bytes=[each.request_bytes for each in figures],
             response_bytes=[each.response_bytes for each in figures],
-            last_offsets=[each.last_offset for each in figures],
+            last_offsets=[json.dumps(each.last_offsets) for each in figures],
         )
 
     async def list_usage(

@@ -180,6 +180,10 @@ async def test_alerts_get_a_projects_spend_whoever_pays(events: Events, billing:
     token = billing.issuer.service_token("usage-svc")
     answer = await invoke(billing.stub.BatchGetSpend, request, token=token)
     assert [to_decimal(each) for each in answer.amounts] == [9, 5, 2]
+    for day, amounts_of_day in (("2026-11-10", [9, 5, 2]), ("2026-11-11", [0, 0, 0])):
+        request.day = day
+        answer = await invoke(billing.stub.BatchGetSpend, request, token=token)
+        assert [to_decimal(each) for each in answer.amounts] == amounts_of_day
 
 
 async def test_projects_come_by_kafka_too(ask: Ask, events: Events, billing: Billing) -> None:

@@ -7,14 +7,14 @@ gives the service's store on the transaction's connection.
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic
 from uuid import UUID
 
 import asyncpg
-from ams.audit.v1.events_pb2 import AuditRecord
+from ams.audit.v1.events_pb2 import AuditRecord, FieldChange
 from google.protobuf.message import Message
 from typing_extensions import TypeVar
 
@@ -54,8 +54,11 @@ class Change(Generic[S]):
     _is_audited: bool = False
     _outbox: list[tuple[str, str, bytes, bytes, int]] = field(default_factory=list)
 
-    def audit(self, resource: str, resource_id: UUID | str, **details: str) -> None:
-        """Write down who did what: the RPC's audit name, on this resource. No secret in `details`."""
+    def audit(
+        self, resource: str, resource_id: UUID | str, changes: Sequence[FieldChange] = (), /, **details: str
+    ) -> None:
+        """Write down who did what: the RPC's audit name, on this resource. `changes`: what is different now
+        (see ams_common.field_changes). No secret in it, nor in `details`."""
         record = AuditRecord(
             audit_id=str(uuid7()),
             occurred_at=to_timestamp(utc_now()),
@@ -67,6 +70,7 @@ class Change(Generic[S]):
             request_id=self.request_id,
             credential=self.credential,
             client_address=self.client_address,
+            changes=changes,
         )
         self.publish(topics.AUDIT_EVENTS, str(resource_id), record)
         self._is_audited = True

@@ -38,7 +38,7 @@ def build_server(verifier: TokenVerifier, services: Sequence[ServedService]) -> 
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(interceptors=[Interceptor(steps)], options=options)
+    server = grpc.aio.server(interceptors=[Interceptor(steps, verifier.ended)], options=options)
     for _, add_servicer in services:
         add_servicer(server)
     names = [descriptor.full_name for descriptor, _ in services]

@@ -15,6 +15,7 @@ from ams.policy.v1.policy_pb2 import Role
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ams_common.context import Caller
+from ams_common.ended_tokens import EndedTokens
 from ams_common.errors import AppError, UnauthenticatedError, UnavailableError
 
 ALGORITHM = "EdDSA"
@@ -130,13 +131,21 @@ class JwksKeySource:
 
 
 class TokenVerifier:
-    """Turns an access token into a Caller."""
+    """Turns an access token into a Caller. `ended` is kept up to date by whoever made it."""
 
-    def __init__(self, keys: KeySource) -> None:
+    def __init__(self, keys: KeySource, ended: EndedTokens | None = None) -> None:
         self._keys = keys
+        self.ended = ended if ended is not None else EndedTokens()
 
     async def verify(self, token: str) -> Caller:
-        """Who the token speaks for. Raises UnauthenticatedError: token_expired or token_invalid."""
+        """Who the token speaks for. Raises UnauthenticatedError: token_expired, token_invalid, or that it has
+        ended before its time (see EndedTokens.error_of)."""
+        caller = await self._read(token)
+        if (error := self.ended.error_of(caller)) is not None:
+            raise error
+        return caller
+
+    async def _read(self, token: str) -> Caller:
         try:
             key = await self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:

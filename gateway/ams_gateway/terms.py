@@ -3,6 +3,7 @@
 import time
 from typing import Literal
 
+from ams.catalog.v1.forwarding_pb2 import PER_KEY
 from ams.keys.v1.events_pb2 import ServiceTerms, SpendCap
 from ams.usage.v1.events_pb2 import ANSWERED, Outcome
 from ams_common.sealing import Sealer, SealingError
@@ -233,6 +234,7 @@ def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
         consumer_id=key.consumer_id,
         key_id=key.key_id,
         is_test=key.is_test,
+        is_per_key=forwarding.limit_scope == PER_KEY,
         per_minute=_lower(service.rate_limit_per_minute, own.per_minute),
         per_day=_lower(forwarding.quota_per_day, own.per_day),
         per_month=_lower(forwarding.quota_per_month, own.per_month),

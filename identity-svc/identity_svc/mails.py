@@ -28,6 +28,7 @@ class Template(StrEnum):
 
     CODE = "code"
     INVITE = "invite"
+    ADMIN_INVITE = "admin_invite"
     PROJECT_INVITE = "project_invite"
     PRICE_CHANGE_AHEAD = "price_change_ahead"
     INVOICE_ISSUED = "invoice_issued"
@@ -40,6 +41,7 @@ class Template(StrEnum):
 _SUBJECTS: Mapping[Template, str] = {
     Template.CODE: "Your code for AMS",
     Template.INVITE: "You are invited to AMS",
+    Template.ADMIN_INVITE: "You are invited to the admins of AMS",
     Template.PROJECT_INVITE: "{{ invited_by }} invites you to the project {{ project_name }} on AMS",
     Template.PRICE_CHANGE_AHEAD: (
         "{% if is_canceled %}The price of {{ service_name }} stays as it is"
@@ -51,6 +53,12 @@ _SUBJECTS: Mapping[Template, str] = {
     Template.REPORT_SHARED: "{{ merchant_name }} has shared a usage report with you",
     Template.REPORT_READY: "Your usage report is ready",
     Template.THRESHOLD_REACHED: "Alert “{{ rule_name }}”: {{ threshold }} reached",
+}
+
+# By role: the mail, and the page where the code is given back.
+_INVITES = {
+    "merchant": (Template.INVITE, "/register/merchant"),
+    "admin": (Template.ADMIN_INVITE, "/team/join"),
 }
 
 
@@ -72,13 +80,14 @@ class MailQueue:
         await insert(**self._mail(Template.CODE, recipient, values, now, now + challenges.TTL))
         await store.announce_mail()
 
-    async def send_invite(self, store: Store, recipient: str, code: str, now: datetime) -> None:
-        """Queues the mail with an invite's code, and a link that holds both."""
+    async def send_invite(self, store: Store, recipient: str, code: str, role: str, now: datetime) -> None:
+        """Queues the mail with an invite's code, and a link that holds both. `role`: what it invites to."""
+        template, path = _INVITES[role]
         query = urlencode({"invite_code": code, "email": recipient})
-        link = f"{self.public_url.rstrip('/')}/register/merchant?{query}"
+        link = f"{self.public_url.rstrip('/')}{path}?{query}"
         values = {"code": code, "link": link, "days": invites.TTL.days}
         give_up_at = now + _GIVE_UP_INVITE_AFTER
-        await store.insert_mail(**self._mail(Template.INVITE, recipient, values, now, give_up_at))
+        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
         await store.announce_mail()
 
     async def send_project_invite(

@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ams.identity.v1.identity_service_pb2 import (
+    INVITE_ACCEPTED,
+    INVITE_EXPIRED,
+    INVITE_OPEN,
+    INVITE_REVOKED,
+    InviteState,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -19,6 +27,31 @@ class Account:
     consumer_standing: str | None
     merchant_standing_since: datetime | None
     consumer_standing_since: datetime | None
+    token_generation: int
+    picture_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite:
+    """An invite to `role`, "merchant" or "admin"; `sent_at` is when its present code was mailed."""
+
+    invite_id: UUID
+    role: str
+    email: str
+    note: str
+    created_at: datetime
+    sent_at: datetime
+    expires_at: datetime
+    accepted_at: datetime | None
+    revoked_at: datetime | None
+
+    def state(self, now: datetime) -> InviteState.ValueType:
+        """What has become of it. An accepted or revoked one doesn't expire."""
+        if self.accepted_at is not None:
+            return INVITE_ACCEPTED
+        if self.revoked_at is not None:
+            return INVITE_REVOKED
+        return INVITE_OPEN if now < self.expires_at else INVITE_EXPIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +78,30 @@ class Session:
     expires_at: datetime
     ended_at: datetime | None
     used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSession:
+    """A session that hasn't ended, as its person sees it."""
+
+    session_id: UUID
+    device: str
+    client_address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodToken:
+    """A personal access token that is neither revoked nor expired."""
+
+    token_id: UUID
+    user_id: UUID
+    role: str
+    is_read_only: bool
+    expires_at: datetime
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

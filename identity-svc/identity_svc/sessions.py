@@ -9,6 +9,7 @@ from uuid import UUID
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common.clock import to_timestamp
+from ams_common.context import current_client_address, current_client_device
 from ams_common.errors import PermissionDeniedError, UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
@@ -60,6 +61,8 @@ class SessionIssuer:
             active_role=roles.role_text(active),
             now=now,
             expires_at=expires_at,
+            device=current_client_device(),
+            client_address=current_client_address(),
         )
         return await self._issue(store, session_id, account, active, now, expires_at)
 
@@ -83,7 +86,12 @@ class SessionIssuer:
         active = roles.active_role(held, wanted or present)
         await store.use_refresh_token(token_hash=used_token_hash, now=now)
         await store.refresh_session(
-            session_id=session.session_id, active_role=roles.role_text(active), expires_at=expires_at
+            session_id=session.session_id,
+            active_role=roles.role_text(active),
+            expires_at=expires_at,
+            now=now,
+            device=current_client_device(),
+            client_address=current_client_address(),
         )
         return await self._issue(store, session.session_id, account, active, now, expires_at)
 
@@ -99,9 +107,19 @@ class SessionIssuer:
         refresh_token = secrets.token_urlsafe(32)
         await store.insert_refresh_token(session_id=session_id, token_hash=token_hash(refresh_token), now=now)
         held = roles.ordered_roles(account.roles)
+        access_token = sign_user_token(
+            self.keyring.current(),
+            account.user_id,
+            held,
+            active,
+            now,
+            credential=f"session:{session_id}",
+            generation=account.token_generation,
+            expires_at=expires_at,
+        )
         return pb.Session(
-            access_token=sign_user_token(self.keyring.current(), account.user_id, held, active, now),
-            access_token_expires_at=to_timestamp(now + ACCESS_TOKEN_TTL),
+            access_token=access_token,
+            access_token_expires_at=to_timestamp(min(now + ACCESS_TOKEN_TTL, expires_at)),
             refresh_token=refresh_token,
             refresh_token_expires_at=to_timestamp(expires_at),
             user=user_message(account, active),

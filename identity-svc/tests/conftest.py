@@ -1,16 +1,17 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from functools import partial
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import grpc
+import jwt
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from ams.audit.v1.events_pb2 import AuditRecord
@@ -20,20 +21,25 @@ from ams.identity.v1 import project_service_pb2 as project_pb
 from ams.identity.v1 import project_service_pb2_grpc as project_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent, ProjectChanged, ProjectRole
 from ams.identity.v1.notifications_pb2 import Notification
-from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, Role
 from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.testing.plugin import Schema, Serve
+from ams_common.testing.plugin import Schema, Serve, with_database
 from ams_common.testing.tokens import TestIssuer
 from cryptography.fernet import Fernet
+from identity_svc.audit_chain import BEGINNING, ChainedRecord, chained_hash
 from identity_svc.keyring import Keyring
 from identity_svc.mails import MailQueue
 from identity_svc.providers import Providers, open_providers
-from identity_svc.rpc import IdentityService
-from identity_svc.rpc.project_service import ProjectService
+from identity_svc.rpc import IdentityService, services_of
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -58,9 +64,25 @@ class Identity:
 
     channel: grpc.aio.Channel
     stub: rpc.IdentityServiceStub
+    team: TeamServiceStub
+    settings: SettingsServiceStub
+    profiles: ProfileServiceStub
     servicer: IdentityService
     clock: MovingClock
     admin: tuple[tuple[str, str]]  # the metadata of an admin's calls
+    session_channel: grpc.aio.Channel
+    sessions: SessionServiceStub
+    issuer: TestIssuer
+    token_channel: grpc.aio.Channel
+    tokens: TokenServiceStub
+
+    def acting(self, session: pb.Session, **claims: Any) -> tuple[tuple[str, str]]:
+        """The metadata of calls with a session's access token, as the server of this test knows tokens."""
+        said = jwt.decode(session.access_token, options={"verify_signature": False})
+        given = {"credential": said["credential"], "generation": said["generation"], **claims}
+        roles = [Role.Value(name) for name in said["roles"]]
+        token = self.issuer.user_token(UUID(said["sub"]), *roles, **given)
+        return (("authorization", f"Bearer {token}"),)
 
     async def error_of(self, call: Awaitable[Any]) -> AppError:
         """The error that a call ends with."""
@@ -242,10 +264,56 @@ async def servicer(
 async def identity(
     servicer: IdentityService, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer
 ) -> AsyncIterator[Identity]:
-    add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-    channel = await serve_rpc(pb.DESCRIPTOR.services_by_name["IdentityService"], add_servicer)
+    channels = {service.name: await serve_rpc(service, add) for service, add in services_of(servicer)}
     admin = (("authorization", f"Bearer {issuer.user_token(uuid7(), ADMIN)}"),)
-    yield Identity(channel, rpc.IdentityServiceStub(channel), servicer, clock, admin)
+    yield Identity(
+        channels["IdentityService"],
+        rpc.IdentityServiceStub(channels["IdentityService"]),
+        TeamServiceStub(channels["TeamService"]),
+        SettingsServiceStub(channels["SettingsService"]),
+        ProfileServiceStub(channels["ProfileService"]),
+        servicer,
+        clock,
+        admin,
+        channels["SessionService"],
+        SessionServiceStub(channels["SessionService"]),
+        issuer,
+        channels["TokenService"],
+        TokenServiceStub(channels["TokenService"]),
+    )
+
+
+@pytest.fixture
+async def audit_superuser(admin_database_url: str, database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody who may do anything to the audit log."""
+    url = with_database(admin_database_url, database_url.rpartition("/")[2])
+    connection = await asyncpg.connect(url, server_settings={"search_path": "audit"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def rebuild_audit_log(audit_superuser: asyncpg.Connection) -> Callable[..., Awaitable[None]]:
+    """What somebody does who knows how the chain is made: every record gets the given actor or time of
+    storing, and a new hash."""
+
+    async def rebuild(**changed: object) -> None:
+        await audit_superuser.execute("ALTER TABLE records DISABLE TRIGGER ALL")
+        last = BEGINNING.record_hash
+        for row in await audit_superuser.fetch("SELECT * FROM records ORDER BY position"):
+            stored = ChainedRecord(**(dict(row) | changed))
+            last = chained_hash(last, stored)
+            await audit_superuser.execute(
+                "UPDATE records SET actor = $2, stored_at = $3, record_hash = $4 WHERE position = $1",
+                stored.position,
+                stored.actor,
+                stored.stored_at,
+                last,
+            )
+        await audit_superuser.execute("UPDATE head SET record_hash = $1", last)
+        await audit_superuser.execute("ALTER TABLE records ENABLE TRIGGER ALL")
+
+    return rebuild
 
 
 @dataclass(frozen=True)
@@ -311,10 +379,7 @@ class Projects:
 
 
 @pytest.fixture
-async def projects(identity: Identity, clock: MovingClock, serve_rpc: Serve, issuer: TestIssuer) -> Projects:
-    servicer = ProjectService(
-        database=identity.servicer.database, mail_queue=identity.servicer.mail_queue, clock=clock
-    )
-    add_servicer = partial(project_rpc.add_ProjectServiceServicer_to_server, servicer)
-    channel = await serve_rpc(project_pb.DESCRIPTOR.services_by_name["ProjectService"], add_servicer)
+async def projects(identity: Identity, serve_rpc: Serve, issuer: TestIssuer) -> Projects:
+    services = {service.name: (service, add) for service, add in services_of(identity.servicer)}
+    channel = await serve_rpc(*services["ProjectService"])
     return Projects(channel, project_rpc.ProjectServiceStub(channel), identity, issuer)

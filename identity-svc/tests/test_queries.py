@@ -4,13 +4,30 @@ from ams.identity.v1 import project_service_pb2 as project_pb
 from ams_common.database import Database
 from ams_common.queries import QueryStore
 from google.protobuf.descriptor import ServiceDescriptor
+from identity_svc.audit_log import AuditStore
+from identity_svc.platform_settings import SettingsStore
+from identity_svc.profiles import ProfileStore
 from identity_svc.projects.store import ProjectStore
 from identity_svc.rpc import IdentityService
 from identity_svc.rpc.project_service import ProjectService
+from identity_svc.session_store import SessionStore
 from identity_svc.store import Store
+from identity_svc.team import TeamStore
+from identity_svc.token_store import TokenStore
+
+STORES: tuple[type[QueryStore], ...] = (
+    Store,
+    SessionStore,
+    TokenStore,
+    AuditStore,
+    TeamStore,
+    SettingsStore,
+    ProfileStore,
+    ProjectStore,
+)
 
 
-@pytest.mark.parametrize("store", [Store, ProjectStore])
+@pytest.mark.parametrize("store", STORES)
 async def test_every_query_can_be_prepared_and_is_declared_in_the_store(
     database: Database[Store], store: type[QueryStore]
 ) -> None:

@@ -16,6 +16,7 @@ from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
@@ -23,6 +24,7 @@ from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
@@ -68,9 +70,13 @@ async def run(settings: Settings) -> None:
         usage = await stack.enter_async_context(open_channel(settings.usage_address))
         billing = await stack.enter_async_context(open_channel(settings.billing_address))
         costs = KeyCosts(billing, token)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "keys-svc", settings.service_secret)
         servicers = Servicers(
             keys=KeysService(
-                database=database, catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token)
+                database=database,
+                catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token),
+                max_active_keys=lambda: platform_settings.current.max_active_keys,
             ),
             key_settings=KeySettingsService(database=database, activities=KeyActivities(usage, token)),
             grants=GrantsService(database=database),
@@ -83,7 +89,10 @@ async def run(settings: Settings) -> None:
                 costs=costs,
             ),
         )
-        server = build_server(TokenVerifier(jwks_of(identity)), servicers.served())
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "keys-svc", settings.service_secret)
+        )
+        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), servicers.served())
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -95,7 +104,6 @@ async def run(settings: Settings) -> None:
             ],
             settings.kafka_topic_prefix,
         )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = StandingFollower(
             database, following, "keys-svc", settings.service_secret, CONSUMER, apply_standings
         )
@@ -110,7 +118,9 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            token_ends.run(),
             follower.run(),
+            platform_settings.run(),
             projects.run(),
             announce_prices(database, utc_now),
             tell_of_exposures(database, costs, utc_now),

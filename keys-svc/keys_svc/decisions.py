@@ -5,6 +5,7 @@ from uuid import UUID
 from ams_common.clock import utc_now
 from ams_common.database import Change
 from ams_common.errors import FailedPreconditionError
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 
 from keys_svc import access_requests
@@ -43,6 +44,7 @@ async def decide(
     change.audit(
         "access_request",
         resolved.access_request_id,
+        [field_change("status", request.status, status)],
         consumer_id=str(resolved.consumer_id),
         service_id=str(resolved.service_id),
         reason=reason,

@@ -15,7 +15,6 @@ from keys_svc.key_services import KeyService, services_in
 from keys_svc.secrets import PreviousSecret, Secret, previous_in
 from keys_svc.spend_caps import SpendCap, cap_in
 
-MAX_ACTIVE_KEYS = 100
 LONGEST_LIFE = timedelta(days=365)
 _STATUS_BY_PROBLEM = {
     KeyProblem.REVOKED: KEY_REVOKED,
@@ -160,12 +159,12 @@ def require_granted(service_ids: Sequence[UUID], ungranted: Collection[UUID]) ->
         )
 
 
-def require_below_limit(active_keys: int) -> None:
-    """Raises FailedPreconditionError when one more active key would be too many."""
-    if active_keys >= MAX_ACTIVE_KEYS:
+def require_below_limit(active_keys: int, most: int) -> None:
+    """Raises FailedPreconditionError when one more active key would be more than `most`."""
+    if active_keys >= most:
         raise FailedPreconditionError(
             "key_limit_reached",
-            f"There are {MAX_ACTIVE_KEYS} active keys already. Revoke one to create another.",
+            f"There are {active_keys} active keys, and {most} are allowed. Revoke one to create another.",
         )
 
 
@@ -177,6 +176,8 @@ def require_unrevoked(key: Key) -> None:
 
 def require_status(key: Key, wanted: KeyStatus.ValueType, now: datetime) -> None:
     """Raises FailedPreconditionError key_not_active or key_not_disabled for a key in another status."""
-    if status_of(key, now) != wanted:
-        word = status_filter(wanted)
-        raise FailedPreconditionError(f"key_not_{word}", f"This key isn't {word}.")
+    if status_of(key, now) == wanted:
+        return
+    if wanted == KEY_DISABLED:
+        raise FailedPreconditionError("key_not_disabled", "This key isn't disabled.")
+    raise FailedPreconditionError("key_not_active", "This key isn't active.")

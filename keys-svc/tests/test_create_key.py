@@ -14,10 +14,11 @@ from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
+from ams_common.platform_settings import DEFAULTS
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
 from keys_svc.key_services import KeyService
-from keys_svc.keys import MAX_ACTIVE_KEYS, Key, expiry
+from keys_svc.keys import Key, expiry
 from keys_svc.store import Store
 
 
@@ -194,14 +195,14 @@ async def test_active_keys_are_limited_also_when_they_are_made_at_once(
     one_more = {"name": "one more", "service_ids": [service_id], "ttl_days": 1}
     async with database.change_by_system("test", audited=False) as change:
         await change.store.lock_consumer(consumer.user_id)
-        for _ in range(MAX_ACTIVE_KEYS - 1):
+        for _ in range(DEFAULTS.max_active_keys - 1):
             await change.store.add_key(new_key_of(consumer.user_id, service_id))
         attempts = [asyncio.create_task(consumer("CreateKey", **one_more)) for _ in range(3)]
         await eventually(somebody_waits)
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, AppError)]
     assert [error.code for error in refused] == ["key_limit_reached"] * 2
-    assert await written.count("keys") == MAX_ACTIVE_KEYS
+    assert await written.count("keys") == DEFAULTS.max_active_keys
     [created] = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
     await consumer("RevokeKey", key_id=created.key.key_id)
     await consumer("CreateKey", **one_more)

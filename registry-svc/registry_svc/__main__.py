@@ -21,6 +21,7 @@ from ams_common.projects import ProjectFollower
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from ams_common.web import listen, serve_asgi
 from azure.containerregistry.aio import ContainerRegistryClient
@@ -78,6 +79,9 @@ async def run(settings: Settings) -> None:
         servicer = RegistryService(database=database, peers=peers, host=settings.host)
         descriptor = pb.DESCRIPTOR.services_by_name["RegistryService"]
         add_servicer = partial(rpc.add_RegistryServiceServicer_to_server, servicer)
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "registry-svc", settings.service_secret)
+        )
         projects = ProjectImageService(database=database)
         services = [
             (descriptor, add_servicer),
@@ -86,7 +90,7 @@ async def run(settings: Settings) -> None:
                 partial(project_image_service_pb2_grpc.add_ProjectImageServiceServicer_to_server, projects),
             ),
         ]
-        server = build_server(TokenVerifier(jwks_of(identity)), services)
+        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
 
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
@@ -115,6 +119,7 @@ async def run(settings: Settings) -> None:
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
         ]
         await serve(server, settings.listen, background)
 

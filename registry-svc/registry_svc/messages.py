@@ -1,8 +1,6 @@
 """What the registry tells others of its rows: proto messages. Pure."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 from ams.registry.v1 import project_image_service_pb2 as project_pb
 from ams.registry.v1 import registry_service_pb2 as pb
@@ -23,7 +21,15 @@ from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 
 from registry_svc.auth.push_tokens import status_of
-from registry_svc.storage.rows import ACTIVE, DELETED, DEPRECATED, REJECTED, Image, PushToken
+from registry_svc.storage.rows import (
+    ACTIVE,
+    DELETED,
+    DEPRECATED,
+    REJECTED,
+    Image,
+    PulledImage,
+    PushToken,
+)
 
 _STATUSES: dict[str, ImageStatus.ValueType] = {
     ACTIVE: IMAGE_ACTIVE,
@@ -78,26 +84,16 @@ def consumer_image_message(image: Image, host: str) -> pb.ConsumerImage:
     )
 
 
-def project_pulls_message(
-    *,
-    image_id: UUID,
-    service_id: UUID,
-    name: str,
-    tag: str,
-    status: str,
-    pulls: int,
-    last_pulled_at: datetime,
-    key_ids: Sequence[UUID],
-) -> project_pb.ProjectPulls:
+def project_pulls_message(pulled: PulledImage) -> project_pb.ProjectPulls:
     return project_pb.ProjectPulls(
-        image_id=str(image_id),
-        service_id=str(service_id),
-        name=name,
-        tag=tag,
-        status=_STATUSES.get(status, IMAGE_STATUS_UNSPECIFIED),
-        pulls=pulls,
-        last_pulled_at=to_timestamp(last_pulled_at),
-        key_ids=map(str, key_ids),
+        image_id=str(pulled.image_id),
+        service_id=str(pulled.service_id),
+        name=pulled.name,
+        tag=pulled.tag,
+        status=_STATUSES.get(pulled.status, IMAGE_STATUS_UNSPECIFIED),
+        pulls=pulled.pulls,
+        last_pulled_at=to_timestamp(pulled.last_pulled_at),
+        key_ids=map(str, pulled.key_ids),
     )
 
 

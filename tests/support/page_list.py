@@ -45,6 +45,17 @@ def _create_token(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your push token").wait_for()
 
 
+def _open_operation(tab: Tab) -> None:
+    tab.locator("summary", has_text="Create key").click()
+    tab.get_by_role("heading", name="Answer 201").wait_for()
+
+
+def _create_personal_token(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the page tour")
+    tab.get_by_role("button", name="Create token").click()
+    tab.get_by_role("heading", name="Your new token").wait_for()
+
+
 def _show_forwarding(tab: Tab) -> None:
     tab.locator("summary", has_text="How calls are forwarded").click()
     tab.get_by_label("Quota per month").wait_for()
@@ -132,6 +143,11 @@ PAGES = (
     Page("login-errors", "/login", act=_send_empty),
     Page("register", "/register"),
     Page("register-merchant", "/register/merchant"),
+    Page("docs-guide", "/docs"),
+    Page("docs-area", "/docs/api/keys", act=_open_operation),
+    Page("docs-consume", "/docs/api/consume"),
+    Page("docs-errors", "/docs/errors"),
+    Page("docs-signed-in", "/docs", _CONSUMER),
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
@@ -180,6 +196,12 @@ PAGES = (
     Page("consumer-reports", "/dashboard/reports", _CONSUMER),
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("settings-sessions", "/settings/sessions", _CONSUMER),
+    Page("settings-tokens", "/settings/tokens", _CONSUMER),
+    Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
+    Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),
+    Page("settings-tokens-errors", "/settings/tokens/new", _CONSUMER, act=_send_empty),
+    Page("settings-tokens-secret", "/settings/tokens/new", _CONSUMER, act=_create_personal_token),
     Page("consumer-alerts", "/dashboard/alerts", _CONSUMER),
     Page("consumer-alerts-none", "/dashboard/alerts", _NEW_CONSUMER),
     Page("consumer-alert-new", "/dashboard/alerts/new", _CONSUMER),
@@ -368,6 +390,7 @@ PAGES = (
     ),
     Page("merchant-simulation", "/merchant/services/{service}/simulation", _MERCHANT),
     Page("merchant-simulated", "/merchant/services/{service}/simulation", _MERCHANT, act=_simulate),
+    Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
@@ -406,6 +429,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
-    Page("admin-commission", "/admin/governance?view=commission", "admin"),
+    Page("admin-settings", "/admin/settings", "admin"),
+    Page("admin-team", "/admin/team", "admin"),
+    Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),
     Page("search-admin", "/search?q=ma", "admin"),
 )

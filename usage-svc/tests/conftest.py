@@ -36,6 +36,7 @@ from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
 from usage_svc.event_handlers import UsageIntake, topic_handlers
+from usage_svc.file_store import FileStore
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
 from usage_svc.questions.answers import Questions
@@ -110,7 +111,7 @@ def greatest(totals: Sequence[UsageTotal]) -> dict[Group, UsageTotal]:
     """What billing holds when it was told `totals`, in whatever order: of each group the greatest figures."""
     held: dict[Group, UsageTotal] = {}
     for total in totals:
-        names = ("source", "day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
+        names = ("day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
         group = (*(getattr(total, name) for name in names), str(total.charge_class))
         known = held.setdefault(group, total)
         for name in ("requests", "request_bytes", "response_bytes"):
@@ -238,17 +239,29 @@ def live() -> LiveAnswers[pb.UsageReport]:
 
 
 @pytest.fixture
+def archive(tmp_path: Path) -> FileStore:
+    """Where raw events go that the database keeps no longer."""
+    return FileStore(str(tmp_path / "archive"))
+
+
+@pytest.fixture
 async def channel(
     serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
     database: Database[Store],
     pseudonyms: Pseudonyms,
     questions: Questions,
     live: LiveAnswers[pb.UsageReport],
+    archive: FileStore,
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
     letters = DeadLetters(database, topic_handlers(database))
     service = UsageService(
-        database=database, pseudonyms=pseudonyms, questions=questions, live=live, dead_letters=letters
+        database=database,
+        pseudonyms=pseudonyms,
+        questions=questions,
+        live=live,
+        dead_letters=letters,
+        archive=archive,
     )
     add = partial(rpc.add_UsageServiceServicer_to_server, service)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)

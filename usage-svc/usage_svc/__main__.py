@@ -4,6 +4,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.usage.v1 import (
     alert_service_pb2,
     alert_service_pb2_grpc,
@@ -20,12 +21,14 @@ from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from usage_svc.alerting.delivery import WebhookDeliverer, open_session
@@ -68,6 +71,7 @@ async def run(settings: Settings) -> None:
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
+            archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
@@ -86,19 +90,27 @@ async def run(settings: Settings) -> None:
         # Apart: what is asked in the background doesn't keep a caller waiting.
         billing = await stack.enter_async_context(open_channel(settings.billing_address, is_apart=True))
         token = ServiceToken(identity, "usage-svc", settings.service_secret)
-        evaluator = AlertEvaluator(database=database, spend=SpendClient(billing, token))
+        evaluator = AlertEvaluator(database=database, spend=SpendClient(BillingServiceStub(billing), token))
         session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
         deliverer = WebhookDeliverer(
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "usage-svc", settings.service_secret)
         retention = Retention(
             database=database,
             files=FileStore(settings.archive_url),
-            keep_events_days=settings.keep_events_days,
+            keep_events_days=lambda: (
+                platform_settings.current.usage_retention_days if platform_settings.is_known else None
+            ),
             keep_minutes_days=settings.keep_minutes_days,
+            keep_trees_days=settings.keep_trees_days,
+        )
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "usage-svc", settings.service_secret)
         )
         server = build_server(
-            TokenVerifier(jwks_of(identity)),
+            TokenVerifier(jwks_of(identity), token_ends.ended),
             [
                 (
                     pb.DESCRIPTOR.services_by_name["UsageService"],
@@ -134,6 +146,7 @@ async def run(settings: Settings) -> None:
         background = [
             events.run(),
             follower.run(),
+            token_ends.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
@@ -143,6 +156,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
+            platform_settings.run(),
             retention.run(),
             purge_old_answers(database),
         ]

@@ -54,16 +54,28 @@ WHERE (totals.requests, totals.request_bytes, totals.response_bytes, coalesce(to
 -- name: raw_events_are_those_of_day_totals
 -- Of days whose raw events are kept.
 WITH raw AS (
-    SELECT series_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, source_id, charge_class, is_test,
+    SELECT series_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, charge_class, is_test,
         count(*) AS events, count(*) FILTER (WHERE NOT is_continuation) AS requests,
         sum(request_bytes) AS request_bytes, sum(response_bytes) AS response_bytes
     FROM usage_events
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4
 )
-SELECT series_id, day, source_id, charge_class, is_test
-FROM raw LEFT JOIN day_totals AS totals USING (series_id, day, source_id, charge_class, is_test)
+SELECT series_id, day, charge_class, is_test
+FROM raw LEFT JOIN day_totals AS totals USING (series_id, day, charge_class, is_test)
 WHERE (raw.events, raw.requests, raw.request_bytes, raw.response_bytes)
     IS DISTINCT FROM (totals.events, totals.requests, totals.request_bytes, totals.response_bytes);
+
+-- name: day_totals_know_how_far_their_sources_were_read
+-- By what they say of it invoices tell whose events they count.
+WITH raw AS (
+    SELECT series_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, charge_class, is_test, source_id,
+        max(source_offset) AS last_offset
+    FROM usage_events
+    GROUP BY 1, 2, 3, 4, 5
+)
+SELECT series_id, day, charge_class, is_test, source_id
+FROM raw LEFT JOIN day_totals AS totals USING (series_id, day, charge_class, is_test)
+WHERE raw.last_offset IS DISTINCT FROM (totals.last_offsets ->> raw.source_id::text)::bigint;
 
 -- name: events_lie_before_the_offset_that_is_read_next
 -- A message that was replayed lies there too.

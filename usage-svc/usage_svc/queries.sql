@@ -1,6 +1,10 @@
 -- name: ensure_partitions
 SELECT ensure_usage_partitions(:days::date[]);
 
+-- name: archived_through
+-- The last day whose raw events are in the archive alone.
+SELECT max(day) FROM archived_days WHERE dropped_at IS NOT NULL;
+
 -- name: wait_briefly
 -- Who waits for a lock on a table keeps all others from it who come later: rather give up, and try again.
 SELECT set_config('lock_timeout', '500ms', true);
@@ -63,27 +67,36 @@ INSERT INTO rollups_by_hour AS rollup {add_to_rollups};
 INSERT INTO rollups_by_day AS rollup {add_to_rollups};
 
 -- name: add_to_day_totals
--- Returns what the groups that are billed come to now.
+-- Returns what the groups that are billed come to now. Whoever adds to a group waits for whoever has just done so: of
+-- any two totals of a group, the later has all that the earlier has.
 WITH grown AS (
     INSERT INTO day_totals AS total (
-        source_id, series_id, day, charge_class, is_test, events, requests, request_bytes, response_bytes,
-        last_offset
+        series_id, day, charge_class, is_test, events, requests, request_bytes, response_bytes, last_offsets
     )
-    SELECT :source_id::integer, *
+    SELECT
+        series_id, day, charge_class, is_test, events, requests, request_bytes, response_bytes,
+        jsonb_build_object(:source_id::integer, last_offset)
     FROM unnest(
         :series_id::bigint[], :day::date[], :charge_class::smallint[], :is_test::boolean[], :events::bigint[],
         :requests::bigint[], :request_bytes::bigint[], :response_bytes::bigint[], :last_offset::bigint[]
+    ) AS added (
+        series_id, day, charge_class, is_test, events, requests, request_bytes, response_bytes, last_offset
     )
-    ON CONFLICT (series_id, day, source_id, charge_class, is_test) DO UPDATE SET
+    ON CONFLICT (series_id, day, charge_class, is_test) DO UPDATE SET
         events = total.events + excluded.events,
         requests = total.requests + excluded.requests,
         request_bytes = total.request_bytes + excluded.request_bytes,
         response_bytes = total.response_bytes + excluded.response_bytes,
-        last_offset = greatest(total.last_offset, excluded.last_offset)
+        -- A source is read in its order: its latest offset is the greatest.
+        last_offsets = total.last_offsets || excluded.last_offsets
     RETURNING *
 )
-SELECT series_id, day, charge_class, requests, request_bytes, response_bytes, last_offset
+SELECT
+    series_id, day, charge_class, events, requests, request_bytes, response_bytes, last_offsets::text AS last_offsets
 FROM grown WHERE NOT is_test;
+
+-- name: list_sources
+SELECT source_id, name FROM sources;
 
 -- name: add_to_journals
 INSERT INTO journal_counts AS counted (journal_id, block, shard, highest_sequence, events, counted_at)
@@ -94,6 +107,9 @@ ON CONFLICT (journal_id, block, shard) DO UPDATE SET
     highest_sequence = greatest(counted.highest_sequence, excluded.highest_sequence),
     events = counted.events + excluded.events,
     counted_at = excluded.counted_at;
+
+-- name: mark_late
+INSERT INTO late_usage (series_id) SELECT unnest(:series_ids::bigint[]);
 
 -- name: keep_greatest_forwarded
 INSERT INTO forwarded_totals AS total (journal_id, day, merchant_id, consumer_id, events)

@@ -1,7 +1,9 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from ams_common.queries import QueryStore, column, many, maybe_value, run, value
@@ -20,6 +22,7 @@ class Store(QueryStore, package="usage_svc"):
     """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
+    archived_through = maybe_value(date)
     wait_briefly = run()
     _find_source = maybe_value(int)
     _add_source = run()
@@ -28,9 +31,11 @@ class Store(QueryStore, package="usage_svc"):
     _add_to_minutes = run()
     _add_to_hours = run()
     _add_to_days = run()
-    _add_to_day_totals = many(DayTotal)
+    _add_to_day_totals = many(dict[str, Any])
+    _list_sources = many(dict[str, Any])
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
+    mark_late = run()
     journal_gaps = many(JournalGap)
 
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:
@@ -47,9 +52,14 @@ class Store(QueryStore, package="usage_svc"):
         await self._add_to_hours(**sums.rollups(new, sums.US_PER_HOUR))
         await self._add_to_days(**sums.rollups(new, US_PER_DAY))
         totals = await self._add_to_day_totals(source_id=source_id, **sums.day_totals(new))
+        sources = await self.list_sources()
         if counts := sums.journal_counts(new):
             await self._add_to_journals(**counts)
-        return totals
+        return [_day_total(row, sources) for row in totals]
+
+    async def list_sources(self) -> dict[int, str]:
+        """The names of all sources, by their numbers."""
+        return {row["source_id"]: row["name"] for row in await self._list_sources()}
 
     async def keep_greatest_forwarded(self, totals: Rows) -> None:
         """Of two totals of a journal, day, merchant and consumer the greater holds. Each may come once."""
@@ -88,6 +98,12 @@ class Store(QueryStore, package="usage_svc"):
             columns=binary_copy.COLUMNS,
             format="binary",
         )
+
+
+def _day_total(row: Mapping[str, Any], sources: Mapping[int, str]) -> DayTotal:
+    offsets = json.loads(row["last_offsets"])
+    last_offsets = {sources[int(source_id)]: offset for source_id, offset in offsets.items()}
+    return DayTotal(**{**row, "last_offsets": last_offsets})
 
 
 def _partition(day: int) -> str:

@@ -6,7 +6,7 @@
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
@@ -14,13 +14,30 @@ from ams.billing.v1 import project_spend_service_pb2 as project_spend
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.billing.v1.project_spend_service_pb2_grpc import ProjectSpendServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import invitation_service_pb2 as invitations
+from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
 from ams.catalog.v1 import pricing_pb2 as pricing
+from ams.catalog.v1 import revision_pb2 as revision
+from ams.catalog.v1 import revision_service_pb2 as revisions
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
+from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import profile_service_pb2 as profiles
 from ams.identity.v1 import project_service_pb2 as projects
+from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import settings_service_pb2 as platform_settings
+from ams.identity.v1 import team_service_pb2 as team
+from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
 from ams.keys.v1 import exposures_service_pb2 as exposures
 from ams.keys.v1 import grants_service_pb2 as grants
 from ams.keys.v1 import key_settings_service_pb2 as key_settings
@@ -42,7 +59,7 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
-from ams_common.errors import DeadlineExceededError
+from ams_common.errors import DeadlineExceededError, UnauthenticatedError
 from google.protobuf.message import Message
 
 from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
@@ -50,13 +67,29 @@ from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Gives the token that a call is made with, None for nobody's. Raises AppError.
-AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
+
+class AccessToken(Protocol):
+    """Gives the token that a call is made with, None for nobody's. Raises AppError."""
+
+    async def __call__(self, refused: str | None = None) -> str | None:
+        """Another one than that which a service has refused because what it says has changed."""
+
+
+# What a token says has changed: there is a new one to be had.
+_TOKEN_ENDED = "token_ended"  # noqa: S105 - a code
 
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
     "projects": ProjectServiceStub,
+    "sessions": SessionServiceStub,
+    "tokens": TokenServiceStub,
+    "team": TeamServiceStub,
+    "settings": SettingsServiceStub,
+    "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
+    "revisions": RevisionServiceStub,
+    "lifecycle": LifecycleServiceStub,
+    "invitations": InvitationServiceStub,
     "keys": KeysServiceStub,
     "key_settings": KeySettingsServiceStub,
     "grants": GrantsServiceStub,
@@ -73,6 +106,11 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
 # Services that share the process of another.
 _SERVED_BY = {
     "projects": "identity",
+    "sessions": "identity",
+    "tokens": "identity",
+    "team": "identity",
+    "settings": "identity",
+    "profiles": "identity",
     "reports": "usage",
     "alerts": "usage",
     "project_spend": "billing",
@@ -81,6 +119,9 @@ _SERVED_BY = {
     "grants": "keys",
     "service_consumers": "keys",
     "exposures": "keys",
+    "revisions": "catalog",
+    "lifecycle": "catalog",
+    "invitations": "catalog",
 }
 
 
@@ -116,29 +157,38 @@ class Rpc(Generic[P, T]):
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
-            method = getattr(client.stub, self._name)
-            if not self._is_quick:
-                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
-                return answer
-            hangs = client.hangs
-            hangs.check(client.process)
-            asked_at_s = hangs.clock()
             try:
-                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
-            except DeadlineExceededError:
-                hangs.missed(client.process, asked_at_s)
-                raise
-            hangs.answered(client.process)
-            return answer
+                return await self._ask(client, request, token)
+            except UnauthenticatedError as error:
+                # Nothing was done yet: who calls comes first.
+                if token is None or error.code != _TOKEN_ENDED:
+                    raise
+            return await self._ask(client, request, await client.access_token(token))
 
         return call
+
+    async def _ask(self, client: Client, request: Message, token: str | None) -> T:
+        method = getattr(client.stub, self._name)
+        if not self._is_quick:
+            answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+            return answer
+        hangs = client.hangs
+        hangs.check(client.process)
+        asked_at_s = hangs.clock()
+        try:
+            answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
+        except DeadlineExceededError:
+            hangs.missed(client.process, asked_at_s)
+            raise
+        hangs.answered(client.process)
+        return answer
 
 
 class StreamRpc(Generic[P, T]):
     """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
 
-    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
-    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
+    It lasts until the access token that it began with ends (UnauthenticatedError), and is asked for anew
+    then. Whoever stops earlier closes it: `async with aclosing(…)`.
     """
 
     def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
@@ -151,8 +201,19 @@ class StreamRpc(Generic[P, T]):
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
         async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
             token = await client.access_token()
-            method = getattr(client.stub, self._name)
-            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
+            method, request = getattr(client.stub, self._name), self._request(*args, **fields)
+            is_begun = False
+            try:
+                async with aclosing(listen(method, request, token=token)) as answers:
+                    async for answer in answers:
+                        is_begun = True
+                        yield answer
+                return
+            except UnauthenticatedError as error:
+                if is_begun or token is None or error.code != _TOKEN_ENDED:
+                    raise
+            token = await client.access_token(token)
+            async with aclosing(listen(method, request, token=token)) as answers:
                 async for answer in answers:
                     yield answer
 
@@ -174,6 +235,8 @@ class IdentityClient(Client):
     RegisterConsumer = Rpc(identity.RegisterConsumerRequest, identity.Challenge)
     RegisterMerchant = Rpc(identity.RegisterMerchantRequest, identity.Challenge)
     ReinstateMerchant = Rpc(identity.ReinstateMerchantRequest, identity.Merchant)
+    ResendInvite = Rpc(identity.ResendInviteRequest, identity.Invite)
+    RevokeInvite = Rpc(identity.RevokeInviteRequest, identity.Invite)
     SignOut = Rpc(identity.SignOutRequest, identity.SignOutResponse)
     StartOidcSignIn = Rpc(identity.StartOidcSignInRequest, identity.OidcChallenge)
     StartSignIn = Rpc(identity.StartSignInRequest, identity.Challenge)
@@ -212,6 +275,49 @@ class ProjectsClient(Client):
     WithdrawProjectOffer = Rpc(projects.WithdrawProjectOfferRequest, projects.Project)
 
 
+class SessionsClient(Client):
+    EndOtherSessions = Rpc(sessions.EndOtherSessionsRequest, sessions.EndOtherSessionsResponse)
+    EndSession = Rpc(sessions.EndSessionRequest, sessions.EndSessionResponse)
+    ListSessions = Rpc(sessions.ListSessionsRequest, sessions.ListSessionsResponse)
+
+
+class TokensClient(Client):
+    CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
+    ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
+    RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
+class TeamClient(Client):
+    AcceptAdminInvite = Rpc(team.AcceptAdminInviteRequest, team.Admin)
+    DismissAdmin = Rpc(team.DismissAdminRequest, team.Admin)
+    ListAdmins = Rpc(team.ListAdminsRequest, team.ListAdminsResponse)
+
+
+class SettingsClient(Client):
+    GetPlatformSettings = Rpc(
+        platform_settings.GetPlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+    ListPlatformSettingsChanges = Rpc(
+        platform_settings.ListPlatformSettingsChangesRequest,
+        platform_settings.ListPlatformSettingsChangesResponse,
+    )
+    UpdatePlatformSettings = Rpc(
+        platform_settings.UpdatePlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+
+
+class ProfilesClient(Client):
+    BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
+    DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
+    DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
+    GetMerchantProfile = Rpc(profiles.GetMerchantProfileRequest, profiles.MerchantProfile)
+    GetPublicMerchant = Rpc(profiles.GetPublicMerchantRequest, profiles.MerchantProfile)
+    SetMerchantLogo = Rpc(profiles.SetMerchantLogoRequest, profiles.MerchantProfile)
+    SetMyPicture = Rpc(profiles.SetMyPictureRequest, identity.User)
+    UpdateMe = Rpc(profiles.UpdateMeRequest, identity.User)
+    UpdateMerchantProfile = Rpc(profiles.UpdateMerchantProfileRequest, profiles.MerchantProfile)
+
+
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
@@ -231,6 +337,29 @@ class CatalogClient(Client):
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+
+
+class RevisionsClient(Client):
+    ApproveRevision = Rpc(revisions.ApproveRevisionRequest, revision.ServiceRevision)
+    GetRevision = Rpc(revisions.GetRevisionRequest, revisions.GetRevisionResponse)
+    ListPendingRevisions = Rpc(revisions.ListPendingRevisionsRequest, revisions.ListPendingRevisionsResponse)
+    ListServiceRevisions = Rpc(revisions.ListServiceRevisionsRequest, revisions.ListServiceRevisionsResponse)
+    RejectRevision = Rpc(revisions.RejectRevisionRequest, revision.ServiceRevision)
+    WithdrawRevision = Rpc(revisions.WithdrawRevisionRequest, revision.ServiceRevision)
+
+
+class LifecycleClient(Client):
+    ReinstateService = Rpc(lifecycle.ReinstateServiceRequest, catalog.Service)
+    RetireService = Rpc(lifecycle.RetireServiceRequest, catalog.Service)
+    SuspendService = Rpc(lifecycle.SuspendServiceRequest, catalog.Service)
+    WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
+
+
+class InvitationsClient(Client):
+    AcceptInvitation = Rpc(invitations.AcceptInvitationRequest, catalog.MarketplaceService)
+    CreateInvitation = Rpc(invitations.CreateInvitationRequest, invitations.CreateInvitationResponse)
+    ListInvitations = Rpc(invitations.ListInvitationsRequest, invitations.ListInvitationsResponse)
+    RevokeInvitation = Rpc(invitations.RevokeInvitationRequest, invitations.Invitation)
 
 
 class KeysClient(Client):
@@ -401,7 +530,15 @@ class Api:
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
         self.projects = ProjectsClient("projects", stubs, access_token, hangs)
+        self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
+        self.tokens = TokensClient("tokens", stubs, access_token, hangs)
+        self.team = TeamClient("team", stubs, access_token, hangs)
+        self.settings = SettingsClient("settings", stubs, access_token, hangs)
+        self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
+        self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
+        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)
+        self.invitations = InvitationsClient("invitations", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)
         self.grants = GrantsClient("grants", stubs, access_token, hangs)

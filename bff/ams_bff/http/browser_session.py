@@ -60,9 +60,12 @@ class BrowserSession:
         """What every form of this browser's pages carries."""
         return self._begun().csrf_token
 
-    async def access_token(self) -> str | None:
-        """The token for calls as the person signed in, None for nobody. Raises AppError."""
-        return await self._renewal.access_token(self._session) if self._session is not None else None
+    async def access_token(self, refused: str | None = None) -> str | None:
+        """The token for calls as the person signed in, None for nobody; another one than that which was
+        `refused`. Raises AppError."""
+        if self._session is None:
+            return None
+        return await self._renewal.access_token(self._session, refused)
 
     async def sign_in(self, answer: pb.Session) -> None:
         """Hold the session that identity-svc has given out, under a new cookie."""
@@ -83,6 +86,11 @@ class BrowserSession:
     async def act_as(self, role: Role.ValueType) -> None:
         """Raises PermissionDeniedError when the person doesn't hold the role."""
         await self._renewal.act_as(self._begun(), role)
+
+    async def refresh(self) -> None:
+        """See what has become of the person meanwhile: a new name, say."""
+        if self._session is not None and self._session.tokens is not None:
+            await self._renewal.access_token(self._session, refused=self._session.tokens.access_token)
 
     async def keep_notes(self, notes: Mapping[str, Any]) -> None:
         """Replaces `notes`, for half an hour."""

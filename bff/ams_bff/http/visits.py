@@ -60,7 +60,7 @@ class Visit:
         # Whether the page does without something that couldn't be asked for.
         self.is_degraded = False
         self._renderer = renderer
-        self._public_url = public_url
+        self.public_url = public_url
 
     @property
     def role(self) -> Role.ValueType:
@@ -89,7 +89,7 @@ class Visit:
     def form_page(self) -> str | None:
         """The page that a form was sent from, if it is one of ours."""
         referrer = self.request.headers.get("referer", "")
-        if not guards.is_ours(referrer, self.request, self._public_url):
+        if not guards.is_ours(referrer, self.request, self.public_url):
             return None
         parts = urlsplit(referrer)
         return safe_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)

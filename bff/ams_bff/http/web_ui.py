@@ -20,13 +20,13 @@ from ams_bff.http.cookies import SessionCookie
 from ams_bff.http.deadlines import Hangs
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
+from ams_bff.http.posted_forms import read_form
 from ams_bff.http.renewal import Renewal
 from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.usage_feeds import UsageFeeds
 from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
-from ams_bff.ui.forms import Form
 from ams_bff.ui.renderer import Renderer
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class WebUi:
             view.admit(
                 visit
             )  # whose cookie has run out is asked to sign in, not shown that the form is wrong
-        form = Form.parse(await visit.request.body())
+        form = await read_form(visit.request)
         guards.check_token(visit.session, visit.request, form)
         visit.form = form
 

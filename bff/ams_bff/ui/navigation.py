@@ -41,6 +41,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(MERCHANT, "Reconciliation", "/merchant/reconciliation", icon="scale"),
     Entry(MERCHANT, "Reports", "/merchant/reports", icon="file-down"),
     Entry(MERCHANT, "Alerts", "/merchant/alerts", icon="bell"),
+    Entry(MERCHANT, "Public profile", "/merchant/profile", icon="building-2"),
     Entry(MERCHANT, "Marketplace", "/marketplace", icon="store"),
     Entry(ADMIN, "Overview", "/admin", icon="layout-dashboard", is_main=True),
     Entry(ADMIN, "Services", "/admin/services", icon="boxes", is_main=True),
@@ -53,7 +54,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(ADMIN, "Alerts", "/admin/alerts", icon="bell"),
     Entry(ADMIN, "Dead letters", "/admin/dead-letters", icon="inbox"),
     Entry(ADMIN, "Governance", "/admin/governance", icon="scale"),
+    Entry(ADMIN, "Team", "/admin/team", icon="shield"),
+    Entry(ADMIN, "Settings", "/admin/settings", icon="settings"),
     Entry(ADMIN, "Marketplace", "/marketplace", icon="store"),
+)
+
+# The pages about one's account, whichever role one acts in.
+SETTINGS: tuple[tuple[str, str], ...] = (
+    ("Profile", "/settings/profile"),
+    ("Sessions", "/settings/sessions"),
+    ("Access tokens", "/settings/tokens"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

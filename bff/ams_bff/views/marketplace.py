@@ -62,6 +62,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> catalog_pb.ListMarke
         order_by=visit.url.order_by(_SORTS),
         type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
         tag=visit.query.get("tag", "")[:30],
+        category=visit.query.get("category", "")[:30],
     )
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -40,7 +41,9 @@ class ProjectSpendService(rpc.ProjectSpendServiceServicer):
         async with self.database.read() as store:
             await require_right(store.connection, project_id, current_user_id(), ProjectRight.SEE_SPEND)
             shares = {
-                month: await project_shares(store, project_id, month, by_key=request.by_key)
+                month: await project_shares(
+                    store, project_id, first_day_of(month), last_day_of(month), by_key=request.by_key
+                )
                 for month in reversed(months)
             }
         return pb.GetProjectSpendResponse(
@@ -51,10 +54,12 @@ class ProjectSpendService(rpc.ProjectSpendServiceServicer):
         )
 
 
-async def project_shares(store: Store, project_id: UUID, month: str, *, by_key: bool) -> list[Share]:
-    """What the project has of each service's spend in a month, by service and, if asked for, by key. Tiers
-    count all that whoever pays has used, so it is a share of theirs, as they see it by project."""
-    span = {"first_day": first_day_of(month), "last_day": last_day_of(month)}
+async def project_shares(
+    store: Store, project_id: UUID, first_day: date, last_day: date, *, by_key: bool
+) -> list[Share]:
+    """What the project has of each service's spend in days of a month, by service and, if asked for, by key.
+    Tiers count all that whoever pays has used, so it is a share of theirs, as they see it by project."""
+    span = {"first_day": first_day, "last_day": last_day}
     shares: list[Share] = []
     for consumer_id in await store.list_payers_of_project(project_id=project_id, **span):
         of_payer = await store.list_usage_of_consumer(consumer_id=consumer_id, group_by="project", **span)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from ams_rating.currencies import MINOR_UNIT_DIGITS
 
 from billing_svc.invoices import sum_exactly
 from billing_svc.messages import moneys, rated_line_message, share_message
-from billing_svc.periods import first_day_of, last_day_of, period_of
+from billing_svc.periods import first_day_of, last_day_of, month_of, parse_day, period_of
 from billing_svc.rating import Usage, rate_usage, totals_by_currency
 from billing_svc.rows import CountedUsage
 from billing_svc.rpc.project_spend import project_shares
@@ -56,10 +57,9 @@ class SpendRpcs:
     async def BatchGetSpend(
         self, request: pb.BatchGetSpendRequest, context: Context
     ) -> pb.BatchGetSpendResponse:
-        _check(request.scopes)
+        _check(request)
         async with self.database.read() as store:
-            spend = _Spend(store, request.period)
-            amounts = [await spend.of(scope) for scope in request.scopes]
+            amounts = await _amounts(store, request)
         return pb.BatchGetSpendResponse(
             amounts=[
                 to_money(amount, scope.currency_code)
@@ -68,12 +68,26 @@ class SpendRpcs:
         )
 
 
+async def _amounts(store: Store, request: pb.BatchGetSpendRequest) -> list[Decimal]:
+    """The spend of each scope in the month, or what a day of it adds."""
+    first_day = first_day_of(request.period)
+    if not request.day:
+        spend = _Spend(store, first_day, last_day_of(request.period))
+        return [await spend.of(scope) for scope in request.scopes]
+    day = parse_day(request.day)
+    through = _Spend(store, first_day, day)
+    before = _Spend(store, first_day, day - timedelta(days=1))
+    return [sum_exactly((await through.of(scope), -await before.of(scope))) for scope in request.scopes]
+
+
 @dataclass(slots=True)
 class _Spend:
-    """The spend of scopes in a month; whose spend was asked for before isn't read again."""
+    """The spend of scopes in days of a month, from its first day on; whose spend was asked for before isn't
+    read again."""
 
     store: Store
-    period: str
+    first_day: date
+    last_day: date
     _shares: dict[tuple[str, str, str], list[Share]] = field(default_factory=dict)
 
     async def of(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
@@ -94,7 +108,11 @@ class _Spend:
 
     async def _of_project(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
         shares = await project_shares(
-            self.store, UUID(scope.project_id), self.period, by_key=bool(scope.api_key_id)
+            self.store,
+            UUID(scope.project_id),
+            self.first_day,
+            self.last_day,
+            by_key=bool(scope.api_key_id),
         )
         return sum_exactly(
             share.amount
@@ -107,11 +125,7 @@ class _Spend:
     async def _read(self, consumer_id: str, merchant_id: str, group_by: str) -> list[Share]:
         known = (consumer_id, merchant_id, group_by)
         if known not in self._shares:
-            span = {
-                "first_day": first_day_of(self.period),
-                "last_day": last_day_of(self.period),
-                "group_by": group_by,
-            }
+            span = {"first_day": self.first_day, "last_day": self.last_day, "group_by": group_by}
             if consumer_id:
                 usages = await self.store.list_usage_of_consumer(consumer_id=UUID(consumer_id), **span)
             else:
@@ -132,9 +146,11 @@ def _share_out(usages: Sequence[CountedUsage]) -> list[Share]:
     ]
 
 
-def _check(scopes: Sequence[pb.BatchGetSpendRequest.Scope]) -> None:
+def _check(request: pb.BatchGetSpendRequest) -> None:
     violations = []
-    for index, scope in enumerate(scopes):
+    if request.day and month_of(parse_day(request.day)) != request.period:
+        violations.append(FieldViolation("day", "must be a day of the period"))
+    for index, scope in enumerate(request.scopes):
         named = [scope.consumer_id, scope.merchant_id]
         if all(named) or (not any(named) and not scope.project_id):
             sentence = "needs a consumer or a merchant, not both, or a project"
@@ -144,4 +160,4 @@ def _check(scopes: Sequence[pb.BatchGetSpendRequest.Scope]) -> None:
                 FieldViolation(f"scopes[{index}].currencyCode", "must be a currency of ISO 4217")
             )
     if violations:
-        raise InvalidArgumentError("invalid_argument", "Some scopes are not valid.", violations)
+        raise InvalidArgumentError("invalid_argument", "Some fields are not valid.", violations)

@@ -39,7 +39,7 @@ class TestIssuer:
             self.key,
             user_id,
             roles,
-            roles[0],
+            next(iter(roles), Role.ROLE_UNSPECIFIED),
             now or utc_now(),
             credential=credential or f"session:{uuid7()}",
             is_read_only=is_read_only,

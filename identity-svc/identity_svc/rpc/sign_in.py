@@ -8,8 +8,9 @@ from uuid import UUID
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.clock import Clock, to_timestamp
+from ams_common.context import current_caller
 from ams_common.database import Change, Database
-from ams_common.errors import FailedPreconditionError, ResourceExhaustedError, UnauthenticatedError
+from ams_common.errors import ResourceExhaustedError, UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
@@ -18,6 +19,7 @@ from identity_svc.accounts import become_consumer, become_merchant
 from identity_svc.addresses import normalise_email, one_line
 from identity_svc.challenges import Purpose
 from identity_svc.mails import MailQueue
+from identity_svc.platform_settings import SettingsStore, require_admissible
 from identity_svc.records import Challenge
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
@@ -45,6 +47,10 @@ class SignInRpcs:
     async def RegisterConsumer(self, request: pb.RegisterConsumerRequest, context: Context) -> pb.Challenge:
         email, name = normalise_email(request.email), one_line("name", request.name)
         async with self.database.change() as change:
+            # Whether the address has an account isn't looked at: the answer would tell. Who is signed in with
+            # it has one, and may become a consumer too.
+            if not await _is_callers(change, email):
+                require_admissible(await SettingsStore(change.connection).find_settings(), email)
             return await self._start(change, Purpose.REGISTER_CONSUMER, email, name=name)
 
     async def RegisterMerchant(self, request: pb.RegisterMerchantRequest, context: Context) -> pb.Challenge:
@@ -52,10 +58,13 @@ class SignInRpcs:
         company_name = one_line("companyName", request.company_name)
         async with self.database.change() as change:
             invite_id = await change.store.find_open_invite(
-                code_hash=invites.code_hash(request.invite_code), email=email, now=self.clock()
+                code_hash=invites.code_hash(request.invite_code),
+                email=email,
+                role="merchant",
+                now=self.clock(),
             )
             if invite_id is None:
-                raise _invite_not_valid()
+                raise invites.not_valid()
             return await self._start(
                 change,
                 Purpose.REGISTER_MERCHANT,
@@ -147,15 +156,15 @@ class SignInRpcs:
             change, challenge.invite_id, challenge.email, challenge.name, challenge.company_name, now
         )
         if user_id is None:
-            raise _invite_not_valid()
+            raise invites.not_valid()
         return user_id
+
+
+async def _is_callers(change: Change[Store], email: str) -> bool:
+    user_id = current_caller().user_id
+    return user_id is not None and await change.store.find_address(user_id=user_id) == email
 
 
 def _code_invalid() -> UnauthenticatedError:
     # One answer for wrong, expired, used and unknown: guessing learns nothing from it.
     return UnauthenticatedError("code_invalid", "This code is not valid. Ask for a new one.")
-
-
-def _invite_not_valid() -> FailedPreconditionError:
-    # One answer for wrong, expired, used, and meant for another address.
-    return FailedPreconditionError("invite_not_valid", "This invite is not valid for this address.")

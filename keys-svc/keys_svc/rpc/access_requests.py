@@ -34,7 +34,7 @@ class AccessRequestRpcs:
 
     async def RequestAccess(self, request: pb.RequestAccessRequest, context: Context) -> pb.AccessRequest:
         # Before the transaction: a catalog that is slow to answer must hold no connection and no lock.
-        service = await self.catalog.find_service(UUID(request.service_id))
+        service = await self.catalog.find_service(UUID(request.service_id), current_user_id())
         return await self.request_access(request, service)
 
     async def request_access(

@@ -15,6 +15,7 @@ from ams_common import apikeys
 from ams_common.clock import utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Change, Database
+from ams_common.field_changes import field_changes
 from ams_common.interceptors import Context
 from ams_common.project_rights import ProjectRight
 
@@ -41,8 +42,10 @@ class _Changing:
     async def end(self, **details: str) -> KeyMessage:
         """Tells the gateways and the audit log; the key as it is from now on."""
         key = await write_key(self.change, self.consumer, self.key.key_id, self.now)
-        self.change.audit("key", key.key_id, key_prefix=key.key_prefix, **details)
-        return key_message(key, self.now, is_changeable=True)
+        before, after = (key_message(each, self.now, is_changeable=True) for each in (self.key, key))
+        changes = field_changes(before, after)
+        self.change.audit("key", key.key_id, changes, key_prefix=key.key_prefix, **details)
+        return after
 
 
 @dataclass(kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """The RPCs about API keys: made, read and revoked by whom they belong to; servers load snapshots."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,10 +11,12 @@ from ams_common.clock import from_timestamp, utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Database
 from ams_common.errors import FieldViolation, PermissionDeniedError
+from ams_common.field_changes import field_changes
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.outbox import is_delivered, write_again
 from ams_common.paging import page_request, patterns_of
+from ams_common.platform_settings import DEFAULTS
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
 from ams_common.snapshots import CONFIRMED_WITHIN, key_snapshot_key
@@ -31,10 +33,12 @@ from keys_svc.store import Store
 
 @dataclass(kw_only=True, eq=False)
 class KeyRpcs:
-    """`delivery_wait_s`: how long revoking waits to see that the gateways can know of it."""
+    """`delivery_wait_s`: how long revoking waits to see that the gateways can know of it. `max_active_keys`
+    says how many active keys one holder may have, by the platform's settings."""
 
     database: Database[Store]
     delivery_wait_s: float = 1.0
+    max_active_keys: Callable[[], int] = lambda: DEFAULTS.max_active_keys
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Context) -> pb.CreateKeyResponse:
         user_id = current_user_id()
@@ -54,7 +58,8 @@ class KeyRpcs:
                 await require_right(change.store.connection, project_id, user_id, ProjectRight.SET_SPEND_CAP)
             await require_usable(change.store, holder, service_ids)
             keys.require_below_limit(
-                await change.store.count_active_keys(holder_id=holder.holder_id, now=now)
+                await change.store.count_active_keys(holder_id=holder.holder_id, now=now),
+                self.max_active_keys(),
             )
             new = apikeys.generate(is_test=request.is_test)
             key = Key(
@@ -130,8 +135,10 @@ class KeyRpcs:
             now = utc_now()
             await change.store.revoke_key(key_id=key_id, revoked_at=now)
             revoked = await write_key(change, consumer, key_id, now)
-            change.audit("key", key_id, key_prefix=revoked.key_prefix)
-        answer = key_message(revoked, now, is_changeable=True)
+            answer = key_message(revoked, now, is_changeable=True)
+            before = key_message(key, now, is_changeable=True)
+            changes = field_changes(before, answer, only=("status",))
+            change.audit("key", key_id, changes, key_prefix=revoked.key_prefix)
         # After the commit, without any lock. While Redis is away the gateways find out by asking us.
         for secret in revoked.secrets(now):
             if not await is_delivered(self.database, key_snapshot_key(secret.key_hash), self.delivery_wait_s):

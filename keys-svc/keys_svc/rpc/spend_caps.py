@@ -7,6 +7,7 @@ from ams.keys.v1 import keys_service_pb2 as pb
 from ams_common.clock import utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Database
+from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
 from ams_common.project_rights import ProjectRight
 
@@ -31,8 +32,9 @@ class SpendCapRpcs:
             keys.require_unrevoked(key)
             now = utc_now()
             await change.store.set_key_spend_cap(key_id=key_id, **columns_of(cap))
+            changes = [field_change("spend_cap", key.spend_cap, cap)]
             key = await write_key(change, consumer, key_id, now)
-            change.audit("key", key_id, key_prefix=key.key_prefix, spend_cap=_said(cap))
+            change.audit("key", key_id, changes, key_prefix=key.key_prefix, spend_cap=_said(cap))
         return key_message(key, now, is_changeable=True)
 
     async def GetSpendCap(self, request: pb.GetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
@@ -42,10 +44,12 @@ class SpendCapRpcs:
     async def SetSpendCap(self, request: pb.SetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
         cap, consumer_id = _wanted(request), current_user_id()
         async with self.database.change() as change:
-            consumer = replace(await change.store.lock_consumer(consumer_id), spend_cap=cap)
+            before = await change.store.lock_consumer(consumer_id)
+            consumer = replace(before, spend_cap=cap)
             await change.store.set_spend_cap(consumer_id=consumer_id, **columns_of(cap))
             await write_keys_of(change, consumer, utc_now())
-            change.audit("consumer", consumer_id, spend_cap=_said(cap))
+            changes = [field_change("spend_cap", before.spend_cap, cap)]
+            change.audit("consumer", consumer_id, changes, spend_cap=_said(cap))
         return consumer_spend_cap_message(consumer)
 
 

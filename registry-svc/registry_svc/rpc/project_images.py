@@ -12,6 +12,7 @@ from ams_common.paging import page_request
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
 
+from registry_svc.messages import project_pulls_message
 from registry_svc.storage.store import Store
 
 
@@ -28,4 +29,5 @@ class ProjectImageService(rpc.ProjectImageServiceServicer):
         async with self.database.read() as store:
             await require_right(store.connection, project_id, current_user_id(), ProjectRight.SEE_USAGE)
             page = await store.list_project_pulls(page_request(request), project_id=project_id)
-        return pb.ListProjectPullsResponse(images=page.rows, next_page_token=page.next_token)
+        images = [project_pulls_message(pulled) for pulled in page.rows]
+        return pb.ListProjectPullsResponse(images=images, next_page_token=page.next_token)

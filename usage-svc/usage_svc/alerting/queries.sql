@@ -82,11 +82,20 @@ WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL AND fired_at <= 
 AND (rule.api_key_id IS NULL OR series.api_key_id = rule.api_key_id)
 AND (rule.project_id IS NULL OR series.project_id = rule.project_id)
 
+-- name: take_late_series
+-- What was counted long after its time. Whoever takes it and dies leaves it to those who look at all rules.
+WITH taken AS (DELETE FROM late_usage RETURNING series_id) SELECT DISTINCT series_id FROM taken;
+
 -- name: touched_rules
--- Rules whose consumer, merchant or project had usage of late. Those of admins about everybody are left to `next_rules`.
+-- Rules whose consumer, merchant or project had usage of late, or in a series that was counted late. Those of admins
+-- about everybody are left to `next_rules`.
 WITH touched AS MATERIALIZED (
     SELECT consumer_id, merchant_id, service_id, api_key_id, project_id
-    FROM (SELECT DISTINCT series_id FROM rollups_by_minute WHERE bucket_start >= :since) AS recent
+    FROM (
+        SELECT series_id FROM rollups_by_minute WHERE bucket_start >= :since
+        UNION
+        SELECT unnest(:late_series_ids::bigint[])
+    ) AS recent
     JOIN series USING (series_id)
 )
 SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule ON rule.consumer_id = series.consumer_id

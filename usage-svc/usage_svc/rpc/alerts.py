@@ -10,7 +10,7 @@ from ams_common.clock import Clock, from_timestamp, to_timestamp, utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from ams_common.ids import uuid7
+from ams_common.ids import uuid7, uuid_or_none
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 from ams_common.project_rights import ProjectRight, roles_with
@@ -68,9 +68,9 @@ class AlertService(rpc.AlertServiceServicer):
                 period=request.period,
                 thresholds=list(request.thresholds),
                 currency_code=request.currency_code,
-                service_id=_uuid(request.service_id),
-                api_key_id=_uuid(request.api_key_id),
-                project_id=_uuid(request.project_id),
+                service_id=uuid_or_none(request.service_id),
+                api_key_id=uuid_or_none(request.api_key_id),
+                project_id=uuid_or_none(request.project_id),
                 consumer=request.consumer,
                 consumer_id=owner_id if role == CONSUMER and not is_of_project else named,
                 merchant_id=owner_id if role == MERCHANT else None,
@@ -198,7 +198,3 @@ def alert_message(alert: Alert) -> pb.Alert:
 
 def _columns(rule: AlertRule) -> dict[str, object]:
     return {field: getattr(rule, field) for field in AlertRule.__dataclass_fields__}
-
-
-def _uuid(text: str) -> UUID | None:
-    return UUID(text) if text else None

@@ -102,11 +102,13 @@ class CreateTokenRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     TTL_DAYS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     role: _policy_pb2.Role.ValueType
     """One that the caller holds."""
     scope: Global___TokenScope.ValueType
     ttl_days: _builtins.int
+    idempotency_key: _builtins.str
     def __init__(
         self,
         *,
@@ -114,10 +116,11 @@ class CreateTokenRequest(_message.Message):
         role: _policy_pb2.Role.ValueType = ...,
         scope: Global___TokenScope.ValueType = ...,
         ttl_days: _builtins.int = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "role", b"role", "scope", b"scope", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "name", b"name", "role", b"role", "scope", b"scope", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,7 +133,7 @@ class CreateTokenResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """Shown once: only its hash is kept."""
+    """Shown once: only its hash is kept. "" when the request was answered before."""
     @_builtins.property
     def token(self) -> Global___PersonalAccessToken: ...
     def __init__(

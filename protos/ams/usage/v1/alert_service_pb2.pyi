@@ -34,7 +34,7 @@ class _AlertMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertMetr
     ERROR_RATE: _AlertMetric.ValueType  # 3
     """Errors per request, as a fraction. Needs min_requests."""
     SPEND: _AlertMetric.ValueType  # 4
-    """What the usage costs, as billing rates it. Of one currency."""
+    """What the usage costs, as billing rates it: of a month, or what a day adds to it. Of one currency."""
 
 class AlertMetric(_AlertMetric, metaclass=_AlertMetricEnumTypeWrapper): ...
 
@@ -45,7 +45,7 @@ BYTES: AlertMetric.ValueType  # 2
 ERROR_RATE: AlertMetric.ValueType  # 3
 """Errors per request, as a fraction. Needs min_requests."""
 SPEND: AlertMetric.ValueType  # 4
-"""What the usage costs, as billing rates it. Of one currency."""
+"""What the usage costs, as billing rates it: of a month, or what a day adds to it. Of one currency."""
 Global___AlertMetric: _TypeAlias = AlertMetric  # noqa: Y015
 
 class _AlertPeriod:
