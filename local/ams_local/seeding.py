@@ -186,7 +186,7 @@ class Seeding:
             )
             path = f"/keys/{made['key']['keyId']}"
             if key.calls:
-                rules = [{"methods": [method], "path": path} for method, path in key.calls]
+                rules = [{"methods": [method], "path": below} for method, below in key.calls]
                 service_id = services[key.uses[0]]
                 await api.post(f"{path}:setAllowedCalls", serviceId=service_id, allowedCalls=rules)
             if key.is_disabled:
