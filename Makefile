@@ -58,6 +58,9 @@ prove-counts: setup ## every answered call is counted once, whatever is killed: 
 prove-changes: setup ## gateways obey each change within 1 s, 60 s if Redis loses it; ARGS="--changes 10 --only key"
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.changes $(ARGS)
 
+fuzz-rest: for-tests setup ## the REST API against its OpenAPI document, in each role; FUZZ_REST_EXAMPLES=50, FUZZ_REST_SEED=7
+	@FUZZ_REST_EXAMPLES=$${FUZZ_REST_EXAMPLES:-20} $(LOCAL) exec --tests -- $(BIN)/pytest -q tests/test_fuzz_rest.py
+
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
 	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
 
@@ -129,4 +132,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz fuzz-rest gen bench bench-open-loop bench-workers bench-pipeline bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup

@@ -157,7 +157,7 @@ class CountedUsage:
         sums = "sum(requests) AS requests, sum(billable_requests) AS billable,"
         return await self._sums(
             f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received"
-            f" FROM rollups_by_{granularity}"
+            f" FROM rollups_by_{granularity} JOIN series USING (series_id)"
         )
 
     async def totals(self) -> list[UsageTotal]:

@@ -67,7 +67,7 @@ async def sums(database: Database) -> list[Any]:
     async with database.connection() as connection:
         return [
             await connection.fetchval(f"SELECT sum(requests) FROM {table}")
-            for table in ("rollups_by_hour", "rollups_by_day", "day_totals")
+            for table in ("rollups_by_hour", "rollups_by_day", "rollups_by_month", "day_totals")
         ]
 
 

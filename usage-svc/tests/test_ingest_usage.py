@@ -187,11 +187,12 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
             " UNION ALL ".join(
                 f"SELECT '{level}' AS level, bucket_start, project_id, status_class, requests"
                 f" FROM rollups_by_{level} JOIN series USING (series_id)"
-                for level in ("minute", "hour", "day")
+                for level in ("minute", "hour", "day", "month")
             )
         )
     minute = noon.replace(second=0, microsecond=0)
     hour, day = minute.replace(minute=0), minute.replace(hour=0, minute=0)
+    month = day.replace(day=1)
     assert {tuple(row) for row in rows} == {
         ("minute", minute, None, 2, 2),
         ("minute", minute + timedelta(minutes=1), None, 2, 2),
@@ -199,7 +200,7 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
         ("minute", minute, of_project.project_id, 2, 2),
         *[
             (granularity, bucket, project_id, status_class, requests)
-            for granularity, bucket in (("hour", hour), ("day", day))
+            for granularity, bucket in (("hour", hour), ("day", day), ("month", month))
             for project_id, status_class, requests in (
                 (None, 2, 4),
                 (None, 5, 2),

@@ -280,7 +280,7 @@ async def test_trees_of_long_ago_go_and_their_roots_stay(
     retention: Retention,
 ) -> None:
     subject, before = new_subject(), NOON - timedelta(days=1)
-    earlier = {"first_day": before.date().isoformat()}
+    earlier: dict[str, Any] = {"first_day": before.date().isoformat()}
     await count([subject.event(NOON), subject.event(before), new_subject().event(before)])
     await close_days(database, pseudonyms, NOW)
     published = await roots(ask, subject, **earlier)

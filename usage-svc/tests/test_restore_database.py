@@ -20,11 +20,13 @@ OF_A_NEW_TOPIC = "22222222-2222-4222-8222-222222222222/0"
 # What intake writes, besides the offsets, which the test moves itself.
 TABLES = (
     "series",
+    "consumer_sums",
     "sources",
     "usage_events",
     "rollups_by_minute",
     "rollups_by_hour",
     "rollups_by_day",
+    "rollups_by_month",
     "day_totals",
     "journal_counts",
     "outbox",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
@@ -40,8 +41,18 @@ class Questions:
             used = [each for each in series if each.series_id in used_ids]
             wanted = series if question.with_previous else used
             groups = await self._groups(store, question, wanted)
+            sum_of = await self._sums_of(store, question, wanted)
             readings = [
-                (reading, await store.usage_by_slot(reading, wanted, groups, question.status_classes))
+                (
+                    reading,
+                    await store.usage_by_slot(
+                        reading,
+                        # Sums are kept from hours on.
+                        groups.of_all(wanted, {} if reading.rollup is Rollup.MINUTE else sum_of),
+                        groups.of_class,
+                        question.status_classes,
+                    ),
+                )
                 for reading in await _kept(store, question.readings())
             ]
         return report_of(question, groups, used, readings, now)
@@ -58,6 +69,15 @@ class Questions:
             for each in await store.usage_by_series(reading, series, question.status_classes)
         ]
         return groups.narrowed(requests, question.top)
+
+    async def _sums_of(
+        self, store: QuestionStore, question: Question, series: list[Series]
+    ) -> dict[UUID, int]:
+        """The series that stand for all of a consumer's, where the question is about whole consumers."""
+        if not question.is_of_whole_consumers():
+            return {}
+        consumer_ids = list({each.consumer_id for each in series})
+        return dict(await store.sums_of_consumers(consumer_ids=consumer_ids))
 
     async def calls(self, question: CallQuestion) -> pb.ListCallsResponse:
         """A page of the log, newest first."""

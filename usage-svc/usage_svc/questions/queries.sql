@@ -45,6 +45,9 @@ WHERE (:service_id::uuid IS NULL OR service_id = :service_id)
 SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix
 FROM series WHERE series_id = ANY(:series_ids::bigint[]);
 
+-- name: sums_of_consumers
+SELECT consumer_id, series_id FROM consumer_sums WHERE consumer_id = ANY(:consumer_ids::uuid[]);
+
 -- name: oldest_minute
 SELECT min(bucket_start) FROM rollups_by_minute;
 
@@ -105,6 +108,9 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS read
 
+-- name: used_series_of_months
+{used_series} rollups_by_month {where_used} {first_is_enough};
+
 -- name: used_series_of_days
 {used_series} rollups_by_day {where_used} {first_is_enough};
 
@@ -114,6 +120,9 @@ CROSS JOIN LATERAL (
 -- name: used_series_of_minutes
 {used_series} rollups_by_minute {where_used} {in_partitions} {first_is_enough};
 
+-- name: usage_by_series_of_months
+{usage_by_series} rollups_by_month {where_asked} {one_look_each} GROUP BY 1;
+
 -- name: usage_by_series_of_days
 {usage_by_series} rollups_by_day {where_asked} {one_look_each} GROUP BY 1;
 
@@ -122,6 +131,9 @@ CROSS JOIN LATERAL (
 
 -- name: usage_by_series_of_minutes
 {usage_by_series} rollups_by_minute {where_asked} {in_partitions} {one_look_each} GROUP BY 1;
+
+-- name: usage_by_slot_of_months
+{usage_by_slot} rollups_by_month {where_asked} {one_look_each} GROUP BY 1, 2;
 
 -- name: usage_by_slot_of_days
 {usage_by_slot} rollups_by_day {where_asked} {one_look_each} GROUP BY 1, 2;

@@ -56,6 +56,12 @@ class Scope:
         ids = (self.service_id, self.api_key_id, self.project_id, self.consumer_id, self.merchant_id)
         return self.asker.role == ADMIN and not any(ids)
 
+    @property
+    def is_of_whole_consumers(self) -> bool:
+        """Whether of each consumer it is all calls, or none."""
+        ids = (self.service_id, self.api_key_id, self.project_id, self.merchant_id)
+        return not any(ids) and not self.key_pseudonym
+
     def parameters(self) -> dict[str, UUID | None]:
         """What the database selects by; by pseudonyms only `select` can."""
         return {
