@@ -68,13 +68,8 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
     merchant = all_services.sign_in(bff.ask("POST", "/api/v1/auth/register/merchant", about), email)
 
     def create() -> Any:
-        body: dict[str, Any] = {
-            "name": f"Geo {secrets.token_hex(3)}",
-            "description": "Where?",
-            "type": "API",
-            "version": "1",
-        }
-        body |= {"price": {"currencyCode": "EUR"}, "baseUrl": "https://api.maps.example"}
+        body: dict[str, Any] = {"name": f"Geo {secrets.token_hex(3)}", "description": "Where?", "type": "API"}
+        body |= {"version": "1", "price": {"currencyCode": "EUR"}, "baseUrl": "https://api.maps.example"}
         return bff.ask("POST", "/api/v1/services", body, merchant)
 
     # catalog-svc hears of the merchant a moment later.

@@ -325,3 +325,10 @@ DELETE FROM notifications WHERE notification_id IN (
     SELECT notification_id FROM notifications WHERE told_at < :before ORDER BY told_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
+
+-- name: purge_project_invitations
+-- Answered or taken back, or never answered.
+DELETE FROM project_invitations WHERE invitation_id IN (
+    SELECT invitation_id FROM project_invitations WHERE ended_at < :before OR expires_at < :before LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);

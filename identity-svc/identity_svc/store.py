@@ -79,6 +79,7 @@ class Store(QueryStore, package="identity_svc"):
     purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
+    purge_project_invitations = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:
         """The account of this address, made if there is none. Of two that make it at once, one does."""

@@ -10,6 +10,8 @@ from ams.identity.v1 import (
     identity_service_pb2,
     profile_service_pb2,
     profile_service_pb2_grpc,
+    project_service_pb2,
+    project_service_pb2_grpc,
     second_factor_service_pb2,
     second_factor_service_pb2_grpc,
     session_service_pb2,
@@ -30,6 +32,7 @@ from identity_svc.rpc.invites import InviteRpcs
 from identity_svc.rpc.oidc import OidcRpcs
 from identity_svc.rpc.platform_settings import SettingsService
 from identity_svc.rpc.profiles import ProfileService
+from identity_svc.rpc.project_service import ProjectService
 from identity_svc.rpc.second_factor_service import SecondFactorService
 from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.sessions import SessionRpcs
@@ -109,6 +112,13 @@ def services_of(
             partial(
                 profile_service_pb2_grpc.add_ProfileServiceServicer_to_server,
                 ProfileService(database=database, clock=clock),
+            ),
+        ),
+        (
+            project_service_pb2.DESCRIPTOR.services_by_name["ProjectService"],
+            partial(
+                project_service_pb2_grpc.add_ProjectServiceServicer_to_server,
+                ProjectService(database=database, mail_queue=identity.mail_queue, clock=clock),
             ),
         ),
     ]
