@@ -17,7 +17,7 @@ _MOST_A_SECOND = 5
 
 
 class Restraint(logging.Filter):
-    """Lets a handler pass so many records of one library a second, and says of the next how many were left out."""
+    """Lets so many records of one library pass a second, and says with the next how many were left out."""
 
     def __init__(self, library: str, most_a_second: int, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
