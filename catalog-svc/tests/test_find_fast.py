@@ -39,12 +39,20 @@ async def _plans(database: Database, market: dict[str, Any]) -> dict[str, str]:
                     connection, "count_facets", **{**search, **chosen}
                 )
         for order_by in ("", "name", "typical_month desc"):
-            plans[f"list_marketplace {order_by}"] = await queries.explain_page(
-                connection,
-                "list_marketplace",
-                PageRequest(order_by=order_by),
-                **{**UNSET, **viewer, "words": None, "now": now},
-            )
+            for chosen in (
+                {},
+                {"tags": ["batch7"]},
+                {"categories": ["weather"]},
+                {"merchant_id": uuid7()},
+                {"price_models": ["free"]},
+                {"words": FREQUENT},
+            ):
+                plans[f"list_marketplace {order_by} {','.join(chosen)}"] = await queries.explain_page(
+                    connection,
+                    "list_marketplace",
+                    PageRequest(order_by=order_by),
+                    **{**UNSET, **viewer, "words": None, "now": now, **chosen},
+                )
         plans["list_unknown_words"] = await queries.explain(
             connection, "list_unknown_words", words=["wether"], **viewer
         )
@@ -75,9 +83,9 @@ async def test_no_question_goes_through_all_services(catalog: Catalog) -> None:
         (f"search_marketplace {RARE} ", "services_by_words"),
         (f"search_marketplace {RARE} name desc", "services_by_words"),
         (f"search_marketplace {FREQUENT} ", "services_by_name_words"),
-        ("list_marketplace ", "services_published"),
-        ("list_marketplace name", "services_published_by_name"),
-        ("list_marketplace typical_month desc", "services_published_by_price"),
+        ("list_marketplace  ", "services_published"),
+        ("list_marketplace name ", "services_published_by_name"),
+        ("list_marketplace typical_month desc ", "services_published_by_price"),
         ("list_unknown_words", "services_by_words"),
         ("find_similar_word", "services_by_likeness"),
         ("list_related_services", "services_by_tag"),

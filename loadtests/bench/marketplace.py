@@ -2,8 +2,8 @@
 
 .venv/bin/python -m ams_local exec --tests -- .venv/bin/python -m loadtests.bench.marketplace [--services N]
 
-Fills a database of its own with --services services (100,000) of 500 merchants, and asks through gRPC for words
-of many kinds. Exits with 1 when a p95 is above 50 ms. Needs DATABASE_URL (an administrator's).
+Fills a database of its own with --services services (100,000) of 500 merchants, and asks through gRPC for
+words of many kinds. Exits with 1 when a p95 is above 50 ms. Needs DATABASE_URL (an administrator's).
 """
 
 import argparse
@@ -64,7 +64,7 @@ async def serving(url: str) -> AsyncIterator[grpc.aio.Channel]:
     """catalog-svc's own servicers, with keys-svc away."""
     away = grpc.aio.insecure_channel("127.0.0.1:1")
     grants = Grants(KeysServiceStub(away), ServiceToken(away, "catalog-svc", ""))
-    async with Database.open(url, Store) as database:
+    async with Database.open(url, Store, plans_each_time=True) as database:
         services = services_of(
             database=database, clock=utc_now, sealer=SEALER, grants=grants, allow_private_upstreams=False
         )

@@ -49,6 +49,8 @@ class Visit:
         self.query = request.query_params
         self.url = PageUrl(self.path, self.query)
         self.is_https = public_url.startswith("https://")
+        # What identity-svc knows this browser by, for the accounts that signed in here before.
+        self.device_tokens = cookies.DeviceCookie(self.is_https).read(request)
         self.theme = cookies.theme_of(request)
         self.zone = cookies.zone_of(request)
         # Whether a page is asked for, and nothing is to be done.

@@ -16,7 +16,7 @@ from ams_bff.http.api import Api, stubs_over
 from ams_bff.http.assets import PREFIX, Assets
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
-from ams_bff.http.cookies import SessionCookie
+from ams_bff.http.cookies import DeviceCookie, SessionCookie
 from ams_bff.http.deadlines import Hangs
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
@@ -65,6 +65,7 @@ class WebUi:
         self._event_streams = event_streams
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
+        self._device_cookie = DeviceCookie(settings.is_https)
         self._renewal = Renewal(store, IdentityServiceStub(channels["identity"]))
         self._renderer = Renderer(
             assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
@@ -138,6 +139,8 @@ class WebUi:
         if answer.status_code >= 500:
             return answer  # whose session couldn't be looked up keeps its cookie
         session = visit.session
+        if session.device_token:
+            self._device_cookie.add(visit.request, answer, session.device_token)
         if session.is_cookie_due or (session.person is not None and not visit.is_partial):
             self._cookie.write(answer, session.secret)
         return answer
