@@ -49,7 +49,7 @@ def service(all_services: Any) -> Any:
 
     def created() -> Any:
         answer = bff.ask("POST", "/api/v1/services", body, merchant)
-        return answer.json if answer.status == 200 else None
+        return answer.json if answer.status == 201 else None
 
     made = all_services.wait_until(created)
     for verb, token in (("submit", merchant), ("approve", admin)):

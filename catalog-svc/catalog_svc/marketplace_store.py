@@ -46,7 +46,7 @@ class MarketplaceStore(QueryStore, package="catalog_svc", file="marketplace.sql"
 
     # So many services are put into an order at most; where more fit, they are found along that order, and by
     # relevance so many are ranked.
-    most_ranked: ClassVar[int] = 2_000
+    most_ranked: ClassVar[int] = 500
 
     prefer_indexes = run()
     _list_marketplace = page(row=record_of)

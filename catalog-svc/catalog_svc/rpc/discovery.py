@@ -21,8 +21,11 @@ class DiscoveryService(Visibility, rpc.DiscoveryServiceServicer):
             asked = filter_of(request, await self.viewed_services(store))
             market = MarketplaceStore(store.connection)
             await market.prefer_indexes()
-            counts = await market.count_facets(await market.corrected(asked))
-        return facets_message(counts)
+            message = facets_message(await market.count_facets(asked))
+            # What finds anything has no unknown word.
+            if not message.total and (wanted := await market.corrected(asked)) is not asked:
+                message = facets_message(await market.count_facets(wanted))
+        return message
 
     async def ListRelatedServices(
         self, request: pb.ListRelatedServicesRequest, context: Context

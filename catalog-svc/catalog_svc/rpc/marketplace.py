@@ -21,8 +21,11 @@ class MarketplaceRpcs(Visibility):
             asked = filter_of(request, await self.viewed_services(store))
             market = MarketplaceStore(store.connection)
             await market.prefer_indexes()
-            wanted = await market.corrected(asked)
-            page = await market.list_services(page_request(request), wanted, self.clock())
+            wanted, now = asked, self.clock()
+            page = await market.list_services(page_request(request), wanted, now)
+            # What finds anything has no unknown word.
+            if not page.rows and (wanted := await market.corrected(asked)) is not asked:
+                page = await market.list_services(page_request(request), wanted, now)
         return pb.ListMarketplaceServicesResponse(
             services=map(marketplace_message, page.rows),
             next_page_token=page.next_token,
