@@ -12,7 +12,7 @@ from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
 
 from ams_bff.app import build_app
-from ams_bff.http.connections import Connections
+from ams_bff.http.connections import ConnectionLimits, Connections
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import open_redis
 from ams_bff.settings import Settings
@@ -35,7 +35,7 @@ async def run(settings: Settings) -> None:
         app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        connections = Connections(settings.connection_limits())
+        connections = Connections(_connection_limits(settings))
         background = [asyncio.create_task(work) for work in (token.keep(), connections.sweep())]
         try:
             await serve_asgi(
@@ -51,6 +51,17 @@ async def run(settings: Settings) -> None:
         finally:
             await cancel(background)
             log.info("stopped")
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        head_s=settings.head_timeout_s,
+        body_s=settings.body_timeout_s,
+        whole_body_s=settings.whole_body_timeout_s,
+        write_s=settings.write_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        most_of_address=0 if settings.trusted_proxies else settings.most_connections_per_address,
+    )
 
 
 if __name__ == "__main__":

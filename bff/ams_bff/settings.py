@@ -7,8 +7,6 @@ from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
 from ams_rest.areas import AREAS
 
-from ams_bff.http.connections import ConnectionLimits
-
 _MOST_PROXIES = 10
 
 
@@ -73,16 +71,6 @@ class Settings:
             Sealer(self.sealing_key)
         except ValueError:
             raise SettingsError(["BFF_SEALING_KEY must be 32 random bytes in url-safe base64"]) from None
-
-    def connection_limits(self) -> ConnectionLimits:
-        return ConnectionLimits(
-            head_s=self.head_timeout_s,
-            body_s=self.body_timeout_s,
-            whole_body_s=self.whole_body_timeout_s,
-            write_s=self.write_timeout_s,
-            idle_s=self.idle_timeout_s,
-            most_of_address=0 if self.trusted_proxies else self.most_connections_per_address,
-        )
 
     @property
     def addresses(self) -> dict[str, str]:

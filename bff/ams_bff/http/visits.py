@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ams_bff.http import cookies, guards
 from ams_bff.http.api import Api
 from ams_bff.http.browser_session import BrowserSession
+from ams_bff.http.documentation import Documentation
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import Flash
 from ams_bff.http.usage_feeds import UsageFeeds, UsageFollower
@@ -35,12 +36,14 @@ class Visit:
         event_streams: EventStreams,
         usage_feeds: UsageFeeds,
         public_url: str,
+        documentation: Documentation,
     ) -> None:
         self.request = request
         self.session = session
         self.api = api
         self.event_streams = event_streams
         self.usage_feeds = usage_feeds
+        self.documentation = documentation
         # Of a page that goes on: what it shows of usage comes from here.
         self.usage_follower: UsageFollower | None = None
         # Names that were asked for already, by kind and id: a page that goes on asks for each once.

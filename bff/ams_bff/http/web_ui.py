@@ -18,6 +18,7 @@ from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
 from ams_bff.http.cookies import DeviceCookie, SessionCookie
 from ams_bff.http.deadlines import Hangs
+from ams_bff.http.documentation import Documentation
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.posted_forms import read_form
@@ -55,6 +56,7 @@ class WebUi:
         assets: Assets,
         event_streams: EventStreams,
         views: Iterable[View],
+        documentation: Documentation,
     ) -> None:
         self._public_url = settings.public_url
         self._stubs = stubs_over(channels)
@@ -63,6 +65,7 @@ class WebUi:
         self._store = store
         self._assets = assets
         self._event_streams = event_streams
+        self._documentation = documentation
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
         self._device_cookie = DeviceCookie(settings.is_https)
@@ -91,7 +94,14 @@ class WebUi:
         session = BrowserSession(self._store, self._renewal)
         api = Api(self._stubs, session.access_token, self._hangs)
         return Visit(
-            request, session, api, self._renderer, self._event_streams, self._usage_feeds, self._public_url
+            request,
+            session,
+            api,
+            self._renderer,
+            self._event_streams,
+            self._usage_feeds,
+            self._public_url,
+            self._documentation,
         )
 
     async def _serve(self, views: PathViews, scope: Scope, receive: Receive, send: Send) -> None:
