@@ -88,7 +88,7 @@ def test_a_services_page_tells_all_of_it_as_text(browsers: Any, service: Any) ->
     assert "Not charged: answers with 4xx." in text
     # Where the merchant's API lies is no business of consumers.
     assert "api.maps.example" not in text
-    assert "1,200 requests a minute" in text
+    assert "1,200 calls a minute" in text
     assert "&lt;b&gt;Where&lt;/b&gt;" in text
     assert service["merchantName"].replace("&", "&amp;") in text
     assert "Sign in to request access" in text
