@@ -24,6 +24,7 @@ async def _plans(database: Database, market: dict[str, Any]) -> dict[str, str]:
     queries, now = MarketplaceStore.queries, market.pop("now")
     viewer = {"private_ids": [uuid7()]}
     plans = {}
+    chosen: dict[str, Any]
     async with database.read() as store:
         connection = store.connection
         await MarketplaceStore(connection).prefer_indexes()
