@@ -76,6 +76,9 @@ bench-lists: setup ## lists and single things among 100,000 services; ARGS="--se
 bench-keys: setup ## keys-svc lists, searches and gets among a million keys; ARGS="--consumers 1000"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.keys $(ARGS)
 
+bench-marketplace: setup ## catalog-svc searches, counts and lists among 100,000 services; ARGS="--services 10000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.marketplace $(ARGS)
+
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
 
@@ -135,4 +138,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup fuzz-rest
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

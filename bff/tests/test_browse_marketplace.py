@@ -49,7 +49,7 @@ def service(all_services: Any) -> Any:
 
     def created() -> Any:
         answer = bff.ask("POST", "/api/v1/services", body, merchant)
-        return answer.json if answer.status == 200 else None
+        return answer.json if answer.status == 201 else None
 
     made = all_services.wait_until(created)
     for verb, token in (("submit", merchant), ("approve", admin)):
@@ -88,7 +88,7 @@ def test_a_services_page_tells_all_of_it_as_text(browsers: Any, service: Any) ->
     assert "Not charged: answers with 4xx." in text
     # Where the merchant's API lies is no business of consumers.
     assert "api.maps.example" not in text
-    assert "1,200 requests a minute" in text
+    assert "1,200 calls a minute" in text
     assert "&lt;b&gt;Where&lt;/b&gt;" in text
     assert service["merchantName"].replace("&", "&amp;") in text
     assert "Sign in to request access" in text
@@ -126,3 +126,42 @@ def test_what_is_typed_too_long_is_told_and_kept(browsers: Any, service: Any) ->
     assert answer.status == 400
     assert 'id="f-note-error"' in answer.text
     assert "n" * 501 in answer.text
+
+
+def test_filters_are_links_with_counts_that_stay_in_the_url(browsers: Any, service: Any) -> None:
+    browser, word = browsers.browser(), service["name"].split()[1]
+    page = browser.get(f"/marketplace?q={word}&tag={service['tag']}&price=monthly_fee").text
+    for link in (
+        f"/marketplace?q={word}&amp;tag={service['tag']}&amp;price=monthly_fee&amp;currency=EUR",
+        f"/marketplace?q={word}&amp;price=monthly_fee",
+        f"/marketplace?q={word}&amp;tag={service['tag']}&amp;price=per_request",
+        f"/marketplace?q={word}&amp;tag={service['tag']}&amp;price=monthly_fee&amp;merchant={service['merchantId']}",
+    ):
+        assert f'href="{link}"' in page, link
+    assert "1 service" in page
+    # What the search form keeps stands among the results, which change in place.
+    assert f'<input type="hidden" form="market-search" name="tag" value="{service["tag"]}">' in page
+    for query in ("currency=USD", "price=free", "merchant=00000000-0000-0000-0000-000000000000"):
+        assert service["slug"] not in browser.get(f"/marketplace?q={word}&{query}").text, query
+
+
+def test_a_filter_that_is_none_is_not_asked_for(browsers: Any, service: Any) -> None:
+    page = browsers.browser().get(f"/marketplace?tag={service['tag']}&merchant=x&price=x&type=x")
+    assert page.status == 200
+    assert service["slug"] in page.text
+
+
+def test_a_mistyped_name_finds_its_service_and_says_what_was_looked_for(browsers: Any, service: Any) -> None:
+    tag = service["name"].split()[1]
+    page = browsers.browser().get(f"/marketplace?q={tag[:7]}zz").text
+    assert service["slug"] in page
+    assert f'href="/marketplace?q={tag}"' in page
+
+
+def test_a_typical_month_stands_where_the_price_does(browsers: Any, service: Any) -> None:
+    """10,000 calls at 0.0035, the monthly fee, and 20 MB of free ones."""
+    browser = browsers.browser()
+    assert "€40.00" in browser.get(f"/marketplace?tag={service['tag']}").text
+    assert "€40.00" in browser.get(f"/marketplace/{service['slug']}").text
+    sorted_page = browser.get(f"/marketplace?tag={service['tag']}&sort=typical_month").text
+    assert service["slug"] in sorted_page

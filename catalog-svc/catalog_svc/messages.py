@@ -1,11 +1,12 @@
 """Records as protobuf messages, and the database's words for the protos' enums."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ams.audit.v1.events_pb2 import FieldChange
 from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1 import discovery_service_pb2 as discovery_pb2
 from ams.catalog.v1 import events_pb2, forwarding_pb2, metadata_pb2, pricing_pb2, revision_pb2
 from ams.catalog.v1 import invitation_service_pb2 as invitation_pb2
 from ams.identity.v1.events_pb2 import (
@@ -19,12 +20,14 @@ from ams_common.access import service_problem
 from ams_common.categories import CATEGORIES
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
+from ams_common.money import to_money
 from ams_common.prices import price_message
 
-from catalog_svc import lifecycle, metadata, revisions
+from catalog_svc import lifecycle, metadata, price_summaries, revisions
 from catalog_svc.differences import differences
 from catalog_svc.forwarding import forwarding_message
 from catalog_svc.invitations import Invitation, is_open
+from catalog_svc.marketplace_store import MOST_COUNTED, FacetCount
 from catalog_svc.records import (
     PriceVersion,
     ServiceRecord,
@@ -61,6 +64,17 @@ _CREDENTIAL_KINDS: dict[str, forwarding_pb2.CredentialKind.ValueType] = {
     "basic": forwarding_pb2.BASIC,
     "bearer": forwarding_pb2.BEARER,
 }
+PRICE_MODELS: dict[str, pricing_pb2.PriceModel.ValueType] = {
+    price_summaries.FREE: pricing_pb2.FREE,
+    price_summaries.PER_REQUEST: pricing_pb2.PER_REQUEST,
+    price_summaries.PER_MEGABYTE: pricing_pb2.PER_MEGABYTE,
+    price_summaries.PER_EXECUTION: pricing_pb2.PER_EXECUTION,
+    price_summaries.TIERED: pricing_pb2.TIERED,
+    price_summaries.PACKAGES: pricing_pb2.PACKAGES,
+    price_summaries.MONTHLY_FEE: pricing_pb2.MONTHLY_FEE,
+}
+_TYPE_LABELS = {"api": "APIs", "docker": "Docker images"}
+_PRICE_MODEL_WORDS = {value: word for word, value in PRICE_MODELS.items()}
 _STATUS_WORDS = {value: word for word, value in STATUSES.items()}
 _TYPE_WORDS = {value: word for word, value in TYPES.items()}
 _STANDING_WORDS = {value: word for word, value in STANDINGS.items()}
@@ -74,6 +88,11 @@ def status_word(status: events_pb2.ServiceStatus.ValueType) -> str | None:
 def type_word(service_type: events_pb2.ServiceType.ValueType) -> str | None:
     """What the database calls the type; None for UNSPECIFIED."""
     return _TYPE_WORDS.get(service_type)
+
+
+def price_model_word(model: pricing_pb2.PriceModel.ValueType) -> str | None:
+    """What the database calls the price model; None for UNSPECIFIED."""
+    return _PRICE_MODEL_WORDS.get(model)
 
 
 def standing_word(standing: Standing.ValueType) -> str:
@@ -173,6 +192,7 @@ def signing_key_message(key: SigningKey) -> forwarding_pb2.SigningKey:
 
 def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
     """The service as everybody sees it: all of its metadata (FR2-MERCH-01), but where its API lies."""
+    typical = price_summaries.summary_of(record.price)
     return pb.MarketplaceService(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
@@ -190,8 +210,40 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         published_at=to_timestamp(record.published_at),
         forwarding=forwarding_message(record.forwarding),
         next_price=price_version_message(record.next_price) if record.next_price is not None else None,
+        typical_month=to_money(typical.amount, typical.currency),
         **metadata.message_fields(record.metadata),
     )
+
+
+def facets_message(counts: Sequence[FacetCount]) -> discovery_pb2.MarketplaceFacets:
+    """The counts as the contract has them: an enum's values by their names there, with words for people."""
+    message = discovery_pb2.MarketplaceFacets(is_partial=any(each.count >= MOST_COUNTED for each in counts))
+    for each in counts:
+        value, label = each.value, each.label or each.value
+        match each.facet:
+            case "total":
+                message.total = each.count
+                continue
+            case "type":
+                value, label, values = (
+                    events_pb2.ServiceType.Name(TYPES[value]),
+                    _TYPE_LABELS[value],
+                    message.types,
+                )
+            case "price_model":
+                value = pricing_pb2.PriceModel.Name(PRICE_MODELS[value])
+                label, values = value.replace("_", " ").capitalize(), message.price_models
+            case "category":
+                label = CATEGORIES[value].name if value in CATEGORIES else value
+                values = message.categories
+            case "tag":
+                values = message.tags
+            case "merchant":
+                values = message.merchants
+            case _:
+                values = message.currencies
+        values.add(value=value, label=label, count=each.count)
+    return message
 
 
 def invitation_message(invitation: Invitation, now: datetime) -> invitation_pb2.Invitation:

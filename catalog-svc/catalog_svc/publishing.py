@@ -10,7 +10,8 @@ from ams_common.database import Change
 from ams_common.snapshots import service_snapshot_key
 
 from catalog_svc.messages import price_version_event, service_changed_event
-from catalog_svc.records import PriceVersion, ServiceRecord
+from catalog_svc.price_summaries import summary_of
+from catalog_svc.records import PriceVersion, ServiceRecord, found
 from catalog_svc.store import Store
 
 
@@ -27,7 +28,9 @@ def publish_price(change: Change, version: PriceVersion, now: datetime) -> None:
 
 async def write_snapshot(change: Change[Store], service_id: UUID, now: datetime) -> None:
     """Gives the snapshot of a service that has just been changed its next version, and the gateways the
-    snapshot. The service is locked, and saved."""
+    snapshot; and the marketplace what its present price comes to. The service is locked, and saved."""
+    record = found(await change.store.find_service(service_id=service_id, owner_id=None, now=now))
+    await change.store.save_price_summary(service_id, summary_of(record.price))
     await change.store.renew_snapshot(service_id=service_id, now=now)
     # Read again: what the gateways get is what the row says, with the version that it has now.
     [snapshot] = (await change.store.find_snapshots([str(service_id)], now)).values()

@@ -139,6 +139,12 @@ greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)
 (SELECT min(starts_at) FROM price_versions AS v
  WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now)
 
+-- name: save_price_summary
+UPDATE services
+SET typical_month_currency = :currency, typical_month_amount = :amount, price_models = :models
+WHERE service_id = :service_id
+  AND (typical_month_currency, typical_month_amount, price_models) IS DISTINCT FROM (:currency, :amount, :models::text[]);
+
 -- name: renew_snapshot
 UPDATE services SET snapshot_version = {next_version}, snapshot_due_at = {next_start}
 WHERE service_id = :service_id;
@@ -184,37 +190,6 @@ LIMIT :limit;
 SELECT * FROM service_details(:now)
 WHERE status IN ('active', 'suspended') AND service_id > :after_id
 ORDER BY service_id
-LIMIT :limit;
-
--- name: list_marketplace
--- order published_at desc: timestamptz published_at, uuid service_id
--- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
-SELECT *, {key} FROM service_details(:now)
-WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
-  AND (visibility = 'public' OR service_id = ANY(:private_ids::uuid[]))
-  AND (:type::text IS NULL OR type = :type)
-  AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-  AND {after}
-ORDER BY {order}
-LIMIT :limit;
-
--- name: search_marketplace
--- order published_at desc: timestamptz published_at, uuid service_id
--- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
--- The words first and by themselves: beside ORDER BY and LIMIT the planner takes a rare word for a
--- common one, and would walk through the whole marketplace for it.
-WITH matches AS MATERIALIZED (
-    SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
-)
-SELECT *, {key} FROM service_details(:now)
--- As an array: of a join the planner thinks that every word is in a twenty-fifth of all, and reads them all.
-WHERE service_id = ANY(ARRAY(SELECT service_id FROM matches))
-  AND merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
-  AND (visibility = 'public' OR service_id = ANY(:private_ids::uuid[]))
-  AND (:type::text IS NULL OR type = :type)
-  AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
-  AND {after}
-ORDER BY {order}
 LIMIT :limit;
 
 -- fragment: revision_columns

@@ -7,6 +7,8 @@ import grpc
 from ams.catalog.v1 import (
     catalog_service_pb2,
     catalog_service_pb2_grpc,
+    discovery_service_pb2,
+    discovery_service_pb2_grpc,
     invitation_service_pb2,
     invitation_service_pb2_grpc,
     lifecycle_service_pb2,
@@ -22,6 +24,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from catalog_svc.grants import Grants
 from catalog_svc.rpc import CatalogService
+from catalog_svc.rpc.discovery import DiscoveryService
 from catalog_svc.rpc.invitations import InvitationService
 from catalog_svc.rpc.lifecycle import LifecycleService
 from catalog_svc.rpc.revisions import RevisionService
@@ -51,10 +54,15 @@ def services_of(
     )
     lifecycle = LifecycleService(database=database, clock=clock)
     invitations = InvitationService(database=database, clock=clock)
+    discovery = DiscoveryService(database=database, clock=clock, grants=grants)
     return [
         (
             catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
             partial(catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
+        ),
+        (
+            discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"],
+            partial(discovery_service_pb2_grpc.add_DiscoveryServiceServicer_to_server, discovery),
         ),
         (
             revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"],

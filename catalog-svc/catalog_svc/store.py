@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
-from ams_common.paging import Page, PageRequest
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 from ams_rating.price_json import price_to_json
 from ams_rating.prices import Price
@@ -17,6 +16,7 @@ from catalog_svc import revisions
 from catalog_svc.invitations import Invitation
 from catalog_svc.messages import service_name_of, snapshot_of
 from catalog_svc.metadata import columns_of
+from catalog_svc.price_summaries import PriceSummary
 from catalog_svc.records import (
     Merchant,
     MerchantStanding,
@@ -27,19 +27,6 @@ from catalog_svc.records import (
 )
 from catalog_svc.revisions import Revision, revision_of
 from catalog_svc.slugs import service_id_in
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketplaceFilter:
-    """What is looked for. `words` None: no search; an empty list finds nothing. No tags or categories: any.
-    `private_ids`: the private services that may be found."""
-
-    words: Sequence[str] | None
-    tags: Sequence[str]
-    service_type: str | None
-    merchant_id: UUID | None
-    categories: Sequence[str] = ()
-    private_ids: Sequence[UUID] = ()
 
 
 class Store(QueryStore, package="catalog_svc"):
@@ -71,6 +58,7 @@ class Store(QueryStore, package="catalog_svc"):
     find_service_by_slug = one(row=record_of)
     find_service_names = many(row=service_name_of)
     list_services = page(row=record_of)
+    _save_price_summary = run()
     renew_snapshot = run()
     renew_snapshots = run()
     list_due_snapshots = column(UUID)
@@ -78,8 +66,6 @@ class Store(QueryStore, package="catalog_svc"):
     _find_snapshots = many(row=snapshot_of)
     list_active_snapshots = many(row=snapshot_of)
     list_snapshots_to_write = many(row=snapshot_of)
-    _list_marketplace = page(row=record_of)
-    _search_marketplace = page(row=record_of)
 
     _insert_revision = one(row=revision_of)
     _save_revision = run()
@@ -185,6 +171,10 @@ class Store(QueryStore, package="catalog_svc"):
             created_at=version.created_at,
         )
 
+    async def save_price_summary(self, service_id: UUID, summary: PriceSummary) -> None:
+        """What the service's present price comes to; the service is locked."""
+        await self._save_price_summary(service_id=service_id, **asdict(summary))
+
     async def find_service_by_id_or_slug(self, text: str, now: datetime) -> ServiceRecord | None:
         if (service_id := service_id_in(text)) is not None:
             return await self.find_service(service_id=service_id, owner_id=None, now=now)
@@ -197,22 +187,6 @@ class Store(QueryStore, package="catalog_svc"):
         found = await self._find_snapshots(service_ids=list(ids.values()), slugs=slugs, now=now)
         by_name = {name: snapshot for snapshot in found for name in (snapshot.service_id, snapshot.slug)}
         return {name: by_name[name] for name in names if name in by_name}
-
-    async def list_marketplace(
-        self, wanted: PageRequest, those: MarketplaceFilter, now: datetime
-    ) -> Page[ServiceRecord]:
-        """A page of the active services of merchants in good standing."""
-        filters = {
-            "tags": those.tags,
-            "type": those.service_type,
-            "merchant_id": those.merchant_id,
-            "categories": those.categories,
-            "private_ids": those.private_ids,
-            "now": now,
-        }
-        if those.words is None:
-            return await self._list_marketplace(wanted, **filters)
-        return await self._search_marketplace(wanted, **filters, words=those.words)
 
 
 def _content(record: ServiceRecord) -> dict[str, object]:

@@ -14,6 +14,7 @@ import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
@@ -88,6 +89,10 @@ class Catalog:
     @cached_property
     def lifecycle(self) -> LifecycleServiceStub:
         return LifecycleServiceStub(self.channel)
+
+    @cached_property
+    def discovery(self) -> DiscoveryServiceStub:
+        return DiscoveryServiceStub(self.channel)
 
     @cached_property
     def invitations(self) -> InvitationServiceStub:
@@ -237,3 +242,57 @@ def merchant_event(
         standing_version=version,
     )
     return IdentityEvent(event_id=str(uuid7()), merchant_changed=changed)
+
+
+async def fill_marketplace(connection: asyncpg.Connection, services: int, merchants: int = 500) -> None:
+    """So many active services with words of which some are in every one and some in few, as merchants write
+    them; the tenth is private."""
+    await connection.execute(
+        """
+        INSERT INTO merchants (merchant_id, standing, display_name, slug)
+        SELECT gen_random_uuid(), 'active', 'Merchant ' || n || ' Ltd', 'm-' || n
+        FROM generate_series(0, $1::integer - 1) AS n
+        """,
+        merchants,
+    )
+    await connection.execute(
+        """
+        WITH words AS (
+            SELECT ARRAY['weather', 'payments', 'maps', 'routing', 'translation', 'invoices', 'currency',
+                'vision', 'speech', 'identity', 'geocoding', 'forecast', 'sentiment', 'parcels', 'energy',
+                'address', 'barcode', 'calendar', 'documents', 'flights'] AS word,
+                ARRAY['weather', 'finance', 'location', 'transport', 'text', 'commerce', 'data', 'ai',
+                'media', 'identity'] AS category
+        ), owners AS (SELECT merchant_id, display_name, row_number() OVER () AS place FROM merchants)
+        INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
+            documentation_url, version, tags, rate_limit_per_minute, additional_info, created_at, updated_at,
+            published_at, merchant_name, categories, visibility, image_type, typical_month_currency,
+            typical_month_amount, price_models)
+        SELECT gen_random_uuid(), merchant_id, 's-' || n,
+            initcap(word[1 + n % 20]) || ' ' || word[1 + (n / 20) % 20] || ' rare' || n,
+            'An API for ' || word[1 + (n / 7) % 20] || ' and ' || word[1 + (n / 3) % 20]
+                || ' of any place, answered in milliseconds from data that is refreshed every hour.',
+            CASE n % 12 WHEN 0 THEN 'docker' ELSE 'api' END, 'active', 'https://a.example', '', '1',
+            ARRAY[word[1 + n % 20], word[1 + (n / 11) % 20], 'batch' || n % 1000], 0, '',
+            moment, moment, moment, display_name, ARRAY[category[1 + n % 10]],
+            CASE n % 10 WHEN 0 THEN 'private' ELSE 'public' END, CASE n % 12 WHEN 0 THEN 'worker' ELSE '' END,
+            CASE n % 4 WHEN 0 THEN 'EUR' ELSE 'USD' END, n * 7919 % 100000 / 100.0,
+            ARRAY[(ARRAY['per_request', 'tiered', 'free', 'packages'])[1 + n % 4]]
+        FROM words, generate_series(1, $1::integer) AS n
+        JOIN owners ON owners.place = 1 + n % $2::integer,
+            LATERAL (SELECT now() - n * interval '1 minute' AS moment) AS times
+        """,
+        services,
+        merchants,
+    )
+    await connection.execute(
+        """
+        INSERT INTO price_versions (price_version_id, service_id, price, starts_at, created_at)
+        SELECT gen_random_uuid(), service_id, jsonb_build_object('currency', typical_month_currency,
+            'components', '[]'::jsonb,
+            'charge_rule', '{"is_client_error_free": false, "is_abandoned_free": false}'::jsonb),
+            published_at, published_at
+        FROM services
+        """
+    )
+    await connection.execute("VACUUM ANALYZE")

@@ -8,8 +8,6 @@ from ams.catalog.v1.events_pb2 import API, DOCKER
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
 from ams_common.errors import NotFoundError
 from ams_common.ids import uuid7
-from ams_common.paging import PageRequest
-from catalog_svc.store import Store
 from catalog_svc.testing import Catalog
 
 
@@ -30,7 +28,7 @@ async def test_everybody_sees_all_metadata_of_an_active_service(catalog: Catalog
         assert seen.merchant_name == "Acme Ltd"
         assert seen.published_at == service.updated_at
         for field in pb.MarketplaceService.DESCRIPTOR.fields:
-            if field.name not in ("published_at", "next_price"):
+            if field.name not in ("published_at", "next_price", "typical_month"):
                 assert getattr(seen, field.name) == getattr(service, field.name), field.name
     listed = await catalog.nobody().call(
         catalog.stub.ListMarketplaceServices, pb.ListMarketplaceServicesRequest()
@@ -175,48 +173,3 @@ async def test_pages_have_no_duplicates_or_gaps_while_services_are_added(
         if not token:
             break
     assert seen == sorted(first, reverse=True)
-
-
-async def test_searches_and_pages_are_answered_from_indexes(catalog: Catalog) -> None:
-    await catalog.execute(
-        """
-        INSERT INTO merchants (merchant_id, standing) VALUES (gen_random_uuid(), 'active');
-        INSERT INTO services (service_id, merchant_id, slug, name, description, type, status, base_url,
-            documentation_url, version, tags, rate_limit_per_minute, additional_info, draft_price,
-            created_at, updated_at, merchant_name)
-        SELECT gen_random_uuid(), merchant_id, 's-' || n, 'Service number' || n, 'words', 'api', 'draft',
-            'https://a.example', '', '1', '{}', 0, '',
-            '{"currency": "USD", "components": [],
-              "charge_rule": {"is_client_error_free": false, "is_abandoned_free": false}}',
-            now(), now(), 'Acme'
-        FROM merchants, generate_series(1, 5000) AS n;
-        INSERT INTO price_versions (price_version_id, service_id, price, starts_at, created_at)
-        SELECT gen_random_uuid(), service_id,
-            '{"currency": "USD", "components": [],
-              "charge_rule": {"is_client_error_free": false, "is_abandoned_free": false}}', now(), now()
-        FROM services;
-        UPDATE services SET status = 'active', published_at = created_at + random() * interval '1 day',
-            draft_price = NULL;
-        """
-    )
-    await catalog.execute("VACUUM ANALYZE")
-    assert await _names(catalog, query="number4321") == ["Service number4321"]
-    filters: dict[str, Any] = {
-        "tags": [],
-        "type": None,
-        "merchant_id": None,
-        "now": catalog.clock(),
-        "categories": [],
-        "private_ids": [],
-    }
-    for name, order_by, index, words in (
-        ("search_marketplace", "", "services_by_words", {"words": ["number4321"]}),
-        ("search_marketplace", "name", "services_by_words", {"words": ["number4321"]}),
-        ("list_marketplace", "", "services_published", {}),
-        ("list_marketplace", "name desc", "services_published_by_name", {}),
-    ):
-        async with catalog.database.connection() as connection:
-            plan = await Store.queries.explain_page(
-                connection, name, PageRequest(order_by=order_by), **filters, **words
-            )
-        assert index in plan, plan

@@ -19,7 +19,6 @@ PRICE = (
     ' "charge_rule": {"is_client_error_free": false, "is_abandoned_free": false}}'
 )
 SERVICES_BY = ("created_at desc", "updated_at", "name", "status")
-MARKETPLACE_BY = ("published_at desc", "name")
 # Queries that ask for a moment.
 _DATED = {
     "find_service",
@@ -75,12 +74,6 @@ def _lists(now: Any, merchant_id: UUID) -> Iterator[tuple[str, str, dict[str, An
         yield "list_services", order, plain | {"status": "draft"}
         yield "list_services", order, plain | {"merchant_id": merchant_id}
         yield "list_services", order, plain | {"merchant_id": merchant_id, "patterns": ["%42%"]}
-    everything: dict[str, Any] = {"tags": [], "type": None, "merchant_id": None, "now": now}
-    everything |= {"categories": [], "private_ids": [SOMETHING]}
-    for order in MARKETPLACE_BY:
-        for filters in ({}, {"tags": ["tag-7"]}, {"categories": ["weather"]}, {"merchant_id": merchant_id}):
-            yield "list_marketplace", order, everything | filters
-        yield "search_marketplace", order, everything | {"words": ["number3217"]}
     yield "list_pending_revisions", "", {}
     yield "list_service_revisions", "", {"service_id": SOMETHING}
     yield "list_invitations", "", {"service_id": SOMETHING}

@@ -3,6 +3,7 @@
 import grpc
 from ams.catalog.v1 import (
     catalog_service_pb2,
+    discovery_service_pb2,
     invitation_service_pb2,
     lifecycle_service_pb2,
     revision_service_pb2,
@@ -35,6 +36,14 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "BatchGetServiceNames": {"admin", "merchant", "consumer", "usage-svc", "billing-svc"},
         "CheckServiceSnapshots": {"gateway"},
         "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
+    }
+
+
+async def test_everybody_discovers(channel: grpc.aio.Channel, issuer: TestIssuer) -> None:
+    descriptor = discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"]
+    assert await callers_let_in(channel, descriptor, issuer) == {
+        "GetMarketplaceFacets": EVERYBODY,
+        "ListRelatedServices": EVERYBODY,
     }
 
 

@@ -1,12 +1,18 @@
-"""The SQL of queries.sql."""
+"""The SQL of the service's files."""
 
+import pytest
 from ams_common.database import Database
+from ams_common.queries import QueryStore
+from catalog_svc.marketplace_store import MarketplaceStore
 from catalog_svc.store import Store
 
 
-async def test_the_server_accepts_every_named_query_and_the_store_declares_it(database: Database) -> None:
-    assert len(Store.queries.names()) > 10
+@pytest.mark.parametrize("store", [Store, MarketplaceStore])
+async def test_the_server_accepts_every_named_query_and_the_store_declares_it(
+    database: Database, store: type[QueryStore]
+) -> None:
+    assert len(store.queries.names()) > 5
     async with database.connection() as connection:
-        for name in Store.queries.names():
-            await Store.queries.prepare(connection, name)
-    assert set(Store.queries.names()) == Store.declared()
+        for name in store.queries.names():
+            await store.queries.prepare(connection, name)
+    assert set(store.queries.names()) == store.declared()

@@ -12,7 +12,7 @@ from ams_common.ids import uuid7
 from catalog_svc.credentials import header_name_problem
 from catalog_svc.forwarding import forwarding_message, forwarding_of, origin_problem
 from catalog_svc.prices import start_of
-from catalog_svc.rpc.marketplace import words_of
+from catalog_svc.searches import words_of
 from catalog_svc.slugs import service_id_in, slug_candidates
 from catalog_svc.upstreams import names_private_host
 from hypothesis import given

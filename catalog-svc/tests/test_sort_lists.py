@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.client import invoke
+from ams_common.money import to_decimal
 from ams_common.paging import PageRequest
 from ams_common.testing.lists import Ask, check_orders, check_orders_while_rows_come, walk
+from catalog_svc.marketplace_store import MarketplaceStore
 from catalog_svc.messages import status_word
 from catalog_svc.store import Store
-from catalog_svc.testing import Caller, Catalog
+from catalog_svc.testing import Caller, Catalog, price
 
 NAMES = ["weather", "Weather", "Ärzte", "ärzte", "Zebra", "apple", "Österreich", "10 %", "WEATHER"]
 
@@ -35,6 +37,10 @@ SORT_KEYS = {
 MARKETPLACE_SORT_KEYS = {
     "name": SORT_KEYS["name"],
     "published_at": lambda service: service.published_at.ToNanoseconds(),
+    "typical_month": lambda service: (
+        service.typical_month.currency_code,
+        to_decimal(service.typical_month),
+    ),
 }
 
 
@@ -76,18 +82,24 @@ async def test_a_merchant_gets_its_own_services_in_every_order(catalog: Catalog,
     assert {service.merchant_id for service in shown} == {str(merchant.user_id)}
 
 
-@pytest.mark.parametrize("query", ["", "forecast"])
-async def test_everybody_gets_the_marketplace_in_every_order(catalog: Catalog, query: str) -> None:
+@pytest.mark.parametrize(("query", "most_ranked"), [("", 2_000), ("forecast", 2_000), ("forecast", 9)])
+async def test_everybody_gets_the_marketplace_in_every_order(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, query: str, most_ranked: int
+) -> None:
+    # With 9 the search finds as many as are put into an order, and goes along the order.
+    monkeypatch.setattr(MarketplaceStore, "most_ranked", most_ranked)
     merchant = await catalog.known_merchant("Acme Ltd")
-    for name in NAMES:
-        await catalog.publish(merchant, name=name)
+    for number, name in enumerate(NAMES):
+        asked = price(f"0.{number % 3 + 1}", "EUR" if number % 2 else "USD")
+        await catalog.publish(merchant, name=name, price=asked)
     await make_ties(catalog)
     listed = ask(catalog, catalog.nobody(), "ListMarketplaceServices")
 
     async def searched(**fields: Any) -> Any:
         return await listed(query=query, **fields)
 
-    await check_orders(searched, MARKETPLACE_SORT_KEYS, "published_at desc")
+    default = "relevance desc" if query else "published_at desc"
+    await check_orders(searched, MARKETPLACE_SORT_KEYS, default)
 
 
 async def test_every_order_holds_while_services_are_added(catalog: Catalog, merchant: Caller) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -24,6 +24,9 @@ from ams_common.processes import GRPC_SERVERS
 
 # Schema → the role that owns it.
 OWNERS: Mapping[str, str] = {schema: process.package for schema, process in GRPC_SERVERS.items()}
+
+# What a schema's tables need of PostgreSQL's own extensions, each made in that schema: nothing else sees it.
+EXTENSIONS: Mapping[str, Sequence[str]] = {"catalog": ("pg_trgm",)}
 
 # Any number that nothing else locks: two runs at once would trip over each other's catalogue rows.
 _LOCK = 0x616D735F70726F76
@@ -39,7 +42,9 @@ async def provision(
     """Each schema's URL, for its own role.
 
     `admin_url` is a superuser's, or that of a role with CREATEDB and CREATEROLE, to any database of the
-    server. `passwords` are by schema; where one is missing the role gets a new random one.
+    server. Who made the database may make the EXTENSIONS, which PostgreSQL trusts; a managed server may have
+    to be told first that it is to offer them. `passwords` are by schema; where one is missing the role gets
+    a new random one.
     """
     passwords = {schema: (passwords or {}).get(schema) or secrets.token_urlsafe(24) for schema in owners}
     admin = await asyncpg.connect(admin_url)
@@ -87,10 +92,17 @@ async def _fill(url: str, database: str, owners: Mapping[str, str]) -> None:
             await _execute(
                 connection, "ALTER ROLE %I IN DATABASE %I SET search_path = %I", role, database, schema
             )
+            await make_extensions(connection, schema)
         if (writer := owners.get(audit_log.WRITER_SCHEMA)) is not None:
             await audit_log.prepare(connection, writer)
     finally:
         await connection.close()
+
+
+async def make_extensions(connection: asyncpg.Connection, schema: str) -> None:
+    """What `schema` needs of the EXTENSIONS; `connection` is an administrator's."""
+    for extension in EXTENSIONS.get(schema, ()):
+        await _execute(connection, "CREATE EXTENSION IF NOT EXISTS %I SCHEMA %I", extension, schema)
 
 
 async def unprovision(admin_url: str, database: str, owners: Mapping[str, str] = OWNERS) -> None:

@@ -32,6 +32,7 @@ from ams_common.client import ServiceToken
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.migrations import migrate
+from ams_common.provision import make_extensions
 from ams_common.server import build_server
 from ams_common.testing.plugin import with_database
 from ams_common.testing.tokens import TestIssuer
@@ -93,6 +94,7 @@ async def filled_database(admin_url: str, services: int) -> AsyncIterator[str]:
         await admin.execute(f"CREATE DATABASE {name}")
         connection = await asyncpg.connect(with_database(admin_url, name))
         await connection.execute("CREATE SCHEMA catalog")
+        await make_extensions(connection, "catalog")
         await connection.close()
         url = f"{with_database(admin_url, name)}?search_path=catalog"
         await migrate(url, "catalog_svc")

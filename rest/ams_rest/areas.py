@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ams.billing.v1 import billing_service_pb2, project_spend_service_pb2
 from ams.catalog.v1 import (
     catalog_service_pb2,
+    discovery_service_pb2,
     invitation_service_pb2,
     lifecycle_service_pb2,
     revision_service_pb2,
@@ -55,6 +56,7 @@ AREAS = (
     Area("settings", settings_service_pb2.DESCRIPTOR.services_by_name["SettingsService"], "identity"),
     Area("profiles", profile_service_pb2.DESCRIPTOR.services_by_name["ProfileService"], "identity"),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
+    Area("discovery", discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"], "catalog"),
     Area("revisions", revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"], "catalog"),
     Area("lifecycle", lifecycle_service_pb2.DESCRIPTOR.services_by_name["LifecycleService"], "catalog"),
     Area("invitations", invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"], "catalog"),

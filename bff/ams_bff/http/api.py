@@ -14,12 +14,14 @@ from ams.billing.v1 import project_spend_service_pb2 as project_spend
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.billing.v1.project_spend_service_pb2_grpc import ProjectSpendServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import discovery_service_pb2 as discovery
 from ams.catalog.v1 import invitation_service_pb2 as invitations
 from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
 from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1 import revision_pb2 as revision
 from ams.catalog.v1 import revision_service_pb2 as revisions
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
@@ -91,6 +93,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "settings": SettingsServiceStub,
     "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
+    "discovery": DiscoveryServiceStub,
     "revisions": RevisionServiceStub,
     "lifecycle": LifecycleServiceStub,
     "invitations": InvitationServiceStub,
@@ -124,6 +127,7 @@ _SERVED_BY = {
     "grants": "keys",
     "service_consumers": "keys",
     "exposures": "keys",
+    "discovery": "catalog",
     "revisions": "catalog",
     "lifecycle": "catalog",
     "invitations": "catalog",
@@ -374,6 +378,11 @@ class LifecycleClient(Client):
     WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
 
 
+class DiscoveryClient(Client):
+    GetMarketplaceFacets = Rpc(discovery.GetMarketplaceFacetsRequest, discovery.MarketplaceFacets)
+    ListRelatedServices = Rpc(discovery.ListRelatedServicesRequest, discovery.ListRelatedServicesResponse)
+
+
 class InvitationsClient(Client):
     AcceptInvitation = Rpc(invitations.AcceptInvitationRequest, catalog.MarketplaceService)
     CreateInvitation = Rpc(invitations.CreateInvitationRequest, invitations.CreateInvitationResponse)
@@ -558,6 +567,7 @@ class Api:
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
         self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)
+        self.discovery = DiscoveryClient("discovery", stubs, access_token, hangs)
         self.invitations = InvitationsClient("invitations", stubs, access_token, hangs)
         self.keys = KeysClient("keys", stubs, access_token, hangs)
         self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)

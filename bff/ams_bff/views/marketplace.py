@@ -1,7 +1,9 @@
 """The marketplace, open to everybody (FR3-CONS-02), and asking for access."""
 
+import asyncio
+
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
-from ams.catalog.v1.events_pb2 import API, DOCKER, SERVICE_TYPE_UNSPECIFIED
+from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1 import registry_service_pb2 as registry_pb
@@ -15,18 +17,32 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import request_pages
+from ams_bff.views.marketplace_facets import chosen_of, filter_fields, groups_of
 from ams_bff.views.service_lists import MARKETPLACE_COLUMNS, marketplace_rows
 
 _PAGE_SIZE = 24
 _MOST_PROJECTS = 200
-_SORTS = ("name", "published_at")
-_TYPES = {"api": API, "docker": DOCKER}
+_SORTS = ("name", "published_at", "typical_month")
 
 
 async def list_services(visit: Visit) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
+    answer, facets = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token),
+        visit.or_none_if_down(visit.api.discovery.GetMarketplaceFacets(**filter_fields(visit))),
+    )
+    groups = groups_of(visit, facets) if facets is not None else None
+    is_by_price = "typical_month" in visit.url.order_by(_SORTS)
     return await visit.render(
-        "marketplace/list.html", services=answer.services, next_token=answer.next_page_token
+        "marketplace/list.html",
+        services=answer.services,
+        next_token=answer.next_page_token,
+        corrected_query=answer.corrected_query,
+        facets=groups,
+        chosen=chosen_of(visit, groups or ()),
+        total=facets.total if facets is not None else 0,
+        is_partial=facets is not None and facets.is_partial,
+        has_several_currencies=is_by_price
+        and len({each.typical_month.currency_code for each in answer.services}) > 1,
     )
 
 
@@ -58,11 +74,8 @@ async def _ask(visit: Visit, size: int, page_token: str) -> catalog_pb.ListMarke
     return await visit.api.catalog.ListMarketplaceServices(
         page_size=size,
         page_token=page_token,
-        query=visit.url.words,
         order_by=visit.url.order_by(_SORTS),
-        type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
-        tag=visit.query.get("tag", "")[:30],
-        category=visit.query.get("category", "")[:30],
+        **filter_fields(visit),
     )
 
 
@@ -73,12 +86,14 @@ async def _load(visit: Visit) -> catalog_pb.MarketplaceService:
 async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, form: Form) -> Response:
     is_consumer = visit.session.person is not None and CONSUMER in visit.session.person.roles
     access = await _access_of(visit, service.service_id) if is_consumer else None
+    related = await visit.or_none_if_down(visit.api.discovery.ListRelatedServices(service=service.slug))
     return await visit.render(
         "marketplace/service.html",
         service=service,
         form=form,
         access=access,
         is_consumer=is_consumer,
+        related=related.services if related is not None else (),
         projects=await _projects_that_may_ask(visit) if is_consumer else [],
         images=await _images_of(visit, service, access),
     )

@@ -1,19 +1,15 @@
 """The RPCs about the marketplace, which everybody may see."""
 
-import re
 from dataclasses import dataclass
-from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams_common.context import current_caller
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 
-from catalog_svc.messages import CATEGORIES_MESSAGE, marketplace_message, type_word
+from catalog_svc.marketplace_store import MarketplaceStore
+from catalog_svc.messages import CATEGORIES_MESSAGE, marketplace_message
 from catalog_svc.rpc.visibility import Visibility
-from catalog_svc.store import MarketplaceFilter
-
-_WORD = re.compile(r"\w+")
+from catalog_svc.searches import filter_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -21,20 +17,19 @@ class MarketplaceRpcs(Visibility):
     async def ListMarketplaceServices(
         self, request: pb.ListMarketplaceServicesRequest, context: Context
     ) -> pb.ListMarketplaceServicesResponse:
-        user_id = current_caller().user_id
         async with self.database.read() as store:
-            wanted = MarketplaceFilter(
-                # "?!" has no words and finds nothing; only without a query everything is shown.
-                words=words_of(request.query) if request.query else None,
-                tags=[request.tag] if request.tag else [],
-                service_type=type_word(request.type),
-                merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
-                categories=[request.category] if request.category else [],
-                private_ids=await store.list_viewed_services(user_id=user_id) if user_id else [],
-            )
-            page = await store.list_marketplace(page_request(request), wanted, self.clock())
+            asked = filter_of(request, await self.viewed_services(store))
+            market = MarketplaceStore(store.connection)
+            await market.prefer_indexes()
+            wanted, now = asked, self.clock()
+            page = await market.list_services(page_request(request), wanted, now)
+            # What finds anything has no unknown word.
+            if not page.rows and (wanted := await market.corrected(asked)) is not asked:
+                page = await market.list_services(page_request(request), wanted, now)
         return pb.ListMarketplaceServicesResponse(
-            services=map(marketplace_message, page.rows), next_page_token=page.next_token
+            services=map(marketplace_message, page.rows),
+            next_page_token=page.next_token,
+            corrected_query=" ".join(wanted.words or ()) if wanted is not asked else "",
         )
 
     async def ListCategories(
@@ -46,8 +41,3 @@ class MarketplaceRpcs(Visibility):
         self, request: pb.GetMarketplaceServiceRequest, context: Context
     ) -> pb.MarketplaceService:
         return marketplace_message(await self.find_visible(request.service))
-
-
-def words_of(query: str) -> list[str]:
-    """The words in what somebody typed, without anything that means something to to_tsquery()."""
-    return _WORD.findall(query)

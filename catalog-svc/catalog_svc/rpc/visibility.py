@@ -1,5 +1,6 @@
 """Who sees a private service that is in the marketplace."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,6 +37,11 @@ class Visibility:
         if not await self.is_visible_to(record, caller.user_id):
             raise service_not_found()
         return record
+
+    async def viewed_services(self, store: Store) -> Sequence[UUID]:
+        """The private services that the caller finds: those it was invited to."""
+        user_id = current_caller().user_id
+        return await store.list_viewed_services(user_id=user_id) if user_id is not None else ()
 
     async def is_visible_to(self, record: ServiceRecord, user_id: UUID | None) -> bool:
         """Whether a consumer (None: somebody not signed in) sees the service: a private one by an invitation

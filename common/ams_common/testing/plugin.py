@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from ams_common import audit_log
 from ams_common.database import Database
 from ams_common.migrations import migrate
-from ams_common.provision import unprovision
+from ams_common.provision import make_extensions, unprovision
 from ams_common.queries import QueryStore
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
@@ -120,10 +120,11 @@ async def _create_template(admin_url: str, template: Template, schema: Schema) -
         f"CREATE SCHEMA {schema.name} AUTHORIZATION {name}",
         f"ALTER ROLE {name} SET search_path = {schema.name}",
     )
+    admin = await asyncpg.connect(with_database(admin_url, name))
+    await make_extensions(admin, schema.name)
     if schema.name == audit_log.WRITER_SCHEMA:
-        admin = await asyncpg.connect(with_database(admin_url, name))
         await audit_log.prepare(admin, name)
-        await admin.close()
+    await admin.close()
     await migrate(with_database(admin_url, name, name, template.password), schema.package)
 
 

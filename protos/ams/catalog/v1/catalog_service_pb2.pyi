@@ -15,6 +15,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -223,6 +224,7 @@ class MarketplaceService(_message.Message):
     IMAGE_TYPE_FIELD_NUMBER: _builtins.int
     RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
+    TYPICAL_MONTH_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -266,6 +268,10 @@ class MarketplaceService(_message.Message):
     def runtime_parameters(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.RuntimeParameter]: ...
     @_builtins.property
     def tracing(self) -> _metadata_pb2.TracingSettings: ...
+    @_builtins.property
+    def typical_month(self) -> _money_pb2.Money:
+        """What a month of 10,000 calls (of an image: runs) comes to that send 1 kB and receive 1 kB each, at `price`."""
+
     def __init__(
         self,
         *,
@@ -294,10 +300,11 @@ class MarketplaceService(_message.Message):
         image_type: _metadata_pb2.ImageType.ValueType = ...,
         runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
         tracing: _metadata_pb2.TracingSettings | None = ...,
+        typical_month: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "typical_month", b"typical_month"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "typical_month", b"typical_month", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -957,21 +964,29 @@ class ListMarketplaceServicesRequest(_message.Message):
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
+    PRICE_MODEL_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     """Long enough for the longest text that a list is sorted by."""
     query: _builtins.str
-    """Words in the name, the description or the merchant's name."""
+    """Words, or beginnings of words, of the name, the tags, the merchant's name or the description. One that is nowhere
+    among them stands for the most similar word of a name, a tag or a merchant's name.
+    """
     type: _events_pb2.ServiceType.ValueType
     tag: _builtins.str
     merchant_id: _builtins.str
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, published_at, with " desc" behind it for the other way round.
-    Names sort whatever their case.
-    Without it: published_at desc.
+    """How to sort (AIP-132): one of name, published_at, typical_month and, with a query, relevance; with " desc" behind it
+    for the other way round. Names sort whatever their case. Amounts of different currencies aren't compared:
+    typical_month sorts by currency, and by amount within each.
+    Without it: relevance desc with a query, published_at desc without.
     """
     category: _builtins.str
     """The slug of one."""
+    price_model: _pricing_pb2.PriceModel.ValueType
+    currency_code: _builtins.str
+    """Of ISO 4217."""
     def __init__(
         self,
         *,
@@ -983,10 +998,12 @@ class ListMarketplaceServicesRequest(_message.Message):
         merchant_id: _builtins.str = ...,
         order_by: _builtins.str = ...,
         category: _builtins.str = ...,
+        price_model: _pricing_pb2.PriceModel.ValueType = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "currency_code", b"currency_code", "merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "price_model", b"price_model", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -998,7 +1015,10 @@ class ListMarketplaceServicesResponse(_message.Message):
 
     SERVICES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CORRECTED_QUERY_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    corrected_query: _builtins.str
+    """What was looked for in place of the query, where words of it were found nowhere; "" otherwise."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___MarketplaceService]: ...
     def __init__(
@@ -1006,10 +1026,11 @@ class ListMarketplaceServicesResponse(_message.Message):
         *,
         services: _abc.Iterable[Global___MarketplaceService] | None = ...,
         next_page_token: _builtins.str = ...,
+        corrected_query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected_query", b"corrected_query", "next_page_token", b"next_page_token", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

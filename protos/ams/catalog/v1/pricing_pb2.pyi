@@ -51,6 +51,38 @@ EXECUTIONS: Meter.ValueType  # 5
 """Runs of an image."""
 Global___Meter: _TypeAlias = Meter  # noqa: Y015
 
+class _PriceModel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceModelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceModel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_MODEL_UNSPECIFIED: _PriceModel.ValueType  # 0
+    FREE: _PriceModel.ValueType  # 1
+    """It has no parts."""
+    PER_REQUEST: _PriceModel.ValueType  # 2
+    PER_MEGABYTE: _PriceModel.ValueType  # 3
+    PER_EXECUTION: _PriceModel.ValueType  # 4
+    TIERED: _PriceModel.ValueType  # 5
+    """Graduated or by volume."""
+    PACKAGES: _PriceModel.ValueType  # 6
+    MONTHLY_FEE: _PriceModel.ValueType  # 7
+
+class PriceModel(_PriceModel, metaclass=_PriceModelEnumTypeWrapper):
+    """What a price is made of, for the marketplace to be filtered by; of several parts it has several."""
+
+PRICE_MODEL_UNSPECIFIED: PriceModel.ValueType  # 0
+FREE: PriceModel.ValueType  # 1
+"""It has no parts."""
+PER_REQUEST: PriceModel.ValueType  # 2
+PER_MEGABYTE: PriceModel.ValueType  # 3
+PER_EXECUTION: PriceModel.ValueType  # 4
+TIERED: PriceModel.ValueType  # 5
+"""Graduated or by volume."""
+PACKAGES: PriceModel.ValueType  # 6
+MONTHLY_FEE: PriceModel.ValueType  # 7
+Global___PriceModel: _TypeAlias = PriceModel  # noqa: Y015
+
 @_typing.final
 class PerUnit(_message.Message):
     """The same amount for each unit."""
