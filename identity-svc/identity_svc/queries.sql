@@ -295,3 +295,15 @@ DELETE FROM notifications WHERE notification_id IN (
     SELECT notification_id FROM notifications WHERE told_at < :before ORDER BY told_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
+
+-- name: purge_read_notifications
+DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications WHERE read_at < :before ORDER BY read_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_user_notifications
+DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);

@@ -76,6 +76,8 @@ class Store(QueryStore, package="identity_svc"):
     purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
+    purge_read_notifications = run()
+    purge_user_notifications = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:
         """The account of this address, made if there is none. Of two that make it at once, one does."""

@@ -3,6 +3,7 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.database import Database
 from ams_common.queries import QueryStore
 from identity_svc.audit_log import AuditStore
+from identity_svc.notifications.store import NotificationStore
 from identity_svc.platform_settings import SettingsStore
 from identity_svc.profiles import ProfileStore
 from identity_svc.rpc import IdentityService
@@ -19,6 +20,7 @@ STORES: tuple[type[QueryStore], ...] = (
     TeamStore,
     SettingsStore,
     ProfileStore,
+    NotificationStore,
 )
 
 
