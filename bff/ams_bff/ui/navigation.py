@@ -63,6 +63,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("Profile", "/settings/profile"),
     ("Sessions", "/settings/sessions"),
     ("Access tokens", "/settings/tokens"),
+    ("Notifications", "/settings/notifications"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

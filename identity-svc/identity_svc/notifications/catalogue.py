@@ -133,8 +133,8 @@ CATALOGUE: Mapping[str, Kind] = {
         category=NOTIFY_LISTINGS,
         title="{% if is_revision %}Changes to {{ service_name }} wait{% else %}{{ service_name }} waits"
         "{% endif %} for approval",
-        text="{{ merchant_name }} has sent in {% if is_revision %}changes to {{ service_name }}, which is live"
-        "{% else %}the service {{ service_name }}{% endif %}.",
+        text="{{ merchant_name }} has sent in {% if is_revision %}changes to {{ service_name }}, which is"
+        " live{% else %}the service {{ service_name }}{% endif %}.",
         path="/admin/services/{{ service_id }}",
         button="See and decide",
     ),
@@ -147,8 +147,8 @@ CATALOGUE: Mapping[str, Kind] = {
         "{% else %}Your changes to {{ service_name }} were not approved: it stays as it is.{% endif %}"
         "{% elif decision == 'approved' %}{{ service_name }} is in the marketplace."
         "{% elif decision == 'reinstated' %}{{ service_name }} is back in the marketplace."
-        "{% elif decision == 'suspended' %}An admin has suspended {{ service_name }}: calls to it are refused."
-        "{% else %}{{ service_name }} was not approved. You can change it and send it in again.{% endif %}",
+        "{% elif decision == 'suspended' %}An admin has suspended {{ service_name }}: calls to it are"
+        " refused.{% else %}{{ service_name }} was not approved. You can change it and send it in again.{% endif %}",
         facts={"Reason": "{{ reason }}"},
         path="/merchant/services/{{ service_id }}",
         button="See the service",
@@ -156,8 +156,8 @@ CATALOGUE: Mapping[str, Kind] = {
     "key_expiring": Kind(
         category=NOTIFY_KEYS,
         title="The API key {{ key_name }} expires on {{ expires_at }}",
-        text="Your API key {{ key_name }} expires on {{ expires_at }}. Calls with it are refused then: rotate it,"
-        " or make another one before.",
+        text="Your API key {{ key_name }} expires on {{ expires_at }}. Calls with it are refused then:"
+        " rotate it, or make another one before.",
         facts={"Key": "{{ key_prefix }}…", "Expires": "{{ expires_at }}"},
         path="/dashboard/api-keys/{{ key_id }}",
         button="See the key",

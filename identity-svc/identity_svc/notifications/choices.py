@@ -33,13 +33,10 @@ def all_in_force(chosen: Collection[Choice]) -> Sequence[Choice]:
 
 
 def wanted(asked: Sequence[pb.NotificationChoice]) -> Sequence[Choice]:
-    """What a request asks for. Raises InvalidArgumentError category_unknown, category_twice,
-    category_required."""
+    """What a request asks for. Raises InvalidArgumentError category_twice, category_required."""
     seen: set[int] = set()
     for number, choice in enumerate(asked):
         field = f"choices[{number}].category"
-        if choice.category not in catalogue.CATEGORIES:
-            raise _refused("category_unknown", field, "is none that there is")
         if choice.category in seen:
             raise _refused("category_twice", field, "is named twice")
         seen.add(choice.category)
