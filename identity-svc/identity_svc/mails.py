@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
+from email.policy import EmailPolicy, Policy
 from email.utils import format_datetime, make_msgid, parseaddr
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -25,6 +27,21 @@ from identity_svc.vault import Vault
 # good.
 _GIVE_UP_INVITE_AFTER = timedelta(days=1)
 _GIVE_UP_NOTIFICATION_AFTER = timedelta(days=3)
+
+
+class _UnfoldedHeader(UnstructuredHeader, BaseHeader):
+    """A header on one line, however long: the library would write a long link as encoded words (RFC 2047),
+    in which no mail program looks for one."""
+
+    max_count = 1
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _UnfoldedHeader)
+_POLICY = EmailPolicy(header_factory=_HEADERS)
 
 _WORD_JOINER = "\u2060"
 # "evil.example", "https://…", "somebody@…", but not "EUR 0.002" or "14:00".
@@ -137,7 +154,7 @@ class Composer:
     ) -> EmailMessage:
         """The whole message: of a Template, or of a kind of the catalogue. Raises ValueError for another one,
         and for an address that no header can hold."""
-        message = EmailMessage()
+        message = EmailMessage(policy=_POLICY)
         message["From"] = self._sender
         message["To"] = recipient
         message["Date"] = format_datetime(now)

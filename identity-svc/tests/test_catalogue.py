@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.policy import SMTP
 from typing import Any
 from uuid import uuid4
 
@@ -152,9 +153,11 @@ def test_only_what_is_for_admins_can_be_told_to_all_of_them() -> None:
 
 
 def test_a_mail_that_can_be_turned_off_says_how_to_mail_programs() -> None:
-    link = "https://ams.example/unsubscribe/token"
+    link = f"https://ams.example/unsubscribe/{'token' * 40}"
     mail = mail_of(example("report_ready"), link)
     assert mail["List-Unsubscribe"] == f"<{link}>"
+    # As it goes over the wire: no mail program reads a link in encoded words.
+    assert f"\r\nList-Unsubscribe: <{link}>\r\n".encode() in mail.as_bytes(policy=SMTP)
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert f'href="{link}"' in body(mail, "html")
     assert link in body(mail, "plain").splitlines()

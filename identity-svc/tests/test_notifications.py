@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1 import notifications_service_pb2 as pb
 from ams.identity.v1.notifications_pb2 import (
     AccessRequested,
@@ -17,9 +18,10 @@ from ams.identity.v1.notifications_pb2 import (
     ReportReady,
 )
 from ams.identity.v1.notifications_service_pb2_grpc import NotificationsServiceStub
+from ams_common import topics
 from ams_common.clock import to_timestamp
 from ams_common.errors import InvalidArgumentError, NotFoundError, UnauthenticatedError
-from ams_common.queries import PageRequest
+from ams_common.paging import PageRequest
 from ams_common.testing.plugin import Serve
 from identity_svc.event_handlers import NotificationHandler
 from identity_svc.notifications.store import NotificationStore
@@ -333,3 +335,20 @@ async def test_lists_and_counts_are_answered_from_an_index(servicer: Any, cora: 
         ]
         plans.append(await queries.explain(connection, "count_unread", user_id=cora.user_id, most=100))
     assert all("Index" in plan and "Sort" not in plan for plan in plans)
+
+
+async def test_whose_standing_changes_is_told_so(identity: Any, cora: Person) -> None:
+    block = identity_pb.BlockConsumerRequest(consumer_id=cora.user_id, reason="Abuse")
+    await identity.stub.BlockConsumer(block, metadata=identity.admin)
+    unblock = identity_pb.UnblockConsumerRequest(consumer_id=cora.user_id)
+    await identity.stub.UnblockConsumer(unblock, metadata=identity.admin)
+    rows = await identity.fetch(
+        "SELECT payload FROM outbox WHERE topic = $1 ORDER BY outbox_id", topics.NOTIFICATIONS
+    )
+    said = [Notification.FromString(row["payload"]) for row in rows]
+    assert {each.user_id for each in said} == {cora.user_id}
+    changes = [each.standing_changed for each in said]
+    assert [(each.role, each.standing, each.reason) for each in changes] == [
+        ("consumer", "blocked", "Abuse"),
+        ("consumer", "active", ""),
+    ]

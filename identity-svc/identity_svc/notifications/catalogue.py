@@ -114,8 +114,9 @@ CATALOGUE: Mapping[str, Kind] = {
         category=NOTIFY_ACCESS,
         title="{% if is_approved %}You have access to {{ service_name }}"
         "{% else %}No access to {{ service_name }}{% endif %}",
-        text="{% if is_approved %}Your request for access to {{ service_name }} is approved: your API keys can"
-        " call it from now on.{% else %}Your request for access to {{ service_name }} is denied.{% endif %}",
+        text="{% if is_approved %}Your request for access to {{ service_name }} is approved: your API keys"
+        " can call it from now on.{% else %}Your request for access to {{ service_name }} is denied."
+        "{% endif %}",
         facts={"Reason": "{{ reason }}"},
         path="/marketplace/{{ service_slug }}",
         button="See the service",
@@ -124,7 +125,8 @@ CATALOGUE: Mapping[str, Kind] = {
         category=NOTIFY_ACCESS,
         title="Your access to {{ service_name }} has ended",
         text="Your access to {{ service_name }} was ended by {% if ended_by == 'merchant' %}its merchant"
-        "{% elif ended_by == 'admin' %}an admin{% else %}you{% endif %}. Calls to it are refused from now on.",
+        "{% elif ended_by == 'admin' %}an admin{% else %}you{% endif %}. Calls to it are"
+        " refused from now on.",
         facts={"Reason": "{{ reason }}"},
         path="/marketplace/{{ service_slug }}",
         button="See the service",
@@ -148,7 +150,8 @@ CATALOGUE: Mapping[str, Kind] = {
         "{% elif decision == 'approved' %}{{ service_name }} is in the marketplace."
         "{% elif decision == 'reinstated' %}{{ service_name }} is back in the marketplace."
         "{% elif decision == 'suspended' %}An admin has suspended {{ service_name }}: calls to it are"
-        " refused.{% else %}{{ service_name }} was not approved. You can change it and send it in again.{% endif %}",
+        " refused.{% else %}{{ service_name }} was not approved. You can change it and send it in"
+        " again.{% endif %}",
         facts={"Reason": "{{ reason }}"},
         path="/merchant/services/{{ service_id }}",
         button="See the service",
