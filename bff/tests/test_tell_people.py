@@ -64,7 +64,7 @@ def test_nobody_has_no_list(browsers: Any) -> None:
     nobody = browsers.browser()
     for path in (PATH, CHOICES):
         assert nobody.get(path).location == f"/login?next={path}"
-    assert nobody.get(f"{PATH}/unread", accept="text/plain").status == 401
+    assert nobody.get(f"{PATH}/unread", Accept="text/plain").status == 401
 
 
 def test_choices_are_kept_and_what_is_required_cannot_be_turned_off(browsers: Any) -> None:
@@ -116,7 +116,10 @@ def test_a_mails_link_works_without_a_session_and_by_one_click(
         "version": "1.0",
         "baseUrl": "https://api.example.com",
         "documentationUrl": "https://docs.example.com",
-        "price": {"currencyCode": "EUR", "perRequest": {"amount": "0.01"}},
+        "price": {
+            "currencyCode": "EUR",
+            "components": [{"kind": "PER_REQUEST", "usage": {"amount": "0.01"}}],
+        },
     }
 
     def created() -> Any:
