@@ -70,6 +70,9 @@ fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS=
 bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
 
+bench-lists: setup ## lists and single things among 100,000 services; ARGS="--services 10000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.lists $(ARGS)
+
 bench-keys: setup ## keys-svc lists, searches and gets among a million keys; ARGS="--consumers 1000"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.keys $(ARGS)
 
@@ -132,4 +135,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz fuzz-rest gen bench bench-open-loop bench-workers bench-pipeline bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

@@ -12,6 +12,7 @@ from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
 
 from ams_bff.app import build_app
+from ams_bff.http.connections import ConnectionLimits, Connections
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import open_redis
 from ams_bff.settings import Settings
@@ -34,7 +35,8 @@ async def run(settings: Settings) -> None:
         app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        keeping = asyncio.create_task(token.keep())
+        connections = Connections(_connection_limits(settings))
+        background = [asyncio.create_task(work) for work in (token.keep(), connections.sweep())]
         try:
             await serve_asgi(
                 app,
@@ -42,13 +44,24 @@ async def run(settings: Settings) -> None:
                 stop_grace_s=_STOP_GRACE_S,
                 # They don't end by themselves, and requests under way are waited for.
                 before_stop=streams.stop,
-                # h11 alone of uvicorn's parsers has a bound on what isn't body.
-                http="h11",
+                # Of uvicorn's parsers h11, which alone has a bound on what isn't body.
+                http=connections.protocol,
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             )
         finally:
-            await cancel([keeping])
+            await cancel(background)
             log.info("stopped")
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        head_s=settings.head_timeout_s,
+        body_s=settings.body_timeout_s,
+        whole_body_s=settings.whole_body_timeout_s,
+        write_s=settings.write_timeout_s,
+        idle_s=settings.idle_timeout_s,
+        most_of_address=0 if settings.trusted_proxies else settings.most_connections_per_address,
+    )
 
 
 if __name__ == "__main__":

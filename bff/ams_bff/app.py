@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ams_bff import middleware
 from ams_bff.http.assets import Assets
+from ams_bff.http.documentation import Documentation
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.secret_scanning import PATH, SecretScanning
 from ams_bff.http.sessions import SessionStore
@@ -46,7 +47,8 @@ def build_app(
     SettingsError when the web UI's assets aren't built.
     """
     table = RouteTable(routes_of(AREAS))
-    site = Site(backends, openapi.build(table.routes, settings.public_url, settings.gateway_url))
+    document = openapi.build(table.routes, settings.public_url, settings.gateway_url)
+    site = Site(backends, document)
     endpoints: Mapping[bytes, Endpoint] = {
         b"/healthz": site.healthz,
         b"/readyz": site.readyz,
@@ -57,7 +59,8 @@ def build_app(
     rest = RestApi(table, backends, limits, is_pretty=settings.debug)
     scanning = SecretScanning(backends)
     store = SessionStore(redis, Sealer(settings.sealing_key))
-    ui = WebUi(settings, backends.channels, store, Assets.load(), event_streams, VIEWS)
+    documentation = Documentation.of(document)
+    ui = WebUi(settings, backends.channels, store, Assets.load(), event_streams, VIEWS, documentation)
 
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)

@@ -31,6 +31,15 @@ class Settings:
     # How many proxies stand before the BFF, each of which appends to X-Forwarded-For whom it was asked by.
     # Too many: people can make up their address. Too few: everybody has the proxy's.
     trusted_proxies: int = setting(0)
+    # How many connections one client's network may have; counted only where no proxy stands before the BFF.
+    most_connections_per_address: int = setting(256)
+    # How long a connection may take for a head, between two pieces of a body, for all of a body, to take
+    # anything of its answer, and between two requests.
+    head_timeout_s: float = setting(10.0)
+    body_timeout_s: float = setting(15.0)
+    whole_body_timeout_s: float = setting(60.0)
+    write_timeout_s: float = setting(60.0)
+    idle_timeout_s: float = setting(75.0)
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
     # What sessions in Redis are sealed with: Fernet keys, of which the first seals and all unseal.
     sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)

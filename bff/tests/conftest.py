@@ -270,6 +270,9 @@ def all_services(
             "IDENTITY_ADMIN_EMAILS": ",".join([ADMIN_EMAIL, *OTHER_ADMIN_EMAILS]),
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+            # Everybody is at one address here.
+            "IDENTITY_CODE_ASKS_PER_HOUR": "100000",
+            "IDENTITY_CODE_MAILS_PER_HOUR": "100000",
             "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{bff_port}",
             "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
             "PSEUDONYM_KEY": secrets.token_urlsafe(32),

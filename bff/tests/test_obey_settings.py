@@ -68,8 +68,8 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
     merchant = all_services.sign_in(bff.ask("POST", "/api/v1/auth/register/merchant", about), email)
 
     def create() -> Any:
-        body = {"name": f"Geo {secrets.token_hex(3)}", "description": "Where?", "type": "API", "version": "1"}
-        body |= {"price": {"currencyCode": "EUR"}, "baseUrl": "https://api.maps.example"}
+        body: dict[str, Any] = {"name": f"Geo {secrets.token_hex(3)}", "description": "Where?", "type": "API"}
+        body |= {"version": "1", "price": {"currencyCode": "EUR"}, "baseUrl": "https://api.maps.example"}
         return bff.ask("POST", "/api/v1/services", body, merchant)
 
     # catalog-svc hears of the merchant a moment later.
@@ -78,7 +78,7 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
 
     def is_refused() -> bool:
         answer = create()
-        return answer.status == 409 and answer.code == "service_limit_reached"
+        return bool(answer.status == 409 and answer.code == "service_limit_reached")
 
     all_services.wait_until(is_refused)
     change(maxServices=200)

@@ -146,6 +146,21 @@ SELECT c.merchant_id, c.consumer_id, c.service_id, s.name AS service_name,
 {with_prices}
 {by_price_version}, group_id;
 
+-- name: list_usage_of_project
+-- As list_usage_of_consumer by key, of one project only.
+{rated_usage}, c.api_key_id AS group_id
+  FROM (SELECT :first_day::date AS first_day, :last_day::date AS last_day) AS wanted
+  JOIN usage_counters c
+    ON c.consumer_id = :consumer_id AND c.project_id = :project_id
+   AND c.day BETWEEN wanted.first_day AND wanted.last_day
+{with_prices}
+{by_price_version}, group_id;
+
+-- name: list_payers_of_project
+SELECT DISTINCT consumer_id FROM usage_counters
+WHERE project_id = :project_id AND day BETWEEN :first_day::date AND :last_day::date
+ORDER BY consumer_id;
+
 -- name: list_usage_of_merchant
 -- Of all consumers; groups as in list_usage_of_consumer.
 {rated_usage},

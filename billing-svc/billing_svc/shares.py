@@ -27,12 +27,19 @@ def share_out(lines: Sequence[RatedLine], usages: Iterable[tuple[UUID | None, Us
     """The amount of each service and currency in `lines`, over the groups whose usage is given: by what each
     would have cost by itself, so that the shares add up to it exactly. `lines` are of one consumer and
     month."""
+    return share_amounts(_amounts(lines), usages)
+
+
+def share_amounts(
+    amounts: Mapping[tuple[UUID, str], Decimal], usages: Iterable[tuple[UUID | None, Usage]]
+) -> list[Share]:
+    """As share_out, of amounts by service and currency."""
     by_group: defaultdict[UUID | None, list[Usage]] = defaultdict(list)
     for group_id, usage in usages:
         by_group[group_id].append(usage)
     alone = {group_id: _by_service(rate_usage(group).lines) for group_id, group in by_group.items()}
     shares = []
-    for (service_id, currency), amount in sorted(_amounts(lines).items()):
+    for (service_id, currency), amount in sorted(amounts.items()):
         found = [
             (group_id, services[service_id, currency])
             for group_id, services in sorted(alone.items(), key=lambda item: str(item[0] or ""))

@@ -43,6 +43,8 @@ class Store(InvoiceStore, package="billing_svc"):
     _list_usage = many(row=counted_usage)
     _list_usage_with_counters = many(row=counted_usage)
     list_usage_of_consumer = many(row=counted_usage)
+    list_usage_of_project = many(row=counted_usage)
+    list_payers_of_project = column(UUID)
     list_usage_of_merchant = many(row=counted_usage)
     list_consumers_of_merchant = column(UUID)
 

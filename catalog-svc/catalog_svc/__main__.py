@@ -48,7 +48,9 @@ async def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT."""
     await migrate(settings.database_url, "catalog_svc")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url, Store))
+        database = await stack.enter_async_context(
+            Database.open(settings.database_url, Store, plans_each_time=True)
+        )
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         keys = await stack.enter_async_context(open_channel(settings.keys_address))

@@ -206,8 +206,10 @@ LIMIT :limit;
 WITH matches AS MATERIALIZED (
     SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
 )
-SELECT details.*, {key} FROM matches JOIN service_details(:now) AS details USING (service_id)
-WHERE merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
+SELECT *, {key} FROM service_details(:now)
+-- As an array: of a join the planner thinks that every word is in a twenty-fifth of all, and reads them all.
+WHERE service_id = ANY(ARRAY(SELECT service_id FROM matches))
+  AND merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
   AND (visibility = 'public' OR service_id = ANY(:private_ids::uuid[]))
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)

@@ -321,8 +321,8 @@ async def test_somebody_elses_revisions_look_like_none_and_malformed_ids_are_ref
     elsewhere.service_id = other.service_id
     missing = _approve(revision)
     missing.revision_id = str(uuid7())
-    for request in (elsewhere, missing):
-        assert (await admin.error(catalog.revisions.ApproveRevision, request)).code == "revision_not_found"
+    for wrong in (elsewhere, missing):
+        assert (await admin.error(catalog.revisions.ApproveRevision, wrong)).code == "revision_not_found"
     malformed = _approve(revision)
     malformed.revision_id = "first"
     assert isinstance(await admin.error(catalog.revisions.ApproveRevision, malformed), InvalidArgumentError)

@@ -7,7 +7,14 @@ A problem is a value; None means that there is none. A status or standing that i
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, SERVICE_SUSPENDED, ServiceStatus, ServiceType
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    DOCKER,
+    SERVICE_RETIRED,
+    SERVICE_SUSPENDED,
+    ServiceStatus,
+    ServiceType,
+)
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KeyStatus
 
@@ -31,6 +38,7 @@ class ServiceProblem(Enum):
     INACTIVE = auto()
     NOT_DOCKER = auto()
     SUSPENDED = auto()
+    RETIRED = auto()
 
 
 def is_stopped(standing: Standing.ValueType) -> bool:
@@ -91,4 +99,6 @@ def push_problem(
         return ServiceProblem.NOT_DOCKER
     if status == SERVICE_SUSPENDED:
         return ServiceProblem.SUSPENDED
+    if status == SERVICE_RETIRED:
+        return ServiceProblem.RETIRED
     return ServiceProblem.MERCHANT_STOPPED if is_stopped(merchant_standing) else None

@@ -7,17 +7,19 @@ force, whichever came first.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
 import grpc
+from typing_extensions import TypeVar
 
 from ams_common.client import ServiceToken
 from ams_common.database import Change, Database
 from ams_common.loops import run_forever
 
-S = TypeVar("S")
-C = TypeVar("C")  # a listed change, as its message
-T = TypeVar("T")  # the state that a change tells of
+# A bare follower is one of whatever store.
+S = TypeVar("S", default=Any)
+C = TypeVar("C", default=Any)  # a listed change, as its message
+T = TypeVar("T", default=Any)  # the state that a change tells of
 
 _EVERY_S = 1.0
 

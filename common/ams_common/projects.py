@@ -7,7 +7,7 @@ A service that keeps one hears of changes by Kafka (ProjectChanged on identity.e
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +15,7 @@ import grpc
 from ams.identity.v1 import project_service_pb2 as pb
 from ams.identity.v1 import project_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import PROJECT_ROLE_UNSPECIFIED, IdentityEvent, ProjectChanged, ProjectRole
+from typing_extensions import TypeVar
 
 from ams_common.client import invoke
 from ams_common.database import Database
@@ -22,7 +23,8 @@ from ams_common.errors import NotFoundError, PermissionDeniedError
 from ams_common.following import Apply, Follower
 from ams_common.project_rights import ProjectRight, may
 
-S = TypeVar("S")
+# A bare follower is one of whatever store.
+S = TypeVar("S", default=Any)
 
 log = logging.getLogger(__name__)
 

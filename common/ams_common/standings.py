@@ -6,7 +6,7 @@ Services that keep it hear of changes by Kafka and by asking (ams_common.followi
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -14,12 +14,14 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import ConsumerChanged, MerchantChanged, Standing
 from ams.policy.v1.policy_pb2 import Role
+from typing_extensions import TypeVar
 
 from ams_common.client import invoke
 from ams_common.database import Database
 from ams_common.following import Apply, Follower
 
-S = TypeVar("S")
+# A bare follower is one of whatever store.
+S = TypeVar("S", default=Any)
 
 _PAGE_SIZE = 1000
 

@@ -3,9 +3,16 @@
 from itertools import product
 
 import pytest
-from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, SERVICE_SUSPENDED, ServiceStatus, ServiceType
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    DOCKER,
+    SERVICE_RETIRED,
+    SERVICE_SUSPENDED,
+    ServiceStatus,
+    ServiceType,
+)
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KEY_REVOKED, KeyStatus
 from ams_common.access import (
     KeyProblem,
     ServiceProblem,
@@ -29,7 +36,7 @@ def test_who_is_suspended_blocked_or_something_unknown_is_stopped(standing: Stan
 @pytest.mark.parametrize(
     ("status", "standing", "now_s"), [*product(KEY_STATUSES, STANDINGS, (9.9, 10.0, 11.0))]
 )
-def test_a_key_is_revoked_before_it_is_expired_before_its_consumer_is_stopped(
+def test_a_key_is_revoked_before_expired_before_disabled_before_its_consumer_is_stopped(
     status: KeyStatus.ValueType, standing: Standing.ValueType, now_s: float
 ) -> None:
     is_over = now_s >= 10
@@ -38,6 +45,8 @@ def test_a_key_is_revoked_before_it_is_expired_before_its_consumer_is_stopped(
         if status in (KEY_REVOKED, 0, UNKNOWN)
         else KeyProblem.EXPIRED
         if status == KEY_EXPIRED or is_over
+        else KeyProblem.DISABLED
+        if status == KEY_DISABLED
         else KeyProblem.CONSUMER_STOPPED
         if standing != STANDING_ACTIVE
         else None
@@ -67,5 +76,7 @@ def test_images_are_pushed_to_docker_services_that_nobody_stopped(
         assert problem is ServiceProblem.NOT_DOCKER
     elif status == SERVICE_SUSPENDED:
         assert problem is ServiceProblem.SUSPENDED
+    elif status == SERVICE_RETIRED:
+        assert problem is ServiceProblem.RETIRED
     else:
         assert problem is (ServiceProblem.MERCHANT_STOPPED if is_stopped(standing) else None)

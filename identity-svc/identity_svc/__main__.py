@@ -30,16 +30,20 @@ from identity_svc.accounts import appoint_admins
 from identity_svc.audit_chain import Checkpoint
 from identity_svc.audit_log import keep_checkpoints_logged, verify
 from identity_svc.event_handlers import NotificationHandler, store_audit_records
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
+from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
 from identity_svc.retention import keep_audit_log_purged, purge_old_rows
 from identity_svc.rpc import IdentityService, services_of
 from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
+from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
+from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
 
 
@@ -76,14 +80,23 @@ async def run(settings: Settings) -> None:
             raise SettingsError([problem]) from None
         await appoint_admins(database, settings.admin_emails, utc_now)
         mail_queue = MailQueue(vault, settings.public_url)
+        tries = TryCounts(database, utc_now)
+        limits = SignInLimits(vault, settings.code_asks_per_hour, settings.code_mails_per_hour)
+        factors = FactorChecks(vault, limits, RelyingParty(settings.public_url))
+        session_issuer = SessionIssuer(
+            keyring, settings.session_lifetimes(), settings.admins_need_second_factor
+        )
         servicer = IdentityService(
             database=database,
             vault=vault,
             keyring=keyring,
             mail_queue=mail_queue,
-            session_issuer=SessionIssuer(keyring, settings.session_lifetimes()),
+            session_issuer=session_issuer,
             service_secrets=settings.secrets_by_service(),
             providers=providers,
+            limits=limits,
+            factors=factors,
+            tries=tries,
             clock=utc_now,
         )
         token_ends = TokenEndsFollower(
@@ -121,6 +134,7 @@ async def run(settings: Settings) -> None:
             events.run(),
             token_ends.run(),
             mailer.run(),
+            tries.run(),
         ]
         await serve(server, settings.listen, background)
 

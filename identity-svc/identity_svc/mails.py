@@ -20,6 +20,7 @@ from identity_svc.notifications.catalogue import CATALOGUE, REQUIRED, Kind
 from identity_svc.notifications.store import Recipient
 from identity_svc.notifications.telling import Told, word
 from identity_svc.notifications.unsubscribing import Subscription
+from identity_svc.projects.rules import INVITATION_TTL
 from identity_svc.store import Store
 from identity_svc.vault import Vault
 
@@ -54,6 +55,7 @@ class Template(StrEnum):
     CODE = "code"
     INVITE = "invite"
     ADMIN_INVITE = "admin_invite"
+    PROJECT_INVITE = "project_invite"
 
 
 # With the values of the template.
@@ -61,6 +63,7 @@ _SUBJECTS: Mapping[Template, str] = {
     Template.CODE: "Your code for AMS",
     Template.INVITE: "You are invited to AMS",
     Template.ADMIN_INVITE: "You are invited to the admins of AMS",
+    Template.PROJECT_INVITE: "{{ invited_by }} invites you to the project {{ project_name }} on AMS",
 }
 
 # By role: the mail, and the page where the code is given back.
@@ -79,13 +82,19 @@ class MailQueue:
     public_url: str
 
     async def send_code(
-        self, store: Store, recipient: str, code: str, purpose: challenges.Purpose, now: datetime
+        self,
+        store: Store,
+        recipient: str,
+        code: str,
+        purpose: challenges.Purpose,
+        expires_at: datetime,
+        now: datetime,
     ) -> None:
         """Queues the mail with a code; one for signing in only when the address has an account."""
-        minutes = challenges.TTL // timedelta(minutes=1)
+        minutes = challenges.whole_minutes_left(expires_at, now)
         values = {"code": code, "purpose": purpose.value, "minutes": minutes}
         insert = store.insert_mail_to_user if purpose is challenges.Purpose.SIGN_IN else store.insert_mail
-        await insert(**self._mail(Template.CODE, recipient, values, now, now + challenges.TTL))
+        await insert(**self._mail(Template.CODE, recipient, values, now, expires_at))
         await store.announce_mail()
 
     async def send_invite(self, store: Store, recipient: str, code: str, role: str, now: datetime) -> None:
@@ -96,6 +105,23 @@ class MailQueue:
         values = {"code": code, "link": link, "days": invites.TTL.days}
         give_up_at = now + _GIVE_UP_INVITE_AFTER
         await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
+        await store.announce_mail()
+
+    async def send_project_invite(
+        self, store: Store, recipient: str, code: str, project_name: str, invited_by: str, now: datetime
+    ) -> None:
+        """Queues the mail with the code of an invitation to a project, and a link that holds it."""
+        link = f"{self.public_url.rstrip('/')}/invitations?{urlencode({'code': code})}"
+        values = {
+            "code": code,
+            "link": link,
+            "days": INVITATION_TTL.days,
+            "project_name": project_name,
+            "invited_by": invited_by,
+            "recipient": recipient,
+        }
+        give_up_at = now + _GIVE_UP_INVITE_AFTER
+        await store.insert_mail(**self._mail(Template.PROJECT_INVITE, recipient, values, now, give_up_at))
         await store.announce_mail()
 
     async def send_notification(self, store: Store, recipient: Recipient, told: Told, now: datetime) -> None:
@@ -148,6 +174,7 @@ class Composer:
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
         )
+        self._templates.filters["unlinked"] = unlinked
 
     def compose(
         self, template: str, recipient: str, values: Mapping[str, object], now: datetime

@@ -1,9 +1,11 @@
 """The messages that identity-svc makes of its rows. Most take a row's columns by their names."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import second_factor_service_pb2 as factor_pb
 from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.token_ends_pb2 import TokenEnd
@@ -11,16 +13,32 @@ from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
 from identity_svc.pictures import picture_path
-from identity_svc.records import Account, Invite, ListedSession
+from identity_svc.records import Account, Invite, ListedSession, StoredPasskey
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
-def user_message(account: Account, active: Role.ValueType) -> pb.User:
+def passkey_message(passkey: StoredPasskey) -> factor_pb.Passkey:
+    return factor_pb.Passkey(
+        passkey_id=str(passkey.passkey_id),
+        name=passkey.name,
+        created_at=to_timestamp(passkey.created_at),
+        last_used_at=to_timestamp(passkey.last_used_at),
+    )
+
+
+def user_message(
+    account: Account,
+    active: Role.ValueType,
+    held: Sequence[Role.ValueType] | None = None,
+    needs_second_factor: bool = False,
+) -> pb.User:
+    """`held`: the roles that it may act in as it has signed in, if they aren't all that are its."""
     return pb.User(
         user_id=str(account.user_id),
         email=account.email,
         name=account.name,
-        roles=ordered_roles(account.roles),
+        roles=held if held is not None else ordered_roles(account.roles),
+        needs_second_factor=needs_second_factor,
         active_role=active,
         created_at=to_timestamp(account.created_at),
         merchant_standing=standing_of(account.merchant_standing),
@@ -41,6 +59,10 @@ def active_session_message(session: ListedSession, is_current: bool) -> session_
         expires_at=to_timestamp(session.expires_at),
         is_current=is_current,
     )
+
+
+def sign_in_tries_message(*, hour: datetime, outcome: str, tries: int) -> session_pb.SignInTries:
+    return session_pb.SignInTries(hour=to_timestamp(hour), outcome=outcome, count=tries)
 
 
 def personal_token_message(

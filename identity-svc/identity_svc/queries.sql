@@ -151,20 +151,23 @@ ORDER BY {order} LIMIT :limit;
 -- name: lock_address
 SELECT pg_advisory_xact_lock(hashtextextended('challenges of ' || :email, 0));
 
--- name: list_open_challenges
-SELECT created_at FROM challenges WHERE email = :email AND used_at IS NULL AND created_at > :since;
-
 -- name: insert_challenge
-INSERT INTO challenges
-    (challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at)
-VALUES (:challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at);
+INSERT INTO challenges (
+    challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at,
+    code_id, spent_keys, spent_refills
+)
+VALUES (
+    :challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at,
+    :code_id, :spent_keys, :spent_refills
+);
 
 -- name: spend_attempt
 -- Counts the attempt before the code is looked at, and locks the row: guesses that come at the same
 -- time get no attempt more, and of two right ones the second finds the challenge used.
 UPDATE challenges SET attempts = attempts + 1
 WHERE challenge_id = :challenge_id AND used_at IS NULL AND expires_at > :now AND attempts < :max_attempts
-RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id;
+RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id,
+          code_id, spent_keys, spent_refills;
 
 -- name: expire_challenges_of_invite
 UPDATE challenges SET expires_at = :now WHERE invite_id = :invite_id AND used_at IS NULL AND expires_at > :now;
@@ -176,15 +179,18 @@ UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
 
 -- name: insert_session
 INSERT INTO sessions
-    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address)
-VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address);
+    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address,
+     second_factor_at)
+VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address,
+        :second_factor_at);
 
 -- name: insert_refresh_token
 INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
 
 -- name: lock_session
 -- Both rows are locked: a second user of the token waits, and then sees it used.
-SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at
+SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at,
+       s.second_factor_at
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = :token_hash FOR UPDATE;
 
@@ -266,6 +272,30 @@ DELETE FROM challenges WHERE challenge_id IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: purge_codes
+DELETE FROM codes WHERE code_id IN (
+    SELECT code_id FROM codes WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_factor_challenges
+DELETE FROM factor_challenges WHERE challenge_id IN (
+    SELECT challenge_id FROM factor_challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_allowances
+DELETE FROM allowances WHERE allowance_key IN (
+    SELECT allowance_key FROM allowances WHERE full_at < :before ORDER BY full_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_tries
+DELETE FROM sign_in_tries WHERE (hour, outcome) IN (
+    SELECT hour, outcome FROM sign_in_tries WHERE hour < :before ORDER BY hour LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: purge_sessions
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
@@ -305,5 +335,12 @@ DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
 -- name: purge_user_notifications
 DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
     SELECT user_id, notification_id FROM user_notifications WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_project_invitations
+-- Answered or taken back, or never answered.
+DELETE FROM project_invitations WHERE invitation_id IN (
+    SELECT invitation_id FROM project_invitations WHERE ended_at < :before OR expires_at < :before LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );

@@ -16,10 +16,14 @@ from identity_svc.store import Store
 _BATCH = 500
 _EVERY_S = 60.0
 
-# Query → how long what it deletes is kept: challenges as long as they count against a limit. With a session
+# Query → how long what it deletes is kept. With a session
 # go its refresh tokens, all of which are needed until then: one that is used twice ends it.
 _KEPT: Mapping[str, timedelta] = {
-    "purge_challenges": challenges.LONGEST_WINDOW,
+    "purge_challenges": challenges.KEPT,
+    "purge_codes": challenges.KEPT,
+    "purge_factor_challenges": challenges.KEPT,
+    "purge_allowances": timedelta(),
+    "purge_tries": timedelta(days=400),
     "purge_sessions": timedelta(days=1),
     # As long as somebody could show a token that has ended.
     "purge_token_ends": timedelta(seconds=REMEMBERED_S),
@@ -30,6 +34,7 @@ _KEPT: Mapping[str, timedelta] = {
     # What somebody has read, and what nobody has for a year.
     "purge_read_notifications": timedelta(days=90),
     "purge_user_notifications": timedelta(days=365),
+    "purge_project_invitations": timedelta(days=90),
 }
 
 

@@ -1,7 +1,7 @@
 """Sessions and their tokens: begun when an address is proven, kept alive by refresh tokens."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -48,13 +48,34 @@ class SessionIssuer:
 
     keyring: Keyring
     lifetimes: SessionLifetimes = SessionLifetimes()
+    admins_need_second_factor: bool = False
 
-    async def begin(self, store: Store, user_id: UUID, wanted: Role.ValueType, now: datetime) -> pb.Session:
-        """A new session, in the role `wanted` if the account may act in it."""
-        account = await _account(store, user_id)
+    def is_second_factor_needed(self, account: Account) -> bool:
+        """Whether the account can act in all of its roles only with a second factor."""
+        return self.admins_need_second_factor and "admin" in account.roles
+
+    def _held(self, account: Account, second_factor_at: datetime | None) -> Sequence[Role.ValueType]:
+        """The roles that the account may act in, as it has signed in."""
         held = roles.ordered_roles(account.roles)
+        if second_factor_at is None and self.is_second_factor_needed(account):
+            return [role for role in held if role != ADMIN]
+        return held
+
+    async def begin(
+        self,
+        store: Store,
+        user_id: UUID,
+        wanted: Role.ValueType,
+        now: datetime,
+        *,
+        second_factor_at: datetime | None = None,
+    ) -> pb.Session:
+        """A new session, in the role `wanted` if the account may act in it. `second_factor_at`: when a second
+        factor was proven for it."""
+        account = await _account(store, user_id)
+        held = self._held(account, second_factor_at)
         active = roles.active_role(held, wanted)
-        session_id, expires_at = uuid7(), self.lifetimes.end(now, held)
+        session_id, expires_at = uuid7(), self.lifetimes.end(now, roles.ordered_roles(account.roles))
         await store.insert_session(
             session_id=session_id,
             user_id=user_id,
@@ -63,8 +84,9 @@ class SessionIssuer:
             expires_at=expires_at,
             device=current_client_device(),
             client_address=current_client_address(),
+            second_factor_at=second_factor_at,
         )
-        return await self._issue(store, session_id, account, active, now, expires_at)
+        return await self._issue(store, session_id, account, held, active, now, expires_at)
 
     async def refresh(
         self, store: Store, session: Session, used_token_hash: bytes, wanted: Role.ValueType, now: datetime
@@ -76,8 +98,8 @@ class SessionIssuer:
         its present roles don't let the session last until now.
         """
         account = await _account(store, session.user_id)
-        held = roles.ordered_roles(account.roles)
-        expires_at = self.lifetimes.end(session.created_at, held)
+        held = self._held(account, session.second_factor_at)
+        expires_at = self.lifetimes.end(session.created_at, roles.ordered_roles(account.roles))
         if expires_at <= now:
             raise refresh_token_invalid()
         if wanted and wanted not in held:
@@ -93,20 +115,20 @@ class SessionIssuer:
             device=current_client_device(),
             client_address=current_client_address(),
         )
-        return await self._issue(store, session.session_id, account, active, now, expires_at)
+        return await self._issue(store, session.session_id, account, held, active, now, expires_at)
 
     async def _issue(
         self,
         store: Store,
         session_id: UUID,
         account: Account,
+        held: Sequence[Role.ValueType],
         active: Role.ValueType,
         now: datetime,
         expires_at: datetime,
     ) -> pb.Session:
         refresh_token = secrets.token_urlsafe(32)
         await store.insert_refresh_token(session_id=session_id, token_hash=token_hash(refresh_token), now=now)
-        held = roles.ordered_roles(account.roles)
         access_token = sign_user_token(
             self.keyring.current(),
             account.user_id,
@@ -122,7 +144,9 @@ class SessionIssuer:
             access_token_expires_at=to_timestamp(min(now + ACCESS_TOKEN_TTL, expires_at)),
             refresh_token=refresh_token,
             refresh_token_expires_at=to_timestamp(expires_at),
-            user=user_message(account, active),
+            user=user_message(
+                account, active, held, self.is_second_factor_needed(account) and ADMIN not in held
+            ),
         )
 
 

@@ -59,6 +59,13 @@ class Settings:
     # How long sessions last from signing in, at most 30 days; those of accounts that hold the admin role.
     session_hours: int = setting(720)
     admin_session_hours: int = setting(12)
+    # Whether admins act as such only when they have signed in with a second factor. Without one they sign in
+    # to their other roles, and to where they add one. On a developer's machine the demo's admin does without.
+    admins_need_second_factor: bool = setting(development=False)
+    # How many codes one client address may ask for in an hour, half of them at once, and how many mails with
+    # codes go out in an hour. A browser that has signed in to the account before is counted by neither.
+    code_asks_per_hour: int = setting(150)
+    code_mails_per_hour: int = setting(3600)
     # Where people reach AMS: the links in mails begin with it.
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
@@ -93,6 +100,8 @@ class Settings:
                 problems.append(f"IDENTITY_OIDC_ISSUERS must have https issuers: {', '.join(insecure)}")
         except ValueError as error:
             problems.append(f"IDENTITY_OIDC_ISSUERS {error}")
+        if min(self.code_asks_per_hour, self.code_mails_per_hour) < 2:
+            problems.append("IDENTITY_CODE_ASKS_PER_HOUR and IDENTITY_CODE_MAILS_PER_HOUR must be 2 or more")
         most = LONGEST_SESSION // timedelta(hours=1)
         if not 1 <= self.session_hours <= most:
             problems.append(f"IDENTITY_SESSION_HOURS must be from 1 to {most}")

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ams_common.ids import uuid7
-from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
+from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
 from identity_svc.messages import (
     consumer_message,
@@ -44,7 +44,6 @@ class Store(QueryStore, package="identity_svc"):
     list_invites = page(Invite)
 
     lock_address = run()
-    list_open_challenges = column(datetime)
     insert_challenge = run()
     spend_attempt = one(Challenge)
     expire_challenges_of_invite = run()
@@ -71,6 +70,10 @@ class Store(QueryStore, package="identity_svc"):
     postpone_mail = run()
 
     purge_challenges = run()
+    purge_codes = run()
+    purge_factor_challenges = run()
+    purge_allowances = run()
+    purge_tries = run()
     purge_sessions = run()
     purge_token_ends = run()
     purge_tokens = run()
@@ -78,6 +81,7 @@ class Store(QueryStore, package="identity_svc"):
     purge_notifications = run()
     purge_read_notifications = run()
     purge_user_notifications = run()
+    purge_project_invitations = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:
         """The account of this address, made if there is none. Of two that make it at once, one does."""

@@ -1,6 +1,7 @@
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import second_factor_service_pb2 as factor_pb
 from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1 import token_service_pb2 as token_pb
 from ams_common.testing.policies import EVERYBODY, callers_let_in
@@ -19,6 +20,7 @@ async def test_each_rpc_of_sessions_lets_in_whom_it_is_for(identity: Any, issuer
         "ListSessions": PEOPLE,
         "EndSession": PEOPLE,
         "EndOtherSessions": PEOPLE,
+        "ListSignInTries": ADMINS,
         "ListTokenEnds": services,
     }
 
@@ -31,6 +33,23 @@ async def test_each_rpc_of_tokens_lets_in_whom_it_is_for(identity: Any, issuer: 
         "RevokeToken": PEOPLE,
         # Whoever is nobody's token is refused as that.
         "TradeToken": EVERYBODY,
+    }
+
+
+async def test_each_rpc_of_second_factors_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer) -> None:
+    descriptor = factor_pb.DESCRIPTOR.services_by_name["SecondFactorService"]
+    assert await callers_let_in(identity.factor_channel, descriptor, issuer) == {
+        "GetSecondFactors": PEOPLE,
+        "StartPasskey": PEOPLE,
+        "AddPasskey": PEOPLE,
+        "RemovePasskey": PEOPLE,
+        "StartTotp": PEOPLE,
+        "ConfirmTotp": PEOPLE,
+        "RemoveTotp": PEOPLE,
+        "MakeRecoveryCodes": PEOPLE,
+        "StartStepUp": PEOPLE,
+        "CompleteStepUp": PEOPLE,
+        "CompleteSignIn": EVERYBODY,
     }
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ams.billing.v1 import billing_service_pb2
+from ams.billing.v1 import billing_service_pb2, project_spend_service_pb2
 from ams.catalog.v1 import (
     catalog_service_pb2,
     invitation_service_pb2,
@@ -13,6 +13,8 @@ from ams.identity.v1 import (
     identity_service_pb2,
     notifications_service_pb2,
     profile_service_pb2,
+    project_service_pb2,
+    second_factor_service_pb2,
     session_service_pb2,
     settings_service_pb2,
     team_service_pb2,
@@ -25,7 +27,7 @@ from ams.keys.v1 import (
     keys_service_pb2,
     service_consumers_service_pb2,
 )
-from ams.registry.v1 import registry_service_pb2
+from ams.registry.v1 import project_image_service_pb2, registry_service_pb2
 from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -42,8 +44,14 @@ class Area:
 
 AREAS = (
     Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"], "identity"),
+    Area("projects", project_service_pb2.DESCRIPTOR.services_by_name["ProjectService"], "identity"),
     Area("sessions", session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], "identity"),
     Area("tokens", token_service_pb2.DESCRIPTOR.services_by_name["TokenService"], "identity"),
+    Area(
+        "second_factors",
+        second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+        "identity",
+    ),
     Area("team", team_service_pb2.DESCRIPTOR.services_by_name["TeamService"], "identity"),
     Area("settings", settings_service_pb2.DESCRIPTOR.services_by_name["SettingsService"], "identity"),
     Area("profiles", profile_service_pb2.DESCRIPTOR.services_by_name["ProfileService"], "identity"),
@@ -69,5 +77,15 @@ AREAS = (
     Area("reports", report_service_pb2.DESCRIPTOR.services_by_name["ReportService"], "usage"),
     Area("alerts", alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"], "usage"),
     Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"], "billing"),
+    Area(
+        "project_spend",
+        project_spend_service_pb2.DESCRIPTOR.services_by_name["ProjectSpendService"],
+        "billing",
+    ),
     Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"], "registry"),
+    Area(
+        "project_images",
+        project_image_service_pb2.DESCRIPTOR.services_by_name["ProjectImageService"],
+        "registry",
+    ),
 )

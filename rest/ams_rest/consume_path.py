@@ -1,4 +1,4 @@
-"""The consume endpoint as the OpenAPI document has it: it is the gateway's, and has no proto (PRD §10)."""
+"""The consume endpoint as the OpenAPI document has it: it is the gateway's, and has no proto (PRD-10)."""
 
 from typing import Any
 

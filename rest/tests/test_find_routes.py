@@ -70,7 +70,7 @@ def test_head_goes_where_get_does() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", b"/api/v1/me", ["GET", "HEAD"]),
+        ("POST", b"/api/v1/me", ["GET", "HEAD", "PATCH"]),
         ("DELETE", b"/api/v1/services", ["GET", "HEAD", "POST"]),
         ("GET", b"/api/v1/services/1:approve", ["POST"]),
         ("OPTIONS", b"/api/v1/services/1", ["GET", "HEAD", "PATCH"]),

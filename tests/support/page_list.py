@@ -27,6 +27,16 @@ def _press(name: str) -> Act:
     return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
 
 
+def _press_and_wait(name: str) -> Act:
+    """Presses the button that is called so, which leads to another page."""
+
+    def act(tab: Tab) -> None:
+        with tab.expect_navigation():
+            tab.get_by_role("button", name=name).click()
+
+    return act
+
+
 def _send_empty(tab: Tab) -> None:
     form = tab.locator("main form[method=post]").first
     form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
@@ -38,6 +48,12 @@ def _create_key(tab: Tab) -> None:
     tab.get_by_role("checkbox").first.check()
     tab.get_by_role("button", name="Create key").click()
     tab.get_by_role("heading", name="Your new key").wait_for()
+
+
+def _invite(tab: Tab) -> None:
+    tab.get_by_label("For whom").fill("The page tour")
+    tab.get_by_role("button", name="Make a link").click()
+    tab.get_by_role("heading", name="Your invitation").wait_for()
 
 
 def _create_token(tab: Tab) -> None:
@@ -114,6 +130,13 @@ def _ask_for_code(tab: Tab) -> None:
     tab.wait_for_url("**/login/code")
 
 
+def _invite_nobody(tab: Tab) -> None:
+    """The form of an invitation, which isn't the first of the page."""
+    form = tab.locator("form[action$='/invitations']")
+    form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+    tab.get_by_role("alert").first.wait_for()
+
+
 def _search(words: str) -> Act:
     """In the palette, until something is found."""
 
@@ -127,6 +150,7 @@ def _search(words: str) -> Act:
 
 _PHONE_PX = (375, 320)
 _CONSUMER, _NEW_CONSUMER, _DENIED = "busy consumer", "new consumer", "denied consumer"
+_MANAGER, _VIEWER, _INVITED = _DENIED, "project viewer", "invited consumer"
 _MERCHANT, _NEW_MERCHANT = "busy merchant", "new merchant"
 
 PAGES = (
@@ -143,6 +167,7 @@ PAGES = (
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
+    Page("merchant-public", "/marketplace/merchants/numbers-ltd"),
     Page("docker-service-public", "/marketplace/{docker_slug}"),
     Page("search-public", "/search?q=cu"),
     Page("public-menu", "/marketplace", act=_press("Menu"), is_overlay=True, widths_px=_PHONE_PX),
@@ -188,12 +213,16 @@ PAGES = (
     Page("consumer-reports", "/dashboard/reports", _CONSUMER),
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("settings-profile", "/settings/profile", _CONSUMER),
     Page("settings-sessions", "/settings/sessions", _CONSUMER),
     Page("settings-notifications", "/settings/notifications", _CONSUMER),
     Page("notifications", "/notifications", _CONSUMER),
     Page("notifications-none", "/notifications", _NEW_CONSUMER),
     Page("notifications-admin", "/notifications", "admin"),
     Page("unsubscribe-bad", "/unsubscribe/none", status=404),
+    Page("settings-security", "/settings/security", _CONSUMER),
+    Page("settings-security-app", "/settings/security", _CONSUMER, act=_press_and_wait("Add an app")),
+    Page("settings-security-passkey", "/settings/security", _CONSUMER, act=_press_and_wait("Add a passkey")),
     Page("settings-tokens", "/settings/tokens", _CONSUMER),
     Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
     Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),
@@ -223,6 +252,57 @@ PAGES = (
     Page("consumer-invoice", "/dashboard/invoices/{consumer_invoice}", _CONSUMER),
     Page("consumer-credit-note", "/dashboard/invoices/{credit_note}", _CONSUMER),
     Page("consumer-draft", "/dashboard/invoices/{draft}", _CONSUMER, status=404),
+    Page("projects", "/dashboard/projects", _CONSUMER),
+    Page("projects-none", "/dashboard/projects", _NEW_CONSUMER),
+    Page("projects-invited", "/dashboard/projects", _INVITED),
+    Page("project-new", "/dashboard/projects/new", _CONSUMER),
+    Page("project-new-errors", "/dashboard/projects/new", _CONSUMER, act=_send_empty),
+    Page("project", "/dashboard/projects/{project}", _CONSUMER),
+    Page("project-offered", "/dashboard/projects/{project}", _MANAGER),
+    Page("project-seen", "/dashboard/projects/{project}", _VIEWER),
+    Page("project-of-others", "/dashboard/projects/{project}", _NEW_CONSUMER, status=404),
+    Page("project-members", "/dashboard/projects/{project}/members", _CONSUMER),
+    Page("project-members-errors", "/dashboard/projects/{project}/members", _CONSUMER, act=_invite_nobody),
+    Page("project-members-seen", "/dashboard/projects/{project}/members", _VIEWER),
+    Page("project-member", "/dashboard/projects/{project}/members/{manager}", _CONSUMER),
+    Page(
+        "project-member-removing",
+        "/dashboard/projects/{project}/members/{manager}",
+        _CONSUMER,
+        act=_press("Remove"),
+        is_overlay=True,
+    ),
+    Page("project-settings", "/dashboard/projects/{project}/settings", _CONSUMER),
+    Page(
+        "project-closing",
+        "/dashboard/projects/{project}/settings",
+        _CONSUMER,
+        act=_press("Close project"),
+        is_overlay=True,
+    ),
+    Page(
+        "project-leaving",
+        "/dashboard/projects/{project}/settings",
+        _VIEWER,
+        act=_press("Leave project"),
+        is_overlay=True,
+    ),
+    Page("invitation", "/invitations?invitation={invitation}", _INVITED),
+    Page("invitation-code", "/invitations", _INVITED),
+    Page("invitation-unknown", "/invitations?code=7K2M", _INVITED, status=404),
+    Page("invitation-merchant", "/invitations?code=7K2M", _MERCHANT, status=403),
+    Page("key-new-for-project", "/dashboard/api-keys/new?project={project}", _MANAGER),
+    Page("key-of-project", "/dashboard/api-keys/{project_key}", _VIEWER),
+    Page("keys-of-project", "/dashboard/api-keys?project={project}", _VIEWER),
+    Page("usage-of-project", "/dashboard/usage?range=30d&project={project}", _VIEWER),
+    Page("spend-of-project", "/dashboard/spend?project={project}&group=key", _VIEWER),
+    Page(
+        "service-for-project",
+        "/marketplace/{slug}",
+        _CONSUMER,
+        act=_press("Ask for a project"),
+        is_overlay=True,
+    ),
     Page("spend", "/dashboard/spend", _CONSUMER),
     Page("spend-by-key", "/dashboard/spend?group=key", _CONSUMER),
     Page("spend-none", "/dashboard/spend", _NEW_CONSUMER),
@@ -243,6 +323,22 @@ PAGES = (
     Page("merchant-service-new", "/merchant/services/new", _MERCHANT),
     Page("merchant-service-errors", "/merchant/services/new", _MERCHANT, act=_send_empty),
     Page("merchant-service", "/merchant/services/{service}", _MERCHANT),
+    Page("merchant-service-private", "/merchant/services/{private_service}", _MERCHANT),
+    Page("merchant-service-suspended", "/merchant/services/{suspended_service}", _MERCHANT),
+    Page("merchant-service-retired", "/merchant/services/{retired_service}", _MERCHANT),
+    Page("merchant-service-change", "/merchant/services/{service}/edit", _MERCHANT),
+    Page(
+        "merchant-service-withdraw",
+        "/merchant/services/{service}",
+        _MERCHANT,
+        act=_press("Withdraw"),
+        is_overlay=True,
+    ),
+    Page("merchant-image-edit", "/merchant/services/{docker_service}/edit", _MERCHANT),
+    Page("invitations", "/merchant/services/{private_service}/invitations", _MERCHANT),
+    Page("invitation-new", "/merchant/services/{private_service}/invitations", _MERCHANT, act=_invite),
+    Page("invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
+    Page("invitation-nobody", "/marketplace/invitation/{invitation_token}"),
     Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
@@ -341,6 +437,14 @@ PAGES = (
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
     Page("admin-service", "/admin/services/{service}", "admin"),
+    Page("admin-service-suspended", "/admin/services/{suspended_service}", "admin"),
+    Page(
+        "admin-service-suspend",
+        "/admin/services/{service}",
+        "admin",
+        act=_press("Suspend"),
+        is_overlay=True,
+    ),
     Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
     Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
     Page("admin-merchants", "/admin/merchants", "admin"),

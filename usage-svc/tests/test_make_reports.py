@@ -27,9 +27,9 @@ from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
 from usage_svc.file_store import FileStore
+from usage_svc.identity_events import apply_identity_events
 from usage_svc.reporting import pdf
 from usage_svc.reporting.making import STALE_AFTER, ReportMaker
-from usage_svc.reporting.merchants import keep_merchant_names
 from usage_svc.reporting.reports import MAX_UNFINISHED, Report
 from usage_svc.reporting.store import ReportStore
 from usage_svc.rpc.reports import ReportService
@@ -290,7 +290,7 @@ async def test_a_shared_report_is_seen_by_its_consumer_who_is_told_once(
         changed = MerchantChanged(
             merchant_id=str(subject.merchant_id), display_name="Geo", standing_version=1
         )
-        await keep_merchant_names(change, [IdentityEvent(merchant_changed=changed)])
+        await apply_identity_events(change, [IdentityEvent(merchant_changed=changed)])
     merchant, consumer = as_(subject.merchant_id, MERCHANT), as_(subject.consumer_id, CONSUMER)
     name = pseudonyms.of_consumer(subject.merchant_id, subject.consumer_id)
     asked = await merchant.create(consumer=name)

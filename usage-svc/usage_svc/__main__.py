@@ -23,6 +23,7 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
@@ -36,12 +37,13 @@ from usage_svc.alerting.spend import SpendClient
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
+from usage_svc.identity_events import IDENTITY
 from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.projects import apply_projects
 from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
 from usage_svc.reporting.making import ReportMaker
-from usage_svc.reporting.merchants import MERCHANT_NAMES
 from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.alerts import AlertService
 from usage_svc.rpc.key_activity import KeyActivityService
@@ -65,7 +67,7 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         pseudonyms = Pseudonyms(settings.pseudonym_key)
-        handlers = [*topic_handlers(database), MERCHANT_NAMES]
+        handlers = [*topic_handlers(database), IDENTITY]
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
@@ -139,8 +141,11 @@ async def run(settings: Settings) -> None:
             handlers,
             settings.kafka_topic_prefix,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = ProjectFollower(database, following, "usage-svc", settings.service_secret, apply_projects)
         background = [
             events.run(),
+            follower.run(),
             token_ends.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),

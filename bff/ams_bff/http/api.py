@@ -10,7 +10,9 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
+from ams.billing.v1 import project_spend_service_pb2 as project_spend
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from ams.billing.v1.project_spend_service_pb2_grpc import ProjectSpendServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1 import invitation_service_pb2 as invitations
 from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
@@ -25,6 +27,8 @@ from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import notifications_service_pb2 as notifications
 from ams.identity.v1 import profile_service_pb2 as profiles
+from ams.identity.v1 import project_service_pb2 as projects
+from ams.identity.v1 import second_factor_service_pb2 as factors
 from ams.identity.v1 import session_service_pb2 as sessions
 from ams.identity.v1 import settings_service_pb2 as platform_settings
 from ams.identity.v1 import team_service_pb2 as team
@@ -32,6 +36,9 @@ from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams.identity.v1.notifications_service_pb2_grpc import NotificationsServiceStub
 from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
+from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
 from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
 from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
@@ -46,7 +53,9 @@ from ams.keys.v1.grants_service_pb2_grpc import GrantsServiceStub
 from ams.keys.v1.key_settings_service_pb2_grpc import KeySettingsServiceStub
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.keys.v1.service_consumers_service_pb2_grpc import ServiceConsumersServiceStub
+from ams.registry.v1 import project_image_service_pb2 as project_images
 from ams.registry.v1 import registry_service_pb2 as registry
+from ams.registry.v1.project_image_service_pb2_grpc import ProjectImageServiceStub
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from ams.usage.v1 import alert_service_pb2 as alerts
 from ams.usage.v1 import report_service_pb2 as reports
@@ -76,8 +85,10 @@ _TOKEN_ENDED = "token_ended"  # noqa: S105 - a code
 
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
+    "projects": ProjectServiceStub,
     "sessions": SessionServiceStub,
     "tokens": TokenServiceStub,
+    "second_factors": SecondFactorServiceStub,
     "team": TeamServiceStub,
     "settings": SettingsServiceStub,
     "profiles": ProfileServiceStub,
@@ -95,18 +106,24 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "reports": ReportServiceStub,
     "alerts": AlertServiceStub,
     "billing": BillingServiceStub,
+    "project_spend": ProjectSpendServiceStub,
     "registry": RegistryServiceStub,
+    "project_images": ProjectImageServiceStub,
 }
 # Services that share the process of another.
 _SERVED_BY = {
+    "projects": "identity",
     "sessions": "identity",
     "tokens": "identity",
+    "second_factors": "identity",
     "team": "identity",
     "settings": "identity",
     "profiles": "identity",
     "notifications": "identity",
     "reports": "usage",
     "alerts": "usage",
+    "project_spend": "billing",
+    "project_images": "registry",
     "key_settings": "keys",
     "grants": "keys",
     "service_consumers": "keys",
@@ -237,6 +254,36 @@ class IdentityClient(Client):
     VerifyChallenge = Rpc(identity.VerifyChallengeRequest, identity.Session)
 
 
+class ProjectsClient(Client):
+    AcceptProjectInvitation = Rpc(projects.AcceptProjectInvitationRequest, projects.Project)
+    AcceptProjectOffer = Rpc(projects.AcceptProjectOfferRequest, projects.Project)
+    CloseProject = Rpc(projects.CloseProjectRequest, projects.Project)
+    CreateProject = Rpc(projects.CreateProjectRequest, projects.Project)
+    CreateProjectInvitation = Rpc(projects.CreateProjectInvitationRequest, projects.ProjectInvite)
+    DeclineProjectInvitation = Rpc(
+        projects.DeclineProjectInvitationRequest, projects.DeclineProjectInvitationResponse
+    )
+    DeclineProjectOffer = Rpc(projects.DeclineProjectOfferRequest, projects.Project)
+    GetProject = Rpc(projects.GetProjectRequest, projects.Project)
+    GetReceivedInvitation = Rpc(projects.GetReceivedInvitationRequest, projects.ReceivedInvitation)
+    LeaveProject = Rpc(projects.LeaveProjectRequest, projects.LeaveProjectResponse)
+    ListProjectInvitations = Rpc(
+        projects.ListProjectInvitationsRequest, projects.ListProjectInvitationsResponse
+    )
+    ListProjectMembers = Rpc(projects.ListProjectMembersRequest, projects.ListProjectMembersResponse)
+    ListProjects = Rpc(projects.ListProjectsRequest, projects.ListProjectsResponse)
+    ListReceivedInvitations = Rpc(
+        projects.ListReceivedInvitationsRequest, projects.ListReceivedInvitationsResponse
+    )
+    OfferProject = Rpc(projects.OfferProjectRequest, projects.Project)
+    RemoveProjectMember = Rpc(projects.RemoveProjectMemberRequest, projects.Project)
+    ResendProjectInvitation = Rpc(projects.ResendProjectInvitationRequest, projects.ProjectInvite)
+    RevokeProjectInvitation = Rpc(projects.RevokeProjectInvitationRequest, projects.ProjectInvite)
+    UpdateProject = Rpc(projects.UpdateProjectRequest, projects.Project)
+    UpdateProjectMember = Rpc(projects.UpdateProjectMemberRequest, projects.ProjectMembership)
+    WithdrawProjectOffer = Rpc(projects.WithdrawProjectOfferRequest, projects.Project)
+
+
 class SessionsClient(Client):
     EndOtherSessions = Rpc(sessions.EndOtherSessionsRequest, sessions.EndOtherSessionsResponse)
     EndSession = Rpc(sessions.EndSessionRequest, sessions.EndSessionResponse)
@@ -247,6 +294,20 @@ class TokensClient(Client):
     CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
     ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
     RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
+class SecondFactorsClient(Client):
+    AddPasskey = Rpc(factors.AddPasskeyRequest, factors.AddSecondFactorResponse)
+    CompleteSignIn = Rpc(factors.CompleteSignInRequest, identity.Session)
+    CompleteStepUp = Rpc(factors.CompleteStepUpRequest, factors.SecondFactors)
+    ConfirmTotp = Rpc(factors.ConfirmTotpRequest, factors.AddSecondFactorResponse)
+    GetSecondFactors = Rpc(factors.GetSecondFactorsRequest, factors.SecondFactors)
+    MakeRecoveryCodes = Rpc(factors.MakeRecoveryCodesRequest, factors.MakeRecoveryCodesResponse)
+    RemovePasskey = Rpc(factors.RemovePasskeyRequest, factors.SecondFactors)
+    RemoveTotp = Rpc(factors.RemoveTotpRequest, factors.SecondFactors)
+    StartPasskey = Rpc(factors.StartPasskeyRequest, factors.StartPasskeyResponse)
+    StartStepUp = Rpc(factors.StartStepUpRequest, SecondFactorChallenge)
+    StartTotp = Rpc(factors.StartTotpRequest, factors.StartTotpResponse)
 
 
 class TeamClient(Client):
@@ -478,6 +539,14 @@ class BillingClient(Client):
     VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
 
 
+class ProjectSpendClient(Client):
+    GetProjectSpend = Rpc(project_spend.GetProjectSpendRequest, project_spend.GetProjectSpendResponse)
+
+
+class ProjectImagesClient(Client):
+    ListProjectPulls = Rpc(project_images.ListProjectPullsRequest, project_images.ListProjectPullsResponse)
+
+
 class RegistryClient(Client):
     CreatePushToken = Rpc(registry.CreatePushTokenRequest, registry.CreatePushTokenResponse)
     DeprecateImage = Rpc(registry.DeprecateImageRequest, registry.Image)
@@ -494,8 +563,10 @@ class Api:
 
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
         self.identity = IdentityClient("identity", stubs, access_token, hangs)
+        self.projects = ProjectsClient("projects", stubs, access_token, hangs)
         self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
         self.tokens = TokensClient("tokens", stubs, access_token, hangs)
+        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, hangs)
         self.team = TeamClient("team", stubs, access_token, hangs)
         self.settings = SettingsClient("settings", stubs, access_token, hangs)
         self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
@@ -513,6 +584,8 @@ class Api:
         self.reports = ReportsClient("reports", stubs, access_token, hangs)
         self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
         self.billing = BillingClient("billing", stubs, access_token, hangs)
+        self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, hangs)
+        self.project_images = ProjectImagesClient("project_images", stubs, access_token, hangs)
         self.registry = RegistryClient("registry", stubs, access_token, hangs)
 
 

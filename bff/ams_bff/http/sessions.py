@@ -52,6 +52,8 @@ class Person:
     active_role: Role.ValueType
     # Those in which an admin has stopped the account: a suspended merchant's, a blocked consumer's.
     closed_roles: tuple[Role.ValueType, ...] = ()
+    # It holds the admin role, and can't act in it until it has a second factor.
+    needs_second_factor: bool = False
     # Where the picture is; "": initials stand for it.
     avatar_url: str = ""
 
@@ -100,6 +102,7 @@ class Session:
             tuple(user.roles),
             user.active_role,
             tuple(_closed_roles(user)),
+            user.needs_second_factor,
             user.avatar_url,
         )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
@@ -169,6 +172,18 @@ class SessionStore:
         with _redis_faults():
             await self._redis.set(_redis_key(session.secret, "notes"), self._sealed(notes), ex=_NOTES_S)
 
+    async def keep_dance(self, session: Session, state: str, dance: Mapping[str, str]) -> None:
+        """What has to come back with `state` from an issuer, for half an hour: each tab has its own."""
+        name = _redis_key(session.secret, f"dance:{_digest(state)}")
+        with _redis_faults():
+            await self._redis.set(name, self._sealed(dance), ex=_NOTES_S)
+
+    async def take_dance(self, session: Session, state: str) -> Mapping[str, str] | None:
+        """What was kept for the state, once; None for one that isn't this browser's."""
+        with _redis_faults():
+            kept = await self._redis.getdel(_redis_key(session.secret, f"dance:{_digest(state)}"))
+        return self._unsealed(str(kept) if kept else None)
+
     async def add_flash(self, session: Session, flash: Flash) -> None:
         """Keep it for the next page."""
         name = _redis_key(session.secret, "flashes")
@@ -216,8 +231,11 @@ class SessionStore:
 
 
 def _redis_key(secret: str, part: str = "") -> str:
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    return f"ams:session:{{{digest}}}" + (f":{part}" if part else "")
+    return f"ams:session:{{{_digest(secret)}}}" + (f":{part}" if part else "")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _document(session: Session) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ams_bff.http import cookies, guards
 from ams_bff.http.api import Api
 from ams_bff.http.browser_session import BrowserSession
+from ams_bff.http.documentation import Documentation
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import Flash
 from ams_bff.http.unread_counts import UnreadCounts
@@ -37,6 +38,7 @@ class Visit:
         usage_feeds: UsageFeeds,
         unread_counts: UnreadCounts,
         public_url: str,
+        documentation: Documentation,
     ) -> None:
         self.request = request
         self.session = session
@@ -44,6 +46,7 @@ class Visit:
         self.event_streams = event_streams
         self.usage_feeds = usage_feeds
         self.unread_counts = unread_counts
+        self.documentation = documentation
         # Of a page that goes on: what it shows of usage comes from here.
         self.usage_follower: UsageFollower | None = None
         # Names that were asked for already, by kind and id: a page that goes on asks for each once.
@@ -52,6 +55,8 @@ class Visit:
         self.query = request.query_params
         self.url = PageUrl(self.path, self.query)
         self.is_https = public_url.startswith("https://")
+        # What identity-svc knows this browser by, for the accounts that signed in here before.
+        self.device_tokens = cookies.DeviceCookie(self.is_https).read(request)
         self.theme = cookies.theme_of(request)
         self.zone = cookies.zone_of(request)
         # Whether a page is asked for, and nothing is to be done.

@@ -16,8 +16,9 @@ from ams_bff.http.api import Api, stubs_over
 from ams_bff.http.assets import PREFIX, Assets
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
-from ams_bff.http.cookies import SessionCookie
+from ams_bff.http.cookies import DeviceCookie, SessionCookie
 from ams_bff.http.deadlines import Hangs
+from ams_bff.http.documentation import Documentation
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.posted_forms import read_form
@@ -56,6 +57,7 @@ class WebUi:
         assets: Assets,
         event_streams: EventStreams,
         views: Iterable[View],
+        documentation: Documentation,
     ) -> None:
         self._public_url = settings.public_url
         self._stubs = stubs_over(channels)
@@ -65,8 +67,10 @@ class WebUi:
         self._store = store
         self._assets = assets
         self._event_streams = event_streams
+        self._documentation = documentation
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
+        self._device_cookie = DeviceCookie(settings.is_https)
         self._renewal = Renewal(store, IdentityServiceStub(channels["identity"]))
         self._renderer = Renderer(
             assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
@@ -100,6 +104,7 @@ class WebUi:
             self._usage_feeds,
             self._unread_counts,
             self._public_url,
+            self._documentation,
         )
 
     async def _serve(self, views: PathViews, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +155,8 @@ class WebUi:
         if answer.status_code >= 500:
             return answer  # whose session couldn't be looked up keeps its cookie
         session = visit.session
+        if session.device_token:
+            self._device_cookie.add(visit.request, answer, session.device_token)
         if session.is_cookie_due or (session.person is not None and not visit.is_partial):
             self._cookie.write(answer, session.secret)
         return answer

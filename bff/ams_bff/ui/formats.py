@@ -23,6 +23,7 @@ _ENUM_PREFIXES = {
     "InvoiceStatus": "INVOICE_",
     "KeyStatus": "KEY_",
     "LicenseModel": "LICENSE_",
+    "ProjectRole": "PROJECT_",
     "PushTokenStatus": "PUSH_TOKEN_",
     "ServiceStatus": "SERVICE_",
     "Standing": "STANDING_",

@@ -23,6 +23,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(CONSUMER, "Usage", "/dashboard/usage", icon="activity", is_main=True),
     Entry(CONSUMER, "Services", "/dashboard/services", icon="boxes"),
     Entry(CONSUMER, "Images", "/dashboard/images", icon="container"),
+    Entry(CONSUMER, "Projects", "/dashboard/projects", icon="folder-kanban"),
     Entry(CONSUMER, "Spend", "/dashboard/spend", icon="trending-up"),
     Entry(CONSUMER, "Invoices", "/dashboard/invoices", icon="receipt"),
     Entry(CONSUMER, "Reconciliation", "/dashboard/reconciliation", icon="scale"),
@@ -64,6 +65,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("Sessions", "/settings/sessions"),
     ("Access tokens", "/settings/tokens"),
     ("Notifications", "/settings/notifications"),
+    ("Security", "/settings/security"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

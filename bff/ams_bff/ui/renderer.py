@@ -13,7 +13,7 @@ from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
 from ams.catalog.v1.forwarding_pb2 import CredentialKind, LimitScope
 from ams.catalog.v1.metadata_pb2 import ImageType, Visibility
 from ams.catalog.v1.revision_pb2 import RevisionStatus
-from ams.identity.v1.events_pb2 import Standing
+from ams.identity.v1.events_pb2 import ProjectRole, Standing
 from ams.identity.v1.identity_service_pb2 import InviteState
 from ams.keys.v1.events_pb2 import KeyStatus
 from ams.keys.v1.keys_service_pb2 import AccessParty, AccessRequestStatus, LossReason
@@ -47,6 +47,7 @@ ENUMS = {
     "service_status": ServiceStatus,
     "service_type": ServiceType,
     "standing": Standing,
+    "project_role": ProjectRole,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
     "invite_state": InviteState,

@@ -1,12 +1,8 @@
 """The documentation in the product: how to begin, every call of the REST API, every code of a refusal."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 
 from ams_common.errors import NotFoundError
-from ams_rest import openapi, reference
-from ams_rest.areas import AREAS
-from ams_rest.routes import routes_of
 from starlette.responses import Response
 
 from ams_bff.http.routing import page
@@ -27,35 +23,31 @@ _TITLES = {
 }
 
 
-@cache
-def _areas() -> Mapping[str, reference.Area]:
-    """Made at the first visit, and the same for all."""
-    return reference.areas_of(openapi.build(routes_of(AREAS), ""))
-
-
-def _titles() -> Mapping[str, str]:
-    """Of all areas; one that isn't among the titles yet goes by its name."""
-    names = [
-        *(name for name in _TITLES if name in _areas()),
-        *(name for name in _areas() if name not in _TITLES),
-    ]
+def _titles(areas: Iterable[str]) -> Mapping[str, str]:
+    """Of all areas; one that isn't among the titles goes by its name."""
+    names = [*(name for name in _TITLES if name in areas), *(name for name in areas if name not in _TITLES)]
     return {name: _TITLES.get(name, name.replace("_", " ").capitalize()) for name in names}
 
 
 async def show_guide(visit: Visit) -> Response:
-    return await visit.render("docs/guide.html", titles=_titles(), samples=rest_samples(visit.public_url))
+    return await visit.render(
+        "docs/guide.html", titles=_titles(visit.documentation.areas), samples=rest_samples(visit.public_url)
+    )
 
 
 async def show_area(visit: Visit) -> Response:
-    area = _areas().get(visit.parameter("area"))
+    area = visit.documentation.areas.get(visit.parameter("area"))
     if area is None:
         raise NotFoundError("route_not_found", "There is nothing at this path.")
-    titles = _titles()
+    titles = _titles(visit.documentation.areas)
     return await visit.render("docs/area.html", area=area, titles=titles, area_title=titles[area.name])
 
 
 async def list_error_codes(visit: Visit) -> Response:
-    return await visit.render("docs/errors.html", titles=_titles(), codes=reference.error_codes())
+    documentation = visit.documentation
+    return await visit.render(
+        "docs/errors.html", titles=_titles(documentation.areas), codes=documentation.codes
+    )
 
 
 VIEWS = (

@@ -13,6 +13,7 @@ from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
 from ams_common.clock import from_timestamp, to_timestamp, utc_now
 from ams_common.errors import AppError
+from ams_common.project_rights import ProjectRight, may
 from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
@@ -29,7 +30,9 @@ from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.key_settings import LOSSES, key_activities, networks_of
 from ams_bff.views.naming import Known, know_services, name_of, service_names
+from ams_bff.views.project_names import my_projects, project_choices
 from ams_bff.views.spend_caps import CAP_AMOUNT, EMPTY_CAP, cap_form, cap_of, refused_cap
+from ams_bff.views.usage_names import labels_of
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
@@ -58,7 +61,9 @@ _SENT_TWICE = Flash(
 
 
 async def list_keys(visit: Visit) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
+    answer, projects = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token), project_choices(visit)
+    )
     names, activities = await asyncio.gather(
         _service_names(visit, answer.keys), key_activities(visit, answer.keys)
     )
@@ -66,6 +71,8 @@ async def list_keys(visit: Visit) -> Response:
         "keys/list.html",
         keys=answer.keys,
         names=names,
+        projects=projects,
+        project_names=dict(projects),
         activities=activities,
         next_token=answer.next_page_token,
     )
@@ -73,8 +80,8 @@ async def list_keys(visit: Visit) -> Response:
 
 async def show_form(visit: Visit) -> Response:
     """A new key, for a service of the URL when there is one."""
-    chosen = visit.query.get("service", "")
-    known = await _granted(visit, visit.query.get("project", ""))
+    chosen, project_id = visit.query.get("service", ""), visit.query.get("project", "")
+    known = await _granted(visit, project_id)
     if not chosen and len(known) == 1:
         chosen = next(iter(known))
     return await _form_page(
@@ -83,7 +90,7 @@ async def show_form(visit: Visit) -> Response:
         Form.starting(
             ttl_days=str(_DEFAULT_TTL_DAYS),
             service_ids=[chosen],
-            project_id=visit.query.get("project", ""),
+            project_id=project_id,
             **EMPTY_CAP,
         ),
     )
@@ -133,15 +140,15 @@ async def create_key(visit: Visit) -> Response:
 async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | None = None) -> Response:
     """`form`: a revocation that was refused; `typed_cap`: a spend cap that was."""
     key_id = visit.parameter("key_id")
-    key, report = await asyncio.gather(
-        visit.api.keys.GetKey(key_id=key_id),
-        reports.ask_shown(visit, api_key_id=key_id),
-    )
+    key = await visit.api.keys.GetKey(key_id=key_id)
     lost_ids = [lost.service_id for lost in key.lost_services]
-    known, activities, exposures = await asyncio.gather(
+    # Of a project's key its members see the usage, whoever pays for it.
+    report, known, activities, exposures, projects = await asyncio.gather(
+        reports.ask_shown(visit, api_key_id=key_id, project_id=key.project_id),
         visit.or_none_if_down(know_services(visit, [*key.service_ids, *lost_ids])),
         key_activities(visit, [key]),
         visit.or_none_if_down(visit.api.exposures.ListExposures(key_id=key_id)),
+        labels_of(visit, "project", [key.project_id]),
     )
     return await visit.render(
         "keys/show.html",
@@ -157,6 +164,7 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         exposures=exposures.exposures if exposures is not None else (),
         apis=_apis({each: known[each] for each in key.service_ids if each in known} if known else {}),
         trend=figures.trend(report),
+        project_name=projects[key.project_id] if key.project_id else "",
     )
 
 
@@ -210,6 +218,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
         query=visit.url.words,
         order_by=visit.url.order_by(_SORTS),
         status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
+        project_id=visit.query.get("project", ""),
     )
 
 
@@ -252,6 +261,7 @@ def _end_of(form: Form, zone: ZoneInfo) -> tuple[int, Timestamp | None]:
 async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
     now = utc_now()
     presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
+    projects = await visit.or_none_if_down(my_projects(visit)) or []
     today = now.astimezone(visit.zone).date()
     return await visit.render(
         "keys/new.html",
@@ -261,6 +271,7 @@ async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
         first_day=today,
         last_day=today + timedelta(days=364),
         currencies=CURRENCY_CHOICES,
+        projects=[each for each in projects if may(each.role, ProjectRight.CREATE_KEYS)],
         form=form,
     )
 

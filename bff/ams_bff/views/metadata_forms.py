@@ -133,7 +133,7 @@ def _ppm(form: Form) -> int:
 
 
 def _percent(ppm: int) -> str:
-    return f"{Decimal(ppm) / 10_000:f}" if ppm else ""
+    return f"{(Decimal(ppm) / 10_000).normalize():f}" if ppm else ""
 
 
 def _names_of_row(index: int) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from billing_svc.messages import moneys, rated_line_message, share_message
 from billing_svc.periods import first_day_of, last_day_of, month_of, parse_day, period_of
 from billing_svc.rating import Usage, rate_usage, totals_by_currency
 from billing_svc.rows import CountedUsage
+from billing_svc.rpc.project_spend import project_shares
 from billing_svc.shares import Share, share_out
 from billing_svc.store import Store
 
@@ -92,6 +93,8 @@ class _Spend:
     async def of(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
         """A scope with a key or project has what is shared out to it; with both, what the key has, for a key
         has one project."""
+        if not scope.consumer_id and not scope.merchant_id:
+            return await self._of_project(scope)
         group_by = "key" if scope.api_key_id else "project" if scope.project_id else ""
         group = scope.api_key_id or scope.project_id
         shares = await self._read(scope.consumer_id, scope.merchant_id, group_by)
@@ -101,6 +104,22 @@ class _Spend:
             if share.currency == scope.currency_code
             and (not scope.service_id or str(share.service_id) == scope.service_id)
             and (not group or str(share.group_id) == group)
+        )
+
+    async def _of_project(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
+        shares = await project_shares(
+            self.store,
+            UUID(scope.project_id),
+            self.first_day,
+            self.last_day,
+            by_key=bool(scope.api_key_id),
+        )
+        return sum_exactly(
+            share.amount
+            for share in shares
+            if share.currency == scope.currency_code
+            and (not scope.service_id or str(share.service_id) == scope.service_id)
+            and (not scope.api_key_id or str(share.group_id) == scope.api_key_id)
         )
 
     async def _read(self, consumer_id: str, merchant_id: str, group_by: str) -> list[Share]:
@@ -132,8 +151,10 @@ def _check(request: pb.BatchGetSpendRequest) -> None:
     if request.day and month_of(parse_day(request.day)) != request.period:
         violations.append(FieldViolation("day", "must be a day of the period"))
     for index, scope in enumerate(request.scopes):
-        if bool(scope.consumer_id) == bool(scope.merchant_id):
-            violations.append(FieldViolation(f"scopes[{index}]", "needs a consumer or a merchant, not both"))
+        named = [scope.consumer_id, scope.merchant_id]
+        if all(named) or (not any(named) and not scope.project_id):
+            sentence = "needs a consumer or a merchant, not both, or a project"
+            violations.append(FieldViolation(f"scopes[{index}]", sentence))
         if scope.currency_code not in MINOR_UNIT_DIGITS:
             violations.append(
                 FieldViolation(f"scopes[{index}].currencyCode", "must be a currency of ISO 4217")

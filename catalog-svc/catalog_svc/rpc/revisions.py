@@ -148,7 +148,14 @@ async def _lock_open(
 
 
 def _audit(change: Change[Store], revision: Revision) -> None:
+    # Only what is approved has changed anything.
+    changes = revision.changes if revision.status == revisions.APPROVED else None
     fields = ",".join(sorted(revision.fields))
     change.audit(
-        "service", revision.service_id, revision=str(revision.number), fields=fields, reason=revision.reason
+        "service",
+        revision.service_id,
+        changes or (),
+        revision=str(revision.number),
+        fields=fields,
+        reason=revision.reason,
     )

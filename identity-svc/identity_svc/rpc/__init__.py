@@ -12,6 +12,10 @@ from ams.identity.v1 import (
     notifications_service_pb2_grpc,
     profile_service_pb2,
     profile_service_pb2_grpc,
+    project_service_pb2,
+    project_service_pb2_grpc,
+    second_factor_service_pb2,
+    second_factor_service_pb2_grpc,
     session_service_pb2,
     session_service_pb2_grpc,
     settings_service_pb2,
@@ -31,6 +35,8 @@ from identity_svc.rpc.notifications import NotificationsService
 from identity_svc.rpc.oidc import OidcRpcs
 from identity_svc.rpc.platform_settings import SettingsService
 from identity_svc.rpc.profiles import ProfileService
+from identity_svc.rpc.project_service import ProjectService
+from identity_svc.rpc.second_factor_service import SecondFactorService
 from identity_svc.rpc.session_service import SessionService
 from identity_svc.rpc.sessions import SessionRpcs
 from identity_svc.rpc.sign_in import SignInRpcs
@@ -79,6 +85,18 @@ def services_of(
             ),
         ),
         (
+            second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+            partial(
+                second_factor_service_pb2_grpc.add_SecondFactorServiceServicer_to_server,
+                SecondFactorService(
+                    database=database,
+                    checks=identity.factors,
+                    session_issuer=identity.session_issuer,
+                    clock=clock,
+                ),
+            ),
+        ),
+        (
             team_service_pb2.DESCRIPTOR.services_by_name["TeamService"],
             partial(
                 team_service_pb2_grpc.add_TeamServiceServicer_to_server,
@@ -104,6 +122,13 @@ def services_of(
             partial(
                 notifications_service_pb2_grpc.add_NotificationsServiceServicer_to_server,
                 NotificationsService(database=database, vault=identity.vault, clock=clock),
+            ),
+        ),
+        (
+            project_service_pb2.DESCRIPTOR.services_by_name["ProjectService"],
+            partial(
+                project_service_pb2_grpc.add_ProjectServiceServicer_to_server,
+                ProjectService(database=database, mail_queue=identity.mail_queue, clock=clock),
             ),
         ),
     ]

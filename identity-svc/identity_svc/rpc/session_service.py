@@ -17,6 +17,7 @@ from ams_common.paging import page_request
 from identity_svc import token_ends
 from identity_svc.messages import active_session_message
 from identity_svc.session_store import SessionStore
+from identity_svc.sign_in_store import SignInStore
 from identity_svc.store import Store
 
 _ENDS_PER_PAGE = 1000
@@ -55,6 +56,13 @@ class SessionService(rpc.SessionServiceServicer):
             ended = await token_ends.end_sessions(change, user_id, self.clock(), current_session_id())
             change.audit("user", user_id, ended=str(len(ended)))
         return pb.EndOtherSessionsResponse(ended_count=len(ended))
+
+    async def ListSignInTries(
+        self, request: pb.ListSignInTriesRequest, context: Context
+    ) -> pb.ListSignInTriesResponse:
+        async with self.database.read() as store:
+            page = await SignInStore(store.connection).list_tries(page_request(request))
+        return pb.ListSignInTriesResponse(tries=page.rows, next_page_token=page.next_token)
 
     async def ListTokenEnds(
         self, request: pb.ListTokenEndsRequest, context: Context

@@ -33,7 +33,8 @@ def scopes_of(rule: AlertRule, service_ids: Sequence[UUID]) -> list[pb.BatchGetS
         )
 
     if rule.consumer_id is None:
-        return [scope(rule.service_id, merchant_id=str(rule.merchant_id))]
+        # A rule about a project has no merchant either: the scope's project says whose spend it is.
+        return [scope(rule.service_id, merchant_id=str(rule.merchant_id or ""))]
     consumer_id = str(rule.consumer_id)
     if rule.merchant_id is None:
         return [scope(rule.service_id, consumer_id=consumer_id)]

@@ -7,6 +7,7 @@ from uuid import UUID
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.database import Database
+from ams_common.project_rights import ProjectRight, roles_with
 from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
@@ -101,6 +102,10 @@ class Questions:
     async def _series_in(self, store: QuestionStore, scope: Scope) -> list[Series]:
         """The series whose calls a question is about: here, and nowhere else, it is decided whose figures and
         calls anybody sees."""
+        if scope.asker.role == CONSUMER and scope.project_id is not None:
+            return await store.series_of_project(
+                **scope.parameters(), roles=roles_with(ProjectRight.SEE_USAGE)
+            )
         select = {
             CONSUMER: store.series_of_consumer,
             MERCHANT: store.series_of_merchant,

@@ -20,6 +20,18 @@ WHERE (:service_id::uuid IS NULL OR service_id = :service_id)
 {series_that_fit}
     AND consumer_id = :consumer_id AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id);
 
+-- name: series_of_project
+-- A consumer's question about a project: all of it for who has a role in it, else what they have paid for themselves.
+{series_that_fit}
+    AND project_id = :project_id AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+    AND (
+        consumer_id = :consumer_id
+        OR EXISTS (
+            SELECT FROM project_members AS member
+            WHERE member.project_id = :project_id AND member.user_id = :consumer_id AND role = ANY(:roles::smallint[])
+        )
+    );
+
 -- name: series_of_merchant
 {series_that_fit}
     AND merchant_id = :merchant_id AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id);

@@ -1,8 +1,8 @@
 """Whose usage a question is about, and what of it its asker may see. Pure.
 
-A consumer asks about their own calls, a merchant about calls of their services, an admin about all. A
-merchant knows consumers and keys by pseudonyms only, and projects, which are the consumers' affair, not at
-all.
+A consumer asks about their own calls and those of projects that they are in, a merchant about calls of their
+services, an admin about all. A merchant knows consumers and keys by pseudonyms only, and projects, which are
+the consumers' affair, not at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -29,6 +29,7 @@ class QuestionStore(QueryStore, package="usage_svc", file="questions/queries.sql
     plan_each_time = run()
     sum_by_hashing = run()
     series_of_consumer = many(Series)
+    series_of_project = many(Series)
     series_of_merchant = many(Series)
     series_of_platform = many(Series)
     series_by_ids = many(Series)

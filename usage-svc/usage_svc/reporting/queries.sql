@@ -20,16 +20,16 @@ SELECT count(*) FILTER (WHERE status IN (1, 2)) AS unfinished, count(*) AS kept
 FROM reports WHERE owner_id = :owner_id AND deleted_at IS NULL;
 
 -- fragment: report_columns
-report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, format, detail, status,
-progress_percent, size_bytes, rows, error, created_at, finished_at, expires_at, shared_at, attempt
+report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, project_id, format, detail,
+status, progress_percent, size_bytes, rows, error, created_at, finished_at, expires_at, shared_at, attempt
 
 -- name: add_report
 INSERT INTO reports (
-    report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, format, detail, created_at,
-    expires_at
+    report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, project_id, format, detail,
+    created_at, expires_at
 ) VALUES (
-    :report_id, :owner_id, :role, :first_day, :last_day, :service_id, :consumer, :consumer_id, :format, :detail,
-    :created_at, :expires_at
+    :report_id, :owner_id, :role, :first_day, :last_day, :service_id, :consumer, :consumer_id, :project_id, :format,
+    :detail, :created_at, :expires_at
 )
 RETURNING {report_columns};
 
@@ -62,6 +62,10 @@ UPDATE reports SET shared_at = :shared_at WHERE report_id = :report_id RETURNING
 
 -- name: delete_report
 UPDATE reports SET deleted_at = :deleted_at WHERE report_id = :report_id;
+
+-- name: delete_reports_of_others
+UPDATE reports SET deleted_at = :deleted_at
+WHERE project_id = :project_id AND role = 3 AND owner_id <> ALL(:keep_owner_ids::uuid[]) AND deleted_at IS NULL;
 
 -- name: claim_report
 -- The oldest of whoever has the fewest under way: one owner's many don't keep the others waiting. One whose maker
@@ -110,6 +114,7 @@ WHERE day >= :first_day AND day <= :last_day AND dropped_at IS NOT NULL ORDER BY
 WHERE (:consumer_id::uuid IS NULL OR series.consumer_id = :consumer_id)
     AND (:merchant_id::uuid IS NULL OR series.merchant_id = :merchant_id)
     AND (:service_id::uuid IS NULL OR series.service_id = :service_id)
+    AND (:project_id::uuid IS NULL OR series.project_id = :project_id)
 
 -- fragment: usage_lines
 SELECT

@@ -934,7 +934,7 @@ class BatchGetSpendRequest(_message.Message):
         PROJECT_ID_FIELD_NUMBER: _builtins.int
         CURRENCY_CODE_FIELD_NUMBER: _builtins.int
         consumer_id: _builtins.str
-        """One of both."""
+        """One of both, or neither with a project: then its spend, whoever pays."""
         merchant_id: _builtins.str
         service_id: _builtins.str
         api_key_id: _builtins.str

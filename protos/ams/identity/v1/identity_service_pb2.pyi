@@ -5,6 +5,7 @@ Users, roles, sign-in, invites, merchants' and consumers' standing, audit log.""
 
 from ams.audit.v1 import events_pb2 as _events_pb2_1
 from ams.identity.v1 import events_pb2 as _events_pb2
+from ams.identity.v1 import second_factors_pb2 as _second_factors_pb2
 from ams.policy.v1 import policy_pb2 as _policy_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -49,15 +50,23 @@ class StartSignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EMAIL_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     email: _builtins.str
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this browser or program got with its sessions (Session.device_token): it keeps an allowance of its own, which
+        nobody else's asking or guessing uses up.
+        """
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_tokens", b"device_tokens", "email", b"email"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -69,17 +78,23 @@ class RegisterConsumerRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     name: _builtins.str
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         name: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_tokens", b"device_tokens", "email", b"email", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,11 +108,16 @@ class RegisterMerchantRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     COMPANY_NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     invite_code: _builtins.str
     email: _builtins.str
     name: _builtins.str
     company_name: _builtins.str
     """What consumers see in the marketplace."""
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
@@ -105,10 +125,11 @@ class RegisterMerchantRequest(_message.Message):
         email: _builtins.str = ...,
         name: _builtins.str = ...,
         company_name: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "email", b"email", "invite_code", b"invite_code", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "device_tokens", b"device_tokens", "email", b"email", "invite_code", b"invite_code", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,7 +143,10 @@ class Challenge(_message.Message):
 
     CHALLENGE_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    IS_EARLIER_CODE_FIELD_NUMBER: _builtins.int
     challenge_id: _builtins.str
+    is_earlier_code: _builtins.bool
+    """The code of an earlier mail is asked for: no further one was sent, for the address has had enough of them."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -130,10 +154,11 @@ class Challenge(_message.Message):
         *,
         challenge_id: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        is_earlier_code: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "expires_at", b"expires_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "expires_at", b"expires_at", "is_earlier_code", b"is_earlier_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,18 +170,24 @@ class VerifyChallengeRequest(_message.Message):
 
     CHALLENGE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     challenge_id: _builtins.str
     code: _builtins.str
     """Six digits."""
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
         challenge_id: _builtins.str = ...,
         code: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code", "device_tokens", b"device_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,10 +344,14 @@ class Session(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
     """A JWT of ten minutes; send it as "Authorization: Bearer …"."""
     refresh_token: _builtins.str
     """Opaque, good for one RefreshSession."""
+    device_token: _builtins.str
+    """Only of signing in: to be shown when signing in again, for a year."""
     @_builtins.property
     def access_token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -327,6 +362,10 @@ class Session(_message.Message):
 
     @_builtins.property
     def user(self) -> Global___User: ...
+    @_builtins.property
+    def second_factor(self) -> _second_factors_pb2.SecondFactorChallenge:
+        """Only of signing in to an account that has second factors: nothing else is set, and CompleteSignIn is next."""
+
     def __init__(
         self,
         *,
@@ -335,10 +374,12 @@ class Session(_message.Message):
         refresh_token: _builtins.str = ...,
         refresh_token_expires_at: _timestamp_pb2.Timestamp | None = ...,
         user: Global___User | None = ...,
+        device_token: _builtins.str = ...,
+        second_factor: _second_factors_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "device_token", b"device_token", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,6 +471,7 @@ class User(_message.Message):
     CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
     MERCHANT_STANDING_SINCE_FIELD_NUMBER: _builtins.int
     CONSUMER_STANDING_SINCE_FIELD_NUMBER: _builtins.int
+    NEEDS_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     AVATAR_URL_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     email: _builtins.str
@@ -440,6 +482,8 @@ class User(_message.Message):
     blocked is not among `roles`.
     """
     consumer_standing: _events_pb2.Standing.ValueType
+    needs_second_factor: _builtins.bool
+    """It holds the admin role, and can't act in it until it has a second factor."""
     avatar_url: _builtins.str
     """A path of the web UI; "" without a picture: initials stand for it."""
     @_builtins.property
@@ -467,11 +511,12 @@ class User(_message.Message):
         consumer_standing: _events_pb2.Standing.ValueType = ...,
         merchant_standing_since: _timestamp_pb2.Timestamp | None = ...,
         consumer_standing_since: _timestamp_pb2.Timestamp | None = ...,
+        needs_second_factor: _builtins.bool = ...,
         avatar_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "merchant_standing_since", b"merchant_standing_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "avatar_url", b"avatar_url", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "avatar_url", b"avatar_url", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "needs_second_factor", b"needs_second_factor", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ams/identity/v1/session_service.proto\x12\x0f\x61ms.identity.v1\x1a ams/identity/v1/token_ends.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\rActiveSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x30\n\x0csigned_in_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_current\x18\x07 \x01(\x08\"P\n\x13ListSessionsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"a\n\x14ListSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.ams.identity.v1.ActiveSession\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x11\x45ndSessionRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x14\n\x12\x45ndSessionResponse\"\x19\n\x17\x45ndOtherSessionsRequest\"/\n\x18\x45ndOtherSessionsResponse\x12\x13\n\x0b\x65nded_count\x18\x01 \x01(\x05\"S\n\x14ListTokenEndsRequest\x12\x1d\n\rafter_version\x18\x01 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xe8\x07\"F\n\x15ListTokenEndsResponse\x12-\n\ntoken_ends\x18\x01 \x03(\x0b\x32\x19.ams.identity.v1.TokenEnd2\xed\x04\n\x0eSessionService\x12w\n\x0cListSessions\x12$.ams.identity.v1.ListSessionsRequest\x1a%.ams.identity.v1.ListSessionsResponse\"\x1a\xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x94\x01\n\nEndSession\x12\".ams.identity.v1.EndSessionRequest\x1a#.ams.identity.v1.EndSessionResponse\"=\xa2\xbb\x18\x11\"\x0bsession.end(\x01\x30\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/sessions/{session_id}:end:\x01*\x12\xa6\x01\n\x10\x45ndOtherSessions\x12(.ams.identity.v1.EndOtherSessionsRequest\x1a).ams.identity.v1.EndOtherSessionsResponse\"=\xa2\xbb\x18\x18\"\x12session.end_others(\x01\x30\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/sessions:endOthers:\x01*\x12\xa1\x01\n\rListTokenEnds\x12%.ams.identity.v1.ListTokenEndsRequest\x1a&.ams.identity.v1.ListTokenEndsResponse\"A\xa2\xbb\x18=\x12\x08keys-svc\x12\x0b\x63\x61talog-svc\x12\tusage-svc\x12\x0b\x62illing-svc\x12\x0cregistry-svcb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ams/identity/v1/session_service.proto\x12\x0f\x61ms.identity.v1\x1a ams/identity/v1/token_ends.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\rActiveSession\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x30\n\x0csigned_in_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_current\x18\x07 \x01(\x08\"P\n\x13ListSessionsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"a\n\x14ListSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.ams.identity.v1.ActiveSession\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x11\x45ndSessionRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x14\n\x12\x45ndSessionResponse\"\x19\n\x17\x45ndOtherSessionsRequest\"/\n\x18\x45ndOtherSessionsResponse\x12\x13\n\x0b\x65nded_count\x18\x01 \x01(\x05\"W\n\x0bSignInTries\x12(\n\x04hour\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"S\n\x16ListSignInTriesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"_\n\x17ListSignInTriesResponse\x12+\n\x05tries\x18\x01 \x03(\x0b\x32\x1c.ams.identity.v1.SignInTries\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14ListTokenEndsRequest\x12\x1d\n\rafter_version\x18\x01 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xe8\x07\"F\n\x15ListTokenEndsResponse\x12-\n\ntoken_ends\x18\x01 \x03(\x0b\x32\x19.ams.identity.v1.TokenEnd2\xf6\x05\n\x0eSessionService\x12w\n\x0cListSessions\x12$.ams.identity.v1.ListSessionsRequest\x1a%.ams.identity.v1.ListSessionsResponse\"\x1a\xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x94\x01\n\nEndSession\x12\".ams.identity.v1.EndSessionRequest\x1a#.ams.identity.v1.EndSessionResponse\"=\xa2\xbb\x18\x11\"\x0bsession.end(\x01\x30\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/sessions/{session_id}:end:\x01*\x12\xa6\x01\n\x10\x45ndOtherSessions\x12(.ams.identity.v1.EndOtherSessionsRequest\x1a).ams.identity.v1.EndOtherSessionsResponse\"=\xa2\xbb\x18\x18\"\x12session.end_others(\x01\x30\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/sessions:endOthers:\x01*\x12\x86\x01\n\x0fListSignInTries\x12\'.ams.identity.v1.ListSignInTriesRequest\x1a(.ams.identity.v1.ListSignInTriesResponse\" \xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/sign-in-tries\x12\xa1\x01\n\rListTokenEnds\x12%.ams.identity.v1.ListTokenEndsRequest\x1a&.ams.identity.v1.ListTokenEndsResponse\"A\xa2\xbb\x18=\x12\x08keys-svc\x12\x0b\x63\x61talog-svc\x12\tusage-svc\x12\x0b\x62illing-svc\x12\x0cregistry-svcb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\252\273\030\003\030\310\001'
   _globals['_ENDSESSIONREQUEST'].fields_by_name['session_id']._loaded_options = None
   _globals['_ENDSESSIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\252\273\030\004\010\001 \001'
+  _globals['_LISTSIGNINTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTSIGNINTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005(\0000\310\001'
+  _globals['_LISTSIGNINTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTSIGNINTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\252\273\030\003\030\310\001'
   _globals['_LISTTOKENENDSREQUEST'].fields_by_name['after_version']._loaded_options = None
   _globals['_LISTTOKENENDSREQUEST'].fields_by_name['after_version']._serialized_options = b'\252\273\030\002(\000'
   _globals['_LISTTOKENENDSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -51,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['EndSession']._serialized_options = b'\242\273\030\021\"\013session.end(\0010\001\202\323\344\223\002\"\"\035/v1/sessions/{session_id}:end:\001*'
   _globals['_SESSIONSERVICE'].methods_by_name['EndOtherSessions']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['EndOtherSessions']._serialized_options = b'\242\273\030\030\"\022session.end_others(\0010\001\202\323\344\223\002\033\"\026/v1/sessions:endOthers:\001*'
+  _globals['_SESSIONSERVICE'].methods_by_name['ListSignInTries']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['ListSignInTries']._serialized_options = b'\242\273\030\003\n\001\001\202\323\344\223\002\023\022\021/v1/sign-in-tries'
   _globals['_SESSIONSERVICE'].methods_by_name['ListTokenEnds']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ListTokenEnds']._serialized_options = b'\242\273\030=\022\010keys-svc\022\013catalog-svc\022\tusage-svc\022\013billing-svc\022\014registry-svc'
   _globals['_ACTIVESESSION']._serialized_start=184
@@ -67,10 +73,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDOTHERSESSIONSREQUEST']._serialized_end=708
   _globals['_ENDOTHERSESSIONSRESPONSE']._serialized_start=710
   _globals['_ENDOTHERSESSIONSRESPONSE']._serialized_end=757
-  _globals['_LISTTOKENENDSREQUEST']._serialized_start=759
-  _globals['_LISTTOKENENDSREQUEST']._serialized_end=842
-  _globals['_LISTTOKENENDSRESPONSE']._serialized_start=844
-  _globals['_LISTTOKENENDSRESPONSE']._serialized_end=914
-  _globals['_SESSIONSERVICE']._serialized_start=917
-  _globals['_SESSIONSERVICE']._serialized_end=1538
+  _globals['_SIGNINTRIES']._serialized_start=759
+  _globals['_SIGNINTRIES']._serialized_end=846
+  _globals['_LISTSIGNINTRIESREQUEST']._serialized_start=848
+  _globals['_LISTSIGNINTRIESREQUEST']._serialized_end=931
+  _globals['_LISTSIGNINTRIESRESPONSE']._serialized_start=933
+  _globals['_LISTSIGNINTRIESRESPONSE']._serialized_end=1028
+  _globals['_LISTTOKENENDSREQUEST']._serialized_start=1030
+  _globals['_LISTTOKENENDSREQUEST']._serialized_end=1113
+  _globals['_LISTTOKENENDSRESPONSE']._serialized_start=1115
+  _globals['_LISTTOKENENDSRESPONSE']._serialized_end=1185
+  _globals['_SESSIONSERVICE']._serialized_start=1188
+  _globals['_SESSIONSERVICE']._serialized_end=1946
 # @@protoc_insertion_point(module_scope)

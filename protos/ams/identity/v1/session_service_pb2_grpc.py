@@ -49,6 +49,11 @@ class SessionServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsResponse.FromString,
                 _registered_method=True)
+        self.ListSignInTries = channel.unary_unary(
+                '/ams.identity.v1.SessionService/ListSignInTries',
+                request_serializer=ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesResponse.FromString,
+                _registered_method=True)
         self.ListTokenEnds = channel.unary_unary(
                 '/ams.identity.v1.SessionService/ListTokenEnds',
                 request_serializer=ams_dot_identity_dot_v1_dot_session__service__pb2.ListTokenEndsRequest.SerializeToString,
@@ -80,6 +85,13 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSignInTries(self, request, context):
+        """How often anybody has tried to sign in, by hour and outcome, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTokenEnds(self, request, context):
         """What has ended after a version, oldest first, for as long as such a token could be shown: for services, so that
         an end doesn't wait while Kafka is away.
@@ -105,6 +117,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.EndOtherSessions,
                     request_deserializer=ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsResponse.SerializeToString,
+            ),
+            'ListSignInTries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignInTries,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesResponse.SerializeToString,
             ),
             'ListTokenEnds': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTokenEnds,
@@ -193,6 +210,33 @@ class SessionService:
             '/ams.identity.v1.SessionService/EndOtherSessions',
             ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_session__service__pb2.EndOtherSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignInTries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.SessionService/ListSignInTries',
+            ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_session__service__pb2.ListSignInTriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,8 @@ class SessionServiceStub:
     """Signs out elsewhere: the session's access tokens are refused within a second."""
     EndOtherSessions: _aio.UnaryUnaryMultiCallable[_session_service_pb2.EndOtherSessionsRequest, _session_service_pb2.EndOtherSessionsResponse]
     """Signs out everywhere but here."""
+    ListSignInTries: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListSignInTriesRequest, _session_service_pb2.ListSignInTriesResponse]
+    """How often anybody has tried to sign in, by hour and outcome, newest first."""
     ListTokenEnds: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListTokenEndsRequest, _session_service_pb2.ListTokenEndsResponse]
     """What has ended after a version, oldest first, for as long as such a token could be shown: for services, so that
     an end doesn't wait while Kafka is away.
@@ -49,6 +51,14 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_session_service_pb2.EndOtherSessionsRequest, _abc.Awaitable[_session_service_pb2.EndOtherSessionsResponse]],
     ) -> _abc.Awaitable[_session_service_pb2.EndOtherSessionsResponse]:
         """Signs out everywhere but here."""
+
+    @_abc_1.abstractmethod
+    def ListSignInTries(
+        self,
+        request: _session_service_pb2.ListSignInTriesRequest,
+        context: _aio.ServicerContext[_session_service_pb2.ListSignInTriesRequest, _abc.Awaitable[_session_service_pb2.ListSignInTriesResponse]],
+    ) -> _abc.Awaitable[_session_service_pb2.ListSignInTriesResponse]:
+        """How often anybody has tried to sign in, by hour and outcome, newest first."""
 
     @_abc_1.abstractmethod
     def ListTokenEnds(
