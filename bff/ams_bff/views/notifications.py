@@ -38,7 +38,7 @@ async def show_notifications(visit: Visit) -> Response:
         page_size=_PAGE_SIZE,
         page_token=visit.url.page_token,
         unread_only=visit.query.get("show") == "unread",
-        category=pb.NotificationCategory.ValueType(int(category)) if category in known else None,
+        category=pb.NotificationCategory.ValueType(int(category) if category in known else 0),
     )
     unread = (await visit.api.notifications.GetUnreadCount()).unread
     _learn(visit, unread)
