@@ -118,7 +118,7 @@ def test_a_mails_link_works_without_a_session_and_by_one_click(
         "documentationUrl": "https://docs.example.com",
         "price": {
             "currencyCode": "EUR",
-            "components": [{"kind": "PER_REQUEST", "usage": {"amount": "0.01"}}],
+            "components": [{"meter": "REQUESTS", "perUnit": {"amount": {"nanos": 3_500_000}}}],
         },
     }
 
