@@ -18,6 +18,7 @@ from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 
 from identity_svc.addresses import normalise_email
+from identity_svc.notices import tell_standing
 from identity_svc.platform_settings import SettingsStore, require_admissible
 from identity_svc.roles import Transition, role_not_found
 from identity_svc.store import Store
@@ -96,6 +97,7 @@ async def change_standing(change: Change[Store], transition: Transition, user_id
     await change.store.set_standing(user_id=user_id, role=transition.role, standing=transition.after)
     changes = [field_change("standing", transition.before, transition.after)]
     change.audit(transition.role, user_id, changes, reason=reason)
+    tell_standing(change, user_id, transition, reason, utc_now())
     await renew_tokens(change, user_id, utc_now())
 
 

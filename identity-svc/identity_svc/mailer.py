@@ -13,7 +13,7 @@ from ams_common.database import Database
 from ams_common.loops import run_forever
 from ams_common.wakeups import Wakeups
 
-from identity_svc.mails import Composer, Template
+from identity_svc.mails import Composer
 from identity_svc.records import Mail
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -142,7 +142,7 @@ class Mailer:
             return
         try:
             values = json.loads(self._vault.unseal(mail.sealed_values))
-            message = self._composer.compose(Template(mail.template), mail.recipient, values, now)
+            message = self._composer.compose(mail.template, mail.recipient, values, now)
             # The envelope's recipient is the stored address itself, whatever a header parser makes of it.
             sender = self._composer.sender_address
             await client.send_message(message, sender=sender, recipients=[mail.recipient])

@@ -1,10 +1,13 @@
 """What mails say: queueing a template's values in a transaction, and making them an EmailMessage."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
+from email.policy import EmailPolicy, Policy
 from email.utils import format_datetime, make_msgid, parseaddr
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -13,6 +16,10 @@ import jinja2
 from ams_common.ids import uuid7
 
 from identity_svc import challenges, invites
+from identity_svc.notifications.catalogue import CATALOGUE, REQUIRED, Kind
+from identity_svc.notifications.store import Recipient
+from identity_svc.notifications.telling import Told, word
+from identity_svc.notifications.unsubscribing import Subscription
 from identity_svc.projects.rules import INVITATION_TTL
 from identity_svc.store import Store
 from identity_svc.vault import Vault
@@ -23,18 +30,32 @@ _GIVE_UP_INVITE_AFTER = timedelta(days=1)
 _GIVE_UP_NOTIFICATION_AFTER = timedelta(days=3)
 
 
+class _UnfoldedHeader(UnstructuredHeader, BaseHeader):
+    """A header on one line, however long: the library would write a long link as encoded words (RFC 2047),
+    in which no mail program looks for one."""
+
+    max_count = 1
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _UnfoldedHeader)
+_POLICY = EmailPolicy(header_factory=_HEADERS)
+
+_WORD_JOINER = "\u2060"
+# "evil.example", "https://…", "somebody@…", but not "EUR 0.002" or "14:00".
+_LINK_PARTS = re.compile(r"(?<=\w)(?:\.(?=[^\W\d])|:(?=/)|@(?=\w))")
+
+
 class Template(StrEnum):
-    """A mail's two files in `templates`: its name with .txt and with .html."""
+    """A mail of ours to an address, with two files in `templates`: its name with .txt and with .html."""
 
     CODE = "code"
     INVITE = "invite"
     ADMIN_INVITE = "admin_invite"
     PROJECT_INVITE = "project_invite"
-    PRICE_CHANGE_AHEAD = "price_change_ahead"
-    INVOICE_ISSUED = "invoice_issued"
-    REPORT_SHARED = "report_shared"
-    REPORT_READY = "report_ready"
-    THRESHOLD_REACHED = "threshold_reached"
 
 
 # With the values of the template.
@@ -43,16 +64,6 @@ _SUBJECTS: Mapping[Template, str] = {
     Template.INVITE: "You are invited to AMS",
     Template.ADMIN_INVITE: "You are invited to the admins of AMS",
     Template.PROJECT_INVITE: "{{ invited_by }} invites you to the project {{ project_name }} on AMS",
-    Template.PRICE_CHANGE_AHEAD: (
-        "{% if is_canceled %}The price of {{ service_name }} stays as it is"
-        "{% else %}The price of {{ service_name }} changes on {{ starts_on }}{% endif %}"
-    ),
-    Template.INVOICE_ISSUED: (
-        "{% if is_credit_note %}Credit note{% else %}Invoice{% endif %} {{ number }} of {{ merchant_name }}"
-    ),
-    Template.REPORT_SHARED: "{{ merchant_name }} has shared a usage report with you",
-    Template.REPORT_READY: "Your usage report is ready",
-    Template.THRESHOLD_REACHED: "Alert “{{ rule_name }}”: {{ threshold }} reached",
 }
 
 # By role: the mail, and the page where the code is given back.
@@ -113,24 +124,27 @@ class MailQueue:
         await store.insert_mail(**self._mail(Template.PROJECT_INVITE, recipient, values, now, give_up_at))
         await store.announce_mail()
 
-    async def send_notification(
-        self,
-        store: Store,
-        recipient: str,
-        template: Template,
-        values: Mapping[str, object],
-        path: str,
-        now: datetime,
-    ) -> None:
-        """Queues the mail with what a service tells somebody. Its link leads to the page at `path`."""
-        values = {**values, "link": self.public_url.rstrip("/") + path}
+    async def send_notification(self, store: Store, recipient: Recipient, told: Told, now: datetime) -> None:
+        """Queues the mail with what a service tells somebody. Its link leads to the page about it."""
+        category = told.kind.category
+        values = {
+            **told.values,
+            "link": self._link(told.path),
+            "choices_link": self._link("/settings/notifications"),
+            "unsubscribe_link": ""
+            if category in REQUIRED
+            else self._link(f"/unsubscribe/{Subscription(recipient.user_id, category).token(self.vault)}"),
+        }
         give_up_at = now + _GIVE_UP_NOTIFICATION_AFTER
-        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
+        await store.insert_mail(**self._mail(told.name, recipient.email, values, now, give_up_at))
         await store.announce_mail()
+
+    def _link(self, path: str) -> str:
+        return self.public_url.rstrip("/") + path
 
     def _mail(
         self,
-        template: Template,
+        template: str,
         recipient: str,
         values: Mapping[str, object],
         now: datetime,
@@ -140,7 +154,7 @@ class MailQueue:
         return {
             "mail_id": uuid7(),
             "recipient": recipient,
-            "template": template.value,
+            "template": template,
             "sealed_values": self.vault.seal(json.dumps(values).encode()),
             "now": now,
             "give_up_at": give_up_at,
@@ -160,21 +174,62 @@ class Composer:
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
         )
+        self._templates.filters["unlinked"] = unlinked
 
     def compose(
-        self, template: Template, recipient: str, values: Mapping[str, object], now: datetime
+        self, template: str, recipient: str, values: Mapping[str, object], now: datetime
     ) -> EmailMessage:
-        """The whole message. Raises ValueError for an address that no header can hold."""
-        message = EmailMessage()
+        """The whole message: of a Template, or of a kind of the catalogue. Raises ValueError for another one,
+        and for an address that no header can hold."""
+        message = EmailMessage(policy=_POLICY)
         message["From"] = self._sender
         message["To"] = recipient
-        # On one line, whatever somebody called a service: a header has no other.
-        subject = self._templates.from_string(_SUBJECTS[template]).render(values)
-        message["Subject"] = " ".join(subject.split())
         message["Date"] = format_datetime(now)
         message["Message-ID"] = make_msgid(domain=self.sender_address.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: keeps out-of-office answers away
-        message.set_content(self._templates.get_template(f"{template}.txt").render(values))
-        html = self._templates.get_template(f"{template}.html").render(values)
-        message.add_alternative(html, subtype="html")
+        if template in CATALOGUE:
+            self._write_notification(message, CATALOGUE[template], values)
+        else:
+            subject = self._templates.from_string(_SUBJECTS[Template(template)]).render(values)
+            self._write(message, subject, template, values)
         return message
+
+    def _write_notification(self, message: EmailMessage, kind: Kind, values: Mapping[str, object]) -> None:
+        body = {name: unlinked(value) if isinstance(value, str) else value for name, value in values.items()}
+        facts = [(label, said) for label, text in kind.facts.items() if (said := word(text, body))]
+        # Of a mail that an earlier release has queued: it says what it can.
+        unsubscribe_link = values.get("unsubscribe_link", "")
+        self._write(
+            message,
+            word(kind.title, values),
+            "notification",
+            {
+                "text": word(kind.text, body),
+                "details": [said for text in kind.details if (said := word(text, body))],
+                "facts": facts,
+                "width": max((len(label) + 1 for label, _ in facts), default=0),
+                "button": kind.button,
+                "link": values["link"],
+                "choices_link": values.get("choices_link", ""),
+                "unsubscribe_link": unsubscribe_link,
+            },
+        )
+        if unsubscribe_link:
+            # RFC 8058: a mail program's own button does it with one POST.
+            message["List-Unsubscribe"] = f"<{unsubscribe_link}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+
+    def _write(
+        self, message: EmailMessage, subject: str, template: str, values: Mapping[str, object]
+    ) -> None:
+        # On one line, whatever somebody called a service: a header has no other.
+        message["Subject"] = " ".join(subject.split())
+        message.set_content(self._templates.get_template(f"{template}.txt").render(values))
+        html = self._templates.get_template(f"{template}.html").render({**values, "title": unlinked(subject)})
+        message.add_alternative(html, subtype="html")
+
+
+def unlinked(text: str) -> str:
+    """Text that others have written, so that no mail program makes a link of what looks like an address: an
+    invisible word joiner stands behind each dot, colon and at sign that could be part of one."""
+    return _LINK_PARTS.sub(lambda part: f"{part[0]}{_WORD_JOINER}", text)

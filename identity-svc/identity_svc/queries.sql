@@ -326,6 +326,18 @@ DELETE FROM notifications WHERE notification_id IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: purge_read_notifications
+DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications WHERE read_at < :before ORDER BY read_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_user_notifications
+DELETE FROM user_notifications WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: purge_project_invitations
 -- Answered or taken back, or never answered.
 DELETE FROM project_invitations WHERE invitation_id IN (

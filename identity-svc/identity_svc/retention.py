@@ -31,6 +31,9 @@ _KEPT: Mapping[str, timedelta] = {
     "purge_mails": timedelta(days=7),
     # A month longer than Kafka keeps what could be read again (ams_common.topics).
     "purge_notifications": timedelta(days=90),
+    # What somebody has read, and what nobody has for a year.
+    "purge_read_notifications": timedelta(days=90),
+    "purge_user_notifications": timedelta(days=365),
     "purge_project_invitations": timedelta(days=90),
 }
 

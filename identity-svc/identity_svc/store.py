@@ -79,6 +79,8 @@ class Store(QueryStore, package="identity_svc"):
     purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
+    purge_read_notifications = run()
+    purge_user_notifications = run()
     purge_project_invitations = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:

@@ -92,7 +92,7 @@ async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
     found = {
         service.name: await callers_let_in(await serve_rpc(service, add), service, issuer)
         for service, add in services_of(servicer)
-        if service.name in ("TeamService", "SettingsService", "ProfileService")
+        if service.name in ("TeamService", "SettingsService", "ProfileService", "NotificationsService")
     }
     assert found == {
         "TeamService": {"ListAdmins": ADMINS, "AcceptAdminInvite": PEOPLE, "DismissAdmin": ADMINS},
@@ -112,5 +112,16 @@ async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
             "DeleteMerchantLogo": {"merchant"},
             "GetPublicMerchant": EVERYBODY,
             "BatchGetUserNames": ADMINS,
+        },
+        "NotificationsService": {
+            "ListNotifications": PEOPLE,
+            "GetUnreadCount": PEOPLE,
+            "MarkRead": PEOPLE,
+            "MarkAllRead": PEOPLE,
+            "GetChoices": PEOPLE,
+            "UpdateChoices": PEOPLE,
+            # The token of a mail's link is the proof.
+            "GetUnsubscription": EVERYBODY,
+            "Unsubscribe": EVERYBODY,
         },
     }

@@ -5,6 +5,7 @@ from ams_common.database import Database
 from ams_common.queries import QueryStore
 from google.protobuf.descriptor import ServiceDescriptor
 from identity_svc.audit_log import AuditStore
+from identity_svc.notifications.store import NotificationStore
 from identity_svc.platform_settings import SettingsStore
 from identity_svc.profiles import ProfileStore
 from identity_svc.projects.store import ProjectStore
@@ -27,6 +28,7 @@ STORES: tuple[type[QueryStore], ...] = (
     TeamStore,
     SettingsStore,
     ProfileStore,
+    NotificationStore,
     ProjectStore,
 )
 

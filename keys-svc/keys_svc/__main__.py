@@ -36,6 +36,7 @@ from keys_svc.event_handlers import (
     apply_projects,
     apply_standings,
 )
+from keys_svc.expiry_notices import tell_of_expiries
 from keys_svc.exposure_notices import tell_of_exposures
 from keys_svc.key_activity import KeyActivities, KeyCosts
 from keys_svc.rebuilding import rebuild_snapshots
@@ -124,6 +125,7 @@ async def run(settings: Settings) -> None:
             projects.run(),
             announce_prices(database, utc_now),
             tell_of_exposures(database, costs, utc_now),
+            tell_of_expiries(database, utc_now),
         ]
         await serve(server, settings.listen, background)
 

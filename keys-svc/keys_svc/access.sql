@@ -263,3 +263,7 @@ ORDER BY keys.created_at DESC, keys.key_id, key_services.service_id;
 -- name: revoke_service_key
 UPDATE key_services SET revoked_at = :revoked_at
 WHERE key_id = :key_id AND service_id = :service_id AND revoked_at IS NULL;
+
+-- name: list_members
+-- Those in one of the roles.
+SELECT user_id FROM project_members WHERE project_id = :project_id AND role = ANY(:roles::smallint[]) ORDER BY user_id;

@@ -81,6 +81,7 @@ class AccessStore(QueryStore, package="keys_svc", file="access.sql"):
     list_grants_of_consumer = page(Grant)
     list_grants_of_service = page(Grant)
 
+    list_members = column(UUID)
     find_access_policy = one(AccessPolicy)
     find_access_policies = many(AccessPolicy)
     set_access_policy = one(AccessPolicy)

@@ -9,6 +9,7 @@ from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 
 from keys_svc import access_requests
+from keys_svc.access_notices import tell_decided
 from keys_svc.access_requests import AccessRequest
 from keys_svc.store import Store
 
@@ -50,9 +51,11 @@ async def decide(
         reason=reason,
         **({"project_id": str(resolved.project_id)} if resolved.project_id else {}),
     )
-    return access_requests.found(
+    decided = access_requests.found(
         await store.find_access_request(access_request_id=resolved.access_request_id)
     )
+    await tell_decided(change, decided)
+    return decided
 
 
 async def lock_request(change: Change[Store], access_request_id: UUID) -> AccessRequest:

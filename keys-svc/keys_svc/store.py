@@ -80,6 +80,8 @@ class Store(QueryStore, package="keys_svc"):
     list_granted_consumers = column(UUID)
     advance_announcement = run()
 
+    take_expiring_keys = column(UUID)
+
     @property
     def access(self) -> AccessStore:
         """What is asked about grants and requests, in the same transaction."""

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.identity.v1.events_pb2 import ConsumerChanged, IdentityEvent, Standing
+from ams.identity.v1.notifications_pb2 import Notification
 from ams.keys.v1 import (
     exposures_service_pb2,
     exposures_service_pb2_grpc,
@@ -282,6 +283,12 @@ class Written:
     async def snapshots(self, redis_key: str) -> list[KeySnapshot]:
         """A key's snapshots in the order in which they will reach Redis."""
         return [KeySnapshot.FromString(payload) for payload in await self._outbox("redis", redis_key)]
+
+    async def notifications(self, kind: str) -> list[Notification]:
+        """What people are to be told of one kind, by its name in the contract."""
+        payloads = await self._outbox("kafka", topics.NOTIFICATIONS)
+        told = [Notification.FromString(payload) for payload in payloads]
+        return [each for each in told if each.WhichOneof("message") == kind]
 
     async def dead_letters(self) -> int:
         return await self.count("dead_letters")

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from ams.identity.v1.notifications_pb2 import Notification
 from ams.keys.v1.keys_service_pb2 import (
     ACCESS_ENDED,
     APPROVED,
@@ -13,7 +12,7 @@ from ams.keys.v1.keys_service_pb2 import (
     PENDING,
     WITHDRAWN,
 )
-from ams_common import apikeys, topics
+from ams_common import apikeys
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 
@@ -45,9 +44,7 @@ async def test_ended_access_closes_all_keys_for_the_service_and_says_by_whom(
     with pytest.raises(FailedPreconditionError) as twice:
         await caller(method, grant_id=grant_id)
     assert twice.value.code == "grant_ended"
-    told = [
-        Notification.FromString(payload) for payload in await written._outbox("kafka", topics.NOTIFICATIONS)
-    ]
+    told = await written.notifications("access_ended")
     assert [each.access_ended.ended_by for each in told] == ([] if by == "consumer" else ["admin"])
     [record] = await written.audits("access.end")
     assert (record.resource, record.resource_id) == ("grant", grant_id)

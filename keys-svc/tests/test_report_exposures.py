@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from ams.identity.v1.notifications_pb2 import Notification
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED
-from ams_common import apikeys, topics
+from ams_common import apikeys
 from ams_common.client import ServiceToken, open_channel
 from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
@@ -98,10 +98,10 @@ def notified(database: Database[Store], nobody_listens: str, written: Any) -> Ca
         async with open_channel(nobody_listens) as away:
             costs = KeyCosts(away, ServiceToken(away, "keys-svc", "development-secret"))
             await tell_all(database, costs, utc_now)
-            assert not await written._outbox("kafka", topics.NOTIFICATIONS)
+            assert not await written.notifications("key_exposed")
             await tell_all(database, costs, lambda: utc_now() + timedelta(minutes=1))
-        payloads = await written._outbox("kafka", topics.NOTIFICATIONS)
-        return [Notification.FromString(payload) for payload in payloads]
+        told: list[Notification] = await written.notifications("key_exposed")
+        return told
 
     return tell
 

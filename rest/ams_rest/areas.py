@@ -12,6 +12,7 @@ from ams.catalog.v1 import (
 )
 from ams.identity.v1 import (
     identity_service_pb2,
+    notifications_service_pb2,
     profile_service_pb2,
     project_service_pb2,
     second_factor_service_pb2,
@@ -55,6 +56,11 @@ AREAS = (
     Area("team", team_service_pb2.DESCRIPTOR.services_by_name["TeamService"], "identity"),
     Area("settings", settings_service_pb2.DESCRIPTOR.services_by_name["SettingsService"], "identity"),
     Area("profiles", profile_service_pb2.DESCRIPTOR.services_by_name["ProfileService"], "identity"),
+    Area(
+        "notifications",
+        notifications_service_pb2.DESCRIPTOR.services_by_name["NotificationsService"],
+        "identity",
+    ),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
     Area("discovery", discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"], "catalog"),
     Area("revisions", revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"], "catalog"),

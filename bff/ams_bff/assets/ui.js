@@ -80,6 +80,26 @@
     place.append(toast);
   });
 
+  /* The bell counts on, while the page is looked at. What can't be asked for now is asked for the next time. */
+  const bell = document.querySelector("[data-bell]");
+  const BELL_MS = 60000;
+  async function countUnread() {
+    if (document.hidden) return;
+    let answer;
+    try {
+      answer = await fetch(bell.dataset.bell, { headers: { accept: "text/plain", "hx-request": "true" } });
+    } catch { return; }
+    const unread = answer.ok ? Number(await answer.text()) : NaN;
+    if (Number.isNaN(unread)) return;
+    bell.querySelector("[data-count]").textContent = unread > 99 ? "99+" : unread;
+    bell.querySelector("[data-unread]").hidden = !unread;
+  }
+  if (bell) {
+    countUnread();
+    setInterval(countUnread, BELL_MS);
+    document.addEventListener("visibilitychange", countUnread);
+  }
+
   /* What was typed isn't lost by leaving unasked. */
   document.addEventListener("input", (event) => {
     event.target.closest("form[data-guard]")?.setAttribute("data-dirty", "");

@@ -27,6 +27,7 @@ from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import notifications_service_pb2 as notifications
 from ams.identity.v1 import profile_service_pb2 as profiles
 from ams.identity.v1 import project_service_pb2 as projects
 from ams.identity.v1 import second_factor_service_pb2 as factors
@@ -35,6 +36,7 @@ from ams.identity.v1 import settings_service_pb2 as platform_settings
 from ams.identity.v1 import team_service_pb2 as team
 from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.notifications_service_pb2_grpc import NotificationsServiceStub
 from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
 from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
 from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
@@ -92,6 +94,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "team": TeamServiceStub,
     "settings": SettingsServiceStub,
     "profiles": ProfileServiceStub,
+    "notifications": NotificationsServiceStub,
     "catalog": CatalogServiceStub,
     "discovery": DiscoveryServiceStub,
     "revisions": RevisionServiceStub,
@@ -119,6 +122,7 @@ _SERVED_BY = {
     "team": "identity",
     "settings": "identity",
     "profiles": "identity",
+    "notifications": "identity",
     "reports": "usage",
     "alerts": "usage",
     "project_spend": "billing",
@@ -339,6 +343,17 @@ class ProfilesClient(Client):
     SetMyPicture = Rpc(profiles.SetMyPictureRequest, identity.User)
     UpdateMe = Rpc(profiles.UpdateMeRequest, identity.User)
     UpdateMerchantProfile = Rpc(profiles.UpdateMerchantProfileRequest, profiles.MerchantProfile)
+
+
+class NotificationsClient(Client):
+    GetChoices = Rpc(notifications.GetChoicesRequest, notifications.NotificationChoices)
+    GetUnreadCount = Rpc(notifications.GetUnreadCountRequest, notifications.UnreadCount)
+    GetUnsubscription = Rpc(notifications.GetUnsubscriptionRequest, notifications.UnsubscribeResponse)
+    ListNotifications = Rpc(notifications.ListNotificationsRequest, notifications.ListNotificationsResponse)
+    MarkAllRead = Rpc(notifications.MarkAllReadRequest, notifications.UnreadCount)
+    MarkRead = Rpc(notifications.MarkReadRequest, notifications.UnreadCount)
+    Unsubscribe = Rpc(notifications.UnsubscribeRequest, notifications.UnsubscribeResponse)
+    UpdateChoices = Rpc(notifications.UpdateChoicesRequest, notifications.NotificationChoices)
 
 
 class CatalogClient(Client):
@@ -564,6 +579,7 @@ class Api:
         self.team = TeamClient("team", stubs, access_token, hangs)
         self.settings = SettingsClient("settings", stubs, access_token, hangs)
         self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
+        self.notifications = NotificationsClient("notifications", stubs, access_token, hangs)
         self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
         self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
         self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)

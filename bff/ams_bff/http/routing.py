@@ -21,6 +21,7 @@ class View:
     """One handler; its path is written as Starlette's: "/marketplace/{service}".
 
     `role`: who may see it; None: everybody, signed in or not. `is_for_members`: anybody who is signed in.
+    `is_proven_by_path`: the path holds what nobody else can know, so a form needs no other proof.
     """
 
     method: str
@@ -28,6 +29,7 @@ class View:
     handler: Handler
     role: Role.ValueType | None = None
     is_for_members: bool = False
+    is_proven_by_path: bool = False
 
     def admit(self, visit: Visit) -> None:
         """Raises UnauthenticatedError or PermissionDeniedError."""

@@ -15,6 +15,7 @@ from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.documentation import Documentation
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import Flash
+from ams_bff.http.unread_counts import UnreadCounts
 from ams_bff.http.usage_feeds import UsageFeeds, UsageFollower
 from ams_bff.ui import navigation
 from ams_bff.ui.forms import Form
@@ -35,6 +36,7 @@ class Visit:
         renderer: Renderer,
         event_streams: EventStreams,
         usage_feeds: UsageFeeds,
+        unread_counts: UnreadCounts,
         public_url: str,
         documentation: Documentation,
     ) -> None:
@@ -43,6 +45,7 @@ class Visit:
         self.api = api
         self.event_streams = event_streams
         self.usage_feeds = usage_feeds
+        self.unread_counts = unread_counts
         self.documentation = documentation
         # Of a page that goes on: what it shows of usage comes from here.
         self.usage_follower: UsageFollower | None = None
@@ -78,6 +81,11 @@ class Visit:
             return of_path
         # Who was stopped in their only role reads so there.
         return person.active_role or next(iter(person.closed_roles), Role.ROLE_UNSPECIFIED)
+
+    @property
+    def unread(self) -> int:
+        """How many notifications the person hasn't read, as far as this process knows."""
+        return self.unread_counts.known(self.session.person.user_id) if self.session.person else 0
 
     @property
     def query_text(self) -> str:

@@ -25,6 +25,7 @@ from ams_bff.http.posted_forms import read_form
 from ams_bff.http.renewal import Renewal
 from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
+from ams_bff.http.unread_counts import UnreadCounts
 from ams_bff.http.usage_feeds import UsageFeeds
 from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
@@ -62,6 +63,7 @@ class WebUi:
         self._stubs = stubs_over(channels)
         self._hangs = Hangs(settings.read_deadline_s)
         self._usage_feeds = UsageFeeds(settings.read_deadline_s)
+        self._unread_counts = UnreadCounts()
         self._store = store
         self._assets = assets
         self._event_streams = event_streams
@@ -100,6 +102,7 @@ class WebUi:
             self._renderer,
             self._event_streams,
             self._usage_feeds,
+            self._unread_counts,
             self._public_url,
             self._documentation,
         )
@@ -126,6 +129,9 @@ class WebUi:
         await self._finished(visit, answer)(scope, receive, send)
 
     async def _check_form(self, visit: Visit, view: View) -> None:
+        if view.is_proven_by_path:
+            visit.form = await read_form(visit.request)
+            return
         guards.check_origin(visit.request, self._public_url)
         if not visit.session.exists:
             view.admit(

@@ -64,6 +64,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("Profile", "/settings/profile"),
     ("Sessions", "/settings/sessions"),
     ("Access tokens", "/settings/tokens"),
+    ("Notifications", "/settings/notifications"),
     ("Security", "/settings/security"),
 )
 

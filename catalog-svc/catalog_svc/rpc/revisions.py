@@ -17,6 +17,7 @@ from ams_common.paging import page_request
 
 from catalog_svc import lifecycle, revisions
 from catalog_svc.messages import changes_of, revision_message, service_message
+from catalog_svc.notices import tell_decided
 from catalog_svc.publishing import publish_service, write_snapshot
 from catalog_svc.records import ServiceRecord, found
 from catalog_svc.revisions import Revision
@@ -82,6 +83,7 @@ class RevisionService(rpc.RevisionServiceServicer):
             await change.store.save_service(record)
             await change.store.save_revision(approved)
             _audit(change, approved)
+            tell_decided(change, record, "approved", request.reason, now, is_revision=True)
             if record.name != before.name:
                 publish_service(change, record)
             await write_snapshot(change, record.service_id, now)
@@ -97,6 +99,7 @@ class RevisionService(rpc.RevisionServiceServicer):
             )
             await change.store.save_revision(rejected)
             _audit(change, rejected)
+            tell_decided(change, record, "rejected", request.reason, now, is_revision=True)
         return revision_message(record, rejected)
 
     async def WithdrawRevision(

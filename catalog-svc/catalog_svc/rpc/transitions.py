@@ -15,6 +15,7 @@ from ams_common.ids import uuid7
 
 from catalog_svc import lifecycle, prices, revisions
 from catalog_svc.messages import changes_of
+from catalog_svc.notices import tell_moved
 from catalog_svc.publishing import publish_price, publish_service, write_snapshot
 from catalog_svc.records import ServiceRecord
 from catalog_svc.rpc.locked_services import answer
@@ -49,6 +50,7 @@ class Transitions:
             changes = [field_change("status", before.status, record.status)]
             change.audit("service", record.service_id, changes, **details)
             publish_service(change, record)
+            tell_moved(change, record, action, details.get("reason", ""), now)
             if version is not None:
                 publish_price(change, version, now)
             await write_snapshot(change, record.service_id, now)

@@ -14,6 +14,7 @@ from catalog_svc import lifecycle, revisions
 from catalog_svc.differences import is_same
 from catalog_svc.edits import apply_edit, masked_fields
 from catalog_svc.messages import changes_of, service_message
+from catalog_svc.notices import tell_submitted
 from catalog_svc.publishing import publish_service, write_snapshot
 from catalog_svc.records import ServiceRecord
 from catalog_svc.revisions import Revision
@@ -78,6 +79,7 @@ async def _revise(
     if revision is None:
         if content.update_mask.paths:
             await change.store.insert_revision(record.service_id, uuid7(), content, now)
+            tell_submitted(change, record, now, is_revision=True)
     elif content.update_mask.paths:
         await change.store.save_revision(revisions.amended(revision, content, now))
     else:

@@ -8,6 +8,8 @@ from functools import partial
 import grpc
 from ams.identity.v1 import (
     identity_service_pb2,
+    notifications_service_pb2,
+    notifications_service_pb2_grpc,
     profile_service_pb2,
     profile_service_pb2_grpc,
     project_service_pb2,
@@ -29,6 +31,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from identity_svc.rpc.accounts import AccountRpcs
 from identity_svc.rpc.audit_log import AuditLogRpcs
 from identity_svc.rpc.invites import InviteRpcs
+from identity_svc.rpc.notifications import NotificationsService
 from identity_svc.rpc.oidc import OidcRpcs
 from identity_svc.rpc.platform_settings import SettingsService
 from identity_svc.rpc.profiles import ProfileService
@@ -112,6 +115,13 @@ def services_of(
             partial(
                 profile_service_pb2_grpc.add_ProfileServiceServicer_to_server,
                 ProfileService(database=database, clock=clock),
+            ),
+        ),
+        (
+            notifications_service_pb2.DESCRIPTOR.services_by_name["NotificationsService"],
+            partial(
+                notifications_service_pb2_grpc.add_NotificationsServiceServicer_to_server,
+                NotificationsService(database=database, vault=identity.vault, clock=clock),
             ),
         ),
         (

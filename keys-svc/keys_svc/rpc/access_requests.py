@@ -20,6 +20,7 @@ from ams_common.paging import page_request
 from ams_common.project_rights import ProjectRight, roles_with
 
 from keys_svc import access_requests
+from keys_svc.access_notices import tell_requested
 from keys_svc.catalog import Catalog
 from keys_svc.decisions import decide, lock_request
 from keys_svc.holders import lock_holder, seen_holders
@@ -79,6 +80,7 @@ class AccessRequestRpcs:
                     "access_already_requested", "A request for this service is pending already."
                 )
             change.audit("access_request", added.access_request_id, service_id=request.service_id)
+            await tell_requested(change, added)
             answer = access_request_message(added)
             await change.remember(request, answer)
             return answer
