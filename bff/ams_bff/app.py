@@ -38,7 +38,7 @@ def build_app(settings: Settings, backends: Backends, redis: Redis, event_stream
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
     rest = RestApi(table, backends, is_pretty=settings.debug)
-    ui = WebUi(settings, backends.channels, SessionStore(redis), Assets.load(), event_streams, VIEWS)
+    ui = WebUi(settings, backends, SessionStore(redis), Assets.load(), event_streams, VIEWS)
 
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)

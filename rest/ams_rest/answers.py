@@ -35,6 +35,6 @@ def _headers(error: AppError) -> dict[str, str]:
     if error.http_status == 401:
         return {"www-authenticate": "Bearer"}
     retry_after_s = error.metadata.get("retry_after_s", "")
-    if error.http_status in (429, 503) and retry_after_s.isascii() and retry_after_s.isdigit():
+    if error.http_status in (429, 503, 504) and retry_after_s.isascii() and retry_after_s.isdigit():
         return {"retry-after": retry_after_s}
     return {}

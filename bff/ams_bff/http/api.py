@@ -28,10 +28,8 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
-from ams_common.errors import DeadlineExceededError
+from ams_rest.deadlines import Deadlines
 from google.protobuf.message import Message
-
-from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,43 +60,36 @@ class Client:
     """One service, for one session. Each call raises AppError: what the service says, or that it is down or
     hangs."""
 
-    def __init__(self, name: str, stubs: Mapping[str, object], token: AccessToken, hangs: Hangs) -> None:
+    def __init__(
+        self, name: str, stubs: Mapping[str, object], token: AccessToken, deadlines: Deadlines
+    ) -> None:
         self.stub = stubs[name]
         self.process = _SERVED_BY.get(name, name)
         self.access_token = token
-        self.hangs = hangs
+        self.deadlines = deadlines
 
 
 class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
-    def __init__(self, request: Callable[P, Message], answer: type[T], is_slow: bool = False) -> None:
-        """`answer` only says the type: the stub knows how to read it. `is_slow`: it works out a lot."""
+    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
+        """`answer` only says the type: the stub knows how to read it."""
         self._request = request
-        self._is_slow = is_slow
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
         self._name = name
-        self._is_quick = is_read(name) and not self._is_slow
 
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
             method = getattr(client.stub, self._name)
-            if not self._is_quick:
-                answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+
+            async def ask(timeout_s: float) -> T:
+                answer: T = await invoke(method, request, token=token, timeout_s=timeout_s)
                 return answer
-            hangs = client.hangs
-            hangs.check(client.process)
-            asked_at_s = hangs.clock()
-            try:
-                answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
-            except DeadlineExceededError:
-                hangs.missed(client.process, asked_at_s)
-                raise
-            hangs.answered(client.process)
-            return answer
+
+            return await client.deadlines.ask(client.process, self._name, ask)
 
         return call
 
@@ -229,12 +220,12 @@ class BillingClient(Client):
     EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
-    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument, is_slow=True)
-    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof, is_slow=True)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
     GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
-    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation, is_slow=True)
-    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement, is_slow=True)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
@@ -264,15 +255,15 @@ class RegistryClient(Client):
 class Api:
     """All services; who is asking is the person of one session."""
 
-    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
-        self.identity = IdentityClient("identity", stubs, access_token, hangs)
-        self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
-        self.keys = KeysClient("keys", stubs, access_token, hangs)
-        self.usage = UsageClient("usage", stubs, access_token, hangs)
-        self.reports = ReportsClient("reports", stubs, access_token, hangs)
-        self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
-        self.billing = BillingClient("billing", stubs, access_token, hangs)
-        self.registry = RegistryClient("registry", stubs, access_token, hangs)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, deadlines: Deadlines) -> None:
+        self.identity = IdentityClient("identity", stubs, access_token, deadlines)
+        self.catalog = CatalogClient("catalog", stubs, access_token, deadlines)
+        self.keys = KeysClient("keys", stubs, access_token, deadlines)
+        self.usage = UsageClient("usage", stubs, access_token, deadlines)
+        self.reports = ReportsClient("reports", stubs, access_token, deadlines)
+        self.alerts = AlertsClient("alerts", stubs, access_token, deadlines)
+        self.billing = BillingClient("billing", stubs, access_token, deadlines)
+        self.registry = RegistryClient("registry", stubs, access_token, deadlines)
 
 
 class Listed(Protocol):
