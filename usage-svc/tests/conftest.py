@@ -32,6 +32,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
+from ams_common.live_answers import LiveAnswers
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
@@ -39,7 +40,6 @@ from usage_svc.event_handlers import UsageIntake, topic_handlers
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
 from usage_svc.questions.answers import Questions
-from usage_svc.questions.live import LiveAnswers
 from usage_svc.rpc.service import UsageService
 from usage_svc.store import Store
 
