@@ -38,7 +38,7 @@ def hanging(all_services: Any, redis_url: str, start_bff: Any, silent: str) -> A
     ("service", "pages"),
     [
         ("usage", ("/dashboard", "/dashboard/services")),
-        ("billing", ("/dashboard",)),
+        ("billing", ("/dashboard", "/dashboard/usage", "/dashboard/usage?group=key")),
         ("catalog", ("/dashboard", "/dashboard/usage", "/dashboard/api-keys")),
         ("registry", ("/dashboard", "/dashboard/api-keys")),
         ("keys", ("/dashboard/usage",)),

@@ -10,7 +10,7 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from billing_svc.day_spend import KEY, PROJECT, SERVICE, SpendQuestion
 from billing_svc.periods import last_day_of, month_of
 
-MAX_DAYS = 800
+MAX_DAYS = 4000
 _GROUPS = {pb.SPEND_BY_KEY: KEY, pb.SPEND_BY_PROJECT: PROJECT, pb.SPEND_BY_SERVICE: SERVICE}
 
 

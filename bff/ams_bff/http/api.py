@@ -214,6 +214,10 @@ class AlertsClient(Client):
 
 
 class BillingClient(Client):
+    BatchGetConsumerSpend = Rpc(billing.BatchGetConsumerSpendRequest, billing.BatchGetConsumerSpendResponse)
+    BatchGetMerchantRevenue = Rpc(
+        billing.BatchGetMerchantRevenueRequest, billing.BatchGetMerchantRevenueResponse
+    )
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
     CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
     DismissBillingDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
@@ -239,6 +243,12 @@ class BillingClient(Client):
     SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
     SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
     VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
+    WatchConsumerSpend = StreamRpc(
+        billing.BatchGetConsumerSpendRequest, billing.BatchGetConsumerSpendResponse
+    )
+    WatchMerchantRevenue = StreamRpc(
+        billing.BatchGetMerchantRevenueRequest, billing.BatchGetMerchantRevenueResponse
+    )
 
 
 class RegistryClient(Client):
@@ -256,6 +266,7 @@ class Api:
     """All services; who is asking is the person of one session."""
 
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, deadlines: Deadlines) -> None:
+        self.access_token = access_token
         self.identity = IdentityClient("identity", stubs, access_token, deadlines)
         self.catalog = CatalogClient("catalog", stubs, access_token, deadlines)
         self.keys = KeysClient("keys", stubs, access_token, deadlines)

@@ -19,10 +19,10 @@ from ams_bff.http.closed_roles import open_again
 from ams_bff.http.cookies import SessionCookie
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
+from ams_bff.http.feeds import Feeds
 from ams_bff.http.renewal import Renewal
 from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
-from ams_bff.http.usage_feeds import UsageFeeds
 from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
 from ams_bff.ui.forms import Form
@@ -58,7 +58,7 @@ class WebUi:
         self._public_url = settings.public_url
         self._stubs = stubs_over(backends.channels)
         self._deadlines = backends.deadlines
-        self._usage_feeds = UsageFeeds(settings.read_deadline_s)
+        self._feeds = Feeds(settings.read_deadline_s)
         self._store = store
         self._assets = assets
         self._event_streams = event_streams
@@ -89,7 +89,7 @@ class WebUi:
         session = BrowserSession(self._store, self._renewal)
         api = Api(self._stubs, session.access_token, self._deadlines)
         return Visit(
-            request, session, api, self._renderer, self._event_streams, self._usage_feeds, self._public_url
+            request, session, api, self._renderer, self._event_streams, self._feeds, self._public_url
         )
 
     async def _serve(self, views: PathViews, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
 from ams_bff.usage import figures, reports
+from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.naming import Known, know_services, name_of, service_names
@@ -109,9 +110,10 @@ async def create_key(visit: Visit) -> Response:
 async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | None = None) -> Response:
     """`form`: a revocation that was refused; `typed_cap`: a spend cap that was."""
     key_id = visit.parameter("key_id")
-    key, report = await asyncio.gather(
+    key, report, spent = await asyncio.gather(
         visit.api.keys.GetKey(key_id=key_id),
         reports.ask_shown(visit, api_key_id=key_id),
+        spend_this_month(visit, utc_now(), api_key_id=key_id),
     )
     known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(
@@ -124,6 +126,7 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
         apis=_apis(known or {}),
         trend=figures.trend(report),
+        spent=spent,
     )
 
 

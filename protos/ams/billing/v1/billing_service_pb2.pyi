@@ -889,7 +889,7 @@ class SpendQuery(_message.Message):
     API_KEY_ID_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     first_day: _builtins.str
-    """UTC days, both with; at most 800."""
+    """UTC days, both with; at most 4,000."""
     last_day: _builtins.str
     group_by: Global___SpendGroupBy.ValueType
     """Unset: totals only."""
