@@ -122,6 +122,9 @@ WHERE consumer_id = :consumer_id
 ORDER BY {order}
 LIMIT :limit;
 
+-- name: list_key_names
+SELECT key_id, name FROM keys WHERE key_id = ANY(:key_ids::uuid[]);
+
 -- name: live_keys
 -- Neither revoked nor expired: those whose snapshots a gateway may still serve from.
 SELECT {key_columns} FROM keys

@@ -11,7 +11,7 @@ from ams_rating.prices import Price
 
 from keys_svc.access_requests import AccessRequest
 from keys_svc.consumers import Consumer, consumer_of
-from keys_svc.keys import Key, key_of
+from keys_svc.keys import Key, KeyName, key_of
 from keys_svc.price_changes import Announcement, PriceVersion, Service
 from keys_svc.spend_caps import columns_of
 
@@ -48,6 +48,7 @@ class Store(QueryStore, package="keys_svc"):
     find_key = one(row=key_of)
     find_keys_by_hash = many(row=key_of)
     list_keys = page(row=key_of)
+    list_key_names = many(KeyName)
     live_keys = many(row=key_of)
     revoke_key = run()
     set_key_spend_cap = run()

@@ -15,6 +15,7 @@ async def test_each_rpc_lets_in_exactly_its_callers(channel: grpc.aio.Channel, i
         "CreateKey": {"consumer"},
         "GetKey": {"consumer"},
         "ListKeys": {"consumer"},
+        "BatchGetKeyNames": {"usage-svc"},
         "RevokeKey": {"consumer"},
         "SetKeySpendCap": {"consumer"},
         "GetSpendCap": {"consumer"},

@@ -81,6 +81,16 @@ class Pages(FPDF):
         self._prepare(text)
         return super().multi_cell(w, h, text, *args, **more)
 
+    def fitted(self, text: str, width_mm: float) -> str:
+        """As much of it as a cell of that width holds, in the font that is set; "…" stands for the rest."""
+        self._prepare(text)
+        room_mm = width_mm - 2 * self.c_margin
+        if self.get_string_width(text) <= room_mm:
+            return text
+        while text and self.get_string_width(f"{text}…") > room_mm:
+            text = text[:-1]
+        return f"{text.rstrip()}…"
+
     def _prepare(self, text: str) -> None:
         """Reads the fonts that the text needs, and has it shaped where its script is."""
         if text.isascii():

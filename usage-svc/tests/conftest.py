@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import grpc
@@ -28,6 +28,7 @@ from ams.usage.v1.events_pb2 import (
     UsageTotalBatch,
 )
 from ams_common import topics
+from ams_common.client import ServiceToken
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
@@ -36,6 +37,7 @@ from ams_common.live_answers import LiveAnswers
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
+from ams_common.testing.tokens import TestIssuer
 from usage_svc.event_handlers import UsageIntake, topic_handlers
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
@@ -231,6 +233,21 @@ def questions(database: Database[Store], pseudonyms: Pseudonyms) -> Questions:
     return Questions(database=database, pseudonyms=pseudonyms)
 
 
+class OwnToken:
+    """usage-svc's own, without asking identity-svc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def get(self) -> str:
+        return self._token
+
+
+@pytest.fixture
+def own_token(issuer: TestIssuer) -> ServiceToken:
+    return cast("ServiceToken", OwnToken(issuer.service_token("usage-svc")))
+
+
 @pytest.fixture
 def live() -> LiveAnswers[pb.UsageReport]:
     """Looks more often than in production, so that nobody waits for a second."""
@@ -321,6 +338,8 @@ async def start_service(
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
         "BILLING_ADDRESS": "127.0.0.1:1",
+        "CATALOG_ADDRESS": "127.0.0.1:1",
+        "KEYS_ADDRESS": "127.0.0.1:1",
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }

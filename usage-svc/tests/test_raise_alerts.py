@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
@@ -114,16 +114,6 @@ class BillingServer(billing_rpc.BillingServiceServicer):
         )
 
 
-class OwnToken:
-    """usage-svc's own, without asking identity-svc."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def get(self) -> str:
-        return self._token
-
-
 @pytest.fixture
 def billing_server() -> BillingServer:
     return BillingServer()  # type: ignore[abstract]  # gRPC answers UNIMPLEMENTED for the others
@@ -131,13 +121,15 @@ def billing_server() -> BillingServer:
 
 @pytest.fixture
 async def spend(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], billing_server: BillingServer, issuer: TestIssuer
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    billing_server: BillingServer,
+    own_token: ServiceToken,
 ) -> SpendClient:
     channel = await serve_rpc(
         billing.DESCRIPTOR.services_by_name["BillingService"],
         partial(billing_rpc.add_BillingServiceServicer_to_server, billing_server),
     )
-    return SpendClient(channel, cast("ServiceToken", OwnToken(issuer.service_token("usage-svc"))))
+    return SpendClient(channel, own_token)
 
 
 @pytest.fixture
@@ -312,14 +304,20 @@ async def test_a_merchant_learns_nothing_of_what_a_consumer_spends_elsewhere(
 
 
 async def test_other_alerts_dont_wait_for_billing(
-    subject: Any, ingest: Any, as_: As, database: Database, nobody_listens: str, issuer: TestIssuer
+    subject: Any,
+    ingest: Any,
+    as_: As,
+    database: Database,
+    nobody_listens: str,
+    issuer: TestIssuer,
+    own_token: ServiceToken,
 ) -> None:
     consumer = as_(subject.consumer_id, CONSUMER)
     await consumer.create(metric=pb.SPEND, period=pb.ALERT_MONTH, currency_code="EUR", thresholds=["1"])
     await consumer.create(thresholds=["1"])
     await ingest([subject.event()])
     async with grpc.aio.insecure_channel(nobody_listens) as channel:
-        spend = SpendClient(channel, cast("ServiceToken", OwnToken("")))
+        spend = SpendClient(channel, own_token)
         await AlertEvaluator(database=database, spend=spend).evaluate_all()
     assert await consumer.fired() == [("1", "1")]
 

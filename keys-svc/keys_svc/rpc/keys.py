@@ -76,6 +76,15 @@ class KeyRpcs:
             key = await store.find_key(key_id=UUID(request.key_id), consumer_id=current_user_id())
         return key_message(found(key), utc_now())
 
+    async def BatchGetKeyNames(
+        self, request: pb.BatchGetKeyNamesRequest, context: Context
+    ) -> pb.BatchGetKeyNamesResponse:
+        async with self.database.read() as store:
+            found = await store.list_key_names(key_ids=[UUID(key_id) for key_id in request.key_ids])
+        return pb.BatchGetKeyNamesResponse(
+            keys=[pb.KeyName(key_id=str(each.key_id), name=each.name) for each in found]
+        )
+
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
         now = utc_now()
         async with self.database.read() as store:

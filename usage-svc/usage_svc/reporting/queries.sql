@@ -114,17 +114,27 @@ WHERE (:consumer_id::uuid IS NULL OR series.consumer_id = :consumer_id)
 -- fragment: usage_lines
 SELECT
     bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix, requests,
-    billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max
+    billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max,
+    (sum(requests) OVER key_day)::bigint AS day_requests, (sum(billable_requests) OVER key_day)::bigint AS day_billable,
+    (sum(requests) OVER until_row - requests)::bigint AS requests_before,
+    (sum(billable_requests) OVER until_row - billable_requests)::bigint AS billable_before
 FROM series JOIN
+
+-- fragment: by_key_and_day
+-- A range is a day.
+WINDOW key_day AS (PARTITION BY consumer_id, service_id, api_key_id, project_id),
+    until_row AS (key_day ORDER BY bucket_start, series_id, status_class ROWS UNBOUNDED PRECEDING)
 
 -- name: lines_of_days
 {usage_lines} rollups_by_day USING (series_id)
 {of_report} AND bucket_start >= :range_start AND bucket_start < :range_end
+{by_key_and_day}
 ORDER BY bucket_start, series_id, status_class;
 
 -- name: lines_of_hours
 {usage_lines} rollups_by_hour USING (series_id)
 {of_report} AND bucket_start >= :range_start AND bucket_start < :range_end
+{by_key_and_day}
 ORDER BY bucket_start, series_id, status_class;
 
 -- name: lines_of_calls
