@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/audit/v1/events.proto\x12\x0c\x61ms.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x0b\x41uditRecord\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x13\n\x0bresource_id\x18\x06 \x01(\t\x12\x37\n\x07\x64\x65tails\x18\x07 \x03(\x0b\x32&.ams.audit.v1.AuditRecord.DetailsEntry\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/audit/v1/events.proto\x12\x0c\x61ms.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\x0b\x41uditRecord\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x13\n\x0bresource_id\x18\x06 \x01(\t\x12\x37\n\x07\x64\x65tails\x18\x07 \x03(\x0b\x32&.ams.audit.v1.AuditRecord.DetailsEntry\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x12\n\ncredential\x18\t \x01(\t\x12\x16\n\x0e\x63lient_address\x18\n \x01(\t\x12*\n\x07\x63hanges\x18\x0b \x03(\x0b\x32\x19.ams.audit.v1.FieldChange\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0b\x46ieldChange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITRECORD_DETAILSENTRY']._loaded_options = None
   _globals['_AUDITRECORD_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_AUDITRECORD']._serialized_start=77
-  _globals['_AUDITRECORD']._serialized_end=352
-  _globals['_AUDITRECORD_DETAILSENTRY']._serialized_start=306
-  _globals['_AUDITRECORD_DETAILSENTRY']._serialized_end=352
+  _globals['_AUDITRECORD']._serialized_end=440
+  _globals['_AUDITRECORD_DETAILSENTRY']._serialized_start=394
+  _globals['_AUDITRECORD_DETAILSENTRY']._serialized_end=440
+  _globals['_FIELDCHANGE']._serialized_start=442
+  _globals['_FIELDCHANGE']._serialized_end=501
 # @@protoc_insertion_point(module_scope)

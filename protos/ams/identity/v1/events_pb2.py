@@ -25,19 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/identity/v1/events.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x0fMerchantChanged\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12+\n\x08standing\x18\x04 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x05 \x01(\x03\"m\n\x0f\x43onsumerChanged\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12+\n\x08standing\x18\x02 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x03 \x01(\x03\"\xd7\x01\n\rIdentityEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x10merchant_changed\x18\x03 \x01(\x0b\x32 .ams.identity.v1.MerchantChangedH\x00\x12<\n\x10\x63onsumer_changed\x18\x04 \x01(\x0b\x32 .ams.identity.v1.ConsumerChangedH\x00\x42\x07\n\x05\x65vent*g\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTANDING_ACTIVE\x10\x01\x12\x16\n\x12STANDING_SUSPENDED\x10\x02\x12\x14\n\x10STANDING_BLOCKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ms/identity/v1/events.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x0fMerchantChanged\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12+\n\x08standing\x18\x04 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x05 \x01(\x03\"m\n\x0f\x43onsumerChanged\x12\x13\n\x0b\x63onsumer_id\x18\x01 \x01(\t\x12+\n\x08standing\x18\x02 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x18\n\x10standing_version\x18\x03 \x01(\x03\"a\n\rProjectMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x1c.ams.identity.v1.ProjectRole\x12\x13\n\x0bservice_ids\x18\x03 \x03(\t\"\x99\x01\n\x0eProjectChanged\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12/\n\x07members\x18\x04 \x03(\x0b\x32\x1e.ams.identity.v1.ProjectMember\x12\x11\n\tis_closed\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\x03\"\x93\x02\n\rIdentityEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x10merchant_changed\x18\x03 \x01(\x0b\x32 .ams.identity.v1.MerchantChangedH\x00\x12<\n\x10\x63onsumer_changed\x18\x04 \x01(\x0b\x32 .ams.identity.v1.ConsumerChangedH\x00\x12:\n\x0fproject_changed\x18\x05 \x01(\x0b\x32\x1f.ams.identity.v1.ProjectChangedH\x00\x42\x07\n\x05\x65vent*g\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTANDING_ACTIVE\x10\x01\x12\x16\n\x12STANDING_SUSPENDED\x10\x02\x12\x14\n\x10STANDING_BLOCKED\x10\x03*{\n\x0bProjectRole\x12\x1c\n\x18PROJECT_ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rPROJECT_OWNER\x10\x01\x12\x13\n\x0fPROJECT_MANAGER\x10\x02\x12\x12\n\x0ePROJECT_MEMBER\x10\x03\x12\x12\n\x0ePROJECT_VIEWER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.identity.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STANDING']._serialized_start=559
-  _globals['_STANDING']._serialized_end=662
+  _globals['_STANDING']._serialized_start=874
+  _globals['_STANDING']._serialized_end=977
+  _globals['_PROJECTROLE']._serialized_start=979
+  _globals['_PROJECTROLE']._serialized_end=1102
   _globals['_MERCHANTCHANGED']._serialized_start=83
   _globals['_MERCHANTCHANGED']._serialized_end=228
   _globals['_CONSUMERCHANGED']._serialized_start=230
   _globals['_CONSUMERCHANGED']._serialized_end=339
-  _globals['_IDENTITYEVENT']._serialized_start=342
-  _globals['_IDENTITYEVENT']._serialized_end=557
+  _globals['_PROJECTMEMBER']._serialized_start=341
+  _globals['_PROJECTMEMBER']._serialized_end=438
+  _globals['_PROJECTCHANGED']._serialized_start=441
+  _globals['_PROJECTCHANGED']._serialized_end=594
+  _globals['_IDENTITYEVENT']._serialized_start=597
+  _globals['_IDENTITYEVENT']._serialized_end=872
 # @@protoc_insertion_point(module_scope)

@@ -5,9 +5,11 @@ What travels on the Kafka topic identity.events, keyed by user id. Each event ca
 present state of its subject, so a reader can start anywhere and apply the newest.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -42,6 +44,30 @@ STANDING_SUSPENDED: Standing.ValueType  # 2
 STANDING_BLOCKED: Standing.ValueType  # 3
 """A consumer that an admin has blocked platform-wide (FR4-ADMIN-02)."""
 Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
+class _ProjectRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProjectRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProjectRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROJECT_ROLE_UNSPECIFIED: _ProjectRole.ValueType  # 0
+    PROJECT_OWNER: _ProjectRole.ValueType  # 1
+    """One in each project: pays for it, hands it over or closes it."""
+    PROJECT_MANAGER: _ProjectRole.ValueType  # 2
+    PROJECT_MEMBER: _ProjectRole.ValueType  # 3
+    PROJECT_VIEWER: _ProjectRole.ValueType  # 4
+
+class ProjectRole(_ProjectRole, metaclass=_ProjectRoleEnumTypeWrapper):
+    """What a member of a project may do, most first (ams_common.project_rights has the table)."""
+
+PROJECT_ROLE_UNSPECIFIED: ProjectRole.ValueType  # 0
+PROJECT_OWNER: ProjectRole.ValueType  # 1
+"""One in each project: pays for it, hands it over or closes it."""
+PROJECT_MANAGER: ProjectRole.ValueType  # 2
+PROJECT_MEMBER: ProjectRole.ValueType  # 3
+PROJECT_VIEWER: ProjectRole.ValueType  # 4
+Global___ProjectRole: _TypeAlias = ProjectRole  # noqa: Y015
 
 @_typing.final
 class MerchantChanged(_message.Message):
@@ -102,6 +128,78 @@ class ConsumerChanged(_message.Message):
 Global___ConsumerChanged: _TypeAlias = ConsumerChanged  # noqa: Y015
 
 @_typing.final
+class ProjectMember(_message.Message):
+    """Who is in a project, and as what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    role: Global___ProjectRole.ValueType
+    @_builtins.property
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services that the member may use in this project; empty: all that the project has access to."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        role: Global___ProjectRole.ValueType = ...,
+        service_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "service_ids", b"service_ids", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectMember: _TypeAlias = ProjectMember  # noqa: Y015
+
+@_typing.final
+class ProjectChanged(_message.Message):
+    """The whole present state of a project, as other services need it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    IS_CLOSED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    name: _builtins.str
+    owner_id: _builtins.str
+    """The owner's user id: the consumer that the project's usage is billed to."""
+    is_closed: _builtins.bool
+    """For good: its keys are revoked and its grants have ended."""
+    version: _builtins.int
+    """Grows with each change of any project: of two states of one project the higher is in force."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectMember]:
+        """All of them, the owner too."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        members: _abc.Iterable[Global___ProjectMember] | None = ...,
+        is_closed: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_closed", b"is_closed", "members", b"members", "name", b"name", "owner_id", b"owner_id", "project_id", b"project_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectChanged: _TypeAlias = ProjectChanged  # noqa: Y015
+
+@_typing.final
 class IdentityEvent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -109,6 +207,7 @@ class IdentityEvent(_message.Message):
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     MERCHANT_CHANGED_FIELD_NUMBER: _builtins.int
     CONSUMER_CHANGED_FIELD_NUMBER: _builtins.int
+    PROJECT_CHANGED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv7"""
     @_builtins.property
@@ -117,6 +216,8 @@ class IdentityEvent(_message.Message):
     def merchant_changed(self) -> Global___MerchantChanged: ...
     @_builtins.property
     def consumer_changed(self) -> Global___ConsumerChanged: ...
+    @_builtins.property
+    def project_changed(self) -> Global___ProjectChanged: ...
     def __init__(
         self,
         *,
@@ -124,12 +225,13 @@ class IdentityEvent(_message.Message):
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         merchant_changed: Global___MerchantChanged | None = ...,
         consumer_changed: Global___ConsumerChanged | None = ...,
+        project_changed: Global___ProjectChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_changed", b"consumer_changed", "event", b"event", "merchant_changed", b"merchant_changed", "occurred_at", b"occurred_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_changed", b"consumer_changed", "event", b"event", "merchant_changed", b"merchant_changed", "occurred_at", b"occurred_at", "project_changed", b"project_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_changed", b"consumer_changed", "event", b"event", "event_id", b"event_id", "merchant_changed", b"merchant_changed", "occurred_at", b"occurred_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_changed", b"consumer_changed", "event", b"event", "event_id", b"event_id", "merchant_changed", b"merchant_changed", "occurred_at", b"occurred_at", "project_changed", b"project_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["merchant_changed", "consumer_changed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["merchant_changed", "consumer_changed", "project_changed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -3,9 +3,11 @@
 isort:skip_file
 What services ask identity-svc to tell a person (topic notifications, keyed by user id): it owns the addresses."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
@@ -30,6 +32,17 @@ class Notification(_message.Message):
     REPORT_SHARED_FIELD_NUMBER: _builtins.int
     REPORT_READY_FIELD_NUMBER: _builtins.int
     THRESHOLD_REACHED_FIELD_NUMBER: _builtins.int
+    ACCESS_REQUESTED_FIELD_NUMBER: _builtins.int
+    ACCESS_DECIDED_FIELD_NUMBER: _builtins.int
+    ACCESS_ENDED_FIELD_NUMBER: _builtins.int
+    LISTING_SUBMITTED_FIELD_NUMBER: _builtins.int
+    LISTING_DECIDED_FIELD_NUMBER: _builtins.int
+    KEY_EXPIRING_FIELD_NUMBER: _builtins.int
+    KEY_EXPOSED_FIELD_NUMBER: _builtins.int
+    LICENCE_ENDING_FIELD_NUMBER: _builtins.int
+    STANDING_CHANGED_FIELD_NUMBER: _builtins.int
+    PROJECT_INVITATION_FIELD_NUMBER: _builtins.int
+    PROJECT_MEMBERSHIP_CHANGED_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """Follows from its cause. Told once for each id."""
     user_id: _builtins.str
@@ -45,6 +58,28 @@ class Notification(_message.Message):
     def report_ready(self) -> Global___ReportReady: ...
     @_builtins.property
     def threshold_reached(self) -> Global___ThresholdReached: ...
+    @_builtins.property
+    def access_requested(self) -> Global___AccessRequested: ...
+    @_builtins.property
+    def access_decided(self) -> Global___AccessDecided: ...
+    @_builtins.property
+    def access_ended(self) -> Global___AccessEnded: ...
+    @_builtins.property
+    def listing_submitted(self) -> Global___ListingSubmitted: ...
+    @_builtins.property
+    def listing_decided(self) -> Global___ListingDecided: ...
+    @_builtins.property
+    def key_expiring(self) -> Global___KeyExpiring: ...
+    @_builtins.property
+    def key_exposed(self) -> Global___KeyExposed: ...
+    @_builtins.property
+    def licence_ending(self) -> Global___LicenceEnding: ...
+    @_builtins.property
+    def standing_changed(self) -> Global___StandingChanged: ...
+    @_builtins.property
+    def project_invitation(self) -> Global___ProjectInvitation: ...
+    @_builtins.property
+    def project_membership_changed(self) -> Global___ProjectMembershipChanged: ...
     def __init__(
         self,
         *,
@@ -56,16 +91,363 @@ class Notification(_message.Message):
         report_shared: Global___ReportShared | None = ...,
         report_ready: Global___ReportReady | None = ...,
         threshold_reached: Global___ThresholdReached | None = ...,
+        access_requested: Global___AccessRequested | None = ...,
+        access_decided: Global___AccessDecided | None = ...,
+        access_ended: Global___AccessEnded | None = ...,
+        listing_submitted: Global___ListingSubmitted | None = ...,
+        listing_decided: Global___ListingDecided | None = ...,
+        key_expiring: Global___KeyExpiring | None = ...,
+        key_exposed: Global___KeyExposed | None = ...,
+        licence_ending: Global___LicenceEnding | None = ...,
+        standing_changed: Global___StandingChanged | None = ...,
+        project_invitation: Global___ProjectInvitation | None = ...,
+        project_membership_changed: Global___ProjectMembershipChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["invoice_issued", b"invoice_issued", "message", b"message", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "report_ready", b"report_ready", "report_shared", b"report_shared", "threshold_reached", b"threshold_reached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "report_ready", b"report_ready", "report_shared", b"report_shared", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invoice_issued", b"invoice_issued", "message", b"message", "notification_id", b"notification_id", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "report_ready", b"report_ready", "report_shared", b"report_shared", "threshold_reached", b"threshold_reached", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "notification_id", b"notification_id", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "report_ready", b"report_ready", "report_shared", b"report_shared", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["price_change_ahead", "invoice_issued", "report_shared", "report_ready", "threshold_reached"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["price_change_ahead", "invoice_issued", "report_shared", "report_ready", "threshold_reached", "access_requested", "access_decided", "access_ended", "listing_submitted", "listing_decided", "key_expiring", "key_exposed", "licence_ending", "standing_changed", "project_invitation", "project_membership_changed"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___Notification: _TypeAlias = Notification  # noqa: Y015
+
+@_typing.final
+class AccessRequested(_message.Message):
+    """To whoever decides: the admins, or the merchant where it approves by itself (user_id "" stands for all admins)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    access_request_id: _builtins.str
+    service_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        access_request_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessRequested: _TypeAlias = AccessRequested  # noqa: Y015
+
+@_typing.final
+class AccessDecided(_message.Message):
+    """To the consumer, or to the members of the project that may ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_SLUG_FIELD_NUMBER: _builtins.int
+    IS_APPROVED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    access_request_id: _builtins.str
+    service_name: _builtins.str
+    service_slug: _builtins.str
+    is_approved: _builtins.bool
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        access_request_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        service_slug: _builtins.str = ...,
+        is_approved: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "is_approved", b"is_approved", "reason", b"reason", "service_name", b"service_name", "service_slug", b"service_slug"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessDecided: _TypeAlias = AccessDecided  # noqa: Y015
+
+@_typing.final
+class AccessEnded(_message.Message):
+    """A grant that was in force isn't any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_SLUG_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    service_slug: _builtins.str
+    ended_by: _builtins.str
+    """Who ended it: "consumer", "merchant" or "admin"."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        service_slug: _builtins.str = ...,
+        ended_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_by", b"ended_by", "reason", b"reason", "service_name", b"service_name", "service_slug", b"service_slug"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessEnded: _TypeAlias = AccessEnded  # noqa: Y015
+
+@_typing.final
+class ListingSubmitted(_message.Message):
+    """To all admins: a service, or a revision of a live one, waits for approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    MERCHANT_NAME_FIELD_NUMBER: _builtins.int
+    IS_REVISION_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    service_name: _builtins.str
+    merchant_name: _builtins.str
+    is_revision: _builtins.bool
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        merchant_name: _builtins.str = ...,
+        is_revision: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_revision", b"is_revision", "merchant_name", b"merchant_name", "service_id", b"service_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListingSubmitted: _TypeAlias = ListingSubmitted  # noqa: Y015
+
+@_typing.final
+class ListingDecided(_message.Message):
+    """To the merchant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IS_REVISION_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    service_name: _builtins.str
+    decision: _builtins.str
+    """"approved", "rejected", "suspended" or "reinstated"."""
+    reason: _builtins.str
+    is_revision: _builtins.bool
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        is_revision: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "is_revision", b"is_revision", "reason", b"reason", "service_id", b"service_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListingDecided: _TypeAlias = ListingDecided  # noqa: Y015
+
+@_typing.final
+class KeyExpiring(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    KEY_NAME_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    key_name: _builtins.str
+    key_prefix: _builtins.str
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        key_name: _builtins.str = ...,
+        key_prefix: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "key_id", b"key_id", "key_name", b"key_name", "key_prefix", b"key_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyExpiring: _TypeAlias = KeyExpiring  # noqa: Y015
+
+@_typing.final
+class KeyExposed(_message.Message):
+    """A key's secret was found in public."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    KEY_NAME_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    FOUND_AT_FIELD_NUMBER: _builtins.int
+    EXPOSED_SINCE_FIELD_NUMBER: _builtins.int
+    COST_SINCE_FIELD_NUMBER: _builtins.int
+    IS_DISABLED_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    key_name: _builtins.str
+    key_prefix: _builtins.str
+    found_at: _builtins.str
+    """Where it was found: an address, or what whoever handed it in wrote."""
+    is_disabled: _builtins.bool
+    """By the owner's choice; otherwise it goes on until the owner acts."""
+    @_builtins.property
+    def exposed_since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cost_since(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """What calls since then cost, by currency."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        key_name: _builtins.str = ...,
+        key_prefix: _builtins.str = ...,
+        found_at: _builtins.str = ...,
+        exposed_since: _timestamp_pb2.Timestamp | None = ...,
+        cost_since: _abc.Iterable[_money_pb2.Money] | None = ...,
+        is_disabled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exposed_since", b"exposed_since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_since", b"cost_since", "exposed_since", b"exposed_since", "found_at", b"found_at", "is_disabled", b"is_disabled", "key_id", b"key_id", "key_name", b"key_name", "key_prefix", b"key_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyExposed: _TypeAlias = KeyExposed  # noqa: Y015
+
+@_typing.final
+class LicenceEnding(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    image_id: _builtins.str
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "image_id", b"image_id", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenceEnding: _TypeAlias = LicenceEnding  # noqa: Y015
+
+@_typing.final
+class StandingChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """"merchant" or "consumer"."""
+    standing: _builtins.str
+    """"active", "suspended" or "blocked"."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        standing: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "role", b"role", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingChanged: _TypeAlias = StandingChanged  # noqa: Y015
+
+@_typing.final
+class ProjectInvitation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_NAME_FIELD_NUMBER: _builtins.int
+    INVITED_BY_FIELD_NUMBER: _builtins.int
+    INVITATION_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    project_name: _builtins.str
+    invited_by: _builtins.str
+    invitation_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        project_name: _builtins.str = ...,
+        invited_by: _builtins.str = ...,
+        invitation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation_id", b"invitation_id", "invited_by", b"invited_by", "project_id", b"project_id", "project_name", b"project_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectInvitation: _TypeAlias = ProjectInvitation  # noqa: Y015
+
+@_typing.final
+class ProjectMembershipChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_NAME_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    MEMBER_NAME_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    project_name: _builtins.str
+    change: _builtins.str
+    """"joined", "left", "removed", "role_changed", "handed_over" or "closed"."""
+    member_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        project_name: _builtins.str = ...,
+        change: _builtins.str = ...,
+        member_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_name", b"member_name", "project_id", b"project_id", "project_name", b"project_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectMembershipChanged: _TypeAlias = ProjectMembershipChanged  # noqa: Y015
 
 @_typing.final
 class PriceChangeAhead(_message.Message):
