@@ -26,7 +26,7 @@ FORMATS = {
     "PDF": ("PDF", "to read and to send", "application/pdf"),
 }
 DETAILS = {
-    "BY_DAY": ("By day", "by service, key, consumer and status, with what it cost"),
+    "BY_DAY": ("By day", "a row for each service, key and status, with what it cost"),
     "BY_HOUR": ("By hour", "the same, for each hour"),
     "CALLS": ("Single calls", "of days whose calls are kept; without spend, not as PDF"),
 }
