@@ -18,7 +18,7 @@ help: ## print every target with its line
 run: for-run setup ## the whole system on this machine, with a small marketplace in it; Ctrl-C stops it
 	@exec $(LOCAL) run
 
-test: for-tests setup ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
+test: for-tests setup tests/clients/node_modules/installed ## every test, on real PostgreSQL, Redis and Kafka; T="-k name" or T=folder narrows it
 	@$(LOCAL) exec --tests -- $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 check: setup ## format, lint, types, commits' messages, and that the generated code is that of the protos
@@ -27,13 +27,15 @@ check: setup ## format, lint, types, commits' messages, and that the generated c
 	@$(BIN)/ruff check --quiet .
 	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done
 	@rm -rf .run/gen && mkdir -p .run/gen && $(BIN)/python protos/generate.py .run/gen
+	@$(BIN)/python rest/collect_error_codes.py --check
 	@diff -rq --exclude=__pycache__ --exclude='*.proto' .run/gen/ams protos/ams || { echo "the generated code is not that of the protos: make gen"; exit 1; }
 
 format: setup ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
-gen: setup ## generate the Python code of the protos, beside them
+gen: setup ## generate the Python code of the protos, beside them, and the list of error codes
 	@$(BIN)/python protos/generate.py protos
+	@$(BIN)/python rest/collect_error_codes.py
 
 bench: setup ## a consume call's CPU beside nginx, nginx + Lua and a commit before; ARGS="--profile"
 	@$(BIN)/python -m loadtests.bench.gateway $(ARGS)
@@ -53,6 +55,12 @@ bench-questions: setup ## how long answers about a year of usage take, and what 
 prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
+prove-changes: setup ## gateways obey each change within 1 s, 60 s if Redis loses it; ARGS="--changes 10 --only key"
+	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.changes $(ARGS)
+
+fuzz-rest: for-tests setup ## the REST API against its OpenAPI document, in each role; FUZZ_REST_EXAMPLES=50, FUZZ_REST_SEED=7
+	@FUZZ_REST_EXAMPLES=$${FUZZ_REST_EXAMPLES:-20} $(LOCAL) exec --tests -- $(BIN)/pytest -q tests/test_fuzz_rest.py
+
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
 	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)
 
@@ -61,6 +69,12 @@ fuzz: setup ## 5 minutes of damaged heads and bodies against both entries; ARGS=
 
 bench-invoices: setup ## the monthly run over 100,000 pairs of merchant and consumer; ARGS="--merchants 100"
 	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.invoices $(ARGS)
+
+bench-lists: setup ## lists and single things among 100,000 services; ARGS="--services 10000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.lists $(ARGS)
+
+bench-keys: setup ## keys-svc lists, searches and gets among a million keys; ARGS="--consumers 1000"
+	@$(LOCAL) exec --tests -- $(BIN)/python -m loadtests.bench.keys $(ARGS)
 
 bench-pages: setup ## the web UI's pages: server time and largest contentful paint beside their bounds
 	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/pages.py
@@ -114,7 +128,11 @@ bff/node_modules/installed: bff/package.json bff/package-lock.json .venv/install
 	@echo "==> installing what the web UI takes from npm (once, about ten seconds)"
 	@cd bff && ../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
 
+tests/clients/node_modules/installed: tests/clients/package.json tests/clients/package-lock.json .venv/installed
+	@echo "==> installing what makes TypeScript clients from npm (once, about ten seconds)"
+	@cd tests/clients && ../../$(BIN)/python -m ams_local npm ci --silent --ignore-scripts && touch node_modules/installed
+
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-pages bench-questions hostile-day prove-counts screenshots load env lock bare-machine for-run for-tests setup
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

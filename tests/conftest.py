@@ -1,14 +1,17 @@
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
 import pytest
+from ams_common.testing.plugin import Schema, Serve, Template
+from ams_common.testing.tokens import TestIssuer
 from ams_local.rest import People, Rest
 from playwright.async_api import Browser
 from support import chromium, upstream_api
 from support.image_trade import ImageTrade, open_image_trade
 from support.registry_client import Client, name_of
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
+from support.usage_pipeline import UsagePipeline, usage_pipeline
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,22 @@ def people(http: aiohttp.ClientSession, system: RunningSystem) -> People:
 async def upstream() -> AsyncIterator[upstream_api.Upstream]:
     async with upstream_api.serving() as serving:
         yield serving
+
+
+@pytest.fixture
+async def pipeline(
+    admin_database_url: str,
+    templates: Callable[[Schema], Template],
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    issuer: TestIssuer,
+    serve_rpc: Serve,
+) -> AsyncIterator[UsagePipeline]:
+    """usage-svc and billing-svc with a Kafka between them, without the rest of the system."""
+    async with usage_pipeline(
+        admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
+    ) as opened:
+        yield opened
 
 
 @pytest.fixture

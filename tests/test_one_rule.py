@@ -11,7 +11,7 @@ import pytest
 from ams.catalog.v1.events_pb2 import ACTIVE, API, DOCKER, ServiceSnapshot, ServiceStatus, ServiceType
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
 from ams.identity.v1.identity_service_pb2 import User
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeySnapshot, KeyStatus
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KEY_REVOKED, KeySnapshot, KeyStatus
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
 from ams_bff.http.sessions import _closed_roles
 from ams_common.errors import AppError, PermissionDeniedError
@@ -20,6 +20,7 @@ from ams_gateway.access.snapshots import Grant, read_key, read_service
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.requests import Request
 from keys_svc.access_requests import is_open
+from keys_svc.key_services import KeyService
 from keys_svc.keys import Key, status_of
 from keys_svc.standing import require_active
 from registry_svc.auth.rules import is_pullable, key_denial, push_denial
@@ -73,10 +74,12 @@ def at_the_gateway(key: KeySnapshot, service: ServiceSnapshot) -> Grant | Proble
 
 def expected_key_problem(snapshot: KeySnapshot, expires_in_s: int) -> str | None:
     """The table, in the order of FR2-MERCH-03."""
-    if snapshot.status not in (KEY_ACTIVE, KEY_EXPIRED):
+    if snapshot.status not in (KEY_ACTIVE, KEY_EXPIRED, KEY_DISABLED):
         return "revoked"
     if snapshot.status == KEY_EXPIRED or expires_in_s <= 0:
         return "expired"
+    if snapshot.status == KEY_DISABLED:
+        return "disabled"
     return None if snapshot.consumer_standing == STANDING_ACTIVE else "blocked"
 
 
@@ -87,7 +90,12 @@ def test_a_key_is_no_good_for_one_reason_everywhere(
     snapshot = key_snapshot(status, standing, expires_in_s)
     expected = expected_key_problem(snapshot, expires_in_s)
     at_gateway = at_the_gateway(snapshot, service_snapshot(API, ACTIVE, STANDING_ACTIVE))
-    codes = {"revoked": "key_revoked", "expired": "key_expired", "blocked": "consumer_blocked"}
+    codes = {
+        "revoked": "key_revoked",
+        "expired": "key_expired",
+        "disabled": "key_disabled",
+        "blocked": "consumer_blocked",
+    }
     assert (at_gateway.code if isinstance(at_gateway, Problem) else None) == codes.get(str(expected))
     at_registry = key_denial(snapshot, NOW)
     assert (at_registry is None) == (expected is None)
@@ -103,13 +111,14 @@ def test_a_key_reads_in_its_list_as_it_does_where_it_is_used(is_revoked: bool, e
         key_hash=b"",
         key_prefix="",
         consumer_id=ID,
+        created_by=ID,
         name="",
         description="",
         ttl_days=1,
         created_at=NOW,
         expires_at=expires_at,
         revoked_at=NOW if is_revoked else None,
-        service_ids=[ID],
+        services=[KeyService(service_id=ID)],
     )
     snapshot = key_snapshot(KEY_REVOKED if is_revoked else KEY_ACTIVE, STANDING_ACTIVE, expires_in_s)
     expected = {"revoked": KEY_REVOKED, "expired": KEY_EXPIRED, "None": KEY_ACTIVE}

@@ -54,6 +54,10 @@ def complaints(name: str, environment: dict[str, str]) -> str:
         ("ams-gateway", "GATEWAY_ALLOW_PRIVATE_UPSTREAMS", "true"),
         ("ams-bff", "BFF_PUBLIC_URL", "http://ams.example"),
         ("ams-bff", "BFF_DEBUG", "true"),
+        ("ams-bff", "BFF_SERVICE_SECRET", "development-secret"),
+        ("ams-bff", "BFF_SEALING_KEY", None),
+        ("identity-svc", "IDENTITY_ADMINS_NEED_SECOND_FACTOR", None),
+        ("identity-svc", "IDENTITY_ADMINS_NEED_SECOND_FACTOR", "false"),
     ],
 )
 def test_production_refuses_it_and_names_the_variable(

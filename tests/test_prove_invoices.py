@@ -5,7 +5,6 @@ import base64
 import json
 import sys
 from asyncio import create_subprocess_exec, subprocess
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,12 +18,13 @@ from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UsageEventBatch
 from ams_common.clock import utc_now
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
-from ams_common.testing.plugin import Schema, Serve, Template
-from ams_common.testing.tokens import TestIssuer
+from ams_common.money import to_decimal
 from ams_rating.charging import ChargeRule
+from ams_rating.price_json import price_from_json
 from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
 from ams_rating.verify import Verification
-from support.usage_pipeline import Caller, UsagePipeline, usage_pipeline
+from billing_svc.testing import Group, price_changed
+from support.usage_pipeline import Caller, UsagePipeline
 
 # The month before this one: its days are closed.
 LAST_DAY = utc_now().date().replace(day=1) - timedelta(days=1)
@@ -45,21 +45,6 @@ TIERED = Price(
 def at(day: int) -> datetime:
     """Noon of a day of that month."""
     return datetime(LAST_DAY.year, LAST_DAY.month, day, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def pipeline(
-    admin_database_url: str,
-    templates: Callable[[Schema], Template],
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    issuer: TestIssuer,
-    serve_rpc: Serve,
-) -> AsyncIterator[UsagePipeline]:
-    async with usage_pipeline(
-        admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
-    ) as opened:
-        yield opened
 
 
 async def use(pipeline: UsagePipeline, caller: Caller) -> None:
@@ -170,6 +155,8 @@ async def test_late_usage_has_a_proof_of_its_own_and_changes_no_other(
     after = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
     assert differences(after) == []
     assert without_roots(after) == without_roots(before)
+    await pipeline.archive_events()
+    assert await proof_of(pipeline, adjustment.invoice_id, caller.consumer_id, CONSUMER) == rows
 
 
 async def test_a_replayed_dead_letter_is_proven_on_the_adjustment_that_bills_it(
@@ -198,6 +185,60 @@ async def test_a_replayed_dead_letter_is_proven_on_the_adjustment_that_bills_it(
         rows = await proof_of(pipeline, each.invoice_id, caller.consumer_id, CONSUMER)
         assert differences(rows) == []
         assert sum(b'"record":"event"' in row for row in rows) == events
+
+
+@pytest.mark.parametrize("late", ["another price", "a canceled price", "another currency"])
+async def test_a_price_that_becomes_known_late_changes_no_proof_and_is_proven_by_the_next(
+    late: str, pipeline: UsagePipeline, caller: Caller
+) -> None:
+    """`use` makes a price of the 20th known in time. What comes late had begun on the 10th or the 20th."""
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    await pipeline.close_days()
+    before = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    assert differences(before) == []
+    if late == "a canceled price":
+        await cancel_price(pipeline, caller, at(20).replace(hour=0))
+        await pipeline.events.new_price(caller.priced, "0.9", at(20).date().isoformat())
+    else:
+        currency = "USD" if late == "another currency" else "EUR"
+        await pipeline.events.new_price(caller.priced, "0.9", at(10).date().isoformat(), currency)
+        await pipeline.events.new_price(caller.priced, "0.8", at(20).date().isoformat(), currency)
+        # What is taken back in the old currency needs something that it is taken off.
+        dear = await pipeline.events.priced_service("1000", merchant_id=caller.priced.merchant_id)
+        await pipeline.events.usage(Group(dear, caller.consumer_id, at(28).date().isoformat()).total(1))
+    pipeline.billing.clock.now += timedelta(seconds=1)
+    await issued(pipeline, caller)
+    assert await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER) == before
+    adjusting = [
+        each
+        for each in await pipeline.billing.invoices(kind=pb.INVOICE)
+        if each.consumer_id == str(caller.consumer_id) and each.invoice_id != invoice.invoice_id
+    ]
+    lines = [line for each in adjusting for line in each.lines]
+    anew = [line for line in lines if line.service_id == str(caller.priced.service_id)]
+    assert {line.kind for line in anew} == {pb.ADJUSTMENT}
+    assert any(line.quantity == "0" and to_decimal(line.amount) < 0 for line in anew)
+    assert {line.subtotal.currency_code for line in adjusting} == (
+        {"EUR", "USD"} if late == "another currency" else {"EUR"}
+    )
+    for each in adjusting:
+        rows = await proof_of(pipeline, each.invoice_id, caller.consumer_id, CONSUMER)
+        # The dear service's call came from no gateway.
+        assert [found for found in differences(rows) if "events come to 0 calls" not in found] == []
+    await pipeline.billing.check()
+
+
+async def cancel_price(pipeline: UsagePipeline, caller: Caller, starts_at: datetime) -> None:
+    """The news that the price of a day had been canceled before it began."""
+    ((version_id, price),) = await pipeline.billing.rows(
+        "SELECT price_version_id, price::text FROM price_versions WHERE starts_at = $1", starts_at
+    )
+    known = price_from_json(json.loads(price))
+    canceled_at = starts_at - timedelta(days=1)
+    await pipeline.events.catalog(
+        price_changed(version_id, caller.priced.service_id, known, starts_at, canceled_at)
+    )
 
 
 async def test_an_invoice_after_one_that_was_void_is_proven_too(

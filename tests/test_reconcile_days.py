@@ -1,6 +1,5 @@
 """What was forwarded, recorded, rated and invoiced is one figure, or the difference has a name."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,27 +10,10 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams_common.clock import utc_now
 from ams_common.errors import InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
-from ams_common.testing.plugin import Schema, Serve, Template
-from ams_common.testing.tokens import TestIssuer
-from support.usage_pipeline import Caller, UsagePipeline, usage_pipeline
+from support.usage_pipeline import Caller, UsagePipeline
 
 DAY = utc_now().date() - timedelta(days=3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def pipeline(
-    admin_database_url: str,
-    templates: Callable[[Schema], Template],
-    kafka_bootstrap: str,
-    topic_prefix: str,
-    issuer: TestIssuer,
-    serve_rpc: Serve,
-) -> AsyncIterator[UsagePipeline]:
-    async with usage_pipeline(
-        admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
-    ) as opened:
-        yield opened
 
 
 async def reconciliation(

@@ -86,6 +86,60 @@ async def test_a_decision_in_place_takes_only_its_row_away(pending: PendingServi
     assert await pending.status() == "ACTIVE"
 
 
+async def test_a_change_of_a_live_service_is_decided_field_by_field_and_never_unseen(
+    pending: PendingService,
+) -> None:
+    service_id, browser = pending.service["serviceId"], pending.browser
+    await pending.admin.post(f"/services/{service_id}:approve")
+    path, page = f"/services/{service_id}", f"/admin/services/{service_id}"
+
+    async def change(**fields: object) -> JSON:
+        changed = await pending.merchant.patch(path, updateMask=",".join(fields), **fields)
+        return dict(changed["revision"])
+
+    revision = await change(description="Words <new>", baseUrl="https://api2.maps.example")
+    decision = f"{page}/revisions/{revision['revisionId']}/decision"
+    for shown in (browser.get("/admin").text, browser.get(page).text):
+        assert "<del>https://api.maps.example</del>" in shown
+        assert "<ins>https://api2.maps.example</ins>" in shown
+        assert "<ins>Words &lt;new&gt;</ins>" in shown
+    # It is another one meanwhile than the admin has looked at.
+    await change(description="Words that nobody saw")
+    stale = browser.post(decision, "/admin", decision="approve", version=str(revision["version"]))
+    assert stale.status == 409
+    assert "has changed since you looked at it" in stale.text
+    assert "Words that nobody saw" in stale.text
+    needs_reason = browser.post(
+        decision, page, decision="refuse", version="2", reason="", **{"from": "service"}
+    )
+    assert needs_reason.status == 400
+    assert "A reason is required" in needs_reason.text
+    fields = {"decision": "approve", "version": "2", "from": "service"}
+    assert browser.post(decision, page, **fields).location == page
+    after = await pending.merchant.get(path)
+    assert (after["description"], after["baseUrl"]) == ("Words that nobody saw", "https://api2.maps.example")
+    assert "Revision 1 approved" in browser.get(page).text
+    rejected = await change(version="2.0.0")
+    decision = f"{page}/revisions/{rejected['revisionId']}/decision"
+    browser.post(decision, "/admin", decision="refuse", version="1", reason="Not <yet>")
+    assert (await pending.merchant.get(path))["version"] == after["version"]
+    assert "Not &lt;yet&gt;" in browser.get(page).text
+
+
+async def test_a_service_is_suspended_with_a_reason_and_reinstated(pending: PendingService) -> None:
+    service_id, browser = pending.service["serviceId"], pending.browser
+    await pending.admin.post(f"/services/{service_id}:approve")
+    page = f"/admin/services/{service_id}"
+    refused = browser.post(f"{page}/suspend", page, action="suspend", reason="")
+    assert refused.status == 400
+    assert await pending.status() == "ACTIVE"
+    assert browser.post(f"{page}/suspend", page, action="suspend", reason="Spam <b>").location == page
+    assert await pending.status() == "SERVICE_SUSPENDED"
+    assert "Reason: Spam &lt;b&gt;" in browser.get(page).text
+    assert browser.post(f"{page}/reinstate", page).location == page
+    assert await pending.status() == "ACTIVE"
+
+
 async def test_access_is_decided_with_the_consumer_in_sight(pending: PendingService, people: People) -> None:
     service_id = pending.service["serviceId"]
     await pending.admin.post(f"/services/{service_id}:approve")
@@ -153,24 +207,31 @@ async def test_the_audit_log_tells_and_exports_who_did_what(pending: PendingServ
     await eventually(told)
     assert f"maps-{pending.tag}@example.com" in pending.browser.get(f"/admin/governance?{query}").text
     lines = pending.browser.get(f"/admin/governance/table.csv?{query}").text.splitlines()
-    assert [line.split(",")[2] for line in lines] == ["action", "service.submit", "service.create"]
+    assert [line.split(",")[3] for line in lines] == ["action", "service.submit", "service.create"]
 
 
 async def test_the_commission_is_set_as_a_percentage_from_a_coming_month(pending: PendingService) -> None:
-    page = "/admin/governance?view=commission"
+    page, action = "/admin/settings", "/admin/settings/commission"
     form = pending.browser.get(page).text
     months = re.findall(r'<option value="(\d{4}-\d{2})"', form)
-    refused = pending.browser.post(page, page, rate="120", starts_in=months[-1])
+    refused = pending.browser.post(action, page, rate="120", starts_in=months[-1])
     assert refused.status == 400
     assert 'value="120"' in refused.text
-    assert pending.browser.post(page, page, rate="12,5", starts_in=months[-1]).location == page
+    assert pending.browser.post(action, page, rate="12,5", starts_in=months[-1]).location == page
     assert "12.5%" in pending.browser.get(page).text
 
 
 async def test_only_admins_come_in(pending: PendingService, system: RunningSystem, people: People) -> None:
     nobody = Browser(system.port("ams-bff"))
     merchant = await sign_in(system, people, f"maps-{pending.tag}@example.com")
-    pages = ("/admin", "/admin/merchants", "/admin/consumers", "/admin/services", "/admin/governance")
+    pages = (
+        "/admin",
+        "/admin/merchants",
+        "/admin/consumers",
+        "/admin/services",
+        "/admin/governance",
+        "/admin/team",
+    )
     for path in pages:
         assert pending.browser.get(path).status == 200
         assert merchant.get(path).status == 403

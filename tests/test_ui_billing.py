@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -117,6 +118,10 @@ def _invoice_of(billed: Billed, browser: Browser, area: str, query: str) -> str:
 
 @pytest.fixture(scope="module")
 def issued(billed: Billed) -> str:
+    return _issue(billed)
+
+
+def _issue(billed: Billed) -> str:
     """The id of the invoice through yesterday."""
     page = "/merchant/invoices/issue"
     run = billed.merchant.post(page, page, last_day=_YESTERDAY.isoformat())
@@ -262,7 +267,14 @@ def test_an_invoice_is_sent_credited_and_paid(billed: Billed, issued: str) -> No
     assert "Credit note CN-000001" in shown
     assert f'href="{path}"' in shown
     assert "Down for an hour" in billed.consumer.get(note.location.replace("/merchant/", "/dashboard/")).text
-    assert "Credited since" in billed.merchant.get(path).text
+    for browser, area in ((billed.merchant, "merchant"), (billed.consumer, "dashboard")):
+        text = browser.get(f"/{area}/invoices/{issued}").text
+        assert "Credited since" in text
+        assert (
+            f'href="{note.location.replace("/merchant/", f"/{area}/")}">CN-000001</a> takes back €0.01'
+            in text
+        )
+        assert "INV-000001</a>" in browser.get(note.location.replace("/merchant/", f"/{area}/")).text
     assert billed.other_merchant.post(f"{path}/paid", "/merchant/services/new").status == 404
     assert billed.merchant.post(f"{path}/paid", path).location == path
     assert "Paid" in billed.consumer.get(f"/dashboard/invoices/{issued}").text
@@ -274,6 +286,40 @@ def test_a_paid_invoice_is_not_voided_and_voiding_asks_for_its_number(billed: Bi
     path = f"/merchant/invoices/{issued}"
     assert billed.merchant.post(f"{path}/void", path, confirm="INV-9", reason="r").status == 400
     assert billed.merchant.post(f"{path}/void", path, confirm="INV-000001").status == 400
+
+
+def test_a_void_invoice_and_its_credit_note_name_each_other_and_its_usage_is_billed_anew(
+    system: RunningSystem, kafka_bootstrap: str
+) -> None:
+    billed = asyncio.run(_bill(system, kafka_bootstrap))
+    issued = _issue(billed)
+    path = f"/merchant/invoices/{issued}"
+    # Without its number or a reason, and by who doesn't own it, nothing happens.
+    for fields in ({"confirm": "INV-9", "reason": "Wrong"}, {"confirm": "INV-000001"}):
+        refused = billed.merchant.post(f"{path}/void", path, **fields)
+        assert refused.status == 400
+        assert re.search(r'<dialog class="dialog" id="void"[^>]* open>', refused.text)
+    wanted = {"confirm": "INV-000001", "reason": "Wrong address"}
+    assert billed.other_merchant.post(f"{path}/void", "/merchant/services/new", **wanted).status == 404
+    assert billed.consumer.post(f"{path}/void", "/dashboard/keys", **wanted).status == 403
+    assert "Void INV-000001?" in billed.merchant.get(path).text
+    assert billed.merchant.post(f"{path}/void", path, **wanted).location == path
+    for browser, area in ((billed.merchant, "merchant"), (billed.consumer, "dashboard")):
+        text = browser.get(f"/{area}/invoices/{issued}").text
+        assert "nothing is to be paid of it" in text
+        note = re.search(rf'href="(/{area}/invoices/[0-9a-f-]{{36}})">CN-000001</a> takes back €0.04', text)
+        assert note, text
+        shown = browser.get(note[1]).text
+        assert f'href="/{area}/invoices/{issued}">INV-000001</a>' in shown
+        assert "Wrong address" in shown
+    [row] = _rows(billed.consumer.get("/dashboard/invoices/table.csv?kind=credit-note"))
+    assert (row["number"], Decimal(row["subtotal"])) == ("CN-000001", Decimal("0.04"))
+    assert billed.merchant.post(f"{path}/void", path, **wanted).status == 409
+    again = _issue(billed)
+    assert again != issued
+    [line] = _rows(billed.merchant.get(f"/merchant/invoices/{again}/document/csv"))
+    assert (line["number"], line["quantity"]) == ("INV-000002", str(_CALLS))
+    assert Decimal(line["subtotal"]) == Decimal("0.04")
 
 
 def test_a_statement_agrees_with_its_invoices(billed: Billed, issued: str) -> None:

@@ -83,7 +83,7 @@ async def test_a_draft_is_made_changed_submitted_and_shown_with_its_rejection(
     assert "Nothing matches" in browser.get("/merchant/services?status=active").text
 
 
-async def test_an_active_service_keeps_its_price_and_changes_its_description(
+async def test_an_active_service_keeps_its_price_and_changes_its_words_once_an_admin_agrees(
     merchant: SignedInMerchant,
 ) -> None:
     service = await merchant.make_service()
@@ -91,13 +91,139 @@ async def test_an_active_service_keeps_its_price_and_changes_its_description(
     await merchant.rest.post(f"{rest_path}:submit")
     await merchant.admin.post(f"{rest_path}:approve")
     assert 'name="price.currency_code"' not in merchant.browser.get(f"{path}/edit").text
-    merchant.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Better"))
+    merchant.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Better <words>"))
+    waiting = await merchant.rest.get(rest_path)
+    assert (waiting["description"], waiting["price"]) == (service["description"], service["price"])
+    shown = merchant.browser.get(path).text
+    assert "Your change waits for approval" in shown
+    assert "<ins>Better &lt;words&gt;</ins>" in shown
+    # What waits stands in the form, with the version that it was opened at.
+    form = merchant.browser.get(f"{path}/edit").text
+    assert "Better &lt;words&gt;" in form
+    assert re.search(r'name="revision_version" value="1"', form)
+    revision = waiting["revision"]
+    assert merchant.browser.post(f"{path}/revisions/{revision['revisionId']}/withdraw", path).location == path
+    assert "Your change waits" not in merchant.browser.get(path).text
+    merchant.browser.post(f"{path}/edit", f"{path}/edit", **typed(description="Best", name="Atlas"))
+    revision = (await merchant.rest.get(rest_path))["revision"]
+    approve = f"{rest_path}/revisions/{revision['revisionId']}:approve"
+    await merchant.admin.post(approve, version=revision["version"])
     after = await merchant.rest.get(rest_path)
-    assert (after["description"], after["price"], after["name"]) == (
-        "Better",
-        service["price"],
-        service["name"],
+    assert (after["description"], after["name"], after["price"]) == ("Best", "Atlas", service["price"])
+    assert "Revision 2 approved" in merchant.browser.get(path).text
+
+
+async def test_a_service_is_withdrawn_and_retired_by_its_name(merchant: SignedInMerchant) -> None:
+    service = await merchant.make_service(name=f"Geo {merchant.tag}")
+    path, rest_path = f"/merchant/services/{service['serviceId']}", f"/services/{service['serviceId']}"
+    await merchant.rest.post(f"{rest_path}:submit")
+    assert merchant.browser.post(f"{path}/withdraw", path).location == path
+    assert (await merchant.rest.get(rest_path))["status"] == "DRAFT"
+    refused = merchant.browser.post(f"{path}/retire", path, confirm="Geo")
+    assert refused.status == 400
+    assert (await merchant.rest.get(rest_path))["status"] == "DRAFT"
+    assert merchant.browser.post(f"{path}/retire", path, confirm=f"Geo {merchant.tag}").location == path
+    assert "You have taken it out of use for good" in merchant.browser.get(path).text
+    assert f"Geo {merchant.tag}" in merchant.browser.get("/merchant/services?status=retired").text
+    assert merchant.browser.get(f"{path}/edit").location == path
+
+
+async def test_metadata_is_typed_shown_to_consumers_and_told_at_its_fields(
+    merchant: SignedInMerchant, system: RunningSystem
+) -> None:
+    await merchant.make_service()
+    fields = {
+        "authentication_method": "3",
+        "formats": "JSON, csv",
+        "service_levels.availability_ppm": "99,95",
+        "service_levels.latency_p95_ms": "250",
+        "support_contact.email": "help@maps.example",
+        "categories": "location",
+        "visibility": "1",
+        "tracing.skips": "skips_response_size",
+        "forwarding.limit_scope": "2",
+    }
+    wrong = create(
+        merchant.browser,
+        **fields | {"service_levels.availability_ppm": "101", "support_contact.email": "nobody"},
     )
+    assert wrong.status == 400
+    assert 'id="f-service-levels-availability-ppm-error"' in wrong.text
+    path = create(merchant.browser, name=f"Geo {merchant.tag}", **fields).location
+    rest_path = f"/services/{path.rpartition('/')[2]}"
+    made = await merchant.rest.get(rest_path)
+    assert made["serviceLevels"] == {"availabilityPpm": 999_500, "latencyP95Ms": 250}
+    assert (made["formats"], made["categories"]) == (["json", "csv"], ["location"])
+    assert made["tracing"]["skipsResponseSize"] is True
+    # Saved as it was opened, nothing changes.
+    form = merchant.browser.get(f"{path}/edit").text
+    assert re.search(r'name="service_levels.availability_ppm"[^>]* value="99.95"', form)
+    await merchant.rest.post(f"{rest_path}:submit")
+    await merchant.admin.post(f"{rest_path}:approve")
+    marketplace = await public_page(system, f"/marketplace/{made['slug']}")
+    for text in (
+        *("AMS API key and OAuth 2.0", "json, csv", "99.95 %", "250 ms", "help@maps.example"),
+        *("Maps and location", "60 calls a minute, for each key", "the size of answers"),
+    ):
+        assert text in marketplace, text
+    listed = Browser(system.port("ams-bff")).get("/marketplace?category=location").text
+    assert f"Geo {merchant.tag}" in listed
+
+
+async def test_an_images_type_and_parameters_are_typed_in_rows_that_close_up(
+    merchant: SignedInMerchant, system: RunningSystem
+) -> None:
+    await merchant.make_service()
+    rows = {
+        "image_type": "3",
+        "runtime_parameters.0.name": "AMS_API_KEY",
+        "runtime_parameters.0.rules": "secret",
+        "runtime_parameters.2.name": "LOG_LEVEL",
+        "runtime_parameters.2.default_value": "info",
+        "runtime_parameters.2.description": "How much it says",
+    }
+    wrong = create(merchant.browser, type="DOCKER", **rows | {"runtime_parameters.2.name": "1X"})
+    assert wrong.status == 400
+    assert 'id="f-runtime-parameters-1-name-error"' in wrong.text
+    path = create(merchant.browser, type="DOCKER", name=f"Image {merchant.tag}", **rows).location
+    made = await merchant.rest.get(f"/services/{path.rpartition('/')[2]}")
+    assert made["imageType"] == "BATCH_PROCESSOR"
+    names = [each["name"] for each in made["runtimeParameters"]]
+    assert names == ["AMS_API_KEY", "LOG_LEVEL"]
+    assert "How much it says" in merchant.browser.get(path).text
+
+
+async def test_a_private_service_is_opened_by_its_link_and_by_nothing_else(
+    merchant: SignedInMerchant, system: RunningSystem, people: People
+) -> None:
+    service = await merchant.make_service(name=f"Geo {merchant.tag}", visibility="PRIVATE")
+    path, rest_path = f"/merchant/services/{service['serviceId']}", f"/services/{service['serviceId']}"
+    await merchant.rest.post(f"{rest_path}:submit")
+    await merchant.admin.post(f"{rest_path}:approve")
+    made = merchant.browser.post(
+        f"{path}/invitations", f"{path}/invitations", note="Example", max_uses="1", valid_days="7"
+    )
+    link = re.search(r"/marketplace/invitation/[\w-]{43}", made.text)
+    assert made.status == 200 and link
+    assert "Example" in merchant.browser.get(f"{path}/invitations").text
+    assert link[0] not in merchant.browser.get(f"{path}/invitations").text
+    email = f"guest-{merchant.tag}@example.com"
+    guest_rest = await people.register_consumer(email, "Guest")
+    guest = await sign_in(system, people, email)
+    public = f"/marketplace/{service['slug']}"
+    assert guest.get(public).status == 404
+    assert Browser(system.port("ams-bff")).get(public).status == 404
+    asked = await guest_rest.ask("POST", "/access-requests", {"serviceId": service["serviceId"]})
+    assert asked.status == 404
+    # Looking at the link accepts nothing.
+    assert "Accept the invitation" in guest.get(link[0]).text
+    assert guest.get(public).status == 404
+    assert guest.post(link[0], link[0]).location == public
+    assert f"Geo {merchant.tag}" in guest.get(public).text
+    assert f"Geo {merchant.tag}" in guest.get("/marketplace").text
+    assert f"Geo {merchant.tag}" not in Browser(system.port("ams-bff")).get("/marketplace").text
+    await guest_rest.post_eventually("/access-requests", serviceId=service["serviceId"])
+    assert guest.post("/marketplace/invitation/nothing", link[0]).status == 404
 
 
 async def test_what_is_wrong_stands_beside_the_field_and_nothing_typed_is_lost(
@@ -185,6 +311,7 @@ async def test_how_calls_are_forwarded_is_set_with_the_service_and_while_it_is_a
         "quotaPerDay": 5000,
         "passesCookies": True,
         "corsOrigins": ["https://app.example.com", "http://localhost:3000"],
+        "limitScope": "PER_CONSUMER",
     }
     await merchant.rest.post(f"{rest_path}:submit")
     await merchant.admin.post(f"{rest_path}:approve")
@@ -199,9 +326,11 @@ async def test_how_calls_are_forwarded_is_set_with_the_service_and_while_it_is_a
     marketplace = await public_page(system, f"/marketplace/{made['slug']}")
     for text in (own, marketplace):
         assert "within 30 seconds" in text  # the platform's default again
-        assert "5,000 calls a day, 70,000 calls a month" in text
         assert "Pass, within the service’s own path" in text
         assert "https://app.example.com" in text
+        assert "5,000 a day, for each consumer" in text
+    # The new quota waits for an admin, and the rest of the form does with it.
+    assert re.search(r"<dt>Quota per month</dt>\s*<dd><del>no limit</del>\s*<ins>70,000</ins>", own)
     assert "api.maps.example" in own
     assert "api.maps.example" not in marketplace
     assert "gateway worker" not in marketplace
@@ -248,13 +377,13 @@ async def test_a_credential_is_set_replaced_and_removed_and_never_shown(merchant
     path, browser = f"/merchant/services/{service['serviceId']}", merchant.browser
     credential, secret = f"{path}/credential", f"s3cret-{merchant.tag}"
     refused = [
-        browser.post(credential, credential, header_name=name, value=value)
+        browser.post(credential, credential, kind="1", header_name=name, value=value)
         for name, value in (("Host", secret), ("", secret), ("X-Key", ""), ("X-Key", f"{secret} ü"))
     ]
     for page, control in zip(refused, ("header-name", "header-name", "value", "value"), strict=True):
         assert page.status == 400
         assert f'id="f-{control}-error"' in page.text
-    set_now = browser.post(credential, credential, header_name="X-Key", value=f"Bearer {secret}")
+    set_now = browser.post(credential, credential, kind="1", header_name="X-Key", value=f"Bearer {secret}")
     assert set_now.location == path
     shown_pages = [browser.get(each) for each in (path, credential, f"{path}/edit")]
     assert "X-Key" in shown_pages[0].text
@@ -263,6 +392,13 @@ async def test_a_credential_is_set_replaced_and_removed_and_never_shown(merchant
     read = await merchant.rest.get(f"/services/{service['serviceId']}")
     assert read["upstreamCredential"]["headerName"] == "X-Key"
     assert secret not in str(read)
+    for kind, name in (("2", "BASIC"), ("3", "BEARER")):
+        # The header field stands there from before, and isn't what is meant.
+        fields = {"kind": kind, "username": "ams", "header_name": "X-Key", "value": secret}
+        assert browser.post(credential, credential, **fields).location == path
+        read = await merchant.rest.get(f"/services/{service['serviceId']}")
+        assert read["upstreamCredential"]["kind"] == name
+        assert read["upstreamCredential"]["headerName"] == "Authorization"
     assert browser.post(f"{credential}/remove", path).location == path
     assert "Set a credential" in browser.get(path).text
 

@@ -1,15 +1,19 @@
 """ams-bff: the web UI for people and the REST API for scripts, in front of the gRPC services."""
 
+import asyncio
 import logging
 from functools import partial
 
+from ams_common.client import ServiceToken
 from ams_common.process import run_process
+from ams_common.server import cancel
 from ams_common.settings import load
 from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
 from ams_rest.deadlines import Deadlines
 
 from ams_bff.app import build_app
+from ams_bff.http.connections import Connections
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.sessions import open_redis
 from ams_bff.settings import Settings
@@ -32,9 +36,12 @@ async def run(settings: Settings) -> None:
         open_redis(settings.redis_url) as redis,
     ):
         streams = EventStreams(settings.live_beat_s)
-        app = build_app(settings, backends, redis, streams)
+        token = ServiceToken(backends.channels["identity"], "bff", settings.service_secret)
+        app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        connections = Connections(settings.connection_limits())
+        background = [asyncio.create_task(work) for work in (token.keep(), connections.sweep())]
         try:
             await serve_asgi(
                 app,
@@ -42,11 +49,12 @@ async def run(settings: Settings) -> None:
                 stop_grace_s=_STOP_GRACE_S,
                 # They don't end by themselves, and requests under way are waited for.
                 before_stop=streams.stop,
-                # h11 alone of uvicorn's parsers has a bound on what isn't body.
-                http="h11",
+                # Of uvicorn's parsers h11, which alone has a bound on what isn't body.
+                http=connections.protocol,
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             )
         finally:
+            await cancel(background)
             log.info("stopped")
 
 

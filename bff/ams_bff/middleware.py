@@ -3,11 +3,19 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
 from ams_common import metrics
-from ams_common.context import RequestContext, current_request_id, request_context, request_id_or_new
+from ams_common.clients import clean_device, client_address
+from ams_common.context import (
+    Client,
+    RequestContext,
+    current_request_id,
+    request_context,
+    request_id_or_new,
+)
 from ams_common.errors import AppError, internal_error
 from ams_rest.answers import problem_answer
 from ams_rest.http_errors import BodyTooLargeError
@@ -18,6 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024
+# Where pictures of 2 MiB are sent: in a form, and in base64.
+_LARGER_BODIES = {
+    "/settings/profile/picture": 2 * 1024 * 1024 + MAX_BODY_BYTES,
+    "/merchant/profile/logo": 2 * 1024 * 1024 + MAX_BODY_BYTES,
+    "/api/v1/me/picture": 3 * 1024 * 1024,
+    "/api/v1/merchant/profile/logo": 3 * 1024 * 1024,
+}
 
 _LOGGED_PATH_CHARACTERS = 200
 _CLIENT_GONE = 499
@@ -27,10 +42,17 @@ Middleware: TypeAlias = Callable[[ASGIApp], ASGIApp]
 RenderError: TypeAlias = Callable[[Scope, Receive, AppError], Awaitable[ASGIApp | None]]
 
 
-def wrap(app: ASGIApp, is_https: bool, render_error: RenderError) -> ASGIApp:
+def wrap(
+    app: ASGIApp,
+    is_https: bool,
+    trusted_proxies: int,
+    voucher: Callable[[], str],
+    render_error: RenderError,
+) -> ASGIApp:
     """`app` behind all of them, the first outermost."""
     steps: Sequence[Middleware] = [
         request_ids,
+        clients(trusted_proxies, voucher),
         access_log,
         default_headers(is_https),
         faults(render_error),
@@ -51,6 +73,28 @@ def request_ids(app: ASGIApp) -> ASGIApp:
             request_context.reset(reset)
 
     return wrapped
+
+
+def clients(trusted_proxies: int, voucher: Callable[[], str]) -> Middleware:
+    """Makes known where the person is that asks: to whatever serves the request, and to the services that it
+    asks, which believe it because of the `voucher`."""
+
+    def step(app: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            headers, call = Headers(scope=scope), request_context.get()
+            assert call is not None, "request_ids come first"
+            peer = scope["client"][0] if scope.get("client") else ""
+            address = client_address(peer, headers.getlist("x-forwarded-for"), trusted_proxies)
+            device = clean_device(headers.get("user-agent", ""))
+            reset = request_context.set(replace(call, client=Client(address, device, voucher())))
+            try:
+                await app(scope, receive, send)
+            finally:
+                request_context.reset(reset)
+
+        return wrapped
+
+    return step
 
 
 def access_log(app: ASGIApp) -> ASGIApp:
@@ -135,20 +179,21 @@ def faults(render_error: RenderError) -> Middleware:
 
 
 def size_cap(app: ASGIApp) -> ASGIApp:
-    """Refuses bodies over MAX_BODY_BYTES: by what they declare, and by what comes."""
+    """Refuses bodies over what their path may have: by what they declare, and by what comes."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        most_bytes = _LARGER_BODIES.get(scope["path"], MAX_BODY_BYTES)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY_BYTES):
-            raise _too_large()
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > most_bytes):
+            raise _too_large(most_bytes)
         received_bytes = 0
 
         async def counting() -> Message:
             nonlocal received_bytes
             message = await receive()
             received_bytes += len(message.get("body", b""))
-            if received_bytes > MAX_BODY_BYTES:
-                raise _too_large()
+            if received_bytes > most_bytes:
+                raise _too_large(most_bytes)
             return message
 
         await app(scope, counting, send)
@@ -156,8 +201,8 @@ def size_cap(app: ASGIApp) -> ASGIApp:
     return wrapped
 
 
-def _too_large() -> BodyTooLargeError:
-    return BodyTooLargeError("body_too_large", f"A body must have at most {MAX_BODY_BYTES} bytes.")
+def _too_large(most_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError("body_too_large", f"A body must have at most {most_bytes} bytes.")
 
 
 def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:

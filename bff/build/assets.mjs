@@ -29,6 +29,7 @@ await build({
     htmx: "htmx.org/dist/htmx.min.js",
     live: "ams_bff/assets/live.js",
     palette: "ams_bff/assets/palette.js",
+    passkeys: "ams_bff/assets/passkeys.js",
     ui: "ams_bff/assets/ui.js",
     uplot: "uplot/dist/uPlot.iife.min.js",
   },

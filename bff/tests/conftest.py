@@ -16,13 +16,12 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import uvloop
 from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
 from ams_common.processes import GRPC_SERVERS
-from ams_common.provision import provision
+from ams_common.provision import provision, unprovision
 from support.plain_browser import Browser, Page
 
 SERVICES = tuple(GRPC_SERVERS)
@@ -260,7 +259,7 @@ def all_services(
     mailbox, bff_port = Mailbox(), free_port()
     acme = Acme(free_port(), f"http://127.0.0.1:{bff_port}/login/with/acme/return")
     with ExitStack() as stack:
-        stack.callback(lambda: uvloop.run(_drop(admin_database_url, name, list(owners.values()))))
+        stack.callback(lambda: uvloop.run(unprovision(admin_database_url, name, owners)))
         mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
         mail.start()
         stack.callback(mail.stop)
@@ -271,6 +270,9 @@ def all_services(
             "IDENTITY_ADMIN_EMAILS": ",".join([ADMIN_EMAIL, *OTHER_ADMIN_EMAILS]),
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+            # Everybody is at one address here.
+            "IDENTITY_CODE_ASKS_PER_HOUR": "100000",
+            "IDENTITY_CODE_MAILS_PER_HOUR": "100000",
             "IDENTITY_PUBLIC_URL": f"http://127.0.0.1:{bff_port}",
             "IDENTITY_OIDC_ISSUERS": json.dumps([acme.setting]),
             "PSEUDONYM_KEY": secrets.token_urlsafe(32),
@@ -289,16 +291,6 @@ def all_services(
         bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
         stack.enter_context(processes([*programs, bff]))
         yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses)
-
-
-async def _drop(url: str, database: str, roles: Sequence[str]) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
-        for role in roles:
-            await connection.execute(f"DROP ROLE {role}")
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True, slots=True)

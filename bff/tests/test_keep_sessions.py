@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
+from cryptography.fernet import Fernet
 from redis import Redis
 from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
+SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
 
 
 @pytest.fixture
@@ -26,7 +29,8 @@ def redis_key(browser: Browser) -> str:
 
 
 def stored(kept: Redis, browser: Browser) -> Any:
-    return json.loads(str(kept.get(redis_key(browser))))
+    """What lies sealed in Redis."""
+    return json.loads(SEALER.unseal(str(kept.get(redis_key(browser))).encode()))
 
 
 def is_signed_in(browser: Browser) -> bool:
@@ -38,6 +42,17 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(browsers: Any) ->
     assert re.fullmatch(
         r"ams_session=[A-Za-z0-9_-]{43}; HttpOnly; Max-Age=2592000; Path=/; SameSite=lax", cookie
     )
+
+
+def test_what_redis_holds_gives_nobody_a_token(kept: Redis, browsers: Any) -> None:
+    browser = browsers.register()
+    tokens = stored(kept, browser)["tokens"]
+    text = str(kept.get(redis_key(browser)))
+    assert tokens["access_token"] not in text
+    assert tokens["refresh_token"] not in text
+    # Sealed with a key that is unknown by now: as if there were none.
+    kept.set(redis_key(browser), Sealer([Fernet.generate_key().decode()]).seal(b"{}"), keepttl=True)
+    assert not is_signed_in(browser)
 
 
 def test_over_https_the_cookie_is_secure_and_bound_to_the_host(start_bff: Any) -> None:
@@ -86,7 +101,7 @@ def age_token(kept: Redis, browser: Browser) -> str:
     """Makes the access token look as if it ran out in a moment; the refresh token that is there."""
     document = stored(kept, browser)
     document["tokens"]["expires_at_s"] = time.time() + 1
-    kept.set(redis_key(browser), json.dumps(document), keepttl=True)
+    kept.set(redis_key(browser), SEALER.seal(json.dumps(document).encode()), keepttl=True)
     return str(document["tokens"]["refresh_token"])
 
 

@@ -34,7 +34,7 @@ def consumer(all_services: Any) -> str:
 def merchant(all_services: Any, admin: str) -> str:
     email = new_email()
     invited = all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, admin)
-    assert invited.status == 200, invited.text
+    assert invited.status == 201, invited.text
     code = all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     about = {"email": email, "name": "M", "companyName": "Münz AG", "inviteCode": code}
     return str(
@@ -76,7 +76,7 @@ def test_a_service_is_made_changed_and_approved_through_rest(
 ) -> None:
     def ask(method: str, path: str, body: Any, token: str) -> Any:
         answer = all_services.bff.ask(method, f"/api/v1{path}", body, token)
-        assert answer.status == 200, answer.text
+        assert answer.status in (200, 201), answer.text
         return answer.json
 
     amount = {"currencyCode": "EUR", "units": "0", "nanos": 5_000_000}
@@ -151,7 +151,7 @@ def test_a_field_that_the_service_refuses_is_named(all_services: Any, admin: str
 def test_too_many_codes_are_a_429_that_says_when_to_come_back(all_services: Any) -> None:
     email = new_email()
     body = {"email": email, "name": "a"}
-    answers = [all_services.bff.ask("POST", "/api/v1/auth/register/consumer", body) for _ in range(6)]
+    answers = [all_services.bff.ask("POST", "/api/v1/auth/register/consumer", body) for _ in range(21)]
     last = answers[-1]
     assert (last.status, last.code) == (429, "too_many_codes")
     assert int(last.headers["retry-after"]) > 0

@@ -1,5 +1,6 @@
 """Signing in and registering by forms."""
 
+import re
 import secrets
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_what_was_typed_is_shown_as_text(browsers: Any) -> None:
 def test_a_merchant_registers_with_the_link_of_the_invitation(browsers: Any) -> None:
     admin = browsers.all_services.bff.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL})
     token, email = browsers.all_services.sign_in(admin, ADMIN_EMAIL), f"{secrets.token_hex(6)}@a.example"
-    assert browsers.all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, token).status == 200
+    assert browsers.all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, token).status == 201
     code = browsers.all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     browser: Browser = browsers.browser()
     link = f"/register/merchant?invite_code={code}&email={email}"
@@ -99,6 +100,32 @@ def test_an_admin_can_be_a_consumer_too_and_switch(browsers: Any) -> None:
 def test_too_many_codes_are_a_429_that_says_so(browsers: Any) -> None:
     email = f"{secrets.token_hex(6)}@a.example"
     browser = browsers.browser()
-    answers = [browser.post("/login", email=email) for _ in range(6)]
-    assert [answer.status for answer in answers] == [303] * 5 + [429]
+    answers = [browser.post("/login", email=email) for _ in range(21)]
+    assert [answer.status for answer in answers] == [303] * 20 + [429]
     assert "Too many codes" in answers[-1].text
+
+
+def test_a_browser_that_signed_in_before_is_known_there_and_to_nobody_else(browsers: Any) -> None:
+    browser = browsers.register()
+    device = browser.cookies["ams_device"]
+    assert "~" not in device
+    email = re.search(r'name="email"[^>]* value="([^"]+)"', browser.get("/register").text)
+    assert email
+    browser.post("/logout", "/marketplace")
+    assert browser.cookies["ams_device"] == device
+    answers = [browser.post("/login", email=email[1]) for _ in range(25)]
+    # Twenty of its network, as anybody's, and five of its own.
+    assert [answer.status for answer in answers] == [303] * 25
+    assert "mailed already" in browser.get("/login/code").text
+    assert browsers.type_code(browser, email[1]).status == 303
+    browsers.register(browser)
+    assert len(browser.cookies["ams_device"].split("~")) == 3
+
+
+def test_a_device_cookie_is_out_of_reach_of_scripts(browsers: Any) -> None:
+    browser = browsers.browser()
+    email = f"{secrets.token_hex(6)}@a.example"
+    browser.post("/register", "/register", email=email, name="Zoë")
+    cookies = browsers.type_code(browser, email).set_cookies
+    [device] = [cookie for cookie in cookies if cookie.startswith("ams_device=")]
+    assert "HttpOnly" in device and "SameSite=lax" in device

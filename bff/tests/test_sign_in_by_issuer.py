@@ -193,6 +193,26 @@ def test_a_code_of_another_sign_in_is_refused(acme: Any, browsers: Any) -> None:
     assert email_of(mine) == ""
 
 
+def test_each_tab_of_a_browser_has_its_own_way_back(acme: Any, browsers: Any) -> None:
+    browser = browsers.browser()
+    browser.get("/login")
+    urls = [begin(browser, f"?next=/dashboard/{page}") for page in ("api-keys", "usage")]
+    # A mailed code that is asked for in a third one takes nothing from them.
+    browser.post("/login", email=f"{new_login()}@acme.example")
+    login = new_login()
+    answers = [at_acme(acme, url, login) for url in urls]
+    first = browser.get(path_of(answers[0]))
+    assert (first.status, first.location) == (303, "/dashboard/api-keys")
+
+
+def test_a_tab_that_began_later_does_not_take_the_way_back_of_another(acme: Any, browsers: Any) -> None:
+    browser = browsers.browser()
+    browser.get("/login")
+    urls = [begin(browser, f"?next=/dashboard/{page}") for page in ("api-keys", "usage")]
+    answer = browser.get(path_of(at_acme(acme, urls[1], new_login())))
+    assert (answer.status, answer.location) == (303, "/dashboard/usage")
+
+
 def test_an_unknown_issuer_is_a_404_page(browsers: Any) -> None:
     assert browsers.browser().get("/login/with/nobody").status == 404
     assert browsers.browser().get("/login/with/NOBODY").status == 404

@@ -131,7 +131,7 @@ def everybody(all_services: Any) -> str:
     all_services.sign_in(
         all_services.bff.ask("POST", "/api/v1/auth/register/consumer", {"email": email, "name": "E"}), email
     )
-    assert all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 200
+    assert all_services.bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 201
     code = all_services.mailbox.wait_for(email, r"^(?:[0-9A-Z]{4}-){4}[0-9A-Z]{4}\r?$").strip()
     about = {"email": email, "name": "E", "companyName": "E", "inviteCode": code}
     token = str(

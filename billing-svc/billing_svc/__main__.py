@@ -13,6 +13,10 @@ from functools import partial
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
+from ams.billing.v1 import key_cost_service_pb2 as key_cost_pb
+from ams.billing.v1 import key_cost_service_pb2_grpc as key_cost_rpc
+from ams.billing.v1 import project_spend_service_pb2 as project_spend_pb
+from ams.billing.v1 import project_spend_service_pb2_grpc as project_spend_rpc
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
@@ -22,17 +26,21 @@ from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from billing_svc.commission import FIRST_MONTH, format_rate
 from billing_svc.drafting import keep_drafts
-from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.event_handlers import SUBSCRIPTIONS, apply_projects
 from billing_svc.invariants import check_invariants
 from billing_svc.periods import last_day_of, parse_period
 from billing_svc.rpc import BillingService
+from billing_svc.rpc.key_costs import KeyCostService
+from billing_svc.rpc.project_spend import ProjectSpendService
 from billing_svc.running import InvoiceRunner, follow_calendar, keep_overdue, run_month
 from billing_svc.runs import is_over
 from billing_svc.settings import Settings, load_settings
@@ -72,7 +80,24 @@ async def run(settings: Settings) -> None:
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "billing-svc", settings.service_secret)
+        )
+        add_key_costs = partial(
+            key_cost_rpc.add_KeyCostServiceServicer_to_server, KeyCostService(database=database)
+        )
+        add_project_spend = partial(
+            project_spend_rpc.add_ProjectSpendServiceServicer_to_server,
+            ProjectSpendService(database=database),
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [
+                (descriptor, add_servicer),
+                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
+                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
+            ],
+        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -81,9 +106,15 @@ async def run(settings: Settings) -> None:
             SUBSCRIPTIONS,
             settings.kafka_topic_prefix,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = ProjectFollower(
+            database, following, "billing-svc", settings.service_secret, apply_projects
+        )
         background = [
+            follower.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),

@@ -1,6 +1,6 @@
 """Totals of usage, and what a billing counter holds of them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import NamedTuple
 from uuid import UUID
@@ -29,30 +29,44 @@ class CounterKey(NamedTuple):
     api_key_id: UUID
     project_id: UUID | None
     charge_class: ChargeClass
-    source: str
 
 
 class Figures(NamedTuple):
-    """What a group comes to so far: its events are those of its source up to and with `last_offset`."""
+    """What a group comes to so far: its events are those of each source up to and with its last offset."""
 
+    events: int
     requests: int
     request_bytes: int
     response_bytes: int
-    last_offset: int
+    last_offsets: Mapping[str, int]
 
-    def greatest(self, other: "Figures") -> "Figures":
-        """Of two totals of a group, figure by figure: whichever comes first, and however often."""
-        return Figures(*map(max, self, other))
+    def greatest(self, later: "Figures") -> "Figures":
+        """Of two totals of a group, figure by figure: whichever comes first, and however often. Whose events
+        they are is said by the one with more of them."""
+        return Figures(
+            max(self.events, later.events),
+            max(self.requests, later.requests),
+            max(self.request_bytes, later.request_bytes),
+            max(self.response_bytes, later.response_bytes),
+            later.last_offsets if later.events >= self.events else self.last_offsets,
+        )
 
 
 def parse_total(message: usage_pb.UsageTotal) -> tuple[CounterKey, Figures]:
     """Raises ValueError for a total that can't be counted: malformed ids or day, no source, an unknown charge
-    class, or a negative figure."""
-    figures = Figures(message.requests, message.request_bytes, message.response_bytes, message.last_offset)
-    if min(figures) < 0:
+    class, or impossible figures."""
+    figures = Figures(
+        message.events,
+        message.requests,
+        message.request_bytes,
+        message.response_bytes,
+        dict(message.last_offsets),
+    )
+    amounts = (*figures[:4], *figures.last_offsets.values())
+    if min(amounts) < 0 or not figures.events or figures.requests > figures.events:
         raise ValueError(f"a total has impossible figures: {figures}")
-    if not 1 <= len(message.source) <= _MAX_SOURCE_LENGTH:
-        raise ValueError("a total needs a source")
+    if not figures.last_offsets or not all(map(_is_source, figures.last_offsets)):
+        raise ValueError("a total needs its sources")
     charge_class = _CHARGE_CLASSES.get(message.charge_class)
     if charge_class is None:
         raise ValueError(f"{message.charge_class} is no charge class that is known here")
@@ -64,7 +78,6 @@ def parse_total(message: usage_pb.UsageTotal) -> tuple[CounterKey, Figures]:
         api_key_id=UUID(message.api_key_id),
         project_id=UUID(message.project_id) if message.project_id else None,
         charge_class=charge_class,
-        source=message.source,
     )
     return key, figures
 
@@ -83,4 +96,8 @@ def greatest_totals(messages: Iterable[usage_pb.UsageTotal]) -> dict[CounterKey,
 
 
 def _lock_order(key: CounterKey) -> tuple[object, ...]:
-    return (*key[:5], key.project_id or UUID(int=0), key.charge_class.value, key.source)
+    return (*key[:5], key.project_id or UUID(int=0), key.charge_class.value)
+
+
+def _is_source(text: str) -> bool:
+    return 1 <= len(text) <= _MAX_SOURCE_LENGTH

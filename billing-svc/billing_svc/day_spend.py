@@ -33,7 +33,14 @@ class KeyInProject(NamedTuple):
     project_id: UUID | None
 
     def group(self, group_by: str) -> UUID | None:
-        return self.api_key_id if group_by == KEY else self.project_id
+        """None where nothing is told apart."""
+        match group_by:
+            case "key":
+                return self.api_key_id
+            case "project":
+                return self.project_id
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,14 @@ def share_out_month(usages: Sequence[KeyUsage]) -> tuple[Rated, list[Share[KeyIn
     return rated, share_out(rated.lines, [(_key_of(each), each.usage) for each in usages])
 
 
+def share_out_consumers(usages: Iterable[KeyUsage]) -> list[Share[KeyInProject]]:
+    """What keys have of the months of several consumers: tiers count each for itself."""
+    by_consumer: defaultdict[UUID, list[KeyUsage]] = defaultdict(list)
+    for each in usages:
+        by_consumer[each.usage.consumer_id].append(each)
+    return [share for own in by_consumer.values() for share in share_out_month(own)[1]]
+
+
 def sum_by_group(shares: Iterable[Share[KeyInProject]], group_by: str) -> list[Share[UUID | None]]:
     """By service, currency and key or project, in their order."""
     sums: dict[tuple[UUID, str, UUID | None], tuple[Decimal, int]] = {}
@@ -109,16 +124,21 @@ def sum_by_group(shares: Iterable[Share[KeyInProject]], group_by: str) -> list[S
         sums[group] = sum_exactly((amount, share.amount)), requests + share.requests
     return [
         Share(service_id, group_id, currency, amount, requests)
-        for (service_id, currency, group_id), (amount, requests) in sums.items()
+        for (service_id, currency, group_id), (amount, requests) in sorted(sums.items(), key=_order)
     ]
 
 
+def _order(item: tuple[tuple[UUID, str, UUID | None], object]) -> tuple[UUID, str, str]:
+    service_id, currency, group_id = item[0]
+    return service_id, currency, str(group_id or "")
+
+
 def share_out_days(usages: Iterable[KeyUsage]) -> list[DayPart]:
-    """All of a consumer's amounts in the months that `usages` are all of."""
-    months: defaultdict[str, list[KeyUsage]] = defaultdict(list)
+    """All amounts of consumers in the months that `usages` are all of: tiers count each for itself."""
+    months: defaultdict[tuple[UUID, str], list[KeyUsage]] = defaultdict(list)
     for each in usages:
-        months[each.usage.month].append(each)
-    return [part for month, own in months.items() for part in _days_of_month(month, own)]
+        months[each.usage.consumer_id, each.usage.month].append(each)
+    return [part for (_, month), own in months.items() for part in _days_of_month(month, own)]
 
 
 def _days_of_month(month: str, usages: Sequence[KeyUsage]) -> Iterable[DayPart]:
@@ -171,10 +191,4 @@ def _is_about(question: SpendQuestion, part: DayPart) -> bool:
 
 
 def _group_in(question: SpendQuestion, part: DayPart) -> UUID | None:
-    match question.group_by:
-        case "":
-            return None
-        case "service":
-            return part.service_id
-        case group_by:
-            return part.key.group(group_by)
+    return part.service_id if question.group_by == SERVICE else part.key.group(question.group_by)

@@ -15,6 +15,7 @@ from ams_common.clock import from_timestamp
 from ams_common.consumer import Subscription
 from ams_common.database import Change
 from ams_common.prices import price_from_message
+from ams_common.projects import Project, projects_of, save_projects
 from ams_rating.price_json import price_to_json
 
 from billing_svc.counters import greatest_totals
@@ -53,7 +54,10 @@ async def apply_catalog_events(change: Change[Store], messages: Sequence[Catalog
 
 
 async def apply_identity_events(change: Change[Store], messages: Sequence[IdentityEvent]) -> None:
-    """Keeps the merchants' names. Other kinds of event are passed over."""
+    """Keeps the merchants' names, and who is in which project. Other kinds of event are passed over.
+
+    Raises ValueError for a project that can't be read.
+    """
     for message in messages:
         if message.WhichOneof("event") == "merchant_changed":
             merchant = message.merchant_changed
@@ -62,6 +66,12 @@ async def apply_identity_events(change: Change[Store], messages: Sequence[Identi
                 display_name=merchant.display_name,
                 standing_version=merchant.standing_version,
             )
+    await apply_projects(change, projects_of(messages))
+
+
+async def apply_projects(change: Change[Store], projects: Sequence[Project]) -> None:
+    """Keeps what is newer than what is known, whether Kafka or identity-svc told it."""
+    await save_projects(change.connection, projects)
 
 
 async def _keep_price_version(store: Store, version: PriceVersion) -> None:

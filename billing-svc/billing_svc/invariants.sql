@@ -65,16 +65,16 @@ SELECT c.counter_id, c.requests, sum(u.requests) AS invoiced
  WHERE u.rebilled_by IS NULL
  GROUP BY c.counter_id
 HAVING sum(u.requests) > c.requests OR sum(u.request_bytes) > c.request_bytes
-    OR sum(u.response_bytes) > c.response_bytes OR max(u.last_offset) > c.last_offset;
+    OR sum(u.response_bytes) > c.response_bytes OR max(u.last_events) > c.events;
 
 -- invariant: no event is on two invoices
-SELECT counter_id, invoice_id, after_offset, before
+SELECT counter_id, invoice_id, after_events, before
   FROM (
-    SELECT counter_id, invoice_id, after_offset, last_offset,
-           lag(last_offset) OVER (PARTITION BY counter_id ORDER BY after_offset, last_offset) AS before
+    SELECT counter_id, invoice_id, after_events, last_events,
+           lag(last_events) OVER (PARTITION BY counter_id ORDER BY after_events, last_events) AS before
       FROM invoice_usage WHERE rebilled_by IS NULL
   ) AS spans
- WHERE after_offset < before;
+ WHERE after_events < before;
 
 -- invariant: the usage behind an invoice exists, and so does the invoice
 SELECT u.invoice_id, u.counter_id

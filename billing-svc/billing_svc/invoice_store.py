@@ -17,6 +17,7 @@ from billing_svc.revenue import RevenueTotal
 from billing_svc.rows import (
     INVOICE_COLUMNS,
     LINE_COLUMNS,
+    Counters,
     Pair,
     invoice_record,
     line_record,
@@ -64,6 +65,7 @@ class InvoiceStore(QueryStore, package="billing_svc"):
     take_numbers = value(int)
     _issue_drafts = run()
     _add_invoice_usage = run()
+    add_invoice_prices = run()
     rebill_usage = run()
     list_void_invoices = column(UUID)
     list_months_of_invoice = column(str)
@@ -139,17 +141,18 @@ class InvoiceStore(QueryStore, package="billing_svc"):
             issued_at=issued_at,
         )
 
-    async def add_invoice_usage(self, counted: Sequence[tuple[UUID, Sequence[Sequence[int]]]]) -> None:
+    async def add_invoice_usage(self, counted: Sequence[tuple[UUID, Counters]]) -> None:
         """Keeps which usage is behind invoices: `counted` has for an invoice's id the counters as they were
         summed for it (see rows.CountedUsage)."""
-        columns = [[item for _, counters in counted for item in counters[at]] for at in range(5)]
+        columns = [[item for _, counters in counted for item in counters[at]] for at in range(6)]
         await self._add_invoice_usage(
             invoice_ids=[invoice_id for invoice_id, counters in counted for _ in counters[0]],
             counter_ids=columns[0],
-            requests=columns[1],
-            request_bytes=columns[2],
-            response_bytes=columns[3],
-            last_offsets=columns[4],
+            events=columns[1],
+            requests=columns[2],
+            request_bytes=columns[3],
+            response_bytes=columns[4],
+            last_offsets=columns[5],
         )
 
     async def find_invoice(

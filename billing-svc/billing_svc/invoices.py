@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import NamedTuple
 from uuid import UUID
 
 from ams_rating.rate import Counts
@@ -25,6 +26,13 @@ class Billed:
     amount: Decimal
 
 
+class ServiceMonth(NamedTuple):
+    """What is billed together or not at all."""
+
+    service_id: UUID
+    month: str
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of an invoice: `amount` = rated.rated_amount − billed_before."""
@@ -33,6 +41,10 @@ class Line:
     billed_before: Decimal
     amount: Decimal
     is_adjustment: bool
+
+    @property
+    def unit(self) -> ServiceMonth:
+        return ServiceMonth(self.rated.key.service_id, self.rated.key.month)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +99,9 @@ def compose(
     by_currency: defaultdict[str, list[Line]] = defaultdict(list)
     for line in open_lines(rated.lines, history.billed):
         by_currency[line.rated.currency].append(line)
-    invoices, withheld = [], set()
+    invoices, withheld = [], withheld_units(list(by_currency.values()))
     for currency, lines in sorted(by_currency.items()):
-        kept, left = fit(lines)
-        withheld |= {line.rated.key.month for line in left}
+        kept = [line for line in lines if line.unit not in withheld]
         if kept:
             through = last_day or max(line.rated.last_day for line in kept)
             first_day = _first_day(kept, history.billed_through.get(currency), through)
@@ -113,7 +124,7 @@ def compose(
                     total=sum_exactly((subtotal, -commission)),
                 )
             )
-    return Composed(tuple(invoices), frozenset(withheld))
+    return Composed(tuple(invoices), frozenset(unit.month for unit in withheld))
 
 
 def open_lines(lines: Sequence[RatedLine], billed: Mapping[LineKey, Billed]) -> list[Line]:
@@ -139,24 +150,37 @@ def open_lines(lines: Sequence[RatedLine], billed: Mapping[LineKey, Billed]) -> 
     return found
 
 
-def fit(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
-    """Those that go on an invoice, and those that would make it negative: these stay for the next. A
-    service's month goes as a whole, so that nobody pays what its other lines take back."""
-    units: defaultdict[tuple[UUID, str], list[Line]] = defaultdict(list)
+def withheld_units(by_currency: Sequence[Sequence[Line]]) -> set[ServiceMonth]:
+    """What would make an invoice negative: it stays for the next. A service's month goes as a whole, in all
+    currencies, so that nobody pays what its other lines take back."""
+    withheld: set[ServiceMonth] = set()
+    while True:
+        # What one currency can't take back keeps from the others what they were to take it off.
+        left = {
+            unit
+            for lines in by_currency
+            for unit in _not_fitting([line for line in lines if line.unit not in withheld])
+        }
+        if not left:
+            return withheld
+        withheld |= left
+
+
+def _not_fitting(lines: Sequence[Line]) -> set[ServiceMonth]:
+    units: defaultdict[ServiceMonth, list[Line]] = defaultdict(list)
     for line in lines:
-        units[line.rated.key[:2]].append(line)
+        units[line.unit].append(line)
     nets = {unit: sum_exactly(line.amount for line in members) for unit, members in units.items()}
     total = sum_exactly(net for net in nets.values() if net >= 0)
-    kept = {unit for unit, net in nets.items() if net >= 0}
-    for unit, net in sorted(nets.items(), key=lambda item: (item[0][1], item[0][0])):
-        if net < 0 and total + net >= 0:
+    left = set()
+    for unit, net in sorted(nets.items(), key=lambda item: (item[0].month, item[0].service_id)):
+        if net >= 0:
+            continue
+        if total + net >= 0:
             total = sum_exactly((total, net))
-            kept.add(unit)
-    is_kept = [line.rated.key[:2] in kept for line in lines]
-    return (
-        [line for line, keeps in zip(lines, is_kept, strict=True) if keeps],
-        [line for line, keeps in zip(lines, is_kept, strict=True) if not keeps],
-    )
+        else:
+            left.add(unit)
+    return left
 
 
 def sum_exactly(amounts: Iterable[Decimal]) -> Decimal:
@@ -192,9 +216,20 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditNote:
+    """A credit note, as the invoice that it corrects names it."""
+
+    invoice_id: UUID
+    number: str
+    issued_at: datetime
+    amount: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """An invoice or credit note as it is stored; `kind`, `status` are the database's words. `credited` is
-    what the credit notes that correct it come to."""
+    what `credit_notes`, which correct it, come to; a credit note corrects `corrects_number`."""
 
     invoice_id: UUID
     kind: str
@@ -219,6 +254,8 @@ class Invoice:
     corrects_invoice_id: UUID | None
     reason: str
     credited: Decimal
+    corrects_number: str
+    credit_notes: tuple[CreditNote, ...]
     lines: tuple[Line | Credit, ...] = ()
 
     @property

@@ -24,7 +24,7 @@ from billing_svc.invoices import Credit, Invoice, InvoiceContent, sum_exactly
 from billing_svc.open_usage import OpenUsage, closed_months, read_open_usage
 from billing_svc.periods import day_of
 from billing_svc.rating import RatingProblem
-from billing_svc.rows import Pair
+from billing_svc.rows import CountedUsage, Counters, Pair
 from billing_svc.runs import RunProblem, RunScope, run_problem
 from billing_svc.store import Store
 
@@ -120,10 +120,11 @@ class _Chunk:
             for each in _counted(found[Pair(content.merchant_id, content.consumer_id)], content, invoice_id)
         ]
         await self._keep_usage(merchant_id, counted, [content.consumer_id for content in contents])
+        await self._keep_prices(found, contents, ids)
         self.invoices += len(contents)
 
     async def _keep_usage(
-        self, merchant_id: UUID, counted: list[tuple[UUID, Sequence[Sequence[int]]]], consumer_ids: list[UUID]
+        self, merchant_id: UUID, counted: list[tuple[UUID, Counters]], consumer_ids: list[UUID]
     ) -> None:
         store = self.change.store
         void = await store.list_void_invoices(merchant_id=merchant_id, consumer_ids=consumer_ids)
@@ -135,18 +136,37 @@ class _Chunk:
             )
         await store.add_invoice_usage(counted)
 
+    async def _keep_prices(
+        self, found: dict[Pair, OpenUsage], contents: Sequence[InvoiceContent], ids: Sequence[UUID]
+    ) -> None:
+        """What was rated is what the proof is of, whichever price becomes known afterwards. Also of other
+        currencies: all versions of a month decide together which of them has its fee."""
+        rated = [
+            (invoice_id, each.usage.version.price_version_id, each.usage.first_day)
+            for content, invoice_id in zip(contents, ids, strict=True)
+            for each in _usages_of(found[Pair(content.merchant_id, content.consumer_id)], content)
+            if each.usage.version is not None
+        ]
+        await self.change.store.add_invoice_prices(
+            invoice_ids=[invoice_id for invoice_id, _, _ in rated],
+            price_version_ids=[version_id for _, version_id, _ in rated],
+            first_days=[first_day for _, _, first_day in rated],
+        )
 
-def _counted(
-    usage: OpenUsage, content: InvoiceContent, invoice_id: UUID
-) -> Iterator[tuple[UUID, Sequence[Sequence[int]]]]:
-    """The counters of the services and months that the invoice has lines of, as far as they are charged."""
+
+def _usages_of(usage: OpenUsage, content: InvoiceContent) -> Iterator[CountedUsage]:
+    """The usage of the services and months that the invoice has lines of."""
     said = {line.rated.key[:2] for line in content.lines}
-    for each in usage.usages:
+    return (each for each in usage.usages if (each.usage.service_id, each.usage.month) in said)
+
+
+def _counted(usage: OpenUsage, content: InvoiceContent, invoice_id: UUID) -> Iterator[tuple[UUID, Counters]]:
+    """The counters of the services and months that the invoice has lines of, as far as they are charged."""
+    for each in _usages_of(usage, content):
         version = each.usage.version
         if (
             version is not None
             and version.price.currency == content.currency
-            and (each.usage.service_id, each.usage.month) in said
             and is_charged(version.price.charge_rule, each.charge_class)
         ):
             yield invoice_id, each.counters

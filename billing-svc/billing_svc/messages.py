@@ -71,6 +71,17 @@ def invoice_message(invoice: Invoice, audience: Audience, pseudonyms: Pseudonyms
         reason=invoice.reason,
         credited=to_money(invoice.credited, currency),
         is_nothing_due=invoice.is_nothing_due,
+        corrects_number=invoice.corrects_number,
+        credit_notes=[
+            pb.InvoiceCredit(
+                credit_note_id=str(note.invoice_id),
+                number=note.number,
+                issued_at=to_timestamp(note.issued_at),
+                amount=to_money(note.amount, currency),
+                reason=note.reason,
+            )
+            for note in invoice.credit_notes
+        ],
     )
     # A merchant that saw the id could ask elsewhere who the consumer is.
     if audience is not Audience.MERCHANT:

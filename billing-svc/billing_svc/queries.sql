@@ -65,24 +65,27 @@ SELECT p.merchant_id, p.consumer_id, m.month
 -- One row per counter: the arguments hold no group twice. A total that raises nothing marks nothing.
 WITH raised AS (
     INSERT INTO usage_counters AS held (
-        source, day, merchant_id, consumer_id, project_id, api_key_id, service_id, charge_class,
-        requests, request_bytes, response_bytes, last_offset
+        day, merchant_id, consumer_id, project_id, api_key_id, service_id, charge_class,
+        events, requests, request_bytes, response_bytes, last_offsets
     )
     SELECT * FROM unnest(
-        :sources::text[], :days::date[], :merchant_ids::uuid[], :consumer_ids::uuid[], :project_ids::uuid[],
-        :api_key_ids::uuid[], :service_ids::uuid[], :charge_classes::text[],
-        :requests::bigint[], :request_bytes::bigint[], :response_bytes::bigint[], :last_offsets::bigint[]
+        :days::date[], :merchant_ids::uuid[], :consumer_ids::uuid[], :project_ids::uuid[],
+        :api_key_ids::uuid[], :service_ids::uuid[], :charge_classes::text[], :events::bigint[],
+        :requests::bigint[], :request_bytes::bigint[], :response_bytes::bigint[], :last_offsets::text[]::jsonb[]
     )
-    ON CONFLICT (consumer_id, day, merchant_id, service_id, api_key_id, project_id, charge_class, source)
+    ON CONFLICT (consumer_id, day, merchant_id, service_id, api_key_id, project_id, charge_class)
     DO UPDATE
-        SET requests = greatest(held.requests, excluded.requests),
+        SET events = greatest(held.events, excluded.events),
+            requests = greatest(held.requests, excluded.requests),
             request_bytes = greatest(held.request_bytes, excluded.request_bytes),
             response_bytes = greatest(held.response_bytes, excluded.response_bytes),
-            last_offset = greatest(held.last_offset, excluded.last_offset)
-        WHERE held.requests < excluded.requests
+            last_offsets = CASE WHEN held.events <= excluded.events THEN excluded.last_offsets
+                                ELSE held.last_offsets END
+        WHERE held.events < excluded.events
+           OR held.requests < excluded.requests
            OR held.request_bytes < excluded.request_bytes
            OR held.response_bytes < excluded.response_bytes
-           OR held.last_offset < excluded.last_offset
+           OR (held.events = excluded.events AND held.last_offsets <> excluded.last_offsets)
     RETURNING merchant_id, consumer_id, day, charge_class
 )
 INSERT INTO draft_marks (merchant_id, consumer_id, month)
@@ -124,13 +127,18 @@ SELECT c.merchant_id, c.consumer_id, c.service_id, s.name AS service_name,
 -- Also which counters it is summed from, and what each holds at this moment.
 {rated_usage},
        array_agg(c.counter_id ORDER BY c.counter_id) AS counter_ids,
+       array_agg(c.events ORDER BY c.counter_id) AS counter_events,
        array_agg(c.requests ORDER BY c.counter_id) AS counter_requests,
        array_agg(c.request_bytes ORDER BY c.counter_id) AS counter_request_bytes,
        array_agg(c.response_bytes ORDER BY c.counter_id) AS counter_response_bytes,
-       array_agg(c.last_offset ORDER BY c.counter_id) AS counter_last_offsets
+       array_agg(c.last_offsets::text ORDER BY c.counter_id) AS counter_last_offsets
 {wanted_pairs}
 {with_prices}
 {by_price_version};
+
+-- name: list_payers_of_project
+SELECT DISTINCT consumer_id FROM usage_counters
+ WHERE project_id = :project_id AND day BETWEEN :first_day::date AND :last_day::date;
 
 -- name: list_usage_of_merchant
 -- Of all consumers.
@@ -295,22 +303,32 @@ UPDATE invoices
 -- name: add_invoice_usage
 -- Of each counter what no invoice has had yet.
 INSERT INTO invoice_usage (
-    invoice_id, counter_id, after_offset, last_offset, requests, request_bytes, response_bytes
+    invoice_id, counter_id, after_events, last_events, last_offsets, requests, request_bytes, response_bytes
 )
-SELECT counted.invoice_id, counted.counter_id, COALESCE(had.last_offset, -1), counted.last_offset,
+SELECT counted.invoice_id, counted.counter_id, COALESCE(had.last_events, 0), counted.events, counted.last_offsets,
        counted.requests - COALESCE(had.requests, 0),
        counted.request_bytes - COALESCE(had.request_bytes, 0),
        counted.response_bytes - COALESCE(had.response_bytes, 0)
   FROM unnest(
-    :invoice_ids::uuid[], :counter_ids::bigint[], :requests::bigint[], :request_bytes::bigint[],
-    :response_bytes::bigint[], :last_offsets::bigint[]
-  ) AS counted (invoice_id, counter_id, requests, request_bytes, response_bytes, last_offset)
+    :invoice_ids::uuid[], :counter_ids::bigint[], :events::bigint[], :requests::bigint[],
+    :request_bytes::bigint[], :response_bytes::bigint[], :last_offsets::text[]::jsonb[]
+  ) AS counted (invoice_id, counter_id, events, requests, request_bytes, response_bytes, last_offsets)
   LEFT JOIN LATERAL (
-    SELECT max(last_offset) AS last_offset, sum(requests)::bigint AS requests,
+    SELECT max(last_events) AS last_events, sum(requests)::bigint AS requests,
            sum(request_bytes)::bigint AS request_bytes, sum(response_bytes)::bigint AS response_bytes
       FROM invoice_usage WHERE counter_id = counted.counter_id AND rebilled_by IS NULL
   ) AS had ON true
- WHERE counted.last_offset > COALESCE(had.last_offset, -1);
+ WHERE counted.events > COALESCE(had.last_events, 0);
+
+-- name: add_invoice_prices
+-- `first_days`: of the months that are billed, on which a version is in force. A service's first holds before its start.
+INSERT INTO invoice_prices (invoice_id, price_version_id, starts_on)
+SELECT used.invoice_id, used.price_version_id,
+       min(least(used.first_day, (p.starts_at AT TIME ZONE 'UTC')::date))
+  FROM unnest(:invoice_ids::uuid[], :price_version_ids::uuid[], :first_days::date[])
+       AS used (invoice_id, price_version_id, first_day)
+  JOIN price_versions p USING (price_version_id)
+ GROUP BY used.invoice_id, used.price_version_id;
 
 -- name: rebill_usage
 -- What void invoices had of these counters goes to the invoices that bill it anew.
@@ -322,9 +340,10 @@ WITH taken AS (
     RETURNING was.*
 )
 INSERT INTO invoice_usage (
-    invoice_id, counter_id, after_offset, last_offset, requests, request_bytes, response_bytes
+    invoice_id, counter_id, after_events, last_events, last_offsets, requests, request_bytes, response_bytes
 )
-SELECT rebilled_by, counter_id, after_offset, last_offset, requests, request_bytes, response_bytes FROM taken;
+SELECT rebilled_by, counter_id, after_events, last_events, last_offsets, requests, request_bytes, response_bytes
+  FROM taken;
 
 -- name: list_void_invoices
 SELECT invoice_id FROM invoices
@@ -338,7 +357,13 @@ invoice_id, kind, status, number, merchant_id, merchant_name, consumer_id, first
        subtotal, commission_rate, commission, total, created_at, updated_at, issued_at, due_on, paid_at, sent_at,
        corrects_invoice_id, reason,
        COALESCE((SELECT sum(credit.subtotal) FROM invoices credit
-                  WHERE credit.corrects_invoice_id = invoices.invoice_id AND credit.kind = 'credit_note'), 0) AS credited
+                  WHERE credit.corrects_invoice_id = invoices.invoice_id AND credit.kind = 'credit_note'), 0) AS credited,
+       (SELECT number FROM invoices corrected
+         WHERE corrected.invoice_id = invoices.corrects_invoice_id) AS corrects_number,
+       (SELECT jsonb_agg(jsonb_build_array(note.invoice_id, note.number, note.issued_at, note.subtotal::text, note.reason)
+                         ORDER BY note.sequence)
+          FROM invoices note
+         WHERE note.corrects_invoice_id = invoices.invoice_id AND note.status <> 'draft')::text AS credit_notes
 
 -- name: find_invoice
 -- One that the caller owns in a role that they hold; the ids of other roles are null. A consumer's isn't a draft.

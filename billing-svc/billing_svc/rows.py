@@ -15,7 +15,7 @@ from ams_rating.price_json import format_amount, price_from_json
 from ams_rating.prices import Meter, Price
 from ams_rating.rate import Counts, Step
 
-from billing_svc.invoices import Billed, Credit, Invoice, InvoiceContent, Line
+from billing_svc.invoices import Billed, Credit, CreditNote, Invoice, InvoiceContent, Line
 from billing_svc.rating import LineKey, PriceVersion, RatedLine, Usage
 
 Row = Mapping[str, Any]
@@ -28,14 +28,18 @@ class Pair(NamedTuple):
     consumer_id: UUID
 
 
+# Columns, for unnest().
+Counters = tuple[Sequence[Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class CountedUsage:
     """A row of usage of one charge class. The counters that it is summed from are in `counters` where they
-    were asked for: id, requests, bytes of requests and answers, last offset."""
+    were asked for: id, events, requests, bytes of requests and answers, last offsets as JSON."""
 
     usage: Usage
     charge_class: ChargeClass
-    counters: tuple[Sequence[int], ...] = ()
+    counters: Counters = ()
 
     @property
     def pair(self) -> Pair:
@@ -78,6 +82,7 @@ def counted_usage(row: Row) -> CountedUsage:
 
 _COUNTER_COLUMNS = (
     "counter_ids",
+    "counter_events",
     "counter_requests",
     "counter_request_bytes",
     "counter_response_bytes",
@@ -122,7 +127,13 @@ def stored_line(row: Row, currency: str) -> Line | Credit:
 
 
 def stored_invoice(row: Row, lines: Sequence[Line | Credit]) -> Invoice:
-    return Invoice(**row, lines=tuple(lines))
+    notes = tuple(_credit_note(*each) for each in json.loads(row["credit_notes"] or "[]"))
+    said = {**row, "credit_notes": notes, "corrects_number": row["corrects_number"] or ""}
+    return Invoice(**said, lines=tuple(lines))
+
+
+def _credit_note(invoice_id: str, number: str, issued_at: str, amount: str, reason: str) -> CreditNote:
+    return CreditNote(UUID(invoice_id), number, datetime.fromisoformat(issued_at), Decimal(amount), reason)
 
 
 INVOICE_COLUMNS = (

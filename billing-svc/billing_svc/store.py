@@ -1,5 +1,6 @@
 """The only modules that run SQL are this one and invoice_store: what each query is, queries.sql says."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -41,6 +42,7 @@ class Store(InvoiceStore, package="billing_svc"):
     _raise_counters = run()
     _list_usage = many(row=counted_usage)
     _list_usage_with_counters = many(row=counted_usage)
+    list_payers_of_project = column(UUID)
     list_usage_of_merchant = many(row=counted_usage)
     _list_usage_of_keys = many(row=key_usage)
     list_consumers_of_merchant = column(UUID)
@@ -82,7 +84,6 @@ class Store(InvoiceStore, package="billing_svc"):
         """Keep the greatest of what is held and told, and mark whose drafts say less."""
         keys, figures = list(totals.keys()), list(totals.values())
         await self._raise_counters(
-            sources=[key.source for key in keys],
             days=[key.day for key in keys],
             merchant_ids=[key.merchant_id for key in keys],
             consumer_ids=[key.consumer_id for key in keys],
@@ -90,10 +91,11 @@ class Store(InvoiceStore, package="billing_svc"):
             api_key_ids=[key.api_key_id for key in keys],
             service_ids=[key.service_id for key in keys],
             charge_classes=[key.charge_class.value for key in keys],
+            events=[each.events for each in figures],
             requests=[each.requests for each in figures],
             request_bytes=[each.request_bytes for each in figures],
             response_bytes=[each.response_bytes for each in figures],
-            last_offsets=[each.last_offset for each in figures],
+            last_offsets=[json.dumps(each.last_offsets) for each in figures],
         )
 
     async def list_usage(
@@ -118,12 +120,14 @@ class Store(InvoiceStore, package="billing_svc"):
         months: Mapping[str, bool],
         merchant_id: UUID | None = None,
         service_id: UUID | None = None,
+        through: date = date.max,
     ) -> list[KeyUsage]:
-        """What consumers have used in months, whose days are told apart where `months` says so."""
+        """What consumers have used in months, whose days are told apart where `months` says so; until and
+        with a day."""
         return await self._list_usage_of_keys(
             consumer_ids=consumer_ids,
             first_days=[first_day_of(month) for month in months],
-            last_days=[last_day_of(month) for month in months],
+            last_days=[min(last_day_of(month), through) for month in months],
             by_days=list(months.values()),
             merchant_id=merchant_id,
             service_id=service_id,

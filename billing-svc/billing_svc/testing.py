@@ -208,16 +208,14 @@ class Group:
     api_key_id: UUID = A_KEY
     project_id: UUID | None = None
     charge_class: ChargeClass.ValueType = SERVED
-    source: str = "a topic/0"
 
     def on(self, day: str) -> "Group":
         return replace(self, day=day)
 
-    def total(self, requests: int, last_offset: int | None = None) -> UsageTotal:
+    def total(self, requests: int, **last_offsets: int) -> UsageTotal:
         """The total as usage-svc publishes it; each request has 10 bytes and each answer 100, and is an event
-        with the next offset."""
+        of one source with the next offset, unless the last of each source are given."""
         return UsageTotal(
-            source=self.source,
             day=self.day,
             merchant_id=str(self.priced.merchant_id),
             consumer_id=str(self.consumer_id),
@@ -225,10 +223,11 @@ class Group:
             api_key_id=str(self.api_key_id),
             service_id=str(self.priced.service_id),
             charge_class=self.charge_class,
+            events=requests,
             requests=requests,
             request_bytes=10 * requests,
             response_bytes=100 * requests,
-            last_offset=requests if last_offset is None else last_offset,
+            last_offsets=last_offsets or {"a topic/0": requests},
         )
 
 

@@ -131,7 +131,7 @@ async def test_a_malformed_message_is_set_aside_listed_and_the_next_is_applied(
     wrong[0].day = "2026-02-30"
     wrong[1].service_id = "weather"
     wrong[2].requests = -1
-    wrong[3].source = ""
+    wrong[3].ClearField("last_offsets")
     wrong[4].project_id = "none"
     wrong[5].ClearField("charge_class")
     wrong[6].charge_class = 99  # type: ignore[assignment]  # of a newer release

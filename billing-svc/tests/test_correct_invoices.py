@@ -121,6 +121,34 @@ async def test_an_amount_that_is_none_is_refused(billing: Billing, invoice: pb.I
         await billing.ask("CreateCreditNote", request, uuid7(), ADMIN)
 
 
+async def test_an_invoice_and_its_credit_notes_name_each_other(
+    billing: Billing, group: Group, invoice: pb.Invoice
+) -> None:
+    assert not invoice.credit_notes
+    made = [await credit(billing, invoice.invoice_id, amount) for amount in ("1", "2.50")]
+    request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
+    for user_id, role in (
+        (group.priced.merchant_id, MERCHANT),
+        (group.consumer_id, CONSUMER),
+        (uuid7(), ADMIN),
+    ):
+        found = await billing.ask("GetInvoice", request, user_id, role)
+        assert [
+            (note.credit_note_id, note.number, to_decimal(note.amount), note.reason)
+            for note in found.credit_notes
+        ] == [
+            (made[0].invoice_id, "CN-000001", Decimal("1.00"), "Slow answers"),
+            (made[1].invoice_id, "CN-000002", Decimal("2.50"), "Slow answers"),
+        ]
+        assert [note.issued_at for note in found.credit_notes] == [note.issued_at for note in made]
+        assert found.corrects_number == ""
+        for note in found.credit_notes:
+            of_note = pb.GetInvoiceRequest(invoice_id=note.credit_note_id)
+            read = await billing.ask("GetInvoice", of_note, user_id, role)
+            assert (read.corrects_invoice_id, read.corrects_number) == (invoice.invoice_id, "INV-000001")
+            assert not read.credit_notes
+
+
 async def test_a_void_invoice_is_credited_whole_and_its_usage_is_billed_anew(
     billing: Billing, events: Events, group: Group, invoice: pb.Invoice
 ) -> None:
@@ -147,16 +175,45 @@ async def test_a_void_invoice_is_credited_whole_and_its_usage_is_billed_anew(
     assert (again.number, to_decimal(again.subtotal)) == ("INV-000003", Decimal("9.90"))
     assert await billing.draft() == []
     behind = await billing.rows(
-        "SELECT number, after_offset, last_offset, rebilled_by IS NULL FROM invoice_usage"
+        "SELECT number, after_events, last_events, rebilled_by IS NULL FROM invoice_usage"
         " JOIN invoices USING (invoice_id) ORDER BY number"
     )
     assert [tuple(row) for row in behind] == [
-        ("INV-000001", -1, 30, False),
+        ("INV-000001", 0, 30, False),
         ("INV-000002", 30, 31, True),
-        ("INV-000003", -1, 30, True),
+        ("INV-000003", 0, 30, True),
     ]
     with pytest.raises(FailedPreconditionError):
         await billing.void(invoice.invoice_id)
+
+
+async def test_a_late_price_in_another_currency_is_billed_once_the_old_one_is_taken_back(
+    billing: Billing, events: Events, group: Group, invoice: pb.Invoice
+) -> None:
+    """Nobody pays the same calls in two currencies, also while nothing is there to take the first off."""
+    await events.new_price(group.priced, "2", group.day, "USD")
+    assert await billing.draft() == []
+    assert (await billing.issue("2026-11-30")).invoices == 0
+    await billing.check()
+    await billing.void(invoice.invoice_id)
+    await billing.issue("2026-11-30")
+    again = (await billing.invoices(kind=pb.INVOICE))[-1]
+    assert (again.subtotal.currency_code, to_decimal(again.subtotal)) == ("USD", Decimal(60))
+    assert await billing.draft() == []
+
+
+async def test_a_late_price_in_another_currency_takes_the_old_one_off_where_it_can(
+    billing: Billing, events: Events, group: Group, invoice: pb.Invoice
+) -> None:
+    other = Group(await events.priced_service("10", merchant_id=group.priced.merchant_id), group.consumer_id)
+    await events.usage(other.total(1))
+    await events.new_price(group.priced, "2", group.day, "USD")
+    await billing.issue("2026-11-30")
+    found = [
+        (each.subtotal.currency_code, to_decimal(each.subtotal))
+        for each in await billing.invoices(kind=pb.INVOICE)
+    ]
+    assert found == [("EUR", Decimal("9.90")), ("EUR", Decimal("0.10")), ("USD", Decimal(60))]
 
 
 async def test_an_invoice_is_sent_again_when_asked(

@@ -198,14 +198,14 @@ async def test_new_usage_refreshes_the_draft_and_the_same_usage_again_does_not(
     assert figures(second) == ("5", "0.5", "4.5")
 
 
-async def test_groups_keys_and_sources_are_summed_for_their_own_month(
+async def test_groups_of_keys_and_projects_are_summed_for_their_own_month(
     billing: Billing, events: Events
 ) -> None:
     group = Group(await events.priced_service("1"), uuid7())
     other_key = Group(group.priced, group.consumer_id, api_key_id=uuid7(), project_id=uuid7())
-    elsewhere = Group(group.priced, group.consumer_id, source="a topic/1")
+    of_project = Group(group.priced, group.consumer_id, project_id=uuid7())
     await events.usage(
-        group.total(1), other_key.total(10), elsewhere.total(100), group.on("2026-10-31").total(1000)
+        group.total(1), other_key.total(10), of_project.total(100), group.on("2026-10-31").total(1000)
     )
     (invoice,) = await billing.draft()
     assert [(line.month, line.quantity) for line in invoice.lines] == [

@@ -39,9 +39,8 @@ FOUND = {
     "UPDATE usage_counters SET requests = 1": "nothing is invoiced that was not counted",
     "UPDATE invoice_usage SET requests = 1": "a month's lines count the usage behind them",
     "UPDATE invoice_usage SET counter_id = 9": "the usage behind an invoice exists",
-    "INSERT INTO invoice_usage SELECT gen_random_uuid(), counter_id, 1, 2, 0, 0, 0 FROM invoice_usage": (
-        "no event is on two invoices"
-    ),
+    "INSERT INTO invoice_usage SELECT gen_random_uuid(), counter_id, 1, 2, '{}', 0, 0, 0"
+    " FROM invoice_usage": ("no event is on two invoices"),
     "DELETE FROM open_months": "whoever has a draft",
     "UPDATE price_versions SET first_day = '2026-01-01'": "days have one price",
 }

@@ -202,27 +202,27 @@ async def test_more_calls_under_a_fee_alone_are_proved_too(billing: Billing, eve
         [("5.00", "0.00", "5.00")],
         [("5.00", "5.00", "0.00")],
     ]
-    behind = await billing.rows("SELECT after_offset, last_offset, requests FROM invoice_usage ORDER BY 1")
-    assert [tuple(row) for row in behind] == [(-1, 2, 2), (2, 3, 1)]
+    behind = await billing.rows("SELECT after_events, last_events, requests FROM invoice_usage ORDER BY 1")
+    assert [tuple(row) for row in behind] == [(0, 2, 2), (2, 3, 1)]
 
 
 async def test_an_invoice_keeps_exactly_which_events_are_behind_it(billing: Billing, events: Events) -> None:
     price = Price("EUR", (Component(Meter.MEGABYTES, PerUnit(Decimal(1))),))
     group = Group(await events.priced_service(price), uuid7())
-    other = Group(group.priced, group.consumer_id, source="a topic/3")
-    await events.usage(group.total(5, last_offset=40), other.total(7, last_offset=9))
+    other = Group(group.priced, group.consumer_id, api_key_id=uuid7())
+    await events.usage(group.total(5, first=40), other.total(7, first=9))
     await billing.issue("2026-11-30")
-    await events.usage(group.total(6, last_offset=41), group.on("2026-12-01").total(1, last_offset=42))
+    await events.usage(group.total(6, first=40, second=1), group.on("2026-12-01").total(1, first=42))
     await billing.issue("2026-11-30")
     kept = await billing.rows(
-        "SELECT number, source, day::text, after_offset, u.last_offset, u.requests, u.request_bytes,"
-        " u.response_bytes FROM invoice_usage u JOIN invoices USING (invoice_id)"
-        " JOIN usage_counters USING (counter_id) ORDER BY number, source"
+        "SELECT number, day::text, after_events, u.last_events, u.last_offsets::text, u.requests,"
+        " u.request_bytes, u.response_bytes FROM invoice_usage u JOIN invoices USING (invoice_id)"
+        " JOIN usage_counters USING (counter_id) ORDER BY number, last_events"
     )
     assert [tuple(row) for row in kept] == [
-        ("INV-000001", "a topic/0", "2026-11-10", -1, 40, 5, 50, 500),
-        ("INV-000001", "a topic/3", "2026-11-10", -1, 9, 7, 70, 700),
-        ("INV-000002", "a topic/0", "2026-11-10", 40, 41, 1, 10, 100),
+        ("INV-000001", "2026-11-10", 0, 5, '{"first": 40}', 5, 50, 500),
+        ("INV-000001", "2026-11-10", 0, 7, '{"first": 9}', 7, 70, 700),
+        ("INV-000002", "2026-11-10", 5, 6, '{"first": 40, "second": 1}', 1, 10, 100),
     ]
 
 

@@ -67,28 +67,56 @@ async def test_an_older_name_of_a_merchant_does_not_undo_a_newer(billing: Billin
 
 async def counted(billing: Billing) -> list[tuple[Any, ...]]:
     rows = await billing.rows(
-        "SELECT source, day::text, requests, request_bytes, response_bytes, last_offset"
-        " FROM usage_counters ORDER BY source, day"
+        "SELECT day::text, events, requests, request_bytes, response_bytes, last_offsets::text"
+        " FROM usage_counters ORDER BY day"
     )
     return [tuple(row) for row in rows]
 
 
 async def test_of_two_totals_the_greater_holds_figure_by_figure(billing: Billing, events: Events) -> None:
     group = Group(await events.priced_service("1"), uuid7())
-    more_bytes = group.total(3, last_offset=5)
+    more_bytes = group.total(3, first=9)
     more_bytes.response_bytes = 9999
-    await events.usage(group.total(4, last_offset=4), more_bytes)
-    await events.usage(group.total(2, last_offset=2))
-    assert await counted(billing) == [("a topic/0", "2026-11-10", 4, 40, 9999, 5)]
+    await events.usage(group.total(4, first=4), more_bytes)
+    await events.usage(group.total(2, first=2))
+    assert await counted(billing) == [("2026-11-10", 4, 4, 40, 9999, '{"first": 4}')]
+
+
+async def test_usage_that_was_read_again_elsewhere_is_counted_once(billing: Billing, events: Events) -> None:
+    """Whose events they are is said as usage-svc knows it by now."""
+    group = Group(await events.priced_service("1"), uuid7())
+    await events.usage(group.total(100, first=100))
+    await events.usage(group.total(70, first=50, second=20))
+    assert await counted(billing) == [("2026-11-10", 100, 100, 1000, 10_000, '{"first": 100}')]
+    await events.usage(group.total(100, first=50, second=50))
+    assert await counted(billing) == [("2026-11-10", 100, 100, 1000, 10_000, '{"first": 50, "second": 50}')]
+    (draft,) = await billing.draft()
+    assert draft.lines[0].quantity == "100"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"events": 0}, {"requests": -1}, {"requests": 4}, {"last_offsets": {}}, {"last_offsets": {"a": -1}}],
+)
+async def test_a_total_that_can_not_be_is_refused(fields: dict[str, Any], events: Events) -> None:
+    total = Group(await events.priced_service("1"), uuid7()).total(3)
+    for name, wrong in fields.items():
+        total.ClearField(name)  # type: ignore[arg-type]
+        if isinstance(wrong, dict):
+            getattr(total, name).update(wrong)
+        else:
+            setattr(total, name, wrong)
+    with pytest.raises(ValueError, match="total"):
+        await events.usage(total)
 
 
 async def test_a_figure_too_large_to_bill_is_refused_whole(billing: Billing, events: Events) -> None:
     group = Group(await events.priced_service("1"), uuid7())
     await events.usage(group.total(1))
     too_large = group.total(2)
-    too_large.requests = 2**63 - 1
+    too_large.events = too_large.requests = 2**63 - 1
     await events.usage(too_large)
     with pytest.raises(asyncpg.DataError):
-        await events.usage(Group(group.priced, group.consumer_id, source="b/0").total(1))
+        await events.usage(Group(group.priced, group.consumer_id, api_key_id=uuid7()).total(1))
         await billing.draft()
     await billing.execute("DELETE FROM usage_counters; DELETE FROM draft_marks")

@@ -11,7 +11,7 @@ from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_rating.currencies import MINOR_UNIT_DIGITS
-from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, Price, Tier
+from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, Price, Tier, Volume
 from billing_svc.shares import split
 from billing_svc.testing import Billing, Events, Group, PricedService
 from hypothesis import given
@@ -168,3 +168,29 @@ async def test_alerts_get_the_spend_of_many_scopes_in_one_call(billing: Billing,
     ):
         with pytest.raises(InvalidArgumentError):
             await ask(pb.BatchGetSpendRequest(period="2026-11", scopes=[wrong]))
+
+
+async def test_a_day_has_what_it_adds_to_the_days_before_it(billing: Billing, events: Events) -> None:
+    """Tiers count the month, so the days of a month add up to it, whatever each of them is."""
+    tiers = (Tier(5, Decimal(2)), Tier(None, Decimal("0.5")))
+    group = Group(
+        await events.priced_service(Price("EUR", (Component(Meter.REQUESTS, Volume(tiers)),))), uuid7()
+    )
+    for day, requests in (("2026-11-01", 2), ("2026-11-10", 3), ("2026-11-30", 4), ("2026-12-01", 9)):
+        await events.usage(group.on(day).total(requests))
+    scope = pb.BatchGetSpendRequest.Scope(consumer_id=str(group.consumer_id), currency_code="EUR")
+
+    async def spend(day: str) -> Decimal:
+        request = pb.BatchGetSpendRequest(period="2026-11", day=day, scopes=[scope])
+        answer = await invoke(
+            billing.stub.BatchGetSpend, request, token=billing.issuer.service_token("usage-svc")
+        )
+        return to_decimal(answer.amounts[0])
+
+    found = [await spend(f"2026-11-{day:02}") for day in range(1, 31)]
+    # The last day makes all nine cheaper than the five before it were.
+    assert {1: found[0], 10: found[9], 30: found[29]} == {1: 4, 10: 6, 30: Decimal("-5.5")}
+    assert sum(found) == await spend("")
+    for wrong in ("2026-12-01", "2026-11-31", "today"):
+        with pytest.raises(InvalidArgumentError):
+            await spend(wrong)

@@ -1,55 +1,74 @@
 """catalog-svc: services, their prices and approval, and the marketplace."""
 
+import argparse
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
+from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common import topics
-from ams_common.client import jwks_of, open_channel
+from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
 from catalog_svc.event_handlers import apply_identity_events, apply_standings
+from catalog_svc.grants import Grants
 from catalog_svc.price_starts import follow_price_starts
-from catalog_svc.rpc import CatalogService
+from catalog_svc.rebuilding import rebuild_snapshots
+from catalog_svc.serving import services_of
 from catalog_svc.settings import Settings
 from catalog_svc.store import Store
 
 
 def main() -> None:
-    run_process("catalog-svc", partial(load, Settings, "CATALOG"), run)
+    parser = argparse.ArgumentParser(prog="catalog-svc")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("rebuild-snapshots", help="write all services' snapshots to Redis again")
+    arguments = parser.parse_args()
+    serve_or_rebuild = rebuild if arguments.command == "rebuild-snapshots" else run
+    run_process("catalog-svc", partial(load, Settings, "CATALOG"), serve_or_rebuild)
 
 
 async def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT."""
     await migrate(settings.database_url, "catalog_svc")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url, Store))
+        database = await stack.enter_async_context(
+            Database.open(settings.database_url, Store, plans_each_time=True)
+        )
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
-        servicer = CatalogService(
+        keys = await stack.enter_async_context(open_channel(settings.keys_address))
+        token = ServiceToken(identity, "catalog-svc", settings.service_secret)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "catalog-svc", settings.service_secret)
+        services = services_of(
             database=database,
             clock=utc_now,
             sealer=Sealer(settings.sealing_keys),
+            grants=Grants(KeysServiceStub(keys), token),
             allow_private_upstreams=settings.allow_private_upstreams,
+            max_services=lambda: platform_settings.current.max_services,
         )
-        descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
-        add_servicer = partial(rpc.add_CatalogServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "catalog-svc", settings.service_secret)
+        )
+        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -58,7 +77,6 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = StandingFollower(
             database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
         )
@@ -67,10 +85,23 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            token_ends.run(),
             follower.run(),
+            platform_settings.run(),
             follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)
+
+
+async def rebuild(settings: Settings) -> None:
+    """Writes all snapshots, and says of how many services."""
+    await migrate(settings.database_url, "catalog_svc")
+    async with (
+        Database.open(settings.database_url, Store) as database,
+        Redis.from_url(settings.redis_url) as redis,
+    ):
+        count = await rebuild_snapshots(database, redis, utc_now)
+    sys.stdout.write(f"snapshots of {count} services were written\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 from datetime import datetime
 
+from ams.catalog.v1 import forwarding_pb2
 from ams.catalog.v1.catalog_service_pb2 import SetUpstreamCredentialRequest
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 from ams_common.sealing import Sealer
@@ -14,6 +15,8 @@ from catalog_svc.lifecycle import DOCKER
 from catalog_svc.records import ServiceRecord, SigningKey, UpstreamCredential
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 6750, section 2.1.
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 # Visible, with spaces inside at most: "Bearer …".
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # What the gateway writes, or takes out, by itself. A credential under one of these names would break the
@@ -44,22 +47,60 @@ def check_called(record: ServiceRecord) -> None:
 
 
 def check_credential(request: SetUpstreamCredentialRequest) -> None:
-    """Raises InvalidArgumentError credential_invalid. Neither name nor value stands for none."""
-    if not request.header_name and not request.value:
+    """Raises InvalidArgumentError credential_invalid. No field but the service's id stands for none."""
+    if is_removal(request):
         return
-    violations = [
-        FieldViolation(field, problem)
-        for field, problem in (
-            ("headerName", header_name_problem(request.header_name)),
-            ("value", _value_problem(request.value)),
-        )
-        if problem is not None
-    ]
+    problems = {
+        forwarding_pb2.BASIC: _basic_problems,
+        forwarding_pb2.BEARER: _bearer_problems,
+    }.get(request.kind, _header_problems)(request)
+    violations = [FieldViolation(field, problem) for field, problem in problems if problem is not None]
     if violations:
-        # Which header, but never what stands in it.
-        words = "name of the header" if violations[0].field == "headerName" else "value of the header"
-        message = f"The {words} {violations[0].description}."
+        # Which part, but never what stands in it.
+        message = f"The {_PART_WORDS[violations[0].field]} {violations[0].description}."
         raise InvalidArgumentError("credential_invalid", message, violations)
+
+
+def is_removal(request: SetUpstreamCredentialRequest) -> bool:
+    """Whether there is to be no credential from now on."""
+    return not (request.header_name or request.value or request.username or request.kind)
+
+
+_Problems = tuple[tuple[str, str | None], ...]
+_PART_WORDS = {
+    "headerName": "name of the header",
+    "value": "secret of the credential",
+    "username": "user name",
+}
+
+
+def _header_problems(request: SetUpstreamCredentialRequest) -> _Problems:
+    return (
+        ("headerName", header_name_problem(request.header_name)),
+        ("value", _value_problem(request.value)),
+        ("username", "goes with BASIC alone" if request.username else None),
+    )
+
+
+def _basic_problems(request: SetUpstreamCredentialRequest) -> _Problems:
+    username = "must have no colon" if ":" in request.username else None
+    return (
+        ("headerName", "must be empty: it is Authorization" if request.header_name else None),
+        ("username", username if request.username else "is required"),
+        ("value", None if request.value else "is required"),
+    )
+
+
+def _bearer_problems(request: SetUpstreamCredentialRequest) -> _Problems:
+    wrong = "must be letters, digits and - . _ ~ + /, with = only at its end"
+    return (
+        ("headerName", "must be empty: it is Authorization" if request.header_name else None),
+        ("username", "goes with BASIC alone" if request.username else None),
+        (
+            "value",
+            None if _BEARER_TOKEN.fullmatch(request.value) else wrong if request.value else "is required",
+        ),
+    )
 
 
 def header_name_problem(name: str) -> str | None:
@@ -84,11 +125,23 @@ def _value_problem(value: str) -> str | None:
 def with_credential(
     record: ServiceRecord, request: SetUpstreamCredentialRequest, sealer: Sealer, now: datetime
 ) -> ServiceRecord:
-    """The record with the credential of a request that was checked; without any for an empty name."""
-    credential = None
-    if request.header_name:
-        credential = UpstreamCredential(request.header_name, sealer.seal(request.value.encode("ascii")), now)
+    """The record with the credential of a request that was checked, or without any."""
+    if is_removal(request):
+        return replace(record, credential=None, updated_at=now)
+    kind, header_name, value = _header_of(request)
+    # Whatever it is made of, the gateway gets a header: there is one way to obey it.
+    credential = UpstreamCredential(kind, header_name, sealer.seal(value), now)
     return replace(record, credential=credential, updated_at=now)
+
+
+def _header_of(request: SetUpstreamCredentialRequest) -> tuple[str, str, bytes]:
+    """What it is called here, and the header field that it is sent in."""
+    if request.kind == forwarding_pb2.BASIC:
+        pair = f"{request.username}:{request.value}".encode()
+        return "basic", "Authorization", b"Basic " + base64.b64encode(pair)
+    if request.kind == forwarding_pb2.BEARER:
+        return "bearer", "Authorization", b"Bearer " + request.value.encode("ascii")
+    return "header", request.header_name, request.value.encode("ascii")
 
 
 def new_secret() -> bytes:

@@ -10,6 +10,10 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from catalog_svc.records import Forwarding
 
 ANY_ORIGIN = "*"
+_SCOPES: dict[str, forwarding_pb2.LimitScope.ValueType] = {
+    "per_consumer": forwarding_pb2.PER_CONSUMER,
+    "per_key": forwarding_pb2.PER_KEY,
+}
 # As browsers send it (RFC 6454, section 6.2), for the gateway compares texts: a host in lower case, IPv6 in
 # brackets, nothing behind the port.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]*)?")
@@ -34,11 +38,19 @@ def forwarding_of(settings: forwarding_pb2.ForwardingSettings) -> Forwarding:
         message = f"One of the CORS origins {violations[0].description}."
         raise InvalidArgumentError("cors_origin_invalid", message, violations)
     values = {field.name: getattr(settings, field.name) for field in fields(Forwarding)}
-    return Forwarding(**{**values, "cors_origins": tuple(dict.fromkeys(settings.cors_origins))})
+    is_per_key = settings.limit_scope == forwarding_pb2.PER_KEY
+    return Forwarding(
+        **{
+            **values,
+            "cors_origins": tuple(dict.fromkeys(settings.cors_origins)),
+            "limit_scope": "per_key" if is_per_key else "per_consumer",
+        }
+    )
 
 
 def forwarding_message(forwarding: Forwarding) -> forwarding_pb2.ForwardingSettings:
-    return forwarding_pb2.ForwardingSettings(**asdict(forwarding))
+    values = {**asdict(forwarding), "limit_scope": _SCOPES[forwarding.limit_scope]}
+    return forwarding_pb2.ForwardingSettings(**values)
 
 
 def origin_problem(origin: str) -> str | None:

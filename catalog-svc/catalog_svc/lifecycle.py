@@ -1,32 +1,104 @@
 """The life of a service: which change is allowed in which state (PRD-9).
 
-DRAFT → PENDING_APPROVAL → ACTIVE or REJECTED; REJECTED → PENDING_APPROVAL. Pure: a record and the
-moment go in, the changed record comes out.
+Pure: a record and the moment go in, the changed record comes out.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
 
-from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
+from ams.identity.v1.events_pb2 import Standing
+from ams_common.access import is_stopped
+from ams_common.errors import (
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    PermissionDeniedError,
+)
 
-from catalog_svc.edits import CHANGEABLE, json_name
+from catalog_svc.edits import CHANGEABLE, WHEN_LIVE, WhenLive, json_name
 from catalog_svc.records import Forwarding, ServiceRecord
 
 DRAFT = "draft"
 PENDING_APPROVAL = "pending_approval"
 ACTIVE = "active"
 REJECTED = "rejected"
+SUSPENDED = "suspended"
+RETIRED = "retired"
 
 API = "api"
 DOCKER = "docker"
 
 CREATABLE_TYPES = frozenset({API, DOCKER})
-_SUBMITTABLE = frozenset({DRAFT, REJECTED})
-# Of a service that people rely on, only what changes neither its price nor where calls go.
-_CHANGEABLE_WHEN_ACTIVE = frozenset(
-    {"description", "documentation_url", "tags", "rate_limit_per_minute", "additional_info", "forwarding"}
-)
+_EDITABLE = frozenset({DRAFT, REJECTED})
+
+# The one table: by action, where it leads from where. Who may take it is the contract's.
+TRANSITIONS: Mapping[str, Mapping[str, str]] = {
+    "submit": {DRAFT: PENDING_APPROVAL, REJECTED: PENDING_APPROVAL},
+    "withdraw": {PENDING_APPROVAL: DRAFT, ACTIVE: DRAFT},
+    "approve": {PENDING_APPROVAL: ACTIVE},
+    "reject": {PENDING_APPROVAL: REJECTED},
+    "suspend": {ACTIVE: SUSPENDED},
+    "reinstate": {SUSPENDED: ACTIVE},
+    "retire": {DRAFT: RETIRED, REJECTED: RETIRED, ACTIVE: RETIRED, SUSPENDED: RETIRED},
+}
+_REFUSALS = {
+    "submit": ("service_not_submittable", "Only a draft or a rejected service can be submitted."),
+    "withdraw": (
+        "service_not_withdrawable",
+        "Only a service that waits for approval or is in the marketplace can be withdrawn.",
+    ),
+    "approve": ("service_not_pending", "This service doesn't wait for approval."),
+    "reject": ("service_not_pending", "This service doesn't wait for approval."),
+    "suspend": ("service_not_active", "Only an active service can be suspended."),
+    "reinstate": ("service_not_suspended", "This service isn't suspended."),
+    "retire": (
+        "service_not_retirable",
+        "A service that waits for approval is withdrawn first, and one that is retired stays so.",
+    ),
+}
+
+
+def possible_actions(record: ServiceRecord) -> list[str]:
+    """What can be done in the record's state, by whoever may, sorted."""
+    return sorted(action for action, ways in TRANSITIONS.items() if record.status in ways)
+
+
+def transition(record: ServiceRecord, action: str, now: datetime, reason: str = "") -> ServiceRecord:
+    """The record after an action of TRANSITIONS. Raises FailedPreconditionError where its state has no way
+    for that, or service_incomplete for one that can't be submitted yet."""
+    ways = TRANSITIONS[action]
+    if record.status not in ways:
+        raise FailedPreconditionError(*_REFUSALS[action])
+    status = ways[record.status]
+    if status == PENDING_APPROVAL:
+        check_complete(record)
+    return replace(
+        record,
+        status=status,
+        # The table lets a service have a reason in that state alone.
+        rejection_reason=reason if status == REJECTED else "",
+        suspension_reason=reason if status == SUSPENDED else "",
+        published_at=now if action == "approve" else record.published_at,
+        updated_at=now,
+    )
+
+
+def check_service_count(count: int, most: int) -> None:
+    """Raises FailedPreconditionError when a merchant with `count` services may have no more than `most`."""
+    if count >= most:
+        raise FailedPreconditionError(
+            "service_limit_reached",
+            f"You have {count} services, and {most} are allowed. Ask an admin for more.",
+        )
+
+
+def check_merchant_acts(standing: Standing.ValueType) -> None:
+    """Raises PermissionDeniedError merchant_suspended: a token may be older than the suspension."""
+    if is_stopped(standing):
+        raise PermissionDeniedError(
+            "merchant_suspended", "Your company is suspended: its services can't be changed."
+        )
 
 
 def check_type(service_type: str) -> None:
@@ -35,6 +107,16 @@ def check_type(service_type: str) -> None:
         raise FailedPreconditionError(
             "service_type_not_available",
             "Services of this type can't be published. Choose an API or a Docker service.",
+        )
+
+
+def check_complete(record: ServiceRecord) -> None:
+    """Raises FailedPreconditionError service_incomplete for what isn't fit for the marketplace."""
+    if record.type == API and not record.base_url:
+        raise FailedPreconditionError(
+            "service_incomplete",
+            "An API service needs a base URL before it can be submitted.",
+            [FieldViolation("baseUrl", "is required")],
         )
 
 
@@ -59,16 +141,15 @@ def check_reachable(record: ServiceRecord) -> None:
 
 
 def changeable_fields(record: ServiceRecord) -> frozenset[str]:
-    """The fields that may be changed in the record's present state."""
-    if record.status in _SUBMITTABLE:
+    """The fields that UpdateService takes in the record's present state."""
+    if record.status in _EDITABLE:
         # A price that has been in force is followed by another one, and never edited.
         return CHANGEABLE if record.price_version_id is None else CHANGEABLE - {"price"}
-    return _CHANGEABLE_WHEN_ACTIVE if record.status == ACTIVE else frozenset()
-
-
-def is_submittable(record: ServiceRecord) -> bool:
-    """Whether an admin may be asked to approve it, as soon as nothing is missing."""
-    return record.status in _SUBMITTABLE
+    if record.status == ACTIVE:
+        return frozenset(
+            name.partition(".")[0] for name, when in WHEN_LIVE.items() if when is not WhenLive.NOT
+        )
+    return frozenset()
 
 
 def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
@@ -77,46 +158,19 @@ def check_changeable(record: ServiceRecord, fields: frozenset[str]) -> None:
     changeable = changeable_fields(record)
     if not changeable:
         raise FailedPreconditionError(
-            "service_not_editable", "A service can't be changed while it waits for approval or is suspended."
+            "service_not_editable",
+            "A service can't be changed while it waits for approval, is suspended or is retired.",
         )
-    if locked := sorted(fields - changeable):
+    if locked := sorted(field for field in fields if field.partition(".")[0] not in changeable):
         raise FailedPreconditionError(
             "service_field_locked",
-            f"An active service keeps its {', '.join(locked).replace('_', ' ')}.",
-            [FieldViolation(json_name(field), "can't be changed while it is active") for field in locked],
+            f"A service that has been active keeps its {', '.join(locked).replace('_', ' ')}.",
+            [FieldViolation(json_name(field), "can't be changed any more") for field in locked],
         )
 
 
-def submit(record: ServiceRecord, now: datetime) -> ServiceRecord:
-    """The record waiting for approval. Raises FailedPreconditionError service_not_submittable or
-    service_incomplete."""
-    if not is_submittable(record):
-        raise FailedPreconditionError(
-            "service_not_submittable", "Only a draft or a rejected service can be submitted."
-        )
-    if record.type == API and not record.base_url:
-        raise FailedPreconditionError(
-            "service_incomplete",
-            "An API service needs a base URL before it can be submitted.",
-            [FieldViolation("baseUrl", "is required")],
-        )
-    # The old reason goes: the table lets only a rejected service have one.
-    return replace(record, status=PENDING_APPROVAL, rejection_reason="", updated_at=now)
-
-
-def approve(record: ServiceRecord, price_version_id: UUID, now: datetime) -> ServiceRecord:
-    """The record active, its price the version `price_version_id`. Raises FailedPreconditionError
-    service_not_pending."""
-    _check_pending(record)
-    return replace(record, status=ACTIVE, price_version_id=price_version_id, published_at=now, updated_at=now)
-
-
-def reject(record: ServiceRecord, reason: str, now: datetime) -> ServiceRecord:
-    """The record rejected, for its merchant to mend. Raises FailedPreconditionError service_not_pending."""
-    _check_pending(record)
-    return replace(record, status=REJECTED, rejection_reason=reason, updated_at=now)
-
-
-def _check_pending(record: ServiceRecord) -> None:
-    if record.status != PENDING_APPROVAL:
-        raise FailedPreconditionError("service_not_pending", "This service doesn't wait for approval.")
+def fields_for_approval(record: ServiceRecord, fields: frozenset[str]) -> frozenset[str]:
+    """Those of `fields` that change only once an admin has approved that."""
+    if record.status != ACTIVE:
+        return frozenset()
+    return frozenset(field for field in fields if WHEN_LIVE[field] is WhenLive.ONCE_APPROVED)

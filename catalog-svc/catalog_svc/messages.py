@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ams.audit.v1.events_pb2 import FieldChange
 from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1 import events_pb2, forwarding_pb2, pricing_pb2
+from ams.catalog.v1 import events_pb2, forwarding_pb2, metadata_pb2, pricing_pb2, revision_pb2
+from ams.catalog.v1 import invitation_service_pb2 as invitation_pb2
 from ams.identity.v1.events_pb2 import (
     STANDING_ACTIVE,
     STANDING_BLOCKED,
@@ -14,12 +16,15 @@ from ams.identity.v1.events_pb2 import (
     Standing,
 )
 from ams_common.access import service_problem
+from ams_common.categories import CATEGORIES
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 from ams_common.prices import price_message
 
-from catalog_svc import lifecycle
+from catalog_svc import lifecycle, metadata, revisions
+from catalog_svc.differences import differences
 from catalog_svc.forwarding import forwarding_message
+from catalog_svc.invitations import Invitation, is_open
 from catalog_svc.records import (
     PriceVersion,
     ServiceRecord,
@@ -27,6 +32,8 @@ from catalog_svc.records import (
     UpstreamCredential,
     record_of,
 )
+from catalog_svc.revisions import Revision
+from catalog_svc.tracing import tracing_in_force
 
 STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "draft": events_pb2.DRAFT,
@@ -34,6 +41,7 @@ STATUSES: dict[str, events_pb2.ServiceStatus.ValueType] = {
     "active": events_pb2.ACTIVE,
     "rejected": events_pb2.REJECTED,
     "suspended": events_pb2.SERVICE_SUSPENDED,
+    "retired": events_pb2.SERVICE_RETIRED,
 }
 TYPES: dict[str, events_pb2.ServiceType.ValueType] = {"api": events_pb2.API, "docker": events_pb2.DOCKER}
 STANDINGS: dict[str, Standing.ValueType] = {
@@ -41,6 +49,17 @@ STANDINGS: dict[str, Standing.ValueType] = {
     "active": STANDING_ACTIVE,
     "suspended": STANDING_SUSPENDED,
     "blocked": STANDING_BLOCKED,
+}
+REVISION_STATUSES: dict[str, revision_pb2.RevisionStatus.ValueType] = {
+    revisions.PENDING: revision_pb2.REVISION_PENDING,
+    revisions.APPROVED: revision_pb2.REVISION_APPROVED,
+    revisions.REJECTED: revision_pb2.REVISION_REJECTED,
+    revisions.WITHDRAWN: revision_pb2.REVISION_WITHDRAWN,
+}
+_CREDENTIAL_KINDS: dict[str, forwarding_pb2.CredentialKind.ValueType] = {
+    "header": forwarding_pb2.HEADER,
+    "basic": forwarding_pb2.BASIC,
+    "bearer": forwarding_pb2.BEARER,
 }
 _STATUS_WORDS = {value: word for word, value in STATUSES.items()}
 _TYPE_WORDS = {value: word for word, value in TYPES.items()}
@@ -69,9 +88,9 @@ def is_in_marketplace(record: ServiceRecord) -> bool:
     return service_problem(STATUSES[record.status], STANDINGS[record.merchant_standing]) is None
 
 
-def service_message(record: ServiceRecord) -> pb.Service:
-    """The service as its merchant and the admins see it."""
-    return pb.Service(
+def service_message(record: ServiceRecord, revision: Revision | None = None) -> pb.Service:
+    """The service as its merchant and the admins see it, with its newest revision while that matters."""
+    message = pb.Service(
         service_id=str(record.service_id),
         merchant_id=str(record.merchant_id),
         merchant_name=record.merchant_name,
@@ -91,7 +110,10 @@ def service_message(record: ServiceRecord) -> pb.Service:
         created_at=to_timestamp(record.created_at),
         updated_at=to_timestamp(record.updated_at),
         changeable_fields=sorted(lifecycle.changeable_fields(record)),
-        is_submittable=lifecycle.is_submittable(record),
+        is_submittable=record.status in lifecycle.TRANSITIONS["submit"],
+        possible_actions=lifecycle.possible_actions(record),
+        suspension_reason=record.suspension_reason,
+        **metadata.message_fields(record.metadata),
         merchant_standing=STANDINGS[record.merchant_standing],
         forwarding=forwarding_message(record.forwarding),
         upstream_credential=credential_message(record.credential),
@@ -101,6 +123,35 @@ def service_message(record: ServiceRecord) -> pb.Service:
             if key is not None
         ],
     )
+    if revision is not None and revision.status in (revisions.PENDING, revisions.REJECTED):
+        message.revision.CopyFrom(revision_message(record, revision))
+    return message
+
+
+def revision_message(record: ServiceRecord, revision: Revision) -> revision_pb2.ServiceRevision:
+    """The revision of a service, while it waits against the service as it is in `record`."""
+    return revision_pb2.ServiceRevision(
+        revision_id=str(revision.revision_id),
+        service_id=str(revision.service_id),
+        number=revision.number,
+        status=REVISION_STATUSES[revision.status],
+        changes=changes_of(record, revision) if revision.changes is None else revision.changes,
+        reason=revision.reason,
+        version=revision.version,
+        created_at=to_timestamp(revision.created_at),
+        updated_at=to_timestamp(revision.updated_at),
+        decided_at=to_timestamp(revision.decided_at),
+        service_name=record.name,
+        merchant_id=str(record.merchant_id),
+        merchant_name=record.merchant_name,
+        service_type=TYPES[record.type],
+    )
+
+
+def changes_of(record: ServiceRecord, revision: Revision) -> list[FieldChange]:
+    """What the revision would change of the service as it is."""
+    after = revisions.proposed(record, revision, revision.updated_at)
+    return differences(service_message(record), service_message(after), revision.fields)
 
 
 def credential_message(credential: UpstreamCredential | None) -> forwarding_pb2.UpstreamCredential:
@@ -108,7 +159,9 @@ def credential_message(credential: UpstreamCredential | None) -> forwarding_pb2.
     if credential is None:
         return forwarding_pb2.UpstreamCredential()
     return forwarding_pb2.UpstreamCredential(
-        header_name=credential.header_name, set_at=to_timestamp(credential.set_at)
+        header_name=credential.header_name,
+        set_at=to_timestamp(credential.set_at),
+        kind=_CREDENTIAL_KINDS[credential.kind],
     )
 
 
@@ -137,7 +190,30 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         published_at=to_timestamp(record.published_at),
         forwarding=forwarding_message(record.forwarding),
         next_price=price_version_message(record.next_price) if record.next_price is not None else None,
+        **metadata.message_fields(record.metadata),
     )
+
+
+def invitation_message(invitation: Invitation, now: datetime) -> invitation_pb2.Invitation:
+    return invitation_pb2.Invitation(
+        invitation_id=str(invitation.invitation_id),
+        service_id=str(invitation.service_id),
+        note=invitation.note,
+        max_uses=invitation.max_uses,
+        uses=invitation.uses,
+        created_at=to_timestamp(invitation.created_at),
+        expires_at=to_timestamp(invitation.expires_at),
+        revoked_at=to_timestamp(invitation.revoked_at),
+        is_open=is_open(invitation, now),
+    )
+
+
+CATEGORIES_MESSAGE = pb.ListCategoriesResponse(
+    categories=[
+        metadata_pb2.Category(slug=each.slug, name=each.name, description=each.description)
+        for each in CATEGORIES.values()
+    ]
+)
 
 
 def price_version_message(version: PriceVersion) -> pricing_pb2.PriceVersion:
@@ -175,6 +251,9 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
         type=TYPES[record.type],
         forwarding=forwarding_message(record.forwarding),
         price=price_message(record.price),
+        tracing=tracing_in_force(
+            record.metadata, record.price, record.next_price.price if record.next_price is not None else None
+        ),
     )
     if record.credential is not None:
         snapshot.credential.header_name = record.credential.header_name

@@ -66,6 +66,17 @@ def start_of(starts_on: str, now: datetime) -> datetime:
     return starts_at
 
 
+def first_version(record: ServiceRecord, price_version_id: UUID, now: datetime) -> PriceVersion:
+    """The draft's price in force, from the first approval on."""
+    return PriceVersion(
+        price_version_id=price_version_id,
+        service_id=record.service_id,
+        price=record.price,
+        starts_at=now,
+        created_at=now,
+    )
+
+
 def schedule(
     record: ServiceRecord,
     announced: Sequence[PriceVersion],

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-from ams.catalog.v1.events_pb2 import ACTIVE, SERVICE_SUSPENDED, ServiceSnapshot
+from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams_common import topics
 from ams_common.database import Change
 from ams_common.snapshots import service_snapshot_key
@@ -37,7 +37,8 @@ async def write_snapshot(change: Change[Store], service_id: UUID, now: datetime)
 
 def redis_keys(snapshot: ServiceSnapshot) -> Iterator[str]:
     """Where the gateways look for it: under both names that a caller may know the service by. A service that
-    hasn't been active yet is nowhere, and must not get there by an edit."""
-    if snapshot.status in (ACTIVE, SERVICE_SUSPENDED):
+    hasn't been active yet has a price but no version of it; it is nowhere, and must not get there by an edit.
+    """
+    if snapshot.price_version_id:
         yield service_snapshot_key(snapshot.service_id)
         yield service_snapshot_key(snapshot.slug)

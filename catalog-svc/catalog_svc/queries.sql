@@ -19,7 +19,14 @@ UPDATE services SET merchant_name = :merchant_name
 WHERE merchant_id = :merchant_id AND merchant_name <> :merchant_name;
 
 -- name: lock_merchant
-SELECT display_name FROM merchants WHERE merchant_id = :merchant_id FOR SHARE;
+SELECT display_name, standing FROM merchants WHERE merchant_id = :merchant_id FOR SHARE;
+
+-- name: lock_service_count
+-- Until the commit nobody else makes a service of the merchant.
+SELECT pg_advisory_xact_lock(hashtextextended('services of ' || :merchant_id::uuid::text, 0));
+
+-- name: count_services
+SELECT count(*) FROM services WHERE merchant_id = :merchant_id AND status <> 'retired';
 
 -- name: lock_merchant_of_service
 SELECT merchant_id FROM merchants
@@ -36,13 +43,17 @@ INSERT INTO services (
     service_id, merchant_id, slug, name, description, type, status, base_url, documentation_url, version,
     tags, rate_limit_per_minute, additional_info, draft_price, created_at, updated_at, merchant_name, first_byte_timeout_s, idle_timeout_s,
     total_timeout_s, max_connections, passes_cookies, cors_origins, allows_websockets, shows_costs,
-    quota_per_day, quota_per_month
+    quota_per_day, quota_per_month, limit_scope,
+    authentication_method, formats, availability_ppm, latency_p95_ms, support_email, support_url,
+    categories, visibility, image_type, runtime_parameters, skips_request_size, skips_response_size
 ) VALUES (
     :service_id, :merchant_id, :slug, :name, :description, :type, :status, :base_url,
     :documentation_url, :version, :tags, :rate_limit_per_minute, :additional_info, :draft_price::jsonb,
     :now, :now, :merchant_name, :first_byte_timeout_s, :idle_timeout_s,
     :total_timeout_s, :max_connections, :passes_cookies, :cors_origins, :allows_websockets, :shows_costs,
-    :quota_per_day, :quota_per_month
+    :quota_per_day, :quota_per_month, :limit_scope,
+    :authentication_method, :formats, :availability_ppm, :latency_p95_ms, :support_email, :support_url,
+    :categories, :visibility, :image_type, :runtime_parameters::jsonb, :skips_request_size, :skips_response_size
 )
 ON CONFLICT (slug) DO NOTHING
 RETURNING service_id;
@@ -52,13 +63,19 @@ UPDATE services
 SET name = :name, description = :description, base_url = :base_url, version = :version, tags = :tags,
     documentation_url = :documentation_url, rate_limit_per_minute = :rate_limit_per_minute,
     additional_info = :additional_info, status = :status, rejection_reason = :rejection_reason,
+    suspension_reason = :suspension_reason,
+    authentication_method = :authentication_method, formats = :formats,
+    availability_ppm = :availability_ppm, latency_p95_ms = :latency_p95_ms,
+    support_email = :support_email, support_url = :support_url, categories = :categories,
+    visibility = :visibility, image_type = :image_type, runtime_parameters = :runtime_parameters::jsonb,
+    skips_request_size = :skips_request_size, skips_response_size = :skips_response_size,
     draft_price = :draft_price::jsonb, published_at = :published_at, updated_at = :updated_at,
     first_byte_timeout_s = :first_byte_timeout_s, idle_timeout_s = :idle_timeout_s,
     total_timeout_s = :total_timeout_s, max_connections = :max_connections,
     passes_cookies = :passes_cookies, cors_origins = :cors_origins,
     allows_websockets = :allows_websockets, shows_costs = :shows_costs,
-    quota_per_day = :quota_per_day, quota_per_month = :quota_per_month,
-    credential_header_name = :credential_header_name, sealed_credential = :sealed_credential,
+    quota_per_day = :quota_per_day, quota_per_month = :quota_per_month, limit_scope = :limit_scope,
+    credential_kind = :credential_kind, credential_header_name = :credential_header_name, sealed_credential = :sealed_credential,
     credential_set_at = :credential_set_at,
     signing_key_id = :signing_key_id, sealed_signing_key = :sealed_signing_key,
     signing_key_created_at = :signing_key_created_at,
@@ -99,6 +116,9 @@ ORDER BY starts_at DESC, created_at DESC;
 -- name: find_service
 SELECT * FROM service_details(:now)
 WHERE service_id = :service_id AND (:owner_id::uuid IS NULL OR merchant_id = :owner_id);
+
+-- name: find_services
+SELECT * FROM service_details(:now) WHERE service_id = ANY(:service_ids::uuid[]);
 
 -- name: find_service_by_slug
 SELECT * FROM service_details(:now) WHERE slug = :slug;
@@ -159,11 +179,19 @@ WHERE merchant_id = :merchant_id AND status = 'active' AND service_id > :after_i
 ORDER BY service_id
 LIMIT :limit;
 
+-- name: list_snapshots_to_write
+-- For rebuilding them: of all that gateways may hold.
+SELECT * FROM service_details(:now)
+WHERE status IN ('active', 'suspended') AND service_id > :after_id
+ORDER BY service_id
+LIMIT :limit;
+
 -- name: list_marketplace
 -- order published_at desc: timestamptz published_at, uuid service_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
 SELECT *, {key} FROM service_details(:now)
-WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[]
+WHERE status = 'active' AND merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
+  AND (visibility = 'public' OR service_id = ANY(:private_ids::uuid[]))
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
   AND {after}
@@ -178,10 +206,97 @@ LIMIT :limit;
 WITH matches AS MATERIALIZED (
     SELECT service_id FROM services WHERE status = 'active' AND search @@ words_query(:words)
 )
-SELECT details.*, {key} FROM matches JOIN service_details(:now) AS details USING (service_id)
-WHERE merchant_standing = 'active' AND tags @> :tags::text[]
+SELECT *, {key} FROM service_details(:now)
+-- As an array: of a join the planner thinks that every word is in a twenty-fifth of all, and reads them all.
+WHERE service_id = ANY(ARRAY(SELECT service_id FROM matches))
+  AND merchant_standing = 'active' AND tags @> :tags::text[] AND categories @> :categories::text[]
+  AND (visibility = 'public' OR service_id = ANY(:private_ids::uuid[]))
   AND (:type::text IS NULL OR type = :type)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
   AND {after}
 ORDER BY {order}
 LIMIT :limit;
+
+-- fragment: revision_columns
+revision_id, service_id, number, status, content, changes, reason, version, created_at, updated_at, decided_at
+
+-- name: insert_revision
+-- Its service is locked: no two get one number.
+INSERT INTO service_revisions (revision_id, service_id, number, status, content, created_at, updated_at)
+SELECT :revision_id, :service_id, coalesce(max(number), 0) + 1, 'pending', :content::jsonb, :now, :now
+FROM service_revisions WHERE service_id = :service_id
+RETURNING {revision_columns};
+
+-- name: save_revision
+UPDATE service_revisions
+SET status = :status, content = :content::jsonb, changes = :changes::jsonb, reason = :reason,
+    version = :version, updated_at = :updated_at, decided_at = :decided_at
+WHERE revision_id = :revision_id;
+
+-- name: find_open_revision
+SELECT {revision_columns} FROM service_revisions WHERE service_id = :service_id AND status = 'pending';
+
+-- name: find_revision
+SELECT {revision_columns} FROM service_revisions
+WHERE service_id = :service_id AND revision_id = :revision_id;
+
+-- name: find_newest_revisions
+SELECT newest.* FROM unnest(:service_ids::uuid[]) AS wanted (service_id),
+    LATERAL (
+        SELECT {revision_columns} FROM service_revisions
+        WHERE service_revisions.service_id = wanted.service_id ORDER BY number DESC LIMIT 1
+    ) AS newest;
+
+-- name: list_service_revisions
+-- order created_at desc: timestamptz created_at, uuid revision_id
+SELECT {revision_columns}, {key} FROM service_revisions
+WHERE service_id = :service_id AND {after}
+ORDER BY {order}
+LIMIT :limit;
+
+-- name: list_pending_revisions
+-- order created_at: timestamptz created_at, uuid revision_id
+SELECT {revision_columns}, {key} FROM service_revisions
+WHERE status = 'pending' AND {after}
+ORDER BY {order}
+LIMIT :limit;
+
+-- fragment: invitation_columns
+invitation_id, service_id, note, max_uses, created_at, expires_at, revoked_at,
+(SELECT count(*) FROM service_viewers AS v WHERE v.invitation_id = service_invitations.invitation_id)::integer AS uses
+
+-- name: insert_invitation
+INSERT INTO service_invitations
+    (invitation_id, service_id, token_sha256, note, max_uses, created_by, created_at, expires_at)
+VALUES (:invitation_id, :service_id, :token_sha256, :note, :max_uses, :created_by, :now, :expires_at);
+
+-- name: lock_invitation_by_token
+SELECT invitation_id FROM service_invitations WHERE token_sha256 = :token_sha256 FOR UPDATE;
+
+-- name: find_invitation
+SELECT {invitation_columns} FROM service_invitations WHERE invitation_id = :invitation_id;
+
+-- name: revoke_invitation
+UPDATE service_invitations SET revoked_at = coalesce(revoked_at, :now)
+WHERE invitation_id = :invitation_id AND service_id = :service_id
+RETURNING invitation_id;
+
+-- name: list_invitations
+-- order created_at desc: timestamptz created_at, uuid invitation_id
+SELECT {invitation_columns}, {key} FROM service_invitations
+WHERE service_id = :service_id AND {after}
+ORDER BY {order}
+LIMIT :limit;
+
+-- name: has_accepted
+SELECT EXISTS (SELECT FROM service_viewers WHERE invitation_id = :invitation_id AND user_id = :user_id);
+
+-- name: add_viewer
+INSERT INTO service_viewers (invitation_id, user_id, accepted_at) VALUES (:invitation_id, :user_id, :now)
+ON CONFLICT DO NOTHING;
+
+-- name: list_viewed_services
+-- Those that somebody was invited to.
+SELECT DISTINCT service_invitations.service_id
+FROM service_viewers JOIN service_invitations USING (invitation_id)
+WHERE service_viewers.user_id = :user_id AND service_invitations.revoked_at IS NULL;

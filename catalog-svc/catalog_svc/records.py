@@ -11,6 +11,9 @@ from ams_common.errors import NotFoundError
 from ams_rating.price_json import price_from_json
 from ams_rating.prices import Price
 
+from catalog_svc import metadata
+from catalog_svc.metadata import Metadata
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceVersion:
@@ -28,7 +31,8 @@ class PriceVersion:
 class Forwarding:
     """How the gateway forwards a service's calls. A number that is 0 stands for the platform's default.
 
-    The fields are the contract's ForwardingSettings, and the columns, of the same names.
+    The fields are the contract's ForwardingSettings, and the columns, of the same names; `limit_scope` holds
+    the database's word.
     """
 
     first_byte_timeout_s: int = 0
@@ -41,12 +45,14 @@ class Forwarding:
     shows_costs: bool = False
     quota_per_day: int = 0
     quota_per_month: int = 0
+    limit_scope: str = "per_consumer"
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCredential:
-    """A header that lets AMS in at the upstream."""
+    """A header that lets AMS in at the upstream; `kind` holds the database's word."""
 
+    kind: str
     header_name: str
     sealed_value: bytes
     set_at: datetime
@@ -86,12 +92,14 @@ class ServiceRecord:
     rate_limit_per_minute: int
     additional_info: str
     rejection_reason: str
+    suspension_reason: str
     price: Price
     price_version_id: UUID | None
     next_price: PriceVersion | None
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None
+    metadata: Metadata
     forwarding: Forwarding = Forwarding()
     credential: UpstreamCredential | None = None
     signing_key: SigningKey | None = None
@@ -101,7 +109,16 @@ class ServiceRecord:
 
 # The other fields are columns of the same name.
 _MADE_OF_COLUMNS = frozenset(
-    {"price", "next_price", "tags", "forwarding", "credential", "signing_key", "previous_signing_key"}
+    {
+        "price",
+        "next_price",
+        "tags",
+        "metadata",
+        "forwarding",
+        "credential",
+        "signing_key",
+        "previous_signing_key",
+    }
 )
 
 
@@ -113,16 +130,28 @@ class MerchantStanding:
     standing_version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merchant:
+    """What is known of a merchant; `standing` holds the database's word."""
+
+    display_name: str
+    standing: str
+
+
 def record_of(row: Mapping[str, Any]) -> ServiceRecord:
     """Makes the record that a row of service_details holds."""
     plain = {name: row[name] for name in ServiceRecord.__slots__ if name not in _MADE_OF_COLUMNS}
-    credential = (row["credential_header_name"], row["sealed_credential"], row["credential_set_at"])
+    credential = tuple(
+        row[name]
+        for name in ("credential_kind", "credential_header_name", "sealed_credential", "credential_set_at")
+    )
     forwarding = {field.name: row[field.name] for field in fields(Forwarding)}
     return ServiceRecord(
         **plain,
         tags=tuple(row["tags"]),
         price=price_from_json(json.loads(row["price"])),
         next_price=_next_price(row),
+        metadata=metadata.from_row(row),
         forwarding=Forwarding(**{**forwarding, "cors_origins": tuple(row["cors_origins"])}),
         credential=UpstreamCredential(*credential) if credential[0] is not None else None,
         signing_key=_signing_key(row["signing_key_id"], row["signing_key_created_at"]),

@@ -6,25 +6,40 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams_common.paging import Page, PageRequest
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 from ams_rating.price_json import price_to_json
 from ams_rating.prices import Price
 
+from catalog_svc import revisions
+from catalog_svc.invitations import Invitation
 from catalog_svc.messages import service_name_of, snapshot_of
-from catalog_svc.records import MerchantStanding, PriceVersion, ServiceRecord, price_version_of, record_of
+from catalog_svc.metadata import columns_of
+from catalog_svc.records import (
+    Merchant,
+    MerchantStanding,
+    PriceVersion,
+    ServiceRecord,
+    price_version_of,
+    record_of,
+)
+from catalog_svc.revisions import Revision, revision_of
 from catalog_svc.slugs import service_id_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketplaceFilter:
-    """What is looked for. `words` None: no search; an empty list finds nothing. No tags: any."""
+    """What is looked for. `words` None: no search; an empty list finds nothing. No tags or categories: any.
+    `private_ids`: the private services that may be found."""
 
     words: Sequence[str] | None
     tags: Sequence[str]
     service_type: str | None
     merchant_id: UUID | None
+    categories: Sequence[str] = ()
+    private_ids: Sequence[UUID] = ()
 
 
 class Store(QueryStore, package="catalog_svc"):
@@ -34,7 +49,9 @@ class Store(QueryStore, package="catalog_svc"):
     changes."""
 
     _add_unknown_merchant = run()
-    _lock_merchant = value(str)
+    _lock_merchant = one(Merchant)
+    lock_service_count = run()
+    count_services = value(int)
     _lock_merchant_of_service = run()
     _save_merchant = run()
     _lock_standing = one(MerchantStanding)
@@ -50,6 +67,7 @@ class Store(QueryStore, package="catalog_svc"):
     list_announced_prices = many(row=price_version_of)
     list_price_versions = many(row=price_version_of)
     find_service = one(row=record_of)
+    find_services = many(row=record_of)
     find_service_by_slug = one(row=record_of)
     find_service_names = many(row=service_name_of)
     list_services = page(row=record_of)
@@ -59,13 +77,33 @@ class Store(QueryStore, package="catalog_svc"):
     is_snapshot_due = value(bool)
     _find_snapshots = many(row=snapshot_of)
     list_active_snapshots = many(row=snapshot_of)
+    list_snapshots_to_write = many(row=snapshot_of)
     _list_marketplace = page(row=record_of)
     _search_marketplace = page(row=record_of)
 
-    async def lock_merchant(self, merchant_id: UUID) -> str:
-        """Holds the merchant's row, which comes to be when it isn't there; its display name."""
+    _insert_revision = one(row=revision_of)
+    _save_revision = run()
+    find_open_revision = one(row=revision_of)
+    find_revision = one(row=revision_of)
+    _find_newest_revisions = many(row=revision_of)
+    list_service_revisions = page(row=revision_of)
+    list_pending_revisions = page(row=revision_of)
+
+    insert_invitation = run()
+    lock_invitation_by_token = maybe_value(UUID)
+    find_invitation = one(Invitation)
+    revoke_invitation = maybe_value(UUID)
+    list_invitations = page(Invitation)
+    has_accepted = value(bool)
+    add_viewer = run()
+    list_viewed_services = column(UUID)
+
+    async def lock_merchant(self, merchant_id: UUID) -> Merchant:
+        """Holds the merchant's row, which comes to be when it isn't there."""
         await self._add_unknown_merchant(merchant_id=merchant_id)
-        return await self._lock_merchant(merchant_id=merchant_id)
+        merchant = await self._lock_merchant(merchant_id=merchant_id)
+        assert merchant is not None, "it has just been added, and merchants are never deleted"
+        return merchant
 
     async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str) -> None:
         """Keeps how the merchant is called; its row is held."""
@@ -115,9 +153,28 @@ class Store(QueryStore, package="catalog_svc"):
             **_content(record),
             **_proofs(record),
             rejection_reason=record.rejection_reason,
+            suspension_reason=record.suspension_reason,
             published_at=record.published_at,
             updated_at=record.updated_at,
         )
+
+    async def insert_revision(
+        self, service_id: UUID, revision_id: UUID, content: pb.UpdateServiceRequest, now: datetime
+    ) -> Revision:
+        """The service's next revision, pending; the service is locked, and has no other that is."""
+        made = await self._insert_revision(
+            service_id=service_id, revision_id=revision_id, content=revisions.content_json(content), now=now
+        )
+        assert made is not None, "an INSERT of one row gives it"
+        return made
+
+    async def save_revision(self, revision: Revision) -> None:
+        await self._save_revision(**revisions.columns_of(revision))
+
+    async def find_newest_revisions(self, service_ids: Sequence[UUID]) -> dict[UUID, Revision]:
+        """By service, of those that have any."""
+        found = await self._find_newest_revisions(service_ids=service_ids)
+        return {revision.service_id: revision for revision in found}
 
     async def insert_price_version(self, version: PriceVersion) -> None:
         await self._insert_price_version(
@@ -149,6 +206,8 @@ class Store(QueryStore, package="catalog_svc"):
             "tags": those.tags,
             "type": those.service_type,
             "merchant_id": those.merchant_id,
+            "categories": those.categories,
+            "private_ids": those.private_ids,
             "now": now,
         }
         if those.words is None:
@@ -171,6 +230,7 @@ def _content(record: ServiceRecord) -> dict[str, object]:
         # The price stays on the row until it is a version, and must not stand in two places then.
         "draft_price": _json(record.price) if record.price_version_id is None else None,
         **asdict(record.forwarding),
+        **columns_of(record.metadata),
     }
 
 
@@ -178,6 +238,7 @@ def _proofs(record: ServiceRecord) -> dict[str, object]:
     """What tells the merchant that a call came through AMS."""
     credential, key, previous = record.credential, record.signing_key, record.previous_signing_key
     return {
+        "credential_kind": credential and credential.kind,
         "credential_header_name": credential and credential.header_name,
         "sealed_credential": credential and credential.sealed_value,
         "credential_set_at": credential and credential.set_at,

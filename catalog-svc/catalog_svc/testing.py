@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,10 @@ from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
+from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
+from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
 from ams.catalog.v1.pricing_pb2 import REQUESTS, ChargeRule, PerUnit, Price, PriceComponent, PriceVersion
+from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, IdentityEvent, MerchantChanged, Standing
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams_common.clock import utc_now
@@ -68,10 +72,26 @@ class Caller:
 class Catalog:
     """Everything a test does to the catalog from outside, and what came out of it."""
 
-    stub: rpc.CatalogServiceStub
+    channel: grpc.aio.Channel
     database: Database[Store]
     issuer: TestIssuer
     clock: MovingClock
+
+    @cached_property
+    def stub(self) -> rpc.CatalogServiceStub:
+        return rpc.CatalogServiceStub(self.channel)
+
+    @cached_property
+    def revisions(self) -> RevisionServiceStub:
+        return RevisionServiceStub(self.channel)
+
+    @cached_property
+    def lifecycle(self) -> LifecycleServiceStub:
+        return LifecycleServiceStub(self.channel)
+
+    @cached_property
+    def invitations(self) -> InvitationServiceStub:
+        return InvitationServiceStub(self.channel)
 
     def caller(self, *roles: Any) -> Caller:
         user_id = uuid7()
@@ -169,7 +189,10 @@ class Catalog:
 
     async def state(self) -> list[Any]:
         """All rows that a denied call must leave as they are."""
-        tables = ("services", "price_versions", "merchants", "outbox", "idempotent_answers")
+        tables = (
+            *("services", "price_versions", "service_revisions", "service_invitations", "service_viewers"),
+            *("merchants", "outbox", "idempotent_answers"),
+        )
         selects = [f"SELECT * FROM {table} ORDER BY 1" for table in tables]  # noqa: S608 - names from above
         return [await self.rows(select) for select in selects]
 

@@ -1,15 +1,18 @@
 """The service as it is served, on a fresh database."""
 
-from functools import partial
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from ams.catalog.v1 import catalog_service_pb2 as pb
-from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
+from ams_common.client import ServiceToken
 from ams_common.database import Database
-from ams_common.testing.plugin import Schema, Serve
+from ams_common.server import build_server
+from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
-from catalog_svc.rpc import CatalogService
+from ams_common.tokens import TokenVerifier
+from catalog_svc.grants import Grants
+from catalog_svc.serving import services_of
 from catalog_svc.store import Store
 from catalog_svc.testing import SEALER, Catalog, MovingClock
 
@@ -25,16 +28,29 @@ def clock() -> MovingClock:
 
 
 @pytest.fixture
-async def channel(serve_rpc: Serve, database: Database[Store], clock: MovingClock) -> grpc.aio.Channel:
-    servicer = CatalogService(database=database, clock=clock, sealer=SEALER, allow_private_upstreams=False)
-    return await serve_rpc(
-        pb.DESCRIPTOR.services_by_name["CatalogService"],
-        partial(rpc.add_CatalogServiceServicer_to_server, servicer),
+async def grants() -> AsyncIterator[Grants]:
+    """keys-svc is away: only who isn't invited to a private service needs it."""
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as nowhere:
+        yield Grants(KeysServiceStub(nowhere), ServiceToken(nowhere, "catalog-svc", "secret"))
+
+
+@pytest.fixture
+async def channel(
+    issuer: TestIssuer, database: Database[Store], clock: MovingClock, grants: Grants
+) -> AsyncIterator[grpc.aio.Channel]:
+    services = services_of(
+        database=database, clock=clock, sealer=SEALER, grants=grants, allow_private_upstreams=False
     )
+    server = build_server(TokenVerifier(issuer), services)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
+        yield opened
+    await server.stop(None)
 
 
 @pytest.fixture
 def catalog(
     channel: grpc.aio.Channel, database: Database[Store], issuer: TestIssuer, clock: MovingClock
 ) -> Catalog:
-    return Catalog(rpc.CatalogServiceStub(channel), database, issuer, clock)
+    return Catalog(channel, database, issuer, clock)

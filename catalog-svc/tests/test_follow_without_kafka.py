@@ -30,7 +30,7 @@ async def identity_database(admin_database_url: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def follower(
     identity_database: str, database: Database[Store], tmp_path: Path
-) -> AsyncIterator[StandingFollower]:
+) -> AsyncIterator[StandingFollower[Store]]:
     """Asks a real identity-svc, which has no Kafka."""
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
     async with (
@@ -64,7 +64,7 @@ async def tell(identity_database: str, user_id: UUID, role: str, standing: str, 
 
 
 async def test_a_suspension_is_followed_without_kafka_and_its_late_messages_change_nothing(
-    catalog: Catalog, follower: StandingFollower, identity_database: str
+    catalog: Catalog, follower: StandingFollower[Store], identity_database: str
 ) -> None:
     merchant = await catalog.known_merchant()
     service = await catalog.publish(merchant)
@@ -81,7 +81,7 @@ async def test_a_suspension_is_followed_without_kafka_and_its_late_messages_chan
 
 
 async def test_a_merchant_that_is_heard_of_first_by_asking_gets_its_name_later(
-    catalog: Catalog, follower: StandingFollower, identity_database: str
+    catalog: Catalog, follower: StandingFollower[Store], identity_database: str
 ) -> None:
     merchant = catalog.merchant()
     await tell(identity_database, merchant.user_id, "merchant", "active", 1)

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import DOCKER
-from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
+from ams.catalog.v1.forwarding_pb2 import PER_CONSUMER, PER_KEY, ForwardingSettings
 from ams_common.errors import InvalidArgumentError
 from catalog_svc.testing import Caller, Catalog, create_request
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -22,7 +22,9 @@ ALL = ForwardingSettings(
     shows_costs=True,
     quota_per_day=1_000_000_000,
     quota_per_month=2_000_000_000,
+    limit_scope=PER_KEY,
 )
+NONE = ForwardingSettings(limit_scope=PER_CONSUMER)
 
 
 async def _change(catalog: Catalog, merchant: Caller, service_id: str, forwarding: ForwardingSettings) -> Any:
@@ -41,28 +43,37 @@ async def test_settings_are_kept_as_they_were_made_with_the_service(catalog: Cat
 
 async def test_a_service_without_settings_has_the_platforms_defaults(catalog: Catalog) -> None:
     service = await catalog.create(catalog.merchant())
-    assert service.forwarding == ForwardingSettings()
+    assert service.forwarding == NONE
 
 
-async def test_the_settings_of_an_active_service_reach_the_gateway_and_its_consumers_at_once(
+async def test_how_calls_of_an_active_service_are_passed_on_changes_at_once_but_its_limits_wait(
     catalog: Catalog,
 ) -> None:
     merchant = await catalog.known_merchant()
     service = await catalog.publish(merchant)
-    await _change(catalog, merchant, service.service_id, ALL)
-    assert [s.forwarding for s in await catalog.snapshots(service.slug)] == [ForwardingSettings(), ALL]
+    changed = await _change(catalog, merchant, service.service_id, ALL)
+    at_once = ForwardingSettings()
+    at_once.CopyFrom(ALL)
+    at_once.quota_per_day = at_once.quota_per_month = 0
+    at_once.limit_scope = PER_CONSUMER
+    assert [s.forwarding for s in await catalog.snapshots(service.slug)] == [NONE, at_once]
     request = pb.GetMarketplaceServiceRequest(service=service.slug)
     shown = await catalog.nobody().call(catalog.stub.GetMarketplaceService, request)
-    assert shown.forwarding == ALL
+    assert shown.forwarding == at_once
+    assert [(each.field, each.before, each.after) for each in changed.revision.changes] == [
+        ("forwarding.limit_scope", "per_consumer", "per_key"),
+        ("forwarding.quota_per_day", "0", "1000000000"),
+        ("forwarding.quota_per_month", "0", "2000000000"),
+    ]
 
 
 async def test_settings_are_replaced_as_a_whole(catalog: Catalog) -> None:
     merchant = catalog.merchant()
     service = await catalog.create(merchant, forwarding=ALL)
-    only = ForwardingSettings(quota_per_day=5)
+    only = ForwardingSettings(quota_per_day=5, limit_scope=PER_CONSUMER)
     assert (await _change(catalog, merchant, service.service_id, only)).forwarding == only
-    none = ForwardingSettings()
-    assert (await _change(catalog, merchant, service.service_id, none)).forwarding == none
+    changed = await _change(catalog, merchant, service.service_id, ForwardingSettings())
+    assert changed.forwarding == NONE
 
 
 async def test_the_gateway_is_told_what_a_call_costs(catalog: Catalog) -> None:

@@ -201,7 +201,14 @@ async def test_searches_and_pages_are_answered_from_indexes(catalog: Catalog) ->
     )
     await catalog.execute("VACUUM ANALYZE")
     assert await _names(catalog, query="number4321") == ["Service number4321"]
-    filters: dict[str, Any] = {"tags": [], "type": None, "merchant_id": None, "now": catalog.clock()}
+    filters: dict[str, Any] = {
+        "tags": [],
+        "type": None,
+        "merchant_id": None,
+        "now": catalog.clock(),
+        "categories": [],
+        "private_ids": [],
+    }
     for name, order_by, index, words in (
         ("search_marketplace", "", "services_by_words", {"words": ["number4321"]}),
         ("search_marketplace", "name", "services_by_words", {"words": ["number4321"]}),

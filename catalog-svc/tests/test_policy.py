@@ -1,7 +1,12 @@
 """Who may call which RPC."""
 
 import grpc
-from ams.catalog.v1 import catalog_service_pb2 as pb
+from ams.catalog.v1 import (
+    catalog_service_pb2,
+    invitation_service_pb2,
+    lifecycle_service_pb2,
+    revision_service_pb2,
+)
 from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
 
@@ -9,7 +14,7 @@ from ams_common.testing.tokens import TestIssuer
 async def test_every_rpc_lets_in_these_callers_and_no_others(
     channel: grpc.aio.Channel, issuer: TestIssuer
 ) -> None:
-    descriptor = pb.DESCRIPTOR.services_by_name["CatalogService"]
+    descriptor = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"]
     assert await callers_let_in(channel, descriptor, issuer) == {
         "CreateService": {"merchant"},
         "UpdateService": {"merchant"},
@@ -21,6 +26,7 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "ListMerchantServices": {"merchant"},
         "ListMarketplaceServices": EVERYBODY,
         "GetMarketplaceService": EVERYBODY,
+        "ListCategories": EVERYBODY,
         "SetUpstreamCredential": {"merchant"},
         "RotateSigningKey": {"merchant"},
         "SchedulePrice": {"merchant"},
@@ -29,4 +35,42 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "BatchGetServiceNames": {"admin", "merchant", "consumer", "usage-svc", "billing-svc"},
         "CheckServiceSnapshots": {"gateway"},
         "GetServiceSnapshot": {"gateway", "keys-svc", "registry-svc"},
+    }
+
+
+async def test_revisions_are_made_by_merchants_and_decided_by_admins(
+    channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    descriptor = revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"]
+    assert await callers_let_in(channel, descriptor, issuer) == {
+        "GetRevision": {"admin", "merchant"},
+        "ListServiceRevisions": {"admin", "merchant"},
+        "ListPendingRevisions": {"admin"},
+        "ApproveRevision": {"admin"},
+        "RejectRevision": {"admin"},
+        "WithdrawRevision": {"merchant"},
+    }
+
+
+async def test_merchants_withdraw_and_retire_and_admins_suspend(
+    channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    descriptor = lifecycle_service_pb2.DESCRIPTOR.services_by_name["LifecycleService"]
+    assert await callers_let_in(channel, descriptor, issuer) == {
+        "WithdrawService": {"merchant"},
+        "SuspendService": {"admin"},
+        "ReinstateService": {"admin"},
+        "RetireService": {"merchant"},
+    }
+
+
+async def test_merchants_and_admins_invite_and_consumers_accept(
+    channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    descriptor = invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"]
+    assert await callers_let_in(channel, descriptor, issuer) == {
+        "CreateInvitation": {"admin", "merchant"},
+        "ListInvitations": {"admin", "merchant"},
+        "RevokeInvitation": {"admin", "merchant"},
+        "AcceptInvitation": {"consumer"},
     }

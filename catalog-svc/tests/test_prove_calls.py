@@ -1,12 +1,21 @@
 """SetUpstreamCredential and RotateSigningKey: what proves to an API that a call came through AMS."""
 
 from base64 import b64decode
+from typing import Any
 
 import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import DOCKER
-from ams.catalog.v1.forwarding_pb2 import SealedCredential, SealedSigningKey, UpstreamCredential
+from ams.catalog.v1.forwarding_pb2 import (
+    BASIC,
+    BEARER,
+    HEADER,
+    CredentialKind,
+    SealedCredential,
+    SealedSigningKey,
+    UpstreamCredential,
+)
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from catalog_svc.testing import SEALER, Catalog
@@ -190,4 +199,61 @@ async def test_somebody_elses_service_is_given_no_proofs_and_looks_like_none(cat
         assert isinstance(theirs, NotFoundError)
         assert (theirs.code, theirs.message) == (missing.code, missing.message)
         assert isinstance(await outsider.error(method, request_of("weather")), InvalidArgumentError)
+    assert await catalog.state() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "header"),
+    [
+        (HEADER, {"header_name": "X-Key", "value": "s3cret"}, ("X-Key", b"s3cret")),
+        (BEARER, {"value": "s3cret.token=="}, ("Authorization", b"Bearer s3cret.token==")),
+        # RFC 7617's own examples; the second is in UTF-8.
+        (
+            *(BASIC, {"username": "Aladdin", "value": "open sesame"}),
+            ("Authorization", b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ),
+        (
+            *(BASIC, {"username": "test", "value": "123\u00a3"}),
+            ("Authorization", b"Basic dGVzdDoxMjPCow=="),
+        ),
+        (BASIC, {"username": "u", "value": "with:colon"}, ("Authorization", b"Basic dTp3aXRoOmNvbG9u")),
+    ],
+)
+async def test_a_credential_of_each_kind_reaches_the_gateway_as_the_header_that_it_is(
+    catalog: Catalog, kind: CredentialKind.ValueType, fields: dict[str, Any], header: tuple[str, bytes]
+) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    request = pb.SetUpstreamCredentialRequest(service_id=service.service_id, kind=kind, **fields)
+    changed = await merchant.call(catalog.stub.SetUpstreamCredential, request)
+    assert (changed.upstream_credential.kind, changed.upstream_credential.header_name) == (kind, header[0])
+    sealed = (await catalog.snapshots(service.slug))[-1].credential
+    assert (sealed.header_name, SEALER.unseal(sealed.sealed_value)) == header
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "field"),
+    [
+        (BASIC, {"value": "x"}, "username"),
+        (BASIC, {"username": "a:b", "value": "x"}, "username"),
+        (BASIC, {"username": "a"}, "value"),
+        (BASIC, {"username": "a", "value": "x", "header_name": "X-Key"}, "headerName"),
+        (BEARER, {"value": "two words"}, "value"),
+        (BEARER, {"value": "a=b"}, "value"),
+        (BEARER, {"value": "ä"}, "value"),
+        (BEARER, {}, "value"),
+        (BEARER, {"value": "x", "username": "a"}, "username"),
+        (BEARER, {"value": "x", "header_name": "X-Key"}, "headerName"),
+        (HEADER, {"header_name": "X-Key", "value": "x", "username": "a"}, "username"),
+    ],
+)
+async def test_a_credential_that_its_kind_cannot_be_is_refused_and_never_repeated(
+    catalog: Catalog, kind: CredentialKind.ValueType, fields: dict[str, Any], field: str
+) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    before = await catalog.state()
+    request = pb.SetUpstreamCredentialRequest(service_id=service.service_id, kind=kind, **fields)
+    error = await merchant.error(catalog.stub.SetUpstreamCredential, request)
+    assert (error.code, error.violations[0].field) == ("credential_invalid", field)
     assert await catalog.state() == before

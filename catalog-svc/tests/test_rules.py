@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
+from ams.catalog.v1.forwarding_pb2 import PER_CONSUMER, PER_KEY, ForwardingSettings
 from ams_common import formats
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
@@ -174,6 +174,7 @@ def test_what_is_taken_as_an_origin_is_one_word_of_ascii(origin: str) -> None:
         shows_costs=st.booleans(),
         quota_per_day=st.integers(0, 10**9),
         quota_per_month=st.integers(0, 2 * 10**9),
+        limit_scope=st.sampled_from([PER_CONSUMER, PER_KEY]),
     )
 )
 def test_settings_survive_the_way_into_a_record_and_back(settings: ForwardingSettings) -> None:

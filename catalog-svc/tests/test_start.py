@@ -28,6 +28,7 @@ PRODUCTION = {
     "CATALOG_LISTEN": "127.0.0.1:7002",
     "CATALOG_SERVICE_SECRET": "a-secret-of-more-than-24-characters",
     "IDENTITY_ADDRESS": "identity:7001",
+    "KEYS_ADDRESS": "keys:7003",
     "REDIS_URL": "redis://redis",
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
     "UPSTREAM_SEALING_KEY": Fernet.generate_key().decode(),
@@ -85,6 +86,7 @@ async def test_the_process_serves_consumes_relays_and_stops(
         "CATALOG_DATABASE_URL": database_url,
         "CATALOG_LISTEN": address,
         "IDENTITY_ADDRESS": "127.0.0.1:9",  # not needed by what everybody may call
+        "KEYS_ADDRESS": "127.0.0.1:9",
         "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,

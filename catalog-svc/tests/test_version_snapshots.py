@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
+from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED
 from catalog_svc.testing import Caller, Catalog
 from google.protobuf.field_mask_pb2 import FieldMask
 
 
-async def limit(catalog: Catalog, merchant: Caller, service_id: str, per_minute: int) -> None:
+async def limit(catalog: Catalog, merchant: Caller, service_id: str, connections: int) -> None:
     request = pb.UpdateServiceRequest(
         service_id=service_id,
-        update_mask=FieldMask(paths=["rate_limit_per_minute"]),
-        rate_limit_per_minute=per_minute,
+        update_mask=FieldMask(paths=["forwarding.max_connections"]),
+        forwarding=ForwardingSettings(max_connections=connections),
     )
     await merchant.call(catalog.stub.UpdateService, request)
 
@@ -74,12 +75,15 @@ async def test_another_services_version_stays(catalog: Catalog) -> None:
 async def test_changes_at_once_never_tie_and_the_last_tells_of_all(catalog: Catalog) -> None:
     merchant = await catalog.known_merchant()
     service = await catalog.publish(merchant)
-    await asyncio.gather(
-        *[limit(catalog, merchant, service.service_id, number) for number in range(1, 6)],
+    changed = await asyncio.gather(
         catalog.tell_merchant(merchant, standing=STANDING_SUSPENDED, version=1),
+        *[limit(catalog, merchant, service.service_id, number) for number in range(1, 6)],
+        return_exceptions=True,
     )
+    # Whoever comes after the suspension is refused.
+    refused = [each for each in changed if isinstance(each, BaseException)]
     found = await catalog.snapshots(service.service_id)
-    assert len({each.version for each in found}) == len(found) == 7
+    assert len({each.version for each in found}) == len(found) == 7 - len(refused)
     newest = max(found, key=lambda each: each.version)
     assert newest.merchant_standing == STANDING_SUSPENDED
     assert newest == await snapshot(catalog, service.service_id)

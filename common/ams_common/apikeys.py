@@ -36,7 +36,7 @@ class ApiKey:
 def generate(*, is_test: bool = False) -> ApiKey:
     scheme = TEST_SCHEME if is_test else LIVE_SCHEME
     body = scheme + "".join(secrets.choice(ALPHABET) for _ in range(CHECKED_LENGTH - SCHEME_LENGTH))
-    text = body + _checksum(body.encode("ascii")).decode("ascii")
+    text = body + checksum(body.encode("ascii")).decode("ascii")
     return ApiKey(text, text[:VISIBLE_LENGTH], hashlib.sha256(text.encode("ascii")).digest())
 
 
@@ -51,12 +51,13 @@ def hash_key(text: str | bytes) -> bytes | None:
     # A matching checksum of base62 characters proves nothing about the characters before it.
     if not text.startswith(_SCHEMES) or not text[SCHEME_LENGTH:].isalnum():
         return None
-    if text[CHECKED_LENGTH:] != _checksum(text[:CHECKED_LENGTH]):
+    if text[CHECKED_LENGTH:] != checksum(text[:CHECKED_LENGTH]):
         return None
     return hashlib.sha256(text).digest()
 
 
-def _checksum(body: bytes) -> bytes:
+def checksum(body: bytes) -> bytes:
+    """CRC-32 of what stands before it, in six digits of base62."""
     number, low = divmod(zlib.crc32(body), 3844)
     high, middle = divmod(number, 3844)
     return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]

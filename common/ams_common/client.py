@@ -10,15 +10,18 @@ import grpc
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import identity_service_pb2_grpc as rpc
 
+from ams_common.clients import forwarding_metadata
 from ams_common.context import current_request_id
 from ams_common.errors import from_rpc_error
 from ams_common.interceptors import REQUEST_ID
+from ams_common.loops import run_forever
 from ams_common.tokens import JwksKeySource
 
 T = TypeVar("T")
 
 DEADLINE_S = 5.0
 _RENEW_BEFORE_S = 60.0
+_KEEP_S = 5.0
 
 _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -84,7 +87,7 @@ async def listen(
 
 def _metadata(token: str | None, request_id: str | None) -> tuple[tuple[str, str], ...]:
     named = request_id or current_request_id()
-    metadata = ((REQUEST_ID, named),) if named else ()
+    metadata = (*(((REQUEST_ID, named),) if named else ()), *forwarding_metadata())
     return metadata if token is None else (*metadata, ("authorization", f"Bearer {token}"))
 
 
@@ -107,6 +110,15 @@ class ServiceToken:
         self._token = ""
         self._renew_at_s = 0.0
         self._renewing = asyncio.Lock()
+
+    async def keep(self) -> None:
+        """For ever: has one at hand, for whom can't wait while identity-svc is away."""
+        await run_forever("service token", self.get, _KEEP_S)
+
+    @property
+    def held(self) -> str:
+        """The one at hand; "" for none."""
+        return self._token if time.time() < self._renew_at_s + _RENEW_BEFORE_S else ""
 
     async def get(self) -> str:
         """A token that is good for a minute at least. Raises AppError when none can be had."""

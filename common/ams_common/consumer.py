@@ -33,18 +33,22 @@ _POLL_MS = 500
 _RETRY_S = 0.5
 # How long Kafka may take to let a member of the group go.
 _STOP_S = 5.0
-# What is fetched of a partition at once: some ten thousand usage events.
-_FETCH_BYTES = 4 * 1024 * 1024
-# What has been fetched and prepared while the database is busy, and the most that becomes one batch. A reader
-# that keeps up gets what has come since, which is far less.
-_PIECES_AHEAD = 4
-_MAX_BATCH_BYTES = _PIECES_AHEAD * _FETCH_BYTES
+# What is fetched of a partition at once: some seven thousand usage events.
+_FETCH_BYTES = 2 * 1024 * 1024
 _MAX_RECORDS = 10_000
+# The most that becomes one batch. A reader that keeps up gets what has come since, which is far less.
+_MAX_BATCH_BYTES = 16 * 1024 * 1024
+# How long a batch grows while Kafka has more of its partition; and where it has so many records more that
+# nobody waits for the next of them.
 _GATHER_S = 0.5
+_GATHER_FAR_BEHIND_S = 3.0
+_FAR_BEHIND_RECORDS = 10_000
 # A batch whose transaction took too long: a smaller one may not.
 _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
-# How many partitions the database is at, at once: the others of the pool's connections are for questions.
-_SIDE_BY_SIDE = 4
+# Of how many partitions batches grow and are applied at once: the others of the pool's connections are for
+# questions. With what each partition has read ahead, a fetch in Kafka's client and two prepared, this bounds
+# the memory of a process that is far behind.
+_SIDE_BY_SIDE = 3
 _NO_PARTITION = TopicPartition("", -1)
 
 
@@ -212,7 +216,7 @@ class _Reader:
 
     async def run(self) -> None:
         """Until it is cancelled, or a fault that passes."""
-        pieces: asyncio.Queue[_Piece] = asyncio.Queue(_PIECES_AHEAD)
+        pieces: asyncio.Queue[_Piece] = asyncio.Queue(1)
         halves = [asyncio.create_task(work) for work in (self._read_into(pieces), self._apply_from(pieces))]
         try:
             await asyncio.gather(*halves)
@@ -221,31 +225,48 @@ class _Reader:
 
     async def _read_into(self, pieces: "asyncio.Queue[_Piece]") -> None:
         while True:
-            for records in _cut(await self._fetch(), self._max_bytes):
-                # In a thread: the loop goes on with what the database and others say meanwhile.
-                await pieces.put(await asyncio.to_thread(self._prepare, records))
+            if not (fetched := await self._fetch()):
+                continue
+            # After fetching: what was read may be of a topic that was made anew since this reader began.
+            checking = asyncio.ensure_future(self._check_incarnation())
+            try:
+                for records in _cut(fetched, self._max_bytes):
+                    # In a thread: the loop goes on with what the database, Kafka and others say meanwhile.
+                    piece = await asyncio.to_thread(self._prepare, records)
+                    await checking
+                    await pieces.put(piece)
+            finally:
+                await cancel([checking])
 
     async def _apply_from(self, pieces: "asyncio.Queue[_Piece]") -> None:
         while True:
             batch = [await pieces.get()]
-            size_bytes = batch[0].size_bytes
-            # The more records a batch has, the fewer rows each of them touches: what has been read is taken
-            # together, and who is behind reads on for a moment.
-            gather_until_s = time.monotonic() + _GATHER_S
-            while size_bytes < self._max_bytes and (not pieces.empty() or self._is_behind()):
-                try:
-                    async with asyncio.timeout(gather_until_s - time.monotonic()):
-                        batch.append(await pieces.get())
-                except TimeoutError:
-                    break
-                size_bytes += batch[-1].size_bytes
-            await self._apply(batch[0] if len(batch) == 1 else await asyncio.to_thread(self._merge, batch))
+            async with self._turns:
+                await self._gather(batch, pieces)
+                if len(batch) > 1:
+                    # Its parts are not needed any more.
+                    batch = [await asyncio.to_thread(self._merge, batch)]
+                await self._apply(batch.pop())
 
-    def _is_behind(self) -> bool:
-        """Whether Kafka has more of the partition than was read."""
+    async def _gather(self, batch: "list[_Piece]", pieces: "asyncio.Queue[_Piece]") -> None:
+        """Adds to a batch what can be had soon: the more records it has, the fewer rows each of them
+        touches."""
+        size_bytes = batch[0].size_bytes
+        is_far_behind = self._records_behind() >= _FAR_BEHIND_RECORDS
+        until_s = time.monotonic() + (_GATHER_FAR_BEHIND_S if is_far_behind else _GATHER_S)
+        while size_bytes < self._max_bytes and (not pieces.empty() or self._records_behind()):
+            try:
+                async with asyncio.timeout(until_s - time.monotonic()):
+                    batch.append(await pieces.get())
+            except TimeoutError:
+                break
+            size_bytes += batch[-1].size_bytes
+
+    def _records_behind(self) -> int:
+        """How many records Kafka has of the partition behind the last that was read."""
         if self._partition not in self._consumer.assignment():
-            return False
-        return (self._consumer.highwater(self._partition) or 0) > self._read_to
+            return 0
+        return max(0, (self._consumer.highwater(self._partition) or 0) - self._read_to)
 
     def _prepare(self, records: Sequence[Record]) -> "_Piece":
         prepared, rejections = self._handler.prepare(Batch(self._source, records))
@@ -263,12 +284,14 @@ class _Reader:
             self._partition, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS
         )
         records = fetched.get(self._partition, ())
-        # After fetching: what was read may be of a topic that was made anew since this reader began.
-        if records and await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
-            raise TopicMadeAnewError(self._partition.topic)
         if records:
             self._read_to = records[-1].offset + 1
         return [Record(each.offset, each.key, each.value or b"") for each in records]
+
+    async def _check_incarnation(self) -> None:
+        """Raises TopicMadeAnewError."""
+        if await self._topic_ids.id_of(self._partition.topic) != self._incarnation:
+            raise TopicMadeAnewError(self._partition.topic)
 
     async def _apply(self, piece: "_Piece") -> None:
         """Together if that can be; else halves, so that one bad record of n costs log n more transactions."""
@@ -300,10 +323,7 @@ class _Reader:
         if piece.prepared is not None:
             # Not within the transaction: with two connections each, all could wait for each other's second.
             await self._handler.make_ready(piece.prepared)
-        async with (
-            self._turns,
-            self._database.change_by_system(f"consume {topic}", audited=False) as change,
-        ):
+        async with self._database.change_by_system(f"consume {topic}", audited=False) as change:
             next_offset = await offsets.lock(change.connection, topic, partition, self._incarnation)
             if next_offset is None:
                 raise TopicMadeAnewError(topic)

@@ -19,13 +19,19 @@ class Caller:
     """Who calls: a person (user_id), a service (service), or nobody known (neither).
 
     `active_role` is the one of a person's roles that they chose to act in; it grants nothing by itself.
-    `expires_at` is when the token that says all this ends, and with it every stream that it opened.
+    `credential` is what the caller proved itself with, as the audit log names it: "session:<id>",
+    "token:<id>" (a personal access token), "service", or "" for nobody known. `is_read_only`: it may change
+    nothing. `generation` is that of the person's access tokens (see token_ends). `expires_at` is when the
+    token that says all this ends, and with it every stream that it opened.
     """
 
     user_id: UUID | None = None
     roles: frozenset[Role.ValueType] = frozenset()
     service: str | None = None
     active_role: Role.ValueType = Role.ROLE_UNSPECIFIED
+    credential: str = ""
+    is_read_only: bool = False
+    generation: int = field(default=0, compare=False)
     # Two tokens of one person say the same of them.
     expires_at: datetime | None = field(default=None, compare=False)
 
@@ -41,12 +47,29 @@ ANONYMOUS = Caller()
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """Where a person is: the address as the outermost trusted proxy saw it, and what the browser or program
+    calls itself. `voucher` is the service token of the HTTP edge that says so, for whom it asks."""
+
+    address: str = ""
+    device: str = ""
+    voucher: str = field(default="", repr=False, compare=False)
+
+
+NO_CLIENT = Client()
+
+
+@dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The RPC or HTTP request being served: who calls, and what its rule says."""
+    """The RPC or HTTP request being served: who calls, and what its rule says.
+
+    `client` is where the person is that asked for it, in whichever process; nowhere for what no person did.
+    """
 
     request_id: str
     caller: Caller = ANONYMOUS
     rule: Rule = field(default_factory=Rule)
+    client: Client = NO_CLIENT
 
 
 request_context: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
@@ -62,6 +85,18 @@ def current_caller() -> Caller:
     """Who calls the RPC being served; nobody outside of any."""
     call = request_context.get()
     return call.caller if call is not None else ANONYMOUS
+
+
+def current_client_address() -> str:
+    """The address of the person who asked for the RPC being served; "" for what no person asked for."""
+    call = request_context.get()
+    return call.client.address if call is not None else ""
+
+
+def current_client_device() -> str:
+    """What that person's browser or program calls itself (User-Agent); "" where that isn't known."""
+    call = request_context.get()
+    return call.client.device if call is not None else ""
 
 
 def current_user_id() -> UUID:

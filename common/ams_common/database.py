@@ -7,20 +7,20 @@ gives the service's store on the transaction's connection.
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic
 from uuid import UUID
 
 import asyncpg
-from ams.audit.v1.events_pb2 import AuditRecord
+from ams.audit.v1.events_pb2 import AuditRecord, FieldChange
 from google.protobuf.message import Message
 from typing_extensions import TypeVar
 
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
-from ams_common.context import request_context
+from ams_common.context import RequestContext, request_context
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
 from ams_common.snapshots import Snapshot
@@ -48,11 +48,17 @@ class Change(Generic[S]):
     action: str
     actor: str
     request_id: str
+    # What the actor proved itself with, and where the person is (ams_common.context).
+    credential: str = ""
+    client_address: str = ""
     _is_audited: bool = False
     _outbox: list[tuple[str, str, bytes, bytes, int]] = field(default_factory=list)
 
-    def audit(self, resource: str, resource_id: UUID | str, **details: str) -> None:
-        """Write down who did what: the RPC's audit name, on this resource. No secret in `details`."""
+    def audit(
+        self, resource: str, resource_id: UUID | str, changes: Sequence[FieldChange] = (), /, **details: str
+    ) -> None:
+        """Write down who did what: the RPC's audit name, on this resource. `changes`: what is different now
+        (see ams_common.field_changes). No secret in it, nor in `details`."""
         record = AuditRecord(
             audit_id=str(uuid7()),
             occurred_at=to_timestamp(utc_now()),
@@ -62,6 +68,9 @@ class Change(Generic[S]):
             resource_id=str(resource_id),
             details=details,
             request_id=self.request_id,
+            credential=self.credential,
+            client_address=self.client_address,
+            changes=changes,
         )
         self.publish(topics.AUDIT_EVENTS, str(resource_id), record)
         self._is_audited = True
@@ -146,11 +155,26 @@ class Database(Generic[S]):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, store: Callable[[asyncpg.Connection], S], *, size: int = 10
+        cls,
+        url: str,
+        store: Callable[[asyncpg.Connection], S],
+        *,
+        size: int = 10,
+        plans_each_time: bool = False,
     ) -> AsyncIterator["Database[S]"]:
-        """Connect as the service's own role, whose search_path is its schema."""
+        """Connect as the service's own role, whose search_path is its schema.
+
+        `plans_each_time`: statements are planned for the values that they come with, which takes a
+        millisecond. For lists with filters: a plan for any values takes a filter that is off for a narrow
+        one.
+        """
         pool = await asyncpg.create_pool(
-            url, min_size=1, max_size=size, timeout=_CONNECT_TIMEOUT_S, command_timeout=_STATEMENT_TIMEOUT_S
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=_STATEMENT_TIMEOUT_S,
+            server_settings={"plan_cache_mode": "force_custom_plan"} if plans_each_time else None,
         )
         try:
             yield cls(pool, store)
@@ -181,22 +205,25 @@ class Database(Generic[S]):
         call = request_context.get()
         if call is None or not call.rule.audit:
             raise AuditMissingError("only an RPC whose rule has an audit name may change anything")
-        async with self._transaction(call.rule.audit, call.caller.actor, call.request_id, True) as change:
+        async with self._transaction(call.rule.audit, call, True) as change:
             yield change
 
     @asynccontextmanager
     async def change_by_system(self, action: str, *, audited: bool = True) -> AsyncIterator[Change[S]]:
         """A change that no RPC asks for. `audited=False` only for the effects of an event whose cause is
         in the audit log already, and for retention."""
-        async with self._transaction(action, "system", "", audited) as change:
+        async with self._transaction(action, None, audited) as change:
             yield change
 
     @asynccontextmanager
     async def _transaction(
-        self, action: str, actor: str, request_id: str, audited: bool
+        self, action: str, call: RequestContext | None, audited: bool
     ) -> AsyncIterator[Change[S]]:
         async with self._pool.acquire() as connection, connection.transaction():
-            change = Change(connection, self._store(connection), action, actor, request_id)
+            change = Change(connection, self._store(connection), action, "system", "")
+            if call is not None:
+                change.actor, change.request_id = call.caller.actor, call.request_id
+                change.credential, change.client_address = call.caller.credential, call.client.address
             yield change
             if audited and not change._is_audited:
                 raise AuditMissingError(f"{action} was about to change something without an audit record")

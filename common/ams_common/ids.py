@@ -8,6 +8,11 @@ _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
 
 
+def uuid_or_none(text: str) -> UUID | None:
+    """The id that a message's field holds; None for "". Raises ValueError for what is no UUID."""
+    return UUID(text) if text else None
+
+
 def uuid7() -> UUID:
     """A new id: 48 bits of Unix milliseconds, 74 random bits."""
     random_bits = secrets.randbits(74)

@@ -18,8 +18,10 @@ from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
 from ams_common import errors, fields, metrics, policy
+from ams_common.clients import ADDRESS, DEVICE, VOUCHER, clean_device, peer_address
 from ams_common.clock import utc_now
-from ams_common.context import RequestContext, request_context, request_id_or_new
+from ams_common.context import NO_CLIENT, Caller, Client, RequestContext, request_context, request_id_or_new
+from ams_common.ended_tokens import EndedTokens
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
@@ -67,21 +69,39 @@ async def faults(method: str, request: Message, context: Context, proceed: Handl
 
 
 def authentication(verifier: TokenVerifier) -> Step:
-    """Makes the bearer of a token known as the call's caller. No token: nobody. A bad token is refused
-    even where none is needed, for its holder believes to be somebody."""
+    """Makes the bearer of a token known as the call's caller, and where the person is who asked for it. No
+    token: nobody. A bad one is refused even where none is needed, for its holder believes to be somebody."""
 
     async def step(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
-        authorization = _metadata(context).get("authorization")
-        if authorization is None:
-            return await proceed(request, context)
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise errors.UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
-        caller = await verifier.verify(token)
-        request_context.set(replace(_current_context(), caller=caller))
+        metadata = _metadata(context)
+        call = _current_context()
+        if (authorization := metadata.get("authorization")) is not None:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise errors.UnauthenticatedError("token_invalid", "Send the access token as a bearer token.")
+            call = replace(call, caller=await verifier.verify(token))
+        client = await _client(verifier, call.caller, metadata, context.peer())
+        request_context.set(replace(call, client=client))
         return await proceed(request, context)
 
     return step
+
+
+async def _client(verifier: TokenVerifier, caller: Caller, metadata: Mapping[str, str], peer: str) -> Client:
+    """Where the person is. Only services of ours are believed what they say of somebody else: with their own
+    call, or beside a person's token with a voucher. Anybody else is where the connection comes from."""
+    voucher = metadata.get(VOUCHER, "")
+    is_vouched = caller.service is not None
+    if voucher and not is_vouched:
+        try:
+            is_vouched = (await verifier.verify(voucher)).service is not None
+        except errors.AppError:
+            is_vouched = False  # run out while a stream was open: the call is good without it
+    if is_vouched:
+        address, device = metadata.get(ADDRESS, ""), clean_device(metadata.get(DEVICE, ""))
+        # Passed on with our own token, which vouches by itself.
+        return Client(address, device) if address else NO_CLIENT
+    return Client(peer_address(peer))
 
 
 def enforce(rules: Mapping[str, Rule]) -> Step:
@@ -108,10 +128,12 @@ async def check_fields(method: str, request: Message, context: Context, proceed:
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Takes each RPC through `steps`, in their order. RPCs whose requests are streams are not served."""
+    """Takes each RPC through `steps`, in their order; a stream of answers ends with the caller's token. RPCs
+    whose requests are streams are not served."""
 
-    def __init__(self, steps: list[Step]) -> None:
+    def __init__(self, steps: list[Step], ended: EndedTokens) -> None:
         self._steps = steps
+        self._ended = ended
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -121,7 +143,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             raise policy.PolicyError(f"{method} takes a stream; only single requests are served")
         is_stream = handler.response_streaming
-        proceed: Handler = _sending(handler.unary_stream) if is_stream else handler.unary_unary
+        proceed: Handler = _sending(handler.unary_stream, self._ended) if is_stream else handler.unary_unary
         for step in reversed(self._steps):
             proceed = _bind(step, method, proceed)
         make = grpc.unary_stream_rpc_method_handler if is_stream else grpc.unary_unary_rpc_method_handler
@@ -132,21 +154,25 @@ class Interceptor(grpc.aio.ServerInterceptor):
         )
 
 
-def _sending(serve: StreamHandler) -> Handler:
+def _sending(serve: StreamHandler, ended: EndedTokens) -> Handler:
     """Sends what `serve` gives, for as long as the caller's token is good: who has lost a role, or is
     stopped, gets no new one."""
 
     async def send_all(request: Message, context: Context) -> None:
-        expires_at = _current_context().caller.expires_at
+        caller = _current_context().caller
+        expires_at = caller.expires_at
         left_s = (expires_at - utc_now()).total_seconds() if expires_at is not None else None
         until = asyncio.timeout(left_s)
         try:
             async with until, aclosing(serve(request, context)) as answers:
-                async for answer in answers:
-                    await context.write(answer)
+                with ended.cutting(until, caller):
+                    async for answer in answers:
+                        await context.write(answer)
         except TimeoutError:
             if not until.expired():
                 raise
+            if (error := ended.error_of(caller)) is not None:
+                raise error from None
             raise errors.UnauthenticatedError(
                 "token_expired", "This access token has expired. Go on with a new one."
             ) from None

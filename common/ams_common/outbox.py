@@ -107,18 +107,31 @@ class RedisDestination:
 
     async def deliver(self, rows: Sequence[asyncpg.Record]) -> None:
         """Raises when Redis refuses one: those before it, and behind it, may be there already."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for row in rows:
-                keys = (row["topic"], snapshot_version_key(row["topic"]))
-                values = (row["snapshot_version"], row["payload"], SNAPSHOT_TTL_S, INVALIDATION_CHANNEL)
-                pipeline.eval(WRITE_SNAPSHOT_SCRIPT, len(keys), *keys, *values)
-            outcomes: list[bytes | str] = await pipeline.execute()
+        written = [(row["topic"], row["snapshot_version"], row["payload"]) for row in rows]
+        outcomes = await _write(self._redis, written)
         counter = metrics.counter("ams_snapshots", "Snapshots taken to Redis, by outcome.", "outcome")
         for outcome in outcomes:
             counter.labels(outcome.decode() if isinstance(outcome, bytes) else outcome).inc()
 
     async def close(self) -> None:
         """The connection belongs to whoever made it."""
+
+
+async def write_now(redis: Redis, snapshots: Mapping[str, Snapshot]) -> None:
+    """Takes snapshots, by their Redis keys, to Redis past any outbox: for rebuilding what Redis has lost.
+    What is newer there stays. Raises RedisError."""
+    await _write(redis, [(key, each.version, each.SerializeToString()) for key, each in snapshots.items()])
+
+
+async def _write(redis: Redis, snapshots: Sequence[tuple[str, int, bytes]]) -> list[bytes | str]:
+    """Redis keys with versions and what lies there from now on; how each went."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        for redis_key, version, payload in snapshots:
+            keys = (redis_key, snapshot_version_key(redis_key))
+            values = (version, payload, SNAPSHOT_TTL_S, INVALIDATION_CHANNEL)
+            pipeline.eval(WRITE_SNAPSHOT_SCRIPT, len(keys), *keys, *values)
+        outcomes: list[bytes | str] = await pipeline.execute()
+    return outcomes
 
 
 async def is_delivered(database: Database, redis_key: str, within_s: float) -> bool:

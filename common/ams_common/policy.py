@@ -32,6 +32,8 @@ def denial(method_rule: Rule | None, caller: Caller) -> AppError | None:
     """Why `caller` may not call an RPC with this rule, or None. Without a rule nobody may."""
     if method_rule is None:
         return PermissionDeniedError("rpc_not_served", "This call is not available.")
+    if caller.is_read_only and method_rule.audit:
+        return PermissionDeniedError("token_scope", "This token may read, but change nothing.")
     if method_rule.public:
         return None
     if caller.service is not None:
@@ -40,8 +42,10 @@ def denial(method_rule: Rule | None, caller: Caller) -> AppError | None:
         return PermissionDeniedError("caller_not_allowed", "This service may not make this call.")
     if caller.user_id is None:
         return UnauthenticatedError("sign_in_required", "Sign in to do this.")
-    if method_rule.signed_in:
-        return None
-    if caller.roles.isdisjoint(method_rule.roles):
+    if not method_rule.signed_in and caller.roles.isdisjoint(method_rule.roles):
         return PermissionDeniedError("role_required", "Your account doesn't have the role that this needs.")
+    if method_rule.session_only and not caller.credential.startswith("session:"):
+        return PermissionDeniedError(
+            "session_required", "A token can't do this: sign in, and do it in the web UI."
+        )
     return None

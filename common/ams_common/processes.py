@@ -87,7 +87,12 @@ PROCESSES: Mapping[str, Process] = {
             shared_keys=("UPSTREAM_SEALING_KEY",),
         ),
         Process(
-            name="keys-svc", schema="keys", grpc_port=7003, metrics_port=9103, secrets=("SERVICE_SECRET",)
+            name="keys-svc",
+            schema="keys",
+            grpc_port=7003,
+            metrics_port=9103,
+            secrets=("SERVICE_SECRET",),
+            shared_keys=("PSEUDONYM_KEY",),
         ),
         Process(
             name="usage-svc",
@@ -123,7 +128,13 @@ PROCESSES: Mapping[str, Process] = {
             secrets=("SERVICE_SECRET",),
             shared_keys=("UPSTREAM_SEALING_KEY",),
         ),
-        Process(name="ams-bff", http_port=8000, metrics_port=9108),
+        Process(
+            name="ams-bff",
+            http_port=8000,
+            metrics_port=9108,
+            secrets=("SERVICE_SECRET",),
+            random_keys=("SEALING_KEY",),
+        ),
     )
 }
 # By the name of their schema, which the variables of their addresses have too: IDENTITY_ADDRESS.

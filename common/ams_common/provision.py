@@ -1,4 +1,5 @@
-"""The database of AMS: one schema and one login role per service, closed to each other.
+"""The database of AMS: one schema and one login role per service, closed to each other, and the schema of the
+audit log, which belongs to none of them.
 
 Idempotent: it makes what is missing and sets what is there. An administrator runs it; the services
 then connect as their own roles and migrate their own schemas.
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from ams_common import topics
+from ams_common import audit_log, topics
 from ams_common.processes import GRPC_SERVERS
 
 # Schema → the role that owns it.
@@ -86,8 +87,24 @@ async def _fill(url: str, database: str, owners: Mapping[str, str]) -> None:
             await _execute(
                 connection, "ALTER ROLE %I IN DATABASE %I SET search_path = %I", role, database, schema
             )
+        if (writer := owners.get(audit_log.WRITER_SCHEMA)) is not None:
+            await audit_log.prepare(connection, writer)
     finally:
         await connection.close()
+
+
+async def unprovision(admin_url: str, database: str, owners: Mapping[str, str] = OWNERS) -> None:
+    """Drops what `provision` has made, whoever is connected to it: for databases of tests."""
+    admin = await asyncpg.connect(admin_url)
+    try:
+        await _execute(admin, "DROP DATABASE %I WITH (FORCE)", database)
+        roles = list(owners.values())
+        if (writer := owners.get(audit_log.WRITER_SCHEMA)) is not None:
+            roles.append(audit_log.owner_of(writer))
+        for role in roles:
+            await _execute(admin, "DROP ROLE %I", role)
+    finally:
+        await admin.close()
 
 
 async def _execute(connection: asyncpg.Connection, template: str, *values: str) -> None:

@@ -162,6 +162,12 @@ class Queries:
         query, arguments = self._statement(name, order, wanted, values)
         return "\n".join(row[0] for row in await connection.fetch("EXPLAIN " + query.sql, *arguments))
 
+    async def explain(self, connection: asyncpg.Connection, name: str, /, **values: Any) -> str:
+        """How the server would run a query that is no list: for tests of indexes."""
+        query = self._queries[name]
+        rows = await connection.fetch("EXPLAIN " + query.sql, *query.arguments(values))
+        return "\n".join(row[0] for row in rows)
+
     async def prepare(self, connection: asyncpg.Connection, name: str) -> None:
         """Let the server parse and plan the query, as a test does with each. Raises asyncpg.PostgresError."""
         listed = self._lists.get(name)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -23,10 +23,12 @@ _STOP_GRACE_S = 5.0
 _CANCEL_AGAIN_S = 0.2
 
 
-def build_server(
-    verifier: TokenVerifier, services: Sequence[tuple[ServiceDescriptor, Callable[[grpc.aio.Server], None]]]
-) -> grpc.aio.Server:
-    """A server of `services`: each its descriptor, and the function that adds its servicer.
+# A service's contract, and the function that adds what serves it to a server.
+ServedService: TypeAlias = tuple[ServiceDescriptor, Callable[[grpc.aio.Server], None]]
+
+
+def build_server(verifier: TokenVerifier, services: Sequence[ServedService]) -> grpc.aio.Server:
+    """A server of `services`.
 
     Raises PolicyError when one of their RPCs has no rule.
     """
@@ -36,7 +38,7 @@ def build_server(
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(interceptors=[Interceptor(steps)], options=options)
+    server = grpc.aio.server(interceptors=[Interceptor(steps, verifier.ended)], options=options)
     for _, add_servicer in services:
         add_servicer(server)
     names = [descriptor.full_name for descriptor, _ in services]

@@ -15,6 +15,7 @@ from ams.policy.v1.policy_pb2 import Role
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ams_common.context import Caller
+from ams_common.ended_tokens import EndedTokens
 from ams_common.errors import AppError, UnauthenticatedError, UnavailableError
 
 ALGORITHM = "EdDSA"
@@ -53,9 +54,23 @@ def sign_user_token(
     roles: Sequence[Role.ValueType],
     active_role: Role.ValueType,
     now: datetime,
+    *,
+    credential: str = "",
+    is_read_only: bool = False,
+    generation: int = 0,
+    expires_at: datetime | None = None,
 ) -> str:
-    """An access token for a person; roles stand in it by name."""
-    claims = {"roles": [Role.Name(role) for role in roles], "active_role": Role.Name(active_role)}
+    """An access token for a person; roles stand in it by name, the rest as in Caller. It ends with what it
+    was traded for (`expires_at`), after ACCESS_TOKEN_TTL at the latest."""
+    claims = {
+        "roles": [Role.Name(role) for role in roles],
+        "active_role": Role.Name(active_role),
+        "credential": credential,
+        "is_read_only": is_read_only,
+        "generation": generation,
+    }
+    if expires_at is not None:
+        claims["exp"] = min(expires_at, now + ACCESS_TOKEN_TTL)
     return _sign(key, str(user_id), now, claims)
 
 
@@ -116,13 +131,21 @@ class JwksKeySource:
 
 
 class TokenVerifier:
-    """Turns an access token into a Caller."""
+    """Turns an access token into a Caller. `ended` is kept up to date by whoever made it."""
 
-    def __init__(self, keys: KeySource) -> None:
+    def __init__(self, keys: KeySource, ended: EndedTokens | None = None) -> None:
         self._keys = keys
+        self.ended = ended if ended is not None else EndedTokens()
 
     async def verify(self, token: str) -> Caller:
-        """Who the token speaks for. Raises UnauthenticatedError: token_expired or token_invalid."""
+        """Who the token speaks for. Raises UnauthenticatedError: token_expired, token_invalid, or that it has
+        ended before its time (see EndedTokens.error_of)."""
+        caller = await self._read(token)
+        if (error := self.ended.error_of(caller)) is not None:
+            raise error
+        return caller
+
+    async def _read(self, token: str) -> Caller:
         try:
             key = await self._keys.find(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
@@ -147,7 +170,8 @@ def _caller(claims: dict[str, object]) -> Caller:
     subject = str(claims["sub"])
     expires_at = datetime.fromtimestamp(int(str(claims["exp"])), UTC)
     if subject.startswith(_SERVICE_SUBJECT):
-        return Caller(service=subject.removeprefix(_SERVICE_SUBJECT), expires_at=expires_at)
+        name = subject.removeprefix(_SERVICE_SUBJECT)
+        return Caller(service=name, credential="service", expires_at=expires_at)
     roles = claims.get("roles")
     if not isinstance(roles, list):
         raise ValueError("roles must be a list")
@@ -155,5 +179,8 @@ def _caller(claims: dict[str, object]) -> Caller:
         user_id=UUID(subject),
         roles=frozenset(Role.Value(str(role)) for role in roles),
         active_role=Role.Value(str(claims.get("active_role", "ROLE_UNSPECIFIED"))),
+        credential=str(claims.get("credential", "")),
+        is_read_only=claims.get("is_read_only") is True,
+        generation=int(str(claims.get("generation", 0))),
         expires_at=expires_at,
     )

@@ -9,6 +9,7 @@ USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageTotalBatch
 USAGE_FORWARDED = "usage.forwarded"  # ams.usage.v1.ForwardedTotal
 NOTIFICATIONS = "notifications"  # ams.identity.v1.Notification
 IDENTITY_EVENTS = "identity.events"  # ams.identity.v1.IdentityEvent
+TOKEN_ENDS = "identity.token_ends"  # noqa: S105 - ams.identity.v1.TokenEnd
 CATALOG_EVENTS = "catalog.events"  # ams.catalog.v1.CatalogEvent
 REGISTRY_EVENTS = "registry.events"  # ams.registry.v1.RegistryEvent
 AUDIT_EVENTS = "audit.events"  # ams.audit.v1.AuditRecord
@@ -17,6 +18,8 @@ PARTITIONS = 4
 _FOR_GOOD_MS = -1
 # Long enough to be read after a long outage.
 _SIXTY_DAYS_MS = 60 * 24 * 3600 * 1000
+# What nobody asks for any more after ten minutes: access tokens have run out by then.
+_A_DAY_MS = 24 * 3600 * 1000
 # What tells of present state is kept for good, for a service may begin to read it years later. Nothing is
 # compacted: a service's prices share its key.
 RETENTION_MS: Mapping[str, int] = {
@@ -25,6 +28,7 @@ RETENTION_MS: Mapping[str, int] = {
     USAGE_FORWARDED: _SIXTY_DAYS_MS,
     NOTIFICATIONS: _SIXTY_DAYS_MS,
     IDENTITY_EVENTS: _FOR_GOOD_MS,
+    TOKEN_ENDS: _A_DAY_MS,
     CATALOG_EVENTS: _FOR_GOOD_MS,
     REGISTRY_EVENTS: _SIXTY_DAYS_MS,
     AUDIT_EVENTS: _SIXTY_DAYS_MS,

@@ -13,7 +13,12 @@ from ams_common.settings import parse_listen
 _BACKLOG = 512
 # The cookies that the web UI sets (ams_bff.http.cookies). They lie on the whole host, which the gateway may
 # share: it passes none of them on.
-COOKIE_NAMES = frozenset({"__Host-ams_session", "ams_session", "ams_theme", "ams_zone"})
+COOKIE_NAMES = frozenset(
+    {
+        *("__Host-ams_session", "ams_session", "__Host-ams_device", "ams_device"),
+        *("ams_theme", "ams_zone"),
+    }
+)
 
 
 def listen(address: str, *, write_timeout_s: float | None = None) -> socket.socket:

@@ -3,7 +3,14 @@
 from itertools import product
 
 import pytest
-from ams.catalog.v1.events_pb2 import ACTIVE, DOCKER, SERVICE_SUSPENDED, ServiceStatus, ServiceType
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    DOCKER,
+    SERVICE_RETIRED,
+    SERVICE_SUSPENDED,
+    ServiceStatus,
+    ServiceType,
+)
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_UNSPECIFIED, Standing
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KeyStatus
 from ams_common.access import (
@@ -67,5 +74,7 @@ def test_images_are_pushed_to_docker_services_that_nobody_stopped(
         assert problem is ServiceProblem.NOT_DOCKER
     elif status == SERVICE_SUSPENDED:
         assert problem is ServiceProblem.SUSPENDED
+    elif status == SERVICE_RETIRED:
+        assert problem is ServiceProblem.RETIRED
     else:
         assert problem is (ServiceProblem.MERCHANT_STOPPED if is_stopped(standing) else None)

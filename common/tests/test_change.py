@@ -8,7 +8,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.policy.v1.policy_pb2 import Rule
 from ams_common import topics
-from ams_common.context import Caller, RequestContext, request_context
+from ams_common.context import Caller, Client, RequestContext, request_context
 from ams_common.database import AuditMissingError, Database
 from ams_common.errors import InvalidArgumentError
 from ams_common.ids import uuid7
@@ -19,7 +19,9 @@ USER = uuid7()
 @contextmanager
 def serving(audit: str, user_id: object = USER) -> Iterator[None]:
     """As if an RPC with this audit name were being served."""
-    reset = request_context.set(RequestContext("r-1", Caller(user_id=user_id), Rule(audit=audit)))  # type: ignore[arg-type]
+    caller = Caller(user_id=user_id, credential="session:s-1")  # type: ignore[arg-type]
+    call = RequestContext("r-1", caller, Rule(audit=audit), Client("203.0.113.7"))
+    reset = request_context.set(call)
     yield
     request_context.reset(reset)
 
@@ -49,6 +51,7 @@ async def test_change_audit_record_and_events_commit_together(database: Database
         "r-1",
     )
     assert dict(record.details) == {"name": "Geo"}
+    assert (record.credential, record.client_address) == ("session:s-1", "203.0.113.7")
 
 
 async def test_a_failure_leaves_nothing_behind(database: Database) -> None:

@@ -22,6 +22,10 @@ from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import ACCESS_TOKEN_TTL
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+USER = uuid7()
+READER = Caller(USER, frozenset({CONSUMER}), credential="token:1", is_read_only=True)
+WRITER = Caller(USER, frozenset({CONSUMER}), credential="token:1")
+SIGNED_IN = Caller(USER, frozenset({CONSUMER}), credential="session:1")
 KEYS = pb.DESCRIPTOR.services_by_name["KeysService"]
 
 
@@ -267,3 +271,24 @@ async def test_a_stream_ends_with_the_token_that_opened_it(
                 pass
     assert caught.value.code == "token_expired"
     assert live.ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "caller", "code"),
+    [
+        (Rule(roles=[CONSUMER], audit="key.create"), READER, "token_scope"),
+        (Rule(signed_in=True, audit="key.create"), READER, "token_scope"),
+        (Rule(public=True, audit="sign_in.start"), READER, "token_scope"),
+        (Rule(roles=[CONSUMER]), READER, ""),
+        (Rule(roles=[ADMIN]), READER, "role_required"),
+        (Rule(roles=[CONSUMER], audit="key.create"), WRITER, ""),
+        (Rule(signed_in=True, session_only=True, audit="token.create"), WRITER, "session_required"),
+        (Rule(signed_in=True, session_only=True), READER, "session_required"),
+        (Rule(signed_in=True, session_only=True, audit="token.create"), SIGNED_IN, ""),
+        (Rule(roles=[ADMIN], session_only=True), SIGNED_IN, "role_required"),
+        (Rule(signed_in=True, session_only=True), ANONYMOUS, "sign_in_required"),
+    ],
+)
+def test_a_personal_access_token_does_what_its_scope_lets_it(rule: Rule, caller: Caller, code: str) -> None:
+    refused = denial(rule, caller)
+    assert (refused.code if refused is not None else "") == code

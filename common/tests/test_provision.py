@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 import pytest
-from ams_common.provision import OWNERS, provision
+from ams_common.provision import OWNERS, provision, unprovision
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ async def provisioned(admin_database_url: str) -> AsyncIterator[Provisioned]:
     owners = {schema: f"{database}_{role}" for schema, role in OWNERS.items()}
     urls = await provision(admin_database_url, database, owners=owners)
     yield Provisioned(admin_database_url, database, owners, urls)
-    admin = await asyncpg.connect(admin_database_url)
-    await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
-    for role in owners.values():
-        await admin.execute(f"DROP ROLE {role}")
-    await admin.close()
+    await unprovision(admin_database_url, database, owners)
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -86,7 +86,7 @@ class Runtime:
         self.pool = Pool(PoolLimits(), _tls(settings.upstream_ca_file))
         self.limiter = Limiter(self._redis_of_limits, workers_hint=settings.workers)
         self.gateway = Gateway(
-            Authorizer(self.keys, self.services),
+            Authorizer(self.keys, self.services, settings.trusted_proxies),
             self.limiter,
             Resolver(allow_private=settings.allow_private_upstreams),
             self.pool,

@@ -7,6 +7,7 @@ from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import setting, strong_secret, switched_off
 
 MAX_SYNC_MS = 1000
+MOST_PROXIES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,10 @@ class Settings:
     journal_sync: str = setting("off")
     listen: str = setting()  # host:port
     workers: int = setting(1)
+    # How many proxies stand before the gateway, each appending to X-Forwarded-For whom it was asked by: for
+    # keys that may be used from some addresses only. Too many: callers can make up their address. Too few:
+    # everybody has the proxy's.
+    trusted_proxies: int = setting(0)
     # Base URLs on private, loopback and link-local addresses: for local runs.
     allow_private_upstreams: bool = setting(False, production=switched_off)
     # PEM file of authorities for merchants' certificates, beside the system's. "": only the system's.
@@ -72,6 +77,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _ = self.journal_sync_s
+        if not 0 <= self.trusted_proxies <= MOST_PROXIES:
+            raise SettingsError([f"GATEWAY_TRUSTED_PROXIES must be from 0 to {MOST_PROXIES}"])
 
     @property
     def journal_sync_s(self) -> float | None:

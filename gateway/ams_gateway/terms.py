@@ -3,7 +3,8 @@
 import time
 from typing import Literal
 
-from ams.keys.v1.events_pb2 import SpendCap
+from ams.catalog.v1.forwarding_pb2 import PER_KEY
+from ams.keys.v1.events_pb2 import ServiceTerms, SpendCap
 from ams.usage.v1.events_pb2 import ANSWERED, Outcome
 from ams_common.sealing import Sealer, SealingError
 from ams_common.web import COOKIE_NAMES
@@ -226,15 +227,17 @@ class Terms:
 def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
     """What limits the calls of this key to this service."""
     forwarding = service.forwarding
+    own = key.limits.get(service.service_id, _NO_TERMS)
     scopes = {SpendCap.KEY: key.key_id, SpendCap.PROJECT: key.project_id, SpendCap.CONSUMER: key.consumer_id}
     return LimitPolicy(
         service_id=service.service_id,
         consumer_id=key.consumer_id,
         key_id=key.key_id,
         is_test=key.is_test,
-        per_minute=service.rate_limit_per_minute,
-        per_day=forwarding.quota_per_day,
-        per_month=forwarding.quota_per_month,
+        is_per_key=forwarding.limit_scope == PER_KEY,
+        per_minute=_lower(service.rate_limit_per_minute, own.per_minute),
+        per_day=_lower(forwarding.quota_per_day, own.per_day),
+        per_month=_lower(forwarding.quota_per_month, own.per_month),
         price_nanos=service.call_price.least_nanos,
         currency=service.call_price.currency,
         caps=tuple(
@@ -246,6 +249,12 @@ def policy_of(key: CachedKey, service: CachedService) -> LimitPolicy:
     )
 
 
+def _lower(limit: int, own: int) -> int:
+    """The lower of the service's limit and the one that its merchant has set for this consumer; 0 is none."""
+    return min(limit, own) if limit and own else limit or own
+
+
+_NO_TERMS = ServiceTerms()
 _SCOPES: dict[int, Literal["key", "project", "consumer"]] = {
     SpendCap.KEY: "key",
     SpendCap.PROJECT: "project",

@@ -41,11 +41,17 @@ Change = Callable[[keys.KeySnapshot, catalog.ServiceSnapshot], Any]
 FAULTS: list[tuple[str, Change]] = [
     ("key_revoked", lambda key, service: setattr(key, "status", keys.KEY_REVOKED)),
     ("key_expired", lambda key, service: key.expires_at.FromSeconds(int(NOW_S))),
+    ("key_disabled", lambda key, service: setattr(key, "status", keys.KEY_DISABLED)),
     (
         "consumer_blocked",
         lambda key, service: setattr(key, "consumer_standing", identity.STANDING_BLOCKED),
     ),
+    ("address_not_allowed", lambda key, service: key.allowed_networks.append("198.51.100.0/24")),
     ("service_not_granted", lambda key, service: key.ClearField("service_ids")),
+    (
+        "call_not_allowed",
+        lambda key, service: key.service_terms.add(service_id="s").allowed_calls.add(path="/other"),
+    ),
     (
         "merchant_suspended",
         lambda key, service: setattr(service, "merchant_standing", identity.STANDING_SUSPENDED),
@@ -68,6 +74,7 @@ def code(
         None if key is None else read_key(key.SerializeToString()),
         None if service is None else read_service(service.SerializeToString()),
         NOW_S,
+        "192.0.2.7",
     )
     return decision.code if isinstance(decision, Problem) else None
 
@@ -84,6 +91,9 @@ def test_the_first_fault_in_the_prds_order_is_the_one_that_is_named(faults: list
     for fault, change in FAULTS:
         if fault in faults:
             change(key, service)
+    # Of a key whose status says one thing it can't say the other.
+    if {"key_revoked", "key_disabled"} <= set(faults):
+        key.status = keys.KEY_REVOKED
     assert code(key, service) == min(faults, key=CODES.index)
 
 

@@ -28,6 +28,8 @@ class Service:
     service_id: str = "service"
     merchant_id: str = "merchant"
     price_version_id: str = "price"
+    traces_request_size: bool = True
+    traces_response_size: bool = True
 
 
 KEY, SERVICE = Key(), Service()
@@ -218,3 +220,25 @@ def test_an_event_id_counts_on_where_its_low_digits_end() -> None:
     made = [ids.new(1_700_000_000_000) for _ in range(4)]
     assert [text for _, text in made] == sorted({text for _, text in made})
     assert all(text == str(UUID(bytes=event_id)).encode() for event_id, text in made)
+
+
+@pytest.mark.parametrize("traces_request", [True, False])
+@pytest.mark.parametrize("traces_response", [True, False])
+def test_a_size_that_is_not_traced_stands_in_no_event_of_a_call_however_long(
+    meter: Meter, journal: Journal, traces_request: bool, traces_response: bool
+) -> None:
+    service = Service(traces_request_size=traces_request, traces_response_size=traces_response)
+    meter.record(used(request_bytes=5, response_bytes=7), KEY, service, 200, usage.ANSWERED)
+    lasting = used(request_bytes=5, response_bytes=7)
+    meter.record_part(lasting, KEY, service, 200)
+    lasting.response_bytes += 11
+    meter.record_part(lasting, KEY, service, 200)
+    lasting.request_bytes += 13
+    meter.record(lasting, KEY, service, 200, usage.ANSWERED)
+    events = events_of(journal)
+    requests = sum(not event.is_continuation for event in events)
+    request_bytes = sum(event.request_payload_size_bytes for event in events)
+    response_bytes = sum(event.response_payload_size_bytes for event in events)
+    assert (requests, request_bytes, response_bytes) == (2, 23 * traces_request, 25 * traces_response)
+    # Nothing came of what is kept: no event either.
+    assert len(events) == 2 + traces_request + traces_response

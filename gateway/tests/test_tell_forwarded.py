@@ -39,6 +39,8 @@ class Service:
     merchant_id: str
     service_id: str = "service"
     price_version_id: str = "price"
+    traces_request_size: bool = True
+    traces_response_size: bool = True
 
 
 KEYS = [Key("c1"), Key("c1", key_id="another", is_test=True), Key("c2")]

@@ -1,10 +1,15 @@
-"""identity-svc: users, roles, sign-in, invites, standing, the audit log."""
+"""identity-svc: users, roles, sign-in, invites, standing, the audit log, platform settings.
 
+identity-svc                  serves
+identity-svc verify-audit     says what of the audit log was changed, removed or put elsewhere
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
 from functools import partial
 
 from ams.audit.v1.events_pb2 import AuditRecord
-from ams.identity.v1 import identity_service_pb2 as pb
-from ams.identity.v1 import identity_service_pb2_grpc as rpc
 from ams.identity.v1.notifications_pb2 import Notification
 from ams_common import topics
 from ams_common.clock import utc_now
@@ -18,24 +23,45 @@ from ams_common.retention import purge_old_answers
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import TokenEndsFollower
 from ams_common.tokens import TokenVerifier
 
 from identity_svc.accounts import appoint_admins
+from identity_svc.audit_chain import Checkpoint
+from identity_svc.audit_log import keep_checkpoints_logged, verify
 from identity_svc.event_handlers import NotificationHandler, store_audit_records
+from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
 from identity_svc.mailer import Mailer, SmtpServer
 from identity_svc.mails import Composer, MailQueue
+from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
-from identity_svc.retention import purge_old_rows
-from identity_svc.rpc import IdentityService
+from identity_svc.retention import keep_audit_log_purged, purge_old_rows
+from identity_svc.rpc import IdentityService, services_of
+from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
+from identity_svc.sign_in_limits import SignInLimits
 from identity_svc.store import Store
+from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
 
 
 def main() -> None:
-    run_process("identity-svc", partial(load, Settings, "IDENTITY"), run)
+    parser = argparse.ArgumentParser(prog="identity-svc")
+    commands = parser.add_subparsers(dest="command")
+    verifying = commands.add_parser("verify-audit", help="look for what isn't as it was stored")
+    verifying.add_argument(
+        "--checkpoint",
+        type=Checkpoint.parse,
+        action="append",
+        default=[],
+        metavar="POSITION:HASH",
+        help="one that was noted before, and must still hold; may be given many times",
+    )
+    arguments = parser.parse_args()
+    work = partial(verify_audit, arguments.checkpoint) if arguments.command == "verify-audit" else run
+    run_process("identity-svc", partial(load, Settings, "IDENTITY"), work)
 
 
 async def run(settings: Settings) -> None:
@@ -54,19 +80,30 @@ async def run(settings: Settings) -> None:
             raise SettingsError([problem]) from None
         await appoint_admins(database, settings.admin_emails, utc_now)
         mail_queue = MailQueue(vault, settings.public_url)
+        tries = TryCounts(database, utc_now)
+        limits = SignInLimits(vault, settings.code_asks_per_hour, settings.code_mails_per_hour)
+        factors = FactorChecks(vault, limits, RelyingParty(settings.public_url))
+        session_issuer = SessionIssuer(
+            keyring, settings.session_lifetimes(), settings.admins_need_second_factor
+        )
         servicer = IdentityService(
             database=database,
             vault=vault,
             keyring=keyring,
             mail_queue=mail_queue,
-            session_issuer=SessionIssuer(keyring, settings.session_lifetimes()),
+            session_issuer=session_issuer,
             service_secrets=settings.secrets_by_service(),
             providers=providers,
+            limits=limits,
+            factors=factors,
+            tries=tries,
             clock=utc_now,
         )
-        descriptor = pb.DESCRIPTOR.services_by_name["IdentityService"]
-        add_servicer = partial(rpc.add_IdentityServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(keyring), [(descriptor, add_servicer)])
+        token_ends = TokenEndsFollower(
+            partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
+        )
+        await token_ends.begin()
+        server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -90,12 +127,27 @@ async def run(settings: Settings) -> None:
         background = [
             purge_old_answers(database),
             purge_old_rows(database, utc_now),
+            keep_audit_log_purged(database, utc_now),
+            keep_checkpoints_logged(database),
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
             mailer.run(),
+            tries.run(),
         ]
         await serve(server, settings.listen, background)
+
+
+async def verify_audit(noted: Sequence[Checkpoint], settings: Settings) -> None:
+    """Prints what is wrong with the audit log, and ends the process with 1 if anything is; else the newest
+    record's checkpoint, to be noted somewhere else."""
+    async with Database.open(settings.database_url, Store) as database:
+        verified = await verify(database, noted)
+    if verified.problems:
+        sys.stdout.writelines(f"{problem}\n" for problem in verified.problems)
+        sys.exit(1)
+    sys.stdout.write(f"{verified.count} records are as they were stored; checkpoint {verified.head}\n")
 
 
 if __name__ == "__main__":

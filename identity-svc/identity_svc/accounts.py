@@ -14,18 +14,28 @@ from ams_common import topics
 from ams_common.clock import Clock, utc_now
 from ams_common.database import Change, Database
 from ams_common.errors import FailedPreconditionError
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 
 from identity_svc.addresses import normalise_email
+from identity_svc.platform_settings import SettingsStore, require_admissible
 from identity_svc.roles import Transition, role_not_found
 from identity_svc.store import Store
+from identity_svc.team import TeamStore
+from identity_svc.token_ends import renew_tokens
 
 _MAX_SLUG_LENGTH = 40
 _LAST_SLUG_NUMBER = 9
 
 
 async def become_consumer(change: Change[Store], email: str, name: str, now: datetime) -> UUID:
-    """The address's account, with the consumer role. Nothing changes for who has it already."""
+    """The address's account, with the consumer role. Nothing changes for who has it already.
+
+    Raises FailedPreconditionError registration_closed or mail_domain_not_allowed for an address that has no
+    account and may not have one.
+    """
+    if await change.store.find_user_id(email=email) is None:
+        require_admissible(await SettingsStore(change.connection).find_settings(), email)
     user_id = await change.store.ensure_user(email, name, now)
     if await change.store.grant_role(user_id=user_id, role="consumer", now=now):
         await publish_consumer(change, user_id)
@@ -55,7 +65,8 @@ async def appoint_admins(database: Database[Store], emails: Sequence[str], clock
     for email in map(normalise_email, emails):
         async with database.change_by_system("admin.appoint") as change:
             # Looked at first, so that an address that is an admin's already isn't written to at each start.
-            if await change.store.holds_role(email=email, role="admin"):
+            is_settled = await change.store.holds_role(email=email, role="admin")
+            if is_settled or await _stays_dismissed(change, email):
                 change.nothing_to_audit()
                 continue
             user_id = await change.store.ensure_user(email, email.partition("@")[0], clock())
@@ -65,8 +76,14 @@ async def appoint_admins(database: Database[Store], emails: Sequence[str], clock
                 change.nothing_to_audit()  # another process that started with us was quicker
 
 
+async def _stays_dismissed(change: Change[Store], email: str) -> bool:
+    """Whether somebody was dismissed, and there are admins who could invite them again."""
+    team = TeamStore(change.connection)
+    return await team.was_dismissed(email=email) and bool(await team.lock_admins())
+
+
 async def change_standing(change: Change[Store], transition: Transition, user_id: UUID, reason: str) -> None:
-    """Makes the transition and audits it.
+    """Makes the transition and audits it; access tokens that say otherwise end.
 
     Raises NotFoundError for who doesn't hold the role, FailedPreconditionError from another standing.
     """
@@ -77,7 +94,9 @@ async def change_standing(change: Change[Store], transition: Transition, user_id
     if standing != transition.before:
         raise FailedPreconditionError(transition.wrong_standing_code, transition.wrong_standing_message)
     await change.store.set_standing(user_id=user_id, role=transition.role, standing=transition.after)
-    change.audit(transition.role, user_id, reason=reason)
+    changes = [field_change("standing", transition.before, transition.after)]
+    change.audit(transition.role, user_id, changes, reason=reason)
+    await renew_tokens(change, user_id, utc_now())
 
 
 async def publish_merchant(change: Change[Store], user_id: UUID) -> pb.Merchant:

@@ -1,17 +1,16 @@
-"""The rules of one-time codes: how they are made, and how many may be asked for."""
+"""The rules of one-time codes: how they are made, and how long one is sent again."""
 
 import secrets
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 TTL = timedelta(minutes=10)
 MAX_ATTEMPTS = 5
-
-# How many unproven challenges an address may have within a time, known or not. Together with
-# MAX_ATTEMPTS the longer one bounds guessing: 150 of a million codes a day.
-LIMITS = ((timedelta(minutes=15), 5), (timedelta(days=1), 30))
-LONGEST_WINDOW = max(window for window, _ in LIMITS)
+# Kept for a while, so that the answer to one that is over stays the same.
+KEPT = timedelta(days=1)
+# A code is mailed again while it is good for at least so long; and asked for without a further mail.
+MAILED_AGAIN_WITH = timedelta(minutes=5)
+ASKED_AGAIN_WITH = timedelta(minutes=2)
 
 
 class Purpose(StrEnum):
@@ -31,15 +30,6 @@ def clean_code(text: str) -> str:
     return text.replace(" ", "").replace("-", "")
 
 
-def wait_before_next(open_since: Iterable[datetime], now: datetime) -> timedelta | None:
-    """How long an address has to wait for its next code, or None when it may have one now.
-
-    `open_since`: when its unproven challenges of LONGEST_WINDOW were made.
-    """
-    moments = sorted(open_since, reverse=True)
-    waits = [
-        moments[limit - 1] + window - now
-        for window, limit in LIMITS
-        if len(moments) >= limit and moments[limit - 1] > now - window
-    ]
-    return max(waits, default=None)
+def whole_minutes_left(expires_at: datetime, now: datetime) -> int:
+    """How long a code is good, as its mail says; at least one minute."""
+    return max(1, (expires_at - now) // timedelta(minutes=1))

@@ -1,16 +1,15 @@
 """What identity-svc does with Kafka events: it keeps the audit log of the whole system, and sends everybody
 the mails that other services ask for."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1.notifications_pb2 import Notification
-from ams_common.clock import Clock, from_timestamp
+from ams_common.clock import Clock
 from ams_common.database import Change
 
+from identity_svc.audit_log import AuditStore
 from identity_svc.mails import MailQueue
 from identity_svc.notifications import told_of
 from identity_svc.store import Store
@@ -21,17 +20,7 @@ async def store_audit_records(change: Change[Store], records: Sequence[AuditReco
 
     Raises ValueError for a record whose id is none.
     """
-    for record in records:
-        await change.store.insert_audit_record(
-            audit_id=UUID(record.audit_id),
-            occurred_at=from_timestamp(record.occurred_at),
-            actor=record.actor,
-            action=record.action,
-            resource=record.resource,
-            resource_id=record.resource_id,
-            details=json.dumps(dict(record.details)),
-            request_id=record.request_id,
-        )
+    await AuditStore(change.connection).add(records)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,14 @@ from ams_common.formats import SLUG
 # Signatures only that a client can check and not make; "none" and HMAC are never among them.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
+_TENANT = "{tenantid}"
+# Whose accounts are of any organization, and of no private person.
+_ALL_TENANTS = "organizations"
 _SCOPES = "openid email profile"
+_TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAMES = frozenset(
+    ("id", "label", "issuer", "client_id", "client_secret", "trusts_email", "tenants", "domains")
+)
 _MAX_SUBJECT_CHARACTERS = 255  # OpenID Connect Core, 2
 
 
@@ -27,6 +35,9 @@ class Issuer:
 
     `trusts_email`: every address that it names counts as verified, for issuers that vouch for all their
     addresses and don't say so in the token (Microsoft Entra ID with a single tenant).
+
+    `url` may be Entra ID's for several tenants, with "{tenantid}" in the tenant's place: only `tenants` may
+    sign in then. `domains`: only addresses in these are taken from the issuer; empty: all.
     """
 
     id: str
@@ -35,12 +46,28 @@ class Issuer:
     client_id: str
     client_secret: str = field(default="", repr=False)
     trusts_email: bool = False
+    tenants: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    @property
+    def discovery_url(self) -> str:
+        """Where the issuer describes itself. Entra ID does so for all tenants at once."""
+        return f"{self.url.replace(_TENANT, _ALL_TENANTS).rstrip('/')}/.well-known/openid-configuration"
+
+    def issues_as(self, url: str) -> bool:
+        """Whether tokens of this issuer, and of a tenant that may sign in, name `url` as theirs."""
+        return url in self._urls
+
+    @property
+    def _urls(self) -> Sequence[str]:
+        return [self.url.replace(_TENANT, tenant) for tenant in self.tenants] or [self.url]
 
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who somebody is, as an issuer says."""
+    """Who somebody is, as an issuer says; `issuer_url` is that of their tenant where there are several."""
 
+    issuer_url: str
     subject: str
     email: str
     name: str
@@ -76,7 +103,7 @@ def parse_issuers(text: str) -> Sequence[Issuer]:
 
 
 def _issuer(document: Mapping[str, Any]) -> Issuer:
-    unknown = document.keys() - {"id", "label", "issuer", "client_id", "client_secret", "trusts_email"}
+    unknown = document.keys() - _NAMES
     if unknown:
         raise ValueError(f"has what no issuer has: {', '.join(sorted(unknown))}")
     issuer = Issuer(
@@ -86,6 +113,8 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
         client_id=document["client_id"],
         client_secret=document.get("client_secret", ""),
         trusts_email=document.get("trusts_email", False) is True,
+        tenants=_texts(document, "tenants"),
+        domains=tuple(domain.lower() for domain in _texts(document, "domains")),
     )
     url = urlsplit(issuer.url)
     if not SLUG.fullmatch(issuer.id) or len(issuer.id) > 32:
@@ -94,7 +123,32 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
         raise ValueError(f"has an issuer that is no https URL: {issuer.id}")
     if not issuer.label or not issuer.client_id:
         raise ValueError(f"needs a label and a client_id: {issuer.id}")
+    if "/.well-known/" in issuer.url:
+        raise ValueError(f"has the address of a document in place of the issuer's: {issuer.id}")
+    _check_tenants(issuer)
     return issuer
+
+
+def _check_tenants(issuer: Issuer) -> None:
+    is_template = _TENANT in issuer.url
+    if "{" in issuer.url.replace(_TENANT, ""):
+        raise ValueError(f"may have no braces but {_TENANT} in an issuer: {issuer.id}")
+    if is_template != bool(issuer.tenants):
+        raise ValueError(
+            f"must list tenants with an issuer that has {_TENANT}, and only with one: {issuer.id}"
+        )
+    if not all(_TENANT_ID.fullmatch(tenant) for tenant in issuer.tenants):
+        raise ValueError(f"has a tenant that is no id of one (lower-case, 36 characters): {issuer.id}")
+    # Whoever administers a tenant can give its people any address: without bounds, anybody's account here.
+    if is_template and issuer.trusts_email and not issuer.domains:
+        raise ValueError(f"must list the domains that tenants are trusted with: {issuer.id}")
+
+
+def _texts(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    texts = document.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"needs a list of texts as {name}")
+    return tuple(texts)
 
 
 def authorization_url(endpoint: str, issuer: Issuer, redirect_uri: str, request: AuthorizationRequest) -> str:
@@ -132,8 +186,9 @@ def check_id_token(claims: Mapping[str, Any], issuer: Issuer, nonce: str) -> str
     return subject
 
 
-def claimant(subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claimant:
-    """Who the claims say it is. Raises PermissionDeniedError when the issuer hasn't verified the address."""
+def claimant(issuer_url: str, subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claimant:
+    """Who the claims say it is. Raises PermissionDeniedError when the issuer hasn't verified the address, or
+    may not speak for it."""
     email, name = claims.get("email"), claims.get("name")
     # Some issuers write the boolean as text.
     is_verified = claims.get("email_verified") in (True, "true") or issuer.trusts_email
@@ -143,7 +198,12 @@ def claimant(subject: str, claims: Mapping[str, Any], issuer: Issuer) -> Claiman
             f"{issuer.label} hasn't told us an address of yours that it has verified."
             " Sign in with a mailed code instead.",
         )
-    return Claimant(subject, email, name if isinstance(name, str) else "")
+    if issuer.domains and email.rpartition("@")[2].lower() not in issuer.domains:
+        raise PermissionDeniedError(
+            "email_domain_refused",
+            f"{issuer.label} can't be used here for an address like yours. Sign in with a mailed code.",
+        )
+    return Claimant(issuer_url, subject, email, name if isinstance(name, str) else "")
 
 
 def sign_in_refused() -> UnauthenticatedError:

@@ -13,6 +13,7 @@ import jinja2
 from ams_common.ids import uuid7
 
 from identity_svc import challenges, invites
+from identity_svc.projects.rules import INVITATION_TTL
 from identity_svc.store import Store
 from identity_svc.vault import Vault
 
@@ -27,6 +28,8 @@ class Template(StrEnum):
 
     CODE = "code"
     INVITE = "invite"
+    ADMIN_INVITE = "admin_invite"
+    PROJECT_INVITE = "project_invite"
     PRICE_CHANGE_AHEAD = "price_change_ahead"
     INVOICE_ISSUED = "invoice_issued"
     REPORT_SHARED = "report_shared"
@@ -38,6 +41,8 @@ class Template(StrEnum):
 _SUBJECTS: Mapping[Template, str] = {
     Template.CODE: "Your code for AMS",
     Template.INVITE: "You are invited to AMS",
+    Template.ADMIN_INVITE: "You are invited to the admins of AMS",
+    Template.PROJECT_INVITE: "{{ invited_by }} invites you to the project {{ project_name }} on AMS",
     Template.PRICE_CHANGE_AHEAD: (
         "{% if is_canceled %}The price of {{ service_name }} stays as it is"
         "{% else %}The price of {{ service_name }} changes on {{ starts_on }}{% endif %}"
@@ -50,6 +55,12 @@ _SUBJECTS: Mapping[Template, str] = {
     Template.THRESHOLD_REACHED: "Alert “{{ rule_name }}”: {{ threshold }} reached",
 }
 
+# By role: the mail, and the page where the code is given back.
+_INVITES = {
+    "merchant": (Template.INVITE, "/register/merchant"),
+    "admin": (Template.ADMIN_INVITE, "/team/join"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class MailQueue:
@@ -60,22 +71,46 @@ class MailQueue:
     public_url: str
 
     async def send_code(
-        self, store: Store, recipient: str, code: str, purpose: challenges.Purpose, now: datetime
+        self,
+        store: Store,
+        recipient: str,
+        code: str,
+        purpose: challenges.Purpose,
+        expires_at: datetime,
+        now: datetime,
     ) -> None:
         """Queues the mail with a code; one for signing in only when the address has an account."""
-        minutes = challenges.TTL // timedelta(minutes=1)
+        minutes = challenges.whole_minutes_left(expires_at, now)
         values = {"code": code, "purpose": purpose.value, "minutes": minutes}
         insert = store.insert_mail_to_user if purpose is challenges.Purpose.SIGN_IN else store.insert_mail
-        await insert(**self._mail(Template.CODE, recipient, values, now, now + challenges.TTL))
+        await insert(**self._mail(Template.CODE, recipient, values, now, expires_at))
         await store.announce_mail()
 
-    async def send_invite(self, store: Store, recipient: str, code: str, now: datetime) -> None:
-        """Queues the mail with an invite's code, and a link that holds both."""
+    async def send_invite(self, store: Store, recipient: str, code: str, role: str, now: datetime) -> None:
+        """Queues the mail with an invite's code, and a link that holds both. `role`: what it invites to."""
+        template, path = _INVITES[role]
         query = urlencode({"invite_code": code, "email": recipient})
-        link = f"{self.public_url.rstrip('/')}/register/merchant?{query}"
+        link = f"{self.public_url.rstrip('/')}{path}?{query}"
         values = {"code": code, "link": link, "days": invites.TTL.days}
         give_up_at = now + _GIVE_UP_INVITE_AFTER
-        await store.insert_mail(**self._mail(Template.INVITE, recipient, values, now, give_up_at))
+        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
+        await store.announce_mail()
+
+    async def send_project_invite(
+        self, store: Store, recipient: str, code: str, project_name: str, invited_by: str, now: datetime
+    ) -> None:
+        """Queues the mail with the code of an invitation to a project, and a link that holds it."""
+        link = f"{self.public_url.rstrip('/')}/invitations?{urlencode({'code': code})}"
+        values = {
+            "code": code,
+            "link": link,
+            "days": INVITATION_TTL.days,
+            "project_name": project_name,
+            "invited_by": invited_by,
+            "recipient": recipient,
+        }
+        give_up_at = now + _GIVE_UP_INVITE_AFTER
+        await store.insert_mail(**self._mail(Template.PROJECT_INVITE, recipient, values, now, give_up_at))
         await store.announce_mail()
 
     async def send_notification(

@@ -1,31 +1,110 @@
 """The messages that identity-svc makes of its rows. Most take a row's columns by their names."""
 
-import json
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import second_factor_service_pb2 as factor_pb
+from ams.identity.v1 import session_service_pb2 as session_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
+from ams.identity.v1.token_ends_pb2 import TokenEnd
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import to_timestamp
 
-from identity_svc.records import Account
+from identity_svc.pictures import picture_path
+from identity_svc.records import Account, Invite, ListedSession, StoredPasskey
 from identity_svc.roles import ordered_roles, role_of, standing_of
 
 
-def user_message(account: Account, active: Role.ValueType) -> pb.User:
+def passkey_message(passkey: StoredPasskey) -> factor_pb.Passkey:
+    return factor_pb.Passkey(
+        passkey_id=str(passkey.passkey_id),
+        name=passkey.name,
+        created_at=to_timestamp(passkey.created_at),
+        last_used_at=to_timestamp(passkey.last_used_at),
+    )
+
+
+def user_message(
+    account: Account,
+    active: Role.ValueType,
+    held: Sequence[Role.ValueType] | None = None,
+    needs_second_factor: bool = False,
+) -> pb.User:
+    """`held`: the roles that it may act in as it has signed in, if they aren't all that are its."""
     return pb.User(
         user_id=str(account.user_id),
         email=account.email,
         name=account.name,
-        roles=ordered_roles(account.roles),
+        roles=held if held is not None else ordered_roles(account.roles),
+        needs_second_factor=needs_second_factor,
         active_role=active,
         created_at=to_timestamp(account.created_at),
         merchant_standing=standing_of(account.merchant_standing),
         consumer_standing=standing_of(account.consumer_standing),
         merchant_standing_since=to_timestamp(account.merchant_standing_since),
         consumer_standing_since=to_timestamp(account.consumer_standing_since),
+        avatar_url=picture_path(account.picture_id),
     )
+
+
+def active_session_message(session: ListedSession, is_current: bool) -> session_pb.ActiveSession:
+    return session_pb.ActiveSession(
+        session_id=str(session.session_id),
+        device=session.device,
+        client_address=session.client_address,
+        signed_in_at=to_timestamp(session.created_at),
+        last_used_at=to_timestamp(session.last_used_at),
+        expires_at=to_timestamp(session.expires_at),
+        is_current=is_current,
+    )
+
+
+def sign_in_tries_message(*, hour: datetime, outcome: str, tries: int) -> session_pb.SignInTries:
+    return session_pb.SignInTries(hour=to_timestamp(hour), outcome=outcome, count=tries)
+
+
+def personal_token_message(
+    *,
+    token_id: UUID,
+    name: str,
+    token_prefix: str,
+    role: str,
+    is_read_only: bool,
+    created_at: datetime,
+    expires_at: datetime,
+    last_used_at: datetime | None,
+    revoked_at: datetime | None,
+) -> token_pb.PersonalAccessToken:
+    return token_pb.PersonalAccessToken(
+        token_id=str(token_id),
+        name=name,
+        token_prefix=token_prefix,
+        role=role_of(role),
+        scope=token_pb.TOKEN_READ if is_read_only else token_pb.TOKEN_WRITE,
+        created_at=to_timestamp(created_at),
+        expires_at=to_timestamp(expires_at),
+        last_used_at=to_timestamp(last_used_at),
+        revoked_at=to_timestamp(revoked_at),
+    )
+
+
+def token_end_message(
+    *,
+    version: int,
+    ended_at: datetime,
+    credential: str | None,
+    user_id: UUID | None,
+    generation: int | None,
+) -> TokenEnd:
+    """Either of a credential, or of those of a person below a generation."""
+    end = TokenEnd(version=version, ended_at=to_timestamp(ended_at))
+    if credential is not None:
+        end.credential = credential
+    else:
+        end.older_tokens.user_id, end.older_tokens.generation = str(user_id), generation or 0
+    return end
 
 
 def merchant_message(
@@ -60,30 +139,16 @@ def standing_change_message(*, user_id: UUID, role: str, standing: str, version:
     )
 
 
-def invite_message(
-    *,
-    invite_id: UUID,
-    email: str,
-    note: str,
-    created_at: datetime,
-    expires_at: datetime,
-    accepted_at: datetime | None,
-) -> pb.Invite:
+def invite_message(invite: Invite, now: datetime) -> pb.Invite:
     return pb.Invite(
-        invite_id=str(invite_id),
-        email=email,
-        note=note,
-        created_at=to_timestamp(created_at),
-        expires_at=to_timestamp(expires_at),
-        accepted_at=to_timestamp(accepted_at),
-    )
-
-
-def audit_record_message(*, audit_id: UUID, occurred_at: datetime, details: str, **texts: str) -> AuditRecord:
-    """`texts`: actor, action, resource, resource_id, request_id. `details` is a JSON object."""
-    return AuditRecord(
-        audit_id=str(audit_id),
-        occurred_at=to_timestamp(occurred_at),
-        details=json.loads(details),
-        **texts,
+        invite_id=str(invite.invite_id),
+        role=role_of(invite.role),
+        email=invite.email,
+        note=invite.note,
+        state=invite.state(now),
+        created_at=to_timestamp(invite.created_at),
+        sent_at=to_timestamp(invite.sent_at),
+        expires_at=to_timestamp(invite.expires_at),
+        accepted_at=to_timestamp(invite.accepted_at),
+        revoked_at=to_timestamp(invite.revoked_at),
     )

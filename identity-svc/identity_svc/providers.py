@@ -31,6 +31,8 @@ _MAX_ANSWER_BYTES = 256 * 1024
 _METADATA_AGE_S = 3600.0
 # An unknown key id makes the keys be fetched again, but never more often than this.
 _KEYS_REFETCH_S = 10.0
+# For so long at most a key is accepted that the issuer has withdrawn.
+_KEYS_AGE_S = 300.0
 _LEEWAY_S = 30
 
 
@@ -59,16 +61,15 @@ class Provider:
         """
         tokens = await self._exchange_code(code, code_verifier)
         claims = await self._verify(str(tokens.get("id_token", "")))
-        subject = check_id_token(claims, self.issuer, nonce)
+        subject, issuer_url = check_id_token(claims, self.issuer, nonce), str(claims["iss"])
         if "email" not in claims:
             claims = await self._fetch_userinfo(str(tokens.get("access_token", "")), subject)
-        return claimant(subject, claims, self.issuer)
+        return claimant(issuer_url, subject, claims, self.issuer)
 
     async def _discover(self) -> Mapping[str, Any]:
         async with self._fetching:
             if time.monotonic() - self._metadata_at_s > _METADATA_AGE_S:
-                url = f"{self.issuer.url.rstrip('/')}/.well-known/openid-configuration"
-                status, metadata = await self._fetch("GET", url)
+                status, metadata = await self._fetch("GET", self.issuer.discovery_url)
                 needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
                 # A document of another issuer would make that one's tokens good (RFC 8414, 3.3).
                 if status != 200 or metadata.get("issuer") != self.issuer.url or not _has(metadata, needed):
@@ -112,17 +113,19 @@ class Provider:
                 key.key,
                 algorithms=[algorithm],
                 audience=self.issuer.client_id,
-                issuer=self.issuer.url,
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iat", "sub", "aud", "iss"]},
             )
+            if not self.issuer.issues_as(str(claims["iss"])):
+                raise sign_in_refused()
             return claims
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             log.warning("ID token refused", extra={"issuer": self.issuer.id, "error": type(error).__name__})
             raise sign_in_refused() from None
 
     async def _key(self, key_id: str | None) -> jwt.PyJWK | None:
-        if key_id not in self._keys and time.monotonic() - self._keys_at_s > _KEYS_REFETCH_S:
+        age_s = time.monotonic() - self._keys_at_s
+        if age_s > _KEYS_AGE_S or (key_id not in self._keys and age_s > _KEYS_REFETCH_S):
             metadata = await self._discover()
             status, document = await self._fetch("GET", metadata["jwks_uri"])
             if status != 200:

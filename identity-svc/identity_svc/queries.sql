@@ -8,7 +8,7 @@ u.user_id, u.email, u.name, r.standing, r.granted_at
 
 -- name: find_account
 -- `roles` are those in which the account may act now.
-SELECT u.user_id, u.email, u.name, u.created_at,
+SELECT u.user_id, u.email, u.name, u.created_at, u.picture_id, u.token_generation,
        coalesce(array_agg(r.role) FILTER (WHERE r.standing = 'active'), '{}') AS roles,
        max(r.standing) FILTER (WHERE r.role = 'merchant') AS merchant_standing,
        max(r.standing) FILTER (WHERE r.role = 'consumer') AS consumer_standing,
@@ -111,24 +111,39 @@ ORDER BY {order} LIMIT :limit;
 
 -- Invites
 
+-- fragment: invite_columns
+invite_id, role, email, note, created_at, sent_at, expires_at, accepted_at, revoked_at
+
 -- name: insert_invite
-INSERT INTO invites (invite_id, email, code_hash, note, created_at, expires_at)
-VALUES (:invite_id, :email, :code_hash, :note, :now, :expires_at)
-RETURNING invite_id, email, note, created_at, expires_at, accepted_at;
+INSERT INTO invites (invite_id, role, email, code_hash, note, created_at, sent_at, expires_at)
+VALUES (:invite_id, :role, :email, :code_hash, :note, :now, :now, :expires_at)
+RETURNING {invite_columns};
 
 -- name: find_open_invite
 -- By its code, if it is for this address and still good.
 SELECT invite_id FROM invites
-WHERE code_hash = :code_hash AND email = :email AND accepted_at IS NULL AND expires_at > :now;
+WHERE code_hash = :code_hash AND email = :email AND role = :role
+  AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: accept_invite
 UPDATE invites SET accepted_at = :now, accepted_by = :user_id
-WHERE invite_id = :invite_id AND accepted_at IS NULL AND expires_at > :now;
+WHERE invite_id = :invite_id AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > :now;
+
+-- name: lock_invite
+SELECT {invite_columns} FROM invites WHERE invite_id = :invite_id FOR UPDATE;
+
+-- name: revoke_invite
+UPDATE invites SET revoked_at = :now WHERE invite_id = :invite_id RETURNING {invite_columns};
+
+-- name: renew_invite
+-- The code that was mailed before is nobody's any more.
+UPDATE invites SET code_hash = :code_hash, sent_at = :now, expires_at = :expires_at
+WHERE invite_id = :invite_id RETURNING {invite_columns};
 
 -- name: list_invites
 -- order created_at desc: timestamptz created_at, uuid invite_id
-SELECT invite_id, email, note, created_at, expires_at, accepted_at, {key} FROM invites
-WHERE {after}
+SELECT {invite_columns}, {key} FROM invites
+WHERE (:role::text IS NULL OR role = :role) AND {after}
 ORDER BY {order} LIMIT :limit;
 
 -- Challenges
@@ -136,20 +151,26 @@ ORDER BY {order} LIMIT :limit;
 -- name: lock_address
 SELECT pg_advisory_xact_lock(hashtextextended('challenges of ' || :email, 0));
 
--- name: list_open_challenges
-SELECT created_at FROM challenges WHERE email = :email AND used_at IS NULL AND created_at > :since;
-
 -- name: insert_challenge
-INSERT INTO challenges
-    (challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at)
-VALUES (:challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at);
+INSERT INTO challenges (
+    challenge_id, purpose, email, code_hash, name, company_name, invite_id, created_at, expires_at,
+    code_id, spent_keys, spent_refills
+)
+VALUES (
+    :challenge_id, :purpose, :email, :code_hash, :name, :company_name, :invite_id, :now, :expires_at,
+    :code_id, :spent_keys, :spent_refills
+);
 
 -- name: spend_attempt
 -- Counts the attempt before the code is looked at, and locks the row: guesses that come at the same
 -- time get no attempt more, and of two right ones the second finds the challenge used.
 UPDATE challenges SET attempts = attempts + 1
 WHERE challenge_id = :challenge_id AND used_at IS NULL AND expires_at > :now AND attempts < :max_attempts
-RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id;
+RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id,
+          code_id, spent_keys, spent_refills;
+
+-- name: expire_challenges_of_invite
+UPDATE challenges SET expires_at = :now WHERE invite_id = :invite_id AND used_at IS NULL AND expires_at > :now;
 
 -- name: use_challenge
 UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
@@ -157,15 +178,19 @@ UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
 -- Sessions
 
 -- name: insert_session
-INSERT INTO sessions (session_id, user_id, active_role, created_at, expires_at)
-VALUES (:session_id, :user_id, :active_role, :now, :expires_at);
+INSERT INTO sessions
+    (session_id, user_id, active_role, created_at, last_used_at, expires_at, device, client_address,
+     second_factor_at)
+VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :client_address,
+        :second_factor_at);
 
 -- name: insert_refresh_token
 INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
 
 -- name: lock_session
 -- Both rows are locked: a second user of the token waits, and then sees it used.
-SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at
+SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at,
+       s.second_factor_at
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = :token_hash FOR UPDATE;
 
@@ -173,10 +198,12 @@ WHERE t.token_hash = :token_hash FOR UPDATE;
 UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;
 
 -- name: refresh_session
-UPDATE sessions SET expires_at = :expires_at, active_role = :active_role WHERE session_id = :session_id;
-
--- name: end_session
-UPDATE sessions SET ended_at = :now WHERE session_id = :session_id AND ended_at IS NULL;
+-- Where nothing is known of the device or address this time, what is known stays.
+UPDATE sessions
+SET expires_at = :expires_at, active_role = :active_role, last_used_at = :now,
+    device = coalesce(nullif(:device, ''), device),
+    client_address = coalesce(nullif(:client_address, ''), client_address)
+WHERE session_id = :session_id;
 
 -- Signing keys
 
@@ -237,23 +264,6 @@ WHERE mail_id = :mail_id AND status = 'queued';
 UPDATE mails SET next_attempt_at = :next_attempt_at, last_error = :error
 WHERE mail_id = :mail_id AND status = 'queued';
 
--- Audit log
-
--- name: insert_audit_record
-INSERT INTO audit_records (audit_id, occurred_at, actor, action, resource, resource_id, details, request_id)
-VALUES (:audit_id, :occurred_at, :actor, :action, :resource, :resource_id, :details::jsonb, :request_id)
-ON CONFLICT (audit_id) DO NOTHING;
-
--- name: list_audit_records
--- order occurred_at desc: timestamptz occurred_at, uuid audit_id
-SELECT audit_id, occurred_at, actor, action, resource, resource_id, details, request_id, {key}
-FROM audit_records
-WHERE (:actor::text IS NULL OR actor = :actor)
-  AND (:action::text IS NULL OR action = :action)
-  AND (:resource_id::text IS NULL OR resource_id = :resource_id)
-  AND {after}
-ORDER BY {order} LIMIT :limit;
-
 -- Retention, in bounded batches
 
 -- name: purge_challenges
@@ -262,9 +272,46 @@ DELETE FROM challenges WHERE challenge_id IN (
     FOR UPDATE SKIP LOCKED
 );
 
+-- name: purge_codes
+DELETE FROM codes WHERE code_id IN (
+    SELECT code_id FROM codes WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_factor_challenges
+DELETE FROM factor_challenges WHERE challenge_id IN (
+    SELECT challenge_id FROM factor_challenges WHERE created_at < :before ORDER BY created_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_allowances
+DELETE FROM allowances WHERE allowance_key IN (
+    SELECT allowance_key FROM allowances WHERE full_at < :before ORDER BY full_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_tries
+DELETE FROM sign_in_tries WHERE (hour, outcome) IN (
+    SELECT hour, outcome FROM sign_in_tries WHERE hour < :before ORDER BY hour LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: purge_sessions
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < :before OR ended_at < :before LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_token_ends
+DELETE FROM token_ends WHERE version IN (
+    SELECT version FROM token_ends WHERE ended_at < :before ORDER BY ended_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_tokens
+-- Revoked ones are shown until they would have expired, for as long as expired ones are.
+DELETE FROM personal_access_tokens WHERE token_id IN (
+    SELECT token_id FROM personal_access_tokens WHERE expires_at < :before ORDER BY expires_at LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );
 
@@ -276,5 +323,12 @@ DELETE FROM mails WHERE mail_id IN (
 -- name: purge_notifications
 DELETE FROM notifications WHERE notification_id IN (
     SELECT notification_id FROM notifications WHERE told_at < :before ORDER BY told_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: purge_project_invitations
+-- Answered or taken back, or never answered.
+DELETE FROM project_invitations WHERE invitation_id IN (
+    SELECT invitation_id FROM project_invitations WHERE ended_at < :before OR expires_at < :before LIMIT :limit
     FOR UPDATE SKIP LOCKED
 );

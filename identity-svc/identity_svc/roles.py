@@ -36,7 +36,9 @@ UNBLOCK = Transition("consumer", "blocked", "active", "consumer_not_blocked", "T
 
 def role_not_found(role: str) -> NotFoundError:
     """merchant_not_found or consumer_not_found: the same for a user without the role as for nobody."""
-    return NotFoundError(f"{role}_not_found", f"There is no such {role}.")
+    if role == "merchant":
+        return NotFoundError("merchant_not_found", "There is no such merchant.")
+    return NotFoundError("consumer_not_found", "There is no such consumer.")
 
 
 def role_of(text: str) -> Role.ValueType:

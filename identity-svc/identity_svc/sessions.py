@@ -1,7 +1,7 @@
 """Sessions and their tokens: begun when an address is proven, kept alive by refresh tokens."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams_common.clock import to_timestamp
+from ams_common.context import current_client_address, current_client_device
 from ams_common.errors import PermissionDeniedError, UnauthenticatedError
 from ams_common.ids import uuid7
 from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
@@ -47,21 +48,45 @@ class SessionIssuer:
 
     keyring: Keyring
     lifetimes: SessionLifetimes = SessionLifetimes()
+    admins_need_second_factor: bool = False
 
-    async def begin(self, store: Store, user_id: UUID, wanted: Role.ValueType, now: datetime) -> pb.Session:
-        """A new session, in the role `wanted` if the account may act in it."""
-        account = await _account(store, user_id)
+    def is_second_factor_needed(self, account: Account) -> bool:
+        """Whether the account can act in all of its roles only with a second factor."""
+        return self.admins_need_second_factor and "admin" in account.roles
+
+    def _held(self, account: Account, second_factor_at: datetime | None) -> Sequence[Role.ValueType]:
+        """The roles that the account may act in, as it has signed in."""
         held = roles.ordered_roles(account.roles)
+        if second_factor_at is None and self.is_second_factor_needed(account):
+            return [role for role in held if role != ADMIN]
+        return held
+
+    async def begin(
+        self,
+        store: Store,
+        user_id: UUID,
+        wanted: Role.ValueType,
+        now: datetime,
+        *,
+        second_factor_at: datetime | None = None,
+    ) -> pb.Session:
+        """A new session, in the role `wanted` if the account may act in it. `second_factor_at`: when a second
+        factor was proven for it."""
+        account = await _account(store, user_id)
+        held = self._held(account, second_factor_at)
         active = roles.active_role(held, wanted)
-        session_id, expires_at = uuid7(), self.lifetimes.end(now, held)
+        session_id, expires_at = uuid7(), self.lifetimes.end(now, roles.ordered_roles(account.roles))
         await store.insert_session(
             session_id=session_id,
             user_id=user_id,
             active_role=roles.role_text(active),
             now=now,
             expires_at=expires_at,
+            device=current_client_device(),
+            client_address=current_client_address(),
+            second_factor_at=second_factor_at,
         )
-        return await self._issue(store, session_id, account, active, now, expires_at)
+        return await self._issue(store, session_id, account, held, active, now, expires_at)
 
     async def refresh(
         self, store: Store, session: Session, used_token_hash: bytes, wanted: Role.ValueType, now: datetime
@@ -73,8 +98,8 @@ class SessionIssuer:
         its present roles don't let the session last until now.
         """
         account = await _account(store, session.user_id)
-        held = roles.ordered_roles(account.roles)
-        expires_at = self.lifetimes.end(session.created_at, held)
+        held = self._held(account, session.second_factor_at)
+        expires_at = self.lifetimes.end(session.created_at, roles.ordered_roles(account.roles))
         if expires_at <= now:
             raise refresh_token_invalid()
         if wanted and wanted not in held:
@@ -83,28 +108,45 @@ class SessionIssuer:
         active = roles.active_role(held, wanted or present)
         await store.use_refresh_token(token_hash=used_token_hash, now=now)
         await store.refresh_session(
-            session_id=session.session_id, active_role=roles.role_text(active), expires_at=expires_at
+            session_id=session.session_id,
+            active_role=roles.role_text(active),
+            expires_at=expires_at,
+            now=now,
+            device=current_client_device(),
+            client_address=current_client_address(),
         )
-        return await self._issue(store, session.session_id, account, active, now, expires_at)
+        return await self._issue(store, session.session_id, account, held, active, now, expires_at)
 
     async def _issue(
         self,
         store: Store,
         session_id: UUID,
         account: Account,
+        held: Sequence[Role.ValueType],
         active: Role.ValueType,
         now: datetime,
         expires_at: datetime,
     ) -> pb.Session:
         refresh_token = secrets.token_urlsafe(32)
         await store.insert_refresh_token(session_id=session_id, token_hash=token_hash(refresh_token), now=now)
-        held = roles.ordered_roles(account.roles)
+        access_token = sign_user_token(
+            self.keyring.current(),
+            account.user_id,
+            held,
+            active,
+            now,
+            credential=f"session:{session_id}",
+            generation=account.token_generation,
+            expires_at=expires_at,
+        )
         return pb.Session(
-            access_token=sign_user_token(self.keyring.current(), account.user_id, held, active, now),
-            access_token_expires_at=to_timestamp(now + ACCESS_TOKEN_TTL),
+            access_token=access_token,
+            access_token_expires_at=to_timestamp(min(now + ACCESS_TOKEN_TTL, expires_at)),
             refresh_token=refresh_token,
             refresh_token_expires_at=to_timestamp(expires_at),
-            user=user_message(account, active),
+            user=user_message(
+                account, active, held, self.is_second_factor_needed(account) and ADMIN not in held
+            ),
         )
 
 

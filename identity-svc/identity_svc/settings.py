@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ams_common.errors import SettingsError
+from ams_common.processes import CALLERS
 from ams_common.settings import https_only, setting, strong_secret
 
 from identity_svc.addresses import is_address, normalise_email
@@ -15,7 +16,7 @@ from identity_svc.vault import Vault
 
 # Everybody can read these two: production refuses them.
 _DEVELOPMENT_ENCRYPTION_KEY = "YW1zLWRldmVsb3BtZW50LWVuY3J5cHRpb24ta2V5LTE="
-_DEVELOPMENT_SERVICES = ("keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc", "gateway")
+_DEVELOPMENT_SERVICES = tuple(process.folder for process in CALLERS)
 _DEVELOPMENT_SECRETS = tuple(f"{service}=development-secret" for service in _DEVELOPMENT_SERVICES)
 
 
@@ -58,6 +59,13 @@ class Settings:
     # How long sessions last from signing in, at most 30 days; those of accounts that hold the admin role.
     session_hours: int = setting(720)
     admin_session_hours: int = setting(12)
+    # Whether admins act as such only when they have signed in with a second factor. Without one they sign in
+    # to their other roles, and to where they add one. On a developer's machine the demo's admin does without.
+    admins_need_second_factor: bool = setting(development=False)
+    # How many codes one client address may ask for in an hour, half of them at once, and how many mails with
+    # codes go out in an hour. A browser that has signed in to the account before is counted by neither.
+    code_asks_per_hour: int = setting(150)
+    code_mails_per_hour: int = setting(3600)
     # Where people reach AMS: the links in mails begin with it.
     public_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
 
@@ -92,6 +100,8 @@ class Settings:
                 problems.append(f"IDENTITY_OIDC_ISSUERS must have https issuers: {', '.join(insecure)}")
         except ValueError as error:
             problems.append(f"IDENTITY_OIDC_ISSUERS {error}")
+        if min(self.code_asks_per_hour, self.code_mails_per_hour) < 2:
+            problems.append("IDENTITY_CODE_ASKS_PER_HOUR and IDENTITY_CODE_MAILS_PER_HOUR must be 2 or more")
         most = LONGEST_SESSION // timedelta(hours=1)
         if not 1 <= self.session_hours <= most:
             problems.append(f"IDENTITY_SESSION_HOURS must be from 1 to {most}")

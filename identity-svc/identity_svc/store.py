@@ -4,20 +4,18 @@ from datetime import datetime
 from uuid import UUID
 
 from ams_common.ids import uuid7
-from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
+from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
 from identity_svc.messages import (
-    audit_record_message,
     consumer_message,
-    invite_message,
     merchant_message,
     standing_change_message,
 )
-from identity_svc.records import Account, Challenge, Mail, SealedKey, Session
+from identity_svc.records import Account, Challenge, Invite, Mail, SealedKey, Session
 
 
 class Store(QueryStore, package="identity_svc"):
-    """Accounts, invites, challenges and sessions; signing keys, mail, the audit log and retention."""
+    """Accounts, invites, challenges and sessions; signing keys, mail and retention."""
 
     find_account = one(Account)
     find_user_id = maybe_value(UUID)
@@ -37,15 +35,18 @@ class Store(QueryStore, package="identity_svc"):
     find_consumer = one(consumer_message)
     list_consumers = page(consumer_message)
 
-    insert_invite = one(invite_message)
+    insert_invite = one(Invite)
+    lock_invite = one(Invite)
+    revoke_invite = one(Invite)
+    renew_invite = one(Invite)
     find_open_invite = maybe_value(UUID)
     accept_invite = run()
-    list_invites = page(invite_message)
+    list_invites = page(Invite)
 
     lock_address = run()
-    list_open_challenges = column(datetime)
     insert_challenge = run()
     spend_attempt = one(Challenge)
+    expire_challenges_of_invite = run()
     use_challenge = run()
 
     insert_session = run()
@@ -53,7 +54,6 @@ class Store(QueryStore, package="identity_svc"):
     lock_session = one(Session)
     use_refresh_token = run()
     refresh_session = run()
-    end_session = run()
 
     lock_signing_keys = run()
     list_signing_keys = many(SealedKey)
@@ -69,13 +69,17 @@ class Store(QueryStore, package="identity_svc"):
     finish_mail = run()
     postpone_mail = run()
 
-    insert_audit_record = run()
-    list_audit_records = page(audit_record_message)
-
     purge_challenges = run()
+    purge_codes = run()
+    purge_factor_challenges = run()
+    purge_allowances = run()
+    purge_tries = run()
     purge_sessions = run()
+    purge_token_ends = run()
+    purge_tokens = run()
     purge_mails = run()
     purge_notifications = run()
+    purge_project_invitations = run()
 
     async def ensure_user(self, email: str, name: str, now: datetime) -> UUID:
         """The account of this address, made if there is none. Of two that make it at once, one does."""

@@ -79,7 +79,20 @@ async def test_filters_narrow_the_list_together(keep: Any, listed: Any) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE audit_records SET actor = ''", "DELETE FROM audit_records", "TRUNCATE audit_records"],
+    [
+        "UPDATE audit.records SET actor = ''",
+        "DELETE FROM audit.records",
+        "TRUNCATE audit.records",
+        "DROP TABLE audit.records",
+        "DROP SCHEMA audit CASCADE",
+        "ALTER TABLE audit.records DISABLE TRIGGER chain_record",
+        "UPDATE audit.head SET position = 0",
+        "INSERT INTO audit.purges (position, record_hash) VALUES (1, '')",
+        "INSERT INTO audit.records (position) VALUES (9)",
+        "SELECT audit.purge_records(now() - interval '179 days', 10)",
+        "CREATE TABLE audit.intruder ()",
+        "CREATE FUNCTION audit.canonical(text) RETURNS bytea LANGUAGE sql RETURN ''::bytea",
+    ],
 )
 async def test_records_can_neither_be_changed_nor_deleted(
     database: Database, keep: Any, listed: Any, statement: str
@@ -87,7 +100,7 @@ async def test_records_can_neither_be_changed_nor_deleted(
     kept = record()
     await keep(kept)
     async with database.connection() as connection:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
     assert list((await listed()).audit_records) == [kept]
 

@@ -21,7 +21,9 @@ def filled(request_type: type[Message], text: str) -> Message:
     """A request with `text` in each of its strings."""
     request = request_type()
     for field in request.DESCRIPTOR.fields:
-        if field.type == FieldDescriptor.TYPE_STRING:
+        if field.type == FieldDescriptor.TYPE_STRING and field.is_repeated:
+            getattr(request, field.name).append(text)
+        elif field.type == FieldDescriptor.TYPE_STRING:
             setattr(request, field.name, text)
     return request
 

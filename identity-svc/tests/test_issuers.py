@@ -18,6 +18,8 @@ from identity_svc.providers import Providers
 
 GOOD = {"id": "acme", "label": "Acme", "issuer": "https://acme.example", "client_id": "ams"}
 NONCE = "n" * 43
+TENANT, OTHER_TENANT = "0a1b2c3d-0000-4000-8000-00000000000a", "0a1b2c3d-0000-4000-8000-00000000000b"
+ENTRA = {**GOOD, "issuer": "https://login.microsoftonline.com/{tenantid}/v2.0", "tenants": [TENANT]}
 
 
 @dataclass
@@ -43,6 +45,7 @@ class FakeIssuer:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/.well-known/openid-configuration", self.serve_metadata),
+            web.get("/organizations/v2.0/.well-known/openid-configuration", self.serve_metadata),
             web.get("/keys", self.serve_keys),
             web.post("/token", self.exchange_code),
             web.get("/me", self.serve_userinfo),
@@ -80,7 +83,7 @@ async def fake() -> AsyncIterator[FakeIssuer]:
 
 
 async def authenticate(fake: FakeIssuer, **options: Any) -> Any:
-    issuer = Issuer("acme", "Acme", fake.url, "ams", "secret", **options)
+    issuer = Issuer(**{"id": "acme", "label": "Acme", "url": fake.url, "client_id": "ams"} | options)
     async with aiohttp.ClientSession() as http:
         providers = Providers(http, [issuer], "https://ams.example")
         return await providers.find("acme").authenticate("code", NONCE, "v" * 43)
@@ -190,11 +193,59 @@ async def test_where_the_browser_goes_keeps_what_the_endpoint_has(fake: FakeIssu
     assert query["client_id"] == ["ams"]
 
 
+def tenants_of(fake: FakeIssuer, tenant: str = TENANT, **options: Any) -> dict[str, Any]:
+    """The fake as Entra ID is for several tenants, with a token of one of them."""
+    fake.metadata = {"issuer": f"{fake.url}/{{tenantid}}/v2.0"}
+    fake.claims = {"iss": f"{fake.url}/{tenant}/v2.0", **fake.claims}
+    return {"url": f"{fake.url}/{{tenantid}}/v2.0", "tenants": (TENANT,), **options}
+
+
+async def test_a_tenant_of_the_list_signs_in_as_its_own_issuer(fake: FakeIssuer) -> None:
+    claimant = await authenticate(fake, **tenants_of(fake))
+    assert (claimant.issuer_url, claimant.subject) == (f"{fake.url}/{TENANT}/v2.0", "s-1")
+
+
+@pytest.mark.parametrize("tenant", [OTHER_TENANT, "{tenantid}", "organizations", f"{TENANT}/x", ""])
+async def test_another_tenant_signs_nobody_in(fake: FakeIssuer, tenant: str) -> None:
+    assert isinstance(await error_of(fake, **tenants_of(fake, tenant)), UnauthenticatedError)
+
+
+async def test_a_tenant_speaks_for_no_address_that_it_is_not_trusted_with(fake: FakeIssuer) -> None:
+    """Whoever administers a tenant can give anybody any address."""
+    fake.claims = {"email_verified": None}
+    trusted = tenants_of(fake, trusts_email=True, domains=("acme.example",))
+    assert (await authenticate(fake, **trusted)).email == "ann@acme.example"
+    for email in ("admin@ams.example", "ann@acme.example.evil", "ann@evil@ams.example"):
+        fake.claims["email"] = email
+        error = await error_of(fake, **trusted)
+        assert isinstance(error, PermissionDeniedError)
+        assert error.code == "email_domain_refused"
+
+
+async def test_a_withdrawn_key_is_not_accepted_for_longer_than_five_minutes(
+    fake: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        issuer = Issuer("acme", "Acme", fake.url, "ams", "secret")
+        provider = Providers(http, [issuer], "https://ams.example").find("acme")
+        assert await provider.authenticate("code", NONCE, "v" * 43)
+        stolen = fake.signed()
+        fake.key, fake.token = rsa.generate_private_key(65537, 2048), stolen
+        begun_s = time.monotonic()
+        monkeypatch.setattr("identity_svc.providers.time.monotonic", lambda: begun_s + 301.0)
+        with pytest.raises(UnauthenticatedError):
+            await provider.authenticate("code", NONCE, "v" * 43)
+
+
 def test_issuers_are_read_from_json() -> None:
     assert parse_issuers("[]") == []
     [issuer] = parse_issuers(json.dumps([GOOD | {"client_secret": "hush"}]))
     assert (issuer.id, issuer.url, issuer.client_secret) == ("acme", "https://acme.example", "hush")
     assert "hush" not in repr(issuer)
+    [entra] = parse_issuers(json.dumps([ENTRA]))
+    assert entra.discovery_url == (
+        "https://login.microsoftonline.com/organizations/v2.0/.well-known/openid-configuration"
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,8 +261,16 @@ def test_issuers_are_read_from_json() -> None:
         json.dumps([{**GOOD, "client_id": ""}]),
         json.dumps([{**GOOD, "secret": "x"}]),
         json.dumps([{"id": "acme"}]),
+        json.dumps([{**GOOD, "issuer": "https://acme.example/.well-known/openid-configuration"}]),
+        json.dumps([{**GOOD, "issuer": "https://acme.example/{tenantid}/v2.0"}]),
+        json.dumps([{**GOOD, "issuer": "https://acme.example/{tenant}/v2.0", "tenants": [TENANT]}]),
+        json.dumps([{**GOOD, "tenants": [TENANT]}]),
+        json.dumps([{**ENTRA, "tenants": ["common"]}]),
+        json.dumps([{**ENTRA, "tenants": TENANT}]),
+        json.dumps([{**ENTRA, "trusts_email": True}]),
+        json.dumps([{**ENTRA, "domains": [""]}]),
     ],
 )
 def test_what_is_no_list_of_issuers_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"must|has|needs"):
+    with pytest.raises(ValueError, match=r"must|has|needs|may"):
         parse_issuers(text)

@@ -30,7 +30,7 @@ def make_mailer(servicer: IdentityService, database_url: str, clock: Any) -> Mak
 def queue_invite(servicer: IdentityService, clock: Any) -> Callable[[str], Awaitable[None]]:
     async def queue(recipient: str) -> None:
         async with servicer.database.change_by_system("test", audited=False) as change:
-            await servicer.mail_queue.send_invite(change.store, recipient, "7K2M-Q9TD", clock())
+            await servicer.mail_queue.send_invite(change.store, recipient, "7K2M-Q9TD", "merchant", clock())
 
     return queue
 

@@ -17,22 +17,6 @@ from identity_svc.mailer import backoff
 from identity_svc.vault import Vault
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-moments = st.lists(
-    st.integers(0, 26 * 3600).map(lambda seconds: NOW - timedelta(seconds=seconds)), max_size=40
-)
-
-
-@given(moments)
-def test_no_window_ever_holds_more_challenges_than_its_limit(open_since: list[datetime]) -> None:
-    wait = challenges.wait_before_next(open_since, NOW)
-    within = [sum(moment > NOW - window for moment in open_since) for window, _ in challenges.LIMITS]
-    is_full = any(count >= limit for count, (_, limit) in zip(within, challenges.LIMITS, strict=True))
-    assert (wait is not None) == is_full
-    if wait is not None:
-        later = NOW + wait
-        assert wait > timedelta()
-        assert challenges.wait_before_next(open_since, later) is None
-        assert challenges.wait_before_next(open_since, later - timedelta(microseconds=1)) is not None
 
 
 def test_codes_are_six_digits_with_their_leading_zeros() -> None:

@@ -15,6 +15,7 @@ NEEDED = {
 }
 PRODUCTION = NEEDED | {
     "AMS_ENVIRONMENT": "production",
+    "IDENTITY_ADMINS_NEED_SECOND_FACTOR": "true",
     "IDENTITY_SERVICE_SECRETS": f"keys-svc={'k' * 24},gateway={'g' * 24}",
     "IDENTITY_ENCRYPTION_KEY": Fernet.generate_key().decode(),
     "IDENTITY_SMTP_HOST": "smtp.example.com",
@@ -39,6 +40,7 @@ def test_development_needs_only_the_addresses_of_its_servers() -> None:
         "billing-svc",
         "registry-svc",
         "gateway",
+        "bff",
     }
     assert settings.admin_emails == ()
 

@@ -1,13 +1,13 @@
 """keys-svc: API keys, access requests and grants."""
 
+import argparse
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common import topics
 from ams_common.client import ServiceToken, jwks_of, open_channel
@@ -16,24 +16,46 @@ from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
+from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from redis.asyncio import Redis
 
 from keys_svc.announcing import announce_prices
 from keys_svc.catalog import Catalog
-from keys_svc.event_handlers import apply_catalog_events, apply_identity_events, apply_standings
-from keys_svc.rpc import KeysService
+from keys_svc.event_handlers import (
+    apply_catalog_events,
+    apply_identity_events,
+    apply_projects,
+    apply_standings,
+)
+from keys_svc.exposure_notices import tell_of_exposures
+from keys_svc.key_activity import KeyActivities, KeyCosts
+from keys_svc.rebuilding import rebuild_snapshots
+from keys_svc.rpc import KeysService, Servicers
+from keys_svc.rpc.exposures import ExposuresService
+from keys_svc.rpc.grants import GrantsService
+from keys_svc.rpc.key_settings import KeySettingsService
+from keys_svc.rpc.service_consumers import ServiceConsumersService
+from keys_svc.secret_scanning import ScanningKeys, fetching
 from keys_svc.settings import Settings
 from keys_svc.store import Store
 
 
 def main() -> None:
-    run_process("keys-svc", partial(load, Settings, "KEYS"), run)
+    parser = argparse.ArgumentParser(prog="keys-svc")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("rebuild-snapshots", help="write all keys' snapshots to Redis again")
+    arguments = parser.parse_args()
+    serve_or_rebuild = rebuild if arguments.command == "rebuild-snapshots" else run
+    run_process("keys-svc", partial(load, Settings, "KEYS"), serve_or_rebuild)
 
 
 async def run(settings: Settings) -> None:
@@ -45,12 +67,32 @@ async def run(settings: Settings) -> None:
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
         token = ServiceToken(identity, "keys-svc", settings.service_secret)
-        servicer = KeysService(
-            database=database, catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token)
+        usage = await stack.enter_async_context(open_channel(settings.usage_address))
+        billing = await stack.enter_async_context(open_channel(settings.billing_address))
+        costs = KeyCosts(billing, token)
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "keys-svc", settings.service_secret)
+        servicers = Servicers(
+            keys=KeysService(
+                database=database,
+                catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token),
+                max_active_keys=lambda: platform_settings.current.max_active_keys,
+            ),
+            key_settings=KeySettingsService(database=database, activities=KeyActivities(usage, token)),
+            grants=GrantsService(database=database),
+            service_consumers=ServiceConsumersService(
+                database=database, pseudonyms=Pseudonyms(settings.pseudonym_key)
+            ),
+            exposures=ExposuresService(
+                database=database,
+                scanning_keys=ScanningKeys(fetching(settings.secret_scanning_keys_url)),
+                costs=costs,
+            ),
         )
-        descriptor = pb.DESCRIPTOR.services_by_name["KeysService"]
-        add_servicer = partial(rpc.add_KeysServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "keys-svc", settings.service_secret)
+        )
+        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), servicers.served())
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -62,19 +104,39 @@ async def run(settings: Settings) -> None:
             ],
             settings.kafka_topic_prefix,
         )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = StandingFollower(
             database, following, "keys-svc", settings.service_secret, CONSUMER, apply_standings
+        )
+        projects_channel = await stack.enter_async_context(
+            open_channel(settings.identity_address, is_apart=True)
+        )
+        projects = ProjectFollower(
+            database, projects_channel, "keys-svc", settings.service_secret, apply_projects
         )
         background = [
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            token_ends.run(),
             follower.run(),
+            platform_settings.run(),
+            projects.run(),
             announce_prices(database, utc_now),
+            tell_of_exposures(database, costs, utc_now),
         ]
         await serve(server, settings.listen, background)
+
+
+async def rebuild(settings: Settings) -> None:
+    """Writes all snapshots, and says how many there were."""
+    await migrate(settings.database_url, "keys_svc")
+    async with (
+        Database.open(settings.database_url, Store) as database,
+        Redis.from_url(settings.redis_url) as redis,
+    ):
+        count = await rebuild_snapshots(database, redis, utc_now)
+    sys.stdout.write(f"{count} snapshots of keys were written\n")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ class Catalog:
         self._stub = stub
         self._token = token
 
-    async def find_service(self, service_id: UUID) -> ServiceSnapshot | None:
-        """The service with this id in whatever state, or None.
+    async def find_service(self, service_id: UUID, consumer_id: UUID) -> ServiceSnapshot | None:
+        """The service with this id in whatever state; None when there is none, or a private one that the
+        consumer wasn't invited to.
 
         Raises UnavailableError, DeadlineExceededError and CatalogError.
         """
-        request = pb.GetServiceSnapshotRequest(service=str(service_id))
+        request = pb.GetServiceSnapshotRequest(service=str(service_id), viewer_id=str(consumer_id))
         try:
             snapshot = await invoke(self._stub.GetServiceSnapshot, request, token=await self._token.get())
         except NotFoundError:

@@ -1,5 +1,5 @@
-"""What keys-svc does with what it is told: a consumer's standing reaches the snapshots of all its keys, and a
-service's new price the consumers with access to it."""
+"""What keys-svc does with what it is told: a consumer's standing reaches the snapshots of all its keys, who
+has left a project loses the keys made in it, and consumers with access to a service hear of its new price."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +10,19 @@ from ams.catalog.v1.events_pb2 import CatalogEvent
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Change
+from ams_common.projects import Project, ProjectUpdate, projects_of, save_projects
 from ams_common.standings import StandingState, is_newer, newest
 
-from keys_svc import standing
+from keys_svc import grants, standing
 from keys_svc.price_changes import PriceVersion, is_worth_telling, price_change, version_of
-from keys_svc.publishing import write_keys_of
+from keys_svc.publishing import write_key, write_keys_of
 from keys_svc.store import Store
 
 
 async def apply_identity_events(change: Change[Store], events: Sequence[IdentityEvent]) -> None:
     """Applies each consumer's new standing. Raises ValueError for an event that holds no standing or id."""
+    # First: whoever applies projects locks theirs before any consumer.
+    await apply_projects(change, projects_of(events))
     # A merchant's standing reaches the services' snapshots, which are the catalog's.
     changed = [event.consumer_changed for event in events if event.HasField("consumer_changed")]
     await apply_standings(change, [StandingState.of_consumer(each) for each in changed])
@@ -42,6 +45,43 @@ async def apply_standings(change: Change[Store], states: Sequence[StandingState]
             await write_keys_of(change, replace(known, standing=state.standing), utc_now())
 
 
+async def apply_projects(change: Change[Store], projects: Sequence[Project]) -> None:
+    """Applies what is newer than what is known: whoever has left loses what they made, what a closed project
+    had ends, and one that was handed over is paid for by its new owner from now on."""
+    updates = await save_projects(change.connection, projects)
+    owners = {owner for update in updates for owner in _owners(update)}
+    # All, in one order, before anything of theirs is touched.
+    consumers = {owner: await change.store.lock_consumer(owner) for owner in sorted(owners)}
+    now = utc_now()
+    for update in updates:
+        project = update.after
+        access = change.store.access
+        if update.before is not None and update.before.owner_id != project.owner_id:
+            whose = {"project_id": project.project_id, "consumer_id": project.owner_id}
+            await change.store.hand_over_keys(**whose)
+            await access.hand_over_grants(**whose)
+            await access.hand_over_requests(**whose)
+        members = [] if project.is_closed else list(project.members)
+        revoked = await change.store.revoke_project_keys(
+            project_id=project.project_id, member_ids=members, revoked_at=now
+        )
+        if project.is_closed:
+            await access.withdraw_project_requests(
+                project_id=project.project_id, resolved_at=now, resolved_by=project.owner_id
+            )
+            await access.end_project_grants(
+                project_id=project.project_id, ended_at=now, end_reason=grants.CLOSED
+            )
+        for key_id in revoked:
+            await write_key(change, consumers[project.owner_id], key_id, now)
+    for owner in sorted({update.after.owner_id for update in updates}):
+        await write_keys_of(change, consumers[owner], now)
+
+
+def _owners(update: ProjectUpdate) -> set[UUID]:
+    return {update.after.owner_id} | ({update.before.owner_id} if update.before is not None else set())
+
+
 async def apply_catalog_events(change: Change[Store], events: Sequence[CatalogEvent]) -> None:
     """Keeps how services are called and what they cost, and announces prices to come.
 
@@ -51,7 +91,10 @@ async def apply_catalog_events(change: Change[Store], events: Sequence[CatalogEv
         if event.HasField("service_changed"):
             service = event.service_changed
             await change.store.save_service(
-                service_id=UUID(service.service_id), name=service.name, slug=service.slug
+                service_id=UUID(service.service_id),
+                name=service.name,
+                slug=service.slug,
+                merchant_id=UUID(service.merchant_id),
             )
         elif event.HasField("price_version_changed"):
             version = version_of(event.price_version_changed)

@@ -1,15 +1,34 @@
--- fragment: access_request_columns
-access_request_id, consumer_id, service_id, merchant_id, status, note, reason, requested_at,
-    resolved_at
-
 -- fragment: key_columns
-key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at, expires_at,
-    revoked_at, spend_cap_currency, spend_cap_amount, is_test, snapshot_version,
-    ARRAY(SELECT service_id FROM key_services WHERE key_services.key_id = keys.key_id ORDER BY service_id)
-        AS service_ids
+key_id, key_hash, key_prefix, consumer_id, project_id, created_by, name, description, ttl_days, created_at,
+    expires_at, revoked_at, disabled_at, rotated_at, allowed_networks, spend_cap_currency, spend_cap_amount,
+    is_test, snapshot_version,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'service_id', facts.service_id, 'has_access', facts.ended_at IS NULL,
+        'is_revoked', facts.revoked_at IS NOT NULL, 'is_blocked', facts.blocked_at IS NOT NULL,
+        'is_for_maker', keys.project_id IS NULL OR EXISTS (
+            SELECT FROM project_members AS makers
+            WHERE makers.project_id = keys.project_id AND makers.user_id = keys.created_by
+                AND (makers.service_ids = '{}' OR facts.service_id = ANY(makers.service_ids))
+        ),
+        'allowed_calls', facts.allowed_calls, 'per_minute', facts.per_minute, 'per_day', facts.per_day,
+        'per_month', facts.per_month
+    ) ORDER BY facts.service_id), '[]')
+    FROM key_service_facts AS facts WHERE facts.key_id = keys.key_id) AS services,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'key_hash', encode(previous.key_hash, 'hex'), 'key_prefix', previous.key_prefix, 'ends_at', previous.ends_at
+    ) ORDER BY previous.ends_at), '[]')
+    FROM previous_secrets AS previous
+    WHERE previous.key_id = keys.key_id AND previous.ends_at > now() - interval '1 day') AS previous
+
+-- fragment: seen
+-- Who may see a key: whose it is, or who is in its project in any role (ProjectRight.SEE_KEYS).
+CASE WHEN project_id IS NULL THEN consumer_id = :user_id ELSE EXISTS (
+    SELECT FROM project_members AS seers
+    WHERE seers.project_id = keys.project_id AND seers.user_id = :user_id
+) END
 
 -- fragment: consumer_columns
-consumer_id, standing, standing_version, spend_cap_currency, spend_cap_amount
+consumer_id, standing, standing_version, spend_cap_currency, spend_cap_amount, disables_found_keys
 
 -- fragment: next_version
 -- The clock pushes it on: after a restore from a backup no version comes back that a gateway has seen with
@@ -33,97 +52,67 @@ WHERE consumer_id = :consumer_id;
 UPDATE consumers SET spend_cap_currency = :spend_cap_currency, spend_cap_amount = :spend_cap_amount
 WHERE consumer_id = :consumer_id;
 
--- name: add_access_request
--- No row when one for this service is pending already.
-INSERT INTO access_requests (access_request_id, consumer_id, service_id, merchant_id, note, requested_at)
-VALUES (:access_request_id, :consumer_id, :service_id, :merchant_id, :note, :requested_at)
-ON CONFLICT (consumer_id, service_id) WHERE status = 'pending' DO NOTHING
-RETURNING {access_request_columns};
-
--- name: lock_access_request
-SELECT {access_request_columns} FROM access_requests
-WHERE access_request_id = :access_request_id
-FOR UPDATE;
-
--- name: resolve_access_request
-UPDATE access_requests
-SET status = :status, reason = :reason, resolved_at = :resolved_at, resolved_by = :resolved_by
-WHERE access_request_id = :access_request_id AND status = 'pending'
-RETURNING {access_request_columns};
-
--- name: list_access_requests
--- Oldest first: with the filter 'pending', who has waited longest stands on top.
--- order requested_at: timestamptz requested_at, uuid access_request_id
-SELECT {access_request_columns}, {key} FROM access_requests
-WHERE (:status::text IS NULL OR status = :status)
-    AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-    AND {after}
-ORDER BY {order}
-LIMIT :limit;
-
--- name: list_consumer_access_requests
--- order requested_at desc: timestamptz requested_at, uuid access_request_id
-SELECT {access_request_columns}, {key} FROM access_requests
-WHERE consumer_id = :consumer_id
-    AND (:status::text IS NULL OR status = :status)
-    AND {after}
-ORDER BY {order}
-LIMIT :limit;
-
--- name: is_granted
-SELECT EXISTS (SELECT FROM grants WHERE consumer_id = :consumer_id AND service_id = :service_id);
-
--- name: add_grant
--- What an approved request gives, from the moment of its approval.
-INSERT INTO grants (consumer_id, service_id, merchant_id, access_request_id, granted_at)
-VALUES (:consumer_id, :service_id, :merchant_id, :access_request_id, :granted_at);
-
--- name: ungranted
-SELECT wanted.service_id
-FROM unnest(:service_ids::uuid[]) AS wanted (service_id)
-WHERE NOT EXISTS (
-    SELECT FROM grants WHERE grants.consumer_id = :consumer_id AND grants.service_id = wanted.service_id
-);
-
--- name: granted_services
-SELECT service_id FROM grants WHERE consumer_id = :consumer_id ORDER BY granted_at, service_id;
-
 -- name: count_active_keys
-SELECT count(*) FROM keys WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now;
+SELECT count(*) FROM keys WHERE holder_id = :holder_id AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: add_key
-INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, name, description, ttl_days, created_at,
-    expires_at, spend_cap_currency, spend_cap_amount, is_test)
-VALUES (:key_id, :key_hash, :key_prefix, :consumer_id, :name, :description, :ttl_days, :created_at,
-    :expires_at, :spend_cap_currency, :spend_cap_amount, :is_test);
+INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, project_id, created_by, name, description, ttl_days,
+    created_at, expires_at, allowed_networks, spend_cap_currency, spend_cap_amount, is_test)
+VALUES (:key_id, :key_hash, :key_prefix, :consumer_id, :project_id, :created_by, :name, :description, :ttl_days,
+    :created_at, :expires_at, :allowed_networks, :spend_cap_currency, :spend_cap_amount, :is_test);
 
 -- name: assign_services
-INSERT INTO key_services (key_id, consumer_id, service_id)
-SELECT :key_id, :consumer_id, unnest(:service_ids::uuid[]);
+-- By the grants in force. What is assigned already stays as it is, but for a grant that has ended since.
+INSERT INTO key_services (key_id, holder_id, service_id, grant_id, assigned_at)
+SELECT :key_id, :holder_id, grants.service_id, grants.grant_id, :assigned_at
+FROM grants
+WHERE grants.holder_id = :holder_id AND grants.service_id = ANY(:service_ids::uuid[]) AND grants.ended_at IS NULL
+ON CONFLICT (key_id, service_id) DO UPDATE SET grant_id = excluded.grant_id;
+
+-- name: unassign_services
+-- All but these, and but what a merchant has taken: that it is taken must not be forgotten.
+DELETE FROM key_services
+WHERE key_id = :key_id AND revoked_at IS NULL AND service_id <> ALL(:service_ids::uuid[]);
 
 -- name: find_key
--- Somebody else's key is found as little as one that there isn't.
+-- A key that somebody else sees is found as little as one that there isn't.
 SELECT {key_columns} FROM keys
-WHERE key_id = :key_id AND consumer_id = :consumer_id;
+WHERE key_id = :key_id AND {seen};
+
+-- name: find_keys
+SELECT {key_columns} FROM keys
+WHERE key_id = ANY(:key_ids::uuid[])
+ORDER BY key_id;
+
+-- name: find_seen_keys
+SELECT {key_columns} FROM keys
+WHERE key_id = ANY(:key_ids::uuid[]) AND {seen};
 
 -- name: list_keys
--- Names sort by code points in lower case, the same on every server. Each order sorts one consumer's keys,
+-- Names sort by code points in lower case, the same on every server. Each order sorts the keys of a few holders,
 -- which are few: the index that finds them is enough.
 -- order created_at desc: timestamptz created_at, uuid key_id
 -- order expires_at: timestamptz expires_at, uuid key_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid key_id
 SELECT {key_columns}, {key} FROM keys
-WHERE consumer_id = :consumer_id
+WHERE holder_id = ANY(:holder_ids::uuid[])
     AND concat_ws(' ', name, description, key_prefix) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
     -- As keys.status_of has it.
     AND (:status::text IS NULL OR :status = CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
-        WHEN expires_at <= :now THEN 'expired' ELSE 'active' END)
+        WHEN expires_at <= :now THEN 'expired' WHEN disabled_at IS NOT NULL THEN 'disabled' ELSE 'active' END)
     AND {after}
 ORDER BY {order}
 LIMIT :limit;
 
 -- name: list_key_names
 SELECT key_id, name FROM keys WHERE key_id = ANY(:key_ids::uuid[]);
+
+-- name: list_keys_of_consumer
+-- order created_at desc: timestamptz created_at, uuid key_id
+SELECT {key_columns}, {key} FROM keys
+WHERE consumer_id = :consumer_id AND {after}
+ORDER BY {order}
+LIMIT :limit;
 
 -- name: live_keys
 -- Neither revoked nor expired: those whose snapshots a gateway may still serve from.
@@ -133,7 +122,40 @@ ORDER BY created_at, key_id;
 
 -- name: revoke_key
 UPDATE keys SET revoked_at = :revoked_at
-WHERE key_id = :key_id AND consumer_id = :consumer_id AND revoked_at IS NULL;
+WHERE key_id = :key_id AND revoked_at IS NULL;
+
+-- name: revoke_project_keys
+-- Those of a project that nobody who is in it has made; with nobody, all.
+UPDATE keys SET revoked_at = :revoked_at
+WHERE project_id = :project_id AND created_by <> ALL(:member_ids::uuid[]) AND revoked_at IS NULL
+RETURNING key_id;
+
+-- name: hand_over_keys
+UPDATE keys SET consumer_id = :consumer_id WHERE project_id = :project_id;
+
+-- name: describe_key
+UPDATE keys SET name = :name, description = :description WHERE key_id = :key_id;
+
+-- name: set_allowed_networks
+UPDATE keys SET allowed_networks = :allowed_networks WHERE key_id = :key_id;
+
+-- name: set_allowed_calls
+UPDATE key_services SET allowed_calls = :allowed_calls::jsonb
+WHERE key_id = :key_id AND service_id = :service_id;
+
+-- name: set_disabled
+UPDATE keys SET disabled_at = :disabled_at WHERE key_id = :key_id;
+
+-- name: keep_previous_secret
+INSERT INTO previous_secrets (key_hash, key_id, key_prefix, replaced_at, ends_at)
+VALUES (:key_hash, :key_id, :key_prefix, :replaced_at, :ends_at);
+
+-- name: end_previous_secrets
+UPDATE previous_secrets SET ends_at = greatest(:ends_at, replaced_at)
+WHERE key_id = :key_id AND ends_at > :ends_at;
+
+-- name: replace_secret
+UPDATE keys SET key_hash = :key_hash, key_prefix = :key_prefix, rotated_at = :rotated_at WHERE key_id = :key_id;
 
 -- name: set_key_spend_cap
 UPDATE keys SET spend_cap_currency = :spend_cap_currency, spend_cap_amount = :spend_cap_amount
@@ -152,9 +174,24 @@ WHERE consumer_id = :consumer_id;
 SELECT {key_columns} FROM keys
 WHERE key_hash = ANY(:key_hashes::bytea[]);
 
+-- name: find_previous_secrets
+SELECT key_hash, key_id, key_prefix, ends_at FROM previous_secrets
+WHERE key_hash = ANY(:key_hashes::bytea[]);
+
+-- name: list_keys_to_write
+-- For rebuilding snapshots: whatever a gateway may still hold, and what a copy in Redis may say of it.
+SELECT {key_columns} FROM keys
+WHERE key_id > :after_id
+ORDER BY key_id
+LIMIT :limit;
+
+-- name: memberships_of
+SELECT project_id, role, service_ids FROM project_members WHERE user_id = :user_id;
+
 -- name: save_service
-INSERT INTO services (service_id, name, slug) VALUES (:service_id, :name, :slug)
-ON CONFLICT (service_id) DO UPDATE SET name = excluded.name, slug = excluded.slug;
+INSERT INTO services (service_id, name, slug, merchant_id) VALUES (:service_id, :name, :slug, :merchant_id)
+ON CONFLICT (service_id) DO UPDATE
+SET name = excluded.name, slug = excluded.slug, merchant_id = excluded.merchant_id;
 
 -- name: find_service
 SELECT service_id, name, slug FROM services WHERE service_id = :service_id;
@@ -187,8 +224,8 @@ LIMIT 1
 FOR UPDATE;
 
 -- name: list_granted_consumers
-SELECT consumer_id FROM grants
-WHERE service_id = :service_id AND consumer_id > :after_id
+SELECT DISTINCT consumer_id FROM grants
+WHERE service_id = :service_id AND consumer_id > :after_id AND ended_at IS NULL
 ORDER BY consumer_id
 LIMIT :limit;
 

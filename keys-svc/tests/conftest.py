@@ -1,7 +1,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,20 @@ from aiokafka import AIOKafkaProducer
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.identity.v1.events_pb2 import ConsumerChanged, IdentityEvent, Standing
+from ams.keys.v1 import (
+    exposures_service_pb2,
+    exposures_service_pb2_grpc,
+    grants_service_pb2,
+    grants_service_pb2_grpc,
+    key_settings_service_pb2,
+    key_settings_service_pb2_grpc,
+    service_consumers_service_pb2,
+    service_consumers_service_pb2_grpc,
+)
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.keys.v1.events_pb2 import KeySnapshot
-from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams_common import topics
 from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
@@ -25,12 +35,22 @@ from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.outbox import OutboxRelay, RedisDestination
 from ams_common.ports import free_port
+from ams_common.pseudonyms import Pseudonyms
+from ams_common.server import build_server
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
+from ams_common.tokens import TokenVerifier
 from ams_local.redis import Redis as RedisServer
+from google.protobuf.message_factory import GetMessageClass
 from keys_svc.catalog import Catalog
 from keys_svc.event_handlers import apply_identity_events
-from keys_svc.rpc import KeysService
+from keys_svc.key_activity import KeyActivities, KeyCosts
+from keys_svc.rpc import KeysService, Servicers
+from keys_svc.rpc.exposures import ExposuresService
+from keys_svc.rpc.grants import GrantsService
+from keys_svc.rpc.key_settings import KeySettingsService
+from keys_svc.rpc.service_consumers import ServiceConsumersService
+from keys_svc.secret_scanning import ScanningKeys
 from keys_svc.store import Store
 from redis.asyncio import Redis
 
@@ -55,25 +75,75 @@ def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
 
 
 @pytest.fixture
-async def channel(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], servicer: KeysService
-) -> grpc.aio.Channel:
+def pseudonyms() -> Pseudonyms:
+    return Pseudonyms("a key for tests")
+
+
+@pytest.fixture
+def scanning_keys() -> ScanningKeys:
+    """Of no code host; tests of reports have their own."""
+    return ScanningKeys(None)
+
+
+@pytest.fixture
+async def servicers(
+    database: Database[Store],
+    servicer: KeysService,
+    pseudonyms: Pseudonyms,
+    scanning_keys: ScanningKeys,
+    nobody_listens: str,
+) -> AsyncIterator[Servicers]:
+    """All services, with usage-svc and billing-svc away."""
+    async with open_channel(nobody_listens) as away:
+        token = ServiceToken(away, "keys-svc", "development-secret")
+        yield Servicers(
+            keys=servicer,
+            key_settings=KeySettingsService(database=database, activities=KeyActivities(away, token)),
+            grants=GrantsService(database=database),
+            service_consumers=ServiceConsumersService(database=database, pseudonyms=pseudonyms),
+            exposures=ExposuresService(
+                database=database, scanning_keys=scanning_keys, costs=KeyCosts(away, token)
+            ),
+        )
+
+
+@pytest.fixture
+async def channel(issuer: TestIssuer, servicers: Servicers) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to the real server, on this test's database."""
-    add = partial(rpc.add_KeysServiceServicer_to_server, servicer)
-    return await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add)
+    server = build_server(TokenVerifier(issuer), servicers.served())
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+    await server.stop(None)
+
+
+_CONTRACTS = (
+    (pb, rpc.KeysServiceStub),
+    (key_settings_service_pb2, key_settings_service_pb2_grpc.KeySettingsServiceStub),
+    (grants_service_pb2, grants_service_pb2_grpc.GrantsServiceStub),
+    (service_consumers_service_pb2, service_consumers_service_pb2_grpc.ServiceConsumersServiceStub),
+    (exposures_service_pb2, exposures_service_pb2_grpc.ExposuresServiceStub),
+)
 
 
 class Caller:
     """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, user_id: UUID) -> None:
-        self._stub = rpc.KeysServiceStub(channel)
+    def __init__(self, channel: grpc.aio.Channel, token: str | None, user_id: UUID) -> None:
+        self._methods: dict[str, tuple[Any, Any]] = {}
+        for module, stub_type in _CONTRACTS:
+            stub = stub_type(channel)
+            [service] = module.DESCRIPTOR.services_by_name.values()
+            for method in service.methods:
+                request_type = GetMessageClass(method.input_type)
+                self._methods[method.name] = getattr(stub, method.name), request_type
         self._token = token
         self.user_id = user_id
 
     async def __call__(self, method: str, **fields: Any) -> Any:
-        request_type = getattr(pb, f"{method}Request")
-        return await invoke(getattr(self._stub, method), request_type(**fields), token=self._token)
+        call, request_type = self._methods[method]
+        return await invoke(call, request_type(**fields), token=self._token)
 
 
 @pytest.fixture
@@ -103,6 +173,24 @@ def admin(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
 
 
 @pytest.fixture
+def merchant(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
+    user_id = uuid7()
+    return Caller(channel, issuer.user_token(user_id, MERCHANT), user_id)
+
+
+@pytest.fixture
+def other_merchant(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
+    user_id = uuid7()
+    return Caller(channel, issuer.user_token(user_id, MERCHANT), user_id)
+
+
+@pytest.fixture
+def nobody(channel: grpc.aio.Channel) -> Caller:
+    """Somebody who isn't signed in."""
+    return Caller(channel, None, uuid7())
+
+
+@pytest.fixture
 def registry(channel: grpc.aio.Channel, issuer: TestIssuer) -> Caller:
     return Caller(channel, issuer.service_token("registry-svc"), uuid7())
 
@@ -119,16 +207,25 @@ RequestAccess = Callable[..., Awaitable[str]]
 def request_access(database: Database[Store]) -> RequestAccess:
     """`await request_access(consumer, service_id)`: the id of a pending request, made without the catalog."""
 
-    async def add(caller: Caller, service_id: UUID | None = None) -> str:
+    async def add(
+        caller: Caller,
+        service_id: UUID | None = None,
+        *,
+        merchant_id: UUID | None = None,
+        project_id: UUID | None = None,
+        owner_id: UUID | None = None,
+    ) -> str:
         async with database.change_by_system("set up", audited=False) as change:
-            await change.store.lock_consumer(caller.user_id)
-            added = await change.store.add_access_request(
+            await change.store.lock_consumer(owner_id or caller.user_id)
+            added = await change.store.access.add_access_request(
                 access_request_id=uuid7(),
-                consumer_id=caller.user_id,
+                consumer_id=owner_id or caller.user_id,
+                project_id=project_id,
                 service_id=service_id or uuid7(),
-                merchant_id=uuid7(),
+                merchant_id=merchant_id or uuid7(),
                 note="please",
                 requested_at=utc_now(),
+                requested_by=caller.user_id,
             )
         assert added is not None
         return str(added.access_request_id)
@@ -137,11 +234,13 @@ def request_access(database: Database[Store]) -> RequestAccess:
 
 
 @pytest.fixture
-def grant(request_access: RequestAccess, admin: Caller) -> Callable[[Caller], Awaitable[str]]:
-    """`await grant(consumer)`: the id of a service that the consumer was given access to."""
+def grant(request_access: RequestAccess, admin: Caller) -> Callable[..., Awaitable[str]]:
+    """`await grant(consumer)`: the id of a service that the consumer was given access to. Takes what
+    `request_access` does."""
 
-    async def approve(caller: Caller) -> str:
-        approved = await admin("ApproveAccess", access_request_id=await request_access(caller))
+    async def approve(caller: Caller, service_id: UUID | None = None, **more: UUID) -> str:
+        request_id = await request_access(caller, service_id, **more)
+        approved = await admin("ApproveAccess", access_request_id=request_id)
         return str(approved.service_id)
 
     return approve
@@ -149,12 +248,17 @@ def grant(request_access: RequestAccess, admin: Caller) -> Callable[[Caller], Aw
 
 @pytest.fixture
 def new_key(grant: Any) -> Callable[..., Awaitable[pb.CreateKeyResponse]]:
-    """`await new_key(consumer)`: a key for a newly granted service."""
+    """`await new_key(consumer)`: a key for a newly granted service, or for these."""
 
-    async def create(caller: Caller, ttl_days: int = 30) -> pb.CreateKeyResponse:
-        service_ids = [await grant(caller)]
+    async def create(
+        caller: Caller, ttl_days: int = 30, service_ids: Sequence[str] = (), **more: Any
+    ) -> pb.CreateKeyResponse:
         created: pb.CreateKeyResponse = await caller(
-            "CreateKey", name="ci", service_ids=service_ids, ttl_days=ttl_days
+            "CreateKey",
+            name="ci",
+            service_ids=service_ids or [await grant(caller)],
+            ttl_days=ttl_days,
+            **more,
         )
         return created
 
@@ -311,6 +415,8 @@ async def start_service(
         "KEYS_DATABASE_URL": database_url,
         "IDENTITY_ADDRESS": nobody_listens,
         "CATALOG_ADDRESS": nobody_listens,
+        "USAGE_ADDRESS": nobody_listens,
+        "BILLING_ADDRESS": nobody_listens,
         "REDIS_URL": redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,

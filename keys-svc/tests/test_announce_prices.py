@@ -34,7 +34,7 @@ def _price(amount: str, rule: ChargeRule | None = None) -> Price:
 
 
 def named(service_id: UUID, name: str = "Weather") -> CatalogEvent:
-    changed = ServiceChanged(service_id=str(service_id), name=name, slug="weather")
+    changed = ServiceChanged(service_id=str(service_id), merchant_id=str(uuid7()), name=name, slug="weather")
     return CatalogEvent(event_id=str(uuid7()), occurred_at=to_timestamp(utc_now()), service_changed=changed)
 
 
@@ -102,13 +102,13 @@ async def granted(database: Database[Store], service_id: UUID, consumers: int) -
         requests = [(uuid7(), consumer_id, service_id, uuid7()) for consumer_id in ids]
         await connection.executemany(
             "INSERT INTO access_requests (access_request_id, consumer_id, service_id, merchant_id, status,"
-            " note, requested_at, resolved_at, resolved_by)"
-            " VALUES ($1, $2, $3, $4, 'approved', '', now(), now(), $4)",
+            " note, requested_at, requested_by, resolved_at, resolved_by, resolver)"
+            " VALUES ($1, $2, $3, $4, 'approved', '', now(), $2, now(), $4, 'admin')",
             requests,
         )
         await connection.executemany(
-            "INSERT INTO grants (access_request_id, consumer_id, service_id, merchant_id, granted_at)"
-            " VALUES ($1, $2, $3, $4, now())",
+            "INSERT INTO grants (grant_id, access_request_id, consumer_id, service_id, merchant_id,"
+            " granted_at) VALUES (gen_random_uuid(), $1, $2, $3, $4, now())",
             requests,
         )
     return {str(consumer_id) for consumer_id in ids}

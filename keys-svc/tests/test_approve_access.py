@@ -82,15 +82,16 @@ async def test_a_decision_waits_for_the_one_being_made_and_then_finds_it(
 ) -> None:
     access_request_id = await request_access(consumer)
     async with database.change_by_system("test", audited=False) as first:
-        await first.store.lock_access_request(access_request_id=UUID(access_request_id))
+        await first.store.access.lock_access_request(access_request_id=UUID(access_request_id))
         second = asyncio.create_task(admin(method, access_request_id=access_request_id))
         await eventually(somebody_waits)
-        await first.store.resolve_access_request(
+        await first.store.access.resolve_access_request(
             access_request_id=UUID(access_request_id),
             status=DENIED,
             reason="",
             resolved_at=utc_now(),
             resolved_by=uuid7(),
+            resolver="admin",
         )
     with pytest.raises(FailedPreconditionError) as refused:
         await second

@@ -14,9 +14,11 @@ from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
+from ams_common.platform_settings import DEFAULTS
 from ams_common.snapshots import key_snapshot_key
 from ams_common.testing.eventually import eventually
-from keys_svc.keys import MAX_ACTIVE_KEYS, Key, expiry
+from keys_svc.key_services import KeyService
+from keys_svc.keys import Key, expiry
 from keys_svc.store import Store
 
 
@@ -95,11 +97,19 @@ async def test_the_refusal_names_each_service_without_grant_and_only_those(
 async def test_sql_itself_refuses_a_key_for_a_service_without_grant(
     database: Database[Store], consumer: Any, outsider: Any, grant: Any
 ) -> None:
-    key = new_key_of(consumer.user_id, await grant(outsider))
+    theirs = await grant(outsider)
+    key = replace(new_key_of(consumer.user_id, theirs), services=[])
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with database.change_by_system("test", audited=False) as change:
             await change.store.lock_consumer(consumer.user_id)
             await change.store.add_key(key)
+            await change.connection.execute(
+                "INSERT INTO key_services (key_id, holder_id, service_id, grant_id)"
+                " SELECT $1, $2, service_id, grant_id FROM grants WHERE service_id = $3",
+                key.key_id,
+                consumer.user_id,
+                UUID(theirs),
+            )
 
 
 async def test_a_blocked_consumer_can_not_create(
@@ -168,12 +178,13 @@ def new_key_of(consumer_id: UUID, service_id: str) -> Key:
         key_hash=new.sha256,
         key_prefix=new.prefix,
         consumer_id=consumer_id,
+        created_by=consumer_id,
         name="ci",
         description="",
         ttl_days=1,
         created_at=now,
         expires_at=expiry(now, 1),
-        service_ids=[UUID(service_id)],
+        services=[KeyService(service_id=UUID(service_id))],
     )
 
 
@@ -184,14 +195,14 @@ async def test_active_keys_are_limited_also_when_they_are_made_at_once(
     one_more = {"name": "one more", "service_ids": [service_id], "ttl_days": 1}
     async with database.change_by_system("test", audited=False) as change:
         await change.store.lock_consumer(consumer.user_id)
-        for _ in range(MAX_ACTIVE_KEYS - 1):
+        for _ in range(DEFAULTS.max_active_keys - 1):
             await change.store.add_key(new_key_of(consumer.user_id, service_id))
         attempts = [asyncio.create_task(consumer("CreateKey", **one_more)) for _ in range(3)]
         await eventually(somebody_waits)
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, AppError)]
     assert [error.code for error in refused] == ["key_limit_reached"] * 2
-    assert await written.count("keys") == MAX_ACTIVE_KEYS
+    assert await written.count("keys") == DEFAULTS.max_active_keys
     [created] = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
     await consumer("RevokeKey", key_id=created.key.key_id)
     await consumer("CreateKey", **one_more)
@@ -208,7 +219,6 @@ async def test_hostile_fields_are_refused(consumer: Any, written: Any) -> None:
         {"service_ids": ["not-an-id"]},
         {"service_ids": [""]},
         {"service_ids": [str(uuid7()) for _ in range(51)]},
-        {"ttl_days": 0},
         {"ttl_days": -1},
         {"ttl_days": 366},
         {"idempotency_key": "x" * 65},

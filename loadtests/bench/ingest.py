@@ -2,10 +2,11 @@
 
     python -m loadtests.bench.ingest [--events N] [--keys N] [--per-record N] [--rounds N] [--before COMMIT]
 
-A topic is filled once; this code and the other commit's read it one after the other, each as the process that
-it is, into a database of its own, until all is counted and told to billing's topic. The clock starts with the
-first batch that is committed. CPU is that of the process, and of all of PostgreSQL's. Then single events are
-sent and timed until they are counted. DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS are used where they are set.
+A topic is filled once; this code and the other commit's read it one after the other, each as the process
+that it is, into a database of its own, until all is counted and told to billing's topic. The clock starts
+with the first batch that is committed. CPU is that of the process, and of all of PostgreSQL's; memory is the
+most that the process had. Then single events are sent and timed until they are counted. DATABASE_URL and
+KAFKA_BOOTSTRAP_SERVERS are used where they are set.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from ams_local.servers import Addresses, serving
 
 from loadtests.bench.ingest_traffic import Traffic, create_topics, fill
 from loadtests.support.gateway import checked_out
-from loadtests.support.processes import cpu_s
+from loadtests.support.processes import cpu_s, most_rss_bytes
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Figures:
     events_per_s: float
     usage_svc_us: float  # of CPU, per event
     postgres_us: float
+    most_mb: float  # of memory in usage-svc, while it was behind
     visible_ms: float  # until a single event is counted: the median
 
 
@@ -170,10 +172,11 @@ async def measure(bench: Bench, sources: Path | None) -> Figures:
             await _until(is_done, _MOST_S)
             took_s = time.monotonic() - began_s
             own_s, postgres_s = cpu_s(pid) - own_s, bench.postgres.cpu_s() - postgres_s
+            most_mb = most_rss_bytes(pid) / 1e6
             visible_ms = await time_single_events(bench, connection)
         await connection.close()
     counted = bench.events * (to_read - first) / to_read
-    return Figures(counted / took_s, own_s / counted * 1e6, postgres_s / counted * 1e6, visible_ms)
+    return Figures(counted / took_s, own_s / counted * 1e6, postgres_s / counted * 1e6, most_mb, visible_ms)
 
 
 async def time_single_events(bench: Bench, connection: asyncpg.Connection, probes: int = 30) -> float:
@@ -239,7 +242,8 @@ async def run(arguments: argparse.Namespace, servers: Addresses, sources: Path) 
 def _row(figures: Figures) -> str:
     return (
         f"{figures.events_per_s:9,.0f} events/s   {figures.usage_svc_us:6.1f} µs in usage-svc"
-        f" + {figures.postgres_us:6.1f} µs in PostgreSQL each   one alone after {figures.visible_ms:4.0f} ms"
+        f" + {figures.postgres_us:6.1f} µs in PostgreSQL each   at most {figures.most_mb:4.0f} MB"
+        f"   one alone after {figures.visible_ms:4.1f} ms"
     )
 
 

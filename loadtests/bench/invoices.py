@@ -46,12 +46,12 @@ PRICES = (
 # Each consumer of a merchant used its service on the same number of days, a tenth of them with 4xx too.
 FILL = """
 INSERT INTO usage_counters (
-    source, day, merchant_id, consumer_id, project_id, api_key_id, service_id, charge_class,
-    requests, request_bytes, response_bytes, last_offset
+    day, merchant_id, consumer_id, project_id, api_key_id, service_id, charge_class,
+    events, requests, request_bytes, response_bytes, last_offsets
 )
-SELECT 'bench/' || hashtext(consumer_id::text) % 4, DATE '2026-10-01' + day, merchant_id, consumer_id,
-       NULL, consumer_id, service_id, class, 1 + (random() * 100)::int, 50000, 500000,
-       (random() * 1000000)::int
+SELECT DATE '2026-10-01' + day, merchant_id, consumer_id, NULL, consumer_id, service_id, class, 101,
+       1 + (random() * 100)::int, 50000, 500000,
+       jsonb_build_object('bench/' || hashtext(consumer_id::text) % 4, (random() * 1000000)::int)
   FROM unnest($1::uuid[], $2::uuid[]) AS service (merchant_id, service_id)
   CROSS JOIN unnest($3::uuid[]) AS consumer_id
   CROSS JOIN generate_series(0, $4::int - 1) AS day

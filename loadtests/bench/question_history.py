@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from ams.usage.v1.events_pb2 import ANSWERED
 from ams_common.ids import uuid7
-from usage_svc import binary_copy, sums
+from usage_svc import binary_copy
 from usage_svc.columns import US_PER_DAY, EventColumns
 from usage_svc.events import Series, charge_class_of, series_of
+from usage_svc.rollups import US_PER_HOUR, Level, all_levels
+from usage_svc.store import Store
 
 DAYS = 365
 # As long as minutes may be kept, and raw events where the log of calls is measured.
@@ -56,7 +57,7 @@ class Market:
 async def load(
     connection: asyncpg.Connection, market: Market, events: int, of_others: int, seed: int
 ) -> None:
-    """Series, hours and days of a year, minutes of its last days, and the raw events of the last one."""
+    """Series, rollups of a year, minutes of its last days, and the raw events of the last one."""
     await connection.copy_records_to_table("series", records=[*market.consumer, *market.others])
     await connection.execute("INSERT INTO sources (name) VALUES ('bench/0')")
     rng = np.random.default_rng(seed)
@@ -67,12 +68,14 @@ async def load(
             _events(rng, market.consumer, start, days, events * days // DAYS),
             _events(rng, market.others, start, days, of_others * days // DAYS),
         )
-        await _copy(connection, "rollups_by_day", sums.rollups(chunk, US_PER_DAY))
-        await _copy(connection, "rollups_by_hour", sums.rollups(chunk, sums.US_PER_HOUR))
+        levels = all_levels(chunk, {})
         if ago <= DAYS_OF_MINUTES:
             dates = [(start + timedelta(days=day)).date() for day in range(days)]
             await connection.fetchval("SELECT ensure_usage_partitions($1)", dates)
-            await _copy(connection, "rollups_by_minute", sums.rollups(chunk, sums.US_PER_MINUTE))
+        else:
+            del levels[Level.MINUTE]
+        async with connection.transaction():
+            await Store(connection).add_rollups(levels)
         if ago <= _CHUNK_DAYS:
             await connection.copy_to_table(
                 "usage_events",
@@ -80,7 +83,9 @@ async def load(
                 columns=binary_copy.COLUMNS,
                 format="binary",
             )
-    for table in ("series", "rollups_by_day", "rollups_by_hour", "rollups_by_minute", "usage_events"):
+    await connection.fetchval("SELECT begin_consumer_sums(ARRAY(SELECT DISTINCT consumer_id FROM series))")
+    rollups = [f"rollups_by_{level.name.lower()}" for level in Level]
+    for table in ("series", "consumer_sums", "usage_events", *rollups):
         await connection.execute(f"VACUUM (ANALYZE) {table}")
 
 
@@ -93,7 +98,7 @@ def _events(
     chosen = rng.choice(len(series), count, p=weights / weights.sum())
     hours = 1 + np.sin(np.arange(24) / 24 * 2 * np.pi - 2)
     hour = rng.choice(24, count, p=hours / hours.sum())
-    at_us = rng.integers(0, days, count) * US_PER_DAY + hour * sums.US_PER_HOUR
+    at_us = rng.integers(0, days, count) * US_PER_DAY + hour * US_PER_HOUR
     kind = rng.choice(3, count, p=[0.97, 0.02, 0.01])
     columns: dict[str, npt.NDArray[Any]] = {
         each.name: np.zeros(count, dtype=np.int64) for each in fields(EventColumns)
@@ -101,9 +106,7 @@ def _events(
     columns |= {
         "id_high": rng.integers(0, 2**63, count, dtype=np.uint64),
         "id_low": rng.integers(0, 2**63, count, dtype=np.uint64),
-        "occurred_at_us": int(start.timestamp()) * 1_000_000
-        + at_us
-        + rng.integers(0, sums.US_PER_HOUR, count),
+        "occurred_at_us": int(start.timestamp()) * 1_000_000 + at_us + rng.integers(0, US_PER_HOUR, count),
         "series_id": np.array([each.series_id for each in series])[chosen],
         "series": np.zeros(count, dtype=np.object_),
         "request_id": np.full(count, "", dtype=np.object_),
@@ -128,13 +131,6 @@ def _joined(one: EventColumns, other: EventColumns) -> EventColumns:
             for each in fields(EventColumns)
         )
     )
-
-
-async def _copy(connection: asyncpg.Connection, table: str, rows: sums.Rows) -> None:
-    latencies = [Decimal(text) for text in rows["latencies"]]
-    columns = [*(rows[name] for name in rows if name != "latencies"), latencies]
-    names = [*(name for name in rows if name != "latencies"), "latencies"]
-    await connection.copy_records_to_table(table, records=zip(*columns, strict=True), columns=names)
 
 
 async def _pieces(pieces: Iterator[bytes]) -> Any:

@@ -58,7 +58,9 @@ class Market:
         hear of."""
         upstream = self._system.url("upstream")
         say(f"publishing {len(MERCHANT.offers)} services through the REST API")
-        seeding = Seeding(self._people, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER])
+        seeding = Seeding(
+            self._people, upstream, self._keyring, lambda line: None, [MERCHANT], [CONSUMER], project=None
+        )
         await seeding.run(ADMIN_EMAIL)
         merchant = await self._people.sign_in(MERCHANT.email)
         page = await self._people.rest.get("/marketplace/services", pageSize=str(PAGE_SIZE))

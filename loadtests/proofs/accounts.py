@@ -55,7 +55,6 @@ def told_requests(totals: Iterable[UsageTotal]) -> int:
     greatest: Counter[tuple[str, ...]] = Counter()
     for total in totals:
         group = (
-            total.source,
             total.day,
             total.merchant_id,
             total.consumer_id,

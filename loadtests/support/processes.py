@@ -113,6 +113,14 @@ def rss_bytes(pid: int) -> int:
     return int(fields[21]) * _PAGE_BYTES if fields else 0
 
 
+def most_rss_bytes(pid: int) -> int:
+    """The most memory that one process had so far."""
+    (line,) = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")
+    ]
+    return int(line.split()[1]) * 1024
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/<pid>/stat from the third on: the second, the name, may hold spaces."""
     try:

@@ -76,13 +76,13 @@ def test_both_forms_of_a_kafka_value_are_read() -> None:
 
 def test_of_the_totals_of_a_group_the_greatest_counts_whichever_comes_last() -> None:
     totals = [
-        UsageTotal(source=source, day=day, charge_class=SERVED, requests=requests)
-        for source, day, requests in [
-            ("a/0", "2026-11-29", 5),
-            ("a/0", "2026-11-29", 9),
-            ("a/0", "2026-11-29", 7),
-            ("a/1", "2026-11-29", 4),
-            ("a/0", "2026-11-30", 1),
+        UsageTotal(api_key_id=key, day=day, charge_class=SERVED, requests=requests)
+        for key, day, requests in [
+            ("one", "2026-11-29", 5),
+            ("one", "2026-11-29", 9),
+            ("one", "2026-11-29", 7),
+            ("other", "2026-11-29", 4),
+            ("one", "2026-11-30", 1),
         ]
     ]
     assert told_requests(totals) == 14

@@ -33,9 +33,12 @@ class Offer:
     method: str
     example: str
     content: bytes | None = None
-    # As REST takes it.
+    # As REST takes them.
     forwarding: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     type: str = "API"
+    # What its merchant would like to change, which waits for the admin.
+    revised: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,21 @@ class Merchant:
     name: str
     company_name: str
     offers: tuple[Offer, ...]
+    # What its public profile says; "": it has none.
+    about: str = ""
+    website: str = ""
+
+
+@dataclass(frozen=True)
+class OtherKey:
+    """A key that shows what can be set about one. `uses`: slugs; `calls`: methods and paths of the first."""
+
+    name: str
+    description: str
+    uses: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    calls: tuple[tuple[str, str], ...] = ()
+    is_disabled: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,32 @@ class Consumer:
     name: str
     # Slugs.
     uses: tuple[str, ...]
+    other_keys: tuple[OtherKey, ...] = ()
+    # Slugs of services that it waits for, whose merchants may decide.
+    asks_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """`role`: as REST takes it. Who only holds an open invitation hasn't answered it yet."""
+
+    email: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """Its owner is a consumer; its key is made by the first of the members."""
+
+    name: str
+    description: str
+    owner_email: str
+    members: tuple[Member, ...]
+    invited: Member
+    # Slugs.
+    uses: tuple[str, ...]
+    asks_for: str
 
 
 def per_request(euros: str) -> Price:
@@ -103,6 +147,12 @@ CURRENCY = Offer(
     price=_FIRST_CALLS_FREE,
     rate_limit_per_minute=600,
     tags=("finance", "currency"),
+    metadata={
+        "formats": ["json"],
+        "categories": ["finance", "data"],
+        "serviceLevels": {"availabilityPpm": 999_500, "latencyP95Ms": 250},
+        "supportContact": {"email": "help@numbers.example", "url": "https://numbers.example/help"},
+    },
     method="GET",
     example="/convert?from=EUR&to=CHF&amount=100",
 )
@@ -114,6 +164,7 @@ WORDS = Offer(
     price=_MUCH_TEXT_IS_CHEAPER,
     rate_limit_per_minute=600,
     tags=("text",),
+    metadata={"formats": ["text", "json"], "categories": ["text"], "tracing": {"skipsResponseSize": True}},
     method="POST",
     example="/count",
     content=b"The quick brown fox\njumps over the lazy dog\n",
@@ -128,7 +179,13 @@ QUOTES = Offer(
     tags=("text", "fun"),
     method="GET",
     example="/quote?number=2",
-    forwarding={"corsOrigins": ["*"], "quotaPerDay": 10_000, "showsCosts": True},
+    forwarding={"corsOrigins": ["*"], "quotaPerDay": 10_000, "showsCosts": True, "limitScope": "PER_KEY"},
+    metadata={"formats": ["json"], "categories": ["text", "other"]},
+    revised={
+        "description": "A sentence worth remembering, who said it, and when.",
+        "version": "1.1.0",
+        "rateLimitPerMinute": 300,
+    },
 )
 ECHO = Offer(
     name="Echo",
@@ -138,6 +195,7 @@ ECHO = Offer(
     price=_FREE,
     rate_limit_per_minute=1200,
     tags=("testing",),
+    metadata={"formats": ["json", "text"], "categories": ["developer-tools"]},
     method="POST",
     example="",
     content=b'{"hello": "AMS"}',
@@ -153,15 +211,80 @@ RATES_IMAGE = Offer(
     method="",
     example="",
     type="DOCKER",
+    metadata={
+        "categories": ["finance"],
+        "imageType": "API_CONTAINER",
+        "runtimeParameters": [
+            {"name": "AMS_API_KEY", "description": "Your API key", "isRequired": True, "isSecret": True},
+            {"name": "PORT", "description": "Where it listens", "defaultValue": "8080"},
+        ],
+    },
+)
+FORECAST = Offer(
+    name="Forecast",
+    slug="forecast",
+    description="The weather of tomorrow, for those who helped to test it.",
+    path="/quotes",
+    price=_FREE,
+    rate_limit_per_minute=60,
+    tags=("weather",),
+    method="GET",
+    example="/quote",
+    metadata={"formats": ["json"], "categories": ["weather"], "visibility": "PRIVATE"},
 )
 MERCHANTS = (
-    Merchant("mara@numbers.example", "Mara Keller", "Numbers Ltd", (CURRENCY, WORDS, RATES_IMAGE)),
-    Merchant("otto@words.example", "Otto Lind", "Words & Co", (QUOTES, ECHO)),
+    Merchant(
+        "mara@numbers.example",
+        "Mara Keller",
+        "Numbers Ltd",
+        (CURRENCY, WORDS, RATES_IMAGE),
+        about="Five people in Basel who count for others: money, words and whatever else has to be exact.\n\n"
+        "Every answer is rounded once, and our status page tells of each minute that we were away.",
+        website="https://numbers.example",
+    ),
+    Merchant(
+        "otto@words.example",
+        "Otto Lind",
+        "Words & Co",
+        (QUOTES, ECHO, FORECAST),
+        about="Sentences worth remembering, since 2011. We read them all ourselves.",
+        website="https://words.example",
+    ),
 )
 CONSUMERS = (
-    Consumer("carla@shop.example", "Carla Rossi", ("currency", "word-count", "quotes", "echo")),
-    Consumer("dev@studio.example", "Devon Blake", ("quotes", "echo")),
+    Consumer(
+        "carla@shop.example",
+        "Carla Rossi",
+        ("currency", "word-count", "quotes", "echo"),
+        other_keys=(
+            OtherKey(
+                "Nightly prices",
+                "Runs in our data centre, and only reads.",
+                ("currency",),
+                networks=("203.0.113.0/24", "2001:db8:7::/48"),
+                calls=(("GET", "/*"),),
+            ),
+            OtherKey("Old laptop", "Not used until it is found again.", ("quotes",), is_disabled=True),
+        ),
+    ),
+    Consumer("dev@studio.example", "Devon Blake", ("quotes", "echo"), asks_for=("word-count",)),
 )
+PROJECT = Project(
+    name="Checkout",
+    description="Prices in every currency, in the shop and its app.",
+    owner_email="carla@shop.example",
+    members=(
+        Member("dev@studio.example", "Devon Blake", "PROJECT_MANAGER"),
+        Member("mika@shop.example", "Mika Sato", "PROJECT_MEMBER"),
+        Member("vera@shop.example", "Vera Lund", "PROJECT_VIEWER"),
+    ),
+    invited=Member("noor@agency.example", "Noor Haddad", "PROJECT_MEMBER"),
+    uses=("currency", "quotes"),
+    asks_for="currency-server",
+)
+# Who has been invited and hasn't come yet: to offer services, and to the admins.
+INVITED_MERCHANT = ("lena@maps.example", "Met at the fair: maps of rivers and lakes")
+INVITED_ADMIN = ("ines@ams.example", "Looks after billing from January on")
 # How many calls the first start sends, so that usage and spend have something to show.
 FIRST_CALLS = 50
 KEY_TTL_DAYS = 90

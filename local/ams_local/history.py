@@ -61,10 +61,10 @@ async def repeat(
 
 
 def one_of_each(events: Iterable[UsageEvent]) -> list[UsageEvent]:
-    """The first event of each consumer and service."""
-    first: dict[tuple[str, str], UsageEvent] = {}
+    """The first event of each consumer, project and service."""
+    first: dict[tuple[str, str, str], UsageEvent] = {}
     for event in events:
-        first.setdefault((event.consumer_id, event.service_id), event)
+        first.setdefault((event.consumer_id, event.project_id, event.service_id), event)
     return list(first.values())
 
 

@@ -98,7 +98,7 @@ class Rest:
 
 
 def _good(method: str, path: str, answer: Answer) -> JSON:
-    if answer.status != 200:
+    if answer.status not in (200, 201):
         raise ProblemError(method, path, answer)
     assert isinstance(answer.body, dict)
     return answer.body

@@ -131,6 +131,9 @@ def _settings(name: str, system: System, keyring: Keyring) -> dict[str, str]:
                 "IDENTITY_SMTP_PORT": str(system.port("smtp")),
                 "IDENTITY_SMTP_TLS": "plaintext",
                 "IDENTITY_PUBLIC_URL": system.url("ams-bff"),
+                # Everybody is at one address here, the demo's people too.
+                "IDENTITY_CODE_ASKS_PER_HOUR": "100000",
+                "IDENTITY_CODE_MAILS_PER_HOUR": "100000",
             }
         case "catalog-svc":
             return {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"}  # the demo merchants' API is on this machine

@@ -59,6 +59,12 @@ def test_what_is_told_as_forwarded_is_what_there_is(past: list[UsageEvent]) -> N
     assert len({(total.day, total.merchant_id, total.consumer_id) for total in totals}) == len(totals)
 
 
+def test_a_projects_calls_are_repeated_beside_its_owners_own() -> None:
+    own, of_project = call("carla", "currency"), call("carla", "currency")
+    of_project.project_id = "checkout"
+    assert history.one_of_each([own, of_project, own]) == [own, of_project]
+
+
 def test_calls_are_repeated_for_each_consumer_and_service_alike() -> None:
     again = [call("carla", "currency"), *CALLS, call("dev", "quotes")]
     pairs = [(event.consumer_id, event.service_id) for event in history.one_of_each(again)]

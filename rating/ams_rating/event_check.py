@@ -18,9 +18,7 @@ class EventCheck:
 
     def __init__(self, head: Head) -> None:
         self._invoice = head.invoice
-        self._usage = {
-            (each.service_id, each.day, each.source, each.charge_class): each for each in head.usage
-        }
+        self._usage = {(each.service_id, each.day, each.charge_class): each for each in head.usage}
         self._roots = {(root.day, root.edition): root for root in head.roots}
         self._last_ids: dict[tuple[UUID, str], UUID] = {}
         self._sums: defaultdict[object, Counts] = defaultdict(Counts)
@@ -35,7 +33,7 @@ class EventCheck:
             self.test_events += 1
         elif not problems:
             call = Counts(int(not event.is_continuation), event.request_bytes, event.response_bytes)
-            key = (event.service_id, event.day, event.source, event.charge_class)
+            key = (event.service_id, event.day, event.charge_class)
             self._sums[key] = self._sums[key].plus(call)
         for problem in problems:
             yield Difference(f"event {event.event_id} of {event.day}", problem)
@@ -77,11 +75,13 @@ class EventCheck:
             self._last_ids[group] = event.event_id
         if event.is_test:
             return
-        usage = self._usage.get((event.service_id, event.day, event.source, event.charge_class))
+        usage = self._usage.get((event.service_id, event.day, event.charge_class))
         if usage is None:
-            yield f"the invoice counts nothing of its service, day and source as {event.charge_class.value}"
-        elif event.offset > usage.last_offset:
-            yield f"it came at offset {event.offset}, and the invoice counts up to {usage.last_offset}"
+            yield f"the invoice counts nothing of its service and day as {event.charge_class.value}"
+        elif event.source not in usage.last_offsets:
+            yield f"it came from {event.source}, of which the invoice counts nothing"
+        elif event.offset > (through := usage.last_offsets[event.source]):
+            yield f"it came at offset {event.offset}, and the invoice counts up to {through}"
 
 
 def _words(counts: Counts) -> str:

@@ -82,7 +82,7 @@ def differences_in(head: Head, published: Roots | None) -> Iterator[Difference]:
 
 def usage_name(usage: Usage) -> str:
     """Which row of usage this is, for people."""
-    return f"usage of {usage.day}, service {usage.service_id}, {usage.charge_class.value}, {usage.source}"
+    return f"usage of {usage.day}, service {usage.service_id}, {usage.charge_class.value}"
 
 
 class _Prices:
@@ -129,7 +129,17 @@ def month_of(day: date) -> str:
 
 
 def _line_problems(head: Head, line: Line, prices: _Prices) -> Iterator[str]:
+    currency = head.invoice.currency
+    with exact_arithmetic():
+        amount_due = line.rated_amount - line.billed_before
+    if line.amount != amount_due:
+        yield (
+            f"its amount is {money(line.amount, currency)}, but what is rated less what was billed before is "
+            f"{money(amount_due, currency)}"
+        )
     version = prices.by_id.get(line.price_version_id)
+    if version is None and not line.quantity and not line.rated_amount:
+        return  # it takes back what was billed by a version that another has replaced
     if version is None or version.service_id != line.service_id:
         yield f"the file has no price version {line.price_version_id} of service {line.service_id}"
         return
@@ -140,7 +150,7 @@ def _line_problems(head: Head, line: Line, prices: _Prices) -> Iterator[str]:
         yield f"its price is in {version.price.currency}, the invoice in {head.invoice.currency}"
     if {line.month} != {month_of(line.first_day), month_of(line.last_day)} or line.first_day > line.last_day:
         yield f"{line.first_day} to {line.last_day} are no days of {line.month}"
-    # One of nothing takes back what was billed by a version that another has replaced.
+    # One of nothing takes back what was billed when a version had days that are another's now.
     for day in (line.first_day, line.last_day) if line.quantity else ():
         if prices.on(line.service_id, day) is not version:
             yield f"another price version is in force on {day}"
@@ -148,17 +158,9 @@ def _line_problems(head: Head, line: Line, prices: _Prices) -> Iterator[str]:
     if rated.quantity != line.quantity:
         stated, counted = format_amount(line.quantity), format_amount(rated.quantity)
         yield f"its quantity is {stated}, but the month's usage under its price version is {counted}"
-    currency = version.price.currency
     if rated.amount != line.rated_amount:
         quantity, amount = format_amount(rated.quantity), money(rated.amount, currency)
         yield f"its quantity is rated {money(line.rated_amount, currency)}, but {quantity} come to {amount}"
-    with exact_arithmetic():
-        amount_due = line.rated_amount - line.billed_before
-    if line.amount != amount_due:
-        yield (
-            f"its amount is {money(line.amount, currency)}, but what is rated less what was billed before is "
-            f"{money(amount_due, currency)}"
-        )
 
 
 def _price_differences(head: Head) -> Iterator[Difference]:
@@ -175,9 +177,7 @@ def _price_differences(head: Head) -> Iterator[Difference]:
 
 def _usage_differences(head: Head) -> Iterator[Difference]:
     services = {version.service_id for version in head.price_versions}
-    keyed = (
-        ((each.service_id, each.day, each.source, each.charge_class), usage_name(each)) for each in head.usage
-    )
+    keyed = (((each.service_id, each.day, each.charge_class), usage_name(each)) for each in head.usage)
     yield from _repeated("row of it", keyed)
     for usage in head.usage:
         if usage.service_id not in services:

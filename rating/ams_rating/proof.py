@@ -68,14 +68,13 @@ class PriceVersion:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the invoice counts of a service's day, of one source and charge class: events up to and with
-    `last_offset` of the source."""
+    """What the invoice counts of a service's day and of one charge class: events up to and with the offset
+    that is the last of their source."""
 
     service_id: UUID
     day: date
-    source: str
     charge_class: ChargeClass
-    last_offset: int
+    last_offsets: Mapping[str, int]
     requests: int
     request_bytes: int
     response_bytes: int
@@ -209,6 +208,12 @@ def _figure(data: int) -> int:
     return data
 
 
+def _offsets(data: Mapping[str, int]) -> Mapping[str, int]:
+    if not all(type(offset) is int for offset in data.values()):
+        raise ValueError("not integers")
+    return {_text(source): _figure(offset) for source, offset in sorted(data.items())}
+
+
 def _text(data: str) -> str:
     # It is printed on a terminal, and the file may be a stranger's.
     if not data.isprintable() or len(data) > _MAX_TEXT:
@@ -230,6 +235,7 @@ _FORMS: dict[Any, _Form] = {
     date: _Form("a day such as 2026-11-29", date.isoformat, date.fromisoformat),
     ChargeClass: _Form("a charge class", lambda kind: kind.value, ChargeClass),
     Price: _Form("a price", price_to_json, price_from_json),
+    Mapping[str, int]: _Form("offsets by source", _offsets, _offsets),
     bytes: _Form("base64", _base64, _bytes_of),
     tuple[bytes, ...]: _Form(
         "a list of base64",

@@ -120,11 +120,12 @@ def usage_of(events: Iterable[UsageEvent]) -> list[proof.Usage]:
     for event in events:
         if event.is_test:
             continue
-        key = (event.service_id, event.day, event.source, event.charge_class)
-        row = rows.get(key, proof.Usage(*key, last_offset=0, requests=0, request_bytes=0, response_bytes=0))
+        key = (event.service_id, event.day, event.charge_class)
+        row = rows.get(key, proof.Usage(*key, last_offsets={}, requests=0, request_bytes=0, response_bytes=0))
+        last_offset = max(row.last_offsets.get(event.source, 0), event.offset)
         rows[key] = replace(
             row,
-            last_offset=max(row.last_offset, event.offset),
+            last_offsets={**row.last_offsets, event.source: last_offset},
             requests=row.requests + (0 if event.is_continuation else 1),
             request_bytes=row.request_bytes + event.request_bytes,
             response_bytes=row.response_bytes + event.response_bytes,

@@ -201,7 +201,7 @@ def test_an_event_that_is_left_out_is_missed(data: st.DataObject) -> None:
     index = data.draw(st.sampled_from(counted))
     event = read_leaf(FILE.events[index].leaf.encode())
     (found,) = differences(replace(FILE, events=(*FILE.events[:index], *FILE.events[index + 1 :])))
-    assert found.startswith(f"usage of {event.day}, service {event.service_id}, {event.charge_class.value}, ")
+    assert found.startswith(f"usage of {event.day}, service {event.service_id}, {event.charge_class.value}: ")
 
 
 @settings(max_examples=30, deadline=None)
@@ -256,7 +256,14 @@ def test_a_root_that_was_never_published_is_named() -> None:
         ),
         (lambda f: replace(f, invoice=replace(f.invoice, currency="USD")), "in EUR, the invoice in USD"),
         (lambda f: replace(f, usage=f.usage[1:]), "the invoice counts nothing of its service"),
-        (lambda f: replace(f, usage=with_item(f.usage, 0, last_offset=1)), "the invoice counts up to 1"),
+        (
+            lambda f: replace(f, usage=with_item(f.usage, 0, last_offsets={"topic/0": 1, "topic/1": 1})),
+            "the invoice counts up to 1",
+        ),
+        (
+            lambda f: replace(f, usage=with_item(f.usage, 0, last_offsets={"b3RoZXI/0": 2**40})),
+            "of which the invoice counts nothing",
+        ),
         (lambda f: replace(f, usage=(*f.usage, f.usage[0])), "is a second row of it"),
         (lambda f: replace(f, lines=(*f.lines, replace(f.lines[0], position=8))), "line 8: is a second line"),
         (lambda f: replace(f, lines=with_item(f.lines, 1, position=1)), "line 1: is a second line"),

@@ -7,6 +7,7 @@ from functools import partial
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
+from ams.registry.v1 import project_image_service_pb2, project_image_service_pb2_grpc
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1 import registry_service_pb2_grpc as rpc
 from ams_common import topics
@@ -16,9 +17,11 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
 from ams_common.retention import purge_old_answers
 from ams_common.server import build_server, serve
 from ams_common.settings import load
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 from ams_common.web import listen, serve_asgi
 from azure.containerregistry.aio import ContainerRegistryClient
@@ -28,7 +31,7 @@ from starlette.types import ASGIApp
 from registry_svc.auth.access_tokens import AccessTokens
 from registry_svc.auth.authorizer import PullPushAuthorizer
 from registry_svc.clients import PeerClients
-from registry_svc.event_handlers import apply_identity_events
+from registry_svc.event_handlers import apply_identity_events, apply_projects
 from registry_svc.images.denials import PullDenials
 from registry_svc.images.published import PublishedImages
 from registry_svc.images.publishing import ImagePublisher
@@ -44,6 +47,7 @@ from registry_svc.providers.azure import AzureProvider, EntraExchange
 from registry_svc.providers.oci_client import NoAuth, OciClient, open_session
 from registry_svc.providers.provider import ImageRegistryProvider
 from registry_svc.rpc import RegistryService
+from registry_svc.rpc.project_images import ProjectImageService
 from registry_svc.settings import Settings
 from registry_svc.storage.store import Store
 
@@ -75,7 +79,18 @@ async def run(settings: Settings) -> None:
         servicer = RegistryService(database=database, peers=peers, host=settings.host)
         descriptor = pb.DESCRIPTOR.services_by_name["RegistryService"]
         add_servicer = partial(rpc.add_RegistryServiceServicer_to_server, servicer)
-        server = build_server(TokenVerifier(jwks_of(identity)), [(descriptor, add_servicer)])
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "registry-svc", settings.service_secret)
+        )
+        projects = ProjectImageService(database=database)
+        services = [
+            (descriptor, add_servicer),
+            (
+                project_image_service_pb2.DESCRIPTOR.services_by_name["ProjectImageService"],
+                partial(project_image_service_pb2_grpc.add_ProjectImageServiceServicer_to_server, projects),
+            ),
+        ]
+        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
 
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
@@ -94,11 +109,17 @@ async def run(settings: Settings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_S,
             limit_concurrency=settings.max_requests + _SPARE_CONNECTIONS,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = ProjectFollower(
+            database, following, "registry-svc", settings.service_secret, apply_projects
+        )
         background = [
             front,
+            follower.run(),
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            token_ends.run(),
         ]
         await serve(server, settings.listen, background)
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from ams.registry.v1 import project_image_service_pb2 as project_pb
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams.registry.v1.events_pb2 import (
     IMAGE_ACTIVE,
@@ -20,7 +21,15 @@ from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 
 from registry_svc.auth.push_tokens import status_of
-from registry_svc.storage.rows import ACTIVE, DELETED, DEPRECATED, REJECTED, Image, PushToken
+from registry_svc.storage.rows import (
+    ACTIVE,
+    DELETED,
+    DEPRECATED,
+    REJECTED,
+    Image,
+    PulledImage,
+    PushToken,
+)
 
 _STATUSES: dict[str, ImageStatus.ValueType] = {
     ACTIVE: IMAGE_ACTIVE,
@@ -72,6 +81,19 @@ def consumer_image_message(image: Image, host: str) -> pb.ConsumerImage:
         license_model=_LICENSES[image.license_model],
         pushed_at=to_timestamp(image.pushed_at),
         pull_command=_pull_command(host, image),
+    )
+
+
+def project_pulls_message(pulled: PulledImage) -> project_pb.ProjectPulls:
+    return project_pb.ProjectPulls(
+        image_id=str(pulled.image_id),
+        service_id=str(pulled.service_id),
+        name=pulled.name,
+        tag=pulled.tag,
+        status=_STATUSES.get(pulled.status, IMAGE_STATUS_UNSPECIFIED),
+        pulls=pulled.pulls,
+        last_pulled_at=to_timestamp(pulled.last_pulled_at),
+        key_ids=map(str, pulled.key_ids),
     )
 
 

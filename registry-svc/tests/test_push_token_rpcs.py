@@ -3,7 +3,15 @@
 from typing import Any
 
 import pytest
-from ams.catalog.v1.events_pb2 import ACTIVE, API, DOCKER, DRAFT, SERVICE_SUSPENDED, ServiceSnapshot
+from ams.catalog.v1.events_pb2 import (
+    ACTIVE,
+    API,
+    DOCKER,
+    DRAFT,
+    SERVICE_RETIRED,
+    SERVICE_SUSPENDED,
+    ServiceSnapshot,
+)
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, STANDING_SUSPENDED, STANDING_UNSPECIFIED
 from ams.registry.v1 import registry_service_pb2 as pb
 from ams_common.errors import (
@@ -37,6 +45,7 @@ def service(**fields: Any) -> ServiceSnapshot:
         (service(merchant_id=str(uuid7())), "service_not_found"),
         (service(type=API), "service_not_docker"),
         (service(status=SERVICE_SUSPENDED), "service_suspended"),
+        (service(status=SERVICE_RETIRED), "service_retired"),
         (service(merchant_standing=STANDING_SUSPENDED), "merchant_suspended"),
         (service(), ""),
         (service(status=ACTIVE, merchant_standing=STANDING_UNSPECIFIED), ""),

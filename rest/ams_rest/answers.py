@@ -7,7 +7,7 @@ from ams_common.context import current_request_id
 from ams_common.errors import AppError, to_problem
 from starlette.responses import Response
 
-from ams_rest.http_errors import MethodNotAllowedError
+from ams_rest.http_errors import CallsLimitedError, MethodNotAllowedError
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -34,7 +34,8 @@ def _headers(error: AppError) -> dict[str, str]:
         return {"allow": ", ".join(error.allowed)}
     if error.http_status == 401:
         return {"www-authenticate": "Bearer"}
+    headers = dict(error.headers) if isinstance(error, CallsLimitedError) else {}
     retry_after_s = error.metadata.get("retry_after_s", "")
     if error.http_status in (429, 503, 504) and retry_after_s.isascii() and retry_after_s.isdigit():
-        return {"retry-after": retry_after_s}
-    return {}
+        headers["retry-after"] = retry_after_s
+    return headers

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from ams_common.errors import InvalidArgumentError
+from ams_common.context import current_client_address
+from ams_common.errors import UnauthenticatedError
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -14,8 +15,13 @@ from starlette.types import Receive, Scope, Send
 from ams_rest import transcode
 from ams_rest.answers import json_answer
 from ams_rest.backends import Backends
+from ams_rest.call_limits import CallLimits
+from ams_rest.conditions import apply_headers, single
+from ams_rest.creations import creations_of
+from ams_rest.etags import etag_of, is_unchanged
 from ams_rest.http_errors import BodyTooSlowError, UnsupportedMediaTypeError
-from ams_rest.routes import RouteTable
+from ams_rest.routes import Match, Route, RouteTable
+from ams_rest.token_trading import TokenTrader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,27 +34,58 @@ _LARGE_BYTES = 32 * 1024
 class RestApi:
     """Answers what the route table knows; everything else is refused with an AppError."""
 
-    def __init__(self, routes: RouteTable, backends: Backends, is_pretty: bool) -> None:
+    def __init__(
+        self, routes: RouteTable, backends: Backends, limits: CallLimits, is_pretty: bool = False
+    ) -> None:
         self._routes = routes
+        self._creations = creations_of(routes.routes)
         self._backends = backends
+        self._limits = limits
+        self._trader = TokenTrader(backends)
         self._is_pretty = is_pretty
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AppError."""
         request = Request(scope, receive)
         match = self._routes.find(request.method, scope["raw_path"])
-        authorization = _authorization(request.headers)
+        authorization = single(request.headers, "authorization")
+        allowance = await self._limits.take(authorization, current_client_address())
         body = await _read_body(request)
         if body:
             _check_media_type(request.headers)
         message = await _convert(len(body), transcode.read_request, match, scope["query_string"], body)
-        route = match.route
-        reply = await self._backends.call(route.area, route.rpc, message, authorization)
-        answer = await _convert(reply.ByteSize(), self._answer, reply)
+        apply_headers(message, request.headers)
+        reply = await self._call(match.route, message, authorization)
+        answer = await _convert(reply.ByteSize(), self._answer, match, reply, request.headers)
+        if allowance is not None:
+            answer.headers.update(allowance.headers)
         await answer(scope, receive, send)
 
-    def _answer(self, reply: Message) -> Response:
-        return json_answer(transcode.answer_document(reply), is_pretty=self._is_pretty)
+    def _answer(self, match: Match, reply: Message, headers: Headers) -> Response:
+        document = transcode.answer_document(reply)
+        creation = self._creations.get(match.route.rpc.full_name)
+        answer = json_answer(document, status=201 if creation else 200, is_pretty=self._is_pretty)
+        if creation is not None and (location := creation.location(match, document)) is not None:
+            answer.headers["location"] = location
+        version = document.get("etag", "")
+        if match.route.http_method == "GET" or version:
+            answer.headers["etag"] = etag = etag_of(bytes(answer.body), version)
+            if match.route.http_method == "GET" and is_unchanged(headers.get("if-none-match", ""), etag):
+                return Response(status_code=304, headers={"etag": etag})
+        return answer
+
+    async def _call(self, route: Route, message: Message, authorization: str | None) -> Message:
+        """The RPC's answer to whom the header names: with an access token as it is, or traded for it."""
+        try:
+            traded = await self._trader.trade(authorization)
+            reply: Message = await self._backends.call(route.area, route.rpc, message, traded)
+        except UnauthenticatedError as error:
+            # What was kept says what isn't so any more. Nothing was done yet: who calls comes first.
+            if not self._trader.forget(authorization) or error.code != "token_ended":
+                raise
+            traded = await self._trader.trade(authorization)
+            reply = await self._backends.call(route.area, route.rpc, message, traded)
+        return reply
 
 
 async def _convert(size_bytes: int, convert: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -56,13 +93,6 @@ async def _convert(size_bytes: int, convert: Callable[P, T], *args: P.args, **kw
     if size_bytes < _LARGE_BYTES:
         return convert(*args, **kwargs)
     return await asyncio.to_thread(convert, *args, **kwargs)
-
-
-def _authorization(headers: Headers) -> str | None:
-    values = headers.getlist("authorization")
-    if len(values) > 1:
-        raise InvalidArgumentError("header_repeated", "Send one Authorization header.")
-    return values[0] if values else None
 
 
 async def _read_body(request: Request) -> bytes:

@@ -2,11 +2,31 @@
 
 from dataclasses import dataclass
 
-from ams.billing.v1 import billing_service_pb2
-from ams.catalog.v1 import catalog_service_pb2
-from ams.identity.v1 import identity_service_pb2
-from ams.keys.v1 import keys_service_pb2
-from ams.registry.v1 import registry_service_pb2
+from ams.billing.v1 import billing_service_pb2, project_spend_service_pb2
+from ams.catalog.v1 import (
+    catalog_service_pb2,
+    invitation_service_pb2,
+    lifecycle_service_pb2,
+    revision_service_pb2,
+)
+from ams.identity.v1 import (
+    identity_service_pb2,
+    profile_service_pb2,
+    project_service_pb2,
+    second_factor_service_pb2,
+    session_service_pb2,
+    settings_service_pb2,
+    team_service_pb2,
+    token_service_pb2,
+)
+from ams.keys.v1 import (
+    exposures_service_pb2,
+    grants_service_pb2,
+    key_settings_service_pb2,
+    keys_service_pb2,
+    service_consumers_service_pb2,
+)
+from ams.registry.v1 import project_image_service_pb2, registry_service_pb2
 from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -23,11 +43,43 @@ class Area:
 
 AREAS = (
     Area("identity", identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"], "identity"),
+    Area("projects", project_service_pb2.DESCRIPTOR.services_by_name["ProjectService"], "identity"),
+    Area("sessions", session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], "identity"),
+    Area("tokens", token_service_pb2.DESCRIPTOR.services_by_name["TokenService"], "identity"),
+    Area(
+        "second_factors",
+        second_factor_service_pb2.DESCRIPTOR.services_by_name["SecondFactorService"],
+        "identity",
+    ),
+    Area("team", team_service_pb2.DESCRIPTOR.services_by_name["TeamService"], "identity"),
+    Area("settings", settings_service_pb2.DESCRIPTOR.services_by_name["SettingsService"], "identity"),
+    Area("profiles", profile_service_pb2.DESCRIPTOR.services_by_name["ProfileService"], "identity"),
     Area("catalog", catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"], "catalog"),
+    Area("revisions", revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"], "catalog"),
+    Area("lifecycle", lifecycle_service_pb2.DESCRIPTOR.services_by_name["LifecycleService"], "catalog"),
+    Area("invitations", invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"], "catalog"),
     Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
+    Area("key_settings", key_settings_service_pb2.DESCRIPTOR.services_by_name["KeySettingsService"], "keys"),
+    Area("grants", grants_service_pb2.DESCRIPTOR.services_by_name["GrantsService"], "keys"),
+    Area(
+        "service_consumers",
+        service_consumers_service_pb2.DESCRIPTOR.services_by_name["ServiceConsumersService"],
+        "keys",
+    ),
+    Area("exposures", exposures_service_pb2.DESCRIPTOR.services_by_name["ExposuresService"], "keys"),
     Area("usage", usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"], "usage"),
     Area("reports", report_service_pb2.DESCRIPTOR.services_by_name["ReportService"], "usage"),
     Area("alerts", alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"], "usage"),
     Area("billing", billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"], "billing"),
+    Area(
+        "project_spend",
+        project_spend_service_pb2.DESCRIPTOR.services_by_name["ProjectSpendService"],
+        "billing",
+    ),
     Area("registry", registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"], "registry"),
+    Area(
+        "project_images",
+        project_image_service_pb2.DESCRIPTOR.services_by_name["ProjectImageService"],
+        "registry",
+    ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from ams_common.client import open_channel
+from ams_common.clients import forwarding_metadata
 from ams_common.context import current_request_id
 from ams_common.errors import UnauthenticatedError, from_rpc_error
 from ams_common.interceptors import REQUEST_ID
@@ -36,7 +37,7 @@ class Backends:
     ) -> Any:
         """The service's answer. Raises AppError: what the service says, or unavailable or
         deadline_exceeded."""
-        metadata = [(REQUEST_ID, current_request_id())]
+        metadata = [(REQUEST_ID, current_request_id()), *forwarding_metadata()]
         if authorization is not None:
             metadata.append(("authorization", _checked(authorization)))
         call: Any = self.channels[area.process].unary_unary(

@@ -8,15 +8,25 @@ from typing import Any
 from ams.policy.v1.policy_pb2 import Role
 from google.protobuf.descriptor import FieldDescriptor
 
-from ams_rest import comments
+from ams_rest import comments, consume_path
 from ams_rest.answers import JSON, PROBLEM
-from ams_rest.field_paths import FieldPath, json_path, leaves, resolve
+from ams_rest.creations import Creation, creations_of
+from ams_rest.examples import example_of
+from ams_rest.field_paths import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    FieldPath,
+    has_field,
+    json_path,
+    leaves,
+    resolve_template,
+)
 from ams_rest.routes import Route
-from ams_rest.schemas import Schema, Schemas, is_required
+from ams_rest.schemas import Components, Schema, Schemas, is_required
 
 _PROBLEM: Schema = {
     "type": "object",
-    "description": "RFC 9457. Switch on `code`: it is stable; the sentences are not.",
+    "description": "RFC 9457. Switch on `code`: it is stable, and listed at /docs/errors.",
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri"},
@@ -34,44 +44,103 @@ _PROBLEM: Schema = {
             },
         },
     },
+    "examples": [
+        {
+            "type": "urn:ams:problem:key_not_found",
+            "title": "Key not found",
+            "status": 404,
+            "detail": "There is no such key.",
+            "code": "key_not_found",
+            "request_id": "01a2265f4bf6700081bc9df971400001",
+        }
+    ],
 }
-_PROBLEM_RESPONSE = {
-    "description": "The call was refused, or failed.",
-    "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+
+
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"} | schema}
+
+
+_HEADERS = {
+    "RequestId": _header("What to name when asking about this call."),
+    "RateLimit": _header("What is left, and for how long (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimitPolicy": _header("How many calls may be made in which time."),
+    "RetryAfter": _header("In how many seconds to try again.", pattern="^[0-9]+$"),
+    "ETag": _header(
+        "Changes with the answer (RFC 9110). Send it in If-None-Match, or in If-Match with a change."
+    ),
+    "Location": _header("Where what was made is read.", format="uri-reference"),
+    "Allow": _header("The methods that there are."),
+    "WwwAuthenticate": _header("How to prove who calls."),
 }
-_PROBLEM_REFERENCE = {"$ref": "#/components/responses/Problem"}
+_ALWAYS = {"x-request-id": "RequestId"}
+_LIMITED = {"ratelimit": "RateLimit", "ratelimit-policy": "RateLimitPolicy"}
+# The refusals that a route may answer with, by status: what is meant, and the headers beside those of all.
+_REFUSALS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "400": ("The request can't be read, or a field isn't what it has to be.", {}),
+    "401": ("No token, or one that isn't valid any more.", {"www-authenticate": "WwwAuthenticate"}),
+    "403": ("Whoever calls may not.", {}),
+    "404": ("There is nothing of this name that the caller may see.", {}),
+    "409": ("The state of things doesn't allow it, or it was there already.", {}),
+    "412": ("It was changed since the ETag in If-Match.", {}),
+    "429": ("Too many calls.", {"retry-after": "RetryAfter"} | _LIMITED),
+    "503": ("A part of the system can't be reached.", {"retry-after": "RetryAfter"}),
+    "default": ("The call was refused, or failed.", {}),
+}
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "bearerFormat": "JWT",
-    "description": "The accessToken of a session.",
+    "description": "A personal access token, or the accessToken of a session.",
 }
 
 
-def build(routes: Sequence[Route], public_url: str) -> dict[str, Any]:
-    """The document. Raises SchemaError for a message that can't be described."""
+def build(routes: Sequence[Route], public_url: str, gateway_url: str = "") -> dict[str, Any]:
+    """The document. `gateway_url`: where consume calls go; "": to `public_url` too.
+
+    Raises SchemaError for a message that can't be described."""
     told = comments.load()
-    schemas = Schemas(told)
+    components = Components(told)
+    creations = creations_of(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operations = paths.setdefault(path_of(route), {})
-        operations[route.http_method.lower()] = _operation(route, schemas, told)
+        operations[route.http_method.lower()] = _operation(
+            route, creations.get(route.rpc.full_name), components
+        )
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "AMS",
             "version": version("ams-rest"),
-            "description": "The API of the marketplace.",
+            "description": "What the marketplace's pages do, for scripts; and the consume endpoint.",
         },
         "servers": [{"url": public_url}],
-        "tags": [_tag(name, service, told) for name, service in _services(routes).items()],
-        "paths": paths,
+        "tags": [
+            *(_tag(name, service, told) for name, service in _services(routes).items()),
+            consume_path.TAG,
+        ],
+        "paths": paths | consume_path.paths(gateway_url or public_url),
         "components": {
-            "schemas": {"Problem": _PROBLEM, **dict(sorted(schemas.components.items()))},
-            "responses": {"Problem": _PROBLEM_RESPONSE},
-            "securitySchemes": {"bearer": _BEARER},
+            "schemas": {"Problem": _PROBLEM, **dict(sorted(components.schemas.items()))},
+            "headers": _HEADERS,
+            "responses": {_refusal_name(status): _refusal(status) for status in _REFUSALS},
+            "securitySchemes": {"bearer": _BEARER} | consume_path.SECURITY_SCHEMES,
         },
     }
+
+
+def _refusal_name(status: str) -> str:
+    return f"Problem{status.capitalize()}"
+
+
+def _refusal(status: str) -> dict[str, Any]:
+    description, headers = _REFUSALS[status]
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": description, "headers": _references({**_ALWAYS, **headers}), "content": content}
+
+
+def _references(headers: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{component}"} for name, component in headers.items()}
 
 
 def _services(routes: Sequence[Route]) -> Mapping[str, str]:
@@ -92,12 +161,13 @@ def path_of(route: Route) -> str:
 
 
 def _field_path(route: Route, variable: str) -> FieldPath:
-    path = resolve(route.request, variable)
+    path = resolve_template(route.request, variable)
     assert path is not None, "checked when the routes were made"
     return path
 
 
-def _operation(route: Route, schemas: Schemas, told: Mapping[str, str]) -> dict[str, Any]:
+def _operation(route: Route, creation: Creation | None, components: Components) -> dict[str, Any]:
+    told = components.comments
     operation: dict[str, Any] = {
         "operationId": route.rpc.name,
         "tags": [route.area.name],
@@ -105,11 +175,12 @@ def _operation(route: Route, schemas: Schemas, told: Mapping[str, str]) -> dict[
         "description": " ".join([told.get(route.rpc.full_name, ""), _audience(route)]).strip(),
         "security": [] if route.rule.public else [{"bearer": []}],
     }
-    if parameters := _parameters(route, schemas):
+    sent = Schemas(components, is_sent=True)
+    if parameters := [*_parameters(route, sent), *_header_parameters(route)]:
         operation["parameters"] = parameters
     if route.body:
-        operation["requestBody"] = _request_body(route, schemas)
-    return operation | {"responses": _responses(route, schemas)}
+        operation["requestBody"] = _request_body(route, sent)
+    return operation | {"responses": _responses(route, creation, Schemas(components, is_sent=False))}
 
 
 def _audience(route: Route) -> str:
@@ -138,18 +209,73 @@ def _parameter(place: str, path: FieldPath, schemas: Schemas) -> dict[str, Any]:
     return parameter | ({"description": description} if description else {})
 
 
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    parameters = []
+    if has_field(route.request, IDEMPOTENCY_KEY):
+        told = (
+            "Of your choice. Sent again with the same key, the call does nothing and is answered as it was."
+        )
+        schema = {"type": "string", "pattern": '^"?[!#-~]{1,64}"?$'}
+        parameters.append({"name": "Idempotency-Key", "in": "header", "schema": schema, "description": told})
+    if has_field(route.request, ETAG):
+        told = "The ETag that it came with: refused with 412 if it was changed since."
+        schema = {"type": "string", "pattern": r'^(\*|"[!#-~]*\.[0-9a-f]+")$'}
+        parameters.append({"name": "If-Match", "in": "header", "schema": schema, "description": told})
+    if route.http_method == "GET":
+        told = "An ETag of before: answered with 304 and no body while nothing has changed."
+        parameters.append(
+            {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": told}
+        )
+    return parameters
+
+
 def _request_body(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.body == "*":
         bound = {_field_path(route, variable)[0].name for variable in route.template.variables}
-        schema: Schema = {**schemas.object(route.request, without=bound), "additionalProperties": False}
+        schema = schemas.object(route.request, without=bound)
         is_needed = "required" in schema
+        example = example_of(route.request, is_sent=True, without=bound)
     else:
         field: FieldDescriptor = route.request.fields_by_name[route.body]
         schema, is_needed = schemas.field(field), is_required(field)
-    return {"required": is_needed, "content": {JSON: {"schema": schema}}}
+        assert field.message_type is not None, "a body is an object"
+        example = example_of(field.message_type, is_sent=True)
+    return {"required": is_needed, "content": {JSON: {"schema": schema, "example": example}}}
 
 
-def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
-    answer = {"description": "Done.", "content": {JSON: {"schema": schemas.reference(route.rpc.output_type)}}}
-    refusals = ["400"] if route.rule.public else ["400", "401", "403"]
-    return {"200": answer} | dict.fromkeys([*refusals, "default"], _PROBLEM_REFERENCE)
+def _responses(route: Route, creation: Creation | None, schemas: Schemas) -> dict[str, Any]:
+    headers = _ALWAYS | _LIMITED
+    answer_type = route.rpc.output_type
+    if creation is not None and creation.item is not None:
+        headers |= {"location": "Location"}
+    if route.http_method == "GET" or has_field(answer_type, ETAG):
+        headers |= {"etag": "ETag"}
+    content = {"schema": schemas.reference(answer_type), "example": example_of(answer_type, is_sent=False)}
+    answer = {
+        "description": "Made." if creation is not None else "Done.",
+        "headers": _references(headers),
+        "content": {JSON: content},
+    }
+    responses: dict[str, Any] = {"201" if creation is not None else "200": answer}
+    if route.http_method == "GET":
+        responses["304"] = {
+            "description": "Nothing has changed since the ETag in If-None-Match.",
+            "headers": _references(_ALWAYS | _LIMITED | {"etag": "ETag"}),
+        }
+    return responses | {
+        status: {"$ref": f"#/components/responses/{_refusal_name(status)}"} for status in _refused_with(route)
+    }
+
+
+def _refused_with(route: Route) -> list[str]:
+    statuses = ["400"]
+    # Also of what is open to everybody, as signing in is: what proves who calls may be wrong.
+    if not route.rule.public or route.rule.audit:
+        statuses += ["401", "403"]
+    if route.template.variables or route.rule.audit:
+        statuses.append("404")
+    if route.rule.audit:
+        statuses.append("409")
+    if has_field(route.request, ETAG):
+        statuses.append("412")
+    return [*statuses, "429", "503", "default"]

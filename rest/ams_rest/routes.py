@@ -11,7 +11,7 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from ams_rest.areas import Area
-from ams_rest.field_paths import resolve
+from ams_rest.field_paths import resolve_template
 from ams_rest.http_errors import MethodNotAllowedError
 from ams_rest.path_templates import PathTemplate, RequestPath
 
@@ -85,11 +85,12 @@ def _check(route: Route, binding: HttpRule) -> None:
     if binding.response_body:
         raise RouteError(f"{name}: response_body is not served")
     for variable in route.template.variables:
-        path = resolve(route.request, variable)
+        path = resolve_template(route.request, variable)
         if path is None or path[-1].is_repeated:
             raise RouteError(f"{name}: the path names {variable}, which is not a single value")
-    if route.body not in ("", "*") and route.body not in route.request.fields_by_name:
-        raise RouteError(f"{name}: the body names {route.body}, which is not a field")
+    field = route.request.fields_by_name.get(route.body)
+    if route.body not in ("", "*") and (field is None or field.message_type is None):
+        raise RouteError(f"{name}: the body names {route.body}, which is not a field of objects")
 
 
 class RouteTable:

@@ -7,6 +7,8 @@ from ams.policy.v1.policy_pb2 import DATE, EMAIL, MONTH, SLUG, TIME_ZONE, URL, U
 from ams.policy.v1.policy_pb2 import field as field_option
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from ams_rest.field_paths import is_map, json_fields
+
 Schema: TypeAlias = dict[str, Any]
 
 _INTEGERS: Mapping[int, Schema] = {
@@ -37,46 +39,89 @@ _FORMATS: Mapping[int, Schema] = {
 }
 
 
+# Stands behind the name of a message that clients send: what they may leave out they are always given.
+_SENT = "Input"
+
+
 class SchemaError(Exception):
     """A message can't be described."""
 
 
-class Schemas:
-    """Collects the components that the document refers to."""
+class Components:
+    """The schemas that the document refers to, by their short names, and which type each is of."""
 
     def __init__(self, comments: Mapping[str, str]) -> None:
-        self._comments = comments
-        self.components: dict[str, Schema] = {}
+        self.comments = comments
+        self.schemas: dict[str, Schema] = {}
+        self._types: dict[str, str] = {}
+
+    def claim(self, name: str, full_name: str) -> bool:
+        """Whether the component has yet to be made. Raises SchemaError when another type has the name."""
+        owner = self._types.setdefault(name, full_name)
+        if owner != full_name:
+            raise SchemaError(f"{owner} and {full_name} would both be called {name}")
+        return name not in self.schemas
+
+
+class Schemas:
+    """Makes schemas of what clients send, or of what they are given: then fields that are always there are
+    required, which are all but messages, alternatives and those marked optional."""
+
+    def __init__(self, components: Components, *, is_sent: bool) -> None:
+        self._components = components
+        self._comments = components.comments
+        self._is_sent = is_sent
 
     def reference(self, kind: Descriptor | EnumDescriptor) -> Schema:
         """A reference to the type's component, which is made when first referred to."""
-        name = kind.full_name
-        if name not in self.components:
-            self.components[name] = {}  # a place held, for types that hold themselves
-            self.components[name] = (
-                self._enum(kind) if isinstance(kind, EnumDescriptor) else self.object(kind)
-            )
+        is_enum = isinstance(kind, EnumDescriptor)
+        suffix = _SENT if self._is_sent and not is_enum else ""
+        name = kind.full_name.removeprefix(kind.file.package + ".").replace(".", "") + suffix
+        schemas = self._components.schemas
+        if self._components.claim(name, kind.full_name + suffix):
+            schemas[name] = {}  # a place held, for types that hold themselves
+            schemas[name] = self._enum(kind) if isinstance(kind, EnumDescriptor) else self.object(kind)
         return {"$ref": f"#/components/schemas/{name}"}
 
     def object(self, message: Descriptor, without: Collection[str] = ()) -> Schema:
         """The schema of a message; `without` names fields to leave out."""
         if message.full_name.startswith("google.protobuf."):
             raise SchemaError(f"{message.full_name} has a JSON form of its own, not known here")
-        fields = [field for field in message.fields if field.name not in without]
+        fields = [field for field in json_fields(message) if field.name not in without]
         schema: Schema = {"type": "object"} | self._description(message.full_name)
         schema["properties"] = {field.json_name: self.field(field) for field in fields}
-        if required := [field.json_name for field in fields if is_required(field)]:
+        if self._is_sent:
+            required = [field.json_name for field in fields if is_required(field)]
+        else:
+            required = [field.json_name for field in fields if not field.has_presence]
+        if required:
             schema["required"] = required
+        if self._is_sent:
+            schema["additionalProperties"] = False
         return schema
 
     def field(self, field: FieldDescriptor) -> Schema:
         """The schema of a field's value, with what its FieldRule demands."""
         rule = field.GetOptions().Extensions[field_option]
-        schema = self._list(field, rule) if field.is_repeated else self._single(field) | _bounds(field, rule)
+        if not self._is_sent:
+            # What a field may hold is asked of who sends it. What is stored may be older than the rule.
+            rule = FieldRule()
+        if is_map(field):
+            schema = self._map(field)
+        elif field.is_repeated:
+            schema = self._list(field, rule)
+        else:
+            schema = self._single(field) | _bounds(field, rule)
         return schema | self._description(field.full_name)
 
+    def _map(self, field: FieldDescriptor) -> Schema:
+        pair = field.message_type
+        assert pair is not None, "a map is a list of pairs"
+        value = pair.fields_by_name["value"]
+        return {"type": "object", "additionalProperties": self._single(value)}
+
     def _list(self, field: FieldDescriptor, rule: FieldRule) -> Schema:
-        item_rule = FieldRule(required=True, max_len=rule.max_item_len, format=rule.format)
+        item_rule = FieldRule(required=self._is_sent, max_len=rule.max_item_len, format=rule.format)
         schema: Schema = {"type": "array", "items": self._single(field) | _bounds(field, item_rule)}
         if rule.required:
             schema["minItems"] = 1

@@ -12,7 +12,7 @@ from ams_common.errors import FieldViolation
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from ams_rest.field_paths import find_field, object_type
+from ams_rest.field_paths import find_field, is_map, object_type
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}(?:\.0{1,9})?")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?|NaN|-?Infinity")
@@ -41,10 +41,11 @@ def violations(value: Any, descriptor: Descriptor, path: str = "") -> Iterator[F
             continue
         if item is None:
             continue
-        key = _exclusive_key(field)
-        if key in given:
-            yield FieldViolation(path + field.json_name, "is given twice, or beside its alternative")
-        given.add(key)
+        oneof = field.containing_oneof
+        if oneof is not None and oneof.full_name in given:
+            yield FieldViolation(path + field.json_name, "is given beside its alternative")
+        elif oneof is not None:
+            given.add(oneof.full_name)
         yield from _field_violations(item, field, path + field.json_name)
 
 
@@ -53,21 +54,28 @@ def shown(name: str) -> str:
     return name[:_MAX_NAME_LEN].encode("utf-8", "backslashreplace").decode()
 
 
-def _exclusive_key(field: FieldDescriptor) -> str:
-    """Two fields with the same key exclude each other: one given under both of its names, or two arms of
-    a oneof."""
-    oneof = field.containing_oneof
-    return oneof.full_name if oneof is not None else field.full_name
-
-
 def _field_violations(value: Any, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:
     if not field.is_repeated:
         yield from _value_violations(value, field, path)
+    elif is_map(field):
+        yield from _map_violations(value, field, path)
     elif not isinstance(value, list):
         yield FieldViolation(path, "must be a list")
     else:
         for index, item in enumerate(value):
             yield from _value_violations(item, field, f"{path}[{index}]")
+
+
+def _map_violations(value: Any, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:
+    if not isinstance(value, dict):
+        yield FieldViolation(path, "must be an object")
+        return
+    pair = field.message_type
+    assert pair is not None, "a map is a list of pairs"
+    names, values = pair.fields_by_name["key"], pair.fields_by_name["value"]
+    for name, item in value.items():
+        yield from _value_violations(name, names, f"{path}.{shown(name)}")
+        yield from _value_violations(item, values, f"{path}.{shown(name)}")
 
 
 def _value_violations(value: Any, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:

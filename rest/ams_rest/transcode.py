@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ams_rest import json_text, shapes
-from ams_rest.field_paths import FieldPath, json_path, resolve
+from ams_rest.field_paths import FieldPath, json_path, resolve, resolve_template
 from ams_rest.routes import Match, Route
 
 _MAX_PARAMETERS = 200
@@ -56,7 +56,7 @@ def _body_document(route: Route, body: bytes) -> dict[str, Any]:
 
 def _add_variables(document: dict[str, Any], match: Match) -> Iterator[FieldViolation]:
     for variable, text in match.variables.items():
-        path = resolve(match.route.request, variable)
+        path = resolve_template(match.route.request, variable)
         assert path is not None, "checked when the routes were made"
         if not _place(document, path, _typed(text, path[-1])):
             yield FieldViolation(json_path(path), "is not what the path says")
@@ -108,13 +108,12 @@ def _place(document: dict[str, Any], path: FieldPath, value: Any) -> bool:
     """Put `value` at `path`, under its JSON name. False if something else is there already."""
     inner: Any = document
     for field in path[:-1]:
-        inner = inner.setdefault(field.name if field.name in inner else field.json_name, {})
+        inner = inner.setdefault(field.json_name, {})
         if not isinstance(inner, dict):
             return False
-    leaf = path[-1]
-    there = [inner.pop(name) for name in {leaf.name, leaf.json_name} if name in inner]
-    inner[leaf.json_name] = value
-    return all(other is None or other == value for other in there)
+    there = inner.get(path[-1].json_name)
+    inner[path[-1].json_name] = value
+    return there is None or there == value
 
 
 def _message(document: dict[str, Any], descriptor: Descriptor) -> Message:

@@ -32,10 +32,10 @@ def wrong_fields(*arguments: Any) -> dict[str, str]:
     return dict(error.violations)
 
 
-def test_the_body_becomes_the_request_under_json_names_and_proto_names() -> None:
+def test_the_body_becomes_the_request() -> None:
     fee = {"monthlyFee": {"amount": {"currencyCode": "EUR", "units": "1", "nanos": 5}}}
     price = {"currencyCode": "EUR", "components": [fee]}
-    body = {"name": "n", "type": "API", "base_url": "https://a.example", "tags": ["x"], "price": price}
+    body = {"name": "n", "type": "API", "baseUrl": "https://a.example", "tags": ["x"], "price": price}
     request = read("POST", "/services", "", body)
     assert isinstance(request, catalog.CreateServiceRequest)
     assert (request.name, request.type, request.base_url, list(request.tags)) == (
@@ -55,16 +55,14 @@ def test_path_and_body_make_one_request() -> None:
     assert request.name == ""
 
 
-@pytest.mark.parametrize(
-    "body", [None, b"", {}, {"serviceId": "7"}, {"service_id": "7"}, {"serviceId": None}]
-)
+@pytest.mark.parametrize("body", [None, b"", {}, {"serviceId": "7"}, {"serviceId": None}])
 def test_a_body_may_be_left_out_or_repeat_what_the_path_says(body: Any) -> None:
     assert read("POST", "/services/7:submit", "", body) == catalog.SubmitServiceRequest(service_id="7")
 
 
 @pytest.mark.parametrize(
     "body",
-    [{"serviceId": "8"}, {"service_id": "8"}, {"serviceId": ["7"]}, {"serviceId": "7", "service_id": 1}],
+    [{"serviceId": "8"}, {"serviceId": ["7"]}],
 )
 def test_a_body_that_contradicts_the_path_is_refused(body: Any) -> None:
     fields = wrong_fields("POST", "/services/7:submit", "", body)
@@ -72,7 +70,7 @@ def test_a_body_that_contradicts_the_path_is_refused(body: Any) -> None:
 
 
 def test_the_query_becomes_the_request_of_a_get() -> None:
-    query = "start=2026-11-01T00%3A00%3A00%2B01:00&granularity=HOUR&group_by=KEY&serviceId=%C3%BC"
+    query = "start=2026-11-01T00%3A00%3A00%2B01:00&granularity=HOUR&groupBy=KEY&serviceId=%C3%BC"
     request = read("GET", "/consumer/usage", query)
     assert isinstance(request, usage.GetUsageRequest)
     assert request.start.ToJsonString() == "2026-10-31T23:00:00Z"
@@ -89,7 +87,7 @@ def test_the_query_becomes_the_request_of_a_get() -> None:
         ("pageSize=%D9%A3", "pageSize"),
         ("pageSize=1.5", "pageSize"),
         ("pageSize=99999999999", "pageSize"),
-        ("pageSize=1&page_size=1", "pageSize"),
+        ("pageSize=1&pageSize=1", "pageSize"),
         ("pageSize=1&pageSize=2", "pageSize"),
         ("status=NOPE", "status"),
         ("status=1", "status"),
@@ -151,9 +149,10 @@ def test_a_get_takes_no_body() -> None:
             {"price": {"components": [{"monthlyFee": {"amount": {"units": 2**63}}}]}},
             ["price.components[0].monthlyFee.amount.units"],
         ),
-        ({"price": {"chargeRule": {}, "charge_rule": {}}}, ["price.chargeRule"]),
+        ({"price": {"charge_rule": {}}}, ["price.charge_rule"]),
+        ({"idempotencyKey": "k"}, ["idempotencyKey"]),
         ({"name": "a", "price": {}, "nope": 1, "type": []}, ["nope", "type"]),
-        ({"baseUrl": "a", "base_url": "a"}, ["baseUrl"]),
+        ({"baseUrl": "a", "base_url": "a"}, ["base_url"]),
         ({"[a.b]": 1}, ["[a.b]"]),
     ],
 )

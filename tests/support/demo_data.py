@@ -83,6 +83,7 @@ class _Builder:
         await self._announce_price(numbers, services["Currency"]["serviceId"])
         services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
         await self._leave_undecided(admin, numbers)
+        await self._leave_the_marketplace(admin, numbers)
         renderer = await self._publish_images(admin, numbers, directory)
         self._ids |= {"service": services["Currency"]["serviceId"], "slug": services["Currency"]["slug"]}
         self._ids |= {"docker_service": renderer["serviceId"], "docker_slug": renderer["slug"]}
@@ -96,7 +97,9 @@ class _Builder:
         self._ids["denied_service"] = services["Word Count"]["serviceId"]
         self._ids["denied_slug"] = services["Word Count"]["slug"]
         await self._deny(admin, devon, services["Word Count"])
+        await self._share(admin, carla, devon, [services["Currency"], services["Quotes"]], renderer)
         await self._fill_in(admin, kafka_bootstrap, numbers, carla)
+        await self._watch_project(carla)
         await self._fall_out(admin, words_service=services["Quotes"])
         emails = {
             "admin": ADMIN_EMAIL,
@@ -107,6 +110,8 @@ class _Builder:
             "new consumer": "new@consumer.example",
             "denied consumer": "devon@studio.example",
             "blocked consumer": "bob@blocked.example",
+            "project viewer": "vera@shop.example",
+            "invited consumer": "mika@shop.example",
         }
         return DemoData(emails, self._ids)
 
@@ -148,9 +153,39 @@ class _Builder:
             if status == "rejected":
                 await admin.post(f"/services/{service_id}:reject", reason="The documentation link is dead.")
 
+    async def _leave_the_marketplace(self, admin: Rest, owner: Rest) -> None:
+        """A service that is private, one that is suspended, and one that is retired."""
+        private = await self._publish(
+            admin, owner, name="Beta Rates", visibility="PRIVATE", categories=["finance", "data"]
+        )
+        self._ids["private_service"] = private["serviceId"]
+        for note in ("Example Ltd.", "The partners of a company with a rather long name"):
+            made = await owner.post(
+                f"/services/{private['serviceId']}/invitations", note=note, maxUses=5, validDays=30
+            )
+            self._ids["invitation_token"] = made["token"]
+        suspended = await self._publish(admin, owner, name="Odd Rates")
+        self._ids["suspended_service"] = suspended["serviceId"]
+        await admin.post(
+            f"/services/{suspended['serviceId']}:suspend", reason="Its answers are those of last year."
+        )
+        retired = await owner.post("/services", **new_service(self._upstream_url, name="Old Rates"))
+        self._ids["retired_service"] = retired["serviceId"]
+        await owner.post(f"/services/{retired['serviceId']}:retire")
+
     async def _publish_images(self, admin: Rest, owner: Rest, directory: Path) -> JSON:
         service = await self._publish(
-            admin, owner, name="Invoice Renderer", type="DOCKER", baseUrl="", price=per_request(250_000_000)
+            admin,
+            owner,
+            name="Invoice Renderer",
+            type="DOCKER",
+            baseUrl="",
+            price=per_request(250_000_000),
+            imageType="BATCH_PROCESSOR",
+            runtimeParameters=[
+                {"name": "AMS_API_KEY", "description": "Your key", "isRequired": True, "isSecret": True},
+                {"name": "PAGE_SIZE", "description": "Of the documents", "defaultValue": "A4"},
+            ],
         )
         token = await owner.post_eventually("/push-tokens", serviceId=service["serviceId"])
         repository = f"{token['registry']}/{token['pushToken']['repository']}"
@@ -189,6 +224,64 @@ class _Builder:
         await consumer.post(f"/keys/{retired['key']['keyId']}:revoke")
         self._ids.setdefault("revoked_key", retired["key"]["keyId"])
 
+    async def _share(
+        self, admin: Rest, owner: Rest, manager: Rest, services: Sequence[JSON], asked_for: JSON
+    ) -> None:
+        """A project of several people, with a used key, and a request, invitations and an offer that wait."""
+        made = await owner.post("/projects", name="Checkout", description="Prices in the shop and its app.")
+        project_id = self._ids["project"] = made["projectId"]
+        viewer = await self._people.register_consumer("vera@shop.example", "Vera Lund-Papadopoulou")
+        await self._people.register_consumer("mika@shop.example", "Mika Sato")
+        for person, email, role in (
+            (manager, "devon@studio.example", "PROJECT_MANAGER"),
+            (viewer, "vera@shop.example", "PROJECT_VIEWER"),
+        ):
+            invited = await self._invite(owner, project_id, email, role)
+            await person.post(f"/project-invitations/{invited['invitationId']}:accept")
+        self._ids["invitation"] = (
+            await self._invite(owner, project_id, "mika@shop.example", "PROJECT_MEMBER")
+        )["invitationId"]
+        await self._invite(
+            owner,
+            project_id,
+            "somebody.with-a-long-address@of-a-rather-long-company-name.example",
+            "PROJECT_VIEWER",
+        )
+        self._ids["manager"] = (await manager.get("/me"))["userId"]
+        for service in services:
+            asked = await owner.post_eventually(
+                "/access-requests", serviceId=service["serviceId"], projectId=project_id
+            )
+            await admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
+        await owner.post("/access-requests", serviceId=asked_for["serviceId"], projectId=project_id)
+        key = await manager.post_eventually(
+            "/keys",
+            name="Checkout, production",
+            serviceIds=[service["serviceId"] for service in services],
+            ttlDays=90,
+            projectId=project_id,
+        )
+        self._ids["project_key"] = key["key"]["keyId"]
+        for service in services:
+            await self._call(key["secret"], service["slug"])
+        await owner.post(f"/projects/{project_id}:offer", userId=self._ids["manager"])
+
+    async def _invite(self, owner: Rest, project_id: str, email: str, role: str) -> JSON:
+        invited = await owner.post(f"/projects/{project_id}/invitations", email=email, role=role)
+        # Read, so that nobody looks for a one-time code in it.
+        await self._people.mail.next_invite(email)
+        return invited
+
+    async def _watch_project(self, owner: Rest) -> None:
+        await owner.post(
+            "/alert-rules",
+            name="A busy day at the checkout",
+            metric="REQUEST_COUNT",
+            period="ALERT_DAY",
+            thresholds=["1000", "100000"],
+            projectId=self._ids["project"],
+        )
+
     async def _call(self, secret: str, slug: str) -> None:
         async def answered() -> bool:
             return (await consume(self._http, self._system.gateway_url, secret, slug)).status == 200
@@ -208,7 +301,7 @@ class _Builder:
     async def _fill_in(self, admin: Rest, kafka_bootstrap: str, owner: Rest, consumer: Rest) -> None:
         """The weeks before, and invoices of them."""
         prefix = self._system.topic_prefix
-        calls = await history.metered(kafka_bootstrap, prefix, 10)
+        calls = await history.metered(kafka_bootstrap, prefix, 12)
         sent = len(await history.repeat(kafka_bootstrap, prefix, calls, _DAYS))
 
         async def is_counted() -> bool:

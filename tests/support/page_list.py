@@ -27,6 +27,16 @@ def _press(name: str) -> Act:
     return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
 
 
+def _press_and_wait(name: str) -> Act:
+    """Presses the button that is called so, which leads to another page."""
+
+    def act(tab: Tab) -> None:
+        with tab.expect_navigation():
+            tab.get_by_role("button", name=name).click()
+
+    return act
+
+
 def _send_empty(tab: Tab) -> None:
     form = tab.locator("main form[method=post]").first
     form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
@@ -40,9 +50,26 @@ def _create_key(tab: Tab) -> None:
     tab.get_by_role("heading", name="Your new key").wait_for()
 
 
+def _invite(tab: Tab) -> None:
+    tab.get_by_label("For whom").fill("The page tour")
+    tab.get_by_role("button", name="Make a link").click()
+    tab.get_by_role("heading", name="Your invitation").wait_for()
+
+
 def _create_token(tab: Tab) -> None:
     tab.get_by_role("button", name="Create token").click()
     tab.get_by_role("heading", name="Your push token").wait_for()
+
+
+def _open_operation(tab: Tab) -> None:
+    tab.locator("summary", has_text="Create key").click()
+    tab.get_by_role("heading", name="Answer 201").wait_for()
+
+
+def _create_personal_token(tab: Tab) -> None:
+    tab.get_by_label("Name").first.fill("From the page tour")
+    tab.get_by_role("button", name="Create token").click()
+    tab.get_by_role("heading", name="Your new token").wait_for()
 
 
 def _show_forwarding(tab: Tab) -> None:
@@ -103,6 +130,13 @@ def _ask_for_code(tab: Tab) -> None:
     tab.wait_for_url("**/login/code")
 
 
+def _invite_nobody(tab: Tab) -> None:
+    """The form of an invitation, which isn't the first of the page."""
+    form = tab.locator("form[action$='/invitations']")
+    form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+    tab.get_by_role("alert").first.wait_for()
+
+
 def _search(words: str) -> Act:
     """In the palette, until something is found."""
 
@@ -116,6 +150,7 @@ def _search(words: str) -> Act:
 
 _PHONE_PX = (375, 320)
 _CONSUMER, _NEW_CONSUMER, _DENIED = "busy consumer", "new consumer", "denied consumer"
+_MANAGER, _VIEWER, _INVITED = _DENIED, "project viewer", "invited consumer"
 _MERCHANT, _NEW_MERCHANT = "busy merchant", "new merchant"
 
 PAGES = (
@@ -124,9 +159,15 @@ PAGES = (
     Page("login-errors", "/login", act=_send_empty),
     Page("register", "/register"),
     Page("register-merchant", "/register/merchant"),
+    Page("docs-guide", "/docs"),
+    Page("docs-area", "/docs/api/keys", act=_open_operation),
+    Page("docs-consume", "/docs/api/consume"),
+    Page("docs-errors", "/docs/errors"),
+    Page("docs-signed-in", "/docs", _CONSUMER),
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
+    Page("merchant-public", "/marketplace/merchants/numbers-ltd"),
     Page("docker-service-public", "/marketplace/{docker_slug}"),
     Page("search-public", "/search?q=cu"),
     Page("public-menu", "/marketplace", act=_press("Menu"), is_overlay=True, widths_px=_PHONE_PX),
@@ -155,6 +196,11 @@ PAGES = (
     Page("key-capping", "/dashboard/api-keys/{key}", _CONSUMER, act=_press("Set a cap"), is_overlay=True),
     Page("key-revoked", "/dashboard/api-keys/{revoked_key}", _CONSUMER),
     Page("key-of-somebody-else", "/dashboard/api-keys/{key}", _NEW_CONSUMER, status=404),
+    Page("key-settings", "/dashboard/api-keys/{key}/settings", _CONSUMER),
+    Page("key-rotating", "/dashboard/api-keys/{key}/rotate", _CONSUMER),
+    Page("found-keys", "/dashboard/api-keys/found", _CONSUMER),
+    Page("found-key", "/found-key"),
+    Page("found-key-errors", "/found-key", act=_send_empty),
     Page("spend-cap", "/dashboard/api-keys/spend-cap", _CONSUMER),
     Page("spend-cap-errors", "/dashboard/api-keys/spend-cap", _CONSUMER, act=_send_empty),
     Page("consumer-usage", "/dashboard/usage?range=30d", _CONSUMER),
@@ -167,12 +213,29 @@ PAGES = (
     Page("consumer-reports", "/dashboard/reports", _CONSUMER),
     Page("consumer-reports-none", "/dashboard/reports", _NEW_CONSUMER),
     Page("consumer-report-new", "/dashboard/reports/new", _CONSUMER),
+    Page("settings-profile", "/settings/profile", _CONSUMER),
+    Page("settings-sessions", "/settings/sessions", _CONSUMER),
+    Page("settings-security", "/settings/security", _CONSUMER),
+    Page("settings-security-app", "/settings/security", _CONSUMER, act=_press_and_wait("Add an app")),
+    Page("settings-security-passkey", "/settings/security", _CONSUMER, act=_press_and_wait("Add a passkey")),
+    Page("settings-tokens", "/settings/tokens", _CONSUMER),
+    Page("settings-tokens-none", "/settings/tokens", _NEW_CONSUMER),
+    Page("settings-tokens-new", "/settings/tokens/new", _CONSUMER),
+    Page("settings-tokens-errors", "/settings/tokens/new", _CONSUMER, act=_send_empty),
+    Page("settings-tokens-secret", "/settings/tokens/new", _CONSUMER, act=_create_personal_token),
     Page("consumer-alerts", "/dashboard/alerts", _CONSUMER),
     Page("consumer-alerts-none", "/dashboard/alerts", _NEW_CONSUMER),
     Page("consumer-alert-new", "/dashboard/alerts/new", _CONSUMER),
     Page("consumer-alert-errors", "/dashboard/alerts/new", _CONSUMER, act=_send_empty),
     Page("granted-services", "/dashboard/services", _CONSUMER),
     Page("granted-service", "/dashboard/services/{service}", _CONSUMER),
+    Page(
+        "granted-service-ending",
+        "/dashboard/services/{service}",
+        _CONSUMER,
+        act=_press("Give access back"),
+        is_overlay=True,
+    ),
     Page("granted-service-denied", "/dashboard/services/{denied_service}", _DENIED),
     Page("granted-services-denied", "/dashboard/services?status=denied", _DENIED),
     Page("granted-docker-service", "/dashboard/services/{docker_service}", _CONSUMER),
@@ -184,6 +247,57 @@ PAGES = (
     Page("consumer-invoice", "/dashboard/invoices/{consumer_invoice}", _CONSUMER),
     Page("consumer-credit-note", "/dashboard/invoices/{credit_note}", _CONSUMER),
     Page("consumer-draft", "/dashboard/invoices/{draft}", _CONSUMER, status=404),
+    Page("projects", "/dashboard/projects", _CONSUMER),
+    Page("projects-none", "/dashboard/projects", _NEW_CONSUMER),
+    Page("projects-invited", "/dashboard/projects", _INVITED),
+    Page("project-new", "/dashboard/projects/new", _CONSUMER),
+    Page("project-new-errors", "/dashboard/projects/new", _CONSUMER, act=_send_empty),
+    Page("project", "/dashboard/projects/{project}", _CONSUMER),
+    Page("project-offered", "/dashboard/projects/{project}", _MANAGER),
+    Page("project-seen", "/dashboard/projects/{project}", _VIEWER),
+    Page("project-of-others", "/dashboard/projects/{project}", _NEW_CONSUMER, status=404),
+    Page("project-members", "/dashboard/projects/{project}/members", _CONSUMER),
+    Page("project-members-errors", "/dashboard/projects/{project}/members", _CONSUMER, act=_invite_nobody),
+    Page("project-members-seen", "/dashboard/projects/{project}/members", _VIEWER),
+    Page("project-member", "/dashboard/projects/{project}/members/{manager}", _CONSUMER),
+    Page(
+        "project-member-removing",
+        "/dashboard/projects/{project}/members/{manager}",
+        _CONSUMER,
+        act=_press("Remove"),
+        is_overlay=True,
+    ),
+    Page("project-settings", "/dashboard/projects/{project}/settings", _CONSUMER),
+    Page(
+        "project-closing",
+        "/dashboard/projects/{project}/settings",
+        _CONSUMER,
+        act=_press("Close project"),
+        is_overlay=True,
+    ),
+    Page(
+        "project-leaving",
+        "/dashboard/projects/{project}/settings",
+        _VIEWER,
+        act=_press("Leave project"),
+        is_overlay=True,
+    ),
+    Page("invitation", "/invitations?invitation={invitation}", _INVITED),
+    Page("invitation-code", "/invitations", _INVITED),
+    Page("invitation-unknown", "/invitations?code=7K2M", _INVITED, status=404),
+    Page("invitation-merchant", "/invitations?code=7K2M", _MERCHANT, status=403),
+    Page("key-new-for-project", "/dashboard/api-keys/new?project={project}", _MANAGER),
+    Page("key-of-project", "/dashboard/api-keys/{project_key}", _VIEWER),
+    Page("keys-of-project", "/dashboard/api-keys?project={project}", _VIEWER),
+    Page("usage-of-project", "/dashboard/usage?range=30d&project={project}", _VIEWER),
+    Page("spend-of-project", "/dashboard/spend?project={project}&group=key", _VIEWER),
+    Page(
+        "service-for-project",
+        "/marketplace/{slug}",
+        _CONSUMER,
+        act=_press("Ask for a project"),
+        is_overlay=True,
+    ),
     Page("spend", "/dashboard/spend", _CONSUMER),
     Page("spend-by-key", "/dashboard/spend?group=key", _CONSUMER),
     Page("spend-none", "/dashboard/spend", _NEW_CONSUMER),
@@ -204,6 +318,22 @@ PAGES = (
     Page("merchant-service-new", "/merchant/services/new", _MERCHANT),
     Page("merchant-service-errors", "/merchant/services/new", _MERCHANT, act=_send_empty),
     Page("merchant-service", "/merchant/services/{service}", _MERCHANT),
+    Page("merchant-service-private", "/merchant/services/{private_service}", _MERCHANT),
+    Page("merchant-service-suspended", "/merchant/services/{suspended_service}", _MERCHANT),
+    Page("merchant-service-retired", "/merchant/services/{retired_service}", _MERCHANT),
+    Page("merchant-service-change", "/merchant/services/{service}/edit", _MERCHANT),
+    Page(
+        "merchant-service-withdraw",
+        "/merchant/services/{service}",
+        _MERCHANT,
+        act=_press("Withdraw"),
+        is_overlay=True,
+    ),
+    Page("merchant-image-edit", "/merchant/services/{docker_service}/edit", _MERCHANT),
+    Page("invitations", "/merchant/services/{private_service}/invitations", _MERCHANT),
+    Page("invitation-new", "/merchant/services/{private_service}/invitations", _MERCHANT, act=_invite),
+    Page("invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
+    Page("invitation-nobody", "/marketplace/invitation/{invitation_token}"),
     Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
@@ -233,6 +363,16 @@ PAGES = (
     Page("merchant-consumers-none", "/merchant/consumers", _NEW_MERCHANT),
     Page("merchant-service-consumers", "/merchant/services/{service}/consumers", _MERCHANT),
     Page("merchant-consumer", "/merchant/consumers/{pseudonym}", _MERCHANT),
+    Page("merchant-consumer-access", "/merchant/consumers/{pseudonym}/services/{service}", _MERCHANT),
+    Page(
+        "merchant-blocking",
+        "/merchant/consumers/{pseudonym}/services/{service}",
+        _MERCHANT,
+        act=_press("Block"),
+        is_overlay=True,
+    ),
+    Page("merchant-access-requests", "/merchant/access-requests", _MERCHANT),
+    Page("merchant-access-requests-none", "/merchant/access-requests", _NEW_MERCHANT),
     Page("merchant-consumer-of-nobody", "/merchant/consumers/cst_nobody", _MERCHANT, status=404),
     Page("merchant-reports", "/merchant/reports", _MERCHANT),
     Page("merchant-report-deleting", "/merchant/reports", _MERCHANT, act=_press("Delete"), is_overlay=True),
@@ -287,10 +427,19 @@ PAGES = (
     ),
     Page("merchant-simulation", "/merchant/services/{service}/simulation", _MERCHANT),
     Page("merchant-simulated", "/merchant/services/{service}/simulation", _MERCHANT, act=_simulate),
+    Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
     Page("admin-services", "/admin/services", "admin"),
     Page("admin-service", "/admin/services/{service}", "admin"),
+    Page("admin-service-suspended", "/admin/services/{suspended_service}", "admin"),
+    Page(
+        "admin-service-suspend",
+        "/admin/services/{service}",
+        "admin",
+        act=_press("Suspend"),
+        is_overlay=True,
+    ),
     Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
     Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
     Page("admin-merchants", "/admin/merchants", "admin"),
@@ -325,6 +474,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
-    Page("admin-commission", "/admin/governance?view=commission", "admin"),
+    Page("admin-settings", "/admin/settings", "admin"),
+    Page("admin-team", "/admin/team", "admin"),
+    Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),
     Page("search-admin", "/search?q=ma", "admin"),
 )

@@ -3,6 +3,7 @@ Kafka. What works in the background of both runs only while `running()`; identit
 
 import asyncio
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,8 +43,10 @@ from billing_svc.usage_client import UsageClient
 from google.protobuf.message import Message
 from usage_svc import store as usage_store
 from usage_svc.event_handlers import topic_handlers
+from usage_svc.file_store import FileStore
 from usage_svc.proofs.closing import close_days
 from usage_svc.questions.answers import Questions
+from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.service import UsageService
 
 _TIMEOUT_S = 60.0
@@ -103,6 +106,7 @@ class UsagePipeline:
     _kafka: str
     _prefix: str
     _producer: AIOKafkaProducer
+    _archive: FileStore
 
     async def send(self, events: Sequence[UsageEvent], forwarded: Sequence[ForwardedTotal] = ()) -> None:
         """As gateways do, a few events a record. Returns when Kafka has them."""
@@ -184,6 +188,16 @@ class UsagePipeline:
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
 
+    async def archive_events(self) -> None:
+        """Drops raw events of all days before today, once they are in the archive."""
+        await Retention(
+            database=self.usage,
+            files=self._archive,
+            keep_events_days=lambda: 0,
+            keep_minutes_days=30,
+            keep_trees_days=1100,
+        ).run_once()
+
     async def change_usage(self, sql: str) -> None:
         """Does to usage-svc's database what no service does."""
         async with self.usage.connection() as connection:
@@ -218,11 +232,13 @@ async def usage_pipeline(
         producer = await opened(AIOKafkaProducer(bootstrap_servers=kafka))
         await _make_topics(kafka, prefix)
 
+        archive_url = stack.enter_context(tempfile.TemporaryDirectory())
         pseudonyms, clock = Pseudonyms("a key of these tests"), SetClock()
         clock.now = utc_now()
         proofs = UsageService(
             database=usage,
             pseudonyms=pseudonyms,
+            archive=FileStore(archive_url),
             questions=Questions(database=usage, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(usage, topic_handlers(usage), prefix),
         )
@@ -259,6 +275,7 @@ async def usage_pipeline(
             kafka,
             prefix,
             producer,
+            FileStore(archive_url),
         )
 
 

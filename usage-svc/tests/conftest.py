@@ -16,6 +16,12 @@ import grpc
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from ams.billing.v1 import billing_service_pb2 as billing
+from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
+from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.keys.v1 import keys_service_pb2 as keys
+from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams.usage.v1.events_pb2 import (
@@ -39,11 +45,14 @@ from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
 from usage_svc.event_handlers import UsageIntake, topic_handlers
+from usage_svc.file_store import FileStore
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
 from usage_svc.questions.answers import Questions
+from usage_svc.reporting.facts import FactSources
 from usage_svc.rpc.service import UsageService
 from usage_svc.store import Store
+from usage_svc.testing import BillingServer, CatalogServer, KeysServer
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +121,7 @@ def greatest(totals: Sequence[UsageTotal]) -> dict[Group, UsageTotal]:
     """What billing holds when it was told `totals`, in whatever order: of each group the greatest figures."""
     held: dict[Group, UsageTotal] = {}
     for total in totals:
-        names = ("source", "day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
+        names = ("day", "merchant_id", "consumer_id", "project_id", "api_key_id", "service_id")
         group = (*(getattr(total, name) for name in names), str(total.charge_class))
         known = held.setdefault(group, total)
         for name in ("requests", "request_bytes", "response_bytes"):
@@ -158,7 +167,7 @@ class CountedUsage:
         sums = "sum(requests) AS requests, sum(billable_requests) AS billable,"
         return await self._sums(
             f"SELECT {sums} sum(request_bytes) AS sent, sum(response_bytes) AS received"
-            f" FROM rollups_by_{granularity}"
+            f" FROM rollups_by_{granularity} JOIN series USING (series_id)"
         )
 
     async def totals(self) -> list[UsageTotal]:
@@ -249,9 +258,55 @@ def own_token(issuer: TestIssuer) -> ServiceToken:
 
 
 @pytest.fixture
+def catalog_server() -> CatalogServer:
+    return CatalogServer()  # type: ignore[abstract]  # gRPC answers UNIMPLEMENTED for the others
+
+
+@pytest.fixture
+def keys_server() -> KeysServer:
+    return KeysServer()  # type: ignore[abstract]
+
+
+@pytest.fixture
+def billing_server() -> BillingServer:
+    return BillingServer()  # type: ignore[abstract]
+
+
+@pytest.fixture
+async def sources(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    catalog_server: CatalogServer,
+    keys_server: KeysServer,
+    billing_server: BillingServer,
+    own_token: ServiceToken,
+) -> FactSources:
+    return FactSources(
+        catalog_channel=await serve_rpc(
+            catalog.DESCRIPTOR.services_by_name["CatalogService"],
+            partial(catalog_rpc.add_CatalogServiceServicer_to_server, catalog_server),
+        ),
+        keys_channel=await serve_rpc(
+            keys.DESCRIPTOR.services_by_name["KeysService"],
+            partial(keys_rpc.add_KeysServiceServicer_to_server, keys_server),
+        ),
+        billing_channel=await serve_rpc(
+            billing.DESCRIPTOR.services_by_name["BillingService"],
+            partial(billing_rpc.add_BillingServiceServicer_to_server, billing_server),
+        ),
+        token=own_token,
+    )
+
+
+@pytest.fixture
 def live() -> LiveAnswers[pb.UsageReport]:
     """Looks more often than in production, so that nobody waits for a second."""
     return LiveAnswers(interval_s=0.05)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> FileStore:
+    """Where raw events go that the database keeps no longer."""
+    return FileStore(str(tmp_path / "archive"))
 
 
 @pytest.fixture
@@ -261,11 +316,17 @@ async def channel(
     pseudonyms: Pseudonyms,
     questions: Questions,
     live: LiveAnswers[pb.UsageReport],
+    archive: FileStore,
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
     letters = DeadLetters(database, topic_handlers(database))
     service = UsageService(
-        database=database, pseudonyms=pseudonyms, questions=questions, live=live, dead_letters=letters
+        database=database,
+        pseudonyms=pseudonyms,
+        questions=questions,
+        live=live,
+        dead_letters=letters,
+        archive=archive,
     )
     add = partial(rpc.add_UsageServiceServicer_to_server, service)
     return await serve_rpc(pb.DESCRIPTOR.services_by_name["UsageService"], add)

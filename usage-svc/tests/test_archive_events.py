@@ -1,9 +1,10 @@
 """Retention: old raw events go to the archive and out of the database, whatever happens on the way."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +14,11 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.faults import TryAgainError
 from ams_common.ids import uuid7
+from ams_common.subscriptions import Batch, Record, Rejection
+from usage_svc.event_handlers import UsageIntake
 from usage_svc.file_store import FileStore
+from usage_svc.partitions import Partitions
+from usage_svc.reading import read_batch
 from usage_svc.retention import keeping
 from usage_svc.retention.keeping import Retention, days_before
 from usage_svc.retention.store import RetentionStore
@@ -33,7 +38,11 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def retention(database: Database[Store], directory: Path) -> Retention:
     return Retention(
-        database=database, files=FileStore(str(directory)), keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database,
+        files=FileStore(str(directory)),
+        keep_events_days=lambda: KEEP_DAYS,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
     )
 
 
@@ -58,7 +67,7 @@ async def sums(database: Database) -> list[Any]:
     async with database.connection() as connection:
         return [
             await connection.fetchval(f"SELECT sum(requests) FROM {table}")
-            for table in ("rollups_by_hour", "rollups_by_day", "day_totals")
+            for table in ("rollups_by_hour", "rollups_by_day", "rollups_by_month", "day_totals")
         ]
 
 
@@ -112,18 +121,67 @@ async def test_a_second_round_changes_nothing(
     assert len(files_in(directory)) == 1
 
 
-async def test_what_comes_after_the_drop_is_another_part(
-    subject: Any, ingest: Any, retention: Retention, database: Database, directory: Path
+async def test_what_was_counted_after_the_drop_is_another_part(
+    subject: Any, ingest: Any, retention: Retention, database: Database[Store], directory: Path
 ) -> None:
+    """As releases before counted it."""
     first, late = subject.event(OLD), subject.event(OLD)
     await ingest([first])
     await retention.run_once()
-    await ingest_again(ingest, [late])
+    batch = Batch("a-topic/0", [Record(9, None, late.SerializeToString())])
+    async with database.change_by_system("test", audited=False) as change:
+        await change.store.ensure_partitions(days=[OLD.date()])
+        await change.store.add_events(read_batch(batch, utc_now())[0], batch.source)
     await retention.run_once()
     assert {UUID(row["event_id"]) for row in archived(directory)} == ids([first, late])
     assert [name[-16:] for name in files_in(directory)] == ["part-000.parquet", "part-001.parquet"]
     assert not await kept(database)
     assert (await sums(database))[0] == 2
+
+
+async def test_an_event_of_a_day_that_was_archived_is_set_aside_and_never_counted_twice(
+    subject: Any,
+    new_subject: Any,
+    ingest: Any,
+    retention: Retention,
+    database: Database,
+    figures: Any,
+    directory: Path,
+) -> None:
+    """Whether it is one that was counted or one that was lost: nobody can tell."""
+    counted, older = subject.event(OLD), subject.event(OLD - timedelta(days=7))
+    await ingest([counted])
+    await retention.run_once()
+    before, told = await sums(database), await figures.told()
+    young = new_subject().event(YOUNG)
+    rejections = await ingest_again(ingest, [counted, subject.event(OLD), older, young])
+    assert len(rejections) == 3
+    assert {rejection.error for rejection in rejections} == {
+        "its day's events are in the archive: whether it was counted before can't be told"
+    }
+    assert [after - held for after, held in zip(await sums(database), before, strict=True)] == [1, 1, 1]
+    assert (await figures.told())["requests"] == told["requests"] + 1
+    assert await kept(database) == ids([young])
+    # Nor by a process that has just begun, or that has the day's partition in mind still.
+    fresh = UsageIntake(Partitions(database))
+    batch = Batch("a-topic/0", [Record(9, None, counted.SerializeToString())])
+    with pytest.raises(TryAgainError):
+        await fresh.make_ready(fresh.prepare(batch)[0])
+    assert len(fresh.prepare(batch)[1]) == 1
+    assert await kept(database) == ids([young])
+    assert len(files_in(directory)) == 1
+
+
+async def test_days_that_a_longer_retention_would_keep_stay_archived(
+    subject: Any, ingest: Any, retention: Retention, database: Database
+) -> None:
+    event = subject.event(OLD)
+    await ingest([event])
+    await retention.run_once()
+    retention.keep_events_days = lambda: 2 * KEEP_DAYS
+    await retention.run_once()
+    assert len(await ingest_again(ingest, [event])) == 1
+    assert not await kept(database)
 
 
 async def test_an_event_between_export_and_drop_is_not_lost(
@@ -166,8 +224,9 @@ async def test_while_the_archive_cant_be_reached_nothing_is_dropped(
     retention = Retention(
         database=database,
         files=FileStore(str(in_the_way / "archive")),
-        keep_events_days=KEEP_DAYS,
+        keep_events_days=lambda: KEEP_DAYS,
         keep_minutes_days=30,
+        keep_trees_days=1100,
     )
     events = [subject.event(OLD)]
     await ingest(events)
@@ -202,7 +261,11 @@ async def test_two_processes_take_turns(
 ) -> None:
     await ingest([subject.event(OLD + timedelta(minutes=n)) for n in range(20)])
     other = Retention(
-        database=database, files=retention.files, keep_events_days=KEEP_DAYS, keep_minutes_days=30
+        database=database,
+        files=retention.files,
+        keep_events_days=lambda: KEEP_DAYS,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
     )
     await asyncio.gather(retention.run_once(), other.run_once())
     assert len(archived(directory)) == 20
@@ -244,9 +307,48 @@ def test_days_are_read_from_the_names_of_partitions() -> None:
     assert days_before(names, datetime(2026, 12, 1, tzinfo=UTC).date())[-1] == date(2026, 11, 30)
 
 
-async def ingest_again(ingest: Any, events: list[Any]) -> None:
-    """As the event consumer does: who finds a partition gone tries again."""
-    try:
-        await ingest(events)
-    except TryAgainError:
-        await ingest(events)
+async def ingest_again(ingest: Any, events: list[Any]) -> Sequence[Rejection]:
+    """As the event consumer does: who finds a partition gone tries again, and then once more."""
+    for _ in range(2):
+        try:
+            return cast("Sequence[Rejection]", await ingest(events))
+        except TryAgainError:
+            pass
+    return cast("Sequence[Rejection]", await ingest(events))
+
+
+async def test_nothing_is_dropped_while_nobody_has_told_how_long_calls_are_kept(
+    subject: Any, ingest: Any, database: Database, directory: Path
+) -> None:
+    told: list[int | None] = [None]
+    retention = Retention(
+        database=database,
+        files=FileStore(str(directory)),
+        keep_events_days=lambda: told[0],
+        keep_minutes_days=30,
+        keep_trees_days=1100,
+    )
+    events = [subject.event(OLD)]
+    await ingest(events)
+    await retention.run_if_due()
+    assert await kept(database) == ids(events)
+    # As soon as it is known, and not at the next hour.
+    told[0] = KEEP_DAYS
+    await retention.run_if_due()
+    assert not await kept(database)
+
+
+async def test_a_longer_time_that_is_set_keeps_what_the_shorter_one_would_drop(
+    subject: Any, ingest: Any, retention: Retention, database: Database
+) -> None:
+    events = [subject.event(OLD)]
+    await ingest(events)
+    longer = Retention(
+        database=database,
+        files=retention.files,
+        keep_events_days=lambda: 3650,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
+    )
+    await longer.run_if_due()
+    assert await kept(database) == ids(events)

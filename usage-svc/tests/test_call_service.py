@@ -103,7 +103,9 @@ async def test_every_named_query_is_accepted_and_declared_in_the_store(
     database: Database,
 ) -> None:
     for store in (Store, QuestionStore):
-        async with database.connection() as connection:
+        async with database.connection() as connection, connection.transaction():
+            # Makes the table that rollups are staged in, which each connection has of its own.
+            await Store(connection).add_rollups({})
             for name in store.queries.names():
                 await store.queries.prepare(connection, name)
         assert set(store.queries.names()) == store.declared()

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.errors import InvalidArgumentError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from usage_svc.questions.cover import Rollup, cover
 from usage_svc.questions.ranges import MAX_BUCKETS, Period, day_in_zone, moment, period_of
+from usage_svc.questions.scopes import Asker, Scope
+from usage_svc.questions.usage import Question
 
 NOW = datetime(2026, 11, 22, 12, 34, 56, 789, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -166,15 +170,21 @@ def test_a_time_that_no_calendar_has_is_invalid(seconds: int) -> None:
     assert raised.value.code == "range_invalid"
 
 
+def floor(rollup: Rollup, at: datetime) -> datetime:
+    if rollup is Rollup.MONTH:
+        return datetime(at.year, at.month, 1, tzinfo=UTC)
+    length: timedelta = rollup.value
+    return at - (at - EPOCH) % length
+
+
 def read(
     bounds: tuple[datetime, ...], granularity: pb.Granularity.ValueType, at: list[datetime]
 ) -> list[int]:
     """How many of the moments each bucket holds, as it is read of rollups."""
     found = [0] * (len(bounds) - 1)
     for reading in cover(bounds, granularity):
-        size = reading.rollup.value
-        floors = [each - (each - EPOCH) % size for each in at]
-        assert all(not (each - EPOCH) % size for each in (*reading.starts, *reading.ends))
+        floors = [floor(reading.rollup, each) for each in at]
+        assert all(floor(reading.rollup, each) == each for each in (*reading.starts, *reading.ends))
         assert all(end <= start for end, start in zip(reading.ends, reading.starts[1:], strict=False))
         for start, end, additions in zip(reading.starts, reading.ends, reading.additions, strict=True):
             for bucket, sign in additions:
@@ -199,6 +209,30 @@ def test_what_is_read_of_rollups_is_what_was_used_in_each_bucket(
     assert read(bounds, granularity, used) == expected
 
 
+@given(recent, st.integers(0, 800), st.sampled_from(GRAINS[1:]), st.sampled_from(ZONES), st.data())
+def test_sums_over_a_whole_period_are_read_once_however_long_it_is(
+    start: datetime, days: int, granularity: pb.Granularity.ValueType, zone: str, data: st.DataObject
+) -> None:
+    end = start + timedelta(days=min(days, 60) if granularity == pb.HOUR else days + 1, hours=1)
+    period = period_of(start, end, granularity, zone, NOW)
+    question = Question(Scope(Asker(CONSUMER, UUID(int=1))), period, pb.KEY, [2], 1, False)
+    near = [period.start + timedelta(microseconds=tick) for tick in (-1, 0, 1)]
+    near += [period.end + timedelta(microseconds=tick) for tick in (-1, 0, 1)]
+    used = near + data.draw(
+        st.lists(st.timedeltas(timedelta(-90), timedelta(900)).map(start.__add__), max_size=40)
+    )
+    within = sum(period.start <= each < period.end for each in used)
+    found = looked_at = 0
+    for reading in question.whole():
+        for first, last, additions in zip(reading.starts, reading.ends, reading.additions, strict=True):
+            sign = sum(each.sign for each in additions)
+            found += sign * sum(first <= floor(reading.rollup, each) < last for each in used)
+    for rollup, first, last in question.stretches():
+        assert floor(rollup, first) == first and floor(rollup, last) == last
+        looked_at += sum(first <= each < last for each in used)
+    assert (found, looked_at) == (within, within)
+
+
 def test_the_coarsest_rollups_that_fit_are_read() -> None:
     def rollups(granularity: pb.Granularity.ValueType, zone: str) -> dict[Rollup, timedelta]:
         period = period_of(at("2025-11-01"), at("2026-11-01"), granularity, zone, NOW)
@@ -208,9 +242,11 @@ def test_the_coarsest_rollups_that_fit_are_read() -> None:
             read[reading.rollup] = sum((end - start for start, end in spans), timedelta(0))
         return read
 
-    assert set(rollups(pb.DAY, "UTC")) == set(rollups(pb.MONTH, "UTC")) == {Rollup.DAY}
+    assert set(rollups(pb.DAY, "UTC")) == {Rollup.DAY}
+    assert set(rollups(pb.MONTH, "UTC")) == {Rollup.MONTH}
     zurich = rollups(pb.DAY, "Europe/Zurich")
     assert zurich[Rollup.HOUR] < timedelta(hours=2 * 370) and Rollup.MINUTE not in zurich
     kolkata = rollups(pb.DAY, "Asia/Kolkata")
     assert kolkata[Rollup.MINUTE] <= timedelta(minutes=30 * 370)
     assert rollups(pb.MONTH, "Europe/Zurich")[Rollup.HOUR] < timedelta(hours=2 * 14)
+    assert set(rollups(pb.MONTH, "Europe/Zurich")) == {Rollup.MONTH, Rollup.HOUR}

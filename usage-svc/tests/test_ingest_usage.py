@@ -55,9 +55,8 @@ async def test_billing_is_told_what_a_group_comes_to_with_each_batch_that_change
         (SERVED, 2, 3),
     ]
     last = totals[-1]
-    assert last.last_offset == 3
+    assert (last.events, dict(last.last_offsets)) == (2, {"11111111-1111-4111-8111-111111111111/0": 3})
     assert last.day == utc_now().date().isoformat()
-    assert last.source == "11111111-1111-4111-8111-111111111111/0"
     assert (last.merchant_id, last.consumer_id, last.service_id, last.project_id) == (
         str(subject.merchant_id),
         str(subject.consumer_id),
@@ -147,7 +146,7 @@ async def test_request_ids_of_any_length_and_none_are_kept_in_one_batch(
     assert [tuple(row) for row in rows] == [*[(each or None, None) for each in ids], ("numbered", 1)]
 
 
-async def test_days_and_sources_are_told_apart_and_prices_are_not(
+async def test_days_are_told_apart_and_sources_and_prices_are_not(
     subject: Any, new_subject: Any, ingest: Any, figures: Any
 ) -> None:
     """Which price is in force on a day is billing's to know."""
@@ -155,9 +154,16 @@ async def test_days_and_sources_are_told_apart_and_prices_are_not(
     later_price = new_subject(**(vars(subject) | {"price_version_id": uuid7()}))
     await ingest([subject.event(before), subject.event(), later_price.event()])
     await ingest([subject.event()], source="11111111-1111-4111-8111-111111111111/3")
-    groups = {(total.day, total.source[-1], total.requests) for total in await figures.totals()}
+    told = [
+        (total.day, total.requests, sorted((source[-1], last) for source, last in total.last_offsets.items()))
+        for total in await figures.totals()
+    ]
     today = utc_now().date().isoformat()
-    assert groups == {(before.date().isoformat(), "0", 1), (today, "0", 2), (today, "3", 1)}
+    assert sorted(told) == [
+        (before.date().isoformat(), 1, [("0", 0)]),
+        (today, 2, [("0", 2)]),
+        (today, 3, [("0", 2), ("3", 3)]),
+    ]
     assert await figures.broken_invariants() == {}
 
 
@@ -181,11 +187,12 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
             " UNION ALL ".join(
                 f"SELECT '{level}' AS level, bucket_start, project_id, status_class, requests"
                 f" FROM rollups_by_{level} JOIN series USING (series_id)"
-                for level in ("minute", "hour", "day")
+                for level in ("minute", "hour", "day", "month")
             )
         )
     minute = noon.replace(second=0, microsecond=0)
     hour, day = minute.replace(minute=0), minute.replace(hour=0, minute=0)
+    month = day.replace(day=1)
     assert {tuple(row) for row in rows} == {
         ("minute", minute, None, 2, 2),
         ("minute", minute + timedelta(minutes=1), None, 2, 2),
@@ -193,7 +200,7 @@ async def test_rollups_are_kept_by_bucket_status_class_and_project(
         ("minute", minute, of_project.project_id, 2, 2),
         *[
             (granularity, bucket, project_id, status_class, requests)
-            for granularity, bucket in (("hour", hour), ("day", day))
+            for granularity, bucket in (("hour", hour), ("day", day), ("month", month))
             for project_id, status_class, requests in (
                 (None, 2, 4),
                 (None, 5, 2),

@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,23 +16,15 @@ from uuid import UUID
 import grpc
 import pyarrow.parquet as pq
 import pytest
-from ams.billing.v1 import billing_service_pb2 as billing
-from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
-from ams.catalog.v1 import catalog_service_pb2 as catalog
-from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.identity.v1.notifications_pb2 import Notification
-from ams.keys.v1 import keys_service_pb2 as keys
-from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import report_service_pb2 as pb
 from ams.usage.v1 import report_service_pb2_grpc as rpc
 from ams_common import topics
-from ams_common.client import ServiceToken
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.errors import from_rpc_error
 from ams_common.ids import uuid7
-from ams_common.money import to_money
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
@@ -40,15 +32,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
 from usage_svc.file_store import FileStore
+from usage_svc.identity_events import apply_identity_events
 from usage_svc.reporting import facts, pdf
 from usage_svc.reporting.facts import FactSources, part_of
 from usage_svc.reporting.making import STALE_AFTER, ReportMaker
-from usage_svc.reporting.merchants import keep_merchant_names
 from usage_svc.reporting.reports import MAX_UNFINISHED, Report
 from usage_svc.reporting.store import ReportStore
 from usage_svc.reporting.tables import Amount
 from usage_svc.rpc.reports import ReportService
 from usage_svc.store import Store
+from usage_svc.testing import BillingServer, CatalogServer, KeysServer
 
 KEEP = timedelta(days=30)
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ReportService"]
@@ -57,115 +50,6 @@ DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ReportService"]
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "reports"
-
-
-class CatalogServer(catalog_rpc.CatalogServiceServicer):
-    """Tells names by the contract."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-
-    async def BatchGetServiceNames(
-        self, request: catalog.BatchGetServiceNamesRequest, context: Any
-    ) -> catalog.BatchGetServiceNamesResponse:
-        return catalog.BatchGetServiceNamesResponse(
-            services=[
-                catalog.ServiceName(service_id=each, name=self.names[each], merchant_name="株式会社")
-                for each in request.service_ids
-                if each in self.names
-            ]
-        )
-
-
-class KeysServer(keys_rpc.KeysServiceServicer):
-    """Tells names by the contract."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-
-    async def BatchGetKeyNames(
-        self, request: keys.BatchGetKeyNamesRequest, context: Any
-    ) -> keys.BatchGetKeyNamesResponse:
-        return keys.BatchGetKeyNamesResponse(
-            keys=[
-                keys.KeyName(key_id=each, name=self.names[each])
-                for each in request.key_ids
-                if each in self.names
-            ]
-        )
-
-
-class BillingServer(billing_rpc.BillingServiceServicer):
-    """Tells by the contract what days came to. `failures`: how often it doesn't, first."""
-
-    def __init__(self) -> None:
-        self.spends: list[billing.DaySpend] = []
-        self.asked: list[billing.BatchGetDaySpendRequest] = []
-        self.failures = 0
-
-    async def BatchGetDaySpend(
-        self, request: billing.BatchGetDaySpendRequest, context: Any
-    ) -> AsyncIterator[billing.BatchGetDaySpendResponse]:
-        if self.failures:
-            self.failures -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
-        self.asked.append(request)
-        for spend in self.spends:
-            if spend.consumer_id in request.consumer_ids and spend.day.startswith(request.period):
-                yield billing.BatchGetDaySpendResponse(spends=[spend])
-
-    def add(self, subject: Any, amount: str, currency: str = "EUR", day: str = "") -> None:
-        """What the subject's key came to on a day."""
-        self.spends.append(
-            billing.DaySpend(
-                consumer_id=str(subject.consumer_id),
-                service_id=str(subject.service_id),
-                api_key_id=str(subject.api_key_id),
-                project_id=str(subject.project_id or ""),
-                day=day or DAY,
-                amount=to_money(Decimal(amount), currency),
-            )
-        )
-
-
-@pytest.fixture
-def catalog_server() -> CatalogServer:
-    return CatalogServer()  # type: ignore[abstract]  # gRPC answers UNIMPLEMENTED for the others
-
-
-@pytest.fixture
-def keys_server() -> KeysServer:
-    return KeysServer()  # type: ignore[abstract]
-
-
-@pytest.fixture
-def billing_server() -> BillingServer:
-    return BillingServer()  # type: ignore[abstract]
-
-
-@pytest.fixture
-async def sources(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
-    catalog_server: CatalogServer,
-    keys_server: KeysServer,
-    billing_server: BillingServer,
-    own_token: ServiceToken,
-) -> FactSources:
-    return FactSources(
-        catalog_channel=await serve_rpc(
-            catalog.DESCRIPTOR.services_by_name["CatalogService"],
-            partial(catalog_rpc.add_CatalogServiceServicer_to_server, catalog_server),
-        ),
-        keys_channel=await serve_rpc(
-            keys.DESCRIPTOR.services_by_name["KeysService"],
-            partial(keys_rpc.add_KeysServiceServicer_to_server, keys_server),
-        ),
-        billing_channel=await serve_rpc(
-            billing.DESCRIPTOR.services_by_name["BillingService"],
-            partial(billing_rpc.add_BillingServiceServicer_to_server, billing_server),
-        ),
-        token=own_token,
-    )
 
 
 @pytest.fixture
@@ -331,7 +215,7 @@ async def test_a_report_names_things_and_says_what_they_cost(
             other.event(NOON),
         ]
     )
-    billing_server.add(subject, "0.010001")
+    billing_server.add(subject, "0.010001", day=DAY)
     consumer = as_(subject.consumer_id, CONSUMER)
     for detail in (pb.BY_DAY, pb.BY_HOUR):
         contents = {}
@@ -369,8 +253,8 @@ async def test_a_merchant_is_told_of_its_own_services_spend(
     others = [new_subject(merchant_id=subject.merchant_id, service_id=subject.service_id) for _ in range(4)]
     await ingest([each.event(NOON) for each in (subject, *others)])
     for each in others:
-        billing_server.add(each, "1.5", "JPY")
-    billing_server.add(subject, "2.25")
+        billing_server.add(each, "1.5", "JPY", day=DAY)
+    billing_server.add(subject, "2.25", day=DAY)
     merchant = as_(subject.merchant_id, MERCHANT)
     asked = await merchant.create(service_id=str(subject.service_id))
     await maker.make_one()
@@ -397,7 +281,7 @@ async def test_a_report_waits_for_who_is_away_for_a_moment(
 ) -> None:
     monkeypatch.setattr(facts, "_PAUSE_S", 0.01)
     await ingest([subject.event(NOON)])
-    billing_server.add(subject, "1")
+    billing_server.add(subject, "1", day=DAY)
     consumer = as_(subject.consumer_id, CONSUMER)
     for failures, status in ((2, pb.READY), (1000, pb.FAILED)):
         billing_server.failures = failures
@@ -532,7 +416,7 @@ async def test_a_shared_report_is_seen_by_its_consumer_who_is_told_once(
         changed = MerchantChanged(
             merchant_id=str(subject.merchant_id), display_name="Geo", standing_version=1
         )
-        await keep_merchant_names(change, [IdentityEvent(merchant_changed=changed)])
+        await apply_identity_events(change, [IdentityEvent(merchant_changed=changed)])
     merchant, consumer = as_(subject.merchant_id, MERCHANT), as_(subject.consumer_id, CONSUMER)
     name = pseudonyms.of_consumer(subject.merchant_id, subject.consumer_id)
     asked = await merchant.create(consumer=name)

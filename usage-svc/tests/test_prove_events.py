@@ -14,7 +14,12 @@ from ams.usage.v1.events_pb2 import CLIENT_CLOSED, ForwardedTotal, UsageEvent, U
 from ams_common.client import invoke
 from ams_common.clock import utc_now
 from ams_common.database import Database
-from ams_common.errors import InvalidArgumentError, PermissionDeniedError
+from ams_common.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from ams_common.ids import uuid7
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record
@@ -24,10 +29,12 @@ from ams_rating.merkle import leaf_hash, levels_of, root_by_path, root_of
 from hypothesis import given
 from hypothesis import strategies as st
 from usage_svc.event_handlers import UsageIntake, keep_forwarded_totals
+from usage_svc.file_store import FileStore
 from usage_svc.partitions import Partitions
 from usage_svc.proofs.closing import close_days, last_closed_day
 from usage_svc.proofs.store import ProofStore
 from usage_svc.proofs.trees import BLOCK_LEAVES, BLOCK_LEVEL, TreeBuilder, paths_in_block, split
+from usage_svc.retention.keeping import Retention
 from usage_svc.store import Store
 
 Ask = Callable[..., Awaitable[Any]]
@@ -200,6 +207,94 @@ async def test_a_changed_event_loses_its_own_path_and_no_other(
     found = await proven(ask, subject)
     assert {event.offset for event in found if is_proven(event, published)} == {1, 2, 4, 5}
     assert len(found) == 5
+
+
+@pytest.fixture
+def retention(database: Database[Store], archive: FileStore) -> Retention:
+    """Keeps raw events of today alone."""
+    return Retention(
+        database=database,
+        files=archive,
+        keep_events_days=lambda: 0,
+        keep_minutes_days=30,
+        keep_trees_days=1100,
+    )
+
+
+async def test_archived_events_are_proven_as_they_were_before(
+    new_subject: Any,
+    count: Count,
+    ask: Ask,
+    database: Database[Store],
+    pseudonyms: Pseudonyms,
+    retention: Retention,
+) -> None:
+    subject, young = new_subject(), utc_now()
+    key = new_subject(merchant_id=subject.merchant_id, consumer_id=subject.consumer_id)
+    other = new_subject(merchant_id=subject.merchant_id)
+    await count(
+        [subject.event(NOON + timedelta(microseconds=at), request_bytes=at) for at in range(300)]
+        + [key.event(NOON, status_code=404), subject.event(NOON, status_code=499, outcome=CLIENT_CLOSED)]
+        + [subject.event(NOON, is_test=True), subject.event(NOON, is_continuation=True)]
+        + [other.event(NOON) for _ in range(50)]
+    )
+    await close_days(database, pseudonyms, NOW)
+    await count([subject.event(NOON, status_code=503), subject.event(young)])
+    await close_days(database, pseudonyms, NOW)
+    days: dict[str, Any] = {"last_day": young.date().isoformat()}
+    before = await proven(ask, subject, page_size=97, **days)
+    assert len(before) == 306
+    await retention.run_once()
+    async with database.read() as store:
+        assert not await ProofStore(store.connection).has_events(DAY)
+    assert await proven(ask, subject, page_size=97, **days) == before
+    assert await proven(ask, subject, service_id=str(key.service_id)) == [
+        each for each in before if read_leaf(each.leaf).service_id == key.service_id
+    ]
+
+
+async def test_events_that_are_neither_in_the_database_nor_in_the_archive_are_missed(
+    subject: Any,
+    count: Count,
+    ask: Ask,
+    database: Database[Store],
+    pseudonyms: Pseudonyms,
+    retention: Retention,
+    archive: FileStore,
+) -> None:
+    await count([subject.event(NOON)])
+    await close_days(database, pseudonyms, NOW)
+    await retention.run_once()
+    archive.delete(f"usage_events/day={DAY}/part-000.parquet")
+    with pytest.raises(UnavailableError) as caught:
+        await proven(ask, subject)
+    assert caught.value.code == "archive_unavailable"
+
+
+async def test_trees_of_long_ago_go_and_their_roots_stay(
+    new_subject: Any,
+    count: Count,
+    ask: Ask,
+    database: Database[Store],
+    pseudonyms: Pseudonyms,
+    retention: Retention,
+) -> None:
+    subject, before = new_subject(), NOON - timedelta(days=1)
+    earlier: dict[str, Any] = {"first_day": before.date().isoformat()}
+    await count([subject.event(NOON), subject.event(before), new_subject().event(before)])
+    await close_days(database, pseudonyms, NOW)
+    published = await roots(ask, subject, **earlier)
+    retention.keep_trees_days = (NOW.date() - DAY).days
+    await retention.run_once()
+    assert await roots(ask, subject, **earlier) == published
+    assert len(published) == 2
+    (kept,) = await proven(ask, subject)
+    assert is_proven(kept, published)
+    for day in (before.date(), DAY):
+        with pytest.raises(FailedPreconditionError) as caught:
+            await proven(ask, subject, first_day=earlier["first_day"], last_day=day.isoformat())
+        assert caught.value.code == "proof_expired"
+    assert await close_days(database, pseudonyms, NOW) == 0
 
 
 async def test_two_that_close_a_day_at_once_publish_one_root(

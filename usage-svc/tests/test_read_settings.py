@@ -17,16 +17,14 @@ GOOD = {
 
 def test_in_development_addresses_are_enough() -> None:
     settings = load_settings(GOOD)
-    assert settings.keep_events_days == 90
     assert settings.keep_reports.days == 30
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        # Events that a topic still has could be read once more, and would count twice.
-        ("USAGE_KEEP_EVENTS_DAYS", "61"),
         ("USAGE_KEEP_MINUTES_DAYS", "0"),
+        ("USAGE_KEEP_TREES_DAYS", "799"),
         ("USAGE_KEEP_REPORTS_DAYS", "0"),
         ("USAGE_REPORTS_URL", "nothing-that-is-known://reports"),
         ("USAGE_SEALING_KEY", "short"),

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import asyncpg
+import pytest
 from ams.usage.v1.events_pb2 import CLIENT_CLOSED, UsageEvent, UsageEventBatch
 from ams_common.database import Database
 from ams_common.subscriptions import Batch, Record
@@ -12,16 +13,20 @@ from usage_svc.partitions import Partitions
 from usage_svc.store import Store
 
 SOURCE = "11111111-1111-4111-8111-111111111111/0"
+OF_MORE_PARTITIONS = "11111111-1111-4111-8111-111111111111/5"
+OF_A_NEW_TOPIC = "22222222-2222-4222-8222-222222222222/0"
 
 
 # What intake writes, besides the offsets, which the test moves itself.
 TABLES = (
     "series",
+    "consumer_sums",
     "sources",
     "usage_events",
     "rollups_by_minute",
     "rollups_by_hour",
     "rollups_by_day",
+    "rollups_by_month",
     "day_totals",
     "journal_counts",
     "outbox",
@@ -52,15 +57,11 @@ async def test_reading_on_from_an_older_dump_changes_no_bill_however_batches_are
     # Gateways send again what they don't know to have arrived.
     topic = [*events, *dice.sample(events, 60)]
     dice.shuffle(topic)
-    intake = UsageIntake(Partitions(database))
 
     async def read(start: int, end: int) -> None:
         while start < end:
             cut = min(end, start + dice.randrange(1, 30))
-            prepared, _ = intake.prepare(_batch(topic, start, cut))
-            await intake.make_ready(prepared)
-            async with database.change_by_system("test", audited=False) as change:
-                await intake.apply(change, prepared)
+            await handle(database, _batch(SOURCE, topic, start, cut))
             start = cut
 
     await read(0, 90)
@@ -82,9 +83,50 @@ async def test_reading_on_from_an_older_dump_changes_no_bill_however_batches_are
     assert await figures.broken_invariants() == {}
 
 
-def _batch(topic: list[UsageEvent], start: int, end: int) -> Batch:
-    records = [
-        Record(offset, None, UsageEventBatch(events=[topic[offset]]).SerializeToString())
-        for offset in range(start, end)
-    ]
-    return Batch(SOURCE, records)
+@pytest.mark.parametrize(
+    "sources",
+    [
+        pytest.param([OF_A_NEW_TOPIC], id="the topic was made anew"),
+        pytest.param([OF_MORE_PARTITIONS, SOURCE], id="a new partition is read before the old one"),
+        pytest.param([SOURCE, OF_MORE_PARTITIONS], id="a new partition is read after the old one"),
+    ],
+)
+async def test_events_that_are_sent_again_after_a_restore_are_billed_once_wherever_they_are_read(
+    sources: list[str], new_subject: Any, database: Database[Store], figures: Any, sums_of_totals: Any
+) -> None:
+    """The dump has 40 of 100 events; gateways send again what came after it, and 10 that it has."""
+    subject = new_subject()
+    events = [subject.event(request_bytes=number) for number in range(100)]
+    await handle(database, _batch(SOURCE, events, 0, 40))
+    dump = await dumped(database)
+    await handle(database, _batch(SOURCE, events, 40, 100))
+    told = await figures.totals()
+    billed = sums_of_totals(told)
+    assert billed["requests"] == 100
+    await restore(database, dump)
+    for source in sources:
+        # In the new topic they have new offsets, in the old one their own.
+        await handle(database, _batch(source, events, 30, 100))
+    new = [subject.event() for _ in range(5)]
+    await handle(database, Batch(sources[-1], [_record(500 + at, event) for at, event in enumerate(new)]))
+    told += await figures.totals()
+    assert sums_of_totals(told)["requests"] == 105
+    assert await figures.broken_invariants() == {}
+
+
+async def handle(database: Database[Store], batch: Batch) -> None:
+    """As the event consumer does."""
+    intake = UsageIntake(Partitions(database))
+    prepared, rejections = intake.prepare(batch)
+    assert not rejections
+    await intake.make_ready(prepared)
+    async with database.change_by_system("test", audited=False) as change:
+        await intake.apply(change, prepared)
+
+
+def _batch(source: str, topic: list[UsageEvent], start: int, end: int) -> Batch:
+    return Batch(source, [_record(offset, topic[offset]) for offset in range(start, end)])
+
+
+def _record(offset: int, event: UsageEvent) -> Record:
+    return Record(offset, None, UsageEventBatch(events=[event]).SerializeToString())

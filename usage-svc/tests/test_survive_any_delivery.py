@@ -17,6 +17,7 @@ from ams.usage.v1.events_pb2 import (
 )
 from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.ids import uuid7
 from ams_common.subscriptions import Batch, Record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,15 +27,17 @@ from usage_svc.events import charge_class_of
 from usage_svc.partitions import Partitions
 from usage_svc.store import Store
 
+LEVELS = ("minute", "hour", "day", "month")
 TABLES = (
-    "usage_events, rollups_by_minute, rollups_by_hour, rollups_by_day, day_totals, series, sources, outbox"
+    "usage_events, rollups_by_minute, rollups_by_hour, rollups_by_day, rollups_by_month, day_totals, series,"
+    " consumer_sums, sources, outbox"
 )
 SOURCES = [f"11111111-1111-4111-8111-111111111111/{number}" for number in range(2)]
 
 # (which subject, seconds ago, outcome, status code, bytes, ms, whether it goes on, is a test, is acceptable)
 SKETCHES = st.lists(
     st.tuples(
-        st.integers(0, 2),
+        st.integers(0, 7),
         st.integers(0, 40 * 24 * 3600),
         st.sampled_from([ANSWERED, CLIENT_CLOSED, UPSTREAM_FAILED, BROKEN_OFF, REFUSED]),
         st.sampled_from([200, 204, 404, 499, 502]),
@@ -58,7 +61,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Any], list[tuple[list[int], int]]]
     order = draw(st.permutations(indexes + draw(st.lists(st.sampled_from(indexes), max_size=12))))
     cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)) | {len(order)})
     batches = [order[start:end] for start, end in zip([0, *cuts], cuts, strict=False)]
-    return sketches, [(batch, draw(st.integers(0, 9))) for batch in batches]
+    return sketches, [(batch, draw(st.integers(0, 18))) for batch in batches]
 
 
 class DiedError(Exception):
@@ -90,7 +93,9 @@ async def test_totals_equal_the_plain_sum_of_the_events(
     async with database.change_by_system("test", audited=False) as change:
         await change.connection.execute(f"TRUNCATE {TABLES}")
     sketches, batches = delivery
-    now, subjects = utc_now(), [new_subject() for _ in range(3)]
+    # Two consumers with so many series each that their usage may get a sum on the way.
+    consumers = [uuid7(), uuid7()]
+    now, subjects = utc_now(), [new_subject(consumer_id=consumers[number % 2]) for number in range(8)]
     events = [
         subjects[who].event(
             now - timedelta(seconds=ago),
@@ -157,10 +162,11 @@ def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str
             "minute": at,
             "hour": at.replace(minute=0),
             "day": at.replace(minute=0, hour=0),
+            "month": at.replace(minute=0, hour=0, day=1),
         }
         is_call = not event.is_continuation
         for level, bucket in buckets.items():
-            key = (level, bucket, event.consumer_id, event.status_code // 100)
+            key = (level, bucket, event.api_key_id, event.status_code // 100)
             sums.setdefault(key, Counter()).update(
                 requests=int(is_call),
                 billable=int(is_billable(event)),
@@ -179,12 +185,12 @@ async def rolled_up(database: Database) -> dict[tuple[Any, ...], Counter[str]]:
     """The rollups as the database has them, in the same form."""
     found: dict[tuple[Any, ...], Counter[str]] = {}
     async with database.connection() as connection:
-        for level in ("minute", "hour", "day"):
+        for level in LEVELS:
             for row in await connection.fetch(
                 f"SELECT * FROM rollups_by_{level} JOIN series USING (series_id)"
             ):
                 counts = latencies.counts_of(row["latencies"]).tolist()
-                key = (level, row["bucket_start"], str(row["consumer_id"]), row["status_class"])
+                key = (level, row["bucket_start"], str(row["api_key_id"]), row["status_class"])
                 found[key] = Counter(
                     requests=row["requests"],
                     billable=row["billable_requests"],

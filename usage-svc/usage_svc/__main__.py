@@ -4,9 +4,12 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
 from ams.usage.v1 import (
     alert_service_pb2,
     alert_service_pb2_grpc,
+    key_activity_service_pb2,
+    key_activity_service_pb2_grpc,
     report_service_pb2,
     report_service_pb2_grpc,
 )
@@ -18,11 +21,14 @@ from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_process
+from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
+from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
 
 from usage_svc.alerting.delivery import WebhookDeliverer, open_session
@@ -31,15 +37,17 @@ from usage_svc.alerting.spend import SpendClient
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
 from usage_svc.gap_watch import watch_for_gaps
+from usage_svc.identity_events import IDENTITY
 from usage_svc.invariants import check
 from usage_svc.partitions import keep_partitions_ready
+from usage_svc.projects import apply_projects
 from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
 from usage_svc.reporting.facts import FactSources
 from usage_svc.reporting.making import ReportMaker
-from usage_svc.reporting.merchants import MERCHANT_NAMES
 from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.alerts import AlertService
+from usage_svc.rpc.key_activity import KeyActivityService
 from usage_svc.rpc.reports import ReportService
 from usage_svc.rpc.service import UsageService
 from usage_svc.settings import Settings, load_settings
@@ -60,10 +68,11 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         pseudonyms = Pseudonyms(settings.pseudonym_key)
-        handlers = [*topic_handlers(database), MERCHANT_NAMES]
+        handlers = [*topic_handlers(database), IDENTITY]
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
+            archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
             dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
@@ -97,19 +106,27 @@ async def run(settings: Settings) -> None:
             ),
             keep=settings.keep_reports,
         )
-        evaluator = AlertEvaluator(database=database, spend=SpendClient(billing, token))
+        evaluator = AlertEvaluator(database=database, spend=SpendClient(BillingServiceStub(billing), token))
         session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
         deliverer = WebhookDeliverer(
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        platform_settings = PlatformSettingsFollower(following, "usage-svc", settings.service_secret)
         retention = Retention(
             database=database,
             files=FileStore(settings.archive_url),
-            keep_events_days=settings.keep_events_days,
+            keep_events_days=lambda: (
+                platform_settings.current.usage_retention_days if platform_settings.is_known else None
+            ),
             keep_minutes_days=settings.keep_minutes_days,
+            keep_trees_days=settings.keep_trees_days,
+        )
+        token_ends = await stack.enter_async_context(
+            follow_token_ends(settings, "usage-svc", settings.service_secret)
         )
         server = build_server(
-            TokenVerifier(jwks_of(identity)),
+            TokenVerifier(jwks_of(identity), token_ends.ended),
             [
                 (
                     pb.DESCRIPTOR.services_by_name["UsageService"],
@@ -123,6 +140,13 @@ async def run(settings: Settings) -> None:
                     alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"],
                     partial(alert_service_pb2_grpc.add_AlertServiceServicer_to_server, alerts),
                 ),
+                (
+                    key_activity_service_pb2.DESCRIPTOR.services_by_name["KeyActivityService"],
+                    partial(
+                        key_activity_service_pb2_grpc.add_KeyActivityServiceServicer_to_server,
+                        KeyActivityService(database=database),
+                    ),
+                ),
             ],
         )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
@@ -133,8 +157,12 @@ async def run(settings: Settings) -> None:
             handlers,
             settings.kafka_topic_prefix,
         )
+        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        follower = ProjectFollower(database, following, "usage-svc", settings.service_secret, apply_projects)
         background = [
             events.run(),
+            follower.run(),
+            token_ends.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
@@ -144,6 +172,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
+            platform_settings.run(),
             retention.run(),
             purge_old_answers(database),
         ]

@@ -15,8 +15,10 @@ from usage_svc.columns import EventColumns
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END: Final = b"\xff\xff"
 # PostgreSQL counts from 2000-01-01.
-_EPOCH_US: Final = 946_684_800_000_000
+EPOCH_US: Final = 946_684_800_000_000
 _NULL: Final = -1
+# Enough for numpy, and little memory.
+_ROWS_AT_ONCE: Final = 5_000
 
 COLUMNS: Final = (
     "event_id",
@@ -48,9 +50,10 @@ def rows(events: EventColumns, source_id: int) -> Iterator[bytes]:
     layouts = np.where(lengths > 0, lengths, _NULL) * 2 + (events.sequence > 0)
     for layout in np.unique(layouts).tolist():
         request_id_length, has_journal = divmod(layout, 2)
-        yield _rows_of_layout(
-            events[layouts == layout], source_id, bool(has_journal), request_id_length
-        ).tobytes()
+        of_layout = np.flatnonzero(layouts == layout)
+        for start in range(0, len(of_layout), _ROWS_AT_ONCE):
+            piece = events[of_layout[start : start + _ROWS_AT_ONCE]]
+            yield _rows_of_layout(piece, source_id, bool(has_journal), request_id_length).tobytes()
     yield END
 
 
@@ -59,7 +62,7 @@ def _rows_of_layout(
 ) -> npt.NDArray[np.void]:
     fields: dict[str, tuple[str, npt.ArrayLike]] = {
         "event_id": ("V16", _uuids(events.id_high, events.id_low)),
-        "occurred_at": (">i8", events.occurred_at_us - _EPOCH_US),
+        "occurred_at": (">i8", events.occurred_at_us - EPOCH_US),
         "series_id": (">i8", events.series_id),
         "source_id": (">i4", source_id),
         "source_offset": (">i8", events.offset),

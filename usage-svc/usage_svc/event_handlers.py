@@ -13,6 +13,7 @@ from ams_common.faults import TryAgainError
 from ams_common.subscriptions import Batch, Record, Rejection, Subscription
 
 from usage_svc.columns import EventColumns, date_of, joined
+from usage_svc.events import LATE_AFTER, us_since_1970
 from usage_svc.partitions import Partitions
 from usage_svc.reading import events_of, read_batch
 from usage_svc.store import Store
@@ -41,7 +42,7 @@ class UsageIntake:
         return UsageEventBatch(events=events_of(value))
 
     def prepare(self, batch: Batch) -> tuple[PreparedEvents, list[Rejection]]:
-        events, rejections = read_batch(batch, self._now())
+        events, rejections = read_batch(batch, self._now(), self._partitions.archived_through)
         return PreparedEvents(events, batch.source), rejections
 
     def merge(self, prepared: Sequence[PreparedEvents]) -> PreparedEvents:
@@ -62,8 +63,11 @@ class UsageIntake:
                 raise
             self._partitions.forget()
             raise TryAgainError(repr(error)) from error
+        late = events.occurred_at_us < us_since_1970(self._now() - LATE_AFTER)
+        if late.any():
+            await change.store.mark_late(series_ids=np.unique(events.series_id[late]).tolist())
         series = {each.series_id: each for each in events.series.tolist()}
-        for consumer_id, message in total_messages(totals, prepared.source, series):
+        for consumer_id, message in total_messages(totals, series):
             change.publish(topics.USAGE_AGGREGATED, consumer_id, message)
 
     async def replay(self, change: Change[Store], record: Record, prepared: PreparedEvents) -> None:

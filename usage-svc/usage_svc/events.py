@@ -6,7 +6,7 @@ asked only about those that are not acceptable.
 
 import hashlib
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -31,6 +31,8 @@ from ams_rating import charging
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AGE = timedelta(days=400)
 MAX_AHEAD = timedelta(days=1)
+# Usage that is counted later than this after its time isn't among what is looked at as recent.
+LATE_AFTER = timedelta(minutes=10)
 # A terabyte: beyond it a size is a mistake, and could make a sum overflow for all that come after.
 MAX_SIZE_BYTES = 1 << 40
 # A WebSocket that sends a million messages a second does so for twelve days.
@@ -113,8 +115,9 @@ def is_request_id(text: str) -> bool:
     return _REQUEST_ID.fullmatch(text) is not None
 
 
-def problem_of(event: UsageEvent, now: datetime) -> str | None:
-    """Why the event can't be counted; None if it can."""
+def problem_of(event: UsageEvent, now: datetime, archived_through: date | None = None) -> str | None:
+    """Why the event can't be counted; None if it can. Raw events of days through `archived_through` are kept
+    no longer."""
     if len(event.event_id) != 16:
         return "event_id must have 16 bytes"
     if event.outcome not in OUTCOMES:
@@ -138,7 +141,7 @@ def problem_of(event: UsageEvent, now: datetime) -> str | None:
             return f"{name} must be between 0 and 2^40"
     if event.request_id and not is_request_id(event.request_id):
         return "request_id must have at most 128 printable ASCII characters"
-    return _problem_of_number(event) or _problem_of_time(event, now)
+    return _problem_of_number(event) or _problem_of_time(event, now, archived_through)
 
 
 def _problem_of_number(event: UsageEvent) -> str | None:
@@ -149,18 +152,25 @@ def _problem_of_number(event: UsageEvent) -> str | None:
     return None if event.sequence >= 1 else "sequence must be positive"
 
 
-def _problem_of_time(event: UsageEvent, now: datetime) -> str | None:
-    earliest_us, latest_us = time_bounds_us(now)
+def _problem_of_time(event: UsageEvent, now: datetime, archived_through: date | None) -> str | None:
     time_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
+    earliest_us, latest_us = time_bounds_us(now, archived_through)
     if earliest_us <= time_us <= latest_us:
         return None
+    if us_since_1970(now - MAX_AGE) <= time_us < earliest_us:
+        return "its day's events are in the archive: whether it was counted before can't be told"
     return "timestamp is more than a day ahead, or more than 400 days old"
 
 
-def time_bounds_us(now: datetime) -> tuple[int, int]:
+def time_bounds_us(now: datetime, archived_through: date | None = None) -> tuple[int, int]:
     """Between which moments, in microseconds since 1970, a call that is told of `now` may have come in."""
-    return _us(now - MAX_AGE), _us(now + MAX_AHEAD)
+    earliest_us = us_since_1970(now - MAX_AGE)
+    if archived_through is not None:
+        first_day = datetime.combine(archived_through + timedelta(days=1), time(), UTC)
+        earliest_us = max(earliest_us, us_since_1970(first_day))
+    return earliest_us, us_since_1970(now + MAX_AHEAD)
 
 
-def _us(moment: datetime) -> int:
+def us_since_1970(moment: datetime) -> int:
+    """An aware moment in microseconds since 1970, cut rather than rounded."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

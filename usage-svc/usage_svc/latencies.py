@@ -39,38 +39,10 @@ def bucket_of(times_ms: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.searchsorted(_UPPER, np.asarray(times_ms)).astype(np.int64)
 
 
-def numbers(
-    groups: npt.NDArray[np.int64], buckets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], size: int
-) -> list[str]:
-    """The histograms of groups 0 to `size` - 1 as texts of numbers. The three arrays are parallel, sorted by
-    group and bucket, each pair once; a group that isn't there has the empty histogram."""
-    texts = ["0"] * size
-    if not len(groups):
-        return texts
-    first = np.flatnonzero(np.diff(groups, prepend=-1))
-    last = np.append(first[1:], len(groups)) - 1
-    lowest, highest = buckets[first], buckets[last]
-    spans = highest - lowest + 1
-    ends = np.cumsum(spans)
-    # One row of digits for each bucket from a group's highest down to its lowest.
-    digits = np.full((ends[-1], _DIGITS), ord("0"), dtype=np.uint8)
-    rows = np.repeat(ends, last - first + 1) - 1 - (buckets - np.repeat(lowest, last - first + 1))
-    rest = counts.copy()
-    for place in range(_DIGITS - 1, -1, -1):
-        rest, digit = np.divmod(rest, 10)
-        digits[rows, place] += digit.astype(np.uint8)
-    text = digits.tobytes().decode("ascii")
-    for group, end, span, low in zip(
-        groups[first].tolist(), ends.tolist(), spans.tolist(), lowest.tolist(), strict=True
-    ):
-        texts[group] = f"{text[(end - span) * _DIGITS : end * _DIGITS]}e{low * _DIGITS}"
-    return texts
-
-
 def number(times_ms: Iterable[int]) -> str:
     """The histogram of a few times as the text of a number."""
-    buckets, counts = np.unique(bucket_of(list(times_ms)), return_counts=True)
-    return numbers(np.zeros(len(buckets), dtype=np.int64), buckets, counts.astype(np.int64), 1)[0]
+    counts = np.bincount(bucket_of(list(times_ms)))
+    return "".join(f"{count:0{_DIGITS}}" for count in reversed(counts.tolist())) or "0"
 
 
 def counts_of(latencies: Decimal | str) -> npt.NDArray[np.int64]:

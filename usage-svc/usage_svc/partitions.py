@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import asyncpg
 from ams_common.clock import utc_now
 from ams_common.database import Database
+from ams_common.faults import TryAgainError
 from ams_common.loops import run_forever
 
 from usage_svc.store import Store
@@ -19,14 +20,22 @@ _PAUSE_S = 0.1
 
 
 class Partitions:
-    """Makes partitions when they are needed, and remembers which are there."""
+    """Makes partitions when they are needed, and remembers which are there.
+
+    `archived_through`: the last day whose partition is known to have been dropped. Of what comes for it, or
+    for a day before, nobody can tell whether it was counted.
+    """
 
     def __init__(self, database: Database[Store]) -> None:
+        self.archived_through: date | None = None
         self._database = database
         self._ready: set[date] = set()
 
     async def ensure(self, days: Iterable[date]) -> int:
-        """Makes those of `days` that are missing, in a transaction of its own; returns of how many days."""
+        """Makes those of `days` that are missing, in a transaction of its own; returns of how many days.
+
+        Raises TryAgainError when there is none for one of them any more, which `archived_through` tells.
+        """
         missing = sorted(set(days) - self._ready)
         if not missing:
             return 0
@@ -49,7 +58,14 @@ class Partitions:
     async def _make(self, days: list[date]) -> int:
         async with self._database.change_by_system("usage.make_partitions", audited=False) as change:
             await change.store.wait_briefly()
-            return await change.store.ensure_partitions(days=days)
+            made = await change.store.ensure_partitions(days=days)
+            # Afterwards: whoever drops a partition says so in the same transaction. One that was dropped just
+            # before, and was made anew here, goes again with this transaction.
+            archived_through = await change.store.archived_through()
+            if archived_through is not None and days[0] <= archived_through:
+                self.archived_through = archived_through
+                raise TryAgainError(f"raw events are in the archive through {archived_through}")
+            return made
 
 
 def days_to_keep_ready(today: date) -> list[date]:

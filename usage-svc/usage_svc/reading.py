@@ -5,7 +5,7 @@ an event used to cost. Texts that many events share are looked at once.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,9 @@ for _outcome in rules.OUTCOMES:
         _CHARGE_CLASSES[_outcome, _status] = rules.charge_class_of(_outcome, _status)
 
 
-def read_batch(batch: Batch, now: datetime) -> tuple[EventColumns, list[Rejection]]:
+def read_batch(
+    batch: Batch, now: datetime, archived_through: date | None = None
+) -> tuple[EventColumns, list[Rejection]]:
     """The batch's acceptable events in the order of their ids, each once, and what can't be counted: a whole
     record, or the events of it that can't."""
     records, rejections = list(batch.records), []
@@ -43,9 +45,10 @@ def read_batch(batch: Batch, now: datetime) -> tuple[EventColumns, list[Rejectio
         records = [record for record in records if record.offset not in bad]
         events, of_record = _read(records)
     offsets = np.array([record.offset for record in records], dtype=np.int64)
-    columns, is_good = _columns(events, offsets[of_record], now)
+    columns, is_good = _columns(events, offsets[of_record], rules.time_bounds_us(now, archived_through))
     if not is_good.all():
-        rejections += _rejected(records, np.unique(of_record[~is_good]).tolist(), now)
+        bad_records = np.unique(of_record[~is_good]).tolist()
+        rejections += _rejected(records, bad_records, now, archived_through)
         columns = columns[is_good]
     return columns.without_repeats(), rejections
 
@@ -77,7 +80,9 @@ def _unreadable(record: Record) -> str | None:
     return None
 
 
-def _columns(events: pa.StructArray, offsets: Ints, now: datetime) -> tuple[EventColumns, Flags]:
+def _columns(
+    events: pa.StructArray, offsets: Ints, time_bounds_us: tuple[int, int]
+) -> tuple[EventColumns, Flags]:
     """All events in columns, and which are acceptable; what is in the others' columns means nothing."""
     names = [field.name for field in events.type]
     column = dict(zip(names, events.flatten(), strict=True))
@@ -109,7 +114,7 @@ def _columns(events: pa.StructArray, offsets: Ints, now: datetime) -> tuple[Even
 
     has_status = (status_code >= 100) & (status_code <= 599)
     has_outcome = np.isin(outcome, list(rules.OUTCOMES))
-    earliest_us, latest_us = rules.time_bounds_us(now)
+    earliest_us, latest_us = time_bounds_us
     is_good: Flags = has_id & has_status & has_outcome & has_good_request_id & (response_time_ms >= 0)
     is_good &= _objects([rules.series_of(*each) is not None for each in parties])[series_code].astype(
         np.bool_
@@ -181,11 +186,15 @@ def _request_ids(column: pa.StringArray) -> tuple[npt.NDArray[np.object_], Flags
     return texts, is_good
 
 
-def _rejected(records: Sequence[Record], indexes: Sequence[int], now: datetime) -> Iterator[Rejection]:
+def _rejected(
+    records: Sequence[Record], indexes: Sequence[int], now: datetime, archived_through: date | None
+) -> Iterator[Rejection]:
     """For each of these records, what of it can't be counted: with those events alone."""
     for index in indexes:
         record = records[index]
-        problems = [(event, rules.problem_of(event, now)) for event in events_of(record.value)]
+        problems = [
+            (event, rules.problem_of(event, now, archived_through)) for event in events_of(record.value)
+        ]
         bad = [(event, problem) for event, problem in problems if problem]
         part = UsageEventBatch(events=[event for event, _ in bad]).SerializeToString()
         yield Rejection(Record(record.offset, record.key, part), bad[0][1] or "")

@@ -10,10 +10,11 @@ from ams_common.pseudonyms import pseudonym_key_setting
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import ServiceSettings, load, setting, strong_secret, switched_off
 
+from usage_svc.events import MAX_AGE
 from usage_svc.file_store import FileStore
 
-# Longer than topics keep messages: an event that is read once more must find itself, or it would count twice.
-LEAST_KEPT_EVENTS_DAYS = 62
+# Longer than usage may be late: an invoice that has just been issued for it can be proven.
+LEAST_KEPT_TREES_DAYS = 2 * MAX_AGE.days
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,11 @@ class Settings(ServiceSettings):
     archive_url: str = setting(development=".run/usage/archive")
     # How long a report is kept once it is made.
     keep_reports_days: int = setting(30)
-    # Raw events are exported and dropped after so many days, minute rollups are dropped. Hours and days stay.
-    keep_events_days: int = setting(90)
+    # Minute rollups are dropped after so many days. Hours and days stay; for how long raw events are kept,
+    # the platform's settings say.
     keep_minutes_days: int = setting(30)
+    # For so long after a UTC day its events can be proven against its root, which stays for ever.
+    keep_trees_days: int = setting(1100)
     # Seals the webhooks' secrets; the first one seals, all unseal.
     sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
     # Webhooks to any address, and by http: only where nobody but developers makes rules.
@@ -53,8 +56,8 @@ class Settings(ServiceSettings):
             f"{name} must be at least {least}"
             for name, days, least in (
                 ("USAGE_KEEP_REPORTS_DAYS", self.keep_reports_days, 1),
-                ("USAGE_KEEP_EVENTS_DAYS", self.keep_events_days, LEAST_KEPT_EVENTS_DAYS),
                 ("USAGE_KEEP_MINUTES_DAYS", self.keep_minutes_days, 2),
+                ("USAGE_KEEP_TREES_DAYS", self.keep_trees_days, LEAST_KEPT_TREES_DAYS),
             )
             if days < least
         ]

@@ -1,15 +1,19 @@
 """The only module that runs SQL: what each query is, queries.sql says."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 from ams_common.queries import QueryStore, column, many, maybe_value, run, value
 
-from usage_svc import binary_copy, sums
-from usage_svc.columns import US_PER_DAY, EventColumns, date_of
+from usage_svc import binary_copy, rollup_copy, sums
+from usage_svc.columns import EventColumns, date_of
 from usage_svc.events import Series
 from usage_svc.journals import JournalGap
+from usage_svc.rollups import Level, Rollups, all_levels
 from usage_svc.sums import Rows
 from usage_svc.totals import DayTotal
 
@@ -20,17 +24,24 @@ class Store(QueryStore, package="usage_svc"):
     """The schema `usage`, as intake writes it. What reads it for questions, questions.store says."""
 
     ensure_partitions = value(int)
+    archived_through = maybe_value(date)
     wait_briefly = run()
     _find_source = maybe_value(int)
     _add_source = run()
     _unknown_series = column(int)
     _add_series = run()
-    _add_to_minutes = run()
-    _add_to_hours = run()
-    _add_to_days = run()
-    _add_to_day_totals = many(DayTotal)
+    _begin_adding = value(bool)
+    _make_staging = run()
+    _add_to_rollups = run()
+    _may_begin_sums = column(UUID)
+    _wait_for_others_who_count = run()
+    _begin_sums = value(int)
+    _sums_of_series = many(row=lambda row: (row["series_id"], row["sum_id"]))
+    _add_to_day_totals = many(dict[str, Any])
+    _list_sources = many(dict[str, Any])
     _add_to_journals = run()
     _keep_greatest_forwarded = run()
+    mark_late = run()
     journal_gaps = many(JournalGap)
 
     async def add_events(self, events: EventColumns, source: str) -> list[DayTotal]:
@@ -40,16 +51,29 @@ class Store(QueryStore, package="usage_svc"):
         if not len(new):
             return []
         source_id = await self._source_id(source)
-        await self._name_series(sums.distinct_series(new))
+        series = sums.distinct_series(new)
+        await self._name_series(series)
+        sum_of = dict(await self._sums_of_series(series_ids=[each.series_id for each in series]))
         for day in np.unique(new.day).tolist():
-            await self._copy(_partition(day), new[new.day == day], source_id)
-        await self._add_to_minutes(**sums.rollups(new, sums.US_PER_MINUTE))
-        await self._add_to_hours(**sums.rollups(new, sums.US_PER_HOUR))
-        await self._add_to_days(**sums.rollups(new, US_PER_DAY))
+            rows = binary_copy.rows(new[new.day == day], source_id)
+            await self._copy(_partition(day), binary_copy.COLUMNS, rows)
+        await self.add_rollups(all_levels(new, sum_of))
         totals = await self._add_to_day_totals(source_id=source_id, **sums.day_totals(new))
+        sources = await self.list_sources()
         if counts := sums.journal_counts(new):
             await self._add_to_journals(**counts)
-        return totals
+        return [_day_total(row, sources) for row in totals]
+
+    async def list_sources(self) -> dict[int, str]:
+        """The names of all sources, by their numbers."""
+        return {row["source_id"]: row["name"] for row in await self._list_sources()}
+
+    async def add_rollups(self, levels: Mapping[Level, Rollups]) -> None:
+        """Adds to the rollups, each level's rows once."""
+        if not await self._begin_adding():
+            await self._make_staging()
+        await self._copy("staged_rollups", rollup_copy.COLUMNS, rollup_copy.rows(levels))
+        await self._add_to_rollups()
 
     async def keep_greatest_forwarded(self, totals: Rows) -> None:
         """Of two totals of a journal, day, merchant and consumer the greater holds. Each may come once."""
@@ -80,14 +104,19 @@ class Store(QueryStore, package="usage_svc"):
             added = [each for each in series if each.series_id in unknown]
             columns = map(list, zip(*added, strict=True))
             await self._add_series(**dict(zip(Series._fields, columns, strict=True)))
+            consumer_ids = list({each.consumer_id for each in added})
+            if grown := await self._may_begin_sums(consumer_ids=consumer_ids):
+                await self._wait_for_others_who_count()
+                await self._begin_sums(consumer_ids=grown)
 
-    async def _copy(self, table: str, events: EventColumns, source_id: int) -> None:
-        await self.connection.copy_to_table(
-            table,
-            source=_in_pieces(binary_copy.rows(events, source_id)),
-            columns=binary_copy.COLUMNS,
-            format="binary",
-        )
+    async def _copy(self, table: str, columns: Sequence[str], rows: Iterable[bytes]) -> None:
+        await self.connection.copy_to_table(table, source=_in_pieces(rows), columns=columns, format="binary")
+
+
+def _day_total(row: Mapping[str, Any], sources: Mapping[int, str]) -> DayTotal:
+    offsets = json.loads(row["last_offsets"])
+    last_offsets = {sources[int(source_id)]: offset for source_id, offset in offsets.items()}
+    return DayTotal(**{**row, "last_offsets": last_offsets})
 
 
 def _partition(day: int) -> str:

@@ -1,24 +1,18 @@
-"""What a batch of events adds to rollups, day totals and journals' counts: a row a group. Pure."""
+"""What a batch of events adds to day totals and journals' counts: a row a group. Pure."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from ams.usage.v1.events_pb2 import ANSWERED, BROKEN_OFF, UNCHARGED
 
-from usage_svc import latencies
 from usage_svc.columns import US_PER_DAY, EventColumns, Ints, date_of
 
 # Columns by name: lists of equal length, for unnest().
 Rows = dict[str, list[Any]]
 
-US_PER_MINUTE: Final = 60_000_000
-US_PER_HOUR: Final = 3_600_000_000
 JOURNAL_BLOCK_BITS: Final = 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Groups:
@@ -34,9 +28,6 @@ class _Groups:
         self._starts = np.flatnonzero(is_first)
         self.keys = [key[self._starts].tolist() for key in in_order]
         self.size = len(self._starts)
-        # The group of each row.
-        self.of_row = np.empty(len(self._order), dtype=np.int64)
-        self.of_row[self._order] = np.cumsum(is_first) - 1
 
     def sum(self, column: npt.NDArray[Any]) -> list[int]:
         totals: list[int] = np.add.reduceat(column[self._order].astype(np.int64), self._starts).tolist()
@@ -45,49 +36,6 @@ class _Groups:
     def greatest(self, column: Ints) -> list[int]:
         greatest: list[int] = np.maximum.reduceat(column[self._order], self._starts).tolist()
         return greatest
-
-    def least(self, column: Ints) -> list[int]:
-        least: list[int] = np.minimum.reduceat(column[self._order], self._starts).tolist()
-        return least
-
-
-def rollups(events: EventColumns, bucket_us: int) -> Rows:
-    """By series, bucket of time and status class, in this order. What goes on of a call was counted with its
-    first event, and timed."""
-    bucket = events.occurred_at_us // bucket_us
-    groups = _Groups(events.series_id, bucket, events.status_code // 100)
-    is_call = ~events.is_continuation
-    is_error = (events.status_code >= 400) | ~np.isin(events.outcome, (ANSWERED, BROKEN_OFF))
-    time_ms = events.response_time_ms
-    requests = groups.sum(is_call)
-    least = groups.least(np.where(is_call, time_ms, latencies.MAX_MS))
-    greatest = groups.greatest(np.where(is_call, time_ms, 0))
-    series_ids, buckets, classes = groups.keys
-    return {
-        "series_id": series_ids,
-        "bucket_start": [_EPOCH + timedelta(microseconds=each * bucket_us) for each in buckets],
-        "status_class": classes,
-        "requests": requests,
-        "billable_requests": groups.sum(is_call & ~events.is_test & (events.charge_class != UNCHARGED)),
-        "errors": groups.sum(is_call & is_error),
-        "request_bytes": groups.sum(events.request_bytes),
-        "response_bytes": groups.sum(events.response_bytes),
-        "response_time_ms_sum": groups.sum(np.where(is_call, time_ms, 0)),
-        "response_time_ms_min": [
-            each if calls else None for each, calls in zip(least, requests, strict=True)
-        ],
-        "response_time_ms_max": [
-            each if calls else None for each, calls in zip(greatest, requests, strict=True)
-        ],
-        "latencies": _latencies(groups, time_ms, is_call),
-    }
-
-
-def _latencies(groups: _Groups, time_ms: Ints, is_call: npt.NDArray[np.bool_]) -> list[str]:
-    cells = groups.of_row[is_call] * latencies.BUCKETS + latencies.bucket_of(time_ms[is_call])
-    held, counts = np.unique(cells, return_counts=True)
-    group, bucket = np.divmod(held, latencies.BUCKETS)
-    return latencies.numbers(group, bucket, counts.astype(np.int64), groups.size)
 
 
 def day_totals(events: EventColumns) -> Rows:

@@ -17,19 +17,21 @@ _MOST_TOGETHER = 500
 
 
 class DayTotal(NamedTuple):
-    """What a day's events of a series, a source and a charge class come to."""
+    """What a day's events of a series and a charge class come to: those up to and with the last offset of
+    each source."""
 
     series_id: int
     day: date
     charge_class: ChargeClass.ValueType
+    events: int
     requests: int
     request_bytes: int
     response_bytes: int
-    last_offset: int
+    last_offsets: Mapping[str, int]
 
 
 def total_messages(
-    totals: Iterable[DayTotal], source: str, series: Mapping[int, Series]
+    totals: Iterable[DayTotal], series: Mapping[int, Series]
 ) -> Iterator[tuple[str, UsageTotalBatch]]:
     """What billing is told of `totals`: by consumer, with the consumer's id."""
     of_consumer: defaultdict[UUID, list[DayTotal]] = defaultdict(list)
@@ -41,7 +43,6 @@ def total_messages(
             for total in several[start : start + _MOST_TOGETHER]:
                 of = series[total.series_id]
                 batch.totals.add(
-                    source=source,
                     day=total.day.isoformat(),
                     merchant_id=str(of.merchant_id),
                     consumer_id=str(consumer_id),
@@ -49,10 +50,11 @@ def total_messages(
                     api_key_id=str(of.api_key_id),
                     service_id=str(of.service_id),
                     charge_class=total.charge_class,
+                    events=total.events,
                     requests=total.requests,
                     request_bytes=total.request_bytes,
                     response_bytes=total.response_bytes,
-                    last_offset=total.last_offset,
+                    last_offsets=total.last_offsets,
                 )
             yield str(consumer_id), batch
 

@@ -6,20 +6,54 @@
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import grpc
 from ams.billing.v1 import billing_service_pb2 as billing
+from ams.billing.v1 import project_spend_service_pb2 as project_spend
 from ams.billing.v1.billing_service_pb2_grpc import BillingServiceStub
+from ams.billing.v1.project_spend_service_pb2_grpc import ProjectSpendServiceStub
 from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import invitation_service_pb2 as invitations
+from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
 from ams.catalog.v1 import pricing_pb2 as pricing
+from ams.catalog.v1 import revision_pb2 as revision
+from ams.catalog.v1 import revision_service_pb2 as revisions
 from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
+from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
+from ams.identity.v1 import profile_service_pb2 as profiles
+from ams.identity.v1 import project_service_pb2 as projects
+from ams.identity.v1 import second_factor_service_pb2 as factors
+from ams.identity.v1 import session_service_pb2 as sessions
+from ams.identity.v1 import settings_service_pb2 as platform_settings
+from ams.identity.v1 import team_service_pb2 as team
+from ams.identity.v1 import token_service_pb2 as tokens
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from ams.identity.v1.profile_service_pb2_grpc import ProfileServiceStub
+from ams.identity.v1.project_service_pb2_grpc import ProjectServiceStub
+from ams.identity.v1.second_factor_service_pb2_grpc import SecondFactorServiceStub
+from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
+from ams.identity.v1.session_service_pb2_grpc import SessionServiceStub
+from ams.identity.v1.settings_service_pb2_grpc import SettingsServiceStub
+from ams.identity.v1.team_service_pb2_grpc import TeamServiceStub
+from ams.identity.v1.token_service_pb2_grpc import TokenServiceStub
+from ams.keys.v1 import exposures_service_pb2 as exposures
+from ams.keys.v1 import grants_service_pb2 as grants
+from ams.keys.v1 import key_settings_service_pb2 as key_settings
 from ams.keys.v1 import keys_service_pb2 as keys
+from ams.keys.v1 import service_consumers_service_pb2 as service_consumers
+from ams.keys.v1.exposures_service_pb2_grpc import ExposuresServiceStub
+from ams.keys.v1.grants_service_pb2_grpc import GrantsServiceStub
+from ams.keys.v1.key_settings_service_pb2_grpc import KeySettingsServiceStub
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
+from ams.keys.v1.service_consumers_service_pb2_grpc import ServiceConsumersServiceStub
+from ams.registry.v1 import project_image_service_pb2 as project_images
 from ams.registry.v1 import registry_service_pb2 as registry
+from ams.registry.v1.project_image_service_pb2_grpc import ProjectImageServiceStub
 from ams.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from ams.usage.v1 import alert_service_pb2 as alerts
 from ams.usage.v1 import report_service_pb2 as reports
@@ -28,27 +62,71 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
+from ams_common.errors import UnauthenticatedError
 from ams_rest.deadlines import Deadlines
 from google.protobuf.message import Message
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Gives the token that a call is made with, None for nobody's. Raises AppError.
-AccessToken: TypeAlias = Callable[[], Awaitable[str | None]]
+
+class AccessToken(Protocol):
+    """Gives the token that a call is made with, None for nobody's. Raises AppError."""
+
+    async def __call__(self, refused: str | None = None) -> str | None:
+        """Another one than that which a service has refused because what it says has changed."""
+
+
+# What a token says has changed: there is a new one to be had.
+_TOKEN_ENDED = "token_ended"  # noqa: S105 - a code
 
 _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "identity": IdentityServiceStub,
+    "projects": ProjectServiceStub,
+    "sessions": SessionServiceStub,
+    "tokens": TokenServiceStub,
+    "second_factors": SecondFactorServiceStub,
+    "team": TeamServiceStub,
+    "settings": SettingsServiceStub,
+    "profiles": ProfileServiceStub,
     "catalog": CatalogServiceStub,
+    "revisions": RevisionServiceStub,
+    "lifecycle": LifecycleServiceStub,
+    "invitations": InvitationServiceStub,
     "keys": KeysServiceStub,
+    "key_settings": KeySettingsServiceStub,
+    "grants": GrantsServiceStub,
+    "service_consumers": ServiceConsumersServiceStub,
+    "exposures": ExposuresServiceStub,
     "usage": UsageServiceStub,
     "reports": ReportServiceStub,
     "alerts": AlertServiceStub,
     "billing": BillingServiceStub,
+    "project_spend": ProjectSpendServiceStub,
     "registry": RegistryServiceStub,
+    "project_images": ProjectImageServiceStub,
 }
 # Services that share the process of another.
-_SERVED_BY = {"reports": "usage", "alerts": "usage"}
+_SERVED_BY = {
+    "projects": "identity",
+    "sessions": "identity",
+    "tokens": "identity",
+    "second_factors": "identity",
+    "team": "identity",
+    "settings": "identity",
+    "profiles": "identity",
+    "reports": "usage",
+    "alerts": "usage",
+    "project_spend": "billing",
+    "project_images": "registry",
+    "key_settings": "keys",
+    "grants": "keys",
+    "service_consumers": "keys",
+    "exposures": "keys",
+    "revisions": "catalog",
+    "lifecycle": "catalog",
+    "invitations": "catalog",
+}
 
 
 def stubs_over(channels: Mapping[str, grpc.aio.Channel]) -> Mapping[str, object]:
@@ -83,22 +161,31 @@ class Rpc(Generic[P, T]):
         async def call(*args: P.args, **fields: P.kwargs) -> T:
             token = await client.access_token()
             request = self._request(*args, **fields)
-            method = getattr(client.stub, self._name)
-
-            async def ask(timeout_s: float) -> T:
-                answer: T = await invoke(method, request, token=token, timeout_s=timeout_s)
-                return answer
-
-            return await client.deadlines.ask(client.process, self._name, ask)
+            try:
+                return await self._ask(client, request, token)
+            except UnauthenticatedError as error:
+                # Nothing was done yet: who calls comes first.
+                if token is None or error.code != _TOKEN_ENDED:
+                    raise
+            return await self._ask(client, request, await client.access_token(token))
 
         return call
+
+    async def _ask(self, client: Client, request: Message, token: str | None) -> T:
+        method = getattr(client.stub, self._name)
+
+        async def call(timeout_s: float) -> T:
+            answer: T = await invoke(method, request, token=token, timeout_s=timeout_s)
+            return answer
+
+        return await client.deadlines.ask(client.process, self._name, call)
 
 
 class StreamRpc(Generic[P, T]):
     """A method of a client whose answers are a stream: `async for report in api.usage.WatchConsumerUsage(…)`.
 
-    It lasts until the access token that it began with ends (UnauthenticatedError token_expired), and is then
-    asked for anew. Whoever stops earlier closes it: `async with aclosing(…)`.
+    It lasts until the access token that it began with ends (UnauthenticatedError), and is asked for anew
+    then. Whoever stops earlier closes it: `async with aclosing(…)`.
     """
 
     def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
@@ -111,8 +198,19 @@ class StreamRpc(Generic[P, T]):
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, AsyncGenerator[T, None]]:
         async def call(*args: P.args, **fields: P.kwargs) -> AsyncGenerator[T, None]:
             token = await client.access_token()
-            method = getattr(client.stub, self._name)
-            async with aclosing(listen(method, self._request(*args, **fields), token=token)) as answers:
+            method, request = getattr(client.stub, self._name), self._request(*args, **fields)
+            is_begun = False
+            try:
+                async with aclosing(listen(method, request, token=token)) as answers:
+                    async for answer in answers:
+                        is_begun = True
+                        yield answer
+                return
+            except UnauthenticatedError as error:
+                if is_begun or token is None or error.code != _TOKEN_ENDED:
+                    raise
+            token = await client.access_token(token)
+            async with aclosing(listen(method, request, token=token)) as answers:
                 async for answer in answers:
                     yield answer
 
@@ -134,12 +232,101 @@ class IdentityClient(Client):
     RegisterConsumer = Rpc(identity.RegisterConsumerRequest, identity.Challenge)
     RegisterMerchant = Rpc(identity.RegisterMerchantRequest, identity.Challenge)
     ReinstateMerchant = Rpc(identity.ReinstateMerchantRequest, identity.Merchant)
+    ResendInvite = Rpc(identity.ResendInviteRequest, identity.Invite)
+    RevokeInvite = Rpc(identity.RevokeInviteRequest, identity.Invite)
     SignOut = Rpc(identity.SignOutRequest, identity.SignOutResponse)
     StartOidcSignIn = Rpc(identity.StartOidcSignInRequest, identity.OidcChallenge)
     StartSignIn = Rpc(identity.StartSignInRequest, identity.Challenge)
     SuspendMerchant = Rpc(identity.SuspendMerchantRequest, identity.Merchant)
     UnblockConsumer = Rpc(identity.UnblockConsumerRequest, identity.Consumer)
     VerifyChallenge = Rpc(identity.VerifyChallengeRequest, identity.Session)
+
+
+class ProjectsClient(Client):
+    AcceptProjectInvitation = Rpc(projects.AcceptProjectInvitationRequest, projects.Project)
+    AcceptProjectOffer = Rpc(projects.AcceptProjectOfferRequest, projects.Project)
+    CloseProject = Rpc(projects.CloseProjectRequest, projects.Project)
+    CreateProject = Rpc(projects.CreateProjectRequest, projects.Project)
+    CreateProjectInvitation = Rpc(projects.CreateProjectInvitationRequest, projects.ProjectInvite)
+    DeclineProjectInvitation = Rpc(
+        projects.DeclineProjectInvitationRequest, projects.DeclineProjectInvitationResponse
+    )
+    DeclineProjectOffer = Rpc(projects.DeclineProjectOfferRequest, projects.Project)
+    GetProject = Rpc(projects.GetProjectRequest, projects.Project)
+    GetReceivedInvitation = Rpc(projects.GetReceivedInvitationRequest, projects.ReceivedInvitation)
+    LeaveProject = Rpc(projects.LeaveProjectRequest, projects.LeaveProjectResponse)
+    ListProjectInvitations = Rpc(
+        projects.ListProjectInvitationsRequest, projects.ListProjectInvitationsResponse
+    )
+    ListProjectMembers = Rpc(projects.ListProjectMembersRequest, projects.ListProjectMembersResponse)
+    ListProjects = Rpc(projects.ListProjectsRequest, projects.ListProjectsResponse)
+    ListReceivedInvitations = Rpc(
+        projects.ListReceivedInvitationsRequest, projects.ListReceivedInvitationsResponse
+    )
+    OfferProject = Rpc(projects.OfferProjectRequest, projects.Project)
+    RemoveProjectMember = Rpc(projects.RemoveProjectMemberRequest, projects.Project)
+    ResendProjectInvitation = Rpc(projects.ResendProjectInvitationRequest, projects.ProjectInvite)
+    RevokeProjectInvitation = Rpc(projects.RevokeProjectInvitationRequest, projects.ProjectInvite)
+    UpdateProject = Rpc(projects.UpdateProjectRequest, projects.Project)
+    UpdateProjectMember = Rpc(projects.UpdateProjectMemberRequest, projects.ProjectMembership)
+    WithdrawProjectOffer = Rpc(projects.WithdrawProjectOfferRequest, projects.Project)
+
+
+class SessionsClient(Client):
+    EndOtherSessions = Rpc(sessions.EndOtherSessionsRequest, sessions.EndOtherSessionsResponse)
+    EndSession = Rpc(sessions.EndSessionRequest, sessions.EndSessionResponse)
+    ListSessions = Rpc(sessions.ListSessionsRequest, sessions.ListSessionsResponse)
+
+
+class TokensClient(Client):
+    CreateToken = Rpc(tokens.CreateTokenRequest, tokens.CreateTokenResponse)
+    ListTokens = Rpc(tokens.ListTokensRequest, tokens.ListTokensResponse)
+    RevokeToken = Rpc(tokens.RevokeTokenRequest, tokens.PersonalAccessToken)
+
+
+class SecondFactorsClient(Client):
+    AddPasskey = Rpc(factors.AddPasskeyRequest, factors.AddSecondFactorResponse)
+    CompleteSignIn = Rpc(factors.CompleteSignInRequest, identity.Session)
+    CompleteStepUp = Rpc(factors.CompleteStepUpRequest, factors.SecondFactors)
+    ConfirmTotp = Rpc(factors.ConfirmTotpRequest, factors.AddSecondFactorResponse)
+    GetSecondFactors = Rpc(factors.GetSecondFactorsRequest, factors.SecondFactors)
+    MakeRecoveryCodes = Rpc(factors.MakeRecoveryCodesRequest, factors.MakeRecoveryCodesResponse)
+    RemovePasskey = Rpc(factors.RemovePasskeyRequest, factors.SecondFactors)
+    RemoveTotp = Rpc(factors.RemoveTotpRequest, factors.SecondFactors)
+    StartPasskey = Rpc(factors.StartPasskeyRequest, factors.StartPasskeyResponse)
+    StartStepUp = Rpc(factors.StartStepUpRequest, SecondFactorChallenge)
+    StartTotp = Rpc(factors.StartTotpRequest, factors.StartTotpResponse)
+
+
+class TeamClient(Client):
+    AcceptAdminInvite = Rpc(team.AcceptAdminInviteRequest, team.Admin)
+    DismissAdmin = Rpc(team.DismissAdminRequest, team.Admin)
+    ListAdmins = Rpc(team.ListAdminsRequest, team.ListAdminsResponse)
+
+
+class SettingsClient(Client):
+    GetPlatformSettings = Rpc(
+        platform_settings.GetPlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+    ListPlatformSettingsChanges = Rpc(
+        platform_settings.ListPlatformSettingsChangesRequest,
+        platform_settings.ListPlatformSettingsChangesResponse,
+    )
+    UpdatePlatformSettings = Rpc(
+        platform_settings.UpdatePlatformSettingsRequest, platform_settings.PlatformSettings
+    )
+
+
+class ProfilesClient(Client):
+    BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
+    DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
+    DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
+    GetMerchantProfile = Rpc(profiles.GetMerchantProfileRequest, profiles.MerchantProfile)
+    GetPublicMerchant = Rpc(profiles.GetPublicMerchantRequest, profiles.MerchantProfile)
+    SetMerchantLogo = Rpc(profiles.SetMerchantLogoRequest, profiles.MerchantProfile)
+    SetMyPicture = Rpc(profiles.SetMyPictureRequest, identity.User)
+    UpdateMe = Rpc(profiles.UpdateMeRequest, identity.User)
+    UpdateMerchantProfile = Rpc(profiles.UpdateMerchantProfileRequest, profiles.MerchantProfile)
 
 
 class CatalogClient(Client):
@@ -163,6 +350,29 @@ class CatalogClient(Client):
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
 
 
+class RevisionsClient(Client):
+    ApproveRevision = Rpc(revisions.ApproveRevisionRequest, revision.ServiceRevision)
+    GetRevision = Rpc(revisions.GetRevisionRequest, revisions.GetRevisionResponse)
+    ListPendingRevisions = Rpc(revisions.ListPendingRevisionsRequest, revisions.ListPendingRevisionsResponse)
+    ListServiceRevisions = Rpc(revisions.ListServiceRevisionsRequest, revisions.ListServiceRevisionsResponse)
+    RejectRevision = Rpc(revisions.RejectRevisionRequest, revision.ServiceRevision)
+    WithdrawRevision = Rpc(revisions.WithdrawRevisionRequest, revision.ServiceRevision)
+
+
+class LifecycleClient(Client):
+    ReinstateService = Rpc(lifecycle.ReinstateServiceRequest, catalog.Service)
+    RetireService = Rpc(lifecycle.RetireServiceRequest, catalog.Service)
+    SuspendService = Rpc(lifecycle.SuspendServiceRequest, catalog.Service)
+    WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
+
+
+class InvitationsClient(Client):
+    AcceptInvitation = Rpc(invitations.AcceptInvitationRequest, catalog.MarketplaceService)
+    CreateInvitation = Rpc(invitations.CreateInvitationRequest, invitations.CreateInvitationResponse)
+    ListInvitations = Rpc(invitations.ListInvitationsRequest, invitations.ListInvitationsResponse)
+    RevokeInvitation = Rpc(invitations.RevokeInvitationRequest, invitations.Invitation)
+
+
 class KeysClient(Client):
     ApproveAccess = Rpc(keys.ApproveAccessRequest, keys.AccessRequest)
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
@@ -178,6 +388,71 @@ class KeysClient(Client):
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
+
+
+class KeySettingsClient(Client):
+    BatchGetKeyActivity = Rpc(
+        key_settings.BatchGetKeyActivityRequest, key_settings.BatchGetKeyActivityResponse
+    )
+    DisableKey = Rpc(key_settings.DisableKeyRequest, keys.Key)
+    EnableKey = Rpc(key_settings.EnableKeyRequest, keys.Key)
+    EndPreviousSecret = Rpc(key_settings.EndPreviousSecretRequest, keys.Key)
+    RotateKey = Rpc(key_settings.RotateKeyRequest, key_settings.RotateKeyResponse)
+    SetAllowedCalls = Rpc(key_settings.SetAllowedCallsRequest, keys.Key)
+    SetAllowedNetworks = Rpc(key_settings.SetAllowedNetworksRequest, keys.Key)
+    SetKeyServices = Rpc(key_settings.SetKeyServicesRequest, keys.Key)
+    UpdateKey = Rpc(key_settings.UpdateKeyRequest, keys.Key)
+
+
+class GrantsClient(Client):
+    EndConsumerGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    EndGrant = Rpc(grants.EndGrantRequest, grants.Grant)
+    GetAccessPolicy = Rpc(grants.GetAccessPolicyRequest, grants.AccessPolicy)
+    ListConsumerGrants = Rpc(grants.ListConsumerGrantsRequest, grants.ListConsumerGrantsResponse)
+    ListGrants = Rpc(grants.ListGrantsRequest, grants.ListGrantsResponse)
+    ListKeysOfConsumer = Rpc(grants.ListKeysOfConsumerRequest, keys.ListKeysResponse)
+    SetAccessPolicy = Rpc(grants.SetAccessPolicyRequest, grants.AccessPolicy)
+    WithdrawAccessRequest = Rpc(grants.WithdrawAccessRequestRequest, keys.AccessRequest)
+
+
+class ServiceConsumersClient(Client):
+    ApproveMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    BlockServiceConsumer = Rpc(
+        service_consumers.BlockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+    DenyMerchantAccess = Rpc(
+        service_consumers.DecideMerchantAccessRequest, service_consumers.MerchantAccessRequest
+    )
+    EndServiceConsumerAccess = Rpc(
+        service_consumers.EndServiceConsumerAccessRequest, service_consumers.ServiceConsumer
+    )
+    GetServiceConsumer = Rpc(
+        service_consumers.GetServiceConsumerRequest, service_consumers.ServiceConsumerDetail
+    )
+    ListMerchantAccessRequests = Rpc(
+        service_consumers.ListMerchantAccessRequestsRequest,
+        service_consumers.ListMerchantAccessRequestsResponse,
+    )
+    ListServiceConsumers = Rpc(
+        service_consumers.ListServiceConsumersRequest, service_consumers.ListServiceConsumersResponse
+    )
+    RevokeServiceKey = Rpc(service_consumers.RevokeServiceKeyRequest, service_consumers.ServiceKey)
+    SetServiceConsumerLimits = Rpc(
+        service_consumers.SetServiceConsumerLimitsRequest, service_consumers.ServiceConsumer
+    )
+    UnblockServiceConsumer = Rpc(
+        service_consumers.UnblockServiceConsumerRequest, service_consumers.ServiceConsumer
+    )
+
+
+class ExposuresClient(Client):
+    GetExposureChoice = Rpc(exposures.GetExposureChoiceRequest, exposures.ExposureChoice)
+    HandInKey = Rpc(exposures.HandInKeyRequest, exposures.HandInKeyResponse)
+    ListExposures = Rpc(exposures.ListExposuresRequest, exposures.ListExposuresResponse)
+    ReportFoundKeys = Rpc(exposures.ReportFoundKeysRequest, exposures.ReportFoundKeysResponse)
+    SetExposureChoice = Rpc(exposures.ExposureChoice, exposures.ExposureChoice)
 
 
 class UsageClient(Client):
@@ -251,6 +526,14 @@ class BillingClient(Client):
     )
 
 
+class ProjectSpendClient(Client):
+    GetProjectSpend = Rpc(project_spend.GetProjectSpendRequest, project_spend.GetProjectSpendResponse)
+
+
+class ProjectImagesClient(Client):
+    ListProjectPulls = Rpc(project_images.ListProjectPullsRequest, project_images.ListProjectPullsResponse)
+
+
 class RegistryClient(Client):
     CreatePushToken = Rpc(registry.CreatePushTokenRequest, registry.CreatePushTokenResponse)
     DeprecateImage = Rpc(registry.DeprecateImageRequest, registry.Image)
@@ -268,12 +551,28 @@ class Api:
     def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, deadlines: Deadlines) -> None:
         self.access_token = access_token
         self.identity = IdentityClient("identity", stubs, access_token, deadlines)
+        self.projects = ProjectsClient("projects", stubs, access_token, deadlines)
+        self.sessions = SessionsClient("sessions", stubs, access_token, deadlines)
+        self.tokens = TokensClient("tokens", stubs, access_token, deadlines)
+        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, deadlines)
+        self.team = TeamClient("team", stubs, access_token, deadlines)
+        self.settings = SettingsClient("settings", stubs, access_token, deadlines)
+        self.profiles = ProfilesClient("profiles", stubs, access_token, deadlines)
         self.catalog = CatalogClient("catalog", stubs, access_token, deadlines)
+        self.revisions = RevisionsClient("revisions", stubs, access_token, deadlines)
+        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, deadlines)
+        self.invitations = InvitationsClient("invitations", stubs, access_token, deadlines)
         self.keys = KeysClient("keys", stubs, access_token, deadlines)
+        self.key_settings = KeySettingsClient("key_settings", stubs, access_token, deadlines)
+        self.grants = GrantsClient("grants", stubs, access_token, deadlines)
+        self.service_consumers = ServiceConsumersClient("service_consumers", stubs, access_token, deadlines)
+        self.exposures = ExposuresClient("exposures", stubs, access_token, deadlines)
         self.usage = UsageClient("usage", stubs, access_token, deadlines)
         self.reports = ReportsClient("reports", stubs, access_token, deadlines)
         self.alerts = AlertsClient("alerts", stubs, access_token, deadlines)
         self.billing = BillingClient("billing", stubs, access_token, deadlines)
+        self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, deadlines)
+        self.project_images = ProjectImagesClient("project_images", stubs, access_token, deadlines)
         self.registry = RegistryClient("registry", stubs, access_token, deadlines)
 
 

@@ -22,6 +22,8 @@ class BrowserSession:
         self._session: Session | None = None
         # Whether the browser has to be given a cookie, because it has none or another session's.
         self.is_cookie_due = False
+        # What identity-svc will know the browser by, from a sign-in of this request; "" for none.
+        self.device_token = ""
 
     async def load(self, cookie: str | None) -> None:
         """Go on with the session of the browser's cookie, if that names one."""
@@ -60,13 +62,17 @@ class BrowserSession:
         """What every form of this browser's pages carries."""
         return self._begun().csrf_token
 
-    async def access_token(self) -> str | None:
-        """The token for calls as the person signed in, None for nobody. Raises AppError."""
-        return await self._renewal.access_token(self._session) if self._session is not None else None
+    async def access_token(self, refused: str | None = None) -> str | None:
+        """The token for calls as the person signed in, None for nobody; another one than that which was
+        `refused`. Raises AppError."""
+        if self._session is None:
+            return None
+        return await self._renewal.access_token(self._session, refused)
 
     async def sign_in(self, answer: pb.Session) -> None:
         """Hold the session that identity-svc has given out, under a new cookie."""
         self._session = await self._store.begin(self._begun(), answer)
+        self.device_token = answer.device_token
         self.is_cookie_due = True
 
     async def end(self) -> None:
@@ -80,13 +86,32 @@ class BrowserSession:
         """See what has become of it meanwhile: for a request that lasts."""
         await self.load(self.secret)
 
+    async def renew(self) -> None:
+        """Go on with a new access token: what it says of the person has changed."""
+        tokens = self._begun().tokens
+        if tokens is not None:
+            await self.access_token(tokens.access_token)
+
     async def act_as(self, role: Role.ValueType) -> None:
         """Raises PermissionDeniedError when the person doesn't hold the role."""
         await self._renewal.act_as(self._begun(), role)
 
+    async def refresh(self) -> None:
+        """See what has become of the person meanwhile: a new name, say."""
+        if self._session is not None and self._session.tokens is not None:
+            await self._renewal.access_token(self._session, refused=self._session.tokens.access_token)
+
     async def keep_notes(self, notes: Mapping[str, Any]) -> None:
         """Replaces `notes`, for half an hour."""
         await self._store.keep_notes(self._begun(), notes)
+
+    async def keep_dance(self, state: str, dance: Mapping[str, str]) -> None:
+        """Remember what has to come back with `state` from an issuer."""
+        await self._store.keep_dance(self._begun(), state, dance)
+
+    async def take_dance(self, state: str) -> Mapping[str, str] | None:
+        """What was kept for the state, once; None for one that isn't this browser's."""
+        return await self._store.take_dance(self._session, state) if self._session is not None else None
 
     async def add_flash(self, flash: Flash) -> None:
         """Have the next page say something."""

@@ -10,6 +10,9 @@ from ams_bff.http.sessions import IDLE_S
 THEMES = ("system", "light", "dark")
 
 _YEAR_S = 365 * 24 * 3600
+# Of how many accounts a browser keeps what it is known by, and how long one is at most.
+_ACCOUNTS = 4
+_MAX_TOKEN = 200
 _THEME, _ZONE = "ams_theme", "ams_zone"
 
 
@@ -29,6 +32,26 @@ class SessionCookie:
         """Has the browser keep it for another 30 days."""
         response.set_cookie(
             self.name, secret, max_age=IDLE_S, path="/", secure=self._is_https, httponly=True, samesite="lax"
+        )
+
+
+class DeviceCookie:
+    """What identity-svc knows a browser by that has signed in before, for each of its last accounts."""
+
+    def __init__(self, is_https: bool) -> None:
+        self._is_https = is_https
+        self.name = "__Host-ams_device" if is_https else "ams_device"
+
+    def read(self, request: Request) -> list[str]:
+        """The newest first."""
+        tokens = request.cookies.get(self.name, "").split("~")
+        return [token for token in tokens if 0 < len(token) <= _MAX_TOKEN][:_ACCOUNTS]
+
+    def add(self, request: Request, response: Response, token: str) -> None:
+        """Has the browser keep one more for a year."""
+        tokens = "~".join([token, *self.read(request)][:_ACCOUNTS])
+        response.set_cookie(
+            self.name, tokens, max_age=_YEAR_S, path="/", secure=self._is_https, httponly=True, samesite="lax"
         )
 
 

@@ -24,16 +24,19 @@ class Renewal:
         self._store = store
         self._identity = identity
 
-    async def access_token(self, session: Session) -> str | None:
-        """A token for the session's person, None for nobody. Raises UnauthenticatedError when the session
-        has ended, UnavailableError when the old token is used up and no new one can be had."""
+    async def access_token(self, session: Session, refused: str | None = None) -> str | None:
+        """A token for the session's person, None for nobody; another one than that which was `refused`.
+
+        Raises UnauthenticatedError when the session has ended, UnavailableError when the old token is used up
+        and no new one can be had.
+        """
         if session.tokens is None:
             return None
-        if not _is_fresh(session.tokens):
+        if not _is_good(session.tokens, refused):
             try:
-                await self._renew(session, Role.ROLE_UNSPECIFIED)
+                await self._renew(session, Role.ROLE_UNSPECIFIED, refused)
             except (UnavailableError, DeadlineExceededError):
-                if session.tokens.expires_at_s <= time.time():
+                if refused is not None or session.tokens.expires_at_s <= time.time():
                     raise
         return session.tokens.access_token
 
@@ -41,18 +44,18 @@ class Renewal:
         """Makes `role` the active one. Raises PermissionDeniedError when the person doesn't hold it."""
         await self._renew(session, role)
 
-    async def _renew(self, session: Session, role: Role.ValueType) -> None:
+    async def _renew(self, session: Session, role: Role.ValueType, refused: str | None = None) -> None:
         async with self._store.lock(session):
             latest = await self._store.load(session.secret)
             if latest is None or latest.person is None or latest.tokens is None:
                 raise UnauthenticatedError("session_ended", "Your session has ended. Sign in again.")
             session.person, session.tokens = latest.person, latest.tokens
-            if role == Role.ROLE_UNSPECIFIED and _is_fresh(latest.tokens):
+            if role == Role.ROLE_UNSPECIFIED and _is_good(latest.tokens, refused):
                 return  # somebody else was quicker
             request = pb.RefreshSessionRequest(refresh_token=latest.tokens.refresh_token, active_role=role)
             session.adopt(await invoke(self._identity.RefreshSession, request))
             await self._store.update(session)
 
 
-def _is_fresh(tokens: Tokens) -> bool:
-    return tokens.expires_at_s - time.time() > _RENEW_BEFORE_S
+def _is_good(tokens: Tokens, refused: str | None) -> bool:
+    return tokens.access_token != refused and tokens.expires_at_s - time.time() > _RENEW_BEFORE_S

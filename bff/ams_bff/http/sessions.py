@@ -1,7 +1,8 @@
 """Sessions in Redis, under an opaque cookie of 256 bits.
 
 A visitor who hasn't signed in has a session too, of which nothing lies in Redis until something has to be
-kept. Redis knows a session by the hash of its cookie, so that a look into Redis gives nobody a cookie.
+kept. Redis knows a session by the hash of its cookie, so that a look into Redis gives nobody a cookie; and
+what it holds is sealed, so that it gives nobody a token either.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.access import is_stopped
 from ams_common.errors import UnavailableError
+from ams_common.sealing import Sealer, SealingError
 from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 
@@ -50,6 +52,10 @@ class Person:
     active_role: Role.ValueType
     # Those in which an admin has stopped the account: a suspended merchant's, a blocked consumer's.
     closed_roles: tuple[Role.ValueType, ...] = ()
+    # It holds the admin role, and can't act in it until it has a second factor.
+    needs_second_factor: bool = False
+    # Where the picture is; "": initials stand for it.
+    avatar_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class Session:
             tuple(user.roles),
             user.active_role,
             tuple(_closed_roles(user)),
+            user.needs_second_factor,
+            user.avatar_url,
         )
         expires_at_s = answer.access_token_expires_at.ToMilliseconds() / 1000
         self.tokens = Tokens(answer.access_token, expires_at_s, answer.refresh_token)
@@ -116,8 +124,9 @@ def new_session() -> Session:
 class SessionStore:
     """Every method raises UnavailableError when Redis is down."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sealer: Sealer) -> None:
         self._redis = redis
+        self._sealer = sealer
 
     async def load(self, cookie: str | None) -> Session | None:
         """The session of a cookie; None for what can't be one of ours."""
@@ -129,10 +138,10 @@ class SessionStore:
             pipeline.get(_redis_key(cookie, "notes"))
             pipeline.lrange(_redis_key(cookie, "flashes"), 0, -1)
             kept, notes, flashes = await pipeline.execute()
-        session = Session(cookie, notes=json.loads(notes) if notes else {})
+        session = Session(cookie, notes=self._unsealed(notes) or {})
         session.flashes = tuple(Flash(**json.loads(flash)) for flash in flashes)
-        if kept:
-            session.person, session.tokens = _parse(kept)
+        if (document := self._unsealed(kept)) is not None:
+            session.person, session.tokens = _person(document["person"]), Tokens(**document["tokens"])
         return session
 
     async def begin(self, session: Session, answer: pb.Session) -> Session:
@@ -140,14 +149,16 @@ class SessionStore:
         fresh = new_session()
         fresh.adopt(answer)
         with _redis_faults():
-            await self._redis.set(_redis_key(fresh.secret), _text(fresh), ex=IDLE_S)
+            await self._redis.set(_redis_key(fresh.secret), self._sealed(_document(fresh)), ex=IDLE_S)
         await self.end(session)
         return fresh
 
     async def update(self, session: Session) -> None:
         """Keep new tokens, unless the session has ended meanwhile."""
         with _redis_faults():
-            await self._redis.set(_redis_key(session.secret), _text(session), ex=IDLE_S, xx=True)
+            await self._redis.set(
+                _redis_key(session.secret), self._sealed(_document(session)), ex=IDLE_S, xx=True
+            )
 
     async def end(self, session: Session) -> None:
         """Delete all that is stored of it."""
@@ -159,7 +170,19 @@ class SessionStore:
         """Replace the notes; they are kept for half an hour."""
         session.notes = notes
         with _redis_faults():
-            await self._redis.set(_redis_key(session.secret, "notes"), json.dumps(notes), ex=_NOTES_S)
+            await self._redis.set(_redis_key(session.secret, "notes"), self._sealed(notes), ex=_NOTES_S)
+
+    async def keep_dance(self, session: Session, state: str, dance: Mapping[str, str]) -> None:
+        """What has to come back with `state` from an issuer, for half an hour: each tab has its own."""
+        name = _redis_key(session.secret, f"dance:{_digest(state)}")
+        with _redis_faults():
+            await self._redis.set(name, self._sealed(dance), ex=_NOTES_S)
+
+    async def take_dance(self, session: Session, state: str) -> Mapping[str, str] | None:
+        """What was kept for the state, once; None for one that isn't this browser's."""
+        with _redis_faults():
+            kept = await self._redis.getdel(_redis_key(session.secret, f"dance:{_digest(state)}"))
+        return self._unsealed(str(kept) if kept else None)
 
     async def add_flash(self, session: Session, flash: Flash) -> None:
         """Keep it for the next page."""
@@ -195,23 +218,34 @@ class SessionStore:
             with _redis_faults(), suppress(LockError):
                 await lock.release()
 
+    def _sealed(self, document: Mapping[str, Any]) -> str:
+        return self._sealer.seal(json.dumps(document).encode()).decode()
+
+    def _unsealed(self, text: str | None) -> dict[str, Any] | None:
+        """What was sealed; None for nothing, and for what none of our keys opens: a new session begins."""
+        try:
+            document: dict[str, Any] | None = json.loads(self._sealer.unseal(text.encode())) if text else None
+        except SealingError:
+            return None
+        return document
+
 
 def _redis_key(secret: str, part: str = "") -> str:
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    return f"ams:session:{{{digest}}}" + (f":{part}" if part else "")
+    return f"ams:session:{{{_digest(secret)}}}" + (f":{part}" if part else "")
 
 
-def _text(session: Session) -> str:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _document(session: Session) -> Mapping[str, Any]:
     assert session.person is not None
     assert session.tokens is not None
-    return json.dumps({"person": asdict(session.person), "tokens": asdict(session.tokens)})
+    return {"person": asdict(session.person), "tokens": asdict(session.tokens)}
 
 
-def _parse(text: str) -> tuple[Person, Tokens]:
-    document = json.loads(text)
-    person = document["person"]
-    roles = {name: tuple(person.get(name, ())) for name in ("roles", "closed_roles")}
-    return Person(**person | roles), Tokens(**document["tokens"])
+def _person(fields: dict[str, Any]) -> Person:
+    return Person(**fields | {name: tuple(fields.get(name, ())) for name in ("roles", "closed_roles")})
 
 
 def _unavailable() -> UnavailableError:

@@ -50,6 +50,8 @@ class Visit:
         self.query = request.query_params
         self.url = PageUrl(self.path, self.query)
         self.is_https = public_url.startswith("https://")
+        # What identity-svc knows this browser by, for the accounts that signed in here before.
+        self.device_tokens = cookies.DeviceCookie(self.is_https).read(request)
         self.theme = cookies.theme_of(request)
         self.zone = cookies.zone_of(request)
         # Whether a page is asked for, and nothing is to be done.
@@ -61,7 +63,7 @@ class Visit:
         # Whether the page does without something that couldn't be asked for.
         self.is_degraded = False
         self._renderer = renderer
-        self._public_url = public_url
+        self.public_url = public_url
 
     @property
     def role(self) -> Role.ValueType:
@@ -90,7 +92,7 @@ class Visit:
     def form_page(self) -> str | None:
         """The page that a form was sent from, if it is one of ours."""
         referrer = self.request.headers.get("referer", "")
-        if not guards.is_ours(referrer, self.request, self._public_url):
+        if not guards.is_ours(referrer, self.request, self.public_url):
             return None
         parts = urlsplit(referrer)
         return safe_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)

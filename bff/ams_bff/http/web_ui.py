@@ -16,16 +16,16 @@ from ams_bff.http.api import Api, stubs_over
 from ams_bff.http.assets import PREFIX, Assets
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
-from ams_bff.http.cookies import SessionCookie
+from ams_bff.http.cookies import DeviceCookie, SessionCookie
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
 from ams_bff.http.feeds import Feeds
+from ams_bff.http.posted_forms import read_form
 from ams_bff.http.renewal import Renewal
 from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
-from ams_bff.ui.forms import Form
 from ams_bff.ui.renderer import Renderer
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class WebUi:
         self._event_streams = event_streams
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
+        self._device_cookie = DeviceCookie(settings.is_https)
         self._renewal = Renewal(store, IdentityServiceStub(backends.channels["identity"]))
         self._renderer = Renderer(
             assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
@@ -119,7 +120,7 @@ class WebUi:
             view.admit(
                 visit
             )  # whose cookie has run out is asked to sign in, not shown that the form is wrong
-        form = Form.parse(await visit.request.body())
+        form = await read_form(visit.request)
         guards.check_token(visit.session, visit.request, form)
         visit.form = form
 
@@ -137,6 +138,8 @@ class WebUi:
         if answer.status_code >= 500:
             return answer  # whose session couldn't be looked up keeps its cookie
         session = visit.session
+        if session.device_token:
+            self._device_cookie.add(visit.request, answer, session.device_token)
         if session.is_cookie_due or (session.person is not None and not visit.is_partial):
             self._cookie.write(answer, session.secret)
         return answer

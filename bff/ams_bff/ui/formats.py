@@ -18,10 +18,12 @@ _STEPS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 # What the names of an enum's values begin with, beside those that begin with nothing.
 _ENUM_PREFIXES = {
     "ImageStatus": "IMAGE_",
+    "InviteState": "INVITE_",
     "InvoiceRunStatus": "RUN_",
     "InvoiceStatus": "INVOICE_",
     "KeyStatus": "KEY_",
     "LicenseModel": "LICENSE_",
+    "ProjectRole": "PROJECT_",
     "PushTokenStatus": "PUSH_TOKEN_",
     "ServiceStatus": "SERVICE_",
     "Standing": "STANDING_",

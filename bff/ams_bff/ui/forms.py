@@ -45,6 +45,8 @@ class Form:
         self.errors: dict[str, str] = {}
         # What controls are called on the page, by name: as far as it has been drawn.
         self.labels: dict[str, str] = {}
+        # What files were sent with it, whole.
+        self.files: dict[str, bytes] = {}
         self.message = ""
         self.status = 200
         # Whether it was sent, and so holds what is stored nowhere.

@@ -23,6 +23,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(CONSUMER, "Usage", "/dashboard/usage", icon="activity", is_main=True),
     Entry(CONSUMER, "Services", "/dashboard/services", icon="boxes"),
     Entry(CONSUMER, "Images", "/dashboard/images", icon="container"),
+    Entry(CONSUMER, "Projects", "/dashboard/projects", icon="folder-kanban"),
     Entry(CONSUMER, "Spend", "/dashboard/spend", icon="trending-up"),
     Entry(CONSUMER, "Invoices", "/dashboard/invoices", icon="receipt"),
     Entry(CONSUMER, "Reconciliation", "/dashboard/reconciliation", icon="scale"),
@@ -40,6 +41,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(MERCHANT, "Reconciliation", "/merchant/reconciliation", icon="scale"),
     Entry(MERCHANT, "Reports", "/merchant/reports", icon="file-down"),
     Entry(MERCHANT, "Alerts", "/merchant/alerts", icon="bell"),
+    Entry(MERCHANT, "Public profile", "/merchant/profile", icon="building-2"),
     Entry(MERCHANT, "Marketplace", "/marketplace", icon="store"),
     Entry(ADMIN, "Overview", "/admin", icon="layout-dashboard", is_main=True),
     Entry(ADMIN, "Services", "/admin/services", icon="boxes", is_main=True),
@@ -52,7 +54,17 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(ADMIN, "Alerts", "/admin/alerts", icon="bell"),
     Entry(ADMIN, "Dead letters", "/admin/dead-letters", icon="inbox"),
     Entry(ADMIN, "Governance", "/admin/governance", icon="scale"),
+    Entry(ADMIN, "Team", "/admin/team", icon="shield"),
+    Entry(ADMIN, "Settings", "/admin/settings", icon="settings"),
     Entry(ADMIN, "Marketplace", "/marketplace", icon="store"),
+)
+
+# The pages about one's account, whichever role one acts in.
+SETTINGS: tuple[tuple[str, str], ...] = (
+    ("Profile", "/settings/profile"),
+    ("Sessions", "/settings/sessions"),
+    ("Access tokens", "/settings/tokens"),
+    ("Security", "/settings/security"),
 )
 
 ROLE_LABELS = {ADMIN: "Admin", MERCHANT: "Merchant", CONSUMER: "Consumer"}

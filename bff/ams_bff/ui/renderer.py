@@ -10,9 +10,13 @@ from zoneinfo import ZoneInfo
 
 from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, InvoiceStatus, LineKind
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
-from ams.identity.v1.events_pb2 import Standing
+from ams.catalog.v1.forwarding_pb2 import CredentialKind, LimitScope
+from ams.catalog.v1.metadata_pb2 import ImageType, Visibility
+from ams.catalog.v1.revision_pb2 import RevisionStatus
+from ams.identity.v1.events_pb2 import ProjectRole, Standing
+from ams.identity.v1.identity_service_pb2 import InviteState
 from ams.keys.v1.events_pb2 import KeyStatus
-from ams.keys.v1.keys_service_pb2 import AccessRequestStatus
+from ams.keys.v1.keys_service_pb2 import AccessParty, AccessRequestStatus, LossReason
 from ams.policy.v1.policy_pb2 import Role
 from ams.registry.v1.events_pb2 import ImageStatus, LicenseModel
 from ams.registry.v1.registry_service_pb2 import PushTokenStatus
@@ -25,6 +29,15 @@ from markupsafe import Markup
 
 from ams_bff.ui import formats, forms, navigation
 from ams_bff.ui.audit_words import audit_words
+from ams_bff.ui.devices import device_name
+from ams_bff.ui.field_words import (
+    authentication,
+    category_name,
+    field_label,
+    field_value,
+    percent,
+    revision_words,
+)
 from ams_bff.ui.forwarding import in_force
 from ams_bff.ui.price_words import charge_rule_lines, price_lines, price_short, tier_tables
 from ams_bff.ui.samples import call_samples
@@ -34,8 +47,12 @@ ENUMS = {
     "service_status": ServiceStatus,
     "service_type": ServiceType,
     "standing": Standing,
+    "project_role": ProjectRole,
     "key_status": KeyStatus,
     "access_status": AccessRequestStatus,
+    "invite_state": InviteState,
+    "access_party": AccessParty,
+    "loss_reason": LossReason,
     "invoice_status": InvoiceStatus,
     "invoice_kind": InvoiceKind,
     "invoice_run_status": InvoiceRunStatus,
@@ -44,6 +61,11 @@ ENUMS = {
     "image_status": ImageStatus,
     "license_model": LicenseModel,
     "push_token_status": PushTokenStatus,
+    "limit_scope": LimitScope,
+    "credential_kind": CredentialKind,
+    "visibility": Visibility,
+    "image_type": ImageType,
+    "revision_status": RevisionStatus,
 }
 
 
@@ -63,6 +85,7 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "count": formats.count,
     "breakable": formats.breakable,
     "counted": formats.counted,
+    "device": device_name,
     "duration": formats.duration,
     "in_force": in_force,
     "month": formats.month,
@@ -76,6 +99,12 @@ _FILTERS: dict[str, Callable[..., object]] = {
     "sentence": forms.sentence,
     "short_ids": formats.short_ids,
     "audit_words": audit_words,
+    "authentication": authentication,
+    "category_name": category_name,
+    "field_label": field_label,
+    "field_value": field_value,
+    "percent": percent,
+    "revision_words": revision_words,
     "ago": lambda value: formats.ago(value, utc_now()),
     "when": _time_filter("%-d %b %Y, %H:%M"),
     "day": _time_filter("%-d %b %Y"),

@@ -62,3 +62,34 @@ def verification_samples(signing_key_id: str, secret: str) -> Samples:
 def pull_samples(login_command: str, pull_command: str, key: str) -> Samples:
     """Signing in to the registry with the key, and pulling."""
     return [("Docker", _PULL.format(key=key, login=login_command, pull=pull_command))]
+
+
+_REST_CURL = """\
+curl "{url}/api/v1/keys" \\
+  -H "Authorization: Bearer $AMS_TOKEN\""""
+
+_REST_PYTHON = """\
+import json
+import os
+from urllib.request import Request, urlopen
+
+headers = {{"Authorization": f"Bearer {{os.environ['AMS_TOKEN']}}"}}
+with urlopen(Request("{url}/api/v1/keys", headers=headers)) as response:
+    for key in json.load(response)["keys"]:
+        print(key["name"], key["status"])"""
+
+_REST_JAVASCRIPT = """\
+const response = await fetch("{url}/api/v1/keys", {{
+  headers: {{ Authorization: `Bearer ${{process.env.AMS_TOKEN}}` }},
+}});
+const {{ keys }} = await response.json();
+for (const key of keys) console.log(key.name, key.status);"""
+
+
+def rest_samples(public_url: str) -> Samples:
+    """A call of the REST API, with a token from the environment."""
+    return [
+        ("curl", _REST_CURL.format(url=public_url)),
+        ("Python", _REST_PYTHON.format(url=public_url)),
+        ("JavaScript", _REST_JAVASCRIPT.format(url=public_url)),
+    ]

@@ -1,5 +1,6 @@
 """Consumers: listed, blocked and unblocked (FR4-ADMIN-02)."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ams.policy.v1.policy_pb2 import ADMIN
 from ams_bff.http.downloads import list_download
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
+from ams_bff.views.admin_access import load_keys_and_grants
 from ams_bff.views.admin_queue import services_by_id
 from ams_bff.views.standing import AccountKind, views_of
 
@@ -18,8 +20,12 @@ _ACCESS_FIELDS = ("status", "requested_at", "resolved_at", "note", "reason", "ac
 
 
 async def _load_access(visit: Visit) -> Mapping[str, Any]:
-    listed = await _ask_access(visit, _SHOWN_REQUESTS, "")
+    listed, more = await asyncio.gather(
+        _ask_access(visit, _SHOWN_REQUESTS, ""),
+        load_keys_and_grants(visit, visit.parameter("account_id")),
+    )
     return {
+        **more,
         "requests_for_access": listed.access_requests,
         "has_more": bool(listed.next_page_token),
         "services": await services_by_id(visit, (asked.service_id for asked in listed.access_requests)),

@@ -1,83 +1,65 @@
-"""Who did what, and what AMS keeps of a sale (FR4-ADMIN-03)."""
+"""Who did what, when, from where, and what it changed (FR4-ADMIN-03)."""
 
-import asyncio
 import re
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Iterable
 
+from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common import formats
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
-from ams_bff.http.routing import action, page
+from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
-from ams_bff.ui.audit_words import actions
+from ams_bff.ui.audit_words import KINDS, actions
 from ams_bff.ui.csv_files import Cells, cells
-from ams_bff.ui.formats import month
-from ams_bff.ui.forms import Form
-from ams_bff.views.admin_records import actor_names
+from ams_bff.views.admin_records import people_names, subjects_of
 
 PATH = "/admin/governance"
 _PAGE_SIZE = 25
-_COLUMNS = ("occurred_at", "actor", "action", "resource", "resource_id", "details", "request_id")
-_MONTHS_AHEAD = 12
-_PERCENT = re.compile(r"\d{1,2}(?:[.,]\d{1,4})?")
-_FILTERS = ("actor", "action", "resource_id")
+_COLUMNS = (
+    "occurred_at",
+    "actor",
+    "actor_address",
+    "action",
+    "resource",
+    "resource_id",
+    "subject",
+    "details",
+    "changes",
+    "credential",
+    "client_address",
+    "request_id",
+)
+_TEXTS = {"actor": 100, "action": 64, "resource": 64, "resource_id": 64, "credential": 64}
+_DAYS = ("first_day", "last_day")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-async def show_governance(visit: Visit, form: Form | None = None) -> Response:
-    """The audit log, filtered by the URL, and the commission."""
-    listed, rates, names = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, visit.url.page_token),
-        visit.api.billing.ListCommissionRates(),
-        actor_names(visit),
-    )
-    now = utc_now()
+async def show_governance(visit: Visit) -> Response:
+    """The audit log, filtered by the URL."""
+    listed = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
+    names = await people_names(visit, listed.audit_records)
     return await visit.render(
         "admin/governance.html",
-        form=form or Form(),
         wanted=_wanted(visit),
         records=listed.audit_records,
         next_token=listed.next_page_token,
         names=names,
+        subjects=await subjects_of(visit, listed.audit_records, names),
         actions=actions(),
-        rates=[(percent(rate.rate), rate) for rate in rates.commission_rates],
-        this_month=f"{now:%Y-%m}",
-        months=[(text, month(text)) for text in _months_after(now)],
+        kinds=KINDS,
     )
 
 
-async def create_rate(visit: Visit) -> Response:
-    """Typed as a percentage, kept as a fraction."""
-    form = visit.form
-    try:
-        form.check()
-        made = await visit.api.billing.CreateCommissionRate(
-            rate=_fraction(form), starts_in=form["starts_in"], idempotency_key=form["idempotency_key"]
-        )
-    except AppError as error:
-        return await show_governance(visit, form.refused(error))
-    message = f"The commission will be {percent(made.rate)} from {month(made.starts_in)} on."
-    return await visit.redirect(f"{PATH}?view=commission", message)
-
-
-def percent(fraction: str) -> str:
-    """ "0.125" as "12.5%"."""
-    return f"{(Decimal(fraction) * 100).normalize():f}%"
-
-
-def _fraction(form: Form) -> str:
-    if not _PERCENT.fullmatch(form["rate"]):
-        form.refuse("rate", "must be a percentage from 0 to below 100, such as 12.5")
-        return ""
-    return f"{(Decimal(form['rate'].replace(',', '.')) / 100).normalize():f}"
-
-
 def _wanted(visit: Visit) -> dict[str, str]:
-    return {name: visit.query.get(name, "").strip()[:64] for name in _FILTERS}
+    """What the URL asks for; days that are none are left out, as nobody typed them into the form."""
+    wanted = {
+        name: _CONTROLS.sub("", visit.query.get(name, "")).strip()[:length] for name, length in _TEXTS.items()
+    }
+    days = {name: visit.query.get(name, "") for name in _DAYS}
+    return wanted | {name: day if formats.DATE.fullmatch(day) else "" for name, day in days.items()}
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsResponse:
@@ -85,24 +67,27 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListAuditRecordsR
 
 
 async def _rows(visit: Visit, listed: pb.ListAuditRecordsResponse) -> list[Cells]:
+    names = await people_names(visit, listed.audit_records)
+    subjects = await subjects_of(visit, listed.audit_records, names)
     return [
         [
-            *cells(record, "occurred_at", "actor", "action", "resource", "resource_id"),
+            *cells(record, "occurred_at", "actor"),
+            names.get(record.actor, "") if formats.UUID.fullmatch(record.actor) else "",
+            *cells(record, "action", "resource", "resource_id"),
+            subjects[record.audit_id][0],
             "; ".join(f"{name}={text}" for name, text in sorted(record.details.items())),
-            record.request_id,
+            "; ".join(_changes(record)),
+            *cells(record, "credential", "client_address", "request_id"),
         ]
         for record in listed.audit_records
     ]
 
 
-def _months_after(now: datetime) -> list[str]:
-    here = now.astimezone(UTC)
-    counts = range(here.month, here.month + _MONTHS_AHEAD)
-    return [f"{here.year + count // 12}-{count % 12 + 1:02}" for count in counts]
+def _changes(record: AuditRecord) -> Iterable[str]:
+    return (f"{change.field}: {change.before} → {change.after}" for change in record.changes)
 
 
 VIEWS = (
     page(PATH, show_governance, ADMIN),
     list_download(PATH, "audit-log", _COLUMNS, _ask, _rows, ADMIN),
-    action(PATH, create_rate, ADMIN),
 )

@@ -1,14 +1,12 @@
 """Merchants: invited, listed, suspended and reinstated (FR4-ADMIN-01)."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
-from ams.policy.v1.policy_pb2 import ADMIN
-from ams_common.clock import from_timestamp, utc_now
+from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
 from ams_common.errors import AppError
 from starlette.responses import Response
 
@@ -16,12 +14,23 @@ from ams_bff.http.downloads import list_download
 from ams_bff.http.routing import action
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
+from ams_bff.views.invite_actions import change_invite
 from ams_bff.views.service_lists import SERVICE_COLUMNS, service_rows
 from ams_bff.views.standing import AccountKind, list_page, views_of
 
 _INVITES = 10
 _MOST_SERVICES = 100
-_INVITE_FIELDS = ("note", "created_at", "expires_at", "accepted_at", "invite_id")
+_INVITE_FIELDS = (
+    "email",
+    "state",
+    "note",
+    "created_at",
+    "sent_at",
+    "expires_at",
+    "accepted_at",
+    "revoked_at",
+    "invite_id",
+)
 
 
 async def invite_merchant(visit: Visit) -> Response:
@@ -36,27 +45,24 @@ async def invite_merchant(visit: Visit) -> Response:
 
 
 async def _load_invites(visit: Visit) -> Mapping[str, Any]:
-    listed, now = await _ask_invites(visit, _INVITES, visit.query.get("invites", "")), utc_now()
-    invites = [(invite, invite_status(invite, now)) for invite in listed.invites]
-    return {"invites": invites, "next_invites": listed.next_page_token}
+    listed = await _ask_invites(visit, _INVITES, visit.query.get("invites", ""))
+    return {"invites": listed.invites, "next_invites": listed.next_page_token}
 
 
 async def _ask_invites(visit: Visit, size: int, page_token: str) -> pb.ListInvitesResponse:
-    return await visit.api.identity.ListInvites(page_size=size, page_token=page_token)
+    return await visit.api.identity.ListInvites(page_size=size, page_token=page_token, role=MERCHANT)
 
 
 async def _invite_rows(visit: Visit, listed: pb.ListInvitesResponse) -> list[Cells]:
-    now = utc_now()
-    return [
-        [invite.email, invite_status(invite, now), *cells(invite, *_INVITE_FIELDS)]
-        for invite in listed.invites
-    ]
+    return [cells(invite, *_INVITE_FIELDS) for invite in listed.invites]
 
 
-def invite_status(invite: pb.Invite, now: datetime) -> str:
-    if invite.HasField("accepted_at"):
-        return "Accepted"
-    return "Expired" if from_timestamp(invite.expires_at) <= now else "Open"
+async def revoke_invite(visit: Visit) -> Response:
+    return await change_invite(visit, MERCHANTS.path, visit.api.identity.RevokeInvite)
+
+
+async def resend_invite(visit: Visit) -> Response:
+    return await change_invite(visit, MERCHANTS.path, visit.api.identity.ResendInvite)
 
 
 async def _load_services(visit: Visit) -> Mapping[str, Any]:
@@ -95,13 +101,16 @@ MERCHANTS = AccountKind(
 )
 
 _OWN = f"{MERCHANTS.path}/{{account_id}}"
+_INVITE = f"{MERCHANTS.path}/invites/{{invite_id}}"
 VIEWS = (
     *views_of(MERCHANTS),
     action(MERCHANTS.path, invite_merchant, ADMIN),
+    action(f"{_INVITE}/revoke", revoke_invite, ADMIN),
+    action(f"{_INVITE}/resend", resend_invite, ADMIN),
     list_download(
         f"{MERCHANTS.path}/invites",
         "invites",
-        ("email", "status", *_INVITE_FIELDS),
+        _INVITE_FIELDS,
         _ask_invites,
         _invite_rows,
         ADMIN,

@@ -26,7 +26,7 @@ from ams_bff.views.admin_queue import (
     services_with_facts,
     with_facts,
 )
-from ams_bff.views.admin_records import latest_news, names_of, subjects_of
+from ams_bff.views.admin_records import latest_news, people_names, subjects_of
 from ams_bff.views.admin_services import show_service
 
 _MOST = 200
@@ -41,7 +41,7 @@ async def show_overview(visit: Visit, refused_id: str = "", form: Form | None = 
         visit.api.identity.ListConsumers(page_size=_MOST),
         visit.api.catalog.ListServices(page_size=_MOST, status=ACTIVE),
     )
-    names = names_of(visit, merchants.merchants, consumers.consumers)
+    names = await people_names(visit, news)
     items = [
         replace(item, form=form) if form and item.item_id == refused_id else item for item in queue.items
     ]
@@ -87,6 +87,35 @@ async def decide_service(visit: Visit) -> Response:
     return await _decided(visit, service_id, message)
 
 
+async def decide_revision(visit: Visit) -> Response:
+    """Approves or rejects a change of a service, as far as it is the one that was looked at."""
+    form, revision_id = visit.form, visit.parameter("revision_id")
+    service_id, reason = visit.parameter("service_id"), form["reason"]
+    wanted = {"service_id": service_id, "revision_id": revision_id}
+    try:
+        version = form.whole("version", 1, 10**12)
+        if _is_approval(form):
+            form.check()
+            decided = await visit.api.revisions.ApproveRevision(**wanted, version=version, reason=reason)
+            message = f"{decided.service_name} is as its merchant wants it now."
+        else:
+            if not reason:
+                form.refuse("reason", "is required: the merchant reads it")
+            form.check()
+            decided = await visit.api.revisions.RejectRevision(**wanted, version=version, reason=reason)
+            message = f"{decided.service_name} stays as it is. Its merchant reads why."
+    except AppError as error:
+        form.refused(error)
+        if form["from"] == "service":
+            return await show_service(visit, form)
+        waiting = (await load_waiting(visit)).revisions
+        items = [Pending(None, each.created_at, revision=each) for each in waiting]
+        # With the version that it has now: whoever decides again has seen it.
+        form.values.pop("version", None)
+        return await _again(visit, revision_id, [item for item in items if item.item_id == revision_id], form)
+    return await _decided(visit, revision_id, message, service_id)
+
+
 async def decide_access(visit: Visit) -> Response:
     form, request_id = visit.form, visit.parameter("access_request_id")
     fields = {"access_request_id": request_id, "reason": form["reason"]}
@@ -130,11 +159,14 @@ async def _again(visit: Visit, item_id: str, items: list[Pending], form: Form) -
     return await show_overview(visit, item_id, form)
 
 
-async def _decided(visit: Visit, item_id: str, message: str | Flash) -> Response:
+async def _decided(visit: Visit, item_id: str, message: str | Flash, service_id: str = "") -> Response:
+    """`service_id`: whose page to come back to, where that isn't the item's."""
     flash = message if isinstance(message, Flash) else Flash(message)
     if not visit.is_partial:
         is_on_page = visit.form["from"] == "service"
-        return await visit.redirect(f"/admin/services/{item_id}" if is_on_page else "/admin", flash)
+        return await visit.redirect(
+            f"/admin/services/{service_id or item_id}" if is_on_page else "/admin", flash
+        )
     return await visit.render(
         "admin/decided.html", item_id=item_id, flash=flash, waiting=await load_waiting(visit)
     )
@@ -189,5 +221,6 @@ VIEWS = (
     page("/admin", show_overview, ADMIN),
     live_view("/admin", load_figures, "admin/live.html", ADMIN),
     action("/admin/services/{service_id}/decision", decide_service, ADMIN),
+    action("/admin/services/{service_id}/revisions/{revision_id}/decision", decide_revision, ADMIN),
     action("/admin/access-requests/{access_request_id}/decision", decide_access, ADMIN),
 )

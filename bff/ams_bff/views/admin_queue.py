@@ -1,4 +1,5 @@
-"""Everything that waits for an admin, in one queue: services to approve, consumers who ask for access."""
+"""Everything that waits for an admin, in one queue: services and changes of services to approve, and
+consumers who ask for access."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -7,6 +8,7 @@ from datetime import datetime
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import DOCKER, PENDING_APPROVAL
+from ams.catalog.v1.revision_pb2 import ServiceRevision
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.registry.v1 import registry_service_pb2 as registry_pb
@@ -25,18 +27,26 @@ _SHOWN_IMAGES = 5
 class Pending:
     """One decision to take, with the facts that it needs."""
 
-    service: catalog_pb.Service
+    # Unset for a revision, which names its service itself.
+    service: catalog_pb.Service | None
     since: Timestamp
     # Unset for a service that waits itself.
     request: keys_pb.AccessRequest | None = None
     consumer: identity_pb.Consumer | None = None
+    # Unset but for a change of a service.
+    revision: ServiceRevision | None = None
     # Of a Docker service that waits itself: its newest images.
     images: Sequence[registry_pb.Image] = ()
     form: Form = field(default_factory=Form)
 
     @property
     def item_id(self) -> str:
-        return self.request.access_request_id if self.request is not None else self.service.service_id
+        if self.request is not None:
+            return self.request.access_request_id
+        if self.revision is not None:
+            return self.revision.revision_id
+        assert self.service is not None, "what waits is one of the three"
+        return self.service.service_id
 
     @property
     def moment(self) -> datetime:
@@ -48,12 +58,13 @@ class Waiting:
     """All that waits, as far as one page of each list goes. `is_all`: there is no more."""
 
     services: Sequence[catalog_pb.Service]
+    revisions: Sequence[ServiceRevision]
     requests: Sequence[keys_pb.AccessRequest]
     is_all: bool
 
     @property
     def count(self) -> int:
-        return len(self.services) + len(self.requests)
+        return len(self.services) + len(self.revisions) + len(self.requests)
 
     def __str__(self) -> str:
         return f"{self.count:,}" if self.is_all else f"over {self.count:,}"
@@ -72,22 +83,26 @@ async def load_queue(visit: Visit) -> Queue:
     waiting = await load_waiting(visit)
     moments = sorted(
         [(service.updated_at.ToDatetime(), service.service_id) for service in waiting.services]
+        + [(each.created_at.ToDatetime(), each.revision_id) for each in waiting.revisions]
         + [(asked.requested_at.ToDatetime(), asked.access_request_id) for asked in waiting.requests]
     )
     shown = {item_id for _, item_id in moments[:SHOWN]}
     services = [one for one in waiting.services if one.service_id in shown]
     requests = [asked for asked in waiting.requests if asked.access_request_id in shown]
+    changes = [Pending(None, each.created_at, revision=each) for each in waiting.revisions]
     items = await services_with_facts(visit, services) + await with_facts(visit, requests)
+    items += [change for change in changes if change.item_id in shown]
     return Queue(sorted(items, key=lambda item: item.moment), waiting)
 
 
 async def load_waiting(visit: Visit) -> Waiting:
-    services, requests = await asyncio.gather(
+    services, revisions, requests = await asyncio.gather(
         visit.api.catalog.ListServices(page_size=_MOST, status=PENDING_APPROVAL, order_by="updated_at"),
+        visit.api.revisions.ListPendingRevisions(page_size=_MOST),
         visit.api.keys.ListAccessRequests(page_size=_MOST, status=keys_pb.PENDING),
     )
-    is_all = not services.next_page_token and not requests.next_page_token
-    return Waiting(services.services, requests.access_requests, is_all)
+    is_all = not (services.next_page_token or revisions.next_page_token or requests.next_page_token)
+    return Waiting(services.services, revisions.revisions, requests.access_requests, is_all)
 
 
 async def services_with_facts(visit: Visit, services: Iterable[catalog_pb.Service]) -> list[Pending]:

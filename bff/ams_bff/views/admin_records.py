@@ -1,11 +1,12 @@
 """What admins' pages share: the audit log, and who an actor is."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common import formats
 
 from ams_bff.http.api import pages
 from ams_bff.http.visits import Visit
@@ -14,7 +15,8 @@ from ams_bff.ui.formats import month
 from ams_bff.views.naming import Known, Names, name_of, service_names
 
 _NEWEST = 10
-_MOST_PEOPLE = 200
+# As many as one request may ask for.
+_MOST_IDS = 500
 _NEWS = 8
 # Among so many records news are looked for: everybody's visits stand in the log too.
 _PAGE_SIZE = 100
@@ -23,10 +25,11 @@ _MOST_PAGES = 5
 Subject: TypeAlias = tuple[str, str]
 
 
-async def audit_of(visit: Visit, resource_id: str) -> list[AuditRecord]:
-    return list(
-        (await visit.api.identity.ListAuditRecords(page_size=_NEWEST, resource_id=resource_id)).audit_records
-    )
+async def audit_of(visit: Visit, resource_id: str) -> tuple[list[AuditRecord], Mapping[str, str]]:
+    """The newest records about one thing, and the names of who is in them."""
+    listed = await visit.api.identity.ListAuditRecords(page_size=_NEWEST, resource_id=resource_id)
+    records = list(listed.audit_records)
+    return records, await people_names(visit, records)
 
 
 async def latest_news(visit: Visit) -> list[AuditRecord]:
@@ -73,27 +76,28 @@ def subject_of(record: AuditRecord, known: Known | Names | None, names: Mapping[
             return month(resource_id), ""
         case "commission_rate":
             return f"from {month(resource_id)}" if resource_id > "2001" else "", ""
+        case "platform_settings":
+            return f"version {resource_id}", "/admin/settings"
+        case "audit_log":
+            return f"up to record {resource_id}", ""
         case _:
             message = details.get("email") or details.get("key_prefix") or details.get("token_prefix")
             return message or "", ""
 
 
-async def actor_names(visit: Visit) -> Mapping[str, str]:
-    """Addresses by user id, of the newest merchants and consumers and of the reader. Others stand by id."""
-    merchants, consumers = await asyncio.gather(
-        visit.api.identity.ListMerchants(page_size=_MOST_PEOPLE),
-        visit.api.identity.ListConsumers(page_size=_MOST_PEOPLE),
-    )
-    return names_of(visit, merchants.merchants, consumers.consumers)
-
-
-def names_of(
-    visit: Visit, merchants: Iterable[pb.Merchant], consumers: Iterable[pb.Consumer]
-) -> Mapping[str, str]:
-    """As `actor_names`, of those that are known already."""
+async def people_names(visit: Visit, records: Iterable[AuditRecord]) -> Mapping[str, str]:
+    """Addresses by id, of everybody in the records: who did it, whom it was done to, who is told of."""
+    ids = sorted({person for record in records for person in _people_in(record)})
+    parts = [ids[at : at + _MOST_IDS] for at in range(0, len(ids), _MOST_IDS)]
+    answers = await asyncio.gather(*(visit.api.profiles.BatchGetUserNames(user_ids=part) for part in parts))
     names = {"": "somebody not signed in", "system": "AMS itself"}
-    names |= {consumer.consumer_id: consumer.email for consumer in consumers}
-    names |= {merchant.merchant_id: merchant.email for merchant in merchants}
+    names |= {user.user_id: user.email for answer in answers for user in answer.users}
     if visit.session.person is not None:
         names[visit.session.person.user_id] = "you"
     return names
+
+
+def _people_in(record: AuditRecord) -> Iterator[str]:
+    about = record.resource_id if record.resource in ("user", "merchant", "consumer") else ""
+    told_of = (record.details.get(name, "") for name in ("consumer_id", "merchant_id", "user_id"))
+    return (text for text in (record.actor, about, *told_of) if formats.UUID.fullmatch(text))

@@ -10,7 +10,7 @@ from typing import Any
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import alert_service_pb2 as pb
 from ams_common.clock import to_timestamp, utc_now
-from ams_common.errors import AppError, InvalidArgumentError, NotFoundError
+from ams_common.errors import AppError, InvalidArgumentError, NotFoundError, PermissionDeniedError
 from starlette.responses import Response
 
 from ams_bff.http.downloads import message_download
@@ -20,6 +20,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.formats import money_of, number, size
 from ams_bff.ui.forms import Form
+from ams_bff.views.project_names import project_choices
 from ams_bff.views.usage_names import Choice, key_choices, labels_of, service_choices
 
 PATHS = {CONSUMER: "/dashboard/alerts", MERCHANT: "/merchant/alerts", ADMIN: "/admin/alerts"}
@@ -107,6 +108,7 @@ async def show_new(visit: Visit, form: Form | None = None) -> Response:
         currency_code="EUR",
         sends_mail="true",
         service_id=visit.query.get("service", ""),
+        project_id=visit.query.get("project", ""),
         consumer=visit.query.get("consumer", ""),
     )
     services: Sequence[Choice] = await visit.or_none_if_down(service_choices(visit)) or []
@@ -117,6 +119,7 @@ async def show_new(visit: Visit, form: Form | None = None) -> Response:
         path=PATHS[visit.role],
         services=[("", "All services"), *services],
         keys=[("", "All keys"), *keys],
+        projects=await project_choices(visit),
         metrics=[(name, *words) for name, words in METRICS.items()],
         periods=[(name, f"In each {words.lower()} of UTC", "") for name, words in PERIODS.items()],
         currencies=CURRENCY_CHOICES,
@@ -128,11 +131,14 @@ async def create_rule(visit: Visit) -> Response:
     form = visit.form
     try:
         made = await visit.api.alerts.CreateAlertRule(**_rule_fields(form), role=visit.role)
-    except NotFoundError:
-        form.refuse("consumer", "is called like none of yours")
+    except NotFoundError as error:
+        if error.code == "project_not_found":
+            form.refuse("project_id", "is none of yours")
+        else:
+            form.refuse("consumer", "is called like none of yours")
         return await show_new(visit, form)
     except AppError as error:
-        return await show_new(visit, form.refused(error))
+        return await show_new(visit, form.refused(error, PermissionDeniedError))
     path, rule = PATHS[visit.role], made.alert_rule
     if not rule.webhook_url:
         return await visit.redirect(path, f"“{rule.name}” watches from now on.")

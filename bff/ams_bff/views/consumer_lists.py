@@ -43,9 +43,15 @@ def newest_by_service(requests: Iterable[pb.AccessRequest]) -> list[pb.AccessReq
     return list(newest.values())
 
 
-def approved_services(requests: Iterable[pb.AccessRequest]) -> list[str]:
-    """Ids of the services that keys may be made for."""
-    return [each.service_id for each in newest_by_service(requests) if each.status == pb.APPROVED]
+def approved_services(requests: Iterable[pb.AccessRequest], project_id: str = "") -> list[str]:
+    """Ids of the services that keys may be made for: one's own, or a project's."""
+    of_one = (each for each in requests if each.project_id == project_id)
+    return [each.service_id for each in newest_by_service(of_one) if has_access(each)]
+
+
+def has_access(request: pb.AccessRequest) -> bool:
+    """Whether what was asked for is in force."""
+    return request.status == pb.APPROVED and not request.HasField("ended_at")
 
 
 def active_keys(keys: Iterable[pb.Key]) -> Sequence[pb.Key]:

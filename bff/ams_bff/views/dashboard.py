@@ -25,6 +25,7 @@ from ams_bff.views.consumer_lists import (
     all_keys,
     all_requests,
     approved_services,
+    has_access,
     newest_by_service,
 )
 from ams_bff.views.naming import Known, Names, know_services, name_of, service_names
@@ -110,9 +111,15 @@ def _lifetime_of(key: keys_pb.Key) -> figures.Lifetime:
 
 
 def _granted_since(requests: Iterable[keys_pb.AccessRequest]) -> Iterator[figures.Lifetime]:
-    """Access is given once for each service, and for good."""
-    approved = (each for each in requests if each.status == keys_pb.APPROVED)
-    return ((from_timestamp(each.resolved_at), None) for each in newest_by_service(approved))
+    """From the approval until it ends, each time that access was given."""
+    return (
+        (
+            from_timestamp(each.resolved_at),
+            from_timestamp(each.ended_at) if each.HasField("ended_at") else None,
+        )
+        for each in requests
+        if each.status == keys_pb.APPROVED
+    )
 
 
 def _decisions(
@@ -141,7 +148,7 @@ def _without_key(
     keys: Sequence[keys_pb.Key], requests: Sequence[keys_pb.AccessRequest]
 ) -> Sequence[keys_pb.AccessRequest]:
     in_keys = {service_id for key in active_keys(keys) for service_id in key.service_ids}
-    approved = (each for each in newest_by_service(requests) if each.status == keys_pb.APPROVED)
+    approved = (each for each in newest_by_service(requests) if has_access(each))
     return [each for each in approved if each.service_id not in in_keys]
 
 

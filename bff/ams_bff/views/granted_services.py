@@ -9,13 +9,15 @@ from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams_common.clock import utc_now
-from ams_common.errors import NotFoundError
+from ams_common.errors import AppError, FailedPreconditionError, NotFoundError, PermissionDeniedError
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
-from ams_bff.http.routing import page
+from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
+from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
@@ -25,6 +27,12 @@ from ams_bff.views.naming import know_services, name_of
 PATH = "/dashboard/services"
 _PAGE_SIZE = 25
 _STATUSES = {"approved": pb.APPROVED, "pending": pb.PENDING, "denied": pb.DENIED}
+ENDED_BY = {
+    pb.BY_CONSUMER: "You",
+    pb.BY_MERCHANT: "The merchant",
+    pb.BY_ADMIN: "An admin",
+    pb.ACCESS_PARTY_UNSPECIFIED: "Somebody",
+}
 _COLUMNS = ("service", "status", "requested_at", "active_keys")
 
 
@@ -80,9 +88,9 @@ async def _rows(visit: Visit, listed: Listed) -> list[Cells]:
     return [[row["name"], *cells(row["request"], "status", "requested_at"), row["key_count"]] for row in rows]
 
 
-async def show_service(visit: Visit) -> Response:
-    """How to call it, with which keys, and what was called. Raises NotFoundError for a service that the
-    consumer never asked for."""
+async def show_service(visit: Visit, form: Form | None = None) -> Response:
+    """How to call it, with which keys, and what was called. `form`: giving access back, which was refused.
+    Raises NotFoundError for a service that the consumer never asked for."""
     service_id = visit.parameter("service_id")
     requests, keys = await asyncio.gather(all_requests(visit), all_keys(visit))
     asked = [each for each in requests if each.service_id == service_id]
@@ -97,6 +105,8 @@ async def show_service(visit: Visit) -> Response:
     is_image = service is not None and service.type == DOCKER
     return await visit.render(
         "granted/show.html",
+        form=form or Form(),
+        ended_by=ENDED_BY,
         service=service,
         images=await ask_images(visit, service_id) if is_image else None,
         service_id=service_id,
@@ -108,8 +118,31 @@ async def show_service(visit: Visit) -> Response:
     )
 
 
+async def withdraw_request(visit: Visit) -> Response:
+    """Takes a request back that nobody has decided."""
+    path = f"{PATH}/{visit.parameter('service_id')}"
+    try:
+        await visit.api.grants.WithdrawAccessRequest(access_request_id=visit.form["access_request_id"])
+    except FailedPreconditionError as error:
+        return await visit.redirect(path, Flash(error.message, "plain"))
+    return await visit.redirect(path, "Your request is withdrawn.")
+
+
+async def end_access(visit: Visit) -> Response:
+    """Gives access to the service back."""
+    form = visit.form
+    try:
+        await visit.api.grants.EndConsumerGrant(grant_id=form["grant_id"], reason=form["reason"])
+    except AppError as error:
+        return await show_service(visit, form.refused(error, PermissionDeniedError))
+    path = f"{PATH}/{visit.parameter('service_id')}"
+    return await visit.redirect(path, "The access has ended. Keys can’t call the service any more.")
+
+
 VIEWS = (
     page(PATH, list_services, CONSUMER),
     list_download(PATH, "services", _COLUMNS, _ask, _rows, CONSUMER),
     page(f"{PATH}/{{service_id}}", show_service, CONSUMER),
+    action(f"{PATH}/{{service_id}}/withdraw", withdraw_request, CONSUMER),
+    action(f"{PATH}/{{service_id}}/end-access", end_access, CONSUMER),
 )

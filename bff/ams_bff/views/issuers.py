@@ -1,9 +1,7 @@
 """Signing in with an OpenID Connect issuer: the browser's part. identity-svc says where to go, verifies
 what comes back, and gives out the session."""
 
-import hmac
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams_common.errors import AppError
@@ -12,9 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from ams_bff.http.routing import page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit, safe_path
-from ams_bff.ui.navigation import home_of
-
-_NOTE = "oidc"
+from ams_bff.views.second_factors import signed_in
 
 
 async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
@@ -27,27 +23,24 @@ async def list_issuers(visit: Visit) -> Sequence[pb.SignInIssuer]:
 
 
 async def start(visit: Visit) -> Response:
-    """To the issuer. What must come back is kept for this browser alone."""
+    """To the issuer. What must come back is kept for this browser alone, and for each of its tabs."""
     issuer_id = visit.parameter("issuer")
     challenge = await visit.api.identity.StartOidcSignIn(issuer_id=issuer_id)
     dance = {
         "issuer": issuer_id,
-        "state": challenge.state,
         "nonce": challenge.nonce,
         "code_verifier": challenge.code_verifier,
         "next": safe_path(visit.query.get("next")) or "",
     }
-    await visit.session.keep_notes({**visit.session.notes, _NOTE: dance})
+    await visit.session.keep_dance(challenge.state, dance)
     return RedirectResponse(challenge.authorization_url, 303)
 
 
 async def finish(visit: Visit) -> Response:
     """From the issuer, with a code or with its refusal."""
-    dance = visit.session.notes.get(_NOTE, {})
-    if not _is_ours(dance, visit):
+    dance = await visit.session.take_dance(visit.query.get("state", ""))
+    if dance is None or dance["issuer"] != visit.parameter("issuer"):
         return await visit.redirect("/login", Flash("That sign-in has expired. Start again.", "plain"))
-    notes = visit.session.notes
-    await visit.session.keep_notes({name: note for name, note in notes.items() if name != _NOTE})
     if not visit.query.get("code"):
         return await visit.redirect("/login", Flash("You weren't signed in.", "plain"))
     try:
@@ -60,15 +53,7 @@ async def finish(visit: Visit) -> Response:
         )
     except AppError as error:
         return await visit.redirect("/login", Flash(error.message, "bad"))
-    await visit.session.sign_in(answer)
-    return await visit.redirect(safe_path(dance["next"]) or home_of(visit.role))
-
-
-def _is_ours(dance: Mapping[str, Any], visit: Visit) -> bool:
-    """Whether this browser began the sign-in, with this issuer."""
-    expected, given = str(dance.get("state", "")), visit.query.get("state", "")
-    is_known = bool(expected) and hmac.compare_digest(expected.encode(), given.encode())
-    return is_known and dance["issuer"] == visit.parameter("issuer")
+    return await signed_in(visit, answer, safe_path(dance["next"]))
 
 
 VIEWS = (page("/login/with/{issuer}", start), page("/login/with/{issuer}/return", finish))

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED
+from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
-from ams_common.clock import from_timestamp, utc_now
+from ams_common.clock import from_timestamp, to_timestamp, utc_now
 from ams_common.errors import AppError
+from ams_common.project_rights import ProjectRight, may
+from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
@@ -27,13 +29,21 @@ from ams_bff.usage import figures, reports
 from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
+from ams_bff.views.key_settings import LOSSES, key_activities, networks_of
 from ams_bff.views.naming import Known, know_services, name_of, service_names
+from ams_bff.views.project_names import my_projects, project_choices
 from ams_bff.views.spend_caps import CAP_AMOUNT, EMPTY_CAP, cap_form, cap_of, refused_cap
+from ams_bff.views.usage_names import labels_of
 
 _LIST = "/dashboard/api-keys"
 _PAGE_SIZE = 50
 _SORTS = ("name", "created_at", "expires_at")
-_STATUSES = {"active": KEY_ACTIVE, "expired": KEY_EXPIRED, "revoked": KEY_REVOKED}
+_STATUSES = {
+    "active": KEY_ACTIVE,
+    "disabled": KEY_DISABLED,
+    "expired": KEY_EXPIRED,
+    "revoked": KEY_REVOKED,
+}
 # Never a secret: nobody has it but who made the key.
 _COLUMNS = (
     *("name", "description", "prefix", "status", "services"),
@@ -41,6 +51,8 @@ _COLUMNS = (
 )
 _TTL_DAYS = (7, 30, 90, 180, 365)
 _DEFAULT_TTL_DAYS = 90
+# The choice of a fixed end in the place of a number of days.
+FIXED_END = "fixed"
 # Of the kind that stays until it is dismissed.
 _SENT_TWICE = Flash(
     "The form was sent twice, so this key was made already, and its secret went out with the first answer: "
@@ -50,23 +62,38 @@ _SENT_TWICE = Flash(
 
 
 async def list_keys(visit: Visit) -> Response:
-    answer = await _ask(visit, _PAGE_SIZE, visit.url.page_token)
-    names = await _service_names(visit, answer.keys)
+    answer, projects = await asyncio.gather(
+        _ask(visit, _PAGE_SIZE, visit.url.page_token), project_choices(visit)
+    )
+    names, activities = await asyncio.gather(
+        _service_names(visit, answer.keys), key_activities(visit, answer.keys)
+    )
     return await visit.render(
-        "keys/list.html", keys=answer.keys, names=names, next_token=answer.next_page_token
+        "keys/list.html",
+        keys=answer.keys,
+        names=names,
+        projects=projects,
+        project_names=dict(projects),
+        activities=activities,
+        next_token=answer.next_page_token,
     )
 
 
 async def show_form(visit: Visit) -> Response:
     """A new key, for a service of the URL when there is one."""
-    chosen = visit.query.get("service", "")
-    known = await _granted(visit)
+    chosen, project_id = visit.query.get("service", ""), visit.query.get("project", "")
+    known = await _granted(visit, project_id)
     if not chosen and len(known) == 1:
         chosen = next(iter(known))
     return await _form_page(
         visit,
         known,
-        Form.starting(ttl_days=str(_DEFAULT_TTL_DAYS), service_ids=[chosen], **EMPTY_CAP),
+        Form.starting(
+            ttl_days=str(_DEFAULT_TTL_DAYS),
+            service_ids=[chosen],
+            project_id=project_id,
+            **EMPTY_CAP,
+        ),
     )
 
 
@@ -74,7 +101,7 @@ async def create_key(visit: Visit) -> Response:
     """Shows the secret, once. A form that is sent again makes no second key and shows no secret."""
     form = visit.form
     try:
-        ttl_days = form.whole("ttl_days", 1, 365)
+        ttl_days, expires_at = _end_of(form, visit.zone)
         if not form["name"]:
             form.refuse("name", "is required")
         if not form.all("service_ids"):
@@ -91,10 +118,14 @@ async def create_key(visit: Visit) -> Response:
             idempotency_key=form["idempotency_key"],
             spend_cap=cap,
             is_test=form["is_test"] == "true",
+            expires_at=expires_at,
+            project_id=form["project_id"],
+            allowed_networks=networks_of(form),
         )
     except AppError as error:
-        refused = refused_cap(form, error, "spend_cap", service="service_ids")
-        return await _form_page(visit, await _granted(visit), refused)
+        names = {"service": "service_ids", "expires_at": "expires_on"}
+        refused = refused_cap(form, error, "spend_cap", **names)
+        return await _form_page(visit, await _granted(visit, form["project_id"]), refused)
     if not made.secret:
         return await visit.redirect(f"{_LIST}/{made.key.key_id}", _SENT_TWICE)
     return await visit.render(
@@ -110,12 +141,17 @@ async def create_key(visit: Visit) -> Response:
 async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | None = None) -> Response:
     """`form`: a revocation that was refused; `typed_cap`: a spend cap that was."""
     key_id = visit.parameter("key_id")
-    key, report, spent = await asyncio.gather(
-        visit.api.keys.GetKey(key_id=key_id),
-        reports.ask_shown(visit, api_key_id=key_id),
-        spend_this_month(visit, utc_now(), api_key_id=key_id),
+    key = await visit.api.keys.GetKey(key_id=key_id)
+    lost_ids = [lost.service_id for lost in key.lost_services]
+    # Of a project's key its members see usage and spend, whoever pays for it.
+    report, spent, known, activities, exposures, projects = await asyncio.gather(
+        reports.ask_shown(visit, api_key_id=key_id, project_id=key.project_id),
+        spend_this_month(visit, utc_now(), api_key_id=key_id, project_id=key.project_id),
+        visit.or_none_if_down(know_services(visit, [*key.service_ids, *lost_ids])),
+        key_activities(visit, [key]),
+        visit.or_none_if_down(visit.api.exposures.ListExposures(key_id=key_id)),
+        labels_of(visit, "project", [key.project_id]),
     )
-    known = await visit.or_none_if_down(know_services(visit, key.service_ids))
     return await visit.render(
         "keys/show.html",
         typed_cap.status if typed_cap is not None else None,
@@ -124,9 +160,14 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         cap_form=typed_cap or cap_form(key.spend_cap if key.HasField("spend_cap") else None),
         currencies=CURRENCY_CHOICES,
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
-        apis=_apis(known or {}),
+        lost=[(name_of(known, lost.service_id), LOSSES[lost.reason]) for lost in key.lost_services],
+        terms={terms.service_id: terms for terms in key.service_terms},
+        activity=activities.get(key_id),
+        exposures=exposures.exposures if exposures is not None else (),
+        apis=_apis({each: known[each] for each in key.service_ids if each in known} if known else {}),
         trend=figures.trend(report),
         spent=spent,
+        project_name=projects[key.project_id] if key.project_id else "",
     )
 
 
@@ -180,6 +221,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:
         query=visit.url.words,
         order_by=visit.url.order_by(_SORTS),
         status=_STATUSES.get(visit.query.get("status", ""), KEY_STATUS_UNSPECIFIED),
+        project_id=visit.query.get("project", ""),
     )
 
 
@@ -202,19 +244,37 @@ async def _rows(visit: Visit, answer: pb.ListKeysResponse) -> list[Cells]:
     ]
 
 
-async def _granted(visit: Visit) -> Known:
-    """The services that a key may be made for."""
-    return await know_services(visit, approved_services(await all_requests(visit)))
+async def _granted(visit: Visit, project_id: str) -> Known:
+    """The services that a key may be made for: one's own, or a project's."""
+    return await know_services(visit, approved_services(await all_requests(visit), project_id))
+
+
+def _end_of(form: Form, zone: ZoneInfo) -> tuple[int, Timestamp | None]:
+    """The days that the key is good for, or the end of the day that was chosen instead."""
+    if form["ttl_days"] != FIXED_END:
+        return form.whole("ttl_days", 1, 365), None
+    try:
+        day = date.fromisoformat(form["expires_on"])
+    except ValueError:
+        form.refuse("expires_on", "must be a day such as 2026-12-31")
+        return 0, None
+    return 0, to_timestamp(datetime.combine(day, time.max.replace(microsecond=0), zone).astimezone(UTC))
 
 
 async def _form_page(visit: Visit, known: Known, form: Form) -> Response:
     now = utc_now()
     presets = [(days, now + timedelta(days=days)) for days in _TTL_DAYS]
+    projects = await visit.or_none_if_down(my_projects(visit)) or []
+    today = now.astimezone(visit.zone).date()
     return await visit.render(
         "keys/new.html",
         services=_in_order(known),
         presets=presets,
+        fixed_end=FIXED_END,
+        first_day=today,
+        last_day=today + timedelta(days=364),
         currencies=CURRENCY_CHOICES,
+        projects=[each for each in projects if may(each.role, ProjectRight.CREATE_KEYS)],
         form=form,
     )
 

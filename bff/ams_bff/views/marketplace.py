@@ -6,6 +6,7 @@ from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams_common.errors import AppError
+from ams_common.project_rights import ProjectRight, may
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
@@ -17,6 +18,7 @@ from ams_bff.views.consumer_lists import request_pages
 from ams_bff.views.service_lists import MARKETPLACE_COLUMNS, marketplace_rows
 
 _PAGE_SIZE = 24
+_MOST_PROJECTS = 200
 _SORTS = ("name", "published_at")
 _TYPES = {"api": API, "docker": DOCKER}
 
@@ -37,10 +39,16 @@ async def request_access(visit: Visit) -> Response:
     service, form = await _load(visit), visit.form
     try:
         await visit.api.keys.RequestAccess(
-            service_id=service.service_id, note=form["note"], idempotency_key=form["idempotency_key"]
+            service_id=service.service_id,
+            note=form["note"],
+            project_id=form["project_id"],
+            idempotency_key=form["idempotency_key"],
         )
     except AppError as error:
         return await _service_page(visit, service, form.refused(error))
+    if form["project_id"]:
+        path = f"/dashboard/projects/{form['project_id']}"
+        return await visit.redirect(path, f"Access to {service.name} requested. The answer will be here.")
     return await visit.redirect(
         f"/marketplace/{service.slug}", "Access requested. You will find the answer here."
     )
@@ -54,6 +62,7 @@ async def _ask(visit: Visit, size: int, page_token: str) -> catalog_pb.ListMarke
         order_by=visit.url.order_by(_SORTS),
         type=_TYPES.get(visit.query.get("type", ""), SERVICE_TYPE_UNSPECIFIED),
         tag=visit.query.get("tag", "")[:30],
+        category=visit.query.get("category", "")[:30],
     )
 
 
@@ -70,8 +79,19 @@ async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, fo
         form=form,
         access=access,
         is_consumer=is_consumer,
+        projects=await _projects_that_may_ask(visit) if is_consumer else [],
         images=await _images_of(visit, service, access),
     )
+
+
+async def _projects_that_may_ask(visit: Visit) -> list[tuple[str, str]]:
+    """Ids and names of those for which the reader may ask."""
+    listed = await visit.or_none_if_down(visit.api.projects.ListProjects(page_size=_MOST_PROJECTS))
+    return [
+        (each.project_id, each.name)
+        for each in (listed.projects if listed else ())
+        if may(each.role, ProjectRight.REQUEST_ACCESS)
+    ]
 
 
 async def _images_of(
@@ -84,10 +104,10 @@ async def _images_of(
 
 
 async def _access_of(visit: Visit, service_id: str) -> keys_pb.AccessRequest | None:
-    """The consumer's newest request for the service."""
+    """The consumer's own newest request for the service."""
     async for requests in request_pages(visit):
         for asked in requests:
-            if asked.service_id == service_id:
+            if asked.service_id == service_id and not asked.project_id:
                 return asked
     return None
 

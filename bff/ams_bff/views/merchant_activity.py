@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
-from ams.catalog.v1.events_pb2 import PENDING_APPROVAL, REJECTED, SERVICE_SUSPENDED
+from ams.catalog.v1.events_pb2 import PENDING_APPROVAL, REJECTED, SERVICE_RETIRED, SERVICE_SUSPENDED
 from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.registry.v1.events_pb2 import IMAGE_REJECTED
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +16,7 @@ _STATES = {
     PENDING_APPROVAL: ("Service submitted", "warn"),
     REJECTED: ("Service rejected", "bad"),
     SERVICE_SUSPENDED: ("Service suspended", "bad"),
+    SERVICE_RETIRED: ("Service retired", "plain"),
 }
 _INVOICES = {
     billing_pb.INVOICE_ISSUED: ("Invoice issued", "info"),

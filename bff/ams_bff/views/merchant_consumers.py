@@ -17,6 +17,7 @@ from ams_bff.ui.csv_files import Cells, csv_file
 from ams_bff.usage.figures import change, groups_of, points_of, starts_of
 from ams_bff.usage.ranges import DEFAULT_PRESET, PRESETS, UsageQuery, span_ending
 from ams_bff.usage.reports import ask_usage, bucket_label, chart_rows, spike_words, summary_of
+from ams_bff.views.merchant_access import load_access
 from ams_bff.views.naming import name_of, service_names
 from ams_bff.views.usage import figure_cells
 from ams_bff.views.usage_names import labels_of
@@ -69,16 +70,17 @@ async def find_consumer(visit: Visit) -> Response:
 async def show_consumer(visit: Visit) -> Response:
     """Month by month, day by day with what is out of the ordinary, by service and by key.
 
-    Raises NotFoundError for a pseudonym that has used nothing of the merchant's in two years.
+    Raises NotFoundError for one that has no access, and has used nothing of the merchant's in two years.
     """
     pseudonym, now = visit.parameter("pseudonym"), utc_now()
+    access = await load_access(visit)
     months, days, by_service, by_key = await asyncio.gather(
         _ask_one(visit, now, pb.MONTH, _MONTHS),
         _ask_one(visit, now, pb.DAY, _DAYS),
         _ask_one(visit, now, pb.MONTH, _MONTHS, group_by=pb.SERVICE, top=_MOST_PARTS),
         _ask_one(visit, now, pb.MONTH, _MONTHS, group_by=pb.KEY, top=_MOST_PARTS),
     )
-    if not months.total.requests and not months.previous.requests:
+    if not months.total.requests and not months.previous.requests and not access["access"]:
         raise NotFoundError("consumer_not_found", "There is no such consumer among yours.")
     services = groups_of(by_service, visit.zone)
     return await visit.render(
@@ -97,6 +99,7 @@ async def show_consumer(visit: Visit) -> Response:
         service_labels=await labels_of(visit, "service", (each.name for each in services)),
         keys=groups_of(by_key, visit.zone),
         today=now.astimezone(visit.zone).date(),
+        **access,
     )
 
 

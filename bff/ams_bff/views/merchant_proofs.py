@@ -2,6 +2,7 @@
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import API
+from ams.catalog.v1.forwarding_pb2 import BASIC, BEARER, CREDENTIAL_KIND_UNSPECIFIED, HEADER
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams_common.errors import AppError, NotFoundError
 from starlette.responses import Response
@@ -13,12 +14,17 @@ from ams_bff.ui.samples import verification_samples
 from ams_bff.views.merchant_services import PATH, load_service
 
 _CREDENTIAL = f"{PATH}/{{service_id}}/credential"
+_KINDS = {str(kind): kind for kind in (HEADER, BASIC, BEARER)}
 _SIGNING_KEY = f"{PATH}/{{service_id}}/signing-key"
 
 
 async def show_credential(visit: Visit) -> Response:
     service = await _load(visit)
-    form = Form.starting(header_name=service.upstream_credential.header_name or "Authorization")
+    present = service.upstream_credential
+    is_header = present.kind == HEADER
+    form = Form.starting(
+        kind=str(present.kind or BEARER), header_name=present.header_name if is_header else ""
+    )
     return await _credential_page(visit, service, form)
 
 
@@ -27,19 +33,28 @@ async def set_credential(visit: Visit) -> Response:
     service, form = await _load(visit), visit.form
     value = form["value"]
     form.values.pop("value", None)
+    kind = _KINDS.get(form["kind"], CREDENTIAL_KIND_UNSPECIFIED)
+    # What belongs to another kind stands there from before: it isn't what is meant.
+    header_name = form["header_name"] if kind == HEADER else ""
+    username = form["username"] if kind == BASIC else ""
     try:
-        if not form["header_name"]:
+        if not kind:
+            form.refuse("kind", "must be chosen")
+        if kind == HEADER and not header_name:
             form.refuse("header_name", "is required")
+        if kind == BASIC and not username:
+            form.refuse("username", "is required")
         if not value:
             form.refuse("value", "is required")
         form.check()
-        await visit.api.catalog.SetUpstreamCredential(
-            service_id=service.service_id, header_name=form["header_name"], value=value
+        changed = await visit.api.catalog.SetUpstreamCredential(
+            service_id=service.service_id, kind=kind, header_name=header_name, username=username, value=value
         )
     except AppError as error:
         return await _credential_page(visit, service, form.refused(error))
     return await visit.redirect(
-        f"{PATH}/{service.service_id}", f"From now on calls carry your credential in {form['header_name']}."
+        f"{PATH}/{service.service_id}",
+        f"From now on calls carry your credential in {changed.upstream_credential.header_name}.",
     )
 
 

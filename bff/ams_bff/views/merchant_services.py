@@ -4,6 +4,7 @@ import asyncio
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ACTIVE
+from ams.catalog.v1.revision_pb2 import REVISION_PENDING
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.errors import AppError, NotFoundError
@@ -15,13 +16,14 @@ from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
-from ams_bff.views import price_forms, service_forms
+from ams_bff.views import metadata_forms, price_forms, service_forms
 from ams_bff.views.price_previews import editor_fields
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 PATH = "/merchant/services"
 _PAGE_SIZE = 25
-_NOT_NOW = Flash("It can't be changed while it waits for approval or is suspended.", "plain")
+_SHOWN_REVISIONS = 10
+_NOT_NOW = Flash("It can't be changed while it waits for approval, is suspended or is retired.", "plain")
 
 
 async def list_services(visit: Visit) -> Response:
@@ -39,7 +41,12 @@ async def list_services(visit: Visit) -> Response:
 
 async def show_new(visit: Visit, form: Form | None = None) -> Response:
     form = form or service_forms.empty_form()
-    return await visit.render("merchant/new_service.html", form=form, **await editor_fields(visit, form))
+    return await visit.render(
+        "merchant/new_service.html",
+        form=form,
+        **metadata_forms.choices_of(form),
+        **await editor_fields(visit, form),
+    )
 
 
 async def create_service(visit: Visit) -> Response:
@@ -58,8 +65,10 @@ async def create_service(visit: Visit) -> Response:
 
 async def show_service(visit: Visit, form: Form | None = None) -> Response:
     service = await load_service(visit)
-    report, published = await asyncio.gather(
-        reports.ask_shown(visit, service_id=service.service_id), _published(visit, service)
+    report, published, revisions = await asyncio.gather(
+        reports.ask_shown(visit, service_id=service.service_id),
+        _published(visit, service),
+        visit.api.revisions.ListServiceRevisions(service_id=service.service_id, page_size=_SHOWN_REVISIONS),
     )
     return await visit.render(
         "merchant/service.html",
@@ -69,15 +78,25 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
         requests=figures.trend(report),
         billable=figures.billable_trend(report),
         report=report,
+        revisions=revisions.revisions,
     )
 
 
 async def show_edit(visit: Visit) -> Response:
-    """Its form, with what its state lets change."""
+    """Its form, with what its state lets change; where a change waits or was rejected, as that wanted it."""
     service = await load_service(visit)
     if not service.changeable_fields:
         return await visit.redirect(f"{PATH}/{service.service_id}", _NOT_NOW)
-    return await _edit_page(visit, service, service_forms.form_of(service))
+    shown = service
+    if service.status == ACTIVE and service.HasField("revision"):
+        asked = await visit.api.revisions.GetRevision(
+            service_id=service.service_id, revision_id=service.revision.revision_id
+        )
+        shown = asked.proposed
+    form = service_forms.form_of(shown)
+    if service.revision.status == REVISION_PENDING:
+        form.values["revision_version"] = [str(service.revision.version)]
+    return await _edit_page(visit, service, form)
 
 
 async def update_service(visit: Visit) -> Response:
@@ -89,9 +108,11 @@ async def update_service(visit: Visit) -> Response:
     if price_forms.edit(form):
         return await _edit_page(visit, service, form)
     try:
-        await visit.api.catalog.UpdateService(**service_forms.changed_service(service, form))
+        changed = await visit.api.catalog.UpdateService(**service_forms.changed_service(service, form))
     except AppError as error:
         return await _edit_page(visit, service, form.refused(error))
+    if changed.revision.status == REVISION_PENDING:
+        return await visit.redirect(path, "Saved. An admin looks at what waits for approval.")
     return await visit.redirect(path, "Changes saved.")
 
 
@@ -103,6 +124,40 @@ async def submit_service(visit: Visit) -> Response:
     return await visit.redirect(
         f"{PATH}/{service.service_id}", f"{service.name} is submitted. An admin will look at it."
     )
+
+
+async def withdraw_revision(visit: Visit) -> Response:
+    """Takes a change back that waits."""
+    service_id, revision_id = visit.parameter("service_id"), visit.parameter("revision_id")
+    try:
+        await visit.api.revisions.WithdrawRevision(service_id=service_id, revision_id=revision_id)
+    except AppError as error:
+        return await show_service(visit, visit.form.refused(error))
+    return await visit.redirect(
+        f"{PATH}/{service_id}", "The change is withdrawn. The service stays as it is."
+    )
+
+
+async def withdraw_service(visit: Visit) -> Response:
+    service_id = visit.parameter("service_id")
+    try:
+        service = await visit.api.lifecycle.WithdrawService(service_id=service_id)
+    except AppError as error:
+        return await show_service(visit, visit.form.refused(error))
+    return await visit.redirect(f"{PATH}/{service_id}", f"{service.name} is a draft again.")
+
+
+async def retire_service(visit: Visit) -> Response:
+    """For good, and so only for who types its name."""
+    service, form = await load_service(visit), visit.form
+    if form["confirm"] != service.name:
+        form.refuse("confirm", "must be the service's name")
+        return await show_service(visit, form)
+    try:
+        await visit.api.lifecycle.RetireService(service_id=service.service_id)
+    except AppError as error:
+        return await show_service(visit, form.refused(error))
+    return await visit.redirect(f"{PATH}/{service.service_id}", f"{service.name} is retired.")
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServicesResponse:
@@ -123,6 +178,7 @@ async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
         form=form,
         service=service,
         fields=service.changeable_fields,
+        **metadata_forms.choices_of(form),
         **await editor_fields(visit, form),
     )
 
@@ -146,4 +202,7 @@ VIEWS = (
     page(f"{PATH}/{{service_id}}/edit", show_edit, MERCHANT),
     action(f"{PATH}/{{service_id}}/edit", update_service, MERCHANT),
     action(f"{PATH}/{{service_id}}/submit", submit_service, MERCHANT),
+    action(f"{PATH}/{{service_id}}/withdraw", withdraw_service, MERCHANT),
+    action(f"{PATH}/{{service_id}}/retire", retire_service, MERCHANT),
+    action(f"{PATH}/{{service_id}}/revisions/{{revision_id}}/withdraw", withdraw_revision, MERCHANT),
 )

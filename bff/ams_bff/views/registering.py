@@ -24,7 +24,7 @@ async def register_consumer(visit: Visit) -> Response:
     form = visit.form
     fields = {"email": form["email"], "name": form["name"]}
     try:
-        challenge = await visit.api.identity.RegisterConsumer(**fields)
+        challenge = await visit.api.identity.RegisterConsumer(**fields, device_tokens=visit.device_tokens)
     except AppError as error:
         return await visit.render("account/register.html", form=form.refused(error))
     return await await_code(visit, challenge, {"purpose": "register_consumer", **fields})
@@ -42,7 +42,7 @@ async def register_merchant(visit: Visit) -> Response:
     form = visit.form
     fields = {name: form[name] for name in ("invite_code", "email", "name", "company_name")}
     try:
-        challenge = await visit.api.identity.RegisterMerchant(**fields)
+        challenge = await visit.api.identity.RegisterMerchant(**fields, device_tokens=visit.device_tokens)
     except AppError as error:
         return await visit.render("account/register_merchant.html", form=form.refused(error))
     return await await_code(visit, challenge, {"purpose": "register_merchant", **fields})

@@ -60,7 +60,7 @@ _ACTIONS: Mapping[Role.ValueType, Sequence[Hit]] = {
     ADMIN: (
         Hit("Invite a merchant", "", "/admin/merchants#invite", icon="user-plus"),
         Hit("Audit log", "", "/admin/governance", icon="scroll-text"),
-        Hit("Set commission", "", "/admin/governance?view=commission", icon="percent"),
+        Hit("Set commission", "", "/admin/settings", icon="percent"),
     ),
 }
 _PUBLIC_PAGES = (

@@ -9,6 +9,7 @@ from ams.catalog.v1.events_pb2 import (
     DRAFT,
     PENDING_APPROVAL,
     REJECTED,
+    SERVICE_RETIRED,
     SERVICE_STATUS_UNSPECIFIED,
     SERVICE_SUSPENDED,
 )
@@ -24,6 +25,7 @@ _STATUSES = {
     "active": ACTIVE,
     "rejected": REJECTED,
     "suspended": SERVICE_SUSPENDED,
+    "retired": SERVICE_RETIRED,
 }
 _SHARED = ("service", "name_in_calls", "merchant", "type", "version", "price", "currency")
 SERVICE_COLUMNS = (*_SHARED, "status", "created_at", "changed_at", "service_id")

@@ -13,6 +13,7 @@ from ams_bff.http.visits import Visit, safe_path
 from ams_bff.ui.forms import Form
 from ams_bff.ui.navigation import home_of
 from ams_bff.views.issuers import list_issuers
+from ams_bff.views.second_factors import signed_in
 
 _CODE_PATH = "/login/code"
 
@@ -31,7 +32,9 @@ async def _sign_in_page(visit: Visit, form: Form) -> Response:
 async def start_sign_in(visit: Visit) -> Response:
     form = visit.form
     try:
-        challenge = await visit.api.identity.StartSignIn(email=form["email"])
+        challenge = await visit.api.identity.StartSignIn(
+            email=form["email"], device_tokens=visit.device_tokens
+        )
     except AppError as error:
         return await _sign_in_page(visit, form.refused(error))
     return await await_code(visit, challenge, {"purpose": "sign_in", "email": form["email"]})
@@ -40,7 +43,11 @@ async def start_sign_in(visit: Visit) -> Response:
 async def await_code(visit: Visit, challenge: pb.Challenge, asked: Mapping[str, str]) -> Response:
     """On to the code page. `asked` is what the challenge was made from, to make another of."""
     path = safe_path(visit.form["next"])
-    notes: dict[str, Any] = {"challenge_id": challenge.challenge_id, "asked": dict(asked)}
+    notes: dict[str, Any] = {
+        "challenge_id": challenge.challenge_id,
+        "asked": dict(asked),
+        "is_earlier_code": challenge.is_earlier_code,
+    }
     await visit.session.keep_notes(notes | ({"next": path} if path else {}))
     return await visit.redirect(_CODE_PATH)
 
@@ -49,7 +56,12 @@ async def show_code(visit: Visit, form: Form | None = None) -> Response:
     notes = visit.session.notes
     if "challenge_id" not in notes:
         return await visit.redirect("/login")
-    return await visit.render("account/code.html", form=form or Form(), asked=notes["asked"])
+    return await visit.render(
+        "account/code.html",
+        form=form or Form(),
+        asked=notes["asked"],
+        is_earlier_code=notes.get("is_earlier_code", False),
+    )
 
 
 async def check_code(visit: Visit) -> Response:
@@ -58,7 +70,7 @@ async def check_code(visit: Visit) -> Response:
         return await visit.redirect("/login", Flash("That code has expired. Ask for a new one.", "plain"))
     try:
         answer = await visit.api.identity.VerifyChallenge(
-            challenge_id=notes["challenge_id"], code=form["code"]
+            challenge_id=notes["challenge_id"], code=form["code"], device_tokens=visit.device_tokens
         )
     except UnauthenticatedError as error:
         form.refuse("code", "is not the one we sent, or has expired")
@@ -66,8 +78,7 @@ async def check_code(visit: Visit) -> Response:
         return await show_code(visit, form)
     except AppError as error:
         return await show_code(visit, form.refused(error))
-    await visit.session.sign_in(answer)
-    return await visit.redirect(safe_path(notes.get("next")) or home_of(visit.role))
+    return await signed_in(visit, answer, safe_path(notes.get("next")))
 
 
 async def send_again(visit: Visit) -> Response:
@@ -79,19 +90,27 @@ async def send_again(visit: Visit) -> Response:
         challenge = await _ask_again(visit, asked)
     except AppError as error:
         return await show_code(visit, visit.form.refused(error))
-    await visit.session.keep_notes({**visit.session.notes, "challenge_id": challenge.challenge_id})
-    return await visit.redirect(_CODE_PATH, "A new code is on its way.")
+    is_earlier_code = challenge.is_earlier_code
+    await visit.session.keep_notes(
+        {
+            **visit.session.notes,
+            "challenge_id": challenge.challenge_id,
+            "is_earlier_code": is_earlier_code,
+        }
+    )
+    return await visit.redirect(_CODE_PATH, None if is_earlier_code else "The code is on its way again.")
 
 
 async def _ask_again(visit: Visit, asked: Mapping[str, str]) -> pb.Challenge:
     fields = {name: text for name, text in asked.items() if name != "purpose"}
+    known = visit.device_tokens
     match asked["purpose"]:
         case "register_consumer":
-            return await visit.api.identity.RegisterConsumer(**fields)
+            return await visit.api.identity.RegisterConsumer(**fields, device_tokens=known)
         case "register_merchant":
-            return await visit.api.identity.RegisterMerchant(**fields)
+            return await visit.api.identity.RegisterMerchant(**fields, device_tokens=known)
         case _:
-            return await visit.api.identity.StartSignIn(**fields)
+            return await visit.api.identity.StartSignIn(**fields, device_tokens=known)
 
 
 async def sign_out(visit: Visit) -> Response:

@@ -18,7 +18,7 @@ from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
-from ams_bff.views.admin_records import actor_names, audit_of
+from ams_bff.views.admin_records import audit_of
 
 Account: TypeAlias = pb.Merchant | pb.Consumer
 Listed: TypeAlias = pb.ListMerchantsResponse | pb.ListConsumersResponse
@@ -130,11 +130,10 @@ async def _account_page(kind: AccountKind, visit: Visit, form: Form) -> Response
     account = await kind.get(visit, account_id)
     whose = "consumer" if kind.noun == "consumer" else "merchant_id"
     wanted: dict[str, Any] = {whose: account_id, "group_by": usage_pb.SERVICE}
-    more, report, records, names = await asyncio.gather(
+    more, report, (records, names) = await asyncio.gather(
         kind.load_account(visit),
         reports.ask_shown(visit, **wanted),
         audit_of(visit, account_id),
-        actor_names(visit),
     )
     return await visit.render(
         f"admin/{kind.noun}.html",

@@ -15,6 +15,7 @@ from ams_bff.usage.figures import REST
 from ams_bff.usage.ranges import STATUS_CLASSES
 from ams_bff.views.consumer_lists import all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import name_of, service_names
+from ams_bff.views.project_names import project_choices, project_names
 
 Labels: TypeAlias = Mapping[str, str]
 Choice: TypeAlias = tuple[str, str]
@@ -42,6 +43,8 @@ async def labels_of(visit: Visit, kind: str, names: Iterable[str]) -> Labels:
             found = {name: name_of(known, name) for name in wanted}
         case "key" if visit.role == CONSUMER and wanted:
             found = await visit.or_none_if_down(_own_keys(visit)) or {}
+        case "project" if visit.role == CONSUMER and wanted:
+            found = await visit.or_none_if_down(project_names(visit)) or {}
         case "consumer" | "merchant" if visit.role == ADMIN and wanted:
             found = await visit.or_none_if_down(_people(visit, kind, wanted)) or {}
         case "status":
@@ -88,12 +91,16 @@ async def _people(visit: Visit, kind: str, ids: Sequence[str]) -> Labels:
 
 async def choices_of(visit: Visit, filters: Mapping[str, str]) -> Mapping[str, list[Choice]]:
     """What the page's selects offer, by the URL's parameter: "" for all, and what is chosen in any case."""
-    services, keys = await asyncio.gather(
-        visit.or_none_if_down(service_choices(visit)), visit.or_none_if_down(key_choices(visit))
+    services, keys, projects = await asyncio.gather(
+        visit.or_none_if_down(service_choices(visit)),
+        visit.or_none_if_down(key_choices(visit)),
+        project_choices(visit),
     )
     choices: dict[str, list[Choice]] = {"service": [("", "All services"), *(services or [])]}
     if visit.role == CONSUMER:
         choices["key"] = [("", "All keys"), *(keys or [])]
+        if projects:
+            choices["project"] = [("", "All that you pay for"), *projects]
     choices["status"] = [("", "Any status"), *((name, STATUS_LABELS[name]) for name in STATUS_CLASSES)]
     for kind, offered in choices.items():
         chosen = filters.get(kind, "")

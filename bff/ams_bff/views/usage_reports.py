@@ -15,6 +15,7 @@ from ams_bff.http.routing import View, action, page
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.ui.forms import Form
+from ams_bff.views.project_names import project_choices
 from ams_bff.views.usage_names import Choice, labels_of, service_choices
 
 PATHS = {CONSUMER: "/dashboard/reports", MERCHANT: "/merchant/reports", ADMIN: "/admin/reports"}
@@ -43,9 +44,10 @@ async def load_reports(visit: Visit) -> LiveSnapshot:
     listed = await visit.api.reports.ListReports(
         page_size=_PAGE_SIZE, page_token=visit.url.page_token, role=visit.role
     )
-    services, consumers = await asyncio.gather(
+    services, consumers, projects = await asyncio.gather(
         labels_of(visit, "service", (each.service_id for each in listed.reports)),
         labels_of(visit, "consumer", (each.consumer for each in listed.reports)),
+        labels_of(visit, "project", (each.project_id for each in listed.reports)),
     )
     context = {
         "path": PATHS[visit.role],
@@ -53,6 +55,7 @@ async def load_reports(visit: Visit) -> LiveSnapshot:
         "next_token": listed.next_page_token,
         "services": services,
         "consumers": consumers,
+        "projects": projects,
         "formats": FORMATS,
         "details": DETAILS,
         "pb": pb,
@@ -69,6 +72,7 @@ async def show_new(visit: Visit, form: Form | None = None) -> Response:
         first_day=last.replace(day=1).isoformat(),
         last_day=last.isoformat(),
         service_id=visit.query.get("service", ""),
+        project_id=visit.query.get("project", ""),
         consumer=visit.query.get("consumer", ""),
         format="CSV",
         detail="BY_DAY",
@@ -79,6 +83,7 @@ async def show_new(visit: Visit, form: Form | None = None) -> Response:
         form=form or start,
         path=PATHS[visit.role],
         services=[("", "All services"), *choices],
+        projects=await project_choices(visit),
         formats=[(name, *words[:2]) for name, words in FORMATS.items()],
         details=[(name, *words) for name, words in DETAILS.items()],
     )
@@ -100,13 +105,17 @@ async def create_report(visit: Visit) -> Response:
             last_day=form["last_day"],
             service_id=form["service_id"],
             consumer=form["consumer"],
+            project_id=form["project_id"],
             format=pb.ReportFormat.Value(form["format"]),
             detail=pb.ReportDetail.Value(form["detail"]),
             idempotency_key=form["idempotency_key"],
             role=visit.role,
         )
-    except NotFoundError:
-        form.refuse("consumer", "is called like none of yours")
+    except NotFoundError as error:
+        if error.code == "project_not_found":
+            form.refuse("project_id", "is none of yours")
+        else:
+            form.refuse("consumer", "is called like none of yours")
         return await show_new(visit, form)
     except AppError as error:
         return await show_new(visit, form.refused(error))

@@ -1,8 +1,8 @@
 """What the document of an invoice says, in words. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
 
@@ -32,24 +32,8 @@ _UNITS = {
 ADJUSTMENT_WORDS = "Of a month that was billed before: what has come since, or is due to a change."
 
 
-@dataclass(frozen=True, slots=True)
-class CreditNote:
-    """One that corrects the document's invoice."""
-
-    number: str
-    issued_at: datetime
-    amount: Decimal
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a document says besides its invoice: the notes that correct it, the number of the one that it
-    corrects ("": none), and its lines' prices."""
-
-    credit_notes: Sequence[CreditNote]
-    corrected_number: str
-    prices: Mapping[UUID, Price]
+# The prices of an invoice's lines, by their versions.
+Prices = Mapping[UUID, Price]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +78,16 @@ class Document:
     corrections: tuple[str, ...]
 
 
-def document_of(invoice: pb.Invoice, around: Surroundings) -> Document:
-    """What whoever gets `invoice` may read. The same invoice and surroundings give the same document."""
+def document_of(invoice: pb.Invoice, prices: Prices) -> Document:
+    """What whoever gets `invoice` may read. The same invoice and prices give the same document."""
     return Document(
         title=title_of(invoice),
         merchant_name=invoice.merchant_name or invoice.merchant_id,
-        facts=tuple(_facts(invoice, around)),
+        facts=tuple(_facts(invoice)),
         lines=tuple(_line(at, line) for at, line in enumerate(invoice.lines, start=1)),
         sums=tuple(_sums(invoice)),
-        not_charged=tuple(not_charged(invoice, around)),
-        corrections=tuple(_corrections(invoice, around)),
+        not_charged=tuple(not_charged(invoice, prices)),
+        corrections=tuple(_corrections(invoice)),
     )
 
 
@@ -134,11 +118,11 @@ def moment_of(invoice: pb.Invoice, field: str) -> str:
     return f"{from_timestamp(getattr(invoice, field)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def not_charged(invoice: pb.Invoice, around: Surroundings) -> Iterator[str]:
+def not_charged(invoice: pb.Invoice, prices: Prices) -> Iterator[str]:
     """What the prices of the lines give away, each sentence once; several rules name their services."""
     rules: dict[tuple[str, ...], list[str]] = {}
     for line in invoice.lines:
-        price = around.prices.get(UUID(line.price_version_id)) if line.price_version_id else None
+        price = prices.get(UUID(line.price_version_id)) if line.price_version_id else None
         if price is not None:
             services = rules.setdefault(tuple(describe_charge_rule(price)), [])
             if line.service_name not in services:
@@ -154,7 +138,7 @@ def amount_of(value: Money) -> str:
     return money(to_decimal(value), value.currency_code)
 
 
-def _facts(invoice: pb.Invoice, around: Surroundings) -> Iterator[Fact]:
+def _facts(invoice: pb.Invoice) -> Iterator[Fact]:
     yield Fact("Number", invoice.number or "none yet")
     yield Fact("Status", status_of(invoice))
     yield Fact("Period", f"{invoice.first_day} to {invoice.last_day}, both with, days in UTC")
@@ -169,8 +153,8 @@ def _facts(invoice: pb.Invoice, around: Surroundings) -> Iterator[Fact]:
     yield Fact("Consumer", " / ".join(consumer))
     yield Fact("Currency", invoice.subtotal.currency_code)
     yield Fact("Id", invoice.invoice_id)
-    if around.corrected_number:
-        yield Fact("Corrects", around.corrected_number)
+    if invoice.corrects_number:
+        yield Fact("Corrects", invoice.corrects_number)
     if invoice.reason:
         yield Fact("Reason", invoice.reason)
 
@@ -235,10 +219,10 @@ def _sums(invoice: pb.Invoice) -> Iterator[Fact]:
         yield Fact("Net of commission", amount_of(invoice.total))
 
 
-def _corrections(invoice: pb.Invoice, around: Surroundings) -> Iterator[str]:
-    for note in around.credit_notes:
-        amount = money(note.amount, invoice.subtotal.currency_code)
-        yield f"{note.number} of {note.issued_at.astimezone(UTC):%Y-%m-%d} credits {amount}: {note.reason}"
+def _corrections(invoice: pb.Invoice) -> Iterator[str]:
+    for note in invoice.credit_notes:
+        day = f"{from_timestamp(note.issued_at).astimezone(UTC):%Y-%m-%d}"
+        yield f"{note.number} of {day} credits {amount_of(note.amount)}: {note.reason}"
 
 
 def _grouped(number: str) -> str:

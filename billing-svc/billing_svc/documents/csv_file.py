@@ -10,7 +10,7 @@ from ams_rating.price_json import format_amount
 from google.type.money_pb2 import Money
 
 from billing_svc.documents.content import (
-    Surroundings,
+    Prices,
     kind_of,
     moment_of,
     not_charged,
@@ -20,9 +20,9 @@ from billing_svc.documents.content import (
 )
 
 
-def csv_of(invoice: pb.Invoice, around: Surroundings) -> bytes:
+def csv_of(invoice: pb.Invoice, prices: Prices) -> bytes:
     """RFC 4180 in UTF-8. Amounts are plain decimals in the invoice's currency."""
-    head = dict(_head(invoice, around))
+    head = dict(_head(invoice, prices))
     rows = [head | dict(_line(at, line)) for at, line in enumerate(invoice.lines, start=1)] or [head]
     written = io.StringIO()
     writer = csv.DictWriter(written, list(rows[0]), restval="", lineterminator="\r\n")
@@ -38,7 +38,7 @@ def text(value: str) -> str:
     )
 
 
-def _head(invoice: pb.Invoice, around: Surroundings) -> Iterator[tuple[str, str]]:
+def _head(invoice: pb.Invoice, prices: Prices) -> Iterator[tuple[str, str]]:
     yield "kind", "credit_note" if invoice.kind == pb.CREDIT_NOTE else "invoice"
     yield "number", invoice.number
     yield "invoice_id", invoice.invoice_id
@@ -64,10 +64,10 @@ def _head(invoice: pb.Invoice, around: Surroundings) -> Iterator[tuple[str, str]
         yield "commission_rate", invoice.commission_rate
         yield "commission", _amount(invoice.commission)
         yield "total", _amount(invoice.total)
-    yield "corrects", around.corrected_number
+    yield "corrects", invoice.corrects_number
     yield "reason", text(invoice.reason)
-    yield "corrected_by", " ".join(note.number for note in around.credit_notes)
-    yield "not_charged", text(" ".join(not_charged(invoice, around)))
+    yield "corrected_by", " ".join(note.number for note in invoice.credit_notes)
+    yield "not_charged", text(" ".join(not_charged(invoice, prices)))
 
 
 def _line(position: int, line: pb.InvoiceLine) -> Iterator[tuple[str, str]]:

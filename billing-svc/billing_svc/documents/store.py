@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from ams_common.queries import QueryStore, many, maybe_value
+from ams_common.queries import QueryStore, many
 from ams_rating.price_json import price_from_json
 from ams_rating.prices import Price
-
-from billing_svc.documents.content import CreditNote
 
 
 def _price(row: Mapping[str, Any]) -> tuple[UUID, Price]:
@@ -17,8 +15,6 @@ def _price(row: Mapping[str, Any]) -> tuple[UUID, Price]:
 
 
 class DocumentStore(QueryStore, package="billing_svc.documents"):
-    """What a document says besides its invoice."""
+    """What a document says besides its invoice: its lines' prices."""
 
-    list_credit_notes = many(CreditNote)
-    find_number = maybe_value(str)
     list_prices = many(row=_price)

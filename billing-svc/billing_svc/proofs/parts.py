@@ -123,21 +123,21 @@ def root_row(root: usage_pb.DayRoot) -> bytes:
     )
 
 
-# What an invoice counts of an API key on a day, from a source, of a charge class: up to which offset.
-Bounds = Mapping[tuple[UUID, date, str, ChargeClass, str], int]
+# What an invoice counts of an API key on a day and of a charge class: up to which offset of which source.
+Bounds = Mapping[tuple[UUID, date, ChargeClass, str], Mapping[str, int]]
 
 
 def bounds_of(invoice: Invoice, usage: Iterable[UsageBehind], pseudonyms: Pseudonyms) -> Bounds:
-    return {
-        (
-            each.service_id,
-            each.day,
-            each.source,
-            each.charge_class,
-            pseudonyms.of_key(invoice.merchant_id, each.api_key_id),
-        ): each.last_offset
-        for each in usage
-    }
+    bounds: dict[tuple[UUID, date, ChargeClass, str], Mapping[str, int]] = {}
+    for each in usage:
+        api_key = pseudonyms.of_key(invoice.merchant_id, each.api_key_id)
+        key = (each.service_id, each.day, each.charge_class, api_key)
+        bounds[key] = _furthest(bounds.get(key, {}), each.last_offsets)
+    return bounds
+
+
+def _furthest(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    return {source: max(one.get(source, 0), other.get(source, 0)) for source in one.keys() | other.keys()}
 
 
 def event_rows(events: Iterable[usage_pb.ProvenEvent], bounds: Bounds) -> bytes:
@@ -153,8 +153,8 @@ def event_rows(events: Iterable[usage_pb.ProvenEvent], bounds: Bounds) -> bytes:
 
 
 def _is_counted(event: UsageEvent, bounds: Bounds) -> bool:
-    key = (event.service_id, event.day, event.source, event.charge_class, event.api_key)
-    return not event.is_test and event.offset <= bounds.get(key, -1)
+    bounds_of_key = bounds.get((event.service_id, event.day, event.charge_class, event.api_key), {})
+    return not event.is_test and event.offset <= bounds_of_key.get(event.source, -1)
 
 
 def _lines(invoice: Invoice) -> Iterator[Line]:
@@ -163,13 +163,13 @@ def _lines(invoice: Invoice) -> Iterator[Line]:
 
 def _summed(usage: Iterable[UsageBehind]) -> Iterator[proof.Usage]:
     """Over the API keys, in the same order."""
-    rows: dict[tuple[UUID, date, str, ChargeClass], proof.Usage] = {}
+    rows: dict[tuple[UUID, date, ChargeClass], proof.Usage] = {}
     for each in usage:
-        key = (each.service_id, each.day, each.source, each.charge_class)
-        known = rows.get(key, proof.Usage(*key, 0, 0, 0, 0))
+        key = (each.service_id, each.day, each.charge_class)
+        known = rows.get(key, proof.Usage(*key, {}, 0, 0, 0))
         rows[key] = proof.Usage(
             *key,
-            max(known.last_offset, each.last_offset),
+            _furthest(known.last_offsets, each.last_offsets),
             known.requests + each.requests,
             known.request_bytes + each.request_bytes,
             known.response_bytes + each.response_bytes,

@@ -14,24 +14,19 @@ WITH this AS (
        AND (i.sequence <= this.sequence
             OR (i.issued_at = this.issued_at AND i.last_day = this.last_day AND i.currency <> this.currency))
 )
-SELECT c.service_id, c.day, c.source, c.charge_class, c.api_key_id, max(u.last_offset) AS last_offset,
+SELECT c.service_id, c.day, c.charge_class, c.api_key_id,
+       (array_agg(u.last_offsets::text ORDER BY u.last_events DESC))[1] AS last_offsets,
        sum(u.requests)::bigint AS requests, sum(u.request_bytes)::bigint AS request_bytes,
        sum(u.response_bytes)::bigint AS response_bytes
   FROM counted JOIN invoice_usage u USING (invoice_id) JOIN usage_counters c USING (counter_id)
  WHERE (c.service_id, to_char(c.day, 'YYYY-MM')) IN (SELECT service_id, month FROM said)
    AND (u.rebilled_by IS NULL OR u.rebilled_by NOT IN (SELECT invoice_id FROM counted))
- GROUP BY c.service_id, c.day, c.source, c.charge_class, c.api_key_id
- ORDER BY c.service_id, c.day, c.source, c.charge_class, c.api_key_id;
+ GROUP BY c.counter_id
+ ORDER BY c.service_id, c.day, c.charge_class, c.api_key_id, c.counter_id;
 
 -- name: list_versions_behind
--- The price versions that were in force in an invoice's months, and those that its lines name. `starts_on`: a first
--- version may have started on the very day on which its successor did, and had the days before.
-SELECT DISTINCT p.price_version_id, p.service_id, p.price::text AS price,
-       CASE WHEN isfinite(p.first_day) THEN p.first_day
-            ELSE least((p.starts_at AT TIME ZONE 'UTC')::date, p.end_day - 1) END AS starts_on
-  FROM invoice_lines l JOIN price_versions p USING (service_id)
- WHERE l.invoice_id = :invoice_id
-   AND (p.price_version_id = l.price_version_id
-        OR (p.first_day < p.end_day AND p.end_day > to_date(l.month, 'YYYY-MM')
-            AND p.first_day < to_date(l.month, 'YYYY-MM') + INTERVAL '1 month'))
- ORDER BY p.service_id, starts_on, p.price_version_id;
+-- The price versions that it was rated with, also if others are in force by now.
+SELECT p.price_version_id, p.service_id, p.price::text AS price, behind.starts_on
+  FROM invoice_prices behind JOIN price_versions p USING (price_version_id)
+ WHERE behind.invoice_id = :invoice_id
+ ORDER BY p.service_id, behind.starts_on, p.price_version_id;

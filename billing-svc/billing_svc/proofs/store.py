@@ -15,21 +15,21 @@ from ams_rating.proof import PriceVersion
 
 @dataclass(frozen=True, slots=True)
 class UsageBehind:
-    """What an invoice counts of one API key: its source's events up to and with `last_offset`."""
+    """What an invoice counts of one API key: the events of each source up to and with its last offset."""
 
     service_id: UUID
     day: date
-    source: str
     charge_class: ChargeClass
     api_key_id: UUID
-    last_offset: int
+    last_offsets: Mapping[str, int]
     requests: int
     request_bytes: int
     response_bytes: int
 
 
 def _usage(row: Mapping[str, Any]) -> UsageBehind:
-    return UsageBehind(**{**row, "charge_class": ChargeClass(row["charge_class"])})
+    charge_class, last_offsets = ChargeClass(row["charge_class"]), json.loads(row["last_offsets"])
+    return UsageBehind(**{**row, "charge_class": charge_class, "last_offsets": last_offsets})
 
 
 def _version(row: Mapping[str, Any]) -> PriceVersion:

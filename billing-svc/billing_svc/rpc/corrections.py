@@ -11,6 +11,7 @@ from ams_common.clock import Clock, utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError, NotFoundError
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.money import to_decimal
@@ -40,7 +41,8 @@ class CorrectionRpcs:
             if invoice.is_nothing_due:
                 raise _nothing_due()
             await change.store.set_status(invoice_id=invoice.invoice_id, status="paid", paid_at=now, now=now)
-            change.audit("invoice", invoice.invoice_id, number=invoice.number)
+            changes = [field_change("status", invoice.status, "paid")]
+            change.audit("invoice", invoice.invoice_id, changes, number=invoice.number)
             return self._message(await _find(change, invoice.invoice_id))
 
     async def VoidInvoice(self, request: pb.VoidInvoiceRequest, context: Context) -> pb.Invoice:
@@ -51,7 +53,8 @@ class CorrectionRpcs:
             if not invoice.subtotal:
                 raise _nothing_due()
             await void(change, invoice, request.reason, self.clock())
-            change.audit("invoice", invoice.invoice_id, number=invoice.number, reason=request.reason)
+            changes = [field_change("status", invoice.status, "void")]
+            change.audit("invoice", invoice.invoice_id, changes, number=invoice.number, reason=request.reason)
             return self._message(await _find(change, invoice.invoice_id))
 
     async def CreateCreditNote(self, request: pb.CreateCreditNoteRequest, context: Context) -> pb.Invoice:

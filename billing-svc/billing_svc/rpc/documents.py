@@ -11,7 +11,7 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 
-from billing_svc.documents.content import Surroundings, document_of
+from billing_svc.documents.content import Prices, document_of
 from billing_svc.documents.csv_file import csv_of
 from billing_svc.documents.html_page import html_of
 from billing_svc.documents.pdf_file import pdf_of
@@ -41,31 +41,21 @@ class DocumentRpcs:
         async with self.database.read() as reading:
             found, audience = await find_own_invoice(reading, UUID(request.invoice_id))
             invoice = invoice_message(found, audience, self.pseudonyms)
-            around = await _surroundings(DocumentStore(reading.connection), invoice)
+            versions = {UUID(line.price_version_id) for line in invoice.lines if line.price_version_id}
+            store = DocumentStore(reading.connection)
+            prices = dict(await store.list_prices(price_version_ids=sorted(versions)))
         ending, media_type = _TYPES[request.format]
         # A PDF takes long enough to keep others waiting.
-        content = await asyncio.to_thread(_content, invoice, around, request.format)
+        content = await asyncio.to_thread(_content, invoice, prices, request.format)
         return pb.InvoiceDocument(
             file_name=f"{invoice.number or 'draft'}.{ending}", media_type=media_type, content=content
         )
 
 
-async def _surroundings(store: DocumentStore, invoice: pb.Invoice) -> Surroundings:
-    versions = {UUID(line.price_version_id) for line in invoice.lines if line.price_version_id}
-    corrected = ""
-    if invoice.corrects_invoice_id:
-        corrected = await store.find_number(invoice_id=UUID(invoice.corrects_invoice_id)) or ""
-    return Surroundings(
-        credit_notes=await store.list_credit_notes(invoice_id=UUID(invoice.invoice_id)),
-        corrected_number=corrected,
-        prices=dict(await store.list_prices(price_version_ids=sorted(versions))),
-    )
-
-
-def _content(invoice: pb.Invoice, around: Surroundings, wanted: pb.DocumentFormat.ValueType) -> bytes:
+def _content(invoice: pb.Invoice, prices: Prices, wanted: pb.DocumentFormat.ValueType) -> bytes:
     if wanted == pb.DOCUMENT_CSV:
-        return csv_of(invoice, around)
-    document = document_of(invoice, around)
+        return csv_of(invoice, prices)
+    document = document_of(invoice, prices)
     if wanted == pb.DOCUMENT_HTML:
         return html_of(document)
     at = invoice.issued_at if invoice.HasField("issued_at") else invoice.updated_at

@@ -1,8 +1,8 @@
 """The RPCs about what consumers have spent."""
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,14 +14,19 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
 from ams_common.live_answers import LiveAnswers
 from ams_common.money import to_money
+from ams_common.project_rights import ProjectRight, may
+from ams_common.projects import find_membership
 from ams_rating.currencies import MINOR_UNIT_DIGITS
 
 from billing_svc.day_spend import (
     KEY,
     PROJECT,
+    DayPart,
     KeyInProject,
+    SpendQuestion,
     answer,
     months_of,
+    share_out_consumers,
     share_out_days,
     share_out_month,
     sum_by_group,
@@ -34,9 +39,8 @@ from billing_svc.messages import (
     rated_line_message,
     share_message,
 )
-from billing_svc.periods import day_of, first_day_of, last_day_of, period_of
+from billing_svc.periods import day_of, first_day_of, last_day_of, month_of, parse_day, period_of
 from billing_svc.rating import totals_by_currency
-from billing_svc.rows import KeyUsage
 from billing_svc.shares import Share
 from billing_svc.spend_queries import questions_of
 from billing_svc.store import Store
@@ -86,15 +90,14 @@ class SpendRpcs:
         self, consumer_id: UUID, request: pb.BatchGetConsumerSpendRequest
     ) -> pb.BatchGetConsumerSpendResponse:
         questions = questions_of(request.queries, day_of(self.clock()))
-        services = {question.service_id for question in questions}
         async with self.database.read() as store:
-            usages = await store.list_usage_of_keys(
-                [consumer_id], months_of(questions), service_id=services.pop() if len(services) == 1 else None
-            )
-        parts = share_out_days(usages)
+            parts = {
+                project_id: await _parts_for(store, consumer_id, project_id, questions)
+                for project_id in {question.project_id for question in questions}
+            }
         return pb.BatchGetConsumerSpendResponse(
             spends=[
-                days_spend_message(query, answer(question, parts))
+                days_spend_message(query, answer(question, parts[question.project_id]))
                 for query, question in zip(request.queries, questions, strict=True)
             ]
         )
@@ -116,10 +119,9 @@ class SpendRpcs:
     async def BatchGetSpend(
         self, request: pb.BatchGetSpendRequest, context: Context
     ) -> pb.BatchGetSpendResponse:
-        _check(request.scopes)
+        _check(request)
         async with self.database.read() as store:
-            spend = _Spend(store, request.period)
-            amounts = [await spend.of(scope) for scope in request.scopes]
+            amounts = await _amounts(store, request)
         return pb.BatchGetSpendResponse(
             amounts=[
                 to_money(amount, scope.currency_code)
@@ -128,58 +130,91 @@ class SpendRpcs:
         )
 
 
+async def _parts_for(
+    store: Store, consumer_id: UUID, project_id: UUID | None, questions: Sequence[SpendQuestion]
+) -> Sequence[DayPart]:
+    """What the questions about the project, or about none, are answered from: all that its payers have used
+    for who may see the project's spend, else what the consumer pays for."""
+    own = [question for question in questions if question.project_id == project_id]
+    months, services = months_of(own), {question.service_id for question in own}
+    payers = [consumer_id]
+    if project_id is not None:
+        membership = await find_membership(store.connection, project_id, consumer_id)
+        if membership is not None and may(membership.member.role, ProjectRight.SEE_SPEND):
+            payers = await store.list_payers_of_project(
+                project_id=project_id, first_day=first_day_of(min(months)), last_day=last_day_of(max(months))
+            )
+    return share_out_days(
+        await store.list_usage_of_keys(
+            payers, months, service_id=services.pop() if len(services) == 1 else None
+        )
+    )
+
+
+async def _amounts(store: Store, request: pb.BatchGetSpendRequest) -> list[Decimal]:
+    """The spend of each scope in the month, or what a day of it adds."""
+    if not request.day:
+        spend = _Spend(store, request.period, last_day_of(request.period))
+        return [await spend.of(scope) for scope in request.scopes]
+    day = parse_day(request.day)
+    through = _Spend(store, request.period, day)
+    before = _Spend(store, request.period, day - timedelta(days=1))
+    return [sum_exactly((await through.of(scope), -await before.of(scope))) for scope in request.scopes]
+
+
 @dataclass(slots=True)
 class _Spend:
-    """The spend of scopes in a month; whose spend was asked for before isn't read again."""
+    """The spend of scopes in a month until and with a day; whose spend was asked for before isn't read
+    again."""
 
     store: Store
     period: str
-    _shares: dict[tuple[str, str], Sequence[Share[KeyInProject]]] = field(default_factory=dict)
+    last_day: date
+    _shares: dict[tuple[str, str, str], Sequence[Share[KeyInProject]]] = field(default_factory=dict)
 
     async def of(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
         """A scope with a key or project has what is shared out to it."""
         return sum_exactly(
             share.amount
-            for share in await self._read(scope.consumer_id, scope.merchant_id)
+            for share in await self._shares_for(scope)
             if share.currency == scope.currency_code
             and scope.service_id in ("", str(share.service_id))
             and scope.api_key_id in ("", str(share.group_id.api_key_id))
             and scope.project_id in ("", str(share.group_id.project_id))
         )
 
-    async def _read(self, consumer_id: str, merchant_id: str) -> Sequence[Share[KeyInProject]]:
-        known = (consumer_id, merchant_id)
+    async def _shares_for(self, scope: pb.BatchGetSpendRequest.Scope) -> Sequence[Share[KeyInProject]]:
+        """All of whoever the scope is about: a consumer, a merchant's consumers or who pays for a project."""
+        project_id = "" if scope.consumer_id or scope.merchant_id else scope.project_id
+        known = (scope.consumer_id, scope.merchant_id, project_id)
         if known not in self._shares:
-            month = {self.period: False}
-            if consumer_id:
-                usages = await self.store.list_usage_of_keys([UUID(consumer_id)], month)
+            span = {"first_day": first_day_of(self.period), "last_day": self.last_day}
+            merchant_id = UUID(scope.merchant_id) if scope.merchant_id else None
+            if scope.consumer_id:
+                consumer_ids = [UUID(scope.consumer_id)]
+            elif merchant_id:
+                consumer_ids = await self.store.list_consumers_in_month(merchant_id=merchant_id, **span)
             else:
-                consumer_ids = await self.store.list_consumers_in_month(
-                    merchant_id=UUID(merchant_id),
-                    first_day=first_day_of(self.period),
-                    last_day=last_day_of(self.period),
-                )
-                usages = await self.store.list_usage_of_keys(consumer_ids, month, UUID(merchant_id))
-            self._shares[known] = _share_out(usages)
+                consumer_ids = await self.store.list_payers_of_project(project_id=UUID(project_id), **span)
+            usages = await self.store.list_usage_of_keys(
+                consumer_ids, {self.period: False}, merchant_id, through=self.last_day
+            )
+            self._shares[known] = share_out_consumers(usages)
         return self._shares[known]
 
 
-def _share_out(usages: Sequence[KeyUsage]) -> list[Share[KeyInProject]]:
-    # Tiers count each consumer for itself.
-    by_consumer: defaultdict[UUID, list[KeyUsage]] = defaultdict(list)
-    for each in usages:
-        by_consumer[each.usage.consumer_id].append(each)
-    return [share for own in by_consumer.values() for share in share_out_month(own)[1]]
-
-
-def _check(scopes: Sequence[pb.BatchGetSpendRequest.Scope]) -> None:
+def _check(request: pb.BatchGetSpendRequest) -> None:
     violations = []
-    for index, scope in enumerate(scopes):
-        if bool(scope.consumer_id) == bool(scope.merchant_id):
-            violations.append(FieldViolation(f"scopes[{index}]", "needs a consumer or a merchant, not both"))
+    if request.day and month_of(parse_day(request.day)) != request.period:
+        violations.append(FieldViolation("day", "must be a day of the period"))
+    for index, scope in enumerate(request.scopes):
+        named = [scope.consumer_id, scope.merchant_id]
+        if all(named) or (not any(named) and not scope.project_id):
+            sentence = "needs a consumer or a merchant, not both, or a project"
+            violations.append(FieldViolation(f"scopes[{index}]", sentence))
         if scope.currency_code not in MINOR_UNIT_DIGITS:
             violations.append(
                 FieldViolation(f"scopes[{index}].currencyCode", "must be a currency of ISO 4217")
             )
     if violations:
-        raise InvalidArgumentError("invalid_argument", "Some scopes are not valid.", violations)
+        raise InvalidArgumentError("invalid_argument", "Some fields are not valid.", violations)

@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
-from ams_common.context import current_user_id
 from ams_common.database import Change, Database
+from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.sealing import Sealer
 
 from catalog_svc import credentials
-from catalog_svc.messages import service_message, signing_key_message
+from catalog_svc.messages import signing_key_message
 from catalog_svc.publishing import write_snapshot
-from catalog_svc.records import ServiceRecord, SigningKey, found
+from catalog_svc.records import ServiceRecord, SigningKey
+from catalog_svc.rpc.locked_services import answer, lock_own
 from catalog_svc.store import Store
 
 
@@ -34,9 +34,12 @@ class CredentialRpcs:
             before = await _lock(change, request.service_id, now)
             record = credentials.with_credential(before, request, self.sealer, now)
             # Only which header: whoever reads the audit log must not be let in at the merchant's.
-            change.audit("service", record.service_id, header_name=request.header_name)
+            header_name = record.credential.header_name if record.credential is not None else ""
+            kept = [bool(each.credential) or None for each in (before, record)]
+            changes = [field_change("upstream_credential", *kept, is_masked=True)]
+            change.audit("service", record.service_id, changes, header_name=header_name)
             await _save(change, record, now)
-        return service_message(record)
+            return await answer(change.store, record)
 
     async def RotateSigningKey(
         self, request: pb.RotateSigningKeyRequest, context: Context
@@ -48,16 +51,17 @@ class CredentialRpcs:
             record = credentials.with_new_signing_key(before, key, self.sealer.seal(secret))
             change.audit("service", record.service_id, signing_key_id=str(key.signing_key_id))
             await _save(change, record, now)
+            service = await answer(change.store, record)
         return pb.RotateSigningKeyResponse(
-            service=service_message(record),
+            service=service,
             signing_key=signing_key_message(key),
             secret=credentials.shown_secret(secret),
         )
 
 
 async def _lock(change: Change[Store], service_id: str, now: datetime) -> ServiceRecord:
-    """The caller's service, held for a change. Raises NotFoundError or FailedPreconditionError."""
-    record = found(await change.store.lock_service(UUID(service_id), current_user_id(), now))
+    """The caller's service, held for a change. Raises as lock_own, or FailedPreconditionError."""
+    record = await lock_own(change, service_id, now)
     credentials.check_called(record)
     return record
 

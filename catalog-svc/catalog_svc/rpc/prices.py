@@ -6,30 +6,28 @@ from uuid import UUID
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.pricing_pb2 import PriceVersion as PriceVersionMessage
 from ams.policy.v1.policy_pb2 import ADMIN
-from ams_common.clock import Clock
-from ams_common.context import current_caller, current_user_id
-from ams_common.database import Change, Database
+from ams_common.context import current_caller
+from ams_common.database import Change
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
 from catalog_svc import prices
-from catalog_svc.messages import is_in_marketplace, price_version_message
+from catalog_svc.messages import price_version_message
 from catalog_svc.publishing import publish_price, write_snapshot
-from catalog_svc.records import PriceVersion, found, service_not_found
+from catalog_svc.records import PriceVersion, found
+from catalog_svc.rpc.locked_services import lock_own
+from catalog_svc.rpc.visibility import Visibility
 from catalog_svc.store import Store
 
 
 @dataclass(kw_only=True, eq=False)
-class PriceRpcs:
-    database: Database[Store]
-    clock: Clock
-
+class PriceRpcs(Visibility):
     async def SchedulePrice(self, request: pb.SchedulePriceRequest, context: Context) -> PriceVersionMessage:
         service_id = UUID(request.service_id)
         async with self.database.change() as change:
             if (done := await change.replay(request, PriceVersionMessage)) is not None:
                 return done
-            record = found(await change.store.lock_service(service_id, current_user_id(), self.clock()))
+            record = await lock_own(change, request.service_id, self.clock())
             # The time is looked at with the service held: what waited over midnight is too late.
             now = self.clock()
             price = prices.price_of(request.price, record.type)
@@ -49,7 +47,7 @@ class PriceRpcs:
     async def CancelPrice(self, request: pb.CancelPriceRequest, context: Context) -> PriceVersionMessage:
         service_id, price_version_id = UUID(request.service_id), UUID(request.price_version_id)
         async with self.database.change() as change:
-            found(await change.store.lock_service(service_id, current_user_id(), self.clock()))
+            await lock_own(change, request.service_id, self.clock())
             now = self.clock()
             version = await change.store.find_price_version(
                 service_id=service_id, price_version_id=price_version_id
@@ -64,9 +62,9 @@ class PriceRpcs:
         caller, service_id = current_caller(), UUID(request.service_id)
         async with self.database.read() as store:
             record = found(await store.find_service(service_id=service_id, owner_id=None, now=self.clock()))
-            is_own = ADMIN in caller.roles or record.merchant_id == caller.user_id
-            if not is_own and not is_in_marketplace(record):
-                raise service_not_found()
+        if ADMIN not in caller.roles and record.merchant_id != caller.user_id:
+            await self.find_visible(request.service_id)
+        async with self.database.read() as store:
             versions = await store.list_price_versions(service_id=service_id, limit=prices.MAX_LISTED)
         return pb.ListPricesResponse(prices=map(price_version_message, versions))
 

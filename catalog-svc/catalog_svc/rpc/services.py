@@ -4,6 +4,7 @@ Each change holds the service (and its merchant) in one transaction: rule, row, 
 and snapshots are committed together or not at all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,32 +12,35 @@ from uuid import UUID
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
-from ams_common.clock import Clock
 from ams_common.context import current_caller, current_user_id
-from ams_common.database import Database
 from ams_common.errors import AlreadyExistsError
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.outbox import write_again
-from ams_common.paging import Page, page_request, patterns_of
+from ams_common.paging import page_request, patterns_of
+from ams_common.platform_settings import DEFAULTS
 
 from catalog_svc import lifecycle
-from catalog_svc.edits import apply_edit, masked_fields, unique_tags
+from catalog_svc.edits import unique_tags
 from catalog_svc.forwarding import forwarding_of
-from catalog_svc.messages import service_message, status_word, type_word
+from catalog_svc.messages import STANDINGS, service_message, status_word, type_word
+from catalog_svc.metadata import metadata_of
 from catalog_svc.prices import price_of
-from catalog_svc.publishing import publish_price, publish_service, redis_keys, write_snapshot
-from catalog_svc.records import PriceVersion, ServiceRecord, found, service_not_found
+from catalog_svc.publishing import publish_service, redis_keys
+from catalog_svc.records import ServiceRecord, found, service_not_found
+from catalog_svc.rpc.locked_services import answer, lock_any, lock_own
+from catalog_svc.rpc.transitions import Transitions
+from catalog_svc.rpc.visibility import Visibility
 from catalog_svc.slugs import slug_candidates
-from catalog_svc.store import Store
 from catalog_svc.upstreams import check_base_url
 
 
 @dataclass(kw_only=True, eq=False)
-class ServiceRpcs:
-    database: Database[Store]
-    clock: Clock
+class ServiceRpcs(Transitions, Visibility):
+    """`max_services` says how many services one merchant may have, by the platform's settings."""
+
     allow_private_upstreams: bool
+    max_services: Callable[[], int] = lambda: DEFAULTS.max_services
 
     async def CreateService(self, request: pb.CreateServiceRequest, context: Context) -> pb.Service:
         draft = _draft(request, current_user_id(), self.clock())
@@ -45,9 +49,14 @@ class ServiceRpcs:
         async with self.database.change() as change:
             if (done := await change.replay(request, pb.Service)) is not None:
                 return done
-            merchant_name = await change.store.lock_merchant(draft.merchant_id)
+            merchant = await change.store.lock_merchant(draft.merchant_id)
+            lifecycle.check_merchant_acts(STANDINGS[merchant.standing])
+            # Counted while nobody else makes one for the merchant: of two at once one would be too many.
+            await change.store.lock_service_count(merchant_id=draft.merchant_id)
+            count = await change.store.count_services(merchant_id=draft.merchant_id)
+            lifecycle.check_service_count(count, self.max_services())
             slugs = slug_candidates(draft.name, draft.service_id)
-            record = await change.store.insert_service(draft, merchant_name, slugs)
+            record = await change.store.insert_service(draft, merchant.display_name, slugs)
             if record is None:
                 raise AlreadyExistsError(
                     "service_name_taken", "Too many services have this name. Choose another."
@@ -58,65 +67,14 @@ class ServiceRpcs:
             await change.remember(request, answer)
         return answer
 
-    async def UpdateService(self, request: pb.UpdateServiceRequest, context: Context) -> pb.Service:
-        fields = masked_fields(request)
-        if "base_url" in fields:
-            check_base_url(request.base_url, allow_private=self.allow_private_upstreams)
-        now = self.clock()
-        async with self.database.change() as change:
-            before = found(await change.store.lock_service(UUID(request.service_id), current_user_id(), now))
-            lifecycle.check_changeable(before, fields)
-            record = apply_edit(before, request, fields, now)
-            lifecycle.check_reachable(record)
-            await change.store.save_service(record)
-            change.audit("service", record.service_id, fields=",".join(sorted(fields)))
-            # Of what an edit may change, the other services know only the name.
-            if record.name != before.name:
-                publish_service(change, record)
-            await write_snapshot(change, record.service_id, now)
-        return service_message(record)
-
     async def SubmitService(self, request: pb.SubmitServiceRequest, context: Context) -> pb.Service:
-        now = self.clock()
-        async with self.database.change() as change:
-            before = found(await change.store.lock_service(UUID(request.service_id), current_user_id(), now))
-            record = lifecycle.submit(before, now)
-            await change.store.save_service(record)
-            change.audit("service", record.service_id)
-            publish_service(change, record)
-            await write_snapshot(change, record.service_id, now)
-        return service_message(record)
+        return await self.move(request.service_id, "submit", lock_own)
 
     async def ApproveService(self, request: pb.ApproveServiceRequest, context: Context) -> pb.Service:
-        now, price_version_id = self.clock(), uuid7()
-        async with self.database.change() as change:
-            before = found(await change.store.lock_service(UUID(request.service_id), None, now))
-            record = lifecycle.approve(before, price_version_id, now)
-            version = PriceVersion(
-                price_version_id=price_version_id,
-                service_id=record.service_id,
-                price=record.price,
-                starts_at=now,
-                created_at=now,
-            )
-            await change.store.insert_price_version(version)
-            await change.store.save_service(record)
-            change.audit("service", record.service_id, reason=request.reason)
-            publish_service(change, record)
-            publish_price(change, version, now)
-            await write_snapshot(change, record.service_id, now)
-        return service_message(record)
+        return await self.move(request.service_id, "approve", lock_any, reason=request.reason)
 
     async def RejectService(self, request: pb.RejectServiceRequest, context: Context) -> pb.Service:
-        now = self.clock()
-        async with self.database.change() as change:
-            before = found(await change.store.lock_service(UUID(request.service_id), None, now))
-            record = lifecycle.reject(before, request.reason, now)
-            await change.store.save_service(record)
-            change.audit("service", record.service_id, reason=request.reason)
-            publish_service(change, record)
-            await write_snapshot(change, record.service_id, now)
-        return service_message(record)
+        return await self.move(request.service_id, "reject", lock_any, reason=request.reason)
 
     async def GetService(self, request: pb.GetServiceRequest, context: Context) -> pb.Service:
         owner_id = None if ADMIN in current_caller().roles else current_user_id()
@@ -124,36 +82,35 @@ class ServiceRpcs:
             record = await store.find_service(
                 service_id=UUID(request.service_id), owner_id=owner_id, now=self.clock()
             )
-        return service_message(found(record))
+            return await answer(store, found(record))
 
     async def ListServices(
         self, request: pb.ListServicesRequest, context: Context
     ) -> pb.ListServicesResponse:
         merchant_id = UUID(request.merchant_id) if request.merchant_id else None
-        page = await self._list(request, merchant_id)
-        return pb.ListServicesResponse(
-            services=map(service_message, page.rows), next_page_token=page.next_token
-        )
+        services, next_token = await self._list(request, merchant_id)
+        return pb.ListServicesResponse(services=services, next_page_token=next_token)
 
     async def ListMerchantServices(
         self, request: pb.ListMerchantServicesRequest, context: Context
     ) -> pb.ListMerchantServicesResponse:
-        page = await self._list(request, current_user_id())
-        return pb.ListMerchantServicesResponse(
-            services=map(service_message, page.rows), next_page_token=page.next_token
-        )
+        services, next_token = await self._list(request, current_user_id())
+        return pb.ListMerchantServicesResponse(services=services, next_page_token=next_token)
 
     async def _list(
         self, request: pb.ListServicesRequest | pb.ListMerchantServicesRequest, merchant_id: UUID | None
-    ) -> Page[ServiceRecord]:
+    ) -> tuple[list[pb.Service], str]:
         async with self.database.read() as store:
-            return await store.list_services(
+            page = await store.list_services(
                 page_request(request),
                 status=status_word(request.status),
                 merchant_id=merchant_id,
                 patterns=patterns_of(request.query),
                 now=self.clock(),
             )
+            revisions = await store.find_newest_revisions([record.service_id for record in page.rows])
+        services = [service_message(record, revisions.get(record.service_id)) for record in page.rows]
+        return services, page.next_token
 
     async def BatchGetServiceNames(
         self, request: pb.BatchGetServiceNamesRequest, context: Context
@@ -173,9 +130,15 @@ class ServiceRpcs:
     ) -> ServiceSnapshot:
         async with self.database.read() as store:
             snapshots = await store.find_snapshots([request.service], self.clock())
-        if request.service not in snapshots:
+            if request.service not in snapshots:
+                raise service_not_found()
+            snapshot = snapshots[request.service]
+            record = await store.find_service(
+                service_id=UUID(snapshot.service_id), owner_id=None, now=self.clock()
+            )
+        if request.viewer_id and not await self.is_visible_to(found(record), UUID(request.viewer_id)):
             raise service_not_found()
-        return snapshots[request.service]
+        return snapshot
 
     async def CheckServiceSnapshots(
         self, request: pb.CheckServiceSnapshotsRequest, context: Context
@@ -217,11 +180,13 @@ def _draft(request: pb.CreateServiceRequest, merchant_id: UUID, now: datetime) -
         rate_limit_per_minute=request.rate_limit_per_minute,
         additional_info=request.additional_info,
         rejection_reason="",
+        suspension_reason="",
         price=price_of(request.price, service_type),
         price_version_id=None,
         next_price=None,
         created_at=now,
         updated_at=now,
         published_at=None,
+        metadata=metadata_of(request, service_type),
         forwarding=forwarding_of(request.forwarding),
     )

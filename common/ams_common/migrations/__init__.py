@@ -5,6 +5,7 @@ A service's schema gets the files of this folder (tables that every service has)
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -48,17 +49,22 @@ async def migrate(url: str, package: str) -> int:
     """
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1, hashtext(current_schema()))", _LOCK)
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations"
-            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
-        packages = dict.fromkeys(["ams_common", package])
-        migrations = [migration for name in packages for migration in migrations_of(name)]
-        return await _apply(connection, migrations, applied)
+        return await bring_up_to_date(connection, ["ams_common", package])
     finally:
         await connection.close()
+
+
+async def bring_up_to_date(connection: asyncpg.Connection, packages: Iterable[str]) -> int:
+    """Bring the connection's present schema up to date with the migrations of `packages`, in their order, as
+    `migrate` does. Nobody else migrates it until the connection is closed."""
+    await connection.execute("SELECT pg_advisory_lock($1, hashtext(current_schema()))", _LOCK)
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations"
+        " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
+    migrations = [migration for name in dict.fromkeys(packages) for migration in migrations_of(name)]
+    return await _apply(connection, migrations, applied)
 
 
 async def _apply(connection: asyncpg.Connection, migrations: list[Migration], applied: dict[str, str]) -> int:

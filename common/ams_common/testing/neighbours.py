@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ams_common.ports import free_port
 from ams_common.processes import GRPC_SERVERS
-from ams_common.provision import provision
+from ams_common.provision import provision, unprovision
 from ams_common.testing.eventually import eventually
 
 _STARTED_WITHIN_S = 60.0
@@ -29,11 +28,7 @@ async def schemas(admin_url: str, *names: str) -> AsyncIterator[Mapping[str, str
     try:
         yield urls
     finally:
-        connection = await asyncpg.connect(admin_url)
-        await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
-        for role in owners.values():
-            await connection.execute(f"DROP ROLE {role}")
-        await connection.close()
+        await unprovision(admin_url, database, owners)
 
 
 @asynccontextmanager

@@ -16,8 +16,10 @@ import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from redis.asyncio import Redis
 
+from ams_common import audit_log
 from ams_common.database import Database
 from ams_common.migrations import migrate
+from ams_common.provision import unprovision
 from ams_common.queries import QueryStore
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
@@ -104,12 +106,8 @@ def templates(admin_database_url: str) -> Iterator[Callable[[Schema], Template]]
         return made[schema]
 
     yield template_of
-    for template in made.values():
-        asyncio.run(
-            _execute(
-                admin_database_url, f"DROP DATABASE {template.database}", f"DROP ROLE {template.database}"
-            )
-        )
+    for schema, template in made.items():
+        asyncio.run(unprovision(admin_database_url, template.database, {schema.name: template.database}))
 
 
 async def _create_template(admin_url: str, template: Template, schema: Schema) -> None:
@@ -122,6 +120,10 @@ async def _create_template(admin_url: str, template: Template, schema: Schema) -
         f"CREATE SCHEMA {schema.name} AUTHORIZATION {name}",
         f"ALTER ROLE {name} SET search_path = {schema.name}",
     )
+    if schema.name == audit_log.WRITER_SCHEMA:
+        admin = await asyncpg.connect(with_database(admin_url, name))
+        await audit_log.prepare(admin, name)
+        await admin.close()
     await migrate(with_database(admin_url, name, name, template.password), schema.package)
 
 

@@ -25,9 +25,26 @@ class TestIssuer:
         """The public key, under its own id only."""
         return self._public if key_id == self.key.key_id else None
 
-    def user_token(self, user_id: UUID, *roles: Role.ValueType, now: datetime | None = None) -> str:
-        """A person's access token, its first role active."""
-        return sign_user_token(self.key, user_id, roles, roles[0], now or utc_now())
+    def user_token(
+        self,
+        user_id: UUID,
+        *roles: Role.ValueType,
+        now: datetime | None = None,
+        credential: str = "",
+        is_read_only: bool = False,
+        generation: int = 0,
+    ) -> str:
+        """A person's access token, its first role active; of a session of its own unless told otherwise."""
+        return sign_user_token(
+            self.key,
+            user_id,
+            roles,
+            next(iter(roles), Role.ROLE_UNSPECIFIED),
+            now or utc_now(),
+            credential=credential or f"session:{uuid7()}",
+            is_read_only=is_read_only,
+            generation=generation,
+        )
 
     def service_token(self, service: str) -> str:
         """Returns an access token of one of our services."""

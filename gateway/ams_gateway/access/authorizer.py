@@ -5,7 +5,9 @@ What follows it (addresses, the journal, limits) needs I/O, and comes after it.
 
 import time
 
+from ams_common.access import may_call_from, may_make_call
 from ams_common.apikeys import hash_key
+from ams_common.clients import client_address
 
 from ams_gateway.access.snapshot_cache import SnapshotCache
 from ams_gateway.access.snapshots import CachedKey, CachedService, Grant
@@ -15,10 +17,11 @@ from ams_gateway.http.requests import Request
 
 
 def authorize(
-    request: Request, key: CachedKey | None, service: CachedService | None, now_s: float
+    request: Request, key: CachedKey | None, service: CachedService | None, now_s: float, address: str = ""
 ) -> Grant | Problem:
     """The one decision. `key` and `service` are the snapshots that the request names, None where there is no
-    such thing; `now_s` is a Unix time. Pure: no I/O, no clock; a denial is a value, the first that holds."""
+    such thing; `now_s` is a Unix time, `address` the client's, which only some keys ask for. Pure: no I/O, no
+    clock; a denial is a value, the first that holds."""
     if not request.key:
         return problems.KEY_MISSING
     if key is None:
@@ -26,20 +29,32 @@ def authorize(
     problem = key.problem if now_s < key.expires_at_s else key.problem_once_expired
     if problem is not None:
         return problem
+    # Before anything about services: whoever has stolen a key learns nothing with it from elsewhere.
+    if key.networks and not may_call_from(key.networks, address):
+        return problems.ADDRESS_NOT_ALLOWED
     if request.service_name is None:
         return problems.SERVICE_REQUIRED
     # An unknown service and one that isn't granted get the same answer: nobody can probe for names.
     if service is None or service.service_id not in key.service_ids:
         return problems.SERVICE_NOT_GRANTED
+    if key.rules and not may_make_call(key.rules.get(service.service_id, ()), request.method, request.path):
+        return problems.CALL_NOT_ALLOWED
     return service.problem or key.grant_of(service)
 
 
 class Authorizer:
     """Finds the snapshots that a request names, and decides by them."""
 
-    def __init__(self, keys: SnapshotCache[CachedKey], services: SnapshotCache[CachedService]) -> None:
+    def __init__(
+        self,
+        keys: SnapshotCache[CachedKey],
+        services: SnapshotCache[CachedService],
+        trusted_proxies: int = 0,
+    ) -> None:
+        """`trusted_proxies`: how many stand before the gateway and append to X-Forwarded-For."""
         self._keys = keys
         self._services = services
+        self._trusted_proxies = trusted_proxies
 
     def decide(self, request: Request) -> Grant | Problem | None:
         """The decision when all that it needs is at hand, else None: then `find` and decide."""
@@ -54,20 +69,28 @@ class Authorizer:
             if held is None:
                 return None
             service = held.value
-        return authorize(request, key.value, service, time.time())
+        return authorize(request, key.value, service, time.time(), self._address(request, key.value))
 
     async def find_and_decide(self, request: Request) -> Grant | Problem:
         """Waits for what has to be loaded, for a bounded time. Raises SourceDownError."""
         key = await self._find_key(request)
+        address = self._address(request, key)
         # A key that opens nothing is named before anything is looked up for its sake.
-        decision = authorize(request, key, None, time.time())
+        decision = authorize(request, key, None, time.time(), address)
         if decision is not problems.SERVICE_NOT_GRANTED or request.service_name is None:
             return decision
-        return authorize(request, key, await self._services.get(request.service_name), time.time())
+        service = await self._services.get(request.service_name)
+        return authorize(request, key, service, time.time(), address)
 
     async def find_service(self, request: Request) -> CachedService | None:
         """The service that a request names, whoever may call it. Raises SourceDownError."""
         return await self._services.get(request.service_name) if request.service_name is not None else None
+
+    def _address(self, request: Request, key: CachedKey | None) -> str:
+        """Worked out only for keys that may not be used from everywhere."""
+        if key is None or not key.networks:
+            return ""
+        return client_address(request.peer, request.forwarded_for, self._trusted_proxies)
 
     async def _find_key(self, request: Request) -> CachedKey | None:
         if not request.key:

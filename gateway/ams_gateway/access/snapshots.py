@@ -1,5 +1,6 @@
 """Key and service as the hot path sees them: made once from a snapshot, read on each request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,8 +8,10 @@ from ams.catalog.v1 import events_pb2 as catalog
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings, SealedCredential, SealedSigningKey
 from ams.catalog.v1.pricing_pb2 import Price
 from ams.keys.v1 import events_pb2 as keys
-from ams.keys.v1.events_pb2 import SpendCap
+from ams.keys.v1.events_pb2 import ServiceTerms, SpendCap
 from ams_common.access import KeyProblem, ServiceProblem, key_problem, service_problem
+from ams_common.call_rules import CallRule
+from ams_common.networks import Network, read_network
 
 from ams_gateway.access.call_price import CallPrice, call_price
 from ams_gateway.http import problems
@@ -19,6 +22,7 @@ from ams_gateway.http.targets import Target, parse_base_url
 _KEY_PROBLEMS = {
     KeyProblem.REVOKED: problems.KEY_REVOKED,
     KeyProblem.EXPIRED: problems.KEY_EXPIRED,
+    KeyProblem.DISABLED: problems.KEY_DISABLED,
     KeyProblem.CONSUMER_STOPPED: problems.CONSUMER_BLOCKED,
 }
 _SERVICE_PROBLEMS = {
@@ -55,6 +59,11 @@ class CachedKey:
     version: int
     is_test: bool
     spend_caps: tuple[SpendCap, ...]
+    # Where calls may come from; none: anywhere.
+    networks: tuple[Network, ...]
+    # By service, of those whose calls are bounded: which may be made, and the merchant's limits.
+    rules: Mapping[str, tuple[CallRule, ...]]
+    limits: Mapping[str, ServiceTerms]
     _grants: dict[str, Grant] = field(default_factory=dict)
 
     def grant_of(self, service: "CachedService") -> Grant:
@@ -82,6 +91,9 @@ class CachedService:
     call_price: CallPrice
     credential: SealedCredential
     signing_key: SealedSigningKey
+    # Whether a call's event says how long its bodies were.
+    traces_request_size: bool
+    traces_response_size: bool
     # None: no page of another origin may call the service.
     cors: CorsPolicy | None
 
@@ -107,6 +119,15 @@ def read_key(data: bytes) -> CachedKey:
         version=snapshot.version,
         is_test=snapshot.is_test,
         spend_caps=tuple(snapshot.spend_caps),
+        networks=tuple(map(read_network, snapshot.allowed_networks)),
+        rules={
+            terms.service_id: tuple(
+                CallRule(frozenset(rule.methods), rule.path) for rule in terms.allowed_calls
+            )
+            for terms in snapshot.service_terms
+            if terms.allowed_calls
+        },
+        limits={terms.service_id: terms for terms in snapshot.service_terms},
     )
 
 
@@ -132,6 +153,8 @@ def read_service(data: bytes) -> CachedService:
         call_price=call_price(snapshot.price),
         credential=snapshot.credential,
         signing_key=snapshot.signing_key,
+        traces_request_size=not snapshot.tracing.skips_request_size,
+        traces_response_size=not snapshot.tracing.skips_response_size,
         cors=CorsPolicy(forwarding.cors_origins, passes_cookies=forwarding.passes_cookies)
         if forwarding.cors_origins
         else None,

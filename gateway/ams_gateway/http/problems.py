@@ -37,6 +37,16 @@ KEY_EXPIRED = Problem("key_expired", 403, "API key expired", "This API key is pa
 CONSUMER_BLOCKED = Problem(
     "consumer_blocked", 403, "Consumer blocked", "The owner of this API key is blocked on the platform."
 )
+KEY_DISABLED = Problem("key_disabled", 403, "API key disabled", "The owner of this API key has disabled it.")
+ADDRESS_NOT_ALLOWED = Problem(
+    "address_not_allowed", 403, "Address not allowed", "This API key may not be used from this address."
+)
+CALL_NOT_ALLOWED = Problem(
+    "call_not_allowed",
+    403,
+    "Call not allowed",
+    "This API key may not use this method or path of the service.",
+)
 SERVICE_REQUIRED = Problem(
     "service_required", 400, "Service missing", "Name the service in 'X-AMS-Service' (its id or slug)."
 )

@@ -35,6 +35,7 @@ _METHOD = re.compile(r"[A-Z]+(-[A-Z]+)*")
 _COMMON_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 KEPT_TOKENS = frozenset((b"keep-alive", b"close", b"upgrade", b""))
+_FORWARDED_FOR = b"x-forwarded-for:"
 _KEY_STARTS = (b"ams_live_", b"ams_test_")
 
 _MAX_KNOWN_LINES = 8192
@@ -89,6 +90,10 @@ class Request:
     origin: bytes | None = None
     preflight_method: bytes | None = None
     preflight_headers: bytes | None = None
+    # Whom the connection is with, and the head as it came: looked at for keys that may be used from some
+    # addresses only.
+    peer = ""
+    head = b""
 
     def __init__(self, method: str, minor_version: int) -> None:
         self.method = method
@@ -101,6 +106,16 @@ class Request:
     def lines(self) -> list[bytes]:
         """Those of the block, without their ends."""
         return split_lines(self.block)
+
+    @property
+    def forwarded_for(self) -> list[str]:
+        """The values of the head's X-Forwarded-For, in their order."""
+        lines = self.head.split(b"\r\n")[1:]
+        return [
+            line[len(_FORWARDED_FOR) :].decode("latin-1")
+            for line in lines
+            if line[: len(_FORWARDED_FOR)].lower() == _FORWARDED_FOR
+        ]
 
     @property
     def is_preflight(self) -> bool:

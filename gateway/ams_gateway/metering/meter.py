@@ -78,6 +78,10 @@ class MeteredService(Protocol):
     def merchant_id(self) -> str: ...
     @property
     def price_version_id(self) -> str: ...
+    @property
+    def traces_request_size(self) -> bool: ...
+    @property
+    def traces_response_size(self) -> bool: ...
     def __hash__(self) -> int: ...
 
 
@@ -132,8 +136,8 @@ class Meter:
             parties,
             used.event_id,
             used.started_ns,
-            used.request_bytes,
-            used.response_bytes,
+            used.request_bytes if service.traces_request_size else 0,
+            used.response_bytes if service.traces_response_size else 0,
             int((time.perf_counter() - used.started_s) * 1000),
             status,
             outcome,
@@ -160,7 +164,7 @@ class Meter:
             # Continuations have ids of their own: this is how they are found with the first.
             used.request_id = used.id_text
         self.record(used, key, service, status, usage.ANSWERED)
-        used.recorded = _so_far(used)
+        used.recorded = _so_far(used, service)
 
     def _continue(
         self,
@@ -170,7 +174,7 @@ class Meter:
         status: int,
         outcome: usage.Outcome.ValueType,
     ) -> None:
-        before, now = used.recorded, _so_far(used)
+        before, now = used.recorded, _so_far(used, service)
         # Nothing came since, or nothing may be billed any more.
         if before is None or before == now or used.is_lost:
             return
@@ -215,5 +219,11 @@ class Meter:
         )
 
 
-def _so_far(used: Usage) -> _Recorded:
-    return used.request_bytes, used.response_bytes, used.request_messages, used.response_messages
+def _so_far(used: Usage, service: MeteredService) -> _Recorded:
+    """What events say of it: a size that the service doesn't trace stays 0."""
+    return (
+        used.request_bytes if service.traces_request_size else 0,
+        used.response_bytes if service.traces_response_size else 0,
+        used.request_messages,
+        used.response_messages,
+    )

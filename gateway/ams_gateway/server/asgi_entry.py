@@ -41,6 +41,9 @@ class AsgiEntry:
             target += b"?" + scope["query_string"]
         first = FirstLine(scope["method"], target, int(scope["http_version"] != "1.0"))
         request = self._parser.read(first, lines, sum(map(len, lines)))
+        # The head as a connection of ours would have had it, for what is read of it only now and then.
+        request.head = b"\r\n".join([target, *lines])
+        request.peer = scope["client"][0] if scope.get("client") else ""
         if request.problem is None and handshake_key(request) is not None:
             request.problem = problems.UPGRADE_UNSUPPORTED
         client = AsgiClient(request, receive, send)

@@ -56,6 +56,7 @@ class ConsumeProtocol(asyncio.Protocol):
         "_is_tunnel",
         "_loop",
         "_parser",
+        "_peer",
         "_pieces",
         "_request",
         "_sent_at_s",
@@ -79,6 +80,7 @@ class ConsumeProtocol(asyncio.Protocol):
         self._timeouts: Timeouts = app_state["timeouts"]
         self._deadlines: Deadlines = app_state["deadlines"]
         self._transport: asyncio.Transport
+        self._peer = ""
         self._buffer = b""
         # The last head: many consumers send the same one with every request.
         self._head = b""
@@ -109,6 +111,9 @@ class ConsumeProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        # A socket file's has no address.
+        self._peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._server_state.connections.add(self)
         self._deadlines.connections.add(self)
 
@@ -205,6 +210,7 @@ class ConsumeProtocol(asyncio.Protocol):
         if request is None:
             return self._read_lines(head, data)
         self._head, self._request = head, request
+        request.peer, request.head = self._peer, head
         return self._begin(request, data[end + 4 :])
 
     def _read_lines(self, head: bytes, data: bytes) -> bytes:
@@ -227,6 +233,7 @@ class ConsumeProtocol(asyncio.Protocol):
             self._refuse(request.problem)
             return b""
         self._head, self._request = head, request
+        request.peer, request.head = self._peer, head
         return self._begin(request, data[len(head) + 4 :])
 
     def _begin(self, request: Request, data: bytes) -> bytes:

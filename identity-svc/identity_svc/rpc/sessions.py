@@ -9,7 +9,7 @@ from ams_common.database import Database
 from ams_common.errors import NotFoundError
 from ams_common.interceptors import Context
 
-from identity_svc import roles
+from identity_svc import roles, token_ends
 from identity_svc.messages import user_message
 from identity_svc.sessions import SessionIssuer, refresh_token_invalid
 from identity_svc.store import Store
@@ -30,15 +30,15 @@ class SessionRpcs:
             session = await change.store.lock_session(token_hash=given)
             if session is None or session.ended_at is not None or session.expires_at <= now:
                 raise refresh_token_invalid()
-            change.actor = str(session.user_id)
+            change.actor, change.credential = str(session.user_id), f"session:{session.session_id}"
             if session.used_at is None:
                 answer = await self.session_issuer.refresh(
                     change.store, session, given, request.active_role, now
                 )
                 change.audit("session", session.session_id)
             else:
-                await change.store.end_session(session_id=session.session_id, now=now)
                 change.audit("session", session.session_id, outcome="reuse_detected")
+                await token_ends.end_session(change, session.session_id, session.user_id, now)
         # Only now: raised inside, it would let the session live on.
         if answer is None:
             raise refresh_token_invalid()
@@ -51,9 +51,9 @@ class SessionRpcs:
             if session is None or session.ended_at is not None:
                 change.nothing_to_audit()
             else:
-                await change.store.end_session(session_id=session.session_id, now=self.clock())
-                change.actor = str(session.user_id)
+                change.actor, change.credential = str(session.user_id), f"session:{session.session_id}"
                 change.audit("session", session.session_id)
+                await token_ends.end_session(change, session.session_id, session.user_id, self.clock())
         return pb.SignOutResponse()
 
     async def GetMe(self, request: pb.GetMeRequest, context: Context) -> pb.User:

@@ -1,4 +1,4 @@
-"""The RPCs about access requests: a consumer asks, an admin decides once."""
+"""The RPCs about access requests: somebody asks for itself or a project, an admin decides once."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -7,15 +7,22 @@ from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams_common.clock import utc_now
 from ams_common.context import current_user_id
-from ams_common.database import Change, Database
-from ams_common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from ams_common.database import Database
+from ams_common.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
+from ams_common.project_rights import ProjectRight, roles_with
 
-from keys_svc import access_requests, standing
-from keys_svc.access_requests import AccessRequest
+from keys_svc import access_requests
 from keys_svc.catalog import Catalog
+from keys_svc.decisions import decide, lock_request
+from keys_svc.holders import lock_holder, seen_holders
 from keys_svc.messages import access_request_message
 from keys_svc.store import Store
 
@@ -27,7 +34,7 @@ class AccessRequestRpcs:
 
     async def RequestAccess(self, request: pb.RequestAccessRequest, context: Context) -> pb.AccessRequest:
         # Before the transaction: a catalog that is slow to answer must hold no connection and no lock.
-        service = await self.catalog.find_service(UUID(request.service_id))
+        service = await self.catalog.find_service(UUID(request.service_id), current_user_id())
         return await self.request_access(request, service)
 
     async def request_access(
@@ -40,26 +47,36 @@ class AccessRequestRpcs:
         if service is None or not access_requests.is_open(service):
             # One answer for both: another one would tell anybody that there is a draft.
             raise NotFoundError("service_not_found", "There is no such service.")
-        consumer_id, service_id = current_user_id(), UUID(service.service_id)
+        user_id, service_id = current_user_id(), UUID(service.service_id)
+        project_id = UUID(request.project_id) if request.project_id else None
         async with self.database.change() as change:
             if (done := await change.replay(request, pb.AccessRequest)) is not None:
                 return done
-            standing.require_active((await change.store.lock_consumer(consumer_id)).standing)
-            if await change.store.is_granted(consumer_id=consumer_id, service_id=service_id):
-                raise FailedPreconditionError(
-                    "access_already_granted", "You have access to this service already."
+            store = change.store.access
+            holder = await lock_holder(change.store, user_id, project_id, ProjectRight.REQUEST_ACCESS)
+            consumer_id = holder.consumer.consumer_id
+            if await store.is_blocked(consumer_id=consumer_id, service_id=service_id):
+                raise PermissionDeniedError(
+                    "blocked_by_merchant", "The service’s merchant has blocked you from this service."
                 )
-            added = await change.store.add_access_request(
+            if await store.is_granted(holder_id=holder.holder_id, service_id=service_id):
+                whose = "Your project has" if project_id else "You have"
+                raise FailedPreconditionError(
+                    "access_already_granted", f"{whose} access to this service already."
+                )
+            added = await store.add_access_request(
                 access_request_id=uuid7(),
                 consumer_id=consumer_id,
+                project_id=project_id,
                 service_id=service_id,
                 merchant_id=UUID(service.merchant_id),
                 note=request.note,
                 requested_at=utc_now(),
+                requested_by=user_id,
             )
             if added is None:
                 raise AlreadyExistsError(
-                    "access_already_requested", "Your request for this service is pending."
+                    "access_already_requested", "A request for this service is pending already."
                 )
             change.audit("access_request", added.access_request_id, service_id=request.service_id)
             answer = access_request_message(added)
@@ -69,15 +86,21 @@ class AccessRequestRpcs:
     async def ListGrantedServices(
         self, request: pb.ListGrantedServicesRequest, context: Context
     ) -> pb.ListGrantedServicesResponse:
+        consumer_id = UUID(request.consumer_id)
         async with self.database.read() as store:
-            service_ids = await store.granted_services(consumer_id=UUID(request.consumer_id))
+            memberships = await store.memberships_of(consumer_id)
+            service_ids = await store.access.granted_services(
+                consumer_id=consumer_id,
+                holder_ids=[consumer_id, *memberships],
+                roles=roles_with(ProjectRight.PULL_IMAGES),
+            )
         return pb.ListGrantedServicesResponse(service_ids=map(str, service_ids))
 
     async def ListAccessRequests(
         self, request: pb.ListAccessRequestsRequest, context: Context
     ) -> pb.ListAccessRequestsResponse:
         async with self.database.read() as store:
-            page = await store.list_access_requests(
+            page = await store.access.list_access_requests(
                 page_request(request),
                 status=access_requests.status_filter(request.status),
                 consumer_id=UUID(request.consumer_id) if request.consumer_id else None,
@@ -89,10 +112,13 @@ class AccessRequestRpcs:
     async def ListConsumerAccessRequests(
         self, request: pb.ListConsumerAccessRequestsRequest, context: Context
     ) -> pb.ListConsumerAccessRequestsResponse:
+        user_id = current_user_id()
+        project_id = UUID(request.project_id) if request.project_id else None
         async with self.database.read() as store:
-            page = await store.list_consumer_access_requests(
+            memberships = await store.memberships_of(user_id)
+            page = await store.access.list_consumer_access_requests(
                 page_request(request),
-                consumer_id=current_user_id(),
+                holder_ids=seen_holders(user_id, memberships, ProjectRight.SEE_PROJECT, project_id),
                 status=access_requests.status_filter(request.status),
             )
         return pb.ListConsumerAccessRequestsResponse(
@@ -100,48 +126,13 @@ class AccessRequestRpcs:
         )
 
     async def ApproveAccess(self, request: pb.ApproveAccessRequest, context: Context) -> pb.AccessRequest:
-        async with self.database.change() as change:
-            resolved = await self._resolve(
-                change, UUID(request.access_request_id), access_requests.APPROVED, request.reason
-            )
-            await change.store.add_grant(
-                consumer_id=resolved.consumer_id,
-                service_id=resolved.service_id,
-                merchant_id=resolved.merchant_id,
-                access_request_id=resolved.access_request_id,
-                granted_at=resolved.resolved_at,
-            )
-            return access_request_message(resolved)
+        return await self._decide(request.access_request_id, access_requests.APPROVED, request.reason)
 
     async def DenyAccess(self, request: pb.DenyAccessRequest, context: Context) -> pb.AccessRequest:
-        async with self.database.change() as change:
-            resolved = await self._resolve(
-                change, UUID(request.access_request_id), access_requests.DENIED, request.reason
-            )
-            return access_request_message(resolved)
+        return await self._decide(request.access_request_id, access_requests.DENIED, request.reason)
 
-    async def _resolve(
-        self, change: Change[Store], access_request_id: UUID, status: str, reason: str
-    ) -> AccessRequest:
-        pending = await change.store.lock_access_request(access_request_id=access_request_id)
-        if pending is None:
-            raise NotFoundError("access_request_not_found", "There is no such access request.")
-        access_requests.require_pending(pending)
-        # Without the lock the consumer could ask again between the end of this request and its grant.
-        await change.store.lock_consumer(pending.consumer_id)
-        resolved = await change.store.resolve_access_request(
-            access_request_id=access_request_id,
-            status=status,
-            reason=reason,
-            resolved_at=utc_now(),
-            resolved_by=current_user_id(),
-        )
-        assert resolved is not None, "it is locked, and pending"
-        change.audit(
-            "access_request",
-            access_request_id,
-            consumer_id=str(pending.consumer_id),
-            service_id=str(pending.service_id),
-            reason=reason,
-        )
-        return resolved
+    async def _decide(self, access_request_id: str, status: str, reason: str) -> pb.AccessRequest:
+        async with self.database.change() as change:
+            pending = await lock_request(change, UUID(access_request_id))
+            resolved = await decide(change, pending, status, reason, access_requests.ADMIN, current_user_id())
+        return access_request_message(resolved)

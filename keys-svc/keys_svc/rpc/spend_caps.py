@@ -7,10 +7,12 @@ from ams.keys.v1 import keys_service_pb2 as pb
 from ams_common.clock import utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Database
+from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
+from ams_common.project_rights import ProjectRight
 
 from keys_svc import keys
-from keys_svc.keys import found
+from keys_svc.holders import lock_key
 from keys_svc.messages import consumer_spend_cap_message, key_message
 from keys_svc.publishing import write_key, write_keys_of
 from keys_svc.spend_caps import SpendCap, cap_of, columns_of
@@ -22,15 +24,18 @@ class SpendCapRpcs:
     database: Database[Store]
 
     async def SetKeySpendCap(self, request: pb.SetKeySpendCapRequest, context: Context) -> pb.Key:
-        cap, consumer_id, key_id = _wanted(request), current_user_id(), UUID(request.key_id)
+        cap, key_id = _wanted(request), UUID(request.key_id)
         async with self.database.change() as change:
-            consumer = await change.store.lock_consumer(consumer_id)
-            keys.require_unrevoked(found(await change.store.find_key(key_id=key_id, consumer_id=consumer_id)))
+            consumer, key = await lock_key(
+                change.store, key_id, current_user_id(), ProjectRight.SET_SPEND_CAP
+            )
+            keys.require_unrevoked(key)
             now = utc_now()
             await change.store.set_key_spend_cap(key_id=key_id, **columns_of(cap))
+            changes = [field_change("spend_cap", key.spend_cap, cap)]
             key = await write_key(change, consumer, key_id, now)
-            change.audit("key", key_id, key_prefix=key.key_prefix, spend_cap=_said(cap))
-        return key_message(key, now)
+            change.audit("key", key_id, changes, key_prefix=key.key_prefix, spend_cap=_said(cap))
+        return key_message(key, now, is_changeable=True)
 
     async def GetSpendCap(self, request: pb.GetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
         async with self.database.read() as store:
@@ -39,10 +44,12 @@ class SpendCapRpcs:
     async def SetSpendCap(self, request: pb.SetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
         cap, consumer_id = _wanted(request), current_user_id()
         async with self.database.change() as change:
-            consumer = replace(await change.store.lock_consumer(consumer_id), spend_cap=cap)
+            before = await change.store.lock_consumer(consumer_id)
+            consumer = replace(before, spend_cap=cap)
             await change.store.set_spend_cap(consumer_id=consumer_id, **columns_of(cap))
             await write_keys_of(change, consumer, utc_now())
-            change.audit("consumer", consumer_id, spend_cap=_said(cap))
+            changes = [field_change("spend_cap", before.spend_cap, cap)]
+            change.audit("consumer", consumer_id, changes, spend_cap=_said(cap))
         return consumer_spend_cap_message(consumer)
 
 

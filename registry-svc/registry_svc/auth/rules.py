@@ -21,6 +21,7 @@ KEY_CANNOT_PUSH = "An API key can't push: sign in with a push token."
 _KEY_DENIALS = {
     KeyProblem.REVOKED: "This API key was revoked. Create a new one in AMS.",
     KeyProblem.EXPIRED: "This API key has expired. Create a new one in AMS.",
+    KeyProblem.DISABLED: "This API key is disabled. Enable it in AMS.",
     KeyProblem.CONSUMER_STOPPED: "This account is blocked. Ask AMS support.",
 }
 

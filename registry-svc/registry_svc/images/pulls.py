@@ -51,6 +51,7 @@ class PullRecorder:
             digest=image.digest,
             consumer_id=UUID(key.consumer_id),
             key_id=UUID(key.key_id),
+            project_id=UUID(key.project_id) if key.project_id else None,
             pulled_at=now,
         )
         usage = UsageEvent(

@@ -12,6 +12,7 @@ from ams_common.clock import utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 from ams_common.errors import FailedPreconditionError, NotFoundError
+from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 
@@ -65,7 +66,8 @@ class ImageRpcs:
             if image is None:
                 _found(await change.store.find_image(image_id=image_id, merchant_id=merchant_id))
                 raise FailedPreconditionError("image_not_active", "Only an active image can be deprecated.")
-            change.audit("image", image_id, name=image.name, tag=image.tag)
+            changes = [field_change("status", "active", image.status)]
+            change.audit("image", image_id, changes, name=image.name, tag=image.tag)
             change.publish(topics.REGISTRY_EVENTS, str(image.service_id), image_event(image, utc_now()))
         return image_message(image, self.host)
 

@@ -112,7 +112,7 @@ class PushTokenRpcs:
 
 def require_pushable(service: ServiceSnapshot | None, merchant_id: UUID) -> ServiceSnapshot:
     """The merchant's own service, which takes images. Raises NotFoundError, FailedPreconditionError
-    service_not_docker or service_suspended, PermissionDeniedError merchant_suspended."""
+    service_not_docker, service_suspended or service_retired, PermissionDeniedError merchant_suspended."""
     if service is None or service.merchant_id != str(merchant_id):
         raise NotFoundError("service_not_found", "There is no such service.")
     match push_problem(service.type, service.status, service.merchant_standing):
@@ -122,5 +122,7 @@ def require_pushable(service: ServiceSnapshot | None, merchant_id: UUID) -> Serv
             raise FailedPreconditionError("service_not_docker", "Only a Docker service takes images.")
         case ServiceProblem.SUSPENDED:
             raise FailedPreconditionError("service_suspended", "This service is suspended.")
+        case ServiceProblem.RETIRED:
+            raise FailedPreconditionError("service_retired", "This service is retired.")
         case _:
             raise PermissionDeniedError("merchant_suspended", "Your account is suspended. Ask AMS support.")

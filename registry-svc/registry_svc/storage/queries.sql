@@ -162,8 +162,8 @@ WHERE name = :name AND status IN ('active', 'deprecated') AND (tag = :reference 
 RETURNING {image};
 
 -- name: add_pull
-INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, pulled_at)
-VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :pulled_at)
+INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, project_id, pulled_at)
+VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :project_id, :pulled_at)
 ON CONFLICT (token_id, image_id, digest) DO NOTHING;
 
 -- name: add_resolution
@@ -218,3 +218,15 @@ DELETE FROM uploads WHERE upload_id = :upload_id;
 
 -- name: purge_uploads
 DELETE FROM uploads WHERE changed_at < :before;
+
+-- name: list_project_pulls
+-- order last_pulled_at desc: timestamptz last_pulled_at, uuid image_id
+SELECT image_id, service_id, name, tag, status, pulls, last_pulled_at, key_ids, {key}
+FROM (
+    SELECT image_id, count(*) AS pulls, max(pulled_at) AS last_pulled_at, array_agg(DISTINCT key_id) AS key_ids
+    FROM pulls WHERE project_id = :project_id GROUP BY image_id
+) AS pulled
+JOIN images USING (image_id)
+WHERE {after}
+ORDER BY {order}
+LIMIT :limit;

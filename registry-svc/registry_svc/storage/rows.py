@@ -1,5 +1,6 @@
 """The rows of the registry's tables, as the store gives them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -68,7 +69,22 @@ class Pull:
     digest: str
     consumer_id: UUID
     key_id: UUID
+    project_id: UUID | None
     pulled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    """A version, and how often a project has pulled it, with which keys."""
+
+    image_id: UUID
+    service_id: UUID
+    name: str
+    tag: str
+    status: str
+    pulls: int
+    last_pulled_at: datetime
+    key_ids: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 
-from registry_svc.storage.rows import Image, PushToken, Repository, Upload
+from registry_svc.storage.rows import Image, PulledImage, PushToken, Repository, Upload
 
 
 def _image(row: Mapping[str, Any]) -> Image:
@@ -38,6 +38,7 @@ class Store(QueryStore, package="registry_svc.storage"):
     list_images = page(row=_image)
     find_tag = one(row=_image)
     find_digest = one(row=_image)
+    list_project_pulls = page(PulledImage)
     list_stocked_services = column(UUID)
     is_in_use = value(bool)
     is_known = value(bool)

@@ -29,12 +29,11 @@ from usage_svc.alerting.rules import (
 )
 from usage_svc.alerting.spend import SpendClient
 from usage_svc.alerting.store import AlertStore, Look
+from usage_svc.events import LATE_AFTER
 
 log = logging.getLogger(__name__)
 
 _EVERY_S = 15.0
-# Usage that comes later than this after its time is seen when all rules are looked at.
-_LATE = timedelta(minutes=10)
 _ALL_EVERY = timedelta(minutes=5)
 _CHUNK = 500
 _LEAST_ID = UUID(int=0)
@@ -60,7 +59,8 @@ class AlertEvaluator:
         await run_forever("alerts", self.evaluate, _EVERY_S)
 
     async def evaluate(self) -> None:
-        """Looks at the rules whose consumer or merchant had usage of late, and every few minutes at all."""
+        """Looks at the rules whose consumer or merchant had usage of late, also where that was counted long
+        after its time; every few minutes at all: those of admins about everybody, and what a crash missed."""
         now = self.clock()
         if self._all_at is None or now - self._all_at >= _ALL_EVERY:
             await self.evaluate_all()
@@ -69,16 +69,20 @@ class AlertEvaluator:
             await self.evaluate_touched()
 
     async def evaluate_touched(self) -> None:
-        """Those whose usage has grown of late."""
+        """Those whose usage has grown of late, whenever it was."""
+        async with self.database.change_by_system("alert.look", audited=False) as change:
+            late_series_ids = await AlertStore(change.connection).take_late_series()
         async with self.database.read() as opened:
             store = AlertStore(opened.connection)
             await store.plan_each_time()
-            rule_ids = await store.touched_rules(since=self.clock() - _LATE)
+            rule_ids = await store.touched_rules(
+                since=self.clock() - LATE_AFTER, late_series_ids=late_series_ids
+            )
         for first in range(0, len(rule_ids), _CHUNK):
             await self._look(rule_ids[first : first + _CHUNK])
 
     async def evaluate_all(self) -> None:
-        """All of them: also those of admins about everybody, and those whose usage came late."""
+        """All of them: also those of admins about everybody."""
         after_id = _LEAST_ID
         while True:
             async with self.database.read() as opened:

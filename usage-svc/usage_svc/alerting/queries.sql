@@ -30,9 +30,27 @@ WHERE owner_id = :owner_id AND role = :role ORDER BY created_at DESC, alert_rule
 -- name: rules_by_ids
 SELECT {rule_columns} FROM alert_rules WHERE alert_rule_id = ANY(:rule_ids::uuid[]);
 
+-- fragment: of_project
+rule.project_id = :project_id AND rule.consumer_id IS NULL AND rule.role = 3
+
+-- name: rules_of_project
+-- Those that its members have made.
+SELECT {rule_columns} FROM alert_rules AS rule WHERE {of_project} ORDER BY created_at DESC, alert_rule_id DESC;
+
 -- name: delete_rule
-DELETE FROM alert_rules
-WHERE alert_rule_id = :alert_rule_id AND owner_id = :owner_id AND role = ANY(:roles::smallint[]);
+-- One's own, or one about a project that somebody of one's role there answers for.
+DELETE FROM alert_rules AS rule
+WHERE alert_rule_id = :alert_rule_id AND rule.role = ANY(:roles::smallint[]) AND (
+    owner_id = :owner_id
+    OR consumer_id IS NULL AND rule.role = 3 AND EXISTS (
+        SELECT FROM project_members AS member
+        WHERE member.project_id = rule.project_id AND member.user_id = :owner_id
+            AND member.role = ANY(:project_roles::smallint[])
+    )
+);
+
+-- name: delete_rules_of_others
+DELETE FROM alert_rules AS rule WHERE {of_project} AND owner_id <> ALL(:keep_owner_ids::uuid[]);
 
 -- name: list_alerts
 -- order fired_at desc: timestamptz fired_at, uuid alert_id
@@ -41,6 +59,15 @@ SELECT
     alert.value, rule.currency_code, alert.fired_at, alert.webhook_status, alert.read_at IS NOT NULL AS is_read, {key}
 FROM alerts AS alert JOIN alert_rules AS rule USING (alert_rule_id)
 WHERE alert.owner_id = :owner_id AND alert.role = :role AND {after}
+ORDER BY {order} LIMIT :limit;
+
+-- name: list_alerts_of_project
+-- order fired_at desc: timestamptz fired_at, uuid alert_id
+SELECT
+    alert_id, alert_rule_id, rule.name AS rule_name, rule.metric, rule.period, alert.period_start, alert.threshold,
+    alert.value, rule.currency_code, alert.fired_at, alert.webhook_status, alert.read_at IS NOT NULL AS is_read, {key}
+FROM alerts AS alert JOIN alert_rules AS rule USING (alert_rule_id)
+WHERE {of_project} AND {after}
 ORDER BY {order} LIMIT :limit;
 
 -- name: count_unread
@@ -55,11 +82,20 @@ WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL AND fired_at <= 
 AND (rule.api_key_id IS NULL OR series.api_key_id = rule.api_key_id)
 AND (rule.project_id IS NULL OR series.project_id = rule.project_id)
 
+-- name: take_late_series
+-- What was counted long after its time. Whoever takes it and dies leaves it to those who look at all rules.
+WITH taken AS (DELETE FROM late_usage RETURNING series_id) SELECT DISTINCT series_id FROM taken;
+
 -- name: touched_rules
--- Rules whose consumer or merchant had usage of late. Those of admins about everybody are left to `next_rules`.
+-- Rules whose consumer, merchant or project had usage of late, or in a series that was counted late. Those of admins
+-- about everybody are left to `next_rules`.
 WITH touched AS MATERIALIZED (
     SELECT consumer_id, merchant_id, service_id, api_key_id, project_id
-    FROM (SELECT DISTINCT series_id FROM rollups_by_minute WHERE bucket_start >= :since) AS recent
+    FROM (
+        SELECT series_id FROM rollups_by_minute WHERE bucket_start >= :since
+        UNION
+        SELECT unnest(:late_series_ids::bigint[])
+    ) AS recent
     JOIN series USING (series_id)
 )
 SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule ON rule.consumer_id = series.consumer_id
@@ -67,6 +103,10 @@ WHERE (rule.merchant_id IS NULL OR rule.merchant_id = series.merchant_id) AND {o
 UNION
 SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule
     ON rule.consumer_id IS NULL AND rule.merchant_id = series.merchant_id
+WHERE {other_filters}
+UNION
+SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule
+    ON rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND rule.project_id = series.project_id
 WHERE {other_filters};
 
 -- name: next_rules
@@ -84,7 +124,10 @@ SELECT alert_rule_id FROM alert_rules WHERE alert_rule_id > :after_id ORDER BY a
     WHERE rule.consumer_id IS NULL AND merchant_id = rule.merchant_id AND {other_filters}
     UNION ALL
     SELECT series_id, service_id FROM series
-    WHERE rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND {other_filters}
+    WHERE rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND project_id = rule.project_id AND {other_filters}
+    UNION ALL
+    SELECT series_id, service_id FROM series
+    WHERE rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND rule.project_id IS NULL AND {other_filters}
 ) AS used
 
 -- fragment: figures_from

@@ -105,9 +105,9 @@ def _check_thresholds(request: pb.CreateAlertRuleRequest) -> None:
 def _check_spend(request: pb.CreateAlertRuleRequest, role: Role.ValueType) -> None:
     if request.currency_code not in MINOR_UNIT_DIGITS:
         raise _invalid("invalid_argument", "currencyCode", "must be a currency of ISO 4217")
-    # Tiers count the month: what an hour or a day of it costs can't be told.
-    if request.period != pb.ALERT_MONTH:
-        raise _invalid("invalid_argument", "period", "must be the month for spend")
+    # Billing counts by days: what an hour costs can't be told.
+    if request.period == pb.ALERT_HOUR:
+        raise _invalid("invalid_argument", "period", "must be the day or the month for spend")
     if role == ADMIN and not request.consumer:
         raise _invalid("invalid_argument", "consumer", "must be given for spend")
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-import grpc
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
+from ams.usage.v1.alert_service_pb2 import ALERT_DAY
 from ams_common.client import ServiceToken, invoke
 from ams_common.money import to_decimal
 
@@ -33,7 +33,8 @@ def scopes_of(rule: AlertRule, service_ids: Sequence[UUID]) -> list[pb.BatchGetS
         )
 
     if rule.consumer_id is None:
-        return [scope(rule.service_id, merchant_id=str(rule.merchant_id))]
+        # A rule about a project has no merchant either: the scope's project says whose spend it is.
+        return [scope(rule.service_id, merchant_id=str(rule.merchant_id or ""))]
     consumer_id = str(rule.consumer_id)
     if rule.merchant_id is None:
         return [scope(rule.service_id, consumer_id=consumer_id)]
@@ -45,28 +46,30 @@ def scopes_of(rule: AlertRule, service_ids: Sequence[UUID]) -> list[pb.BatchGetS
 class SpendClient:
     """Asks billing-svc."""
 
-    channel: grpc.aio.Channel
+    stub: rpc.BillingServiceStub
     token: ServiceToken
 
     async def spend(
         self, looks: Sequence[Look], service_ids: dict[UUID, list[UUID]]
     ) -> dict[tuple[UUID, datetime], Decimal]:
-        """The spend of rules in months, by rule and month. Raises AppError."""
-        by_month: defaultdict[str, list[tuple[tuple[UUID, datetime], pb.BatchGetSpendRequest.Scope]]]
-        by_month = defaultdict(list)
+        """The spend of rules in months and days, by rule and their start. Raises AppError."""
+        by_period: defaultdict[
+            tuple[str, str], list[tuple[tuple[UUID, datetime], pb.BatchGetSpendRequest.Scope]]
+        ]
+        by_period = defaultdict(list)
         sums: dict[tuple[UUID, datetime], Decimal] = {}
         for rule, start in looks:
             key = (rule.alert_rule_id, start)
             sums[key] = Decimal(0)
             scopes = scopes_of(rule, service_ids.get(rule.alert_rule_id, []))
-            by_month[f"{start:%Y-%m}"] += [(key, scope) for scope in scopes]
-        stub = rpc.BillingServiceStub(self.channel)
-        for month, asked in by_month.items():
+            day = f"{start:%Y-%m-%d}" if rule.period == ALERT_DAY else ""
+            by_period[f"{start:%Y-%m}", day] += [(key, scope) for scope in scopes]
+        for (month, day), asked in by_period.items():
             for first in range(0, len(asked), _MOST_SCOPES):
                 part = asked[first : first + _MOST_SCOPES]
-                request = pb.BatchGetSpendRequest(period=month, scopes=[scope for _, scope in part])
+                request = pb.BatchGetSpendRequest(period=month, day=day, scopes=[scope for _, scope in part])
                 answer = await invoke(
-                    stub.BatchGetSpend, request, token=await self.token.get(), timeout_s=_DEADLINE_S
+                    self.stub.BatchGetSpend, request, token=await self.token.get(), timeout_s=_DEADLINE_S
                 )
                 for (key, _), amount in zip(part, answer.amounts, strict=True):
                     sums[key] += to_decimal(amount)

@@ -13,8 +13,8 @@ from usage_svc.alerting.rules import AlertRule, Figures, end_of
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """An alert that has fired, with what its rule says."""
+class FiredAlert:
+    """A threshold that was reached in a period, with what its rule says."""
 
     alert_id: UUID
     alert_rule_id: UUID
@@ -26,24 +26,20 @@ class Alert:
     value: str
     currency_code: str
     fired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Alert(FiredAlert):
+    """As its owner sees it."""
+
     webhook_status: pb.WebhookStatus.ValueType
     is_read: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """An alert that is to be delivered to a webhook, for the `attempts`th time."""
+class Delivery(FiredAlert):
+    """One that is to be delivered to a webhook, for the `attempts`th time."""
 
-    alert_id: UUID
-    alert_rule_id: UUID
-    rule_name: str
-    metric: pb.AlertMetric.ValueType
-    period: pb.AlertPeriod.ValueType
-    period_start: datetime
-    threshold: str
-    value: str
-    currency_code: str
-    fired_at: datetime
     attempts: int
     webhook_url: str
     webhook_secret: bytes
@@ -76,11 +72,15 @@ class AlertStore(QueryStore, package="usage_svc", file="alerting/queries.sql"):
     count_rules = value(int)
     add_rule = run()
     rules_of_owner = many(AlertRule)
+    rules_of_project = many(AlertRule)
     rules_by_ids = many(AlertRule)
     delete_rule = run()
+    delete_rules_of_others = run()
     list_alerts = page(Alert)
+    list_alerts_of_project = page(Alert)
     count_unread = value(int)
     mark_read = run()
+    take_late_series = column(int)
     touched_rules = column(UUID)
     next_rules = column(UUID)
     _figures_from_hours = many(_RuleFigures)

@@ -1,21 +1,29 @@
 """Events with their paths to a published root, page by page in the order of their ids."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
+from ams_common.errors import FailedPreconditionError
 from ams_common.pseudonyms import Pseudonyms
 from ams_rating.merkle import levels_of
 
+from usage_svc.file_store import FileStore
 from usage_svc.proofs.leaves import SeriesOfLeaf, leaf_of, series_of_leaf
 from usage_svc.proofs.store import Place, ProofStore, RunHead
 from usage_svc.proofs.trees import BLOCK_LEVEL, paths_in_block
+from usage_svc.retention.archive import ArchiveError, read_events
 
 FIRST = UUID(int=0)
 # Blocks of a tree that are held at a time.
 _BLOCKS = 16
+
+# What is recorded of an event, whose it is, and its source.
+_Row = tuple[Mapping[str, Any], SeriesOfLeaf, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +49,99 @@ class EventScope:
     last_day: date
 
 
-async def list_proven_events(
-    store: ProofStore, pseudonyms: Pseudonyms, scope: EventScope, after: UUID, limit: int
-) -> tuple[list[ProvenEvent], UUID | None]:
-    """At most `limit` events that follow on `after`, and the id of the last if there are more. An event that
-    stands in a tree and is kept no longer is left out."""
-    series = {
-        row["series_id"]: series_of_leaf(row, pseudonyms)
-        for row in await store.list_series_of_pair(
-            merchant_id=scope.merchant_id, consumer_id=scope.consumer_id, service_id=scope.service_id
-        )
-    }
-    places = await _closed_places(store, scope, list(series), after, limit + 1)
-    known = {(place.day, place.event_id) for place in places}
-    open_series = await store.list_open_series(list(series), scope.first_day, scope.last_day)
-    for day, series_ids in open_series.items():
-        if await store.has_events(day):
-            found = await store.list_event_ids(day, series_ids, after, limit + 1)
-            places += [Place(day, 0, each, 0) for each in found if (day, each) not in known]
-    places.sort(key=lambda place: place.event_id)
-    shown = places[:limit]
-    events = await _with_paths(store, scope.merchant_id, series, shown)
-    return events, shown[-1].event_id if len(places) > limit else None
+class TreePurgedError(FailedPreconditionError):
+    """A tree that an event stands in is kept no longer: there is no path to its root."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProvenEvents:
+    """Lists them; `archive` has the raw events of days that the database keeps no longer."""
+
+    store: ProofStore
+    pseudonyms: Pseudonyms
+    archive: FileStore
+    scope: EventScope
+
+    async def page(self, after: UUID, limit: int) -> tuple[list[ProvenEvent], UUID | None]:
+        """At most `limit` events that follow on `after`, and the id of the last if there are more.
+
+        Raises TreePurgedError, and ArchiveError when an event is neither in the database nor in the archive.
+        """
+        scope, store = self.scope, self.store
+        series = {
+            row["series_id"]: row
+            for row in await store.list_series_of_pair(
+                merchant_id=scope.merchant_id, consumer_id=scope.consumer_id, service_id=scope.service_id
+            )
+        }
+        places = await _closed_places(store, scope, list(series), after, limit + 1)
+        known = {(place.day, place.event_id) for place in places}
+        open_series = await store.list_open_series(list(series), scope.first_day, scope.last_day)
+        for day, series_ids in open_series.items():
+            if await store.has_events(day):
+                found = await store.list_event_ids(day, series_ids, after, limit + 1)
+                places += [Place(day, 0, each, 0) for each in found if (day, each) not in known]
+        places.sort(key=lambda place: place.event_id)
+        shown = places[:limit]
+        paths = await _paths(store, scope.merchant_id, shown)
+        rows = await self._rows(series, shown)
+        # The last question: whatever was purged meanwhile isn't missed.
+        if await store.has_purged_tree(
+            merchant_id=scope.merchant_id, first_day=scope.first_day, last_day=scope.last_day
+        ):
+            raise TreePurgedError(
+                "proof_expired", "These days are so long ago that they aren't proven any more."
+            )
+        events = [_proven(place, *rows[place.day, place.event_id], paths.get(place, ())) for place in shown]
+        return events, shown[-1].event_id if len(places) > limit else None
+
+    async def _rows(
+        self, series: Mapping[int, Mapping[str, Any]], places: Sequence[Place]
+    ) -> dict[tuple[date, UUID], _Row]:
+        """What is recorded of the events, and whose they are."""
+        by_day: defaultdict[date, list[UUID]] = defaultdict(list)
+        for place in places:
+            by_day[place.day].append(place.event_id)
+        of_series = {key: series_of_leaf(row, self.pseudonyms) for key, row in series.items()}
+        of_key = {(row["service_id"], row["api_key_id"]): of_series[key] for key, row in series.items()}
+        sources = await self.store.list_sources()
+        found: dict[tuple[date, UUID], _Row] = {}
+        for day, event_ids in by_day.items():
+            if await self.store.has_events(day):
+                for row in await self.store.list_events(day, list(series), event_ids):
+                    found[day, row["event_id"]] = row, of_series[row["series_id"]], sources[row["source_id"]]
+                continue
+            for each in await self._archived(day, event_ids):
+                whose = of_key[each["service_id"], each["api_key_id"]]
+                found[day, each["event_id"]] = each, whose, each["source"]
+        missing = {(place.day, place.event_id) for place in places} - found.keys()
+        if missing:
+            raise ArchiveError(
+                f"{len(missing)} events stand in a tree and nowhere else, as of {min(missing)[0]}"
+            )
+        return found
+
+    async def _archived(self, day: date, event_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        return [
+            row
+            for name in await self.store.list_archived_files(day=day)
+            for row in await asyncio.to_thread(
+                read_events, self.archive, name, self.scope.merchant_id, self.scope.consumer_id, event_ids
+            )
+        ]
+
+
+def _proven(
+    place: Place, row: Mapping[str, Any], series: SeriesOfLeaf, source: str, path: tuple[bytes, ...]
+) -> ProvenEvent:
+    return ProvenEvent(
+        leaf=leaf_of(row, series, source),
+        source=source,
+        offset=row["source_offset"],
+        edition=place.edition,
+        index=place.index,
+        path=path,
+    )
 
 
 async def _closed_places(
@@ -92,35 +171,6 @@ def _parts(runs: Sequence[RunHead], count: int) -> Iterator[Sequence[RunHead]]:
             part = []
     if part:
         yield part
-
-
-async def _with_paths(
-    store: ProofStore, merchant_id: UUID, series: Mapping[int, SeriesOfLeaf], places: Sequence[Place]
-) -> list[ProvenEvent]:
-    """In the order of `places`."""
-    sources = await store.list_sources()
-    paths = await _paths(store, merchant_id, places)
-    by_day: defaultdict[date, list[UUID]] = defaultdict(list)
-    for place in places:
-        by_day[place.day].append(place.event_id)
-    rows = {
-        (day, row["event_id"]): row
-        for day, event_ids in by_day.items()
-        if await store.has_events(day)
-        for row in await store.list_events(day, list(series), event_ids)
-    }
-    return [
-        ProvenEvent(
-            leaf=leaf_of(row, series[row["series_id"]], sources[row["source_id"]]),
-            source=sources[row["source_id"]],
-            offset=row["source_offset"],
-            edition=place.edition,
-            index=place.index,
-            path=paths.get(place, ()),
-        )
-        for place in places
-        if (row := rows.get((place.day, place.event_id))) is not None
-    ]
 
 
 async def _paths(

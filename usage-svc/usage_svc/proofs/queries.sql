@@ -44,9 +44,6 @@ LEFT JOIN (
 ) AS proven USING (series_id, day)
 WHERE recorded.events > coalesce(proven.events, 0);
 
--- name: list_sources
-SELECT source_id, name FROM sources;
-
 -- name: add_blocks
 INSERT INTO tree_blocks (merchant_id, day, edition, block, node, hashes)
 SELECT :merchant_id::uuid, :day::date, :edition::integer, *
@@ -73,6 +70,20 @@ ORDER BY day, edition;
 SELECT series_id, day, edition, first_event_id, events FROM tree_leaves
 WHERE series_id = ANY(:series_ids::bigint[]) AND day BETWEEN :first_day AND :last_day AND last_event_id > :after
 ORDER BY first_event_id, series_id, day, edition;
+
+-- name: list_archived_files
+-- What a day's raw events were written to before they were dropped.
+SELECT file_name FROM archived_days WHERE day = :day AND dropped_at IS NOT NULL ORDER BY part;
+
+-- name: has_purged_tree
+-- Whether a tree of these days is kept no longer, but for its root.
+SELECT EXISTS (
+    SELECT FROM day_roots AS root
+    WHERE merchant_id = :merchant_id AND day BETWEEN :first_day AND :last_day AND NOT EXISTS (
+        SELECT FROM tree_blocks AS block
+        WHERE block.merchant_id = root.merchant_id AND block.day = root.day AND block.edition = root.edition
+    )
+);
 
 -- name: list_places
 -- The events after one in some rows of tree_leaves, and where each stands.

@@ -12,7 +12,7 @@ from ams_common.queries import QueryStore, column, many, run, value
 
 from usage_svc.proofs.leaves import EVENT_COLUMNS
 from usage_svc.proofs.trees import Block, Run
-from usage_svc.store import partition_name
+from usage_svc.store import Store, partition_name
 
 _FETCH = 1000
 # The first rows come when all are sorted.
@@ -76,13 +76,14 @@ class ProofStore(QueryStore, package="usage_svc.proofs"):
     list_series_of_merchant = many(dict[str, Any])
     list_series_of_pair = many(dict[str, Any])
     _list_open_series = many(dict[str, Any])
-    _list_sources = many(dict[str, Any])
     _add_blocks = run()
     _add_leaves = run()
     add_root = run()
     list_roots = many(DayRoot)
     list_runs = many(RunHead)
     _list_places = many(Place)
+    list_archived_files = column(str)
+    has_purged_tree = value(bool)
     list_nodes = column(bytes)
     _list_hashes = many(dict[str, Any])
     list_day_totals = many(DayFigures)
@@ -93,7 +94,7 @@ class ProofStore(QueryStore, package="usage_svc.proofs"):
         return await self._has_partition(partition=partition_name(day))
 
     async def list_sources(self) -> dict[int, str]:
-        return {row["source_id"]: row["name"] for row in await self._list_sources()}
+        return await Store(self.connection).list_sources()
 
     async def list_open_series(
         self, series_ids: Sequence[int], first_day: date, last_day: date

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.database import Database
+from ams_common.project_rights import ProjectRight, roles_with
 from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
@@ -39,8 +41,18 @@ class Questions:
             used = [each for each in series if each.series_id in used_ids]
             wanted = series if question.with_previous else used
             groups = await self._groups(store, question, wanted)
+            sum_of = await self._sums_of(store, question, wanted)
             readings = [
-                (reading, await store.usage_by_slot(reading, wanted, groups, question.status_classes))
+                (
+                    reading,
+                    await store.usage_by_slot(
+                        reading,
+                        # Sums are kept from hours on.
+                        groups.of_all(wanted, {} if reading.rollup is Rollup.MINUTE else sum_of),
+                        groups.of_class,
+                        question.status_classes,
+                    ),
+                )
                 for reading in await _kept(store, question.readings())
             ]
         return report_of(question, groups, used, readings, now)
@@ -57,6 +69,15 @@ class Questions:
             for each in await store.usage_by_series(reading, series, question.status_classes)
         ]
         return groups.narrowed(requests, question.top)
+
+    async def _sums_of(
+        self, store: QuestionStore, question: Question, series: list[Series]
+    ) -> dict[UUID, int]:
+        """The series that stand for all of a consumer's, where the question is about whole consumers."""
+        if not question.is_of_whole_consumers():
+            return {}
+        consumer_ids = list({each.consumer_id for each in series})
+        return dict(await store.sums_of_consumers(consumer_ids=consumer_ids))
 
     async def calls(self, question: CallQuestion) -> pb.ListCallsResponse:
         """A page of the log, newest first."""
@@ -81,6 +102,10 @@ class Questions:
     async def _series_in(self, store: QuestionStore, scope: Scope) -> list[Series]:
         """The series whose calls a question is about: here, and nowhere else, it is decided whose figures and
         calls anybody sees."""
+        if scope.asker.role == CONSUMER and scope.project_id is not None:
+            return await store.series_of_project(
+                **scope.parameters(), roles=roles_with(ProjectRight.SEE_USAGE)
+            )
         select = {
             CONSUMER: store.series_of_consumer,
             MERCHANT: store.series_of_merchant,

@@ -1,10 +1,10 @@
 """Which rollups a question reads: the coarsest that fit. Pure.
 
-A bucket that begins and ends with UTC days is the sum of those days. One that doesn't, such as a day in
-Zurich, is the UTC days nearest to it, plus the hours that these miss and less those that they have too much;
-so a year of such days costs two hours a day more than one of UTC days, where adding up hours would cost
-twenty-four times as much. What is left where clocks stand half an hour off is read by the minute in the same
-way.
+A month of UTC has a row of its own, and a bucket that begins and ends with UTC days is the sum of those days.
+One that doesn't, such as a day in Zurich, is the UTC days nearest to it, plus the hours that these miss and
+less those that they have too much; so a year of such days costs two hours a day more than one of UTC days,
+where adding up hours would cost twenty-four times as much. What is left where clocks stand half an hour off
+is read by the minute in the same way.
 
 Where minutes have been thinned, such a bucket begins with the nearest full hour instead: its neighbour gains
 what it loses, and no sum over all of them changes.
@@ -24,22 +24,40 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Rollup(Enum):
-    """The rollups there are, by the length of their buckets; coarse ones first."""
+    """The rollups there are, by the length of their buckets, that of a month at most; coarse ones first."""
 
+    MONTH = timedelta(days=31)
     DAY = timedelta(days=1)
     HOUR = timedelta(hours=1)
     MINUTE = timedelta(minutes=1)
 
+    def floor(self, at: datetime) -> datetime:
+        """When the bucket begins that holds `at`."""
+        if self is Rollup.MONTH:
+            return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        length: timedelta = self.value
+        return at - (at - _EPOCH) % length
+
+    def ceil(self, at: datetime) -> datetime:
+        """The first moment that isn't before `at` at which a bucket begins. Raises OverflowError."""
+        floor = self.floor(at)
+        return at if floor == at else self.floor(floor + self.value)
+
     def nearest_edge(self, at: datetime) -> datetime:
         """The moment next to `at` at which a bucket begins."""
-        return at - (at - _EPOCH + self.value / 2) % self.value + self.value / 2
+        before = self.floor(at)
+        try:
+            behind = self.ceil(at)
+        except OverflowError:  # the calendar ends within the bucket
+            return before
+        return before if at - before < behind - at else behind
 
 
 _COARSEST = {
     pb.MINUTE: Rollup.MINUTE,
     pb.HOUR: Rollup.HOUR,
     pb.DAY: Rollup.DAY,
-    pb.MONTH: Rollup.DAY,
+    pb.MONTH: Rollup.MONTH,
 }
 
 
@@ -109,7 +127,9 @@ def _within(start: datetime, end: datetime, rollups: Sequence[Rollup]) -> list[S
     if start >= end or not rollups:
         return []
     rollup, finer = rollups[0], rollups[1:]
-    first, last = start + (_EPOCH - start) % rollup.value, end - (end - _EPOCH) % rollup.value
+    last = rollup.floor(end)
+    # Within one bucket: its end may lie behind the calendar's.
+    first = last if last <= start else rollup.ceil(start)
     if first >= last:
         return _within(start, end, finer)
     return [Stretch(rollup, first, last), *_within(start, first, finer), *_within(last, end, finer)]

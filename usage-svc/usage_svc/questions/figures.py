@@ -103,11 +103,13 @@ def figures_of(readings: Readings, group_of: Mapping[int, int], groups: int, buc
     cells, of_groups = _Tally(), _Tally(groups)
     for first, last in _blocks(starts, is_asked, len(entries.row)):
         within = slice(first, last)
-        sign = entries.sign[within, np.newaxis]
         at = starts[(starts >= first) & (starts < last)]
-        counts = np.add.reduceat(summed[entries.row[within]] * sign, at - first)
-        held = read_counts([rows[row].latencies for row in entries.row[within].tolist()])
-        histograms = np.add.reduceat(held * sign, at - first)
+        counts = summed[entries.row[within]]
+        histograms = read_counts([rows[row].latencies for row in entries.row[within].tolist()])
+        if len(at) < last - first or (entries.sign[within] < 0).any():
+            sign = entries.sign[within, np.newaxis]
+            counts = np.add.reduceat(counts * sign, at - first)
+            histograms = np.add.reduceat(histograms * sign, at - first)
         of_groups.add(entries.group_no[at], counts, histograms)
         cells.extend(counts, histograms)
     at = starts[is_asked]
@@ -143,8 +145,10 @@ class _Tally:
     def add(self, to: Counts, counts: Counts, histograms: Counts) -> None:
         """Adds to the rows whose numbers `to` says."""
         self._histograms = widened(self._histograms, histograms.shape[1])
-        np.add.at(self._counts, to, counts)
-        np.add.at(self._histograms, to, widened(histograms, self._histograms.shape[1]))
+        order = np.argsort(to, kind="stable")
+        rows, first = np.unique(to[order], return_index=True)
+        self._counts[rows] += np.add.reduceat(counts[order], first)
+        self._histograms[rows, : histograms.shape[1]] += np.add.reduceat(histograms[order], first)
 
     def extend(self, counts: Counts, histograms: Counts) -> None:
         """Makes figures of further rows at once, and keeps nothing else of them."""

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from ams.usage.v1 import usage_service_pb2 as pb
 
+from usage_svc.events import Series
 from usage_svc.questions.ranges import too_large
 from usage_svc.questions.scopes import STATUS_CLASSES
 
@@ -37,6 +39,13 @@ class Groups:
         names = sorted(set(names_of_series.values()))
         numbers = {name: number for number, name in enumerate(names)}
         return cls(names, {series_id: numbers[name] for series_id, name in names_of_series.items()})
+
+    def of_all(self, series: Iterable[Series], sum_of: Mapping[UUID, int]) -> dict[int, int]:
+        """The group of each series that is read for `series`: where a consumer has a sum that one, for all of
+        the consumer's, which are in one group then."""
+        return {
+            sum_of.get(each.consumer_id, each.series_id): self.of_series[each.series_id] for each in series
+        }
 
     def narrowed(self, used: Iterable[SeriesRequests], top: int) -> "Groups":
         """With one group for all that don't have the most requests; only of groups of series. Raises

@@ -31,7 +31,9 @@ def read_counts(numbers: Sequence[bytes]) -> Counts:
         highest, held = int(each[1]), len(each) - _HEADER_WORDS
         row[highest + 1 - held : highest + 1] = each[: _HEADER_WORDS - 1 : -1]
     units, ten_thousands, hundred_millions = np.moveaxis(digits.reshape(len(words), buckets, _DIGITS), 2, 0)
-    counts: Counts = units + ten_thousands * np.int64(10**4) + hundred_millions * np.int64(10**8)
+    counts: Counts = units + ten_thousands * np.int64(10**4)
+    if hundred_millions.any():
+        counts += hundred_millions * np.int64(10**8)
     return counts
 
 

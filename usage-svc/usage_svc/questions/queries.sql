@@ -20,6 +20,18 @@ WHERE (:service_id::uuid IS NULL OR service_id = :service_id)
 {series_that_fit}
     AND consumer_id = :consumer_id AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id);
 
+-- name: series_of_project
+-- A consumer's question about a project: all of it for who has a role in it, else what they have paid for themselves.
+{series_that_fit}
+    AND project_id = :project_id AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+    AND (
+        consumer_id = :consumer_id
+        OR EXISTS (
+            SELECT FROM project_members AS member
+            WHERE member.project_id = :project_id AND member.user_id = :consumer_id AND role = ANY(:roles::smallint[])
+        )
+    );
+
 -- name: series_of_merchant
 {series_that_fit}
     AND merchant_id = :merchant_id AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id);
@@ -32,6 +44,9 @@ WHERE (:service_id::uuid IS NULL OR service_id = :service_id)
 -- name: series_by_ids
 SELECT series_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix
 FROM series WHERE series_id = ANY(:series_ids::bigint[]);
+
+-- name: sums_of_consumers
+SELECT consumer_id, series_id FROM consumer_sums WHERE consumer_id = ANY(:consumer_ids::uuid[]);
 
 -- name: oldest_minute
 SELECT min(bucket_start) FROM rollups_by_minute;
@@ -93,6 +108,9 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS read
 
+-- name: used_series_of_months
+{used_series} rollups_by_month {where_used} {first_is_enough};
+
 -- name: used_series_of_days
 {used_series} rollups_by_day {where_used} {first_is_enough};
 
@@ -102,6 +120,9 @@ CROSS JOIN LATERAL (
 -- name: used_series_of_minutes
 {used_series} rollups_by_minute {where_used} {in_partitions} {first_is_enough};
 
+-- name: usage_by_series_of_months
+{usage_by_series} rollups_by_month {where_asked} {one_look_each} GROUP BY 1;
+
 -- name: usage_by_series_of_days
 {usage_by_series} rollups_by_day {where_asked} {one_look_each} GROUP BY 1;
 
@@ -110,6 +131,9 @@ CROSS JOIN LATERAL (
 
 -- name: usage_by_series_of_minutes
 {usage_by_series} rollups_by_minute {where_asked} {in_partitions} {one_look_each} GROUP BY 1;
+
+-- name: usage_by_slot_of_months
+{usage_by_slot} rollups_by_month {where_asked} {one_look_each} GROUP BY 1, 2;
 
 -- name: usage_by_slot_of_days
 {usage_by_slot} rollups_by_day {where_asked} {one_look_each} GROUP BY 1, 2;

@@ -1,8 +1,8 @@
 """Whose usage a question is about, and what of it its asker may see. Pure.
 
-A consumer asks about their own calls, a merchant about calls of their services, an admin about all. A
-merchant knows consumers and keys by pseudonyms only, and projects, which are the consumers' affair, not at
-all.
+A consumer asks about their own calls and those of projects that they are in, a merchant about calls of their
+services, an admin about all. A merchant knows consumers and keys by pseudonyms only, and projects, which are
+the consumers' affair, not at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common import formats
 from ams_common.errors import FieldViolation, InvalidArgumentError
+from ams_common.ids import uuid_or_none
 from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.events import Series
@@ -55,6 +56,12 @@ class Scope:
         ids = (self.service_id, self.api_key_id, self.project_id, self.consumer_id, self.merchant_id)
         return self.asker.role == ADMIN and not any(ids)
 
+    @property
+    def is_of_whole_consumers(self) -> bool:
+        """Whether of each consumer it is all calls, or none."""
+        ids = (self.service_id, self.api_key_id, self.project_id, self.merchant_id)
+        return not any(ids) and not self.key_pseudonym
+
     def parameters(self) -> dict[str, UUID | None]:
         """What the database selects by; by pseudonyms only `select` can."""
         return {
@@ -94,13 +101,13 @@ def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) ->
         raise InvalidArgumentError("invalid_argument", "consumer must be a lower-case UUID.", [violation])
     return Scope(
         asker,
-        service_id=_uuid(request.service_id),
-        api_key_id=_uuid(request.api_key_id),
-        project_id=_uuid(request.project_id),
+        service_id=uuid_or_none(request.service_id),
+        api_key_id=uuid_or_none(request.api_key_id),
+        project_id=uuid_or_none(request.project_id),
         consumer_id=asker.user_id
         if asker.role == CONSUMER
-        else _uuid("" if is_merchant else request.consumer),
-        merchant_id=asker.user_id if is_merchant else _uuid(request.merchant_id),
+        else uuid_or_none("" if is_merchant else request.consumer),
+        merchant_id=asker.user_id if is_merchant else uuid_or_none(request.merchant_id),
         pseudonym=request.consumer if is_merchant else "",
         key_pseudonym=request.key,
     )
@@ -158,7 +165,3 @@ def _name(asker: Asker, group_by: pb.GroupBy.ValueType, group: UUID | None, pseu
     if asker.role == MERCHANT and group_by == pb.KEY:
         return pseudonyms.of_key(asker.user_id, group)
     return str(group)
-
-
-def _uuid(text: str) -> UUID | None:
-    return UUID(text) if text else None

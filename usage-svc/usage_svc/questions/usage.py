@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import to_timestamp
@@ -17,6 +17,7 @@ from usage_svc.questions.spikes import find_spikes
 
 # What one answer may hold (well under the 4 MiB of a message).
 MAX_POINTS = 20_000
+_LONG = timedelta(days=62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,18 @@ class Question:
 
     def stretches(self) -> list[Stretch]:
         """Where to look for what was used in the period."""
-        return within(self.period.start, self.period.end, self.period.granularity)
+        return within(self.period.start, self.period.end, self._coarsest())
 
     def whole(self) -> list[Reading]:
         """What to read for sums over the whole period, in one bucket."""
-        return cover([self.period.start, self.period.end], self.period.granularity)
+        # Months only where it has several: the ends of a shorter one may lie nearest to the same month's.
+        is_long = self.period.end - self.period.start >= _LONG
+        coarsest = self._coarsest() if is_long else self.period.granularity
+        return cover([self.period.start, self.period.end], coarsest)
+
+    def _coarsest(self) -> pb.Granularity.ValueType:
+        """By which granularity what isn't shown by bucket is read."""
+        return pb.MONTH if self.period.granularity == pb.DAY else self.period.granularity
 
     def is_narrowed(self, groups: Groups) -> bool:
         """Whether to find out first which of them are shown: they may be too many to be read, and to read
@@ -45,6 +53,11 @@ class Question:
             return False
         is_cut = 0 < self.top < len(groups.names)
         return is_cut or len(groups.names) * len(self.buckets()) > MAX_POINTS
+
+    def is_of_whole_consumers(self) -> bool:
+        """Whether all series of a consumer count, and in the same group."""
+        by_series = (pb.SERVICE, pb.KEY, pb.PROJECT, pb.MERCHANT)
+        return self.scope.is_of_whole_consumers and self.group_by not in by_series
 
     def readings(self) -> list[Reading]:
         """What to read for the figures. With the period before, that is the first bucket."""

@@ -20,16 +20,16 @@ SELECT count(*) FILTER (WHERE status IN (1, 2)) AS unfinished, count(*) AS kept
 FROM reports WHERE owner_id = :owner_id AND deleted_at IS NULL;
 
 -- fragment: report_columns
-report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, format, detail, status,
-progress_percent, size_bytes, rows, error, created_at, finished_at, expires_at, shared_at, attempt
+report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, project_id, format, detail,
+status, progress_percent, size_bytes, rows, error, created_at, finished_at, expires_at, shared_at, attempt
 
 -- name: add_report
 INSERT INTO reports (
-    report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, format, detail, created_at,
-    expires_at
+    report_id, owner_id, role, first_day, last_day, service_id, consumer, consumer_id, project_id, format, detail,
+    created_at, expires_at
 ) VALUES (
-    :report_id, :owner_id, :role, :first_day, :last_day, :service_id, :consumer, :consumer_id, :format, :detail,
-    :created_at, :expires_at
+    :report_id, :owner_id, :role, :first_day, :last_day, :service_id, :consumer, :consumer_id, :project_id, :format,
+    :detail, :created_at, :expires_at
 )
 RETURNING {report_columns};
 
@@ -62,6 +62,10 @@ UPDATE reports SET shared_at = :shared_at WHERE report_id = :report_id RETURNING
 
 -- name: delete_report
 UPDATE reports SET deleted_at = :deleted_at WHERE report_id = :report_id;
+
+-- name: delete_reports_of_others
+UPDATE reports SET deleted_at = :deleted_at
+WHERE project_id = :project_id AND role = 3 AND owner_id <> ALL(:keep_owner_ids::uuid[]) AND deleted_at IS NULL;
 
 -- name: claim_report
 -- The oldest of whoever has the fewest under way: one owner's many don't keep the others waiting. One whose maker
@@ -110,15 +114,28 @@ WHERE day >= :first_day AND day <= :last_day AND dropped_at IS NOT NULL ORDER BY
 WHERE (:consumer_id::uuid IS NULL OR series.consumer_id = :consumer_id)
     AND (:merchant_id::uuid IS NULL OR series.merchant_id = :merchant_id)
     AND (:service_id::uuid IS NULL OR series.service_id = :service_id)
+    AND (:project_id::uuid IS NULL OR series.project_id = :project_id)
+
+-- fragment: with_project_names
+-- Of those that the consumer is in whose report it is; an admin's report has no such member, and names all.
+LEFT JOIN (
+    SELECT project_id, name AS project_name FROM projects
+    WHERE :member_id::uuid IS NULL OR EXISTS (
+        SELECT FROM project_members AS member
+        WHERE member.project_id = projects.project_id AND member.user_id = :member_id
+    )
+) AS named USING (project_id)
 
 -- fragment: usage_lines
 SELECT
-    bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix, requests,
-    billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max,
+    bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name, key_prefix,
+    requests, billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max,
     (sum(requests) OVER key_day)::bigint AS day_requests, (sum(billable_requests) OVER key_day)::bigint AS day_billable,
     (sum(requests) OVER until_row - requests)::bigint AS requests_before,
     (sum(billable_requests) OVER until_row - billable_requests)::bigint AS billable_before
-FROM series JOIN
+FROM series
+{with_project_names}
+JOIN
 
 -- fragment: by_key_and_day
 -- A range is a day.
@@ -139,9 +156,11 @@ ORDER BY bucket_start, series_id, status_class;
 
 -- name: lines_of_calls
 SELECT
-    occurred_at, event_id, request_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix,
-    status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes, response_time_ms
-FROM series JOIN usage_events USING (series_id)
+    occurred_at, event_id, request_id, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name,
+    key_prefix, status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes, response_time_ms
+FROM series
+{with_project_names}
+JOIN usage_events USING (series_id)
 {of_report} AND occurred_at >= :range_start AND occurred_at < :range_end
 ORDER BY occurred_at, event_id;
 

@@ -33,6 +33,7 @@ class Report:
     service_id: UUID | None
     consumer: str
     consumer_id: UUID | None
+    project_id: UUID | None
     format: pb.ReportFormat.ValueType
     detail: pb.ReportDetail.ValueType
     status: pb.ReportStatus.ValueType
@@ -73,6 +74,8 @@ def check_request(request: pb.CreateReportRequest, role: Role.ValueType, today: 
     if request.format == pb.PDF and request.detail == pb.CALLS:
         raise _invalid("format_not_offered", "format", "must not be PDF for single calls")
     check_consumer_filter(request.consumer, role)
+    if request.project_id and role != CONSUMER:
+        raise _invalid("filter_not_offered", "projectId", "is not a filter in this role")
     return first_day, last_day
 
 

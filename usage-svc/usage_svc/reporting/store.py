@@ -37,6 +37,7 @@ class ReportStore(QueryStore, package="usage_svc", file="reporting/queries.sql")
     lock_own_report = one(Report)
     _share_report = one(Report)
     delete_report = run()
+    delete_reports_of_others = run()
     claim_report = one(Report)
     beat = run()
     finish_report = run()
@@ -75,9 +76,14 @@ class ReportStore(QueryStore, package="usage_svc", file="reporting/queries.sql")
             name,
             chunk,
             _TIMEOUT_S,
-            consumer_id=report.owner_id if report.role == CONSUMER else report.consumer_id,
+            # Of a project it is all that its keys have used, whoever pays.
+            consumer_id=report.owner_id
+            if report.role == CONSUMER and report.project_id is None
+            else report.consumer_id,
             merchant_id=report.owner_id if report.role == MERCHANT else None,
             service_id=report.service_id,
+            project_id=report.project_id,
+            member_id=report.owner_id if report.role == CONSUMER else None,
             range_start=start,
             range_end=end,
         )

@@ -72,6 +72,7 @@ class UsageLine(NamedTuple):
     service_id: UUID
     api_key_id: UUID
     project_id: UUID | None
+    project_name: str | None
     key_prefix: str
     requests: int
     billable_requests: int
@@ -97,6 +98,7 @@ class CallLine(NamedTuple):
     service_id: UUID
     api_key_id: UUID
     project_id: UUID | None
+    project_name: str | None
     key_prefix: str
     status_code: int
     outcome: Outcome.ValueType
@@ -168,6 +170,7 @@ def _parties(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> list[Colum
         Column("merchant_id", Kind.TEXT, lambda line: str(line.merchant_id)),
     ]
     key = [
+        Column("project", Kind.TEXT, lambda line: line.project_name or ""),
         Column("project_id", Kind.TEXT, lambda line: str(line.project_id or "")),
         Column("api_key_id", Kind.TEXT, lambda line: str(line.api_key_id)),
     ]

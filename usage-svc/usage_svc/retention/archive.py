@@ -2,11 +2,13 @@
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -44,6 +46,21 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "sequence": pa.int64(),
     "request_id": pa.string(),
 }
+# What a leaf of a day's tree says, besides whose it is.
+LEAF_COLUMNS: Final = (
+    "event_id",
+    "occurred_at",
+    "service_id",
+    "api_key_id",
+    "source",
+    "source_offset",
+    "request_bytes",
+    "response_bytes",
+    "status_code",
+    "outcome",
+    "is_test",
+    "is_continuation",
+)
 SCHEMA: Final = pa.schema(
     [(name, _MOMENT if name == "occurred_at" else kind) for name, kind in COLUMNS.items()]
 )
@@ -61,7 +78,7 @@ _OPTIONS = {
 
 
 class ArchiveError(OSError):
-    """A file doesn't hold what was written to it; nothing may be dropped for it."""
+    """A file doesn't hold what was written to it; nothing may be dropped for it, nor proven by it."""
 
 
 async def export_day(store: RetentionStore, files: FileStore, day: date, part: int) -> Export:
@@ -97,6 +114,31 @@ def count_rows(files: FileStore, name: str) -> int:
         except pa.ArrowInvalid as error:
             raise ArchiveError(f"{name} can't be read: {error}") from error
     return rows
+
+
+def read_events(
+    files: FileStore, name: str, merchant_id: UUID, consumer_id: UUID, event_ids: Sequence[UUID]
+) -> list[dict[str, Any]]:
+    """Those of a consumer's events that a file has, with the columns LEAF_COLUMNS. Blocks.
+
+    Raises ArchiveError when the file is gone, or no Parquet file.
+    """
+    wanted = sorted(map(str, event_ids))
+    # Ids grow with time, and so do the file's row groups: those in whose range none is are not read.
+    is_wanted = (
+        (pc.field("merchant_id") == str(merchant_id))
+        & (pc.field("consumer_id") == str(consumer_id))
+        & (pc.field("event_id") >= wanted[0])
+        & (pc.field("event_id") <= wanted[-1])
+        & pc.field("event_id").isin(wanted)
+    )
+    try:
+        with files.open(name) as file:
+            table = pq.read_table(file, columns=list(LEAF_COLUMNS), filters=is_wanted, use_threads=False)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise ArchiveError(f"{name} can't be read: {error}") from error
+    ids = ("event_id", "service_id", "api_key_id")
+    return [{**row, **{column: UUID(row[column]) for column in ids}} for row in table.to_pylist()]
 
 
 class _Pieces:

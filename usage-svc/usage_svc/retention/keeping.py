@@ -1,4 +1,4 @@
-"""What is kept for how long: raw events go to the archive, minutes go, hours and days stay.
+"""What is kept for how long: raw events go to the archive, minutes and trees go, hours, days and roots stay.
 
 Each step can be the last one before a crash. Nothing is dropped that isn't in a file that was read back, and
 the last look at what a partition holds and its drop are one transaction.
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 3600.0
+_EVERY = timedelta(hours=1)
+_LOOK_EVERY_S = 2.0
 _RETRY_S = 60.0
 _ATTEMPTS = 20
 _PAUSE_S = 0.25
@@ -42,17 +43,35 @@ def days_before(names: list[str], first_kept: date) -> list[date]:
 
 @dataclass(kw_only=True, eq=False)
 class Retention:
-    """Keeps days as the settings say, counted back from today in UTC."""
+    """Keeps days as the settings say, counted back from today in UTC.
+
+    `keep_events_days` says for how many days single calls are kept, by the platform's settings; None as long
+    as nobody has told, and nothing of them is dropped.
+    """
 
     database: Database
     files: FileStore
-    keep_events_days: int
+    keep_events_days: Callable[[], int | None]
     keep_minutes_days: int
+    keep_trees_days: int
     clock: Clock = utc_now
+    # For how many days calls were kept in the last round, and when that was.
+    _kept_days: int | None = None
+    _done_at: datetime | None = None
 
     async def run(self) -> None:
-        """For ever, hourly. A round that ended early goes on a minute later."""
-        await run_forever("retention", self.run_once, _EVERY_S, retry_s=_RETRY_S)
+        """For ever: a round an hour, and one within seconds of a change of the settings. A round that ended
+        early goes on a minute later."""
+        await run_forever("retention", self.run_if_due, _LOOK_EVERY_S, retry_s=_RETRY_S)
+
+    async def run_if_due(self) -> None:
+        """A round, unless the last one was within the hour and for the same settings."""
+        kept_days, now = self.keep_events_days(), self.clock()
+        is_done = self._done_at is not None and now - self._done_at < _EVERY
+        if is_done and kept_days == self._kept_days:
+            return
+        await self.run_once()
+        self._kept_days, self._done_at = kept_days, now
 
     async def run_once(self) -> None:
         """One round, unless another process is at it."""
@@ -62,6 +81,7 @@ class Retention:
                 return
             try:
                 await self._purge_journals()
+                await self._purge_trees()
                 await self._thin_minutes()
                 # The last: while the archive can't be reached, nothing else waits for it.
                 await self._archive_events()
@@ -69,7 +89,9 @@ class Retention:
                 await turn.end_turn()
 
     async def _archive_events(self) -> None:
-        for day in await self._old_days(_EVENTS, self.keep_events_days):
+        if (keep_days := self.keep_events_days()) is None:
+            return
+        for day in await self._old_days(_EVENTS, keep_days):
             for _ in range(_ATTEMPTS):
                 export = await self._find_export(day) or await self._export(day)
                 if await _with_patience(partial(self._drop_events, export)):
@@ -129,12 +151,26 @@ class Retention:
             await store.drop_partition(_MINUTES, name)
 
     async def _purge_journals(self) -> None:
-        before = self.clock() - timedelta(days=self.keep_events_days)
+        if (keep_days := self.keep_events_days()) is None:
+            return
+        before = self.clock() - timedelta(days=keep_days)
         purged = True
         while purged:
             async with self.database.change_by_system("retention.purge_journals", audited=False) as change:
                 store = RetentionStore(change.connection)
                 purged = bool(await store.purge_journals(before=before, limit=_JOURNALS))
+
+    async def _purge_trees(self) -> None:
+        """A day at a time: a tree is there as a whole, or its events can't be proven any more. Roots stay."""
+        first_kept = self.clock().date() - timedelta(days=self.keep_trees_days)
+        while True:
+            async with self.database.change_by_system("retention.purge_trees", audited=False) as change:
+                store = RetentionStore(change.connection)
+                day = await store.oldest_tree_day()
+                if day is None or day >= first_kept:
+                    return
+                await store.purge_tree_leaves(day=day)
+                await store.purge_tree_blocks(day=day)
 
     async def _old_days(self, parent: str, keep_days: int) -> list[date]:
         async with self.database.read() as opened:

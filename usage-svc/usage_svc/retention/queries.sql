@@ -32,6 +32,15 @@ WHERE archived_days.dropped_at IS NULL;
 -- name: set_dropped
 UPDATE archived_days SET dropped_at = :dropped_at WHERE day = :day AND part = :part;
 
+-- name: oldest_tree_day
+SELECT min(day) FROM tree_blocks;
+
+-- name: purge_tree_leaves
+DELETE FROM tree_leaves WHERE day = :day;
+
+-- name: purge_tree_blocks
+DELETE FROM tree_blocks WHERE day = :day;
+
 -- name: purge_journals
 -- Of gateways' journals that nothing has been heard of for long; a journal goes as a whole.
 DELETE FROM journal_counts WHERE journal_id IN (

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 
-from ams_common.queries import QueryStore, column, one, run, value
+from ams_common.queries import QueryStore, column, maybe_value, one, run, value
 
 from usage_svc.store import partition_name
 
@@ -43,6 +43,9 @@ class RetentionStore(QueryStore, package="usage_svc", file="retention/queries.sq
     next_part = value(int)
     set_export = run()
     set_dropped = run()
+    oldest_tree_day = maybe_value(date)
+    purge_tree_leaves = run()
+    purge_tree_blocks = run()
     purge_journals = run()
 
     async def copy_events(self, day: date, take: Callable[[bytes], Awaitable[None]]) -> int:

@@ -10,9 +10,11 @@ from ams_common.clock import Clock, from_timestamp, to_timestamp, utc_now
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from ams_common.ids import uuid7
+from ams_common.ids import uuid7, uuid_or_none
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
+from ams_common.project_rights import ProjectRight, roles_with
+from ams_common.projects import require_right
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.sealing import Sealer
 
@@ -52,6 +54,11 @@ class AlertService(rpc.AlertServiceServicer):
             named = await find_consumer(
                 ReportStore(change.connection), self.pseudonyms, role, owner_id, request.consumer
             )
+            is_of_project = role == CONSUMER and bool(request.project_id)
+            if is_of_project:
+                await require_right(
+                    change.connection, UUID(request.project_id), owner_id, ProjectRight.SET_ALERTS
+                )
             rule = AlertRule(
                 alert_rule_id=uuid7(),
                 owner_id=owner_id,
@@ -61,11 +68,11 @@ class AlertService(rpc.AlertServiceServicer):
                 period=request.period,
                 thresholds=list(request.thresholds),
                 currency_code=request.currency_code,
-                service_id=_uuid(request.service_id),
-                api_key_id=_uuid(request.api_key_id),
-                project_id=_uuid(request.project_id),
+                service_id=uuid_or_none(request.service_id),
+                api_key_id=uuid_or_none(request.api_key_id),
+                project_id=uuid_or_none(request.project_id),
                 consumer=request.consumer,
-                consumer_id=owner_id if role == CONSUMER else named,
+                consumer_id=owner_id if role == CONSUMER and not is_of_project else named,
                 merchant_id=owner_id if role == MERCHANT else None,
                 min_requests=request.min_requests,
                 sends_mail=request.sends_mail,
@@ -85,7 +92,12 @@ class AlertService(rpc.AlertServiceServicer):
     ) -> pb.ListAlertRulesResponse:
         owner_id, role = current_user_id(), acting_role(current_caller(), request.role)
         async with self.database.read() as opened:
-            rules = await AlertStore(opened.connection).rules_of_owner(owner_id=owner_id, role=role)
+            store = AlertStore(opened.connection)
+            if request.project_id:
+                project_id = await _project_of(opened, request.project_id)
+                rules = await store.rules_of_project(project_id=project_id)
+            else:
+                rules = await store.rules_of_owner(owner_id=owner_id, role=role)
         return pb.ListAlertRulesResponse(alert_rules=map(rule_message, rules))
 
     async def DeleteAlertRule(
@@ -96,6 +108,7 @@ class AlertService(rpc.AlertServiceServicer):
                 alert_rule_id=UUID(request.alert_rule_id),
                 owner_id=current_user_id(),
                 roles=list(current_caller().roles),
+                project_roles=roles_with(ProjectRight.CHANGE_PROJECT),
             )
             if not deleted:
                 raise NotFoundError("alert_rule_not_found", "There is no such rule.")
@@ -106,7 +119,11 @@ class AlertService(rpc.AlertServiceServicer):
         owner_id, role = current_user_id(), acting_role(current_caller(), request.role)
         async with self.database.read() as opened:
             store = AlertStore(opened.connection)
-            page = await store.list_alerts(page_request(request), owner_id=owner_id, role=role)
+            if request.project_id:
+                project_id = await _project_of(opened, request.project_id)
+                page = await store.list_alerts_of_project(page_request(request), project_id=project_id)
+            else:
+                page = await store.list_alerts(page_request(request), owner_id=owner_id, role=role)
             unread = await store.count_unread(owner_id=owner_id, role=role)
         return pb.ListAlertsResponse(
             alerts=map(alert_message, page.rows), next_page_token=page.next_token, unread=unread
@@ -132,7 +149,15 @@ class AlertService(rpc.AlertServiceServicer):
         return pb.MarkAlertsReadResponse()
 
 
+async def _project_of(store: Store, project_id: str) -> UUID:
+    """The project that the calling consumer may see. Raises NotFoundError."""
+    owner_id = current_user_id()
+    await require_right(store.connection, UUID(project_id), owner_id, ProjectRight.SEE_USAGE)
+    return UUID(project_id)
+
+
 def rule_message(rule: AlertRule) -> pb.AlertRule:
+    is_own = rule.owner_id == current_user_id()
     return pb.AlertRule(
         alert_rule_id=str(rule.alert_rule_id),
         name=rule.name,
@@ -146,9 +171,11 @@ def rule_message(rule: AlertRule) -> pb.AlertRule:
         consumer=rule.consumer,
         min_requests=rule.min_requests,
         sends_mail=rule.sends_mail,
-        webhook_url=rule.webhook_url,
+        # Somebody's address may hold a secret of theirs.
+        webhook_url=rule.webhook_url if is_own else "",
         created_at=to_timestamp(rule.created_at),
         role=rule.role,
+        is_own=is_own,
     )
 
 
@@ -171,7 +198,3 @@ def alert_message(alert: Alert) -> pb.Alert:
 
 def _columns(rule: AlertRule) -> dict[str, object]:
     return {field: getattr(rule, field) for field in AlertRule.__dataclass_fields__}
-
-
-def _uuid(text: str) -> UUID | None:
-    return UUID(text) if text else None

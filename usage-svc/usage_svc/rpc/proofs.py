@@ -1,5 +1,6 @@
 """The RPCs of UsageService about what was forwarded and recorded, and the proof of it."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -11,15 +12,19 @@ from ams.usage.v1.events_pb2 import UsageEvent
 from ams_common import formats
 from ams_common.clock import to_timestamp
 from ams_common.database import Database
-from ams_common.errors import FieldViolation, InvalidArgumentError
+from ams_common.errors import FieldViolation, InvalidArgumentError, UnavailableError
+from ams_common.ids import uuid_or_none
 from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 from google.protobuf.message import DecodeError
 
-from usage_svc.proofs.proven_events import FIRST, EventScope, list_proven_events
+from usage_svc.file_store import FileStore
+from usage_svc.proofs.proven_events import FIRST, EventScope, ProvenEvents
 from usage_svc.proofs.store import DayFigures, ProofStore
 from usage_svc.reading import events_of
 from usage_svc.store import Store
+
+log = logging.getLogger(__name__)
 
 _DEFAULT_EVENTS = 500
 _MAX_ROOT_DAYS = 400
@@ -35,6 +40,7 @@ class ProofRpcs(rpc.UsageServiceServicer):
 
     database: Database[Store]
     pseudonyms: Pseudonyms
+    archive: FileStore
 
     async def ListDayTotals(
         self, request: pb.ListDayTotalsRequest, context: Context
@@ -43,8 +49,8 @@ class ProofRpcs(rpc.UsageServiceServicer):
         async with self.database.read() as reading:
             store = ProofStore(reading.connection)
             totals = await store.list_day_totals(
-                merchant_id=UUID(request.merchant_id) if request.merchant_id else None,
-                consumer_id=UUID(request.consumer_id) if request.consumer_id else None,
+                merchant_id=uuid_or_none(request.merchant_id),
+                consumer_id=uuid_or_none(request.consumer_id),
                 first_day=first_day,
                 last_day=last_day,
                 limit=_MAX_TOTALS + 1,
@@ -98,18 +104,25 @@ class ProofRpcs(rpc.UsageServiceServicer):
         scope = EventScope(
             merchant_id=UUID(request.merchant_id),
             consumer_id=UUID(request.consumer_id),
-            service_id=UUID(request.service_id) if request.service_id else None,
+            service_id=uuid_or_none(request.service_id),
             first_day=first_day,
             last_day=last_day,
         )
         async with self.database.read() as store:
-            events, last = await list_proven_events(
-                ProofStore(store.connection),
-                self.pseudonyms,
-                scope,
-                UUID(request.page_token) if request.page_token else FIRST,
-                request.page_size or _DEFAULT_EVENTS,
+            listed = ProvenEvents(
+                store=ProofStore(store.connection),
+                pseudonyms=self.pseudonyms,
+                archive=self.archive,
+                scope=scope,
             )
+            after = UUID(request.page_token) if request.page_token else FIRST
+            try:
+                events, last = await listed.page(after, request.page_size or _DEFAULT_EVENTS)
+            except OSError as error:
+                log.error("archived events can't be read", extra={"error": repr(error)})
+                raise UnavailableError(
+                    "archive_unavailable", "The archive of events can't be read at the moment."
+                ) from error
         return pb.ListProvenEventsResponse(
             events=[
                 pb.ProvenEvent(

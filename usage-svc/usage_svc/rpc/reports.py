@@ -18,6 +18,8 @@ from ams_common.errors import FailedPreconditionError, NotFoundError, ResourceEx
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
+from ams_common.project_rights import ProjectRight
+from ams_common.projects import require_right
 from ams_common.pseudonyms import Pseudonyms
 
 from usage_svc.file_store import FileStore
@@ -53,6 +55,10 @@ class ReportService(rpc.ReportServiceServicer):
                 raise ResourceExhaustedError(
                     "too_many_reports", "Wait until reports are made, or delete some that you don't need."
                 )
+            if request.project_id:
+                await require_right(
+                    change.connection, UUID(request.project_id), owner_id, ProjectRight.SEE_USAGE
+                )
             report = await store.add_report(
                 report_id=uuid7(),
                 owner_id=owner_id,
@@ -62,6 +68,7 @@ class ReportService(rpc.ReportServiceServicer):
                 service_id=UUID(request.service_id) if request.service_id else None,
                 consumer=request.consumer,
                 consumer_id=await find_consumer(store, self.pseudonyms, role, owner_id, request.consumer),
+                project_id=UUID(request.project_id) if request.project_id else None,
                 format=request.format,
                 detail=request.detail,
                 created_at=now,
@@ -172,6 +179,7 @@ def report_message(report: Report, reader_id: UUID) -> pb.Report:
         last_day=report.last_day.isoformat(),
         service_id=str(report.service_id or ""),
         consumer=report.consumer,
+        project_id=str(report.project_id or ""),
         format=report.format,
         detail=report.detail,
         status=report.status,

@@ -26,12 +26,14 @@ class SpendCap:
 class LimitPolicy:
     """0 stands for no limit and no quota, and for a price that isn't there: no spend cap refuses such calls.
     `price_nanos` is what of a call's price is known before it; the rest is charged after it. Caps in another
-    currency than the price's don't count its calls. Test calls aren't billed: no cap counts them."""
+    currency than the price's don't count its calls. Test calls aren't billed: no cap counts them.
+    `is_per_key`: the limits of calls are the key's own, not its consumer's over all keys."""
 
     service_id: str
     consumer_id: str
     key_id: str
     is_test: bool = False
+    is_per_key: bool = False
     per_minute: int = 0
     per_day: int = 0
     per_month: int = 0
@@ -54,10 +56,12 @@ class CounterId:
 
 
 def request_counter(policy: LimitPolicy) -> tuple[CounterId, Limits] | None:
-    """Where the calls are counted: by service and consumer, over all the consumer's keys of a kind."""
+    """Where the calls are counted: by service, and by consumer over all its keys of a kind, or by key."""
     limits = Limits(*(limit or NO_LIMIT for limit in (policy.per_minute, policy.per_day, policy.per_month)))
     if limits == Limits():
         return None
+    if policy.is_per_key:
+        return CounterId(f"ams:limit:{{{policy.service_id}:key:{policy.key_id}}}"), limits
     kind = "test" if policy.is_test else "live"
     return CounterId(f"ams:limit:{{{policy.service_id}:{policy.consumer_id}}}:{kind}"), limits
 

@@ -292,6 +292,8 @@ class Invoice(_message.Message):
     CREDITED_FIELD_NUMBER: _builtins.int
     MERCHANT_NAME_FIELD_NUMBER: _builtins.int
     IS_NOTHING_DUE_FIELD_NUMBER: _builtins.int
+    CORRECTS_NUMBER_FIELD_NUMBER: _builtins.int
+    CREDIT_NOTES_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
     merchant_id: _builtins.str
     consumer_id: _builtins.str
@@ -315,6 +317,8 @@ class Invoice(_message.Message):
     merchant_name: _builtins.str
     is_nothing_due: _builtins.bool
     """Nothing is to be paid: it is kept as proof of use, neither sent nor overdue."""
+    corrects_number: _builtins.str
+    """Of a credit note: the number of the invoice that it corrects."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]: ...
     @_builtins.property
@@ -336,6 +340,10 @@ class Invoice(_message.Message):
     @_builtins.property
     def credited(self) -> _money_pb2.Money:
         """The sum of the credit notes that correct this one."""
+
+    @_builtins.property
+    def credit_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceCredit]:
+        """Those that correct this one, by number."""
 
     def __init__(
         self,
@@ -364,14 +372,51 @@ class Invoice(_message.Message):
         credited: _money_pb2.Money | None = ...,
         merchant_name: _builtins.str = ...,
         is_nothing_due: _builtins.bool = ...,
+        corrects_number: _builtins.str = ...,
+        credit_notes: _abc.Iterable[Global___InvoiceCredit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "credited", b"credited", "issued_at", b"issued_at", "paid_at", b"paid_at", "sent_at", b"sent_at", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "commission_rate", b"commission_rate", "consumer_id", b"consumer_id", "consumer_pseudonym", b"consumer_pseudonym", "corrects_invoice_id", b"corrects_invoice_id", "credited", b"credited", "due_on", b"due_on", "first_day", b"first_day", "invoice_id", b"invoice_id", "is_nothing_due", b"is_nothing_due", "issued_at", b"issued_at", "kind", b"kind", "last_day", b"last_day", "lines", b"lines", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "number", b"number", "paid_at", b"paid_at", "reason", b"reason", "sent_at", b"sent_at", "status", b"status", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "commission_rate", b"commission_rate", "consumer_id", b"consumer_id", "consumer_pseudonym", b"consumer_pseudonym", "corrects_invoice_id", b"corrects_invoice_id", "corrects_number", b"corrects_number", "credit_notes", b"credit_notes", "credited", b"credited", "due_on", b"due_on", "first_day", b"first_day", "invoice_id", b"invoice_id", "is_nothing_due", b"is_nothing_due", "issued_at", b"issued_at", "kind", b"kind", "last_day", b"last_day", "lines", b"lines", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "number", b"number", "paid_at", b"paid_at", "reason", b"reason", "sent_at", b"sent_at", "status", b"status", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invoice: _TypeAlias = Invoice  # noqa: Y015
+
+@_typing.final
+class InvoiceCredit(_message.Message):
+    """A credit note, as the invoice that it corrects names it; it is an Invoice itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_NOTE_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    credit_note_id: _builtins.str
+    number: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def issued_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        credit_note_id: _builtins.str = ...,
+        number: _builtins.str = ...,
+        issued_at: _timestamp_pb2.Timestamp | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "issued_at", b"issued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_note_id", b"credit_note_id", "issued_at", b"issued_at", "number", b"number", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvoiceCredit: _TypeAlias = InvoiceCredit  # noqa: Y015
 
 @_typing.final
 class IssueInvoicesRequest(_message.Message):
@@ -896,6 +941,7 @@ class SpendQuery(_message.Message):
     service_id: _builtins.str
     api_key_id: _builtins.str
     project_id: _builtins.str
+    """All of a project that the caller is in, whoever pays; of any other what the caller has paid for."""
     def __init__(
         self,
         *,
@@ -1117,7 +1163,7 @@ class BatchGetSpendRequest(_message.Message):
         PROJECT_ID_FIELD_NUMBER: _builtins.int
         CURRENCY_CODE_FIELD_NUMBER: _builtins.int
         consumer_id: _builtins.str
-        """One of both."""
+        """One of both, or neither with a project: then its spend, whoever pays."""
         merchant_id: _builtins.str
         service_id: _builtins.str
         api_key_id: _builtins.str
@@ -1141,7 +1187,13 @@ class BatchGetSpendRequest(_message.Message):
 
     PERIOD_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
     period: _builtins.str
+    day: _builtins.str
+    """Only what this UTC day of the period adds to what the days before it come to: tiers count the month, which is
+    shared out over keys anew each day. It is below zero where a volume tier has made the days before cheaper. Unset: the
+    whole period.
+    """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchGetSpendRequest.Scope]: ...
     def __init__(
@@ -1149,10 +1201,11 @@ class BatchGetSpendRequest(_message.Message):
         *,
         period: _builtins.str = ...,
         scopes: _abc.Iterable[Global___BatchGetSpendRequest.Scope] | None = ...,
+        day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "period", b"period", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

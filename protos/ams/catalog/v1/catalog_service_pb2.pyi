@@ -5,7 +5,9 @@ Services, their metadata, pricing and approval, and the public marketplace."""
 
 from ams.catalog.v1 import events_pb2 as _events_pb2
 from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
+from ams.catalog.v1 import metadata_pb2 as _metadata_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
+from ams.catalog.v1 import revision_pb2 as _revision_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2_1
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -54,6 +56,18 @@ class Service(_message.Message):
     FORWARDING_FIELD_NUMBER: _builtins.int
     UPSTREAM_CREDENTIAL_FIELD_NUMBER: _builtins.int
     SIGNING_KEYS_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_METHOD_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    SERVICE_LEVELS_FIELD_NUMBER: _builtins.int
+    SUPPORT_CONTACT_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    IMAGE_TYPE_FIELD_NUMBER: _builtins.int
+    RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRACING_FIELD_NUMBER: _builtins.int
+    SUSPENSION_REASON_FIELD_NUMBER: _builtins.int
+    POSSIBLE_ACTIONS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -66,7 +80,7 @@ class Service(_message.Message):
     version: _builtins.str
     rate_limit_per_minute: _builtins.int
     additional_info: _builtins.str
-    """Authentication method, formats, SLA and whatever else consumers should know."""
+    """Whatever else consumers should know."""
     rejection_reason: _builtins.str
     """Why it was rejected; "" otherwise."""
     merchant_name: _builtins.str
@@ -74,6 +88,12 @@ class Service(_message.Message):
     """Whether SubmitService takes it in its present status."""
     merchant_standing: _events_pb2_1.Standing.ValueType
     """As far as the catalog has heard: an active service of a suspended merchant isn't in the marketplace."""
+    authentication_method: _metadata_pb2.AuthenticationMethod.ValueType
+    visibility: _metadata_pb2.Visibility.ValueType
+    image_type: _metadata_pb2.ImageType.ValueType
+    """Of a Docker service."""
+    suspension_reason: _builtins.str
+    """Why an admin has suspended it; "" otherwise."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -88,7 +108,7 @@ class Service(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def changeable_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What UpdateService takes in its present status, by field name, sorted."""
+        """What UpdateService takes in its present status, at once or as a revision, by field name, sorted."""
 
     @_builtins.property
     def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
@@ -97,6 +117,32 @@ class Service(_message.Message):
     @_builtins.property
     def signing_keys(self) -> _containers.RepeatedCompositeFieldContainer[_forwarding_pb2.SigningKey]:
         """The keys that calls may be signed with, newest first: at most two."""
+
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In short and lower case: "json", "csv"."""
+
+    @_builtins.property
+    def service_levels(self) -> _metadata_pb2.ServiceLevels: ...
+    @_builtins.property
+    def support_contact(self) -> _metadata_pb2.SupportContact: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Slugs of ListCategories."""
+
+    @_builtins.property
+    def runtime_parameters(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.RuntimeParameter]: ...
+    @_builtins.property
+    def tracing(self) -> _metadata_pb2.TracingSettings: ...
+    @_builtins.property
+    def possible_actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What of it can be done in its present status, by whoever may: approve, reinstate, reject, retire, submit, suspend,
+        withdraw. Sorted.
+        """
+
+    @_builtins.property
+    def revision(self) -> _revision_pb2.ServiceRevision:
+        """The newest revision, while it waits or was rejected."""
 
     def __init__(
         self,
@@ -125,10 +171,22 @@ class Service(_message.Message):
         forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
         upstream_credential: _forwarding_pb2.UpstreamCredential | None = ...,
         signing_keys: _abc.Iterable[_forwarding_pb2.SigningKey] | None = ...,
+        authentication_method: _metadata_pb2.AuthenticationMethod.ValueType = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+        service_levels: _metadata_pb2.ServiceLevels | None = ...,
+        support_contact: _metadata_pb2.SupportContact | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        visibility: _metadata_pb2.Visibility.ValueType = ...,
+        image_type: _metadata_pb2.ImageType.ValueType = ...,
+        runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
+        tracing: _metadata_pb2.TracingSettings | None = ...,
+        suspension_reason: _builtins.str = ...,
+        possible_actions: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _revision_pb2.ServiceRevision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "price", b"price", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "service_id", b"service_id", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "tags", b"tags", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,6 +214,15 @@ class MarketplaceService(_message.Message):
     PUBLISHED_AT_FIELD_NUMBER: _builtins.int
     FORWARDING_FIELD_NUMBER: _builtins.int
     NEXT_PRICE_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_METHOD_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    SERVICE_LEVELS_FIELD_NUMBER: _builtins.int
+    SUPPORT_CONTACT_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    IMAGE_TYPE_FIELD_NUMBER: _builtins.int
+    RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRACING_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -167,6 +234,10 @@ class MarketplaceService(_message.Message):
     version: _builtins.str
     rate_limit_per_minute: _builtins.int
     additional_info: _builtins.str
+    authentication_method: _metadata_pb2.AuthenticationMethod.ValueType
+    visibility: _metadata_pb2.Visibility.ValueType
+    image_type: _metadata_pb2.ImageType.ValueType
+    """Of a Docker service."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -179,6 +250,22 @@ class MarketplaceService(_message.Message):
     def next_price(self) -> _pricing_pb2.PriceVersion:
         """The next price that has been announced; unset if none."""
 
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In short and lower case: "json", "csv"."""
+
+    @_builtins.property
+    def service_levels(self) -> _metadata_pb2.ServiceLevels: ...
+    @_builtins.property
+    def support_contact(self) -> _metadata_pb2.SupportContact: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Slugs of ListCategories."""
+
+    @_builtins.property
+    def runtime_parameters(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.RuntimeParameter]: ...
+    @_builtins.property
+    def tracing(self) -> _metadata_pb2.TracingSettings: ...
     def __init__(
         self,
         *,
@@ -198,10 +285,19 @@ class MarketplaceService(_message.Message):
         published_at: _timestamp_pb2.Timestamp | None = ...,
         forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
         next_price: _pricing_pb2.PriceVersion | None = ...,
+        authentication_method: _metadata_pb2.AuthenticationMethod.ValueType = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+        service_levels: _metadata_pb2.ServiceLevels | None = ...,
+        support_contact: _metadata_pb2.SupportContact | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        visibility: _metadata_pb2.Visibility.ValueType = ...,
+        image_type: _metadata_pb2.ImageType.ValueType = ...,
+        runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
+        tracing: _metadata_pb2.TracingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "slug", b"slug", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -223,6 +319,15 @@ class CreateServiceRequest(_message.Message):
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     FORWARDING_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_METHOD_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    SERVICE_LEVELS_FIELD_NUMBER: _builtins.int
+    SUPPORT_CONTACT_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    IMAGE_TYPE_FIELD_NUMBER: _builtins.int
+    RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRACING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     type: _events_pb2.ServiceType.ValueType
@@ -232,12 +337,30 @@ class CreateServiceRequest(_message.Message):
     rate_limit_per_minute: _builtins.int
     additional_info: _builtins.str
     idempotency_key: _builtins.str
+    authentication_method: _metadata_pb2.AuthenticationMethod.ValueType
+    """Without one: API_KEY_ONLY."""
+    visibility: _metadata_pb2.Visibility.ValueType
+    """Without one: PUBLIC."""
+    image_type: _metadata_pb2.ImageType.ValueType
+    """Of a Docker service, where it is API_CONTAINER without one."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def price(self) -> _pricing_pb2.Price: ...
     @_builtins.property
     def forwarding(self) -> _forwarding_pb2.ForwardingSettings: ...
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def service_levels(self) -> _metadata_pb2.ServiceLevels: ...
+    @_builtins.property
+    def support_contact(self) -> _metadata_pb2.SupportContact: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def runtime_parameters(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.RuntimeParameter]: ...
+    @_builtins.property
+    def tracing(self) -> _metadata_pb2.TracingSettings: ...
     def __init__(
         self,
         *,
@@ -253,10 +376,19 @@ class CreateServiceRequest(_message.Message):
         additional_info: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
         forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
+        authentication_method: _metadata_pb2.AuthenticationMethod.ValueType = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+        service_levels: _metadata_pb2.ServiceLevels | None = ...,
+        support_contact: _metadata_pb2.SupportContact | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        visibility: _metadata_pb2.Visibility.ValueType = ...,
+        image_type: _metadata_pb2.ImageType.ValueType = ...,
+        runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
+        tracing: _metadata_pb2.TracingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "idempotency_key", b"idempotency_key", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "idempotency_key", b"idempotency_key", "image_type", b"image_type", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_levels", b"service_levels", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,6 +410,16 @@ class UpdateServiceRequest(_message.Message):
     RATE_LIMIT_PER_MINUTE_FIELD_NUMBER: _builtins.int
     ADDITIONAL_INFO_FIELD_NUMBER: _builtins.int
     FORWARDING_FIELD_NUMBER: _builtins.int
+    AUTHENTICATION_METHOD_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    SERVICE_LEVELS_FIELD_NUMBER: _builtins.int
+    SUPPORT_CONTACT_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    IMAGE_TYPE_FIELD_NUMBER: _builtins.int
+    RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRACING_FIELD_NUMBER: _builtins.int
+    REVISION_VERSION_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     name: _builtins.str
     description: _builtins.str
@@ -286,6 +428,16 @@ class UpdateServiceRequest(_message.Message):
     version: _builtins.str
     rate_limit_per_minute: _builtins.int
     additional_info: _builtins.str
+    authentication_method: _metadata_pb2.AuthenticationMethod.ValueType
+    """Without one: API_KEY_ONLY."""
+    visibility: _metadata_pb2.Visibility.ValueType
+    """Without one: PUBLIC."""
+    image_type: _metadata_pb2.ImageType.ValueType
+    """Of a Docker service, where it is API_CONTAINER without one."""
+    revision_version: _builtins.int
+    """The version of the open revision that the change was made from: with another one there meanwhile nothing is
+    changed. 0: whatever there is.
+    """
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask: ...
     @_builtins.property
@@ -296,6 +448,18 @@ class UpdateServiceRequest(_message.Message):
     def forwarding(self) -> _forwarding_pb2.ForwardingSettings:
         """Replaced as a whole."""
 
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def service_levels(self) -> _metadata_pb2.ServiceLevels: ...
+    @_builtins.property
+    def support_contact(self) -> _metadata_pb2.SupportContact: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def runtime_parameters(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.RuntimeParameter]: ...
+    @_builtins.property
+    def tracing(self) -> _metadata_pb2.TracingSettings: ...
     def __init__(
         self,
         *,
@@ -311,10 +475,20 @@ class UpdateServiceRequest(_message.Message):
         rate_limit_per_minute: _builtins.int = ...,
         additional_info: _builtins.str = ...,
         forwarding: _forwarding_pb2.ForwardingSettings | None = ...,
+        authentication_method: _metadata_pb2.AuthenticationMethod.ValueType = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+        service_levels: _metadata_pb2.ServiceLevels | None = ...,
+        support_contact: _metadata_pb2.SupportContact | None = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        visibility: _metadata_pb2.Visibility.ValueType = ...,
+        image_type: _metadata_pb2.ImageType.ValueType = ...,
+        runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
+        tracing: _metadata_pb2.TracingSettings | None = ...,
+        revision_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "base_url", b"base_url", "description", b"description", "documentation_url", b"documentation_url", "forwarding", b"forwarding", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "tags", b"tags", "update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "revision_version", b"revision_version", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "update_mask", b"update_mask", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -491,20 +665,29 @@ class SetUpstreamCredentialRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     HEADER_NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     header_name: _builtins.str
-    """A field name of RFC 9110 that the gateway doesn't write itself. "": no credential from now on."""
+    """Of a HEADER: a field name of RFC 9110 that the gateway doesn't write itself."""
     value: _builtins.str
+    """Of a HEADER its value, of BASIC the password, of BEARER the token."""
+    kind: _forwarding_pb2.CredentialKind.ValueType
+    """Without one: HEADER."""
+    username: _builtins.str
+    """Of BASIC."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         header_name: _builtins.str = ...,
         value: _builtins.str = ...,
+        kind: _forwarding_pb2.CredentialKind.ValueType = ...,
+        username: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "service_id", b"service_id", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "kind", b"kind", "service_id", b"service_id", "username", b"username", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -658,7 +841,7 @@ class ListServicesRequest(_message.Message):
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
-    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, suspended.
+    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, retired, suspended.
     Without it: created_at desc.
     """
     def __init__(
@@ -719,7 +902,7 @@ class ListMerchantServicesRequest(_message.Message):
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
     """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
-    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, suspended.
+    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, retired, suspended.
     Without it: created_at desc.
     """
     def __init__(
@@ -773,6 +956,7 @@ class ListMarketplaceServicesRequest(_message.Message):
     TAG_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     """Long enough for the longest text that a list is sorted by."""
@@ -786,6 +970,8 @@ class ListMarketplaceServicesRequest(_message.Message):
     Names sort whatever their case.
     Without it: published_at desc.
     """
+    category: _builtins.str
+    """The slug of one."""
     def __init__(
         self,
         *,
@@ -796,10 +982,11 @@ class ListMarketplaceServicesRequest(_message.Message):
         tag: _builtins.str = ...,
         merchant_id: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        category: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "merchant_id", b"merchant_id", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "tag", b"tag", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -848,19 +1035,58 @@ class GetMarketplaceServiceRequest(_message.Message):
 Global___GetMarketplaceServiceRequest: _TypeAlias = GetMarketplaceServiceRequest  # noqa: Y015
 
 @_typing.final
+class ListCategoriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCategoriesRequest: _TypeAlias = ListCategoriesRequest  # noqa: Y015
+
+@_typing.final
+class ListCategoriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[_metadata_pb2.Category]: ...
+    def __init__(
+        self,
+        *,
+        categories: _abc.Iterable[_metadata_pb2.Category] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCategoriesResponse: _TypeAlias = ListCategoriesResponse  # noqa: Y015
+
+@_typing.final
 class GetServiceSnapshotRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_FIELD_NUMBER: _builtins.int
+    VIEWER_ID_FIELD_NUMBER: _builtins.int
     service: _builtins.str
+    viewer_id: _builtins.str
+    """A consumer: a private service that it isn't invited to is NOT_FOUND. "": any service."""
     def __init__(
         self,
         *,
         service: _builtins.str = ...,
+        viewer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

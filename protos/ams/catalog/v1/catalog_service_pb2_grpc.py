@@ -111,6 +111,11 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.FromString,
                 _registered_method=True)
+        self.ListCategories = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/ListCategories',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
+                _registered_method=True)
         self.GetMarketplaceService = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/GetMarketplaceService',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetMarketplaceServiceRequest.SerializeToString,
@@ -139,8 +144,9 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateService(self, request, context):
-        """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-        description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
+        """Changes the fields that update_mask names, in DRAFT and REJECTED. In ACTIVE only what concerns how calls are
+        forwarded (but no limit) changes at once; all else goes into the service's one open revision, which waits for an
+        admin, and what is given as it is now goes out of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +195,7 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetUpstreamCredential(self, request, context):
-        """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status.
+        """Replaces what the upstream lets AMS in by; without any field but the service's id it is taken away. In any status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,7 +233,8 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMarketplaceServices(self, request, context):
-        """Active services of merchants in good standing, open to everybody (FR3-CONS-02).
+        """Active services of merchants in good standing (FR3-CONS-02): the public ones, and to a consumer who is signed in
+        the private ones that it was invited to or has access to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,6 +243,13 @@ class CatalogServiceServicer:
     def BatchGetServiceNames(self, request, context):
         """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
         merchants their own, consumers those that are or were in the marketplace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCategories(self, request, context):
+        """The published list of categories, in its order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,6 +354,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchGetServiceNames,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.SerializeToString,
+            ),
+            'ListCategories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCategories,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.SerializeToString,
             ),
             'GetMarketplaceService': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMarketplaceService,
@@ -762,6 +781,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/BatchGetServiceNames',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServiceNamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCategories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/ListCategories',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListCategoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

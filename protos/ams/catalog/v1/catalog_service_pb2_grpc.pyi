@@ -19,8 +19,9 @@ class CatalogServiceStub:
     CreateService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CreateServiceRequest, _catalog_service_pb2.Service]
     """A new service in DRAFT, owned by the calling merchant."""
     UpdateService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateServiceRequest, _catalog_service_pb2.Service]
-    """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-    description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
+    """Changes the fields that update_mask names, in DRAFT and REJECTED. In ACTIVE only what concerns how calls are
+    forwarded (but no limit) changes at once; all else goes into the service's one open revision, which waits for an
+    admin, and what is given as it is now goes out of it.
     """
     SubmitService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SubmitServiceRequest, _catalog_service_pb2.Service]
     """DRAFT or REJECTED → PENDING_APPROVAL."""
@@ -35,7 +36,7 @@ class CatalogServiceStub:
     ListMerchantServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMerchantServicesRequest, _catalog_service_pb2.ListMerchantServicesResponse]
     """The calling merchant's services; newest first."""
     SetUpstreamCredential: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetUpstreamCredentialRequest, _catalog_service_pb2.Service]
-    """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status."""
+    """Replaces what the upstream lets AMS in by; without any field but the service's id it is taken away. In any status."""
     RotateSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.RotateSigningKeyRequest, _catalog_service_pb2.RotateSigningKeyResponse]
     """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
     Calls that are under way may still carry the signature of the key before.
@@ -51,11 +52,15 @@ class CatalogServiceStub:
     in the marketplace anybody's who is signed in; the merchant's own and an admin's any.
     """
     ListMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMarketplaceServicesRequest, _catalog_service_pb2.ListMarketplaceServicesResponse]
-    """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
+    """Active services of merchants in good standing (FR3-CONS-02): the public ones, and to a consumer who is signed in
+    the private ones that it was invited to or has access to.
+    """
     BatchGetServiceNames: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetServiceNamesRequest, _catalog_service_pb2.BatchGetServiceNamesResponse]
     """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
     merchants their own, consumers those that are or were in the marketplace.
     """
+    ListCategories: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListCategoriesRequest, _catalog_service_pb2.ListCategoriesResponse]
+    """The published list of categories, in its order."""
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
@@ -80,8 +85,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.UpdateServiceRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.UpdateServiceRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
     ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
-        """Changes the fields that update_mask names. In DRAFT and REJECTED all of them; in ACTIVE only
-        description, documentation_url, tags, rate_limit_per_minute, additional_info and forwarding.
+        """Changes the fields that update_mask names, in DRAFT and REJECTED. In ACTIVE only what concerns how calls are
+        forwarded (but no limit) changes at once; all else goes into the service's one open revision, which waits for an
+        admin, and what is given as it is now goes out of it.
         """
 
     @_abc_1.abstractmethod
@@ -138,7 +144,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.SetUpstreamCredentialRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.SetUpstreamCredentialRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
     ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
-        """Replaces the header by which the upstream lets AMS in; an empty header_name takes it away. In any status."""
+        """Replaces what the upstream lets AMS in by; without any field but the service's id it is taken away. In any status."""
 
     @_abc_1.abstractmethod
     def RotateSigningKey(
@@ -184,7 +190,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.ListMarketplaceServicesRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.ListMarketplaceServicesRequest, _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.ListMarketplaceServicesResponse]:
-        """Active services of merchants in good standing, open to everybody (FR3-CONS-02)."""
+        """Active services of merchants in good standing (FR3-CONS-02): the public ones, and to a consumer who is signed in
+        the private ones that it was invited to or has access to.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetServiceNames(
@@ -195,6 +203,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Names and owners of many services in one call: of those asked for, the ones that there are. Admins get any,
         merchants their own, consumers those that are or were in the marketplace.
         """
+
+    @_abc_1.abstractmethod
+    def ListCategories(
+        self,
+        request: _catalog_service_pb2.ListCategoriesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.ListCategoriesRequest, _abc.Awaitable[_catalog_service_pb2.ListCategoriesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.ListCategoriesResponse]:
+        """The published list of categories, in its order."""
 
     @_abc_1.abstractmethod
     def GetMarketplaceService(

@@ -23,26 +23,27 @@ _sym_db = _symbol_database.Default()
 
 
 from ams.catalog.v1 import forwarding_pb2 as ams_dot_catalog_dot_v1_dot_forwarding__pb2
+from ams.catalog.v1 import metadata_pb2 as ams_dot_catalog_dot_v1_dot_metadata__pb2
 from ams.catalog.v1 import pricing_pb2 as ams_dot_catalog_dot_v1_dot_pricing__pb2
 from ams.identity.v1 import events_pb2 as ams_dot_identity_dot_v1_dot_events__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61ms/catalog/v1/events.proto\x12\x0e\x61ms.catalog.v1\x1a\x1f\x61ms/catalog/v1/forwarding.proto\x1a\x1c\x61ms/catalog/v1/pricing.proto\x1a\x1c\x61ms/identity/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n\x0eServiceChanged\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x04type\x18\x05 \x01(\x0e\x32\x1b.ams.catalog.v1.ServiceType\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.ams.catalog.v1.ServiceStatus\"\xd4\x01\n\x0c\x43\x61talogEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0fservice_changed\x18\x03 \x01(\x0b\x32\x1e.ams.catalog.v1.ServiceChangedH\x00\x12=\n\x15price_version_changed\x18\x04 \x01(\x0b\x32\x1c.ams.catalog.v1.PriceVersionH\x00\x42\x07\n\x05\x65vent\"\x9a\x04\n\x0fServiceSnapshot\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.ams.catalog.v1.ServiceStatus\x12\x34\n\x11merchant_standing\x18\x05 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x10\n\x08\x62\x61se_url\x18\x06 \x01(\t\x12\x1d\n\x15rate_limit_per_minute\x18\x07 \x01(\x05\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12)\n\x04type\x18\n \x01(\x0e\x32\x1b.ams.catalog.v1.ServiceType\x12\x0f\n\x07version\x18\x0b \x01(\x03\x12\x36\n\nforwarding\x18\x0c \x01(\x0b\x32\".ams.catalog.v1.ForwardingSettings\x12$\n\x05price\x18\r \x01(\x0b\x32\x15.ams.catalog.v1.Price\x12\x34\n\ncredential\x18\x0e \x01(\x0b\x32 .ams.catalog.v1.SealedCredential\x12\x35\n\x0bsigning_key\x18\x0f \x01(\x0b\x32 .ams.catalog.v1.SealedSigningKeyJ\x04\x08\t\x10\nR\x13upstream_timeout_ms*@\n\x0bServiceType\x12\x1c\n\x18SERVICE_TYPE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x41PI\x10\x01\x12\n\n\x06\x44OCKER\x10\x02*\x81\x01\n\rServiceStatus\x12\x1e\n\x1aSERVICE_STATUS_UNSPECIFIED\x10\x00\x12\t\n\x05\x44RAFT\x10\x01\x12\x14\n\x10PENDING_APPROVAL\x10\x02\x12\n\n\x06\x41\x43TIVE\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x12\x15\n\x11SERVICE_SUSPENDED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61ms/catalog/v1/events.proto\x12\x0e\x61ms.catalog.v1\x1a\x1f\x61ms/catalog/v1/forwarding.proto\x1a\x1d\x61ms/catalog/v1/metadata.proto\x1a\x1c\x61ms/catalog/v1/pricing.proto\x1a\x1c\x61ms/identity/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n\x0eServiceChanged\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x0c\n\x04slug\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12)\n\x04type\x18\x05 \x01(\x0e\x32\x1b.ams.catalog.v1.ServiceType\x12-\n\x06status\x18\x06 \x01(\x0e\x32\x1d.ams.catalog.v1.ServiceStatus\"\xd4\x01\n\x0c\x43\x61talogEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0fservice_changed\x18\x03 \x01(\x0b\x32\x1e.ams.catalog.v1.ServiceChangedH\x00\x12=\n\x15price_version_changed\x18\x04 \x01(\x0b\x32\x1c.ams.catalog.v1.PriceVersionH\x00\x42\x07\n\x05\x65vent\"\xcc\x04\n\x0fServiceSnapshot\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12-\n\x06status\x18\x04 \x01(\x0e\x32\x1d.ams.catalog.v1.ServiceStatus\x12\x34\n\x11merchant_standing\x18\x05 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x10\n\x08\x62\x61se_url\x18\x06 \x01(\t\x12\x1d\n\x15rate_limit_per_minute\x18\x07 \x01(\x05\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12)\n\x04type\x18\n \x01(\x0e\x32\x1b.ams.catalog.v1.ServiceType\x12\x0f\n\x07version\x18\x0b \x01(\x03\x12\x36\n\nforwarding\x18\x0c \x01(\x0b\x32\".ams.catalog.v1.ForwardingSettings\x12$\n\x05price\x18\r \x01(\x0b\x32\x15.ams.catalog.v1.Price\x12\x34\n\ncredential\x18\x0e \x01(\x0b\x32 .ams.catalog.v1.SealedCredential\x12\x35\n\x0bsigning_key\x18\x0f \x01(\x0b\x32 .ams.catalog.v1.SealedSigningKey\x12\x30\n\x07tracing\x18\x10 \x01(\x0b\x32\x1f.ams.catalog.v1.TracingSettingsJ\x04\x08\t\x10\nR\x13upstream_timeout_ms*@\n\x0bServiceType\x12\x1c\n\x18SERVICE_TYPE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x41PI\x10\x01\x12\n\n\x06\x44OCKER\x10\x02*\x96\x01\n\rServiceStatus\x12\x1e\n\x1aSERVICE_STATUS_UNSPECIFIED\x10\x00\x12\t\n\x05\x44RAFT\x10\x01\x12\x14\n\x10PENDING_APPROVAL\x10\x02\x12\n\n\x06\x41\x43TIVE\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x12\x15\n\x11SERVICE_SUSPENDED\x10\x05\x12\x13\n\x0fSERVICE_RETIRED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.catalog.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVICETYPE']._serialized_start=1107
-  _globals['_SERVICETYPE']._serialized_end=1171
-  _globals['_SERVICESTATUS']._serialized_start=1174
-  _globals['_SERVICESTATUS']._serialized_end=1303
-  _globals['_SERVICECHANGED']._serialized_start=174
-  _globals['_SERVICECHANGED']._serialized_end=349
-  _globals['_CATALOGEVENT']._serialized_start=352
-  _globals['_CATALOGEVENT']._serialized_end=564
-  _globals['_SERVICESNAPSHOT']._serialized_start=567
-  _globals['_SERVICESNAPSHOT']._serialized_end=1105
+  _globals['_SERVICETYPE']._serialized_start=1188
+  _globals['_SERVICETYPE']._serialized_end=1252
+  _globals['_SERVICESTATUS']._serialized_start=1255
+  _globals['_SERVICESTATUS']._serialized_end=1405
+  _globals['_SERVICECHANGED']._serialized_start=205
+  _globals['_SERVICECHANGED']._serialized_end=380
+  _globals['_CATALOGEVENT']._serialized_start=383
+  _globals['_CATALOGEVENT']._serialized_end=595
+  _globals['_SERVICESNAPSHOT']._serialized_start=598
+  _globals['_SERVICESNAPSHOT']._serialized_end=1186
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ service that the gateway serves from.
 """
 
 from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
+from ams.catalog.v1 import metadata_pb2 as _metadata_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2
 from google.protobuf import descriptor as _descriptor
@@ -52,9 +53,10 @@ class _ServiceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Service
     ACTIVE: _ServiceStatus.ValueType  # 3
     REJECTED: _ServiceStatus.ValueType  # 4
     SERVICE_SUSPENDED: _ServiceStatus.ValueType  # 5
+    SERVICE_RETIRED: _ServiceStatus.ValueType  # 6
 
 class ServiceStatus(_ServiceStatus, metaclass=_ServiceStatusEnumTypeWrapper):
-    """The states of a service (PRD-9)."""
+    """The states of a service (PRD-9), and RETIRED, which no way leads out of."""
 
 SERVICE_STATUS_UNSPECIFIED: ServiceStatus.ValueType  # 0
 DRAFT: ServiceStatus.ValueType  # 1
@@ -62,6 +64,7 @@ PENDING_APPROVAL: ServiceStatus.ValueType  # 2
 ACTIVE: ServiceStatus.ValueType  # 3
 REJECTED: ServiceStatus.ValueType  # 4
 SERVICE_SUSPENDED: ServiceStatus.ValueType  # 5
+SERVICE_RETIRED: ServiceStatus.ValueType  # 6
 Global___ServiceStatus: _TypeAlias = ServiceStatus  # noqa: Y015
 
 @_typing.final
@@ -158,6 +161,7 @@ class ServiceSnapshot(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
+    TRACING_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     slug: _builtins.str
     merchant_id: _builtins.str
@@ -165,7 +169,7 @@ class ServiceSnapshot(_message.Message):
     merchant_standing: _events_pb2.Standing.ValueType
     base_url: _builtins.str
     rate_limit_per_minute: _builtins.int
-    """0: no limit. Counted per consumer and service."""
+    """0: no limit. Counted as forwarding.limit_scope says."""
     price_version_id: _builtins.str
     type: Global___ServiceType.ValueType
     version: _builtins.int
@@ -182,6 +186,10 @@ class ServiceSnapshot(_message.Message):
     def credential(self) -> _forwarding_pb2.SealedCredential: ...
     @_builtins.property
     def signing_key(self) -> _forwarding_pb2.SealedSigningKey: ...
+    @_builtins.property
+    def tracing(self) -> _metadata_pb2.TracingSettings:
+        """What is left out of usage events. A size that the price counts, or the next one will, never is."""
+
     def __init__(
         self,
         *,
@@ -199,10 +207,11 @@ class ServiceSnapshot(_message.Message):
         price: _pricing_pb2.Price | None = ...,
         credential: _forwarding_pb2.SealedCredential | None = ...,
         signing_key: _forwarding_pb2.SealedSigningKey | None = ...,
+        tracing: _metadata_pb2.TracingSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "forwarding", b"forwarding", "price", b"price", "signing_key", b"signing_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "forwarding", b"forwarding", "price", b"price", "signing_key", b"signing_key", "tracing", b"tracing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credential", b"credential", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price", b"price", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "signing_key", b"signing_key", "slug", b"slug", "status", b"status", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credential", b"credential", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price", b"price", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "signing_key", b"signing_key", "slug", b"slug", "status", b"status", "tracing", b"tracing", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

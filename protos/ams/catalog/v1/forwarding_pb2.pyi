@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LimitScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_SCOPE_UNSPECIFIED: _LimitScope.ValueType  # 0
+    PER_CONSUMER: _LimitScope.ValueType  # 1
+    """All of a consumer's, whichever key it uses."""
+    PER_KEY: _LimitScope.ValueType  # 2
+    """Each key's by themselves."""
+
+class LimitScope(_LimitScope, metaclass=_LimitScopeEnumTypeWrapper):
+    """Whose calls a limit counts together."""
+
+LIMIT_SCOPE_UNSPECIFIED: LimitScope.ValueType  # 0
+PER_CONSUMER: LimitScope.ValueType  # 1
+"""All of a consumer's, whichever key it uses."""
+PER_KEY: LimitScope.ValueType  # 2
+"""Each key's by themselves."""
+Global___LimitScope: _TypeAlias = LimitScope  # noqa: Y015
+
+class _CredentialKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CredentialKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CredentialKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CREDENTIAL_KIND_UNSPECIFIED: _CredentialKind.ValueType  # 0
+    HEADER: _CredentialKind.ValueType  # 1
+    """Any header field."""
+    BASIC: _CredentialKind.ValueType  # 2
+    """User name and password in Authorization (RFC 7617)."""
+    BEARER: _CredentialKind.ValueType  # 3
+    """A token in Authorization (RFC 6750)."""
+
+class CredentialKind(_CredentialKind, metaclass=_CredentialKindEnumTypeWrapper):
+    """What a credential is made of."""
+
+CREDENTIAL_KIND_UNSPECIFIED: CredentialKind.ValueType  # 0
+HEADER: CredentialKind.ValueType  # 1
+"""Any header field."""
+BASIC: CredentialKind.ValueType  # 2
+"""User name and password in Authorization (RFC 7617)."""
+BEARER: CredentialKind.ValueType  # 3
+"""A token in Authorization (RFC 6750)."""
+Global___CredentialKind: _TypeAlias = CredentialKind  # noqa: Y015
 
 @_typing.final
 class ForwardingSettings(_message.Message):
@@ -35,6 +84,7 @@ class ForwardingSettings(_message.Message):
     SHOWS_COSTS_FIELD_NUMBER: _builtins.int
     QUOTA_PER_DAY_FIELD_NUMBER: _builtins.int
     QUOTA_PER_MONTH_FIELD_NUMBER: _builtins.int
+    LIMIT_SCOPE_FIELD_NUMBER: _builtins.int
     first_byte_timeout_s: _builtins.int
     """How long the upstream may take to the first byte of its answer, in seconds. Default: 30."""
     idle_timeout_s: _builtins.int
@@ -50,8 +100,10 @@ class ForwardingSettings(_message.Message):
     shows_costs: _builtins.bool
     """Whether answers carry the estimated price of the call and the key's month to date."""
     quota_per_day: _builtins.int
-    """Calls of one consumer in a UTC day and in a UTC month. 0: no quota."""
+    """Calls in a UTC day and in a UTC month, counted as limit_scope says. 0: no quota."""
     quota_per_month: _builtins.int
+    limit_scope: Global___LimitScope.ValueType
+    """What the quotas and the service's rate limit are counted by. Without one: PER_CONSUMER."""
     @_builtins.property
     def cors_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Origins whose pages may call the service from a browser ("https://app.example.com", or "*" for any).
@@ -71,10 +123,11 @@ class ForwardingSettings(_message.Message):
         shows_costs: _builtins.bool = ...,
         quota_per_day: _builtins.int = ...,
         quota_per_month: _builtins.int = ...,
+        limit_scope: Global___LimitScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allows_websockets", b"allows_websockets", "cors_origins", b"cors_origins", "first_byte_timeout_s", b"first_byte_timeout_s", "idle_timeout_s", b"idle_timeout_s", "max_connections", b"max_connections", "passes_cookies", b"passes_cookies", "quota_per_day", b"quota_per_day", "quota_per_month", b"quota_per_month", "shows_costs", b"shows_costs", "total_timeout_s", b"total_timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allows_websockets", b"allows_websockets", "cors_origins", b"cors_origins", "first_byte_timeout_s", b"first_byte_timeout_s", "idle_timeout_s", b"idle_timeout_s", "limit_scope", b"limit_scope", "max_connections", b"max_connections", "passes_cookies", b"passes_cookies", "quota_per_day", b"quota_per_day", "quota_per_month", b"quota_per_month", "shows_costs", b"shows_costs", "total_timeout_s", b"total_timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,8 +143,10 @@ class UpstreamCredential(_message.Message):
 
     HEADER_NAME_FIELD_NUMBER: _builtins.int
     SET_AT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     header_name: _builtins.str
     """"" when there is none."""
+    kind: Global___CredentialKind.ValueType
     @_builtins.property
     def set_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -99,10 +154,11 @@ class UpstreamCredential(_message.Message):
         *,
         header_name: _builtins.str = ...,
         set_at: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___CredentialKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["set_at", b"set_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "set_at", b"set_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "kind", b"kind", "set_at", b"set_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

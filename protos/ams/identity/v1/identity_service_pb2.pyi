@@ -5,12 +5,14 @@ Users, roles, sign-in, invites, merchants' and consumers' standing, audit log.""
 
 from ams.audit.v1 import events_pb2 as _events_pb2_1
 from ams.identity.v1 import events_pb2 as _events_pb2
+from ams.identity.v1 import second_factors_pb2 as _second_factors_pb2
 from ams.policy.v1 import policy_pb2 as _policy_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,20 +24,49 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _InviteState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InviteStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InviteState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INVITE_STATE_UNSPECIFIED: _InviteState.ValueType  # 0
+    INVITE_OPEN: _InviteState.ValueType  # 1
+    INVITE_ACCEPTED: _InviteState.ValueType  # 2
+    INVITE_EXPIRED: _InviteState.ValueType  # 3
+    INVITE_REVOKED: _InviteState.ValueType  # 4
+
+class InviteState(_InviteState, metaclass=_InviteStateEnumTypeWrapper): ...
+
+INVITE_STATE_UNSPECIFIED: InviteState.ValueType  # 0
+INVITE_OPEN: InviteState.ValueType  # 1
+INVITE_ACCEPTED: InviteState.ValueType  # 2
+INVITE_EXPIRED: InviteState.ValueType  # 3
+INVITE_REVOKED: InviteState.ValueType  # 4
+Global___InviteState: _TypeAlias = InviteState  # noqa: Y015
+
 @_typing.final
 class StartSignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EMAIL_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     email: _builtins.str
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this browser or program got with its sessions (Session.device_token): it keeps an allowance of its own, which
+        nobody else's asking or guessing uses up.
+        """
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_tokens", b"device_tokens", "email", b"email"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -47,17 +78,23 @@ class RegisterConsumerRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     name: _builtins.str
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         name: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_tokens", b"device_tokens", "email", b"email", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -71,11 +108,16 @@ class RegisterMerchantRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     COMPANY_NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     invite_code: _builtins.str
     email: _builtins.str
     name: _builtins.str
     company_name: _builtins.str
     """What consumers see in the marketplace."""
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
@@ -83,10 +125,11 @@ class RegisterMerchantRequest(_message.Message):
         email: _builtins.str = ...,
         name: _builtins.str = ...,
         company_name: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "email", b"email", "invite_code", b"invite_code", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "device_tokens", b"device_tokens", "email", b"email", "invite_code", b"invite_code", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,7 +143,10 @@ class Challenge(_message.Message):
 
     CHALLENGE_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    IS_EARLIER_CODE_FIELD_NUMBER: _builtins.int
     challenge_id: _builtins.str
+    is_earlier_code: _builtins.bool
+    """The code of an earlier mail is asked for: no further one was sent, for the address has had enough of them."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -108,10 +154,11 @@ class Challenge(_message.Message):
         *,
         challenge_id: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        is_earlier_code: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "expires_at", b"expires_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "expires_at", b"expires_at", "is_earlier_code", b"is_earlier_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -123,18 +170,24 @@ class VerifyChallengeRequest(_message.Message):
 
     CHALLENGE_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKENS_FIELD_NUMBER: _builtins.int
     challenge_id: _builtins.str
     code: _builtins.str
     """Six digits."""
+    @_builtins.property
+    def device_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in StartSignInRequest."""
+
     def __init__(
         self,
         *,
         challenge_id: _builtins.str = ...,
         code: _builtins.str = ...,
+        device_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code", "device_tokens", b"device_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,10 +344,14 @@ class Session(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
     """A JWT of ten minutes; send it as "Authorization: Bearer …"."""
     refresh_token: _builtins.str
     """Opaque, good for one RefreshSession."""
+    device_token: _builtins.str
+    """Only of signing in: to be shown when signing in again, for a year."""
     @_builtins.property
     def access_token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -305,6 +362,10 @@ class Session(_message.Message):
 
     @_builtins.property
     def user(self) -> Global___User: ...
+    @_builtins.property
+    def second_factor(self) -> _second_factors_pb2.SecondFactorChallenge:
+        """Only of signing in to an account that has second factors: nothing else is set, and CompleteSignIn is next."""
+
     def __init__(
         self,
         *,
@@ -313,10 +374,12 @@ class Session(_message.Message):
         refresh_token: _builtins.str = ...,
         refresh_token_expires_at: _timestamp_pb2.Timestamp | None = ...,
         user: Global___User | None = ...,
+        device_token: _builtins.str = ...,
+        second_factor: _second_factors_pb2.SecondFactorChallenge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token_expires_at", b"access_token_expires_at", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "access_token_expires_at", b"access_token_expires_at", "device_token", b"device_token", "refresh_token", b"refresh_token", "refresh_token_expires_at", b"refresh_token_expires_at", "second_factor", b"second_factor", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -408,6 +471,8 @@ class User(_message.Message):
     CONSUMER_STANDING_FIELD_NUMBER: _builtins.int
     MERCHANT_STANDING_SINCE_FIELD_NUMBER: _builtins.int
     CONSUMER_STANDING_SINCE_FIELD_NUMBER: _builtins.int
+    NEEDS_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
+    AVATAR_URL_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
@@ -417,6 +482,10 @@ class User(_message.Message):
     blocked is not among `roles`.
     """
     consumer_standing: _events_pb2.Standing.ValueType
+    needs_second_factor: _builtins.bool
+    """It holds the admin role, and can't act in it until it has a second factor."""
+    avatar_url: _builtins.str
+    """A path of the web UI; "" without a picture: initials stand for it."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_policy_pb2.Role.ValueType]:
         """The roles in which it may act now."""
@@ -442,10 +511,12 @@ class User(_message.Message):
         consumer_standing: _events_pb2.Standing.ValueType = ...,
         merchant_standing_since: _timestamp_pb2.Timestamp | None = ...,
         consumer_standing_since: _timestamp_pb2.Timestamp | None = ...,
+        needs_second_factor: _builtins.bool = ...,
+        avatar_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "merchant_standing_since", b"merchant_standing_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_role", b"active_role", "avatar_url", b"avatar_url", "consumer_standing", b"consumer_standing", "consumer_standing_since", b"consumer_standing_since", "created_at", b"created_at", "email", b"email", "merchant_standing", b"merchant_standing", "merchant_standing_since", b"merchant_standing_since", "name", b"name", "needs_second_factor", b"needs_second_factor", "roles", b"roles", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -541,16 +612,29 @@ class Invite(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REVOKED_AT_FIELD_NUMBER: _builtins.int
+    SENT_AT_FIELD_NUMBER: _builtins.int
     invite_id: _builtins.str
     email: _builtins.str
     note: _builtins.str
+    role: _policy_pb2.Role.ValueType
+    """What it makes of who accepts it: MERCHANT or ADMIN."""
+    state: Global___InviteState.ValueType
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def accepted_at(self) -> _timestamp_pb2.Timestamp:
-        """Unset until a merchant has registered with it."""
+        """Unset until somebody has accepted it."""
+
+    @_builtins.property
+    def revoked_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def sent_at(self) -> _timestamp_pb2.Timestamp:
+        """When its present code was mailed."""
 
     def __init__(
         self,
@@ -561,10 +645,14 @@ class Invite(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        role: _policy_pb2.Role.ValueType = ...,
+        state: Global___InviteState.ValueType = ...,
+        revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        sent_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "created_at", b"created_at", "expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "created_at", b"created_at", "email", b"email", "expires_at", b"expires_at", "invite_id", b"invite_id", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "created_at", b"created_at", "email", b"email", "expires_at", b"expires_at", "invite_id", b"invite_id", "note", b"note", "revoked_at", b"revoked_at", "role", b"role", "sent_at", b"sent_at", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,23 +665,65 @@ class CreateInviteRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     note: _builtins.str
     idempotency_key: _builtins.str
+    role: _policy_pb2.Role.ValueType
+    """MERCHANT, also where it is unset, or ADMIN."""
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         note: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        role: _policy_pb2.Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "idempotency_key", b"idempotency_key", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "idempotency_key", b"idempotency_key", "note", b"note", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateInviteRequest: _TypeAlias = CreateInviteRequest  # noqa: Y015
+
+@_typing.final
+class RevokeInviteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITE_ID_FIELD_NUMBER: _builtins.int
+    invite_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        invite_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invite_id", b"invite_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeInviteRequest: _TypeAlias = RevokeInviteRequest  # noqa: Y015
+
+@_typing.final
+class ResendInviteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITE_ID_FIELD_NUMBER: _builtins.int
+    invite_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        invite_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invite_id", b"invite_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendInviteRequest: _TypeAlias = ResendInviteRequest  # noqa: Y015
 
 @_typing.final
 class ListInvitesRequest(_message.Message):
@@ -601,17 +731,21 @@ class ListInvitesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
+    role: _policy_pb2.Role.ValueType
+    """Only those to this role."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        role: _policy_pb2.Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,11 +1099,25 @@ class ListAuditRecordsRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     actor: _builtins.str
+    """As the records have it: a user id, "system" or "service:<name>". Or words that all occur in a person's name or
+    address, whatever their case: then of at most 200 people whom they fit.
+    """
     action: _builtins.str
     resource_id: _builtins.str
+    resource: _builtins.str
+    """A kind of thing: "service"."""
+    credential: _builtins.str
+    """"session:<id>", "token:<id>" or "service"."""
+    first_day: _builtins.str
+    """Days of UTC, both with; "": no bound."""
+    last_day: _builtins.str
     def __init__(
         self,
         *,
@@ -978,10 +1126,14 @@ class ListAuditRecordsRequest(_message.Message):
         actor: _builtins.str = ...,
         action: _builtins.str = ...,
         resource_id: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "page_size", b"page_size", "page_token", b"page_token", "resource_id", b"resource_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "credential", b"credential", "first_day", b"first_day", "last_day", b"last_day", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "resource_id", b"resource_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

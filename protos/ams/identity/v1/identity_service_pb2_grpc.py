@@ -104,6 +104,16 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesResponse.FromString,
                 _registered_method=True)
+        self.RevokeInvite = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/RevokeInvite',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.RevokeInviteRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.FromString,
+                _registered_method=True)
+        self.ResendInvite = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/ResendInvite',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ResendInviteRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.FromString,
+                _registered_method=True)
         self.ListMerchants = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/ListMerchants',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListMerchantsRequest.SerializeToString,
@@ -244,7 +254,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvite(self, request, context):
-        """Mails an invite code that registers one merchant.
+        """Mails an invite code that registers one merchant, or makes one person an admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,6 +262,20 @@ class IdentityServiceServicer:
 
     def ListInvites(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeInvite(self, request, context):
+        """Its code is good for nothing from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendInvite(self, request, context):
+        """Mails a new code, good for as long as a first one; the old one is good for nothing any more.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -393,6 +417,16 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.ListInvites,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesResponse.SerializeToString,
+            ),
+            'RevokeInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvite,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.RevokeInviteRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.SerializeToString,
+            ),
+            'ResendInvite': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendInvite,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ResendInviteRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.SerializeToString,
             ),
             'ListMerchants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMerchants,
@@ -823,6 +857,60 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/ListInvites',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.ListInvitesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/RevokeInvite',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.RevokeInviteRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendInvite(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/ResendInvite',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.ResendInviteRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.Invite.FromString,
             options,
             channel_credentials,
             insecure,

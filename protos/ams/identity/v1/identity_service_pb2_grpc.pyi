@@ -40,8 +40,12 @@ class IdentityServiceStub:
     IssueServiceToken: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.IssueServiceTokenRequest, _identity_service_pb2.IssueServiceTokenResponse]
     """A service proves itself with its own secret and gets a token with "sub": "service:<name>"."""
     CreateInvite: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CreateInviteRequest, _identity_service_pb2.Invite]
-    """Mails an invite code that registers one merchant."""
+    """Mails an invite code that registers one merchant, or makes one person an admin."""
     ListInvites: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListInvitesRequest, _identity_service_pb2.ListInvitesResponse]
+    RevokeInvite: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeInviteRequest, _identity_service_pb2.Invite]
+    """Its code is good for nothing from now on."""
+    ResendInvite: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResendInviteRequest, _identity_service_pb2.Invite]
+    """Mails a new code, good for as long as a first one; the old one is good for nothing any more."""
     ListMerchants: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListMerchantsRequest, _identity_service_pb2.ListMerchantsResponse]
     GetMerchant: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetMerchantRequest, _identity_service_pb2.Merchant]
     SuspendMerchant: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SuspendMerchantRequest, _identity_service_pb2.Merchant]
@@ -163,7 +167,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.CreateInviteRequest,
         context: _aio.ServicerContext[_identity_service_pb2.CreateInviteRequest, _abc.Awaitable[_identity_service_pb2.Invite]],
     ) -> _abc.Awaitable[_identity_service_pb2.Invite]:
-        """Mails an invite code that registers one merchant."""
+        """Mails an invite code that registers one merchant, or makes one person an admin."""
 
     @_abc_1.abstractmethod
     def ListInvites(
@@ -171,6 +175,22 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.ListInvitesRequest,
         context: _aio.ServicerContext[_identity_service_pb2.ListInvitesRequest, _abc.Awaitable[_identity_service_pb2.ListInvitesResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.ListInvitesResponse]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeInvite(
+        self,
+        request: _identity_service_pb2.RevokeInviteRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.RevokeInviteRequest, _abc.Awaitable[_identity_service_pb2.Invite]],
+    ) -> _abc.Awaitable[_identity_service_pb2.Invite]:
+        """Its code is good for nothing from now on."""
+
+    @_abc_1.abstractmethod
+    def ResendInvite(
+        self,
+        request: _identity_service_pb2.ResendInviteRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ResendInviteRequest, _abc.Awaitable[_identity_service_pb2.Invite]],
+    ) -> _abc.Awaitable[_identity_service_pb2.Invite]:
+        """Mails a new code, good for as long as a first one; the old one is good for nothing any more."""
 
     @_abc_1.abstractmethod
     def ListMerchants(

@@ -394,6 +394,8 @@ Global___StandingChanged: _TypeAlias = StandingChanged  # noqa: Y015
 
 @_typing.final
 class ProjectInvitation(_message.Message):
+    """To who has an account already, in the account only: the mail, which holds the code, is the invitation's own."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
@@ -431,7 +433,7 @@ class ProjectMembershipChanged(_message.Message):
     project_id: _builtins.str
     project_name: _builtins.str
     change: _builtins.str
-    """"joined", "left", "removed", "role_changed", "handed_over" or "closed"."""
+    """"joined", "left", "removed", "role_changed", "offered" (to whom it may be handed over), "handed_over" or "closed"."""
     member_name: _builtins.str
     def __init__(
         self,

@@ -27,19 +27,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ms/keys/v1/events.proto\x12\x0b\x61ms.keys.v1\x1a\x1c\x61ms/identity/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\x9e\x01\n\x08SpendCap\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.ams.keys.v1.SpendCap.Scope\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\"B\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x07\n\x03KEY\x10\x01\x12\x0b\n\x07PROJECT\x10\x02\x12\x0c\n\x08\x43ONSUMER\x10\x03\"\xca\x02\n\x0bKeySnapshot\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x12\n\nkey_prefix\x18\x04 \x01(\t\x12\x13\n\x0bservice_ids\x18\x05 \x03(\t\x12&\n\x06status\x18\x06 \x01(\x0e\x32\x16.ams.keys.v1.KeyStatus\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11\x63onsumer_standing\x18\x08 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x0f\n\x07version\x18\t \x01(\x03\x12)\n\nspend_caps\x18\n \x03(\x0b\x32\x15.ams.keys.v1.SpendCap\x12\x0f\n\x07is_test\x18\x0b \x01(\x08*Y\n\tKeyStatus\x12\x1a\n\x16KEY_STATUS_UNSPECIFIED\x10\x00\x12\x0e\n\nKEY_ACTIVE\x10\x01\x12\x0f\n\x0bKEY_EXPIRED\x10\x02\x12\x0f\n\x0bKEY_REVOKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ms/keys/v1/events.proto\x12\x0b\x61ms.keys.v1\x1a\x1c\x61ms/identity/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\")\n\x08\x43\x61llRule\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\x88\x01\n\x0cServiceTerms\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12,\n\rallowed_calls\x18\x02 \x03(\x0b\x32\x15.ams.keys.v1.CallRule\x12\x12\n\nper_minute\x18\x03 \x01(\x05\x12\x0f\n\x07per_day\x18\x04 \x01(\x03\x12\x11\n\tper_month\x18\x05 \x01(\x03\"\x9e\x01\n\x08SpendCap\x12*\n\x05scope\x18\x01 \x01(\x0e\x32\x1b.ams.keys.v1.SpendCap.Scope\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\"B\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x07\n\x03KEY\x10\x01\x12\x0b\n\x07PROJECT\x10\x02\x12\x0c\n\x08\x43ONSUMER\x10\x03\"\x96\x03\n\x0bKeySnapshot\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x12\n\nkey_prefix\x18\x04 \x01(\t\x12\x13\n\x0bservice_ids\x18\x05 \x03(\t\x12&\n\x06status\x18\x06 \x01(\x0e\x32\x16.ams.keys.v1.KeyStatus\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11\x63onsumer_standing\x18\x08 \x01(\x0e\x32\x19.ams.identity.v1.Standing\x12\x0f\n\x07version\x18\t \x01(\x03\x12)\n\nspend_caps\x18\n \x03(\x0b\x32\x15.ams.keys.v1.SpendCap\x12\x0f\n\x07is_test\x18\x0b \x01(\x08\x12\x18\n\x10\x61llowed_networks\x18\x0c \x03(\t\x12\x30\n\rservice_terms\x18\r \x03(\x0b\x32\x19.ams.keys.v1.ServiceTerms*k\n\tKeyStatus\x12\x1a\n\x16KEY_STATUS_UNSPECIFIED\x10\x00\x12\x0e\n\nKEY_ACTIVE\x10\x01\x12\x0f\n\x0bKEY_EXPIRED\x10\x02\x12\x0f\n\x0bKEY_REVOKED\x10\x03\x12\x10\n\x0cKEY_DISABLED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.keys.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYSTATUS']._serialized_start=623
-  _globals['_KEYSTATUS']._serialized_end=712
-  _globals['_SPENDCAP']._serialized_start=130
-  _globals['_SPENDCAP']._serialized_end=288
-  _globals['_SPENDCAP_SCOPE']._serialized_start=222
-  _globals['_SPENDCAP_SCOPE']._serialized_end=288
-  _globals['_KEYSNAPSHOT']._serialized_start=291
-  _globals['_KEYSNAPSHOT']._serialized_end=621
+  _globals['_KEYSTATUS']._serialized_start=881
+  _globals['_KEYSTATUS']._serialized_end=988
+  _globals['_CALLRULE']._serialized_start=129
+  _globals['_CALLRULE']._serialized_end=170
+  _globals['_SERVICETERMS']._serialized_start=173
+  _globals['_SERVICETERMS']._serialized_end=309
+  _globals['_SPENDCAP']._serialized_start=312
+  _globals['_SPENDCAP']._serialized_end=470
+  _globals['_SPENDCAP_SCOPE']._serialized_start=404
+  _globals['_SPENDCAP_SCOPE']._serialized_end=470
+  _globals['_KEYSNAPSHOT']._serialized_start=473
+  _globals['_KEYSNAPSHOT']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

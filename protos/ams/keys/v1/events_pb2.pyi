@@ -32,6 +32,9 @@ class _KeyStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyStatus.V
     KEY_ACTIVE: _KeyStatus.ValueType  # 1
     KEY_EXPIRED: _KeyStatus.ValueType  # 2
     KEY_REVOKED: _KeyStatus.ValueType  # 3
+    """For good."""
+    KEY_DISABLED: _KeyStatus.ValueType  # 4
+    """Until its owner enables it again."""
 
 class KeyStatus(_KeyStatus, metaclass=_KeyStatusEnumTypeWrapper):
     """The states of an API key (PRD-9). EXPIRED is never stored: it follows from expires_at and the clock."""
@@ -40,7 +43,75 @@ KEY_STATUS_UNSPECIFIED: KeyStatus.ValueType  # 0
 KEY_ACTIVE: KeyStatus.ValueType  # 1
 KEY_EXPIRED: KeyStatus.ValueType  # 2
 KEY_REVOKED: KeyStatus.ValueType  # 3
+"""For good."""
+KEY_DISABLED: KeyStatus.ValueType  # 4
+"""Until its owner enables it again."""
 Global___KeyStatus: _TypeAlias = KeyStatus  # noqa: Y015
+
+@_typing.final
+class CallRule(_message.Message):
+    """Calls that a key may make to a service: those by one of these methods to this path."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHODS_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """A path of the service, "/v1/forecast", or all below one, "/v1/*" (ams_common.call_rules says how they match)."""
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Upper case; GET stands for HEAD too. Empty: any."""
+
+    def __init__(
+        self,
+        *,
+        methods: _abc.Iterable[_builtins.str] | None = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["methods", b"methods", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallRule: _TypeAlias = CallRule  # noqa: Y015
+
+@_typing.final
+class ServiceTerms(_message.Message):
+    """What bounds a key's calls to one of its services."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    ALLOWED_CALLS_FIELD_NUMBER: _builtins.int
+    PER_MINUTE_FIELD_NUMBER: _builtins.int
+    PER_DAY_FIELD_NUMBER: _builtins.int
+    PER_MONTH_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    per_minute: _builtins.int
+    """By the service's merchant, for this consumer, beside the service's own limits: whichever is lower holds. 0: none."""
+    per_day: _builtins.int
+    per_month: _builtins.int
+    @_builtins.property
+    def allowed_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallRule]:
+        """By the key's owner. Empty: any call; otherwise one of these must fit."""
+
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        allowed_calls: _abc.Iterable[Global___CallRule] | None = ...,
+        per_minute: _builtins.int = ...,
+        per_day: _builtins.int = ...,
+        per_month: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_calls", b"allowed_calls", "per_day", b"per_day", "per_minute", b"per_minute", "per_month", b"per_month", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceTerms: _TypeAlias = ServiceTerms  # noqa: Y015
 
 @_typing.final
 class SpendCap(_message.Message):
@@ -109,6 +180,8 @@ class KeySnapshot(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SPEND_CAPS_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
+    ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
+    SERVICE_TERMS_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     consumer_id: _builtins.str
     project_id: _builtins.str
@@ -133,6 +206,14 @@ class KeySnapshot(_message.Message):
     def spend_caps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpendCap]:
         """At most one of each scope."""
 
+    @_builtins.property
+    def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where calls may come from, as CIDR ("192.0.2.0/24", "2001:db8::/32"). Empty: anywhere."""
+
+    @_builtins.property
+    def service_terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceTerms]:
+        """Only of services whose calls are bounded."""
+
     def __init__(
         self,
         *,
@@ -147,10 +228,12 @@ class KeySnapshot(_message.Message):
         version: _builtins.int = ...,
         spend_caps: _abc.Iterable[Global___SpendCap] | None = ...,
         is_test: _builtins.bool = ...,
+        allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
+        service_terms: _abc.Iterable[Global___ServiceTerms] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "consumer_standing", b"consumer_standing", "expires_at", b"expires_at", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "project_id", b"project_id", "service_ids", b"service_ids", "spend_caps", b"spend_caps", "status", b"status", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "consumer_id", b"consumer_id", "consumer_standing", b"consumer_standing", "expires_at", b"expires_at", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "project_id", b"project_id", "service_ids", b"service_ids", "service_terms", b"service_terms", "spend_caps", b"spend_caps", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

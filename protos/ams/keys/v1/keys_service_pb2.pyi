@@ -32,6 +32,8 @@ class _AccessRequestStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_A
     PENDING: _AccessRequestStatus.ValueType  # 1
     APPROVED: _AccessRequestStatus.ValueType  # 2
     DENIED: _AccessRequestStatus.ValueType  # 3
+    WITHDRAWN: _AccessRequestStatus.ValueType  # 4
+    """By whoever asked, before it was decided."""
 
 class AccessRequestStatus(_AccessRequestStatus, metaclass=_AccessRequestStatusEnumTypeWrapper):
     """The states of an access request (PRD-9)."""
@@ -40,7 +42,59 @@ ACCESS_REQUEST_STATUS_UNSPECIFIED: AccessRequestStatus.ValueType  # 0
 PENDING: AccessRequestStatus.ValueType  # 1
 APPROVED: AccessRequestStatus.ValueType  # 2
 DENIED: AccessRequestStatus.ValueType  # 3
+WITHDRAWN: AccessRequestStatus.ValueType  # 4
+"""By whoever asked, before it was decided."""
 Global___AccessRequestStatus: _TypeAlias = AccessRequestStatus  # noqa: Y015
+
+class _AccessParty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccessPartyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccessParty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCESS_PARTY_UNSPECIFIED: _AccessParty.ValueType  # 0
+    BY_CONSUMER: _AccessParty.ValueType  # 1
+    BY_MERCHANT: _AccessParty.ValueType  # 2
+    BY_ADMIN: _AccessParty.ValueType  # 3
+
+class AccessParty(_AccessParty, metaclass=_AccessPartyEnumTypeWrapper):
+    """Who decided or ended something about access."""
+
+ACCESS_PARTY_UNSPECIFIED: AccessParty.ValueType  # 0
+BY_CONSUMER: AccessParty.ValueType  # 1
+BY_MERCHANT: AccessParty.ValueType  # 2
+BY_ADMIN: AccessParty.ValueType  # 3
+Global___AccessParty: _TypeAlias = AccessParty  # noqa: Y015
+
+class _LossReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LossReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LossReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOSS_REASON_UNSPECIFIED: _LossReason.ValueType  # 0
+    ACCESS_ENDED: _LossReason.ValueType  # 1
+    """The access to the service has ended."""
+    REVOKED_BY_MERCHANT: _LossReason.ValueType  # 2
+    """The service's merchant has taken this key's right to it."""
+    BLOCKED_BY_MERCHANT: _LossReason.ValueType  # 3
+    """The service's merchant has blocked the consumer."""
+    NOT_FOR_MEMBER: _LossReason.ValueType  # 4
+    """Whoever made the key may not use the service in its project any more."""
+
+class LossReason(_LossReason, metaclass=_LossReasonEnumTypeWrapper):
+    """Why a key can't call a service any more that it was made for."""
+
+LOSS_REASON_UNSPECIFIED: LossReason.ValueType  # 0
+ACCESS_ENDED: LossReason.ValueType  # 1
+"""The access to the service has ended."""
+REVOKED_BY_MERCHANT: LossReason.ValueType  # 2
+"""The service's merchant has taken this key's right to it."""
+BLOCKED_BY_MERCHANT: LossReason.ValueType  # 3
+"""The service's merchant has blocked the consumer."""
+NOT_FOR_MEMBER: LossReason.ValueType  # 4
+"""Whoever made the key may not use the service in its project any more."""
+Global___LossReason: _TypeAlias = LossReason  # noqa: Y015
 
 @_typing.final
 class AccessRequest(_message.Message):
@@ -54,6 +108,13 @@ class AccessRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUESTED_AT_FIELD_NUMBER: _builtins.int
     RESOLVED_AT_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    RESOLVED_BY_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
     access_request_id: _builtins.str
     consumer_id: _builtins.str
     service_id: _builtins.str
@@ -61,11 +122,24 @@ class AccessRequest(_message.Message):
     note: _builtins.str
     """What the consumer wrote."""
     reason: _builtins.str
-    """What the admin wrote."""
+    """What whoever decided wrote."""
+    project_id: _builtins.str
+    """"" when it isn't for a project."""
+    requested_by: _builtins.str
+    """The person who asked."""
+    resolved_by: Global___AccessParty.ValueType
+    grant_id: _builtins.str
+    """What an approved one gave; "" otherwise."""
+    ended_by: Global___AccessParty.ValueType
+    end_reason: _builtins.str
     @_builtins.property
     def requested_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def resolved_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When that has ended, by whom and why; not set while it is in force."""
+
     def __init__(
         self,
         *,
@@ -77,10 +151,17 @@ class AccessRequest(_message.Message):
         reason: _builtins.str = ...,
         requested_at: _timestamp_pb2.Timestamp | None = ...,
         resolved_at: _timestamp_pb2.Timestamp | None = ...,
+        project_id: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+        resolved_by: Global___AccessParty.ValueType = ...,
+        grant_id: _builtins.str = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_by: Global___AccessParty.ValueType = ...,
+        end_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["requested_at", b"requested_at", "resolved_at", b"resolved_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "requested_at", b"requested_at", "resolved_at", b"resolved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "note", b"note", "reason", b"reason", "requested_at", b"requested_at", "resolved_at", b"resolved_at", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "grant_id", b"grant_id", "note", b"note", "project_id", b"project_id", "reason", b"reason", "requested_at", b"requested_at", "requested_by", b"requested_by", "resolved_at", b"resolved_at", "resolved_by", b"resolved_by", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -93,19 +174,23 @@ class RequestAccessRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     note: _builtins.str
     idempotency_key: _builtins.str
+    project_id: _builtins.str
+    """Asks for a project, which its members' roles must allow."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         note: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "note", b"note", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "note", b"note", "project_id", b"project_id", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,19 +254,23 @@ class ListConsumerAccessRequestsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     status: Global___AccessRequestStatus.ValueType
+    project_id: _builtins.str
+    """Only those of this project."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         status: Global___AccessRequestStatus.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,6 +344,53 @@ class DenyAccessRequest(_message.Message):
 Global___DenyAccessRequest: _TypeAlias = DenyAccessRequest  # noqa: Y015
 
 @_typing.final
+class LostService(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    reason: Global___LossReason.ValueType
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        reason: Global___LossReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LostService: _TypeAlias = LostService  # noqa: Y015
+
+@_typing.final
+class PreviousSecret(_message.Message):
+    """An earlier secret of a key, which works beside the present one for a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    key_prefix: _builtins.str
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        key_prefix: _builtins.str = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "key_prefix", b"key_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviousSecret: _TypeAlias = PreviousSecret  # noqa: Y015
+
+@_typing.final
 class Key(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -272,16 +408,35 @@ class Key(_message.Message):
     EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     SPEND_CAP_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    DISABLED_AT_FIELD_NUMBER: _builtins.int
+    ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
+    SERVICE_TERMS_FIELD_NUMBER: _builtins.int
+    LOST_SERVICES_FIELD_NUMBER: _builtins.int
+    ROTATED_AT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SECRET_FIELD_NUMBER: _builtins.int
+    IS_CHANGEABLE_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     consumer_id: _builtins.str
+    """Who pays for its calls: a project's owner, for a key of a project."""
     name: _builtins.str
     description: _builtins.str
     key_prefix: _builtins.str
     status: _events_pb2.KeyStatus.ValueType
     ttl_days: _builtins.int
+    """0: it has a fixed end."""
     is_test: _builtins.bool
+    project_id: _builtins.str
+    """"" when it belongs to no project."""
+    created_by: _builtins.str
+    """The person who made it."""
+    is_changeable: _builtins.bool
+    """Whether the caller may change it."""
     @_builtins.property
-    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it may call."""
+
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -297,6 +452,24 @@ class Key(_message.Message):
     @_builtins.property
     def spend_cap(self) -> _money_pb2.Money:
         """What calls with the key may cost in a UTC month; not set without a cap."""
+
+    @_builtins.property
+    def disabled_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def service_terms(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.ServiceTerms]:
+        """Of the services it may call, those whose calls are bounded."""
+
+    @_builtins.property
+    def lost_services(self) -> _containers.RepeatedCompositeFieldContainer[Global___LostService]: ...
+    @_builtins.property
+    def rotated_at(self) -> _timestamp_pb2.Timestamp:
+        """When the present secret replaced another; not set for one that was never rotated."""
+
+    @_builtins.property
+    def previous_secret(self) -> Global___PreviousSecret:
+        """Only while an earlier secret still works."""
 
     def __init__(
         self,
@@ -315,10 +488,19 @@ class Key(_message.Message):
         effective_by: _timestamp_pb2.Timestamp | None = ...,
         spend_cap: _money_pb2.Money | None = ...,
         is_test: _builtins.bool = ...,
+        project_id: _builtins.str = ...,
+        created_by: _builtins.str = ...,
+        disabled_at: _timestamp_pb2.Timestamp | None = ...,
+        allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
+        service_terms: _abc.Iterable[_events_pb2.ServiceTerms] | None = ...,
+        lost_services: _abc.Iterable[Global___LostService] | None = ...,
+        rotated_at: _timestamp_pb2.Timestamp | None = ...,
+        previous_secret: Global___PreviousSecret | None = ...,
+        is_changeable: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "revoked_at", b"revoked_at", "spend_cap", b"spend_cap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled_at", b"disabled_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "previous_secret", b"previous_secret", "revoked_at", b"revoked_at", "rotated_at", b"rotated_at", "spend_cap", b"spend_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "created_at", b"created_at", "description", b"description", "effective_by", b"effective_by", "expires_at", b"expires_at", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "name", b"name", "revoked_at", b"revoked_at", "service_ids", b"service_ids", "spend_cap", b"spend_cap", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "consumer_id", b"consumer_id", "created_at", b"created_at", "created_by", b"created_by", "description", b"description", "disabled_at", b"disabled_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "is_changeable", b"is_changeable", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "lost_services", b"lost_services", "name", b"name", "previous_secret", b"previous_secret", "project_id", b"project_id", "revoked_at", b"revoked_at", "rotated_at", b"rotated_at", "service_ids", b"service_ids", "service_terms", b"service_terms", "spend_cap", b"spend_cap", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,17 +517,31 @@ class CreateKeyRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     SPEND_CAP_FIELD_NUMBER: _builtins.int
     IS_TEST_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     ttl_days: _builtins.int
+    """Days from now, or 0 with expires_at."""
     idempotency_key: _builtins.str
     is_test: _builtins.bool
+    project_id: _builtins.str
+    """Makes it a key of this project, which one's role there must allow."""
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Each needs an approved access request."""
 
     @_builtins.property
     def spend_cap(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """In the place of ttl_days: within 365 days."""
+
+    @_builtins.property
+    def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As SetAllowedNetworks has them."""
+
     def __init__(
         self,
         *,
@@ -356,10 +552,13 @@ class CreateKeyRequest(_message.Message):
         idempotency_key: _builtins.str = ...,
         spend_cap: _money_pb2.Money | None = ...,
         is_test: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        project_id: _builtins.str = ...,
+        allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spend_cap", b"spend_cap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "spend_cap", b"spend_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "idempotency_key", b"idempotency_key", "is_test", b"is_test", "name", b"name", "service_ids", b"service_ids", "spend_cap", b"spend_cap", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "description", b"description", "expires_at", b"expires_at", "idempotency_key", b"idempotency_key", "is_test", b"is_test", "name", b"name", "project_id", b"project_id", "service_ids", b"service_ids", "spend_cap", b"spend_cap", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -479,6 +678,7 @@ class ListKeysRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     """Long enough for the longest text that a list is sorted by."""
@@ -491,6 +691,8 @@ class ListKeysRequest(_message.Message):
     """
     status: _events_pb2.KeyStatus.ValueType
     """Only those that are so now: a key expires by the clock."""
+    project_id: _builtins.str
+    """Only those of this project."""
     def __init__(
         self,
         *,
@@ -499,10 +701,11 @@ class ListKeysRequest(_message.Message):
         query: _builtins.str = ...,
         order_by: _builtins.str = ...,
         status: _events_pb2.KeyStatus.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "query", b"query", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,14 +135,14 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConsumerAccessRequests(self, request, context):
-        """The calling consumer's own; newest first.
+        """The calling consumer's own and those of projects that it is a member of; newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApproveAccess(self, request, context):
-        """PENDING → APPROVED: the consumer may assign the service to keys.
+        """PENDING → APPROVED: the consumer, or the project that asked, may assign the service to keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +156,7 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """The answer is the only one that ever holds the secret.
+        """For oneself, or in a project. The answer is the only one that ever holds the secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +169,7 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """The calling consumer's keys; newest first.
+        """The calling consumer's keys and those of projects that it is a member of; newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

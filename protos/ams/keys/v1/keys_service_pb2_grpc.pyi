@@ -20,16 +20,16 @@ class KeysServiceStub:
     ListAccessRequests: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListAccessRequestsRequest, _keys_service_pb2.ListAccessRequestsResponse]
     """All access requests; oldest pending first."""
     ListConsumerAccessRequests: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListConsumerAccessRequestsRequest, _keys_service_pb2.ListConsumerAccessRequestsResponse]
-    """The calling consumer's own; newest first."""
+    """The calling consumer's own and those of projects that it is a member of; newest first."""
     ApproveAccess: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ApproveAccessRequest, _keys_service_pb2.AccessRequest]
-    """PENDING → APPROVED: the consumer may assign the service to keys."""
+    """PENDING → APPROVED: the consumer, or the project that asked, may assign the service to keys."""
     DenyAccess: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.DenyAccessRequest, _keys_service_pb2.AccessRequest]
     """PENDING → DENIED."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.CreateKeyRequest, _keys_service_pb2.CreateKeyResponse]
-    """The answer is the only one that ever holds the secret."""
+    """For oneself, or in a project. The answer is the only one that ever holds the secret."""
     GetKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetKeyRequest, _keys_service_pb2.Key]
     ListKeys: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListKeysRequest, _keys_service_pb2.ListKeysResponse]
-    """The calling consumer's keys; newest first."""
+    """The calling consumer's keys and those of projects that it is a member of; newest first."""
     BatchGetKeyNames: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.BatchGetKeyNamesRequest, _keys_service_pb2.BatchGetKeyNamesResponse]
     """For usage-svc's reports: what consumers call their keys. Those that there are."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.RevokeKeyRequest, _keys_service_pb2.Key]
@@ -72,7 +72,7 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.ListConsumerAccessRequestsRequest,
         context: _aio.ServicerContext[_keys_service_pb2.ListConsumerAccessRequestsRequest, _abc.Awaitable[_keys_service_pb2.ListConsumerAccessRequestsResponse]],
     ) -> _abc.Awaitable[_keys_service_pb2.ListConsumerAccessRequestsResponse]:
-        """The calling consumer's own; newest first."""
+        """The calling consumer's own and those of projects that it is a member of; newest first."""
 
     @_abc_1.abstractmethod
     def ApproveAccess(
@@ -80,7 +80,7 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.ApproveAccessRequest,
         context: _aio.ServicerContext[_keys_service_pb2.ApproveAccessRequest, _abc.Awaitable[_keys_service_pb2.AccessRequest]],
     ) -> _abc.Awaitable[_keys_service_pb2.AccessRequest]:
-        """PENDING → APPROVED: the consumer may assign the service to keys."""
+        """PENDING → APPROVED: the consumer, or the project that asked, may assign the service to keys."""
 
     @_abc_1.abstractmethod
     def DenyAccess(
@@ -96,7 +96,7 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.CreateKeyRequest,
         context: _aio.ServicerContext[_keys_service_pb2.CreateKeyRequest, _abc.Awaitable[_keys_service_pb2.CreateKeyResponse]],
     ) -> _abc.Awaitable[_keys_service_pb2.CreateKeyResponse]:
-        """The answer is the only one that ever holds the secret."""
+        """For oneself, or in a project. The answer is the only one that ever holds the secret."""
 
     @_abc_1.abstractmethod
     def GetKey(
@@ -111,7 +111,7 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.ListKeysRequest,
         context: _aio.ServicerContext[_keys_service_pb2.ListKeysRequest, _abc.Awaitable[_keys_service_pb2.ListKeysResponse]],
     ) -> _abc.Awaitable[_keys_service_pb2.ListKeysResponse]:
-        """The calling consumer's keys; newest first."""
+        """The calling consumer's keys and those of projects that it is a member of; newest first."""
 
     @_abc_1.abstractmethod
     def BatchGetKeyNames(

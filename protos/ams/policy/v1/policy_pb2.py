@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ms/policy/v1/policy.proto\x12\rams.policy.v1\x1a google/protobuf/descriptor.proto\"m\n\x04Rule\x12\"\n\x05roles\x18\x01 \x03(\x0e\x32\x13.ams.policy.v1.Role\x12\x0f\n\x07\x63\x61llers\x18\x02 \x03(\t\x12\x0e\n\x06public\x18\x03 \x01(\x08\x12\r\n\x05\x61udit\x18\x04 \x01(\t\x12\x11\n\tsigned_in\x18\x05 \x01(\x08\"\xb0\x01\n\tFieldRule\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x0f\n\x07min_len\x18\x02 \x01(\r\x12\x0f\n\x07max_len\x18\x03 \x01(\r\x12%\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\x15.ams.policy.v1.Format\x12\x10\n\x03min\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0cmax_item_len\x18\x07 \x01(\rB\x06\n\x04_minB\x06\n\x04_max*C\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n\x05\x41\x44MIN\x10\x01\x12\x0c\n\x08MERCHANT\x10\x02\x12\x0c\n\x08\x43ONSUMER\x10\x03*l\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x08\n\x04UUID\x10\x01\x12\t\n\x05\x45MAIL\x10\x02\x12\x07\n\x03URL\x10\x03\x12\x08\n\x04SLUG\x10\x04\x12\t\n\x05MONTH\x10\x05\x12\x08\n\x04\x44\x41TE\x10\x06\x12\r\n\tTIME_ZONE\x10\x07:C\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x13.ams.policy.v1.Rule:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x18.ams.policy.v1.FieldRuleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61ms/policy/v1/policy.proto\x12\rams.policy.v1\x1a google/protobuf/descriptor.proto\"\x83\x01\n\x04Rule\x12\"\n\x05roles\x18\x01 \x03(\x0e\x32\x13.ams.policy.v1.Role\x12\x0f\n\x07\x63\x61llers\x18\x02 \x03(\t\x12\x0e\n\x06public\x18\x03 \x01(\x08\x12\r\n\x05\x61udit\x18\x04 \x01(\t\x12\x11\n\tsigned_in\x18\x05 \x01(\x08\x12\x14\n\x0csession_only\x18\x06 \x01(\x08\"\xb0\x01\n\tFieldRule\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x0f\n\x07min_len\x18\x02 \x01(\r\x12\x0f\n\x07max_len\x18\x03 \x01(\r\x12%\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\x15.ams.policy.v1.Format\x12\x10\n\x03min\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0cmax_item_len\x18\x07 \x01(\rB\x06\n\x04_minB\x06\n\x04_max*C\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\t\n\x05\x41\x44MIN\x10\x01\x12\x0c\n\x08MERCHANT\x10\x02\x12\x0c\n\x08\x43ONSUMER\x10\x03*l\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x08\n\x04UUID\x10\x01\x12\t\n\x05\x45MAIL\x10\x02\x12\x07\n\x03URL\x10\x03\x12\x08\n\x04SLUG\x10\x04\x12\t\n\x05MONTH\x10\x05\x12\x08\n\x04\x44\x41TE\x10\x06\x12\r\n\tTIME_ZONE\x10\x07:C\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x13.ams.policy.v1.Rule:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x18.ams.policy.v1.FieldRuleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.policy.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=369
-  _globals['_ROLE']._serialized_end=436
-  _globals['_FORMAT']._serialized_start=438
-  _globals['_FORMAT']._serialized_end=546
-  _globals['_RULE']._serialized_start=79
-  _globals['_RULE']._serialized_end=188
-  _globals['_FIELDRULE']._serialized_start=191
-  _globals['_FIELDRULE']._serialized_end=367
+  _globals['_ROLE']._serialized_start=392
+  _globals['_ROLE']._serialized_end=459
+  _globals['_FORMAT']._serialized_start=461
+  _globals['_FORMAT']._serialized_end=569
+  _globals['_RULE']._serialized_start=80
+  _globals['_RULE']._serialized_end=211
+  _globals['_FIELDRULE']._serialized_start=214
+  _globals['_FIELDRULE']._serialized_end=390
 # @@protoc_insertion_point(module_scope)

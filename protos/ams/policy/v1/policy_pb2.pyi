@@ -94,6 +94,7 @@ class Rule(_message.Message):
     PUBLIC_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
     SIGNED_IN_FIELD_NUMBER: _builtins.int
+    SESSION_ONLY_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Anybody may call, signed in or not."""
     audit: _builtins.str
@@ -102,6 +103,8 @@ class Rule(_message.Message):
     """
     signed_in: _builtins.bool
     """Every person who is signed in may call, also one whose only role is suspended or blocked."""
+    session_only: _builtins.bool
+    """Only with a session, which somebody signed in for: a personal access token doesn't do."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """People who hold any of these roles may call."""
@@ -118,10 +121,11 @@ class Rule(_message.Message):
         public: _builtins.bool = ...,
         audit: _builtins.str = ...,
         signed_in: _builtins.bool = ...,
+        session_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "public", b"public", "roles", b"roles", "signed_in", b"signed_in"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "callers", b"callers", "public", b"public", "roles", b"roles", "session_only", b"session_only", "signed_in", b"signed_in"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

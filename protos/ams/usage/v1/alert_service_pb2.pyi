@@ -34,7 +34,7 @@ class _AlertMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertMetr
     ERROR_RATE: _AlertMetric.ValueType  # 3
     """Errors per request, as a fraction. Needs min_requests."""
     SPEND: _AlertMetric.ValueType  # 4
-    """What the usage costs, as billing rates it. Of one currency."""
+    """What the usage costs, as billing rates it: of a month, or what a day adds to it. Of one currency."""
 
 class AlertMetric(_AlertMetric, metaclass=_AlertMetricEnumTypeWrapper): ...
 
@@ -45,7 +45,7 @@ BYTES: AlertMetric.ValueType  # 2
 ERROR_RATE: AlertMetric.ValueType  # 3
 """Errors per request, as a fraction. Needs min_requests."""
 SPEND: AlertMetric.ValueType  # 4
-"""What the usage costs, as billing rates it. Of one currency."""
+"""What the usage costs, as billing rates it: of a month, or what a day adds to it. Of one currency."""
 Global___AlertMetric: _TypeAlias = AlertMetric  # noqa: Y015
 
 class _AlertPeriod:
@@ -111,6 +111,7 @@ class AlertRule(_message.Message):
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    IS_OWN_FIELD_NUMBER: _builtins.int
     alert_rule_id: _builtins.str
     name: _builtins.str
     metric: Global___AlertMetric.ValueType
@@ -118,7 +119,9 @@ class AlertRule(_message.Message):
     currency_code: _builtins.str
     """With SPEND."""
     service_id: _builtins.str
-    """What is looked at; each one narrows it. None: all of the caller's."""
+    """What is looked at; each one narrows it. None: all of the caller's. A consumer's project: all that its keys use,
+    whoever pays; its members see the rule, and it ends when its maker leaves.
+    """
     api_key_id: _builtins.str
     project_id: _builtins.str
     consumer: _builtins.str
@@ -127,6 +130,8 @@ class AlertRule(_message.Message):
     sends_mail: _builtins.bool
     webhook_url: _builtins.str
     role: _policy_pb2.Role.ValueType
+    is_own: _builtins.bool
+    """False for a rule about a project that another member has made."""
     @_builtins.property
     def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Decimals: "1000", "0.05" for 5 %, "99.90"."""
@@ -151,10 +156,11 @@ class AlertRule(_message.Message):
         webhook_url: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         role: _policy_pb2.Role.ValueType = ...,
+        is_own: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rule_id", b"alert_rule_id", "api_key_id", b"api_key_id", "consumer", b"consumer", "created_at", b"created_at", "currency_code", b"currency_code", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rule_id", b"alert_rule_id", "api_key_id", b"api_key_id", "consumer", b"consumer", "created_at", b"created_at", "currency_code", b"currency_code", "is_own", b"is_own", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,15 +255,19 @@ class ListAlertRulesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLE_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     role: _policy_pb2.Role.ValueType
+    project_id: _builtins.str
+    """Those about this project, whichever member has made them. NOT_FOUND for who isn't in it."""
     def __init__(
         self,
         *,
         role: _policy_pb2.Role.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -379,19 +389,23 @@ class ListAlertsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     role: _policy_pb2.Role.ValueType
+    project_id: _builtins.str
+    """As in ListAlertRulesRequest."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         role: _policy_pb2.Role.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,14 +71,15 @@ class AlertServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAlertRules(self, request, context):
-        """The caller's own; newest first. At most 100.
+        """The caller's own, or a project's; newest first. At most 100 of each maker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAlertRule(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One's own. A manager also deletes those of a project's other members.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -16,8 +16,9 @@ class AlertServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAlertRule: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.CreateAlertRuleRequest, _alert_service_pb2.CreateAlertRuleResponse]
     ListAlertRules: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.ListAlertRulesRequest, _alert_service_pb2.ListAlertRulesResponse]
-    """The caller's own; newest first. At most 100."""
+    """The caller's own, or a project's; newest first. At most 100 of each maker."""
     DeleteAlertRule: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.DeleteAlertRuleRequest, _alert_service_pb2.DeleteAlertRuleResponse]
+    """One's own. A manager also deletes those of a project's other members."""
     ListAlerts: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.ListAlertsRequest, _alert_service_pb2.ListAlertsResponse]
     """Alerts of the caller's rules that have fired, newest first."""
     MarkAlertsRead: _aio.UnaryUnaryMultiCallable[_alert_service_pb2.MarkAlertsReadRequest, _alert_service_pb2.MarkAlertsReadResponse]
@@ -37,14 +38,15 @@ class AlertServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _alert_service_pb2.ListAlertRulesRequest,
         context: _aio.ServicerContext[_alert_service_pb2.ListAlertRulesRequest, _abc.Awaitable[_alert_service_pb2.ListAlertRulesResponse]],
     ) -> _abc.Awaitable[_alert_service_pb2.ListAlertRulesResponse]:
-        """The caller's own; newest first. At most 100."""
+        """The caller's own, or a project's; newest first. At most 100 of each maker."""
 
     @_abc_1.abstractmethod
     def DeleteAlertRule(
         self,
         request: _alert_service_pb2.DeleteAlertRuleRequest,
         context: _aio.ServicerContext[_alert_service_pb2.DeleteAlertRuleRequest, _abc.Awaitable[_alert_service_pb2.DeleteAlertRuleResponse]],
-    ) -> _abc.Awaitable[_alert_service_pb2.DeleteAlertRuleResponse]: ...
+    ) -> _abc.Awaitable[_alert_service_pb2.DeleteAlertRuleResponse]:
+        """One's own. A manager also deletes those of a project's other members."""
 
     @_abc_1.abstractmethod
     def ListAlerts(

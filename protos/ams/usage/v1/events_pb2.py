@@ -25,25 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/usage/v1/events.proto\x12\x0c\x61ms.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x12\n\nproject_id\x18\x07 \x01(\t\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12\x12\n\nkey_prefix\x18\t \x01(\t\x12\"\n\x1arequest_payload_size_bytes\x18\n \x01(\x03\x12#\n\x1bresponse_payload_size_bytes\x18\x0b \x01(\x03\x12\x18\n\x10response_time_ms\x18\x0c \x01(\x05\x12\x13\n\x0bstatus_code\x18\r \x01(\x05\x12&\n\x07outcome\x18\x0e \x01(\x0e\x32\x15.ams.usage.v1.Outcome\x12\x12\n\njournal_id\x18\x0f \x01(\x0c\x12\x10\n\x08sequence\x18\x10 \x01(\x03\x12\x17\n\x0fis_continuation\x18\x11 \x01(\x08\x12\x18\n\x10request_messages\x18\x12 \x01(\x03\x12\x19\n\x11response_messages\x18\x13 \x01(\x03\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x0f\n\x07is_test\x18\x15 \x01(\x08\";\n\x0fUsageEventBatch\x12(\n\x06\x65vents\x18\x65 \x03(\x0b\x32\x18.ams.usage.v1.UsageEvent\"\x96\x02\n\nUsageTotal\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12\x12\n\napi_key_id\x18\x06 \x01(\t\x12\x12\n\nservice_id\x18\x07 \x01(\t\x12/\n\x0c\x63harge_class\x18\x08 \x01(\x0e\x32\x19.ams.usage.v1.ChargeClass\x12\x10\n\x08requests\x18\t \x01(\x03\x12\x15\n\rrequest_bytes\x18\n \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\x0b \x01(\x03\x12\x13\n\x0blast_offset\x18\x0c \x01(\x03\";\n\x0fUsageTotalBatch\x12(\n\x06totals\x18\x65 \x03(\x0b\x32\x18.ams.usage.v1.UsageTotal\"k\n\x0e\x46orwardedTotal\x12\x12\n\njournal_id\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x0e\n\x06\x65vents\x18\x05 \x01(\x03*u\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x11\n\rCLIENT_CLOSED\x10\x02\x12\x13\n\x0fUPSTREAM_FAILED\x10\x03\x12\x0e\n\nBROKEN_OFF\x10\x04\x12\x0b\n\x07REFUSED\x10\x05*g\n\x0b\x43hargeClass\x12\x1c\n\x18\x43HARGE_CLASS_UNSPECIFIED\x10\x00\x12\n\n\x06SERVED\x10\x01\x12\x10\n\x0c\x43LIENT_ERROR\x10\x02\x12\r\n\tABANDONED\x10\x03\x12\r\n\tUNCHARGED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ms/usage/v1/events.proto\x12\x0c\x61ms.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n\nUsageEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onsumer_id\x18\x03 \x01(\t\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x12\n\nproject_id\x18\x07 \x01(\t\x12\x18\n\x10price_version_id\x18\x08 \x01(\t\x12\x12\n\nkey_prefix\x18\t \x01(\t\x12\"\n\x1arequest_payload_size_bytes\x18\n \x01(\x03\x12#\n\x1bresponse_payload_size_bytes\x18\x0b \x01(\x03\x12\x18\n\x10response_time_ms\x18\x0c \x01(\x05\x12\x13\n\x0bstatus_code\x18\r \x01(\x05\x12&\n\x07outcome\x18\x0e \x01(\x0e\x32\x15.ams.usage.v1.Outcome\x12\x12\n\njournal_id\x18\x0f \x01(\x0c\x12\x10\n\x08sequence\x18\x10 \x01(\x03\x12\x17\n\x0fis_continuation\x18\x11 \x01(\x08\x12\x18\n\x10request_messages\x18\x12 \x01(\x03\x12\x19\n\x11response_messages\x18\x13 \x01(\x03\x12\x12\n\nrequest_id\x18\x14 \x01(\t\x12\x0f\n\x07is_test\x18\x15 \x01(\x08\";\n\x0fUsageEventBatch\x12(\n\x06\x65vents\x18\x65 \x03(\x0b\x32\x18.ams.usage.v1.UsageEvent\"\x97\x03\n\nUsageTotal\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12\x12\n\napi_key_id\x18\x06 \x01(\t\x12\x12\n\nservice_id\x18\x07 \x01(\t\x12/\n\x0c\x63harge_class\x18\x08 \x01(\x0e\x32\x19.ams.usage.v1.ChargeClass\x12\x10\n\x08requests\x18\t \x01(\x03\x12\x15\n\rrequest_bytes\x18\n \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\x0b \x01(\x03\x12\x0e\n\x06\x65vents\x18\r \x01(\x03\x12?\n\x0clast_offsets\x18\x0e \x03(\x0b\x32).ams.usage.v1.UsageTotal.LastOffsetsEntry\x1a\x32\n\x10LastOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01J\x04\x08\x01\x10\x02J\x04\x08\x0c\x10\rR\x06sourceR\x0blast_offset\";\n\x0fUsageTotalBatch\x12(\n\x06totals\x18\x65 \x03(\x0b\x32\x18.ams.usage.v1.UsageTotal\"k\n\x0e\x46orwardedTotal\x12\x12\n\njournal_id\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63onsumer_id\x18\x04 \x01(\t\x12\x0e\n\x06\x65vents\x18\x05 \x01(\x03*u\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41NSWERED\x10\x01\x12\x11\n\rCLIENT_CLOSED\x10\x02\x12\x13\n\x0fUPSTREAM_FAILED\x10\x03\x12\x0e\n\nBROKEN_OFF\x10\x04\x12\x0b\n\x07REFUSED\x10\x05*g\n\x0b\x43hargeClass\x12\x1c\n\x18\x43HARGE_CLASS_UNSPECIFIED\x10\x00\x12\n\n\x06SERVED\x10\x01\x12\x10\n\x0c\x43LIENT_ERROR\x10\x02\x12\r\n\tABANDONED\x10\x03\x12\r\n\tUNCHARGED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.usage.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=1129
-  _globals['_OUTCOME']._serialized_end=1246
-  _globals['_CHARGECLASS']._serialized_start=1248
-  _globals['_CHARGECLASS']._serialized_end=1351
+  _globals['_USAGETOTAL_LASTOFFSETSENTRY']._loaded_options = None
+  _globals['_USAGETOTAL_LASTOFFSETSENTRY']._serialized_options = b'8\001'
+  _globals['_OUTCOME']._serialized_start=1258
+  _globals['_OUTCOME']._serialized_end=1375
+  _globals['_CHARGECLASS']._serialized_start=1377
+  _globals['_CHARGECLASS']._serialized_end=1480
   _globals['_USAGEEVENT']._serialized_start=77
   _globals['_USAGEEVENT']._serialized_end=615
   _globals['_USAGEEVENTBATCH']._serialized_start=617
   _globals['_USAGEEVENTBATCH']._serialized_end=676
   _globals['_USAGETOTAL']._serialized_start=679
-  _globals['_USAGETOTAL']._serialized_end=957
-  _globals['_USAGETOTALBATCH']._serialized_start=959
-  _globals['_USAGETOTALBATCH']._serialized_end=1018
-  _globals['_FORWARDEDTOTAL']._serialized_start=1020
-  _globals['_FORWARDEDTOTAL']._serialized_end=1127
+  _globals['_USAGETOTAL']._serialized_end=1086
+  _globals['_USAGETOTAL_LASTOFFSETSENTRY']._serialized_start=1003
+  _globals['_USAGETOTAL_LASTOFFSETSENTRY']._serialized_end=1053
+  _globals['_USAGETOTALBATCH']._serialized_start=1088
+  _globals['_USAGETOTALBATCH']._serialized_end=1147
+  _globals['_FORWARDEDTOTAL']._serialized_start=1149
+  _globals['_FORWARDEDTOTAL']._serialized_end=1256
 # @@protoc_insertion_point(module_scope)

@@ -209,12 +209,32 @@ Global___UsageEventBatch: _TypeAlias = UsageEventBatch  # noqa: Y015
 class UsageTotal(_message.Message):
     """What the usage of one group comes to so far (topic usage.aggregated, in batches by consumer). Not what is added to it:
     figures only grow, so of two totals of a group the greater holds, whichever comes first and however often either
-    comes. Calls with test keys are in none.
+    comes. A group is what its events say of themselves, wherever they were read: an event that is sent again is in the
+    same group. Calls with test keys are in none.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SOURCE_FIELD_NUMBER: _builtins.int
+    @_typing.final
+    class LastOffsetsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DAY_FIELD_NUMBER: _builtins.int
     MERCHANT_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_ID_FIELD_NUMBER: _builtins.int
@@ -225,11 +245,8 @@ class UsageTotal(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
-    LAST_OFFSET_FIELD_NUMBER: _builtins.int
-    source: _builtins.str
-    """Where the events came from that are summed here: the topic's incarnation and partition. A group's usage is the
-    sum over its sources.
-    """
+    EVENTS_FIELD_NUMBER: _builtins.int
+    LAST_OFFSETS_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """The UTC day the events fall in, "2026-11-29"."""
     merchant_id: _builtins.str
@@ -243,12 +260,17 @@ class UsageTotal(_message.Message):
     """Calls; the parts of a call that lasts are one."""
     request_bytes: _builtins.int
     response_bytes: _builtins.int
-    last_offset: _builtins.int
-    """The events of the group are those of its source that came up to and with this offset."""
+    events: _builtins.int
+    """What is counted, with each part of a call that lasts: of two totals the one with more events is the later."""
+    @_builtins.property
+    def last_offsets(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The events of the group are those that came up to and with these offsets, by source: "<incarnation of the topic
+        usage.events>/<partition>".
+        """
+
     def __init__(
         self,
         *,
-        source: _builtins.str = ...,
         day: _builtins.str = ...,
         merchant_id: _builtins.str = ...,
         consumer_id: _builtins.str = ...,
@@ -259,11 +281,12 @@ class UsageTotal(_message.Message):
         requests: _builtins.int = ...,
         request_bytes: _builtins.int = ...,
         response_bytes: _builtins.int = ...,
-        last_offset: _builtins.int = ...,
+        events: _builtins.int = ...,
+        last_offsets: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "charge_class", b"charge_class", "consumer_id", b"consumer_id", "day", b"day", "last_offset", b"last_offset", "merchant_id", b"merchant_id", "project_id", b"project_id", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "service_id", b"service_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "charge_class", b"charge_class", "consumer_id", b"consumer_id", "day", b"day", "events", b"events", "last_offsets", b"last_offsets", "merchant_id", b"merchant_id", "project_id", b"project_id", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

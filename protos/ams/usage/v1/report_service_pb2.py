@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ams/usage/v1/report_service.proto\x12\x0c\x61ms.usage.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n\x13\x43reateReportRequest\x12\x1b\n\tfirst_day\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x06\x12\x1a\n\x08last_day\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x06\x12\x1a\n\nservice_id\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x18\n\x08\x63onsumer\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12\x32\n\x06\x66ormat\x18\x05 \x01(\x0e\x32\x1a.ams.usage.v1.ReportFormatB\x06\xaa\xbb\x18\x02\x08\x01\x12\x32\n\x06\x64\x65tail\x18\x06 \x01(\x0e\x32\x1a.ams.usage.v1.ReportDetailB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1f\n\x0fidempotency_key\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12!\n\x04role\x18\x08 \x01(\x0e\x32\x13.ams.policy.v1.Role\"\xbb\x04\n\x06Report\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\x12\x12\n\nservice_id\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12*\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1a.ams.usage.v1.ReportFormat\x12*\n\x06\x64\x65tail\x18\x07 \x01(\x0e\x32\x1a.ams.usage.v1.ReportDetail\x12*\n\x06status\x18\x08 \x01(\x0e\x32\x1a.ams.usage.v1.ReportStatus\x12\x18\n\x10progress_percent\x18\t \x01(\x05\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x0c\n\x04rows\x18\x0b \x01(\x03\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tshared_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tfile_name\x18\x11 \x01(\t\x12\x0e\n\x06is_own\x18\x12 \x01(\x08\x12!\n\x04role\x18\x13 \x01(\x0e\x32\x13.ams.policy.v1.Role\"r\n\x12ListReportsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.ams.policy.v1.Role\"U\n\x13ListReportsResponse\x12%\n\x07reports\x18\x01 \x03(\x0b\x32\x14.ams.usage.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x10GetReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"H\n\x11ReadReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x16\n\x06offset\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\"9\n\x12ReadReportResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"1\n\x12ShareReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"2\n\x13\x44\x65leteReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x16\n\x14\x44\x65leteReportResponse*\\\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43SV\x10\x01\x12\x0e\n\nJSON_LINES\x10\x02\x12\x0b\n\x07PARQUET\x10\x03\x12\x07\n\x03PDF\x10\x04*Q\n\x0cReportDetail\x12\x1d\n\x19REPORT_DETAIL_UNSPECIFIED\x10\x00\x12\n\n\x06\x42Y_DAY\x10\x01\x12\x0b\n\x07\x42Y_HOUR\x10\x02\x12\t\n\x05\x43\x41LLS\x10\x03*]\n\x0cReportStatus\x12\x1d\n\x19REPORT_STATUS_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\t\n\x05READY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x83\x06\n\rReportService\x12w\n\x0c\x43reateReport\x12!.ams.usage.v1.CreateReportRequest\x1a\x14.ams.usage.v1.Report\".\xa2\xbb\x18\x14\n\x03\x01\x02\x03\"\rreport.create\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/reports:\x01*\x12p\n\x0bListReports\x12 .ams.usage.v1.ListReportsRequest\x1a!.ams.usage.v1.ListReportsResponse\"\x1c\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/reports\x12k\n\tGetReport\x12\x1e.ams.usage.v1.GetReportRequest\x1a\x14.ams.usage.v1.Report\"(\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/reports/{report_id}\x12\x81\x01\n\nReadReport\x12\x1f.ams.usage.v1.ReadReportRequest\x1a .ams.usage.v1.ReadReportResponse\"0\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/reports/{report_id}/content\x12\x84\x01\n\x0bShareReport\x12 .ams.usage.v1.ShareReportRequest\x1a\x14.ams.usage.v1.Report\"=\xa2\xbb\x18\x11\n\x01\x02\"\x0creport.share\x82\xd3\xe4\x93\x02\"\"\x1d/v1/reports/{report_id}:share:\x01*\x12\x8e\x01\n\x0c\x44\x65leteReport\x12!.ams.usage.v1.DeleteReportRequest\x1a\".ams.usage.v1.DeleteReportResponse\"7\xa2\xbb\x18\x14\n\x03\x01\x02\x03\"\rreport.delete\x82\xd3\xe4\x93\x02\x19*\x17/v1/reports/{report_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ams/usage/v1/report_service.proto\x12\x0c\x61ms.usage.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x02\n\x13\x43reateReportRequest\x12\x1b\n\tfirst_day\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x06\x12\x1a\n\x08last_day\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x06\x12\x1a\n\nservice_id\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x18\n\x08\x63onsumer\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12\x32\n\x06\x66ormat\x18\x05 \x01(\x0e\x32\x1a.ams.usage.v1.ReportFormatB\x06\xaa\xbb\x18\x02\x08\x01\x12\x32\n\x06\x64\x65tail\x18\x06 \x01(\x0e\x32\x1a.ams.usage.v1.ReportDetailB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1f\n\x0fidempotency_key\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12!\n\x04role\x18\x08 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x1a\n\nproject_id\x18\t \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"\xcf\x04\n\x06Report\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\x12\x12\n\nservice_id\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12*\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1a.ams.usage.v1.ReportFormat\x12*\n\x06\x64\x65tail\x18\x07 \x01(\x0e\x32\x1a.ams.usage.v1.ReportDetail\x12*\n\x06status\x18\x08 \x01(\x0e\x32\x1a.ams.usage.v1.ReportStatus\x12\x18\n\x10progress_percent\x18\t \x01(\x05\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x0c\n\x04rows\x18\x0b \x01(\x03\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tshared_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tfile_name\x18\x11 \x01(\t\x12\x0e\n\x06is_own\x18\x12 \x01(\x08\x12!\n\x04role\x18\x13 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x12\n\nproject_id\x18\x14 \x01(\t\"r\n\x12ListReportsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.ams.policy.v1.Role\"U\n\x13ListReportsResponse\x12%\n\x07reports\x18\x01 \x03(\x0b\x32\x14.ams.usage.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x10GetReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"H\n\x11ReadReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x16\n\x06offset\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\"9\n\x12ReadReportResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"1\n\x12ShareReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"2\n\x13\x44\x65leteReportRequest\x12\x1b\n\treport_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x16\n\x14\x44\x65leteReportResponse*\\\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x07\n\x03\x43SV\x10\x01\x12\x0e\n\nJSON_LINES\x10\x02\x12\x0b\n\x07PARQUET\x10\x03\x12\x07\n\x03PDF\x10\x04*Q\n\x0cReportDetail\x12\x1d\n\x19REPORT_DETAIL_UNSPECIFIED\x10\x00\x12\n\n\x06\x42Y_DAY\x10\x01\x12\x0b\n\x07\x42Y_HOUR\x10\x02\x12\t\n\x05\x43\x41LLS\x10\x03*]\n\x0cReportStatus\x12\x1d\n\x19REPORT_STATUS_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\t\n\x05READY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x83\x06\n\rReportService\x12w\n\x0c\x43reateReport\x12!.ams.usage.v1.CreateReportRequest\x1a\x14.ams.usage.v1.Report\".\xa2\xbb\x18\x14\n\x03\x01\x02\x03\"\rreport.create\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/reports:\x01*\x12p\n\x0bListReports\x12 .ams.usage.v1.ListReportsRequest\x1a!.ams.usage.v1.ListReportsResponse\"\x1c\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/reports\x12k\n\tGetReport\x12\x1e.ams.usage.v1.GetReportRequest\x1a\x14.ams.usage.v1.Report\"(\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/reports/{report_id}\x12\x81\x01\n\nReadReport\x12\x1f.ams.usage.v1.ReadReportRequest\x1a .ams.usage.v1.ReadReportResponse\"0\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/reports/{report_id}/content\x12\x84\x01\n\x0bShareReport\x12 .ams.usage.v1.ShareReportRequest\x1a\x14.ams.usage.v1.Report\"=\xa2\xbb\x18\x11\n\x01\x02\"\x0creport.share\x82\xd3\xe4\x93\x02\"\"\x1d/v1/reports/{report_id}:share:\x01*\x12\x8e\x01\n\x0c\x44\x65leteReport\x12!.ams.usage.v1.DeleteReportRequest\x1a\".ams.usage.v1.DeleteReportResponse\"7\xa2\xbb\x18\x14\n\x03\x01\x02\x03\"\rreport.delete\x82\xd3\xe4\x93\x02\x19*\x17/v1/reports/{report_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEREPORTREQUEST'].fields_by_name['detail']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_CREATEREPORTREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
   _globals['_CREATEREPORTREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\252\273\030\002\030@'
+  _globals['_CREATEREPORTREQUEST'].fields_by_name['project_id']._loaded_options = None
+  _globals['_CREATEREPORTREQUEST'].fields_by_name['project_id']._serialized_options = b'\252\273\030\002 \001'
   _globals['_LISTREPORTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTREPORTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005(\0000\310\001'
   _globals['_LISTREPORTSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -74,32 +76,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTSERVICE'].methods_by_name['ShareReport']._serialized_options = b'\242\273\030\021\n\001\002\"\014report.share\202\323\344\223\002\"\"\035/v1/reports/{report_id}:share:\001*'
   _globals['_REPORTSERVICE'].methods_by_name['DeleteReport']._loaded_options = None
   _globals['_REPORTSERVICE'].methods_by_name['DeleteReport']._serialized_options = b'\242\273\030\024\n\003\001\002\003\"\rreport.delete\202\323\344\223\002\031*\027/v1/reports/{report_id}'
-  _globals['_REPORTFORMAT']._serialized_start=1535
-  _globals['_REPORTFORMAT']._serialized_end=1627
-  _globals['_REPORTDETAIL']._serialized_start=1629
-  _globals['_REPORTDETAIL']._serialized_end=1710
-  _globals['_REPORTSTATUS']._serialized_start=1712
-  _globals['_REPORTSTATUS']._serialized_end=1805
+  _globals['_REPORTFORMAT']._serialized_start=1583
+  _globals['_REPORTFORMAT']._serialized_end=1675
+  _globals['_REPORTDETAIL']._serialized_start=1677
+  _globals['_REPORTDETAIL']._serialized_end=1758
+  _globals['_REPORTSTATUS']._serialized_start=1760
+  _globals['_REPORTSTATUS']._serialized_end=1853
   _globals['_CREATEREPORTREQUEST']._serialized_start=143
-  _globals['_CREATEREPORTREQUEST']._serialized_end=447
-  _globals['_REPORT']._serialized_start=450
-  _globals['_REPORT']._serialized_end=1021
-  _globals['_LISTREPORTSREQUEST']._serialized_start=1023
-  _globals['_LISTREPORTSREQUEST']._serialized_end=1137
-  _globals['_LISTREPORTSRESPONSE']._serialized_start=1139
-  _globals['_LISTREPORTSRESPONSE']._serialized_end=1224
-  _globals['_GETREPORTREQUEST']._serialized_start=1226
-  _globals['_GETREPORTREQUEST']._serialized_end=1273
-  _globals['_READREPORTREQUEST']._serialized_start=1275
-  _globals['_READREPORTREQUEST']._serialized_end=1347
-  _globals['_READREPORTRESPONSE']._serialized_start=1349
-  _globals['_READREPORTRESPONSE']._serialized_end=1406
-  _globals['_SHAREREPORTREQUEST']._serialized_start=1408
-  _globals['_SHAREREPORTREQUEST']._serialized_end=1457
-  _globals['_DELETEREPORTREQUEST']._serialized_start=1459
-  _globals['_DELETEREPORTREQUEST']._serialized_end=1509
-  _globals['_DELETEREPORTRESPONSE']._serialized_start=1511
-  _globals['_DELETEREPORTRESPONSE']._serialized_end=1533
-  _globals['_REPORTSERVICE']._serialized_start=1808
-  _globals['_REPORTSERVICE']._serialized_end=2579
+  _globals['_CREATEREPORTREQUEST']._serialized_end=475
+  _globals['_REPORT']._serialized_start=478
+  _globals['_REPORT']._serialized_end=1069
+  _globals['_LISTREPORTSREQUEST']._serialized_start=1071
+  _globals['_LISTREPORTSREQUEST']._serialized_end=1185
+  _globals['_LISTREPORTSRESPONSE']._serialized_start=1187
+  _globals['_LISTREPORTSRESPONSE']._serialized_end=1272
+  _globals['_GETREPORTREQUEST']._serialized_start=1274
+  _globals['_GETREPORTREQUEST']._serialized_end=1321
+  _globals['_READREPORTREQUEST']._serialized_start=1323
+  _globals['_READREPORTREQUEST']._serialized_end=1395
+  _globals['_READREPORTRESPONSE']._serialized_start=1397
+  _globals['_READREPORTRESPONSE']._serialized_end=1454
+  _globals['_SHAREREPORTREQUEST']._serialized_start=1456
+  _globals['_SHAREREPORTREQUEST']._serialized_end=1505
+  _globals['_DELETEREPORTREQUEST']._serialized_start=1507
+  _globals['_DELETEREPORTREQUEST']._serialized_end=1557
+  _globals['_DELETEREPORTRESPONSE']._serialized_start=1559
+  _globals['_DELETEREPORTRESPONSE']._serialized_end=1581
+  _globals['_REPORTSERVICE']._serialized_start=1856
+  _globals['_REPORTSERVICE']._serialized_end=2627
 # @@protoc_insertion_point(module_scope)

@@ -102,6 +102,7 @@ class CreateReportRequest(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     first_day: _builtins.str
     """UTC days, both with; at most 400."""
     last_day: _builtins.str
@@ -113,6 +114,10 @@ class CreateReportRequest(_message.Message):
     idempotency_key: _builtins.str
     role: _policy_pb2.Role.ValueType
     """The role that an account with several asks in; unset: its only one."""
+    project_id: _builtins.str
+    """A consumer's: all that the project's keys have used, whoever pays. NOT_FOUND for who isn't in it; the report is
+    deleted when its maker leaves.
+    """
     def __init__(
         self,
         *,
@@ -124,10 +129,11 @@ class CreateReportRequest(_message.Message):
         detail: Global___ReportDetail.ValueType = ...,
         idempotency_key: _builtins.str = ...,
         role: _policy_pb2.Role.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "detail", b"detail", "first_day", b"first_day", "format", b"format", "idempotency_key", b"idempotency_key", "last_day", b"last_day", "role", b"role", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "detail", b"detail", "first_day", b"first_day", "format", b"format", "idempotency_key", b"idempotency_key", "last_day", b"last_day", "project_id", b"project_id", "role", b"role", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,6 +162,7 @@ class Report(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     IS_OWN_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
     report_id: _builtins.str
     first_day: _builtins.str
     last_day: _builtins.str
@@ -175,6 +182,7 @@ class Report(_message.Message):
     is_own: _builtins.bool
     """False for a report that somebody else made and shared with the caller."""
     role: _policy_pb2.Role.ValueType
+    project_id: _builtins.str
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -207,10 +215,11 @@ class Report(_message.Message):
         file_name: _builtins.str = ...,
         is_own: _builtins.bool = ...,
         role: _policy_pb2.Role.ValueType = ...,
+        project_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "finished_at", b"finished_at", "shared_at", b"shared_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "created_at", b"created_at", "detail", b"detail", "error", b"error", "expires_at", b"expires_at", "file_name", b"file_name", "finished_at", b"finished_at", "first_day", b"first_day", "format", b"format", "is_own", b"is_own", "last_day", b"last_day", "progress_percent", b"progress_percent", "report_id", b"report_id", "role", b"role", "rows", b"rows", "service_id", b"service_id", "shared_at", b"shared_at", "size_bytes", b"size_bytes", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "created_at", b"created_at", "detail", b"detail", "error", b"error", "expires_at", b"expires_at", "file_name", b"file_name", "finished_at", b"finished_at", "first_day", b"first_day", "format", b"format", "is_own", b"is_own", "last_day", b"last_day", "progress_percent", b"progress_percent", "project_id", b"project_id", "report_id", b"report_id", "role", b"role", "rows", b"rows", "service_id", b"service_id", "shared_at", b"shared_at", "size_bytes", b"size_bytes", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

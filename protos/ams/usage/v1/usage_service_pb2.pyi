@@ -76,7 +76,8 @@ Global___GroupBy: _TypeAlias = GroupBy  # noqa: Y015
 class GetUsageRequest(_message.Message):
     """What was asked for: [start, end), at most 1,500 buckets. Unset start and end: the last 24 hours
     (MINUTE: the last hour; DAY: the last 30 days; MONTH: the last 12 months). A filter for what is somebody else's
-    finds nothing.
+    finds nothing. A consumer's filter for a project finds all that its keys have used, whoever paid, if they are in
+    it; else what they have paid for themselves.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
