@@ -94,7 +94,7 @@ env: ## .env for `docker compose up`: addresses, and secrets made at random; wha
 lock: ## compile requirements.lock anew from the packages' pyproject files
 	@test -x $(BIN)/uv || $(MAKE) setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest --no-emit-package ams-rating \
+	  --no-header --no-annotate --group dev pyproject.toml $(PROJECTS) --no-emit-package ams-protos --no-emit-package ams-common --no-emit-package ams-rest --no-emit-package ams-rating --no-emit-package ams-pdf \
 	  -o requirements.lock
 	@echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate - -o compiler.lock

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
 from html import unescape
 from urllib.parse import urlencode
 
@@ -223,16 +224,50 @@ def test_the_csv_is_what_the_usage_table_shows(used: UsedService, area: str, gro
     browser = used.consumer if area == "/dashboard" else used.merchant
     query = f"?range=7d&group={group}"
     shown = _rows(browser.get(f"{area}/usage{query}"))
+    has_spend = area == "/dashboard" and group != "status"
     file = browser.get(f"{area}/usage/table.csv{query}")
     assert file.headers.get_content_type() == "text/csv"
     rows = list(csv.DictReader(io.StringIO(file.text)))
     assert [(row["name"], row["requests"], row["billable_requests"]) for row in rows] == [
-        (cells[0], cells[1], cells[7]) for cells in shown
+        # Only who pays has a column for spend.
+        (cells[0], cells[1 + has_spend], cells[7 + has_spend])
+        for cells in shown
     ]
     assert sum(int(row["requests"]) for row in rows) == _CALLS
     chart = list(csv.reader(io.StringIO(browser.get(f"{area}/usage/chart.csv{query}").text)))
     assert len(chart) == 1 + 7 * 24
     assert sum(int(value) for row in chart[1:] for value in row[1:]) == _CALLS
+
+
+def test_spend_stands_beside_usage(used: UsedService) -> None:
+    spent = f"€{(_CALLS * Decimal('0.005')).quantize(Decimal('0.01'), ROUND_HALF_EVEN)}"
+    for group in ("", "&group=key", "&group=project"):
+        query = f"?range=30d{group}"
+        page = used.consumer.get(f"/dashboard/usage{query}")
+        [row] = _rows(page)
+        assert row[1] == spent, group
+        assert f'<div class="kpi-value"><span class="nowrap">{spent}</span>' in page.text
+        [file_row] = csv.DictReader(io.StringIO(used.consumer.get(f"/dashboard/usage/table.csv{query}").text))
+        assert f"€{file_row['spend_EUR']}" == spent
+    for path in (
+        "/dashboard",
+        f"/dashboard/services/{used.service_id}",
+        f"/dashboard/api-keys/{used.key_id}",
+        f"/dashboard/usage?range=24h&service={used.service_id}&key={used.key_id}",
+    ):
+        assert spent in used.consumer.get(path).text, path
+    # Who looks for something of somebody else finds nothing of theirs.
+    assert spent not in used.outsider.get(f"/dashboard/usage?range=30d&service={used.service_id}").text
+
+
+def test_spend_is_not_told_by_status(used: UsedService) -> None:
+    by_status = used.consumer.get("/dashboard/usage?range=30d&group=status")
+    assert 'data-label="Spend"' not in by_status.text
+    narrowed = used.consumer.get("/dashboard/usage?range=30d&status=2xx")
+    assert 'data-label="Spend"' not in narrowed.text
+    assert "isn’t told by status" in narrowed.text
+    header = used.consumer.get("/dashboard/usage/table.csv?range=30d&group=status").text.splitlines()[0]
+    assert "spend" not in header
 
 
 def test_a_draft_comes_by_itself_and_only_its_merchant_sees_it(used: UsedService) -> None:

@@ -89,6 +89,25 @@ async def test_without_usage_and_billing_every_other_page_is_served_and_says_wha
             assert "Not everything can be shown" not in browser.get(path).text, path
 
 
+async def test_without_billing_usage_is_shown_and_spend_has_its_gap(
+    lacking: Lacking, trade: Trade, system: RunningSystem, people: People
+) -> None:
+    port, reader = lacking("billing"), await consumer_of(trade, system, people)
+    for path in (
+        "/dashboard",
+        "/dashboard/usage",
+        "/dashboard/usage?group=key&from=2026-01-01&to=2026-02-01",
+        f"{_KEYS}/{trade.key['keyId']}",
+        f"/dashboard/services/{trade.service['serviceId']}",
+    ):
+        page = at(port, reader).get(path)
+        assert (page.status, "Not everything can be shown right now" in page.text) == (200, True), path
+        assert "an’t be told right now" in page.text, path
+        whole = reader.get(path)
+        assert "an’t be told right now" not in whole.text, path
+    assert at(port, reader).get("/dashboard/usage/table.csv").status == 200
+
+
 async def test_a_leaked_key_is_revoked_while_usage_and_catalog_are_away(
     lacking: Lacking, trade: Trade, system: RunningSystem, people: People
 ) -> None:

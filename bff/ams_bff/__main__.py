@@ -10,6 +10,7 @@ from ams_common.server import cancel
 from ams_common.settings import load
 from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
+from ams_rest.deadlines import Deadlines
 
 from ams_bff.app import build_app
 from ams_bff.http.connections import ConnectionLimits, Connections
@@ -29,7 +30,11 @@ def main() -> None:
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
-    async with open_backends(settings.addresses) as backends, open_redis(settings.redis_url) as redis:
+    deadlines = Deadlines(settings.read_deadline_s, settings.long_deadline_s)
+    async with (
+        open_backends(settings.addresses, deadlines) as backends,
+        open_redis(settings.redis_url) as redis,
+    ):
         streams = EventStreams(settings.live_beat_s)
         token = ServiceToken(backends.channels["identity"], "bff", settings.service_secret)
         app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)

@@ -60,7 +60,7 @@ def build_app(
     scanning = SecretScanning(backends)
     store = SessionStore(redis, Sealer(settings.sealing_key))
     documentation = Documentation.of(document)
-    ui = WebUi(settings, backends.channels, store, Assets.load(), event_streams, VIEWS, documentation)
+    ui = WebUi(settings, backends, store, Assets.load(), event_streams, VIEWS, documentation)
 
     async def render_error(scope: Scope, receive: Receive, error: AppError) -> ASGIApp | None:
         return None if _is_rest(scope) else await ui.render_error(scope, receive, error)

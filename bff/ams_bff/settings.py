@@ -47,8 +47,11 @@ class Settings:
     live_beat_s: float = setting(5.0)
     # Calls of the REST API a minute with one token; five times as many from one address.
     rest_calls_per_minute: int = setting(12_000)
-    # How long a page waits for a service before it shows the rest without it.
+    # How long a page waits for a service before it shows the rest without it, and a REST call that only reads
+    # before it answers 504.
     read_deadline_s: float = setting(1.0)
+    # The same for what changes something or works out a lot.
+    long_deadline_s: float = setting(10.0)
     # Whom people write to, above all those whose account was stopped.
     support_email: str = setting(development="support@ams.example")
     # Answers are indented for human eyes, templates read anew; nothing else.

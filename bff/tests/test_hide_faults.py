@@ -12,6 +12,7 @@ from ams_rest.api import RestApi
 from ams_rest.areas import AREAS
 from ams_rest.backends import Backends
 from ams_rest.call_limits import CallLimits
+from ams_rest.deadlines import Deadlines
 from ams_rest.routes import RouteTable, routes_of
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,6 +84,7 @@ async def test_a_download_that_a_service_breaks_off_is_cut_too() -> None:
 
 async def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ams_rest.api._BODY_DEADLINE_S", 0.01)
-    api = RestApi(RouteTable(routes_of(AREAS)), Backends({}), CallLimits("redis://127.0.0.1:1/0", 10))
+    backends = Backends({}, Deadlines(1.0, 10.0))
+    api = RestApi(RouteTable(routes_of(AREAS)), backends, CallLimits("redis://127.0.0.1:1/0", 10))
     start, body = await call(api, never, "POST", b"/api/v1/services")
     assert (start["status"], json.loads(body["body"])["code"]) == (408, "body_too_slow")

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ams_bff.http.deadlines import Hangs, is_read
-from ams_common.errors import UnavailableError
+from ams_common.errors import DeadlineExceededError
+from ams_common.processes import GRPC_SERVERS
+from ams_rest.areas import AREAS
+from ams_rest.deadlines import SLOW, Deadlines, is_quick
 from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
@@ -36,7 +38,7 @@ def hanging(all_services: Any, redis_url: str, start_bff: Any, silent: str) -> A
     ("service", "pages"),
     [
         ("usage", ("/dashboard", "/dashboard/services")),
-        ("billing", ("/dashboard",)),
+        ("billing", ("/dashboard", "/dashboard/usage", "/dashboard/usage?group=key")),
         ("catalog", ("/dashboard", "/dashboard/usage", "/dashboard/api-keys")),
         ("registry", ("/dashboard", "/dashboard/api-keys")),
         ("keys", ("/dashboard/usage",)),
@@ -79,11 +81,11 @@ def test_what_a_page_is_about_cannot_be_done_without(browsers: Any, hanging: Any
 
 def test_a_service_that_hangs_is_left_alone_for_a_moment() -> None:
     now_s = 100.0
-    hangs = Hangs(1.0, clock=lambda: now_s)
+    hangs = Deadlines(1.0, 10.0, clock=lambda: now_s)
     hangs.check("usage")
     now_s = 101.0
     hangs.missed("usage", asked_at_s=100.0)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(DeadlineExceededError):
         hangs.check("usage")
     hangs.check("billing")
     now_s = 107.0
@@ -92,7 +94,7 @@ def test_a_service_that_hangs_is_left_alone_for_a_moment() -> None:
 
 def test_a_slow_question_is_no_service_that_hangs() -> None:
     now_s = 100.0
-    hangs = Hangs(1.0, clock=lambda: now_s)
+    hangs = Deadlines(1.0, 10.0, clock=lambda: now_s)
     now_s = 100.5
     hangs.answered("usage")
     now_s = 101.0
@@ -101,12 +103,50 @@ def test_a_slow_question_is_no_service_that_hangs() -> None:
 
 
 def test_an_answer_ends_the_wait_at_once() -> None:
-    hangs = Hangs(1.0, clock=lambda: 100.0)
+    hangs = Deadlines(1.0, 10.0, clock=lambda: 100.0)
     hangs.missed("usage", asked_at_s=99.0)
     hangs.answered("usage")
     hangs.check("usage")
 
 
 def test_only_what_is_read_is_given_up_early() -> None:
-    assert all(map(is_read, ("GetKey", "ListKeys", "BatchGetServiceNames", "PreviewPrice")))
-    assert not any(map(is_read, ("CreateKey", "MarkAlertsRead", "ReplayUsageDeadLetter", "IssueInvoices")))
+    assert all(map(is_quick, ("GetKey", "ListKeys", "BatchGetServiceNames", "PreviewPrice")))
+    assert not any(map(is_quick, ("CreateKey", "MarkAlertsRead", "ReplayUsageDeadLetter", "IssueInvoices")))
+
+
+def test_what_works_out_a_lot_has_its_time() -> None:
+    assert not any(map(is_quick, SLOW))
+    assert {rpc.name for area in AREAS for rpc in area.service.methods} >= SLOW, "a name that nothing has"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/consumer/usage"),
+        ("GET", "/api/v1/consumer/spend"),
+        ("GET", "/api/v1/reconciliation"),
+        ("POST", "/api/v1/reports"),
+    ],
+)
+def test_rest_answers_in_time(start_bff: Any, silent: str, redis_url: str, method: str, path: str) -> None:
+    """What isn't only read has the longer of the two times, and no longer one."""
+    away = {server.variable("ADDRESS"): silent for server in GRPC_SERVERS.values()}
+    times = {"BFF_READ_DEADLINE_S": "0.4", "BFF_LONG_DEADLINE_S": "1.2"}
+    bff = start_bff(**away, **times, REDIS_URL=redis_url)
+    is_read = method == "GET" and "reconciliation" not in path
+    started_s = time.monotonic()
+    answer = bff.ask(method, path, token="a-token", body={} if method == "POST" else None)
+    took_s = time.monotonic() - started_s
+    assert (answer.status, answer.code) == (504, "deadline_exceeded")
+    assert (0.4 if is_read else 1.2) <= took_s < 1.2 + _BUSY_S
+
+
+def test_rest_does_not_wait_twice(start_bff: Any, silent: str, redis_url: str) -> None:
+    away = {server.variable("ADDRESS"): silent for server in GRPC_SERVERS.values()}
+    bff = start_bff(**away, REDIS_URL=redis_url, BFF_READ_DEADLINE_S="2")
+    assert bff.ask("GET", "/api/v1/consumer/usage", token="a-token").status == 504
+    started_s = time.monotonic()
+    answer = bff.ask("GET", "/api/v1/consumer/usage", token="a-token")
+    assert (answer.status, answer.code) == (504, "deadline_exceeded")
+    assert int(answer.headers["retry-after"]) > 0
+    assert time.monotonic() - started_s < 1.5

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from uuid import UUID
 
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams_common.clock import to_timestamp
@@ -15,6 +16,7 @@ from ams_rating.rate import Step
 from google.type.money_pb2 import Money
 
 from billing_svc.commission import CommissionRate, format_rate
+from billing_svc.day_spend import DayPart, DaysSpend
 from billing_svc.invoices import Credit, Invoice, Line
 from billing_svc.rating import RatedLine
 from billing_svc.revenue import RevenueTotal, ServiceRevenue
@@ -139,7 +141,31 @@ def _step(step: Step, currency: str) -> pb.RatedStep:
     )
 
 
-def share_message(share: Share) -> pb.SpendShare:
+def days_spend_message(query: pb.SpendQuery, spend: DaysSpend) -> pb.DaysSpend:
+    return pb.DaysSpend(
+        first_day=query.first_day,
+        last_day=query.last_day,
+        totals=moneys(list(spend.totals.items())),
+        groups=[
+            pb.GroupSpend(group=str(each.group_id or ""), amount=to_money(each.amount, each.currency))
+            for each in spend.groups
+        ],
+    )
+
+
+def day_spend_message(consumer_id: str, part: DayPart) -> pb.DaySpend:
+    """Of a part of a key, in a month whose days are told apart."""
+    return pb.DaySpend(
+        consumer_id=consumer_id,
+        service_id=str(part.service_id),
+        api_key_id=str(part.key.api_key_id),
+        project_id=str(part.key.project_id or ""),
+        day=_day(part.day),
+        amount=to_money(part.amount, part.currency),
+    )
+
+
+def share_message(share: Share[UUID | None]) -> pb.SpendShare:
     return pb.SpendShare(
         service_id=str(share.service_id),
         group=str(share.group_id or ""),

@@ -30,6 +30,12 @@ def month_before(month: str) -> str:
     return month_of(first_day_of(month) - timedelta(days=1))
 
 
+def months_between(first_day: date, last_day: date) -> list[str]:
+    """The months that days fall in, from the first to the last."""
+    first, last = (day.year * 12 + day.month - 1 for day in (first_day, last_day))
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(first, last + 1)]
+
+
 def day_of(moment: datetime) -> date:
     """The UTC day of an aware moment."""
     return moment.astimezone(UTC).date()

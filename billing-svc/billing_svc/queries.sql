@@ -136,40 +136,34 @@ SELECT c.merchant_id, c.consumer_id, c.service_id, s.name AS service_name,
 {with_prices}
 {by_price_version};
 
--- name: list_usage_of_consumer
--- Of all merchants; a null group is that of no project, or of all where they aren't told apart.
-{rated_usage},
-       CASE :group_by::text WHEN 'key' THEN c.api_key_id WHEN 'project' THEN c.project_id END AS group_id
-  FROM (SELECT :first_day::date AS first_day, :last_day::date AS last_day) AS wanted
-  JOIN usage_counters c
-    ON c.consumer_id = :consumer_id AND c.day BETWEEN wanted.first_day AND wanted.last_day
-{with_prices}
-{by_price_version}, group_id;
-
--- name: list_usage_of_project
--- As list_usage_of_consumer by key, of one project only.
-{rated_usage}, c.api_key_id AS group_id
-  FROM (SELECT :first_day::date AS first_day, :last_day::date AS last_day) AS wanted
-  JOIN usage_counters c
-    ON c.consumer_id = :consumer_id AND c.project_id = :project_id
-   AND c.day BETWEEN wanted.first_day AND wanted.last_day
-{with_prices}
-{by_price_version}, group_id;
-
 -- name: list_payers_of_project
 SELECT DISTINCT consumer_id FROM usage_counters
-WHERE project_id = :project_id AND day BETWEEN :first_day::date AND :last_day::date
-ORDER BY consumer_id;
+ WHERE project_id = :project_id AND day BETWEEN :first_day::date AND :last_day::date;
 
 -- name: list_usage_of_merchant
--- Of all consumers; groups as in list_usage_of_consumer.
-{rated_usage},
-       CASE :group_by::text WHEN 'key' THEN c.api_key_id WHEN 'project' THEN c.project_id END AS group_id
+-- Of all consumers.
+{rated_usage}
   FROM (SELECT :first_day::date AS first_day, :last_day::date AS last_day) AS wanted
   JOIN usage_counters c
     ON c.merchant_id = :merchant_id AND c.day BETWEEN wanted.first_day AND wanted.last_day
 {with_prices}
-{by_price_version}, group_id;
+{by_price_version};
+
+-- name: list_consumers_in_month
+SELECT DISTINCT consumer_id FROM usage_counters
+ WHERE merchant_id = :merchant_id AND day BETWEEN :first_day AND :last_day;
+
+-- name: list_usage_of_keys
+-- By consumer, key and project, of all merchants or one; by day in months of which not all days are wanted.
+{rated_usage},
+       c.api_key_id, c.project_id, CASE WHEN wanted.by_day THEN c.day END AS day
+  FROM unnest(:first_days::date[], :last_days::date[], :by_days::boolean[]) AS wanted (first_day, last_day, by_day)
+  JOIN usage_counters c
+    ON c.consumer_id = ANY(:consumer_ids::uuid[]) AND c.day BETWEEN wanted.first_day AND wanted.last_day
+   AND (:merchant_id::uuid IS NULL OR c.merchant_id = :merchant_id)
+   AND (:service_id::uuid IS NULL OR c.service_id = :service_id)
+{with_prices}
+{by_price_version}, c.api_key_id, c.project_id, CASE WHEN wanted.by_day THEN c.day END;
 
 -- name: list_consumers_of_merchant
 SELECT DISTINCT consumer_id FROM usage_counters WHERE merchant_id = :merchant_id;

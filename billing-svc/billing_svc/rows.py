@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -39,12 +39,25 @@ class CountedUsage:
 
     usage: Usage
     charge_class: ChargeClass
-    group_id: UUID | None = None
     counters: Counters = ()
 
     @property
     def pair(self) -> Pair:
         return Pair(self.usage.merchant_id, self.usage.consumer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """A row of usage of one key, in one project; `day` is None where a month's days aren't told apart."""
+
+    usage: Usage
+    api_key_id: UUID
+    project_id: UUID | None
+    day: date | None
+
+
+def key_usage(row: Row) -> KeyUsage:
+    return KeyUsage(counted_usage(row).usage, row["api_key_id"], row["project_id"], row["day"])
 
 
 def counted_usage(row: Row) -> CountedUsage:
@@ -64,7 +77,7 @@ def counted_usage(row: Row) -> CountedUsage:
         counts={charge_class: _counts(row)},
     )
     counters = tuple(row[name] for name in _COUNTER_COLUMNS) if "counter_ids" in row else ()
-    return CountedUsage(usage, charge_class, row.get("group_id"), counters)
+    return CountedUsage(usage, charge_class, counters)
 
 
 _COUNTER_COLUMNS = (

@@ -15,7 +15,7 @@ from billing_svc.invoice_store import InvoiceStore
 from billing_svc.invoices import Billed
 from billing_svc.periods import first_day_of, last_day_of
 from billing_svc.rating import RatingProblem
-from billing_svc.rows import CountedUsage, Pair, billed, counted_usage
+from billing_svc.rows import CountedUsage, KeyUsage, Pair, billed, counted_usage, key_usage
 from billing_svc.runs import InvoiceRun, RunProblem, RunScope
 
 _PROBLEMS_SHOWN = 100
@@ -42,11 +42,11 @@ class Store(InvoiceStore, package="billing_svc"):
     _raise_counters = run()
     _list_usage = many(row=counted_usage)
     _list_usage_with_counters = many(row=counted_usage)
-    list_usage_of_consumer = many(row=counted_usage)
-    list_usage_of_project = many(row=counted_usage)
     list_payers_of_project = column(UUID)
     list_usage_of_merchant = many(row=counted_usage)
+    _list_usage_of_keys = many(row=key_usage)
     list_consumers_of_merchant = column(UUID)
+    list_consumers_in_month = column(UUID)
 
     lock_merchant = run()
     lock_idle_merchants = column(UUID)
@@ -112,6 +112,25 @@ class Store(InvoiceStore, package="billing_svc"):
             consumer_ids=[pair.consumer_id for pair, _, _ in wanted],
             first_days=[first_day for _, first_day, _ in wanted],
             last_days=[last_day for _, _, last_day in wanted],
+        )
+
+    async def list_usage_of_keys(
+        self,
+        consumer_ids: Sequence[UUID],
+        months: Mapping[str, bool],
+        merchant_id: UUID | None = None,
+        service_id: UUID | None = None,
+        through: date = date.max,
+    ) -> list[KeyUsage]:
+        """What consumers have used in months, whose days are told apart where `months` says so; until and
+        with a day."""
+        return await self._list_usage_of_keys(
+            consumer_ids=consumer_ids,
+            first_days=[first_day_of(month) for month in months],
+            last_days=[min(last_day_of(month), through) for month in months],
+            by_days=list(months.values()),
+            merchant_id=merchant_id,
+            service_id=service_id,
         )
 
     async def list_billed(self, months: Sequence[tuple[Pair, str]]) -> list[tuple[Pair, Billed]]:

@@ -1,6 +1,7 @@
 """What a project's members see of what it costs."""
 
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from ams_common.testing.plugin import Serve
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.projects import a_project
 from ams_common.testing.tokens import TestIssuer
-from ams_rating.prices import Component, Graduated, Meter, Price, Tier
+from ams_rating.prices import Component, Graduated, Meter, Price, Tier, Volume
 from billing_svc.event_handlers import apply_projects
 from billing_svc.rpc.project_spend import ProjectSpendService
 from billing_svc.store import Store
@@ -127,42 +128,149 @@ async def test_months_come_oldest_first_and_each_by_its_payer(
             await ask(before, project.project_id, months=months_asked)
 
 
-USES = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(1, 40)), min_size=1, max_size=8)
+# Which of three keys, which of two services, in the project or not, paid by the former owner or not, on which
+# day, how many requests.
+USES = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 1),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from(("2026-11-01", "2026-11-09", "2026-11-30")),
+        st.integers(1, 40),
+    ),
+    min_size=1,
+    max_size=10,
+)
+TIERS = (Tier(10, Decimal(0)), Tier(30, Decimal("0.07")), Tier(None, Decimal("0.033")))
+DAYS = [f"2026-11-{day:02}" for day in range(1, 31)]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def summed(amounts: Iterable[Any], currency: str) -> Decimal:
+    """Of google.type.Money."""
+    return sum((to_decimal(each) for each in amounts if each.currency_code == currency), Decimal(0))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(USES)
-async def test_a_projects_keys_add_up_to_its_share_of_what_the_owner_pays(
-    ask: Ask, tell: Tell, events: Events, billing: Billing, uses: list[tuple[int, bool, int]]
+async def test_a_projects_spend_is_the_same_wherever_it_is_shown(
+    ask: Ask, tell: Tell, events: Events, billing: Billing, uses: list[tuple[int, int, bool, bool, str, int]]
 ) -> None:
-    """Whatever tiers do: by key, by service and in the owner's spend by project it is the same amount."""
-    owner = uuid7()
-    project = a_project(owner)
+    """To the cent, whatever tiers do, and though it was handed over within the month: to members by service
+    and by key; to who pays by project and by key, of the month and of days; and to alerts."""
+    owner, former = uuid7(), uuid7()
+    project = a_project(owner, {former: PROJECT_MANAGER})
     await tell(project)
-    tiers = (Tier(10, Decimal(0)), Tier(30, Decimal("0.07")), Tier(None, Decimal("0.033")))
-    priced = await events.priced_service(Price("EUR", (Component(Meter.REQUESTS, Graduated(tiers)),)))
-    keys = [UUID(int=number + 1) for number in range(3)]
-    totals: dict[tuple[UUID, UUID | None], int] = {}
-    for key_number, is_shared, requests in uses:
-        at = (keys[key_number], project.project_id if is_shared else None)
-        totals[at] = totals.get(at, 0) + requests
+    project_id, keys = str(project.project_id), [UUID(int=number + 1) for number in range(3)]
+    services = [
+        await events.priced_service(Price("EUR", (Component(Meter.REQUESTS, Graduated(TIERS)),))),
+        await events.priced_service(Price("JPY", (Component(Meter.REQUESTS, Volume(TIERS)),))),
+    ]
+    totals: dict[Group, int] = {}
+    for key, service, is_shared, is_former, day, requests in uses:
+        group = Group(
+            services[service],
+            former if is_former else owner,
+            day,
+            keys[key],
+            project.project_id if is_shared else None,
+        )
+        totals[group] = totals.get(group, 0) + requests
+    await events.usage(*[group.total(requests) for group, requests in totals.items()])
+
+    month, by_key = [(await ask(owner, project.project_id, by_key=each)).months[0] for each in (False, True)]
+    for shown in (month, by_key):
+        requests = sum(count for group, count in totals.items() if group.project_id)
+        assert sum(each.requests for each in shown.shares) == requests
+    of_payers = [await billing.spend(each, group_by=billing_pb.SPEND_BY_PROJECT) for each in (owner, former)]
+    for currency in ("EUR", "JPY"):
+        expected = summed(month.totals, currency)
+        assert summed(by_key.totals, currency) == expected
+        for shown in (month, by_key):
+            assert summed((each.amount for each in shown.shares), currency) == expected
+        paid = [share.amount for spend in of_payers for share in spend.shares if share.group == project_id]
+        assert summed(paid, currency) == expected
+
+    await _check_days(billing, owner, project_id, month, by_key)
+    await _check_alerts(billing, project_id, month, by_key)
+
+
+async def _check_days(
+    billing: Billing, owner: UUID, project_id: str, month: pb.ProjectSpend, by_key: pb.ProjectSpend
+) -> None:
+    """What pages of usage say: with all days told apart or none."""
+    query = partial(billing_pb.SpendQuery, last_day="2026-11-30", project_id=project_id)
+    queries = [
+        query(first_day="2026-11-01"),
+        query(first_day="2026-11-01", group_by=billing_pb.SPEND_BY_PROJECT),
+        query(first_day="2026-11-01", group_by=billing_pb.SPEND_BY_KEY),
+        query(first_day="2026-11-09"),
+    ]
+    for asked in (queries[:3], queries):
+        request = billing_pb.BatchGetConsumerSpendRequest(queries=asked)
+        answer = await billing.ask("BatchGetConsumerSpend", request, owner, CONSUMER)
+        for spend in answer.spends[:3]:
+            assert [each for each in spend.totals if to_decimal(each)] == [
+                each for each in month.totals if to_decimal(each)
+            ]
+        keys: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for share in by_key.shares:
+            keys[share.group, share.amount.currency_code] += to_decimal(share.amount)
+        assert {
+            (each.group, each.amount.currency_code): to_decimal(each.amount)
+            for each in answer.spends[2].groups
+        } == keys
+
+
+async def _check_alerts(
+    billing: Billing, project_id: str, month: pb.ProjectSpend, by_key: pb.ProjectSpend
+) -> None:
+    scope = partial(billing_pb.BatchGetSpendRequest.Scope, project_id=project_id)
+    scopes = [scope(currency_code="EUR"), scope(currency_code="JPY")]
+    expected = [summed(month.totals, each.currency_code) for each in scopes]
+    for share in by_key.shares:
+        currency = share.amount.currency_code
+        scopes.append(scope(currency_code=currency, service_id=share.service_id, api_key_id=share.group))
+        expected.append(to_decimal(share.amount))
+
+    async def amounts_of(day: str) -> list[Decimal]:
+        request = billing_pb.BatchGetSpendRequest(period="2026-11", day=day, scopes=scopes)
+        token = billing.issuer.service_token("usage-svc")
+        answer = await invoke(billing.stub.BatchGetSpend, request, token=token)
+        return [to_decimal(each) for each in answer.amounts]
+
+    assert await amounts_of("") == expected
+    # What days add, each to those before it.
+    days = [await amounts_of(day) for day in DAYS]
+    assert [sum(own, Decimal(0)) for own in zip(*days, strict=True)] == expected
+
+
+async def test_only_members_see_what_others_have_paid_for_a_project(
+    tell: Tell, events: Events, billing: Billing
+) -> None:
+    """What pages of usage say of a project: all of it to who is in it, else what one has paid for."""
+    owner, viewer, former = uuid7(), uuid7(), uuid7()
+    project = a_project(owner, {viewer: PROJECT_VIEWER})
+    await tell(project)
+    priced = await events.priced_service("1")
     await events.usage(
-        *[
-            Group(priced, owner, api_key_id=key, project_id=project_id).total(requests)
-            for (key, project_id), requests in totals.items()
-        ]
+        Group(priced, former, project_id=project.project_id).total(2),
+        Group(priced, owner, project_id=project.project_id).total(3),
+        Group(priced, owner).total(50),
+        Group(priced, viewer).total(100),
     )
-    by_project = await billing.spend(owner, group_by=billing_pb.SPEND_BY_PROJECT)
-    expected = sum(
-        (to_decimal(each.amount) for each in by_project.shares if each.group == str(project.project_id)),
-        Decimal(0),
+    query = partial(billing_pb.SpendQuery, first_day="2026-11-01", last_day="2026-11-30")
+    request = billing_pb.BatchGetConsumerSpendRequest(
+        queries=[query(project_id=str(project.project_id)), query(), query(project_id=str(uuid7()))]
     )
-    for by_key in (False, True):
-        [month] = (await ask(owner, project.project_id, by_key=by_key)).months
-        assert sum(amounts(month).values(), Decimal(0)) == expected
-        assert sum((to_decimal(each) for each in month.totals), Decimal(0)) == expected
-        requests = sum(each.requests for each in month.shares)
-        assert requests == sum(count for (_, project_id), count in totals.items() if project_id)
+    for user_id, expected in (
+        (owner, [5, 53, 0]),
+        (viewer, [5, 100, 0]),
+        (former, [2, 2, 0]),
+        (uuid7(), [0] * 3),
+    ):
+        answer = await billing.ask("BatchGetConsumerSpend", request, user_id, CONSUMER)
+        assert [summed(each.totals, "EUR") for each in answer.spends] == expected
 
 
 async def test_alerts_get_a_projects_spend_whoever_pays(events: Events, billing: Billing) -> None:

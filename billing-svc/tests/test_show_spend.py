@@ -91,11 +91,11 @@ async def test_shares_of_keys_and_projects_add_up_to_the_service(billing: Billin
     )
     by_project = await billing.spend(consumer_id, group_by=pb.SPEND_BY_PROJECT)
     assert {(share.group, to_decimal(share.amount)) for share in by_project.shares} == {
-        # 20 calls alone cost 1.00, and 25 cost 1.50.
-        ("", Decimal("1.40")),
-        (str(project), Decimal("2.10")),
-        ("", Decimal("0.50")),
-        (str(project), Decimal("0.50")),
+        # What their keys have.
+        ("", Decimal("1.75")),
+        (str(project), Decimal("1.75")),
+        ("", Decimal("0.34")),
+        (str(project), Decimal("0.66")),
     }
 
 

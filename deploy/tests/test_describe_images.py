@@ -151,6 +151,29 @@ def test_a_container_is_told_nothing_that_its_service_does_not_read(
     assert compose["services"][name]["environment"].keys() - read == {ENVIRONMENT_VARIABLE}
 
 
+def test_operators_find_each_setting_of_the_bff(compose: dict[str, Any]) -> None:
+    """Those that have a default too, which is the same where it is listed and where it is read."""
+    guide, listed = (ROOT / "README.md").read_text(), environment(compose, "ams-bff", _Anything())
+    variables = {f"BFF_{field.name.upper()}": field for field in fields(SETTINGS["ams-bff"])}
+    own = {name: field for name, field in variables.items() if not field.metadata.get("name")}
+    assert own.keys() - listed.keys() == set()
+    for name, field in own.items():
+        # Addresses to listen at are one line for all processes.
+        assert f"`{name}`" in guide or name.endswith("LISTEN"), name
+        if isinstance(field.default, int | float):
+            assert json.loads(listed[name]) == field.default, name
+
+
+class _Anything(dict[str, str]):
+    """A .env with whatever is asked for, where compose has no default."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
 def test_mail_and_issuers_of_production_are_set_in_dotenv(
     compose: dict[str, Any], dotenv: dict[str, str]
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE
@@ -22,6 +22,13 @@ _STATUS_BY_PROBLEM = {
     KeyProblem.DISABLED: KEY_DISABLED,
     None: KEY_ACTIVE,
 }
+
+
+class KeyName(NamedTuple):
+    """What a consumer calls a key."""
+
+    key_id: UUID
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

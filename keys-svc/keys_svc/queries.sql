@@ -104,6 +104,9 @@ WHERE holder_id = ANY(:holder_ids::uuid[])
 ORDER BY {order}
 LIMIT :limit;
 
+-- name: list_key_names
+SELECT key_id, name FROM keys WHERE key_id = ANY(:key_ids::uuid[]);
+
 -- name: list_keys_of_consumer
 -- order created_at desc: timestamptz created_at, uuid key_id
 SELECT {key_columns}, {key} FROM keys

@@ -14,7 +14,7 @@ from ams_rating.prices import Price
 from keys_svc.access_store import AccessStore
 from keys_svc.consumers import Consumer, consumer_of
 from keys_svc.exposure_store import ExposureStore
-from keys_svc.keys import Key, key_of
+from keys_svc.keys import Key, KeyName, key_of
 from keys_svc.price_changes import Announcement, PriceVersion, Service
 from keys_svc.secrets import Secret
 from keys_svc.spend_caps import columns_of
@@ -53,6 +53,7 @@ class Store(QueryStore, package="keys_svc"):
     find_keys_by_hash = many(row=key_of)
     _find_previous_secrets = many(row=_previous_of)
     list_keys = page(row=key_of)
+    list_key_names = many(KeyName)
     list_keys_of_consumer = page(row=key_of)
     list_keys_to_write = many(row=key_of)
     live_keys = many(row=key_of)

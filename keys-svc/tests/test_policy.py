@@ -23,6 +23,7 @@ CALLERS: Mapping[str, Mapping[str, set[str] | frozenset[str]]] = {
         "CreateKey": CONSUMER,
         "GetKey": CONSUMER,
         "ListKeys": CONSUMER,
+        "BatchGetKeyNames": {"usage-svc"},
         "RevokeKey": CONSUMER,
         "SetKeySpendCap": CONSUMER,
         "GetSpendCap": CONSUMER,

@@ -118,6 +118,8 @@ def usage_svc(bench: Bench, database_url: str, sources: Path | None) -> Iterator
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
         "BILLING_ADDRESS": "127.0.0.1:1",
+        "CATALOG_ADDRESS": "127.0.0.1:1",
+        "KEYS_ADDRESS": "127.0.0.1:1",
         "KAFKA_TOPIC_PREFIX": bench.prefix,
         "KAFKA_BOOTSTRAP_SERVERS": bench.servers.kafka_bootstrap_servers,
         "LOG_LEVEL": "WARNING",

@@ -36,6 +36,6 @@ def _headers(error: AppError) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
     headers = dict(error.headers) if isinstance(error, CallsLimitedError) else {}
     retry_after_s = error.metadata.get("retry_after_s", "")
-    if error.http_status in (429, 503) and retry_after_s.isascii() and retry_after_s.isdigit():
+    if error.http_status in (429, 503, 504) and retry_after_s.isascii() and retry_after_s.isdigit():
         headers["retry-after"] = retry_after_s
     return headers

@@ -18,8 +18,8 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ams_rest.areas import AREAS, Area
+from ams_rest.deadlines import Deadlines
 
-_DEADLINE_S = 15.0
 _HEALTH_DEADLINE_S = 2.0
 # What gRPC metadata can carry; a token of ours has less than a thousand characters.
 _AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,4096}")
@@ -28,8 +28,9 @@ _AUTHORIZATION = re.compile(r"[\x20-\x7e]{1,4096}")
 class Backends:
     """The gRPC services that REST calls, by the process that serves them."""
 
-    def __init__(self, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(self, channels: Mapping[str, grpc.aio.Channel], deadlines: Deadlines) -> None:
         self.channels = channels
+        self.deadlines = deadlines
 
     async def call(
         self, area: Area, rpc: MethodDescriptor, request: Message, authorization: str | None
@@ -44,10 +45,14 @@ class Backends:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(rpc.output_type).FromString,
         )
-        try:
-            return await call(request, metadata=tuple(metadata), timeout=_DEADLINE_S)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+
+        async def invoke(timeout_s: float) -> Any:
+            try:
+                return await call(request, metadata=tuple(metadata), timeout=timeout_s)
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error) from error
+
+        return await self.deadlines.ask(area.process, rpc.name, invoke)
 
     async def health(self) -> dict[str, str]:
         """Each process' health by its own word, or "unreachable"."""
@@ -67,14 +72,15 @@ class Backends:
 
 
 @asynccontextmanager
-async def open_backends(addresses: Mapping[str, str]) -> AsyncIterator[Backends]:
+async def open_backends(addresses: Mapping[str, str], deadlines: Deadlines) -> AsyncIterator[Backends]:
     """Channels to the processes at `addresses` ("host:port" by the process' name), closed at the end."""
     async with AsyncExitStack() as stack:
         yield Backends(
             {
                 process: await stack.enter_async_context(open_channel(address))
                 for process, address in addresses.items()
-            }
+            },
+            deadlines,
         )
 
 

@@ -9,13 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import grpc
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from ams.billing.v1 import billing_service_pb2 as billing
+from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
+from ams.catalog.v1 import catalog_service_pb2 as catalog
+from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from ams.keys.v1 import keys_service_pb2 as keys
+from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams.usage.v1.events_pb2 import (
@@ -28,21 +34,25 @@ from ams.usage.v1.events_pb2 import (
     UsageTotalBatch,
 )
 from ams_common import topics
+from ams_common.client import ServiceToken
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
+from ams_common.live_answers import LiveAnswers
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
+from ams_common.testing.tokens import TestIssuer
 from usage_svc.event_handlers import UsageIntake, topic_handlers
 from usage_svc.file_store import FileStore
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
 from usage_svc.questions.answers import Questions
-from usage_svc.questions.live import LiveAnswers
+from usage_svc.reporting.facts import FactSources
 from usage_svc.rpc.service import UsageService
 from usage_svc.store import Store
+from usage_svc.testing import BillingServer, CatalogServer, KeysServer
 
 
 @pytest.fixture(scope="session")
@@ -232,6 +242,61 @@ def questions(database: Database[Store], pseudonyms: Pseudonyms) -> Questions:
     return Questions(database=database, pseudonyms=pseudonyms)
 
 
+class OwnToken:
+    """usage-svc's own, without asking identity-svc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def get(self) -> str:
+        return self._token
+
+
+@pytest.fixture
+def own_token(issuer: TestIssuer) -> ServiceToken:
+    return cast("ServiceToken", OwnToken(issuer.service_token("usage-svc")))
+
+
+@pytest.fixture
+def catalog_server() -> CatalogServer:
+    return CatalogServer()  # type: ignore[abstract]  # gRPC answers UNIMPLEMENTED for the others
+
+
+@pytest.fixture
+def keys_server() -> KeysServer:
+    return KeysServer()  # type: ignore[abstract]
+
+
+@pytest.fixture
+def billing_server() -> BillingServer:
+    return BillingServer()  # type: ignore[abstract]
+
+
+@pytest.fixture
+async def sources(
+    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]],
+    catalog_server: CatalogServer,
+    keys_server: KeysServer,
+    billing_server: BillingServer,
+    own_token: ServiceToken,
+) -> FactSources:
+    return FactSources(
+        catalog_channel=await serve_rpc(
+            catalog.DESCRIPTOR.services_by_name["CatalogService"],
+            partial(catalog_rpc.add_CatalogServiceServicer_to_server, catalog_server),
+        ),
+        keys_channel=await serve_rpc(
+            keys.DESCRIPTOR.services_by_name["KeysService"],
+            partial(keys_rpc.add_KeysServiceServicer_to_server, keys_server),
+        ),
+        billing_channel=await serve_rpc(
+            billing.DESCRIPTOR.services_by_name["BillingService"],
+            partial(billing_rpc.add_BillingServiceServicer_to_server, billing_server),
+        ),
+        token=own_token,
+    )
+
+
 @pytest.fixture
 def live() -> LiveAnswers[pb.UsageReport]:
     """Looks more often than in production, so that nobody waits for a second."""
@@ -334,6 +399,8 @@ async def start_service(
         "USAGE_LISTEN": "127.0.0.1:0",
         "IDENTITY_ADDRESS": "127.0.0.1:1",
         "BILLING_ADDRESS": "127.0.0.1:1",
+        "CATALOG_ADDRESS": "127.0.0.1:1",
+        "KEYS_ADDRESS": "127.0.0.1:1",
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
     }

@@ -5,7 +5,9 @@ import csv
 import io
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,20 @@ from ams_common.ids import uuid7
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
+from hypothesis import given
+from hypothesis import strategies as st
+from pypdf import PdfReader
 from usage_svc.file_store import FileStore
 from usage_svc.identity_events import apply_identity_events
-from usage_svc.reporting import pdf
+from usage_svc.reporting import facts, pdf
+from usage_svc.reporting.facts import FactSources, part_of
 from usage_svc.reporting.making import STALE_AFTER, ReportMaker
 from usage_svc.reporting.reports import MAX_UNFINISHED, Report
 from usage_svc.reporting.store import ReportStore
+from usage_svc.reporting.tables import Amount
 from usage_svc.rpc.reports import ReportService
 from usage_svc.store import Store
+from usage_svc.testing import BillingServer, CatalogServer, KeysServer
 
 KEEP = timedelta(days=30)
 DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ReportService"]
@@ -45,9 +53,16 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def maker(database: Database[Store], directory: Path, pseudonyms: Pseudonyms) -> ReportMaker:
+def maker(
+    database: Database[Store], directory: Path, pseudonyms: Pseudonyms, sources: FactSources
+) -> ReportMaker:
     return ReportMaker(
-        database=database, files=FileStore(str(directory)), pseudonyms=pseudonyms, keep=KEEP, chunk=3
+        database=database,
+        files=FileStore(str(directory)),
+        pseudonyms=pseudonyms,
+        sources=sources,
+        keep=KEEP,
+        chunk=3,
     )
 
 
@@ -177,6 +192,117 @@ async def test_every_format_has_the_same_rows(
     assert sum(row["request_bytes"] for row in of_parquet) == sum(range(8))
     assert {row["service_id"] for row in of_json} == {str(subject.service_id)}
     assert not await maker.make_one()
+
+
+async def test_a_report_names_things_and_says_what_they_cost(
+    new_subject: Any,
+    ingest: Any,
+    as_: As,
+    maker: ReportMaker,
+    catalog_server: CatalogServer,
+    keys_server: KeysServer,
+    billing_server: BillingServer,
+) -> None:
+    subject = new_subject(project_id=uuid7())
+    other = new_subject(consumer_id=subject.consumer_id)
+    catalog_server.names[str(subject.service_id)] = "=Weather"
+    keys_server.names[str(subject.api_key_id)] = "Laptop"
+    # 5 charged calls in three rows, and 2 that nobody charges in another; the amount has no thirds.
+    await ingest(
+        [
+            *(subject.event(NOON + timedelta(hours=n), status_code=200) for n in (0, 0, 1, 3, 3)),
+            *(subject.event(NOON + timedelta(hours=n), status_code=500) for n in (1, 2)),
+            other.event(NOON),
+        ]
+    )
+    billing_server.add(subject, "0.010001", day=DAY)
+    consumer = as_(subject.consumer_id, CONSUMER)
+    for detail in (pb.BY_DAY, pb.BY_HOUR):
+        contents = {}
+        for file_format in (pb.CSV, pb.JSON_LINES, pb.PARQUET):
+            asked = await consumer.create(format=file_format, detail=detail)
+            assert await maker.make_one()
+            contents[file_format] = await consumer.content(asked.report_id)
+        of_csv = csv_rows(contents[pb.CSV])
+        of_json = [json.loads(line) for line in contents[pb.JSON_LINES].splitlines()]
+        of_parquet = pq.read_table(io.BytesIO(contents[pb.PARQUET])).to_pylist()
+        assert {(row["service"], row["merchant"], row["key_name"]) for row in of_json} == {
+            ("=Weather", "株式会社", "Laptop"),
+            # What nobody could name is called by its id, and isn't rated yet.
+            (str(other.service_id), "", ""),
+        }
+        assert {row["service"] for row in of_csv} == {"'=Weather", str(other.service_id)}
+        for rows in (of_csv, of_json, of_parquet):
+            spent = [Decimal(row["spend"]) for row in rows if row["spend"]]
+            assert sum(spent) == Decimal("0.010001")
+            assert {row["currency"] for row in rows if row["spend"]} == {"EUR"}
+        failed = [row for row in of_json if row["status_class"] == "5xx"]
+        assert {Decimal(row["spend"]) for row in failed} == {0}
+        assert [row["spend"] for row in of_json if row["service_id"] == str(other.service_id)] == [None]
+    asked = await consumer.create(format=pb.PDF)
+    await maker.make_one()
+    text = PdfReader(io.BytesIO(await consumer.content(asked.report_id))).pages[0].extract_text()
+    for words in ("=Weather", "Laptop", "Spend: 0.010001 EUR"):
+        assert words in text
+
+
+async def test_a_merchant_is_told_of_its_own_services_spend(
+    new_subject: Any, ingest: Any, as_: As, maker: ReportMaker, billing_server: BillingServer
+) -> None:
+    subject = new_subject()
+    others = [new_subject(merchant_id=subject.merchant_id, service_id=subject.service_id) for _ in range(4)]
+    await ingest([each.event(NOON) for each in (subject, *others)])
+    for each in others:
+        billing_server.add(each, "1.5", "JPY", day=DAY)
+    billing_server.add(subject, "2.25", day=DAY)
+    merchant = as_(subject.merchant_id, MERCHANT)
+    asked = await merchant.create(service_id=str(subject.service_id))
+    await maker.make_one()
+    rows = csv_rows(await merchant.content(asked.report_id))
+    assert sorted((row["spend"], row["currency"]) for row in rows) == [
+        *[("1.5000", "JPY")] * 4,
+        ("2.250000", "EUR"),
+    ]
+    for request in billing_server.asked:
+        assert request.merchant_id == str(subject.merchant_id)
+        assert request.service_id == str(subject.service_id)
+    # Nobody is asked about twice, in however many parts the rows come.
+    consumers = [each for request in billing_server.asked for each in request.consumer_ids]
+    assert len(consumers) == len(set(consumers)) == 5
+
+
+async def test_a_report_waits_for_who_is_away_for_a_moment(
+    subject: Any,
+    ingest: Any,
+    as_: As,
+    maker: ReportMaker,
+    billing_server: BillingServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(facts, "_PAUSE_S", 0.01)
+    await ingest([subject.event(NOON)])
+    billing_server.add(subject, "1", day=DAY)
+    consumer = as_(subject.consumer_id, CONSUMER)
+    for failures, status in ((2, pb.READY), (1000, pb.FAILED)):
+        billing_server.failures = failures
+        asked = await consumer.create()
+        await maker.make_one()
+        made = await consumer.get(asked.report_id)
+        assert made.status == status
+        assert ("can't be told" in made.error) == (status == pb.FAILED)
+
+
+@given(
+    st.integers(0, 10**9),
+    st.sampled_from(("EUR", "JPY", "KWD")),
+    st.lists(st.integers(1, 1000), min_size=1, max_size=50),
+)
+def test_parts_add_up_to_the_whole(units: int, currency: str, counts: list[int]) -> None:
+    digits = {"EUR": 6, "JPY": 4, "KWD": 7}[currency]
+    whole = Amount(Decimal(units).scaleb(-digits), currency)
+    parts = [part_of(whole, sum(counts[:at]), own, sum(counts)).amount for at, own in enumerate(counts)]
+    assert sum(parts) == whole.amount
+    assert min(parts) >= 0
 
 
 async def test_a_pdf_can_be_drawn_and_is_the_same_each_time(
@@ -336,7 +462,7 @@ async def test_a_maker_that_was_only_slow_doesnt_overwrite_its_successors_report
     await ingest([subject.event(NOON)])
     consumer = as_(subject.consumer_id, CONSUMER)
     asked = await consumer.create()
-    slow = ReportMaker(database=database, files=maker.files, pseudonyms=maker.pseudonyms, keep=KEEP, chunk=1)
+    slow = replace(maker, chunk=1)
     at_work, go_on = asyncio.Event(), asyncio.Event()
     write = slow._write
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
@@ -88,21 +88,11 @@ def as_(alerts_channel: grpc.aio.Channel, issuer: TestIssuer) -> As:
     return lambda user_id, *roles: Person(stub, issuer.user_token(user_id, *roles))
 
 
-class OwnToken:
-    """usage-svc's own, without asking identity-svc."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def get(self) -> str:
-        return self._token
-
-
 @pytest.fixture
-async def spend(nobody_listens: str) -> AsyncIterator[SpendClient]:
+async def spend(nobody_listens: str, own_token: ServiceToken) -> AsyncIterator[SpendClient]:
     """billing-svc is away: what spend comes to is asked of it in tests/test_alert_on_spend.py."""
     async with grpc.aio.insecure_channel(nobody_listens) as channel:
-        yield SpendClient(BillingServiceStub(channel), cast("ServiceToken", OwnToken("")))
+        yield SpendClient(BillingServiceStub(channel), own_token)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What the members of a project see of its usage, and what becomes of it when they leave."""
 
+import csv
+import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -40,6 +42,7 @@ from usage_svc.alerting.evaluating import AlertEvaluator
 from usage_svc.file_store import FileStore
 from usage_svc.identity_events import apply_identity_events
 from usage_svc.projects import apply_projects
+from usage_svc.reporting.facts import FactSources
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.rpc.alerts import AlertService
 from usage_svc.rpc.reports import ReportService
@@ -121,6 +124,14 @@ async def services(
 
 
 Tell = Callable[[Project], Awaitable[None]]
+
+
+@pytest.fixture
+def maker(
+    database: Database[Store], pseudonyms: Pseudonyms, sources: FactSources, tmp_path: Path
+) -> ReportMaker:
+    files = FileStore(str(tmp_path))
+    return ReportMaker(database=database, files=files, pseudonyms=pseudonyms, sources=sources, keep=KEEP)
 
 
 @pytest.fixture
@@ -303,12 +314,7 @@ async def test_a_private_rule_is_nobody_elses_to_delete(services: Services, team
 
 
 async def test_leaving_ends_rules_and_reports_of_the_project_and_no_others(
-    services: Services,
-    team: Team,
-    tell: Tell,
-    database: Database[Store],
-    pseudonyms: Pseudonyms,
-    tmp_path: Path,
+    services: Services, team: Team, tell: Tell, maker: ReportMaker
 ) -> None:
     member, owner, project_id = team.people["member"], team.people["owner"], team.project.project_id
     for user_id in (member, owner):
@@ -325,12 +331,12 @@ async def test_leaving_ends_rules_and_reports_of_the_project_and_no_others(
         project_id=str(project_id),
     )
     made = await services.as_(member, services.reports.CreateReport, asked)
-    maker = ReportMaker(database=database, files=FileStore(str(tmp_path)), pseudonyms=pseudonyms, keep=KEEP)
     await maker.make_one()
     read = reports.ReadReportRequest(report_id=made.report_id)
     content = (await services.as_(member, services.reports.ReadReport, read)).content
     assert str(team.shared.api_key_id).encode() in content
     assert str(team.private.api_key_id).encode() not in content
+    assert team.project.name.encode() in content
 
     await tell(without(team.project, member))
     assert await services.code_of(member, services.reports.ReadReport, read) == "report_not_found"
@@ -340,6 +346,30 @@ async def test_leaving_ends_rules_and_reports_of_the_project_and_no_others(
         owner, services.alerts.ListAlertRules, alerts.ListAlertRulesRequest(project_id=str(project_id))
     )
     assert [rule.name for rule in kept.alert_rules] == ["Many calls"]
+
+
+async def test_a_report_names_a_project_to_its_members_only(
+    services: Services, team: Team, tell: Tell, maker: ReportMaker
+) -> None:
+    owner, manager, project = team.people["owner"], team.people["manager"], team.project
+
+    async def report() -> list[dict[str, str]]:
+        asked = reports.CreateReportRequest(
+            first_day=DAY, last_day=DAY, format=reports.CSV, detail=reports.BY_DAY
+        )
+        made = await services.as_(owner, services.reports.CreateReport, asked)
+        await maker.make_one()
+        read = reports.ReadReportRequest(report_id=made.report_id)
+        content = (await services.as_(owner, services.reports.ReadReport, read)).content
+        return list(csv.DictReader(io.StringIO(content.decode())))
+
+    def names(rows: list[dict[str, str]]) -> set[tuple[str, str]]:
+        return {(row["project_id"], row["project"]) for row in rows}
+
+    assert names(await report()) == {(str(project.project_id), project.name), ("", "")}
+    # Handed over and left: what was paid for stays, and what others call it since is theirs.
+    await tell(a_project(manager, project_id=project.project_id, version=project.version + 1))
+    assert names(await report()) == {(str(project.project_id), ""), ("", "")}
 
 
 async def test_an_outsider_gets_no_report_of_a_project(services: Services, team: Team) -> None:

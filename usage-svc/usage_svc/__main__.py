@@ -43,6 +43,7 @@ from usage_svc.partitions import keep_partitions_ready
 from usage_svc.projects import apply_projects
 from usage_svc.proofs.closing import keep_days_closed
 from usage_svc.questions.answers import Questions
+from usage_svc.reporting.facts import FactSources
 from usage_svc.reporting.making import ReportMaker
 from usage_svc.retention.keeping import Retention
 from usage_svc.rpc.alerts import AlertService
@@ -79,7 +80,6 @@ async def run(settings: Settings) -> None:
         reports = ReportService(
             database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports
         )
-        maker = ReportMaker(database=database, files=files, pseudonyms=pseudonyms, keep=settings.keep_reports)
         sealer = Sealer(settings.sealing_key)
         alerts = AlertService(
             database=database,
@@ -90,6 +90,22 @@ async def run(settings: Settings) -> None:
         # Apart: what is asked in the background doesn't keep a caller waiting.
         billing = await stack.enter_async_context(open_channel(settings.billing_address, is_apart=True))
         token = ServiceToken(identity, "usage-svc", settings.service_secret)
+        maker = ReportMaker(
+            database=database,
+            files=files,
+            pseudonyms=pseudonyms,
+            sources=FactSources(
+                catalog_channel=await stack.enter_async_context(
+                    open_channel(settings.catalog_address, is_apart=True)
+                ),
+                keys_channel=await stack.enter_async_context(
+                    open_channel(settings.keys_address, is_apart=True)
+                ),
+                billing_channel=billing,
+                token=token,
+            ),
+            keep=settings.keep_reports,
+        )
         evaluator = AlertEvaluator(database=database, spend=SpendClient(BillingServiceStub(billing), token))
         session = await stack.enter_async_context(open_session(allow_private=settings.allow_private_webhooks))
         deliverer = WebhookDeliverer(

@@ -25,8 +25,11 @@ class Settings(ServiceSettings):
     pseudonym_key: str = pseudonym_key_setting()
     # Proves usage-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
-    # Asked for what alerts are about: spend.
+    # Asked for what alerts and reports are about: spend.
     billing_address: str = setting(name="BILLING_ADDRESS")
+    # Asked for the names that reports tell.
+    catalog_address: str = setting(name="CATALOG_ADDRESS")
+    keys_address: str = setting(name="KEYS_ADDRESS")
     # Directories or object stores that fsspec opens ("/var/lib/ams/reports", "s3://bucket/reports") and that
     # every instance sees: for the files of reports, and for raw events as Parquet.
     reports_url: str = setting(development=".run/usage/reports")

@@ -32,9 +32,16 @@
     const name = new Intl.DateTimeFormat(LOCALE, { ...(isMonthly ? { month: "short", year: "numeric" } : DAY), timeZone });
     const moment = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, timeZone }), date = new Intl.DateTimeFormat(LOCALE, { day: "numeric", timeZone });
     const isStart = (at) => moment.format(at * 1000) === "00:00" && (!isMonthly || date.format(at * 1000) === "1");
+    const month = new Intl.DateTimeFormat(LOCALE, { month: "short", timeZone }), year = new Intl.DateTimeFormat(LOCALE, { year: "numeric", timeZone });
+    /* Twelve months stand beside each other: only the first and each January have room for their year. */
+    const label = (at, isFirst) => {
+      if (!isMonthly) return name.format(at * 1000);
+      const isJanuary = month.format(at * 1000) === "Jan";
+      return month.format(at * 1000) + (isFirst || isJanuary ? `\n${year.format(at * 1000)}` : "");
+    };
     return {
       word: isMonthly ? "Month" : "Day", name,
-      labels: (_, splits) => splits.map((at) => (isStart(at) ? name.format(at * 1000) : "")),
+      labels: (_, splits) => splits.map((at) => (isStart(at) ? label(at, at === splits.find(isStart)) : "")),
       dateOf: (at) => uPlot.tzDate(new Date(at * 1000), timeZone),
     };
   }

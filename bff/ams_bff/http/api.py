@@ -66,10 +66,9 @@ from ams.usage.v1.alert_service_pb2_grpc import AlertServiceStub
 from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
-from ams_common.errors import DeadlineExceededError, UnauthenticatedError
+from ams_common.errors import UnauthenticatedError
+from ams_rest.deadlines import Deadlines
 from google.protobuf.message import Message
-
-from ams_bff.http.deadlines import LONG_DEADLINE_S, Hangs, is_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -147,24 +146,24 @@ class Client:
     """One service, for one session. Each call raises AppError: what the service says, or that it is down or
     hangs."""
 
-    def __init__(self, name: str, stubs: Mapping[str, object], token: AccessToken, hangs: Hangs) -> None:
+    def __init__(
+        self, name: str, stubs: Mapping[str, object], token: AccessToken, deadlines: Deadlines
+    ) -> None:
         self.stub = stubs[name]
         self.process = _SERVED_BY.get(name, name)
         self.access_token = token
-        self.hangs = hangs
+        self.deadlines = deadlines
 
 
 class Rpc(Generic[P, T]):
     """A method of a client, named as the RPC is."""
 
-    def __init__(self, request: Callable[P, Message], answer: type[T], is_slow: bool = False) -> None:
-        """`answer` only says the type: the stub knows how to read it. `is_slow`: it works out a lot."""
+    def __init__(self, request: Callable[P, Message], answer: type[T]) -> None:
+        """`answer` only says the type: the stub knows how to read it."""
         self._request = request
-        self._is_slow = is_slow
 
     def __set_name__(self, owner: type[Client], name: str) -> None:
         self._name = name
-        self._is_quick = is_read(name) and not self._is_slow
 
     def __get__(self, client: Client, owner: type[Client]) -> Callable[P, Awaitable[T]]:
         async def call(*args: P.args, **fields: P.kwargs) -> T:
@@ -182,19 +181,12 @@ class Rpc(Generic[P, T]):
 
     async def _ask(self, client: Client, request: Message, token: str | None) -> T:
         method = getattr(client.stub, self._name)
-        if not self._is_quick:
-            answer: T = await invoke(method, request, token=token, timeout_s=LONG_DEADLINE_S)
+
+        async def call(timeout_s: float) -> T:
+            answer: T = await invoke(method, request, token=token, timeout_s=timeout_s)
             return answer
-        hangs = client.hangs
-        hangs.check(client.process)
-        asked_at_s = hangs.clock()
-        try:
-            answer = await invoke(method, request, token=token, timeout_s=hangs.read_deadline_s)
-        except DeadlineExceededError:
-            hangs.missed(client.process, asked_at_s)
-            raise
-        hangs.answered(client.process)
-        return answer
+
+        return await client.deadlines.ask(client.process, self._name, call)
 
 
 class StreamRpc(Generic[P, T]):
@@ -521,18 +513,22 @@ class AlertsClient(Client):
 
 
 class BillingClient(Client):
+    BatchGetConsumerSpend = Rpc(billing.BatchGetConsumerSpendRequest, billing.BatchGetConsumerSpendResponse)
+    BatchGetMerchantRevenue = Rpc(
+        billing.BatchGetMerchantRevenueRequest, billing.BatchGetMerchantRevenueResponse
+    )
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
     CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
     DismissBillingDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
     EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
-    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument, is_slow=True)
-    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof, is_slow=True)
+    GetInvoiceDocument = Rpc(billing.GetInvoiceDocumentRequest, billing.InvoiceDocument)
+    GetInvoiceProof = Rpc(billing.GetInvoiceProofRequest, billing.InvoiceProof)
     GetInvoiceRun = Rpc(billing.GetInvoiceRunRequest, billing.InvoiceRun)
     GetMerchantRevenue = Rpc(billing.GetMerchantRevenueRequest, billing.GetMerchantRevenueResponse)
-    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation, is_slow=True)
-    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement, is_slow=True)
+    GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
+    GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
@@ -546,6 +542,12 @@ class BillingClient(Client):
     SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
     SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
     VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
+    WatchConsumerSpend = StreamRpc(
+        billing.BatchGetConsumerSpendRequest, billing.BatchGetConsumerSpendResponse
+    )
+    WatchMerchantRevenue = StreamRpc(
+        billing.BatchGetMerchantRevenueRequest, billing.BatchGetMerchantRevenueResponse
+    )
 
 
 class ProjectSpendClient(Client):
@@ -570,33 +572,34 @@ class RegistryClient(Client):
 class Api:
     """All services; who is asking is the person of one session."""
 
-    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, hangs: Hangs) -> None:
-        self.identity = IdentityClient("identity", stubs, access_token, hangs)
-        self.projects = ProjectsClient("projects", stubs, access_token, hangs)
-        self.sessions = SessionsClient("sessions", stubs, access_token, hangs)
-        self.tokens = TokensClient("tokens", stubs, access_token, hangs)
-        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, hangs)
-        self.team = TeamClient("team", stubs, access_token, hangs)
-        self.settings = SettingsClient("settings", stubs, access_token, hangs)
-        self.profiles = ProfilesClient("profiles", stubs, access_token, hangs)
-        self.notifications = NotificationsClient("notifications", stubs, access_token, hangs)
-        self.catalog = CatalogClient("catalog", stubs, access_token, hangs)
-        self.revisions = RevisionsClient("revisions", stubs, access_token, hangs)
-        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, hangs)
-        self.discovery = DiscoveryClient("discovery", stubs, access_token, hangs)
-        self.invitations = InvitationsClient("invitations", stubs, access_token, hangs)
-        self.keys = KeysClient("keys", stubs, access_token, hangs)
-        self.key_settings = KeySettingsClient("key_settings", stubs, access_token, hangs)
-        self.grants = GrantsClient("grants", stubs, access_token, hangs)
-        self.service_consumers = ServiceConsumersClient("service_consumers", stubs, access_token, hangs)
-        self.exposures = ExposuresClient("exposures", stubs, access_token, hangs)
-        self.usage = UsageClient("usage", stubs, access_token, hangs)
-        self.reports = ReportsClient("reports", stubs, access_token, hangs)
-        self.alerts = AlertsClient("alerts", stubs, access_token, hangs)
-        self.billing = BillingClient("billing", stubs, access_token, hangs)
-        self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, hangs)
-        self.project_images = ProjectImagesClient("project_images", stubs, access_token, hangs)
-        self.registry = RegistryClient("registry", stubs, access_token, hangs)
+    def __init__(self, stubs: Mapping[str, object], access_token: AccessToken, deadlines: Deadlines) -> None:
+        self.access_token = access_token
+        self.identity = IdentityClient("identity", stubs, access_token, deadlines)
+        self.projects = ProjectsClient("projects", stubs, access_token, deadlines)
+        self.sessions = SessionsClient("sessions", stubs, access_token, deadlines)
+        self.tokens = TokensClient("tokens", stubs, access_token, deadlines)
+        self.second_factors = SecondFactorsClient("second_factors", stubs, access_token, deadlines)
+        self.team = TeamClient("team", stubs, access_token, deadlines)
+        self.settings = SettingsClient("settings", stubs, access_token, deadlines)
+        self.profiles = ProfilesClient("profiles", stubs, access_token, deadlines)
+        self.notifications = NotificationsClient("notifications", stubs, access_token, deadlines)
+        self.catalog = CatalogClient("catalog", stubs, access_token, deadlines)
+        self.revisions = RevisionsClient("revisions", stubs, access_token, deadlines)
+        self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, deadlines)
+        self.discovery = DiscoveryClient("discovery", stubs, access_token, deadlines)
+        self.invitations = InvitationsClient("invitations", stubs, access_token, deadlines)
+        self.keys = KeysClient("keys", stubs, access_token, deadlines)
+        self.key_settings = KeySettingsClient("key_settings", stubs, access_token, deadlines)
+        self.grants = GrantsClient("grants", stubs, access_token, deadlines)
+        self.service_consumers = ServiceConsumersClient("service_consumers", stubs, access_token, deadlines)
+        self.exposures = ExposuresClient("exposures", stubs, access_token, deadlines)
+        self.usage = UsageClient("usage", stubs, access_token, deadlines)
+        self.reports = ReportsClient("reports", stubs, access_token, deadlines)
+        self.alerts = AlertsClient("alerts", stubs, access_token, deadlines)
+        self.billing = BillingClient("billing", stubs, access_token, deadlines)
+        self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, deadlines)
+        self.project_images = ProjectImagesClient("project_images", stubs, access_token, deadlines)
+        self.registry = RegistryClient("registry", stubs, access_token, deadlines)
 
 
 class Listed(Protocol):

@@ -1,11 +1,12 @@
 """A visit: one request of a browser, and what a view needs to answer it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.errors import DeadlineExceededError, UnavailableError
+from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -14,9 +15,9 @@ from ams_bff.http.api import Api
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.documentation import Documentation
 from ams_bff.http.event_streams import EventStreams
+from ams_bff.http.feeds import A, Feeds, Follower, Watch
 from ams_bff.http.sessions import Flash
 from ams_bff.http.unread_counts import UnreadCounts
-from ams_bff.http.usage_feeds import UsageFeeds, UsageFollower
 from ams_bff.ui import navigation
 from ams_bff.ui.forms import Form
 from ams_bff.ui.lists import PageUrl
@@ -35,7 +36,7 @@ class Visit:
         api: Api,
         renderer: Renderer,
         event_streams: EventStreams,
-        usage_feeds: UsageFeeds,
+        feeds: Feeds,
         unread_counts: UnreadCounts,
         public_url: str,
         documentation: Documentation,
@@ -44,11 +45,11 @@ class Visit:
         self.session = session
         self.api = api
         self.event_streams = event_streams
-        self.usage_feeds = usage_feeds
+        self.feeds = feeds
         self.unread_counts = unread_counts
         self.documentation = documentation
-        # Of a page that goes on: what it shows of usage comes from here.
-        self.usage_follower: UsageFollower | None = None
+        # Of a page that goes on: its figures come from here.
+        self.follower: Follower | None = None
         # Names that were asked for already, by kind and id: a page that goes on asks for each once.
         self.names: dict[tuple[str, str], str] = {}
         self.path = request.url.path
@@ -129,6 +130,14 @@ class Visit:
                 raise
             self.is_degraded = True
             return None
+
+    async def ask_or_follow(self, watch: Watch[A], request: Message, asked: Callable[[], Awaitable[A]]) -> A:
+        """What `asked` answers; on a page that goes on, the latest of the same that `watch` tells. Raises
+        AppError."""
+        if self.follower is None:
+            return await asked()
+        owner_id = self.session.person.user_id if self.session.person else ""
+        return await self.follower.latest(watch, owner_id, self.api, request)
 
     async def render(self, template: str, status: int | None = None, **context: object) -> Response:
         """A page. A `form` among the context gives its status."""

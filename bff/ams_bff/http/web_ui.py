@@ -1,12 +1,12 @@
 """The web UI as an ASGI app: sessions, forgery checks, views, error pages."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 
-import grpc
 from ams.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from ams_common.errors import AppError
+from ams_rest.backends import Backends
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,16 +17,15 @@ from ams_bff.http.assets import PREFIX, Assets
 from ams_bff.http.browser_session import BrowserSession
 from ams_bff.http.closed_roles import open_again
 from ams_bff.http.cookies import DeviceCookie, SessionCookie
-from ams_bff.http.deadlines import Hangs
 from ams_bff.http.documentation import Documentation
 from ams_bff.http.error_pages import error_page, fault_page
 from ams_bff.http.event_streams import EventStreams
+from ams_bff.http.feeds import Feeds
 from ams_bff.http.posted_forms import read_form
 from ams_bff.http.renewal import Renewal
 from ams_bff.http.routing import PathViews, View, router_of
 from ams_bff.http.sessions import SessionStore
 from ams_bff.http.unread_counts import UnreadCounts
-from ams_bff.http.usage_feeds import UsageFeeds
 from ams_bff.http.visits import Visit
 from ams_bff.settings import Settings
 from ams_bff.ui.renderer import Renderer
@@ -52,7 +51,7 @@ class WebUi:
     def __init__(
         self,
         settings: Settings,
-        channels: Mapping[str, grpc.aio.Channel],
+        backends: Backends,
         store: SessionStore,
         assets: Assets,
         event_streams: EventStreams,
@@ -60,9 +59,9 @@ class WebUi:
         documentation: Documentation,
     ) -> None:
         self._public_url = settings.public_url
-        self._stubs = stubs_over(channels)
-        self._hangs = Hangs(settings.read_deadline_s)
-        self._usage_feeds = UsageFeeds(settings.read_deadline_s)
+        self._stubs = stubs_over(backends.channels)
+        self._deadlines = backends.deadlines
+        self._feeds = Feeds(settings.read_deadline_s)
         self._unread_counts = UnreadCounts()
         self._store = store
         self._assets = assets
@@ -71,7 +70,7 @@ class WebUi:
         self._router = router_of(views, self._serve)
         self._cookie = SessionCookie(settings.is_https)
         self._device_cookie = DeviceCookie(settings.is_https)
-        self._renewal = Renewal(store, IdentityServiceStub(channels["identity"]))
+        self._renewal = Renewal(store, IdentityServiceStub(backends.channels["identity"]))
         self._renderer = Renderer(
             assets.url, settings.consume_url, settings.support_email, is_debug=settings.debug
         )
@@ -94,14 +93,14 @@ class WebUi:
 
     def _visit(self, request: Request) -> Visit:
         session = BrowserSession(self._store, self._renewal)
-        api = Api(self._stubs, session.access_token, self._hangs)
+        api = Api(self._stubs, session.access_token, self._deadlines)
         return Visit(
             request,
             session,
             api,
             self._renderer,
             self._event_streams,
-            self._usage_feeds,
+            self._feeds,
             self._unread_counts,
             self._public_url,
             self._documentation,

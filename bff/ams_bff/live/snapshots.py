@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ams_bff.http.feeds import Follower
 from ams_bff.http.routing import View
-from ams_bff.http.usage_feeds import UsageFollower
 from ams_bff.http.visits import Visit
 
 # Browsers come back after a stop, not all in the same second.
@@ -78,7 +78,7 @@ class LiveStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit = self._visit
         with visit.event_streams.slot(visit.session.secret) as end:
-            visit.usage_follower = follower = UsageFollower(visit.usage_feeds)
+            visit.follower = follower = Follower(visit.feeds)
             try:
                 snapshot = await self._load(visit)
                 await send(
@@ -95,7 +95,7 @@ class LiveStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_events(
-        self, send: Send, snapshot: LiveSnapshot, end: asyncio.Event, follower: UsageFollower
+        self, send: Send, snapshot: LiveSnapshot, end: asyncio.Event, follower: Follower
     ) -> None:
         visit, beat_s = self._visit, self._visit.event_streams.beat_s
         shown = visit.request.headers.get("last-event-id") or visit.parameter("etag")

@@ -15,6 +15,12 @@ def months_before(now: date, count: int) -> list[str]:
     return months
 
 
+def days_of_month(month: str) -> tuple[date, date]:
+    """The first and the last day of a month such as "2026-11"."""
+    first = date.fromisoformat(f"{month}-01")
+    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
 def month_of(text: str, otherwise: str) -> str:
     """The month that a URL names; `otherwise` for none, and for what is none."""
     return text if _MONTH.fullmatch(text) else otherwise

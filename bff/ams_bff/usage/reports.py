@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ams.policy.v1.policy_pb2 import Role
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import from_timestamp, utc_now
 from markupsafe import Markup
 
+from ams_bff.http.feeds import WATCH_USAGE_OF
 from ams_bff.http.visits import Visit
 from ams_bff.ui.formats import counted, shown_time
 from ams_bff.usage.figures import SHOWN_DAYS, Row, points_of, span_fields, starts_of
@@ -21,16 +22,11 @@ _UTC = ZoneInfo("UTC")
 async def ask_usage(visit: Visit, **fields: Any) -> pb.UsageReport:
     """`fields`: the request's, as the role's RPC has them. A page that goes on follows the answer."""
     usage = visit.api.usage
-    if visit.usage_follower is not None:
-        owner_id = visit.session.person.user_id if visit.session.person else ""
-        return await visit.usage_follower.latest(visit.role, owner_id, usage, fields)
-    match visit.role:
-        case Role.MERCHANT:
-            return await usage.GetMerchantUsage(**fields)
-        case Role.ADMIN:
-            return await usage.GetPlatformUsage(**fields)
-        case _:
-            return await usage.GetConsumerUsage(**fields)
+    role = visit.role if visit.role in WATCH_USAGE_OF else CONSUMER
+    ask = {CONSUMER: usage.GetConsumerUsage, MERCHANT: usage.GetMerchantUsage, ADMIN: usage.GetPlatformUsage}
+    return await visit.ask_or_follow(
+        WATCH_USAGE_OF[role], pb.GetUsageRequest(**fields), lambda: ask[role](**fields)
+    )
 
 
 async def ask_shown(visit: Visit, now: datetime | None = None, **fields: Any) -> pb.UsageReport | None:

@@ -28,7 +28,7 @@ _PAGE_SIZE = 25
 # The name, its words, and what a threshold of it looks like.
 METRICS = {
     "REQUEST_COUNT": ("Requests", "such as 10000"),
-    "BYTES": ("Data in both directions, in bytes", "such as 1000000000"),
+    "BYTES": ("Data in both directions, in bytes", "such as 1000000000, which is 1 GB"),
     "ERROR_RATE": ("Errors, in % of the requests", "such as 5"),
     "SPEND": ("Spend", "such as 99.90"),
 }

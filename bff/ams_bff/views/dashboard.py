@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ams.billing.v1 import billing_service_pb2 as billing_pb
+from ams.billing.v1.billing_service_pb2 import SPEND_BY_SERVICE
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.usage.v1 import usage_service_pb2 as usage_pb
@@ -18,6 +18,7 @@ from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
 from ams_bff.usage import figures, reports
+from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.activity import Event, newest
 from ams_bff.views.consumer_lists import (
     active_keys,
@@ -28,9 +29,12 @@ from ams_bff.views.consumer_lists import (
     newest_by_service,
 )
 from ams_bff.views.naming import Known, Names, know_services, name_of, service_names
+from ams_bff.views.usage_names import labels_of
 
 _EXPIRES_SOON = timedelta(days=14)
 _DENIED_LATELY = timedelta(days=30)
+# Services whose spend the overview shows.
+_DEAREST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +73,22 @@ async def show_overview(visit: Visit) -> Response:
 async def load_figures(visit: Visit) -> LiveSnapshot:
     now = utc_now()
     last_day = figures.span_fields(now, usage_pb.HOUR, 24)
-    month, spend, last_spend, hours = await asyncio.gather(
+    month, spent, hours = await asyncio.gather(
         reports.ask_shown(visit, now),
-        visit.or_none_if_down(_ask_spend(visit, now)),
-        visit.or_none_if_down(_ask_spend(visit, now.replace(day=1) - timedelta(days=1))),
+        spend_this_month(visit, now, SPEND_BY_SERVICE),
         visit.or_none_if_down(reports.ask_usage(visit, **last_day)),
     )
-    spends = (spend.totals, last_spend.totals) if spend and last_spend else None
+    groups = spent.now.groups[:_DEAREST] if spent is not None else ()
+    names = await labels_of(visit, "service", (each.group for each in groups))
     context = {
         "trend": figures.trend(month, now=now),
-        "spend": spend,
-        "last_spend": last_spend,
-        "spend_change": figures.change_of_sums(*spends) if spends else None,
+        "spent": spent,
+        "dearest": [(each.group, names[each.group], each.amount) for each in groups],
         "rows": reports.chart_rows(visit, hours, [figures.points_of(hours)]) if hours else None,
         "summary": reports.summary_of(visit, hours, "the last 24 hours") if hours else "",
     }
-    return LiveSnapshot(context, etag_of(visit, month, spend, last_spend, hours))
-
-
-async def _ask_spend(visit: Visit, in_month: datetime) -> billing_pb.GetConsumerSpendResponse:
-    return await visit.api.billing.GetConsumerSpend(period=in_month.strftime("%Y-%m"))
+    told = [spent.now, spent.before] if spent is not None else []
+    return LiveSnapshot(context, etag_of(visit, month, hours, *told, repr(sorted(names.items()))))
 
 
 def _counts(

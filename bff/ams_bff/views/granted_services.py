@@ -8,6 +8,7 @@ from typing import Any
 from ams.catalog.v1.events_pb2 import DOCKER
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER
+from ams_common.clock import utc_now
 from ams_common.errors import AppError, FailedPreconditionError, NotFoundError, PermissionDeniedError
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
+from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
@@ -94,9 +96,10 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
     asked = [each for each in requests if each.service_id == service_id]
     if not asked:
         raise NotFoundError("service_not_found", "There is no such service among yours.")
-    known, report = await asyncio.gather(
+    known, report, spent = await asyncio.gather(
         know_services(visit, [service_id]),
         reports.ask_shown(visit, service_id=service_id),
+        spend_this_month(visit, utc_now(), service_id=service_id),
     )
     service = known.get(service_id)
     is_image = service is not None and service.type == DOCKER
@@ -111,6 +114,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
         asked=asked,
         keys=[key for key in active_keys(keys) if service_id in key.service_ids],
         trend=figures.trend(report),
+        spent=spent,
     )
 
 

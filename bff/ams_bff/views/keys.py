@@ -26,6 +26,7 @@ from ams_bff.ui.csv_files import Cells, cells
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import Samples, pull_samples
 from ams_bff.usage import figures, reports
+from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
 from ams_bff.views.key_settings import LOSSES, key_activities, networks_of
@@ -142,9 +143,10 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
     key_id = visit.parameter("key_id")
     key = await visit.api.keys.GetKey(key_id=key_id)
     lost_ids = [lost.service_id for lost in key.lost_services]
-    # Of a project's key its members see the usage, whoever pays for it.
-    report, known, activities, exposures, projects = await asyncio.gather(
+    # Of a project's key its members see usage and spend, whoever pays for it.
+    report, spent, known, activities, exposures, projects = await asyncio.gather(
         reports.ask_shown(visit, api_key_id=key_id, project_id=key.project_id),
+        spend_this_month(visit, utc_now(), api_key_id=key_id, project_id=key.project_id),
         visit.or_none_if_down(know_services(visit, [*key.service_ids, *lost_ids])),
         key_activities(visit, [key]),
         visit.or_none_if_down(visit.api.exposures.ListExposures(key_id=key_id)),
@@ -164,6 +166,7 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         exposures=exposures.exposures if exposures is not None else (),
         apis=_apis({each: known[each] for each in key.service_ids if each in known} if known else {}),
         trend=figures.trend(report),
+        spent=spent,
         project_name=projects[key.project_id] if key.project_id else "",
     )
 

@@ -1,8 +1,7 @@
 """A merchant's first page: figures, then what needs a decision, then what went on."""
 
 import asyncio
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
 
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
@@ -11,11 +10,14 @@ from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.registry.v1 import registry_service_pb2 as registry_pb
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams_common.clock import utc_now
+from ams_common.errors import DeadlineExceededError, UnavailableError
 from starlette.responses import Response
 
+from ams_bff.http.feeds import WATCH_REVENUE
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
 from ams_bff.live.snapshots import LiveSnapshot, etag_of, live_view
+from ams_bff.ui.periods import months_before
 from ams_bff.usage import figures, reports
 from ams_bff.views.merchant_activity import events_of
 
@@ -68,10 +70,8 @@ async def _ask_facts(
 
 async def load_figures(visit: Visit) -> LiveSnapshot:
     now = utc_now()
-    report, revenue, last_revenue = await asyncio.gather(
-        reports.ask_shown(visit, now, group_by=usage_pb.SERVICE),
-        visit.or_none_if_down(_ask_revenue(visit, now)),
-        visit.or_none_if_down(_ask_revenue(visit, now.replace(day=1) - timedelta(days=1))),
+    report, (revenue, last_revenue) = await asyncio.gather(
+        reports.ask_shown(visit, now, group_by=usage_pb.SERVICE), ask_revenues(visit, months_before(now, 2))
     )
     context = {
         "used": figures.by_group(report, now),
@@ -84,8 +84,20 @@ async def load_figures(visit: Visit) -> LiveSnapshot:
     return LiveSnapshot(context, etag_of(visit, report, revenue, last_revenue))
 
 
-async def _ask_revenue(visit: Visit, in_month: datetime) -> billing_pb.GetMerchantRevenueResponse:
-    return await visit.api.billing.GetMerchantRevenue(period=in_month.strftime("%Y-%m"))
+async def ask_revenues(
+    visit: Visit, periods: Sequence[str]
+) -> Sequence[billing_pb.GetMerchantRevenueResponse | None]:
+    """Of months, in one call; Nones when billing-svc can't be asked, on a page that goes on too: it has a
+    place that says so."""
+    request = billing_pb.BatchGetMerchantRevenueRequest(periods=periods)
+    try:
+        answer = await visit.ask_or_follow(
+            WATCH_REVENUE, request, lambda: visit.api.billing.BatchGetMerchantRevenue(periods=periods)
+        )
+    except (UnavailableError, DeadlineExceededError):
+        visit.is_degraded = True
+        return [None] * len(periods)
+    return answer.revenues
 
 
 def revenue_change(

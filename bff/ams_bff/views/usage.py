@@ -1,12 +1,16 @@
 """Usage with one live chart, alike for consumers, merchants and admins."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import usage_service_pb2 as pb
 from ams_common.clock import to_timestamp, utc_now
+from ams_common.money import to_decimal
+from ams_rating.currencies import round_to_minor_unit
+from google.type.money_pb2 import Money
 from starlette.responses import Response
 
 from ams_bff.http.routing import View, page
@@ -25,6 +29,8 @@ from ams_bff.usage.ranges import (
     UsageQuery,
 )
 from ams_bff.usage.reports import ask_usage, chart_rows, spike_words, summary_of
+from ams_bff.usage.spending import GROUPS as SPEND_GROUPS
+from ams_bff.usage.spending import Spending, spend_of_range
 from ams_bff.views.usage_names import STATUS_TONES, Labels, choices_of, filters_in_words, labels_of
 
 PATHS = {CONSUMER: "/dashboard/usage", MERCHANT: "/merchant/usage", ADMIN: "/admin/usage"}
@@ -41,15 +47,29 @@ _FIGURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PageData:
     """Everything that the page shows and the files hold."""
 
     query: UsageQuery
     report: pb.UsageReport
+    is_consumers: bool  # who see what usage costs beside it
     groups: Sequence[Group]
     labels: Labels
     filters: Sequence[tuple[str, str, str]]  # the parameter's name, what it filters, in words
+    spending: Spending | None = None
+
+    @property
+    def tells_spend(self) -> bool:
+        """Whether the table has a column for it, with or without figures: statuses cost nothing by
+        themselves."""
+        return self.is_consumers and self.query.group in SPEND_GROUPS and "status" not in self.query.filters
+
+    @cached_property
+    def spend_of(self) -> Mapping[str, Sequence[Money]]:
+        """By the groups that the table shows; none where it isn't known."""
+        names = [group.name for group in self.groups]
+        return self.spending.of_groups(names) if self.spending is not None else {}
 
     def label(self, group: str) -> str:
         return self.labels.get(group) or group
@@ -98,7 +118,8 @@ async def load_usage(visit: Visit) -> LiveSnapshot:
         "marks": spike_words(report),
         "summary": summary_of(visit, report, query.words, visit.zone),
     }
-    return LiveSnapshot(context, etag_of(visit, report, repr(sorted(data.labels.items()))))
+    spent = [data.spending.now, data.spending.before] if data.spending is not None else []
+    return LiveSnapshot(context, etag_of(visit, report, *spent, repr(sorted(data.labels.items()))))
 
 
 def _error_rate(figures: pb.UsageFigures) -> float:
@@ -106,10 +127,30 @@ def _error_rate(figures: pb.UsageFigures) -> float:
 
 
 async def download_table(visit: Visit) -> Response:
-    """A row for each group."""
+    """A row for each group. What they cost has a column for each currency: amounts of several can't be
+    added up."""
     data = await load_data(visit)
-    rows = [(group.name, data.label(group.name), *figure_cells(group.figures)) for group in data.groups]
-    return csv_file(f"usage-by-{data.query.group}", (data.query.group, "name", *_FIGURES), rows)
+    spends = data.spend_of if data.tells_spend else {}
+    currencies = sorted({amount.currency_code for amounts in spends.values() for amount in amounts})
+    rows = [
+        (
+            group.name,
+            data.label(group.name),
+            *figure_cells(group.figures),
+            *_spend_cells(spends.get(group.name, ()), currencies),
+        )
+        for group in data.groups
+    ]
+    columns = (data.query.group, "name", *_FIGURES, *(f"spend_{currency}" for currency in currencies))
+    return csv_file(f"usage-by-{data.query.group}", columns, rows)
+
+
+def _spend_cells(amounts: Iterable[Money], currencies: Sequence[str]) -> list[Cell]:
+    found = {
+        amount.currency_code: f"{round_to_minor_unit(to_decimal(amount), amount.currency_code):f}"
+        for amount in amounts
+    }
+    return [found.get(currency, "0") for currency in currencies]
 
 
 def figure_cells(figures: pb.UsageFigures) -> list[Cell]:
@@ -132,7 +173,8 @@ async def load_data(visit: Visit) -> PageData:
     """Asks for what the URL wants, and for the names of what it holds."""
     query = _query_of(visit)
     fields: Mapping[str, str] = {FILTERS_OF[visit.role][name]: text for name, text in query.filters.items()}
-    report = await ask_usage(
+    is_consumers = visit.role == CONSUMER
+    asked = ask_usage(
         visit,
         start=to_timestamp(query.start),
         end=to_timestamp(query.end),
@@ -143,6 +185,9 @@ async def load_data(visit: Visit) -> PageData:
         with_previous=True,
         **fields,
     )
+    report, spending = await asyncio.gather(
+        asked, spend_of_range(visit, query) if is_consumers else _nothing()
+    )
     groups = groups_of(report, visit.zone)
     if query.group == "status":
         groups.sort(key=lambda group: group.name)
@@ -150,7 +195,11 @@ async def load_data(visit: Visit) -> PageData:
         labels_of(visit, query.group, (group.name for group in groups)),
         filters_in_words(visit, query.filters),
     )
-    return PageData(query, report, groups, labels, filters)
+    return PageData(query, report, is_consumers, groups, labels, filters, spending)
+
+
+async def _nothing() -> None:
+    return None
 
 
 def _query_of(visit: Visit) -> UsageQuery:

@@ -27,9 +27,9 @@ FORMATS = {
     "PDF": ("PDF", "to read and to send", "application/pdf"),
 }
 DETAILS = {
-    "BY_DAY": ("By day", "by service, key, consumer and status"),
+    "BY_DAY": ("By day", "a row for each service, key and status, with what it cost"),
     "BY_HOUR": ("By hour", "the same, for each hour"),
-    "CALLS": ("Single calls", "of days whose calls are kept; not as PDF"),
+    "CALLS": ("Single calls", "of days whose calls are kept; without spend, not as PDF"),
 }
 _UNDER_WAY = (pb.QUEUED, pb.RUNNING)
 

@@ -1,21 +1,15 @@
 """An invoice as PDF. Pure: the same document gives the same bytes."""
 
-import logging
 from datetime import datetime
-from importlib.resources import files
 
-from fpdf import FPDF
+from ams_pdf.pages import FONT, Pages
 from fpdf.enums import XPos, YPos
 
 from billing_svc.documents.content import Document, DocumentLine, Fact
 
-_FONT = "Roboto"
 _QUIET = (87, 96, 106)
 _INK = (27, 31, 36)
 _LINE_MM = 5.0
-# It tells of every text with a letter that the font doesn't have.
-logging.getLogger("fpdf.output").setLevel(logging.ERROR)
-logging.getLogger("fontTools").setLevel(logging.ERROR)
 
 
 def pdf_of(document: Document, created_at: datetime) -> bytes:
@@ -45,14 +39,11 @@ def pdf_of(document: Document, created_at: datetime) -> bytes:
     return bytes(pdf.output())
 
 
-class _Pdf(FPDF):
+class _Pdf(Pages):
     def __init__(self, title: str) -> None:
-        super().__init__(format="A4")
+        super().__init__()
         self._running_title = title
         self.set_auto_page_break(True, margin=18)
-        fonts = files("font_roboto") / "files"
-        self.add_font(_FONT, "", str(fonts / "Roboto-Regular.ttf"))
-        self.add_font(_FONT, "B", str(fonts / "Roboto-Medium.ttf"))
         self._ink()
 
     def footer(self) -> None:
@@ -63,7 +54,7 @@ class _Pdf(FPDF):
 
     def heading(self, text: str, size: float) -> None:
         self.ln(3)
-        self.set_font(_FONT, "B", size)
+        self.set_font(FONT, "B", size)
         self._words(text, size * 0.5)
         self._ink()
 
@@ -87,7 +78,7 @@ class _Pdf(FPDF):
         self.ln(1)
         amount_width = 45.0
         top, page = self.get_y(), self.page
-        self.set_font(_FONT, "B", 10)
+        self.set_font(FONT, "B", 10)
         self.multi_cell(
             self.epw - amount_width,
             _LINE_MM,
@@ -115,7 +106,7 @@ class _Pdf(FPDF):
     def sums(self, sums: tuple[Fact, ...]) -> None:
         self.line(self.w / 2, self.get_y(), self.w - self.r_margin, self.get_y())
         self.ln(1)
-        self.set_font(_FONT, "B", 10)
+        self.set_font(FONT, "B", 10)
         for fact in sums:
             self.set_x(self.w / 2)
             self.cell(self.epw / 4, _LINE_MM, fact.label)
@@ -125,7 +116,7 @@ class _Pdf(FPDF):
     def _steps(self, line: DocumentLine) -> None:
         if not line.steps:
             return
-        self.set_font(_FONT, "", 8)
+        self.set_font(FONT, "", 8)
         self.set_text_color(*_QUIET)
         self._row(("Units", "Quantity", "Each", "Flat", "Exactly"))
         self.set_text_color(*_INK)
@@ -144,9 +135,9 @@ class _Pdf(FPDF):
         self.multi_cell(0, height, text, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def _ink(self) -> None:
-        self.set_font(_FONT, "", 10)
+        self.set_font(FONT, "", 10)
         self.set_text_color(*_INK)
 
     def _quiet(self, size: float) -> None:
-        self.set_font(_FONT, "", size)
+        self.set_font(FONT, "", size)
         self.set_text_color(*_QUIET)

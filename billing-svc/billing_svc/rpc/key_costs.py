@@ -15,9 +15,8 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
 from ams_common.money import to_money
 
+from billing_svc.day_spend import share_out_month
 from billing_svc.periods import day_of, first_day_of, last_day_of, month_of, parse_day
-from billing_svc.rating import rate_usage
-from billing_svc.shares import share_out
 from billing_svc.store import Store
 
 _LONGEST = timedelta(days=366)
@@ -59,31 +58,27 @@ async def _cost_since(
     """By currency. Of the first month: the whole, less what it came to before that day."""
     costs: defaultdict[str, Decimal] = defaultdict(Decimal)
     for month in _months(since, today):
-        first_day = first_day_of(month)
-        for currency, amount in (
-            await _share(store, consumer_id, api_key_id, first_day, last_day_of(month))
-        ).items():
+        whole = await _share(store, consumer_id, api_key_id, month, last_day_of(month))
+        for currency, amount in whole.items():
             costs[currency] += amount
-        if first_day < since:
-            day_before = since - timedelta(days=1)
-            for currency, amount in (
-                await _share(store, consumer_id, api_key_id, first_day, day_before)
-            ).items():
+        if first_day_of(month) < since:
+            before = await _share(store, consumer_id, api_key_id, month, since - timedelta(days=1))
+            for currency, amount in before.items():
                 costs[currency] -= amount
     # Tiers may make what others used meanwhile dearer than the key: it costs nothing then, and never less.
     return {currency: amount for currency, amount in costs.items() if amount > 0}
 
 
 async def _share(
-    store: Store, consumer_id: UUID, api_key_id: UUID, first_day: date, last_day: date
+    store: Store, consumer_id: UUID, api_key_id: UUID, month: str, through: date
 ) -> dict[str, Decimal]:
-    usages = await store.list_usage_of_consumer(
-        consumer_id=consumer_id, first_day=first_day, last_day=last_day, group_by="key"
+    """What the key has of the month until and with a day."""
+    _, shares = share_out_month(
+        await store.list_usage_of_keys([consumer_id], {month: False}, through=through)
     )
-    lines = rate_usage(each.usage for each in usages).lines
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for share in share_out(lines, [(each.group_id, each.usage) for each in usages]):
-        if share.group_id == api_key_id:
+    for share in shares:
+        if share.group_id.api_key_id == api_key_id:
             sums[share.currency] += share.amount
     return sums
 

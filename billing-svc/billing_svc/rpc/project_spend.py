@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -16,11 +15,11 @@ from ams_common.interceptors import Context
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
 
+from billing_svc.day_spend import KEY, share_out_consumers, sum_by_group
 from billing_svc.invoices import sum_exactly
 from billing_svc.messages import moneys, share_message
 from billing_svc.periods import first_day_of, last_day_of, month_before, period_of
-from billing_svc.rating import rate_usage
-from billing_svc.shares import Share, share_amounts, share_out
+from billing_svc.shares import Share
 from billing_svc.store import Store
 
 
@@ -41,9 +40,7 @@ class ProjectSpendService(rpc.ProjectSpendServiceServicer):
         async with self.database.read() as store:
             await require_right(store.connection, project_id, current_user_id(), ProjectRight.SEE_SPEND)
             shares = {
-                month: await project_shares(
-                    store, project_id, first_day_of(month), last_day_of(month), by_key=request.by_key
-                )
+                month: await _shares_of(store, project_id, month, KEY if request.by_key else "")
                 for month in reversed(months)
             }
         return pb.GetProjectSpendResponse(
@@ -54,41 +51,18 @@ class ProjectSpendService(rpc.ProjectSpendServiceServicer):
         )
 
 
-async def project_shares(
-    store: Store, project_id: UUID, first_day: date, last_day: date, *, by_key: bool
-) -> list[Share]:
-    """What the project has of each service's spend in days of a month, by service and, if asked for, by key.
-    Tiers count all that whoever pays has used, so it is a share of theirs, as they see it by project."""
-    span = {"first_day": first_day, "last_day": last_day}
-    shares: list[Share] = []
-    for consumer_id in await store.list_payers_of_project(project_id=project_id, **span):
-        of_payer = await store.list_usage_of_consumer(consumer_id=consumer_id, group_by="project", **span)
-        lines = rate_usage(each.usage for each in of_payer).lines
-        all_shares = share_out(lines, [(each.group_id, each.usage) for each in of_payer])
-        own = [share for share in all_shares if share.group_id == project_id]
-        if by_key:
-            of_keys = await store.list_usage_of_project(
-                consumer_id=consumer_id, project_id=project_id, **span
-            )
-            amounts = {(share.service_id, share.currency): share.amount for share in own}
-            shares += share_amounts(amounts, [(each.group_id, each.usage) for each in of_keys])
-        else:
-            shares += [replace(share, group_id=None) for share in own]
-    return _summed(shares)
+async def _shares_of(store: Store, project_id: UUID, month: str, group_by: str) -> list[Share[UUID | None]]:
+    """What the project has of each service's spend in a month, by service and, if asked for, by key. Tiers
+    count all that whoever pays has used, so it is a share of theirs, as they see it by project: of two
+    payers' where it was handed over within the month."""
+    payers = await store.list_payers_of_project(
+        project_id=project_id, first_day=first_day_of(month), last_day=last_day_of(month)
+    )
+    shares = share_out_consumers(await store.list_usage_of_keys(payers, {month: False}))
+    return sum_by_group((share for share in shares if share.group_id.project_id == project_id), group_by)
 
 
-def _summed(shares: Iterable[Share]) -> list[Share]:
-    """A project that was handed over within the month has shares of two payers."""
-    groups: defaultdict[tuple[UUID, UUID | None, str], list[Share]] = defaultdict(list)
-    for share in shares:
-        groups[share.service_id, share.group_id, share.currency].append(share)
-    return [
-        Share(*key, sum_exactly(each.amount for each in own), sum(each.requests for each in own))
-        for key, own in sorted(groups.items(), key=lambda item: tuple(map(str, item[0])))
-    ]
-
-
-def _totals(shares: Iterable[Share]) -> list[tuple[str, Decimal]]:
+def _totals(shares: Iterable[Share[UUID | None]]) -> list[tuple[str, Decimal]]:
     amounts: defaultdict[str, list[Decimal]] = defaultdict(list)
     for share in shares:
         amounts[share.currency].append(share.amount)

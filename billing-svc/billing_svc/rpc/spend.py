@@ -1,7 +1,6 @@
 """The RPCs about what consumers have spent."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,46 +12,109 @@ from ams_common.context import current_user_id
 from ams_common.database import Database
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
+from ams_common.live_answers import LiveAnswers
 from ams_common.money import to_money
+from ams_common.project_rights import ProjectRight, may
+from ams_common.projects import find_membership
 from ams_rating.currencies import MINOR_UNIT_DIGITS
 
+from billing_svc.day_spend import (
+    KEY,
+    PROJECT,
+    DayPart,
+    KeyInProject,
+    SpendQuestion,
+    answer,
+    months_of,
+    share_out_consumers,
+    share_out_days,
+    share_out_month,
+    sum_by_group,
+)
 from billing_svc.invoices import sum_exactly
-from billing_svc.messages import moneys, rated_line_message, share_message
-from billing_svc.periods import first_day_of, last_day_of, month_of, parse_day, period_of
-from billing_svc.rating import Usage, rate_usage, totals_by_currency
-from billing_svc.rows import CountedUsage
-from billing_svc.rpc.project_spend import project_shares
-from billing_svc.shares import Share, share_out
+from billing_svc.messages import (
+    day_spend_message,
+    days_spend_message,
+    moneys,
+    rated_line_message,
+    share_message,
+)
+from billing_svc.periods import day_of, first_day_of, last_day_of, month_of, parse_day, period_of
+from billing_svc.rating import totals_by_currency
+from billing_svc.shares import Share
+from billing_svc.spend_queries import questions_of
 from billing_svc.store import Store
 
-_GROUPS = {pb.SPEND_BY_KEY: "key", pb.SPEND_BY_PROJECT: "project"}
+_GROUPS = {pb.SPEND_BY_KEY: KEY, pb.SPEND_BY_PROJECT: PROJECT}
+# A message holds less than 4 MB.
+_MOST_IN_A_MESSAGE = 5000
 
 
 @dataclass(kw_only=True, eq=False)
 class SpendRpcs:
     database: Database[Store]
     clock: Clock = utc_now
+    live_spend: LiveAnswers[pb.BatchGetConsumerSpendResponse] = field(default_factory=LiveAnswers)
 
     async def GetConsumerSpend(
         self, request: pb.GetConsumerSpendRequest, context: Context
     ) -> pb.GetConsumerSpendResponse:
         period = request.period or period_of(self.clock())
-        group_by = _GROUPS.get(request.group_by, "")
         async with self.database.read() as store:
-            usages = await store.list_usage_of_consumer(
-                consumer_id=current_user_id(),
-                first_day=first_day_of(period),
-                last_day=last_day_of(period),
-                group_by=group_by,
-            )
-        lines = rate_usage(each.usage for each in usages).lines
-        shares = share_out(lines, [(each.group_id, each.usage) for each in usages]) if group_by else []
+            usages = await store.list_usage_of_keys([current_user_id()], {period: False})
+        rated, shares = share_out_month(usages)
+        group_by = _GROUPS.get(request.group_by, "")
         return pb.GetConsumerSpendResponse(
             period=period,
-            lines=map(rated_line_message, lines),
-            totals=moneys(list(totals_by_currency(lines).items())),
-            shares=map(share_message, shares),
+            lines=map(rated_line_message, rated.lines),
+            totals=moneys(list(totals_by_currency(rated.lines).items())),
+            shares=map(share_message, sum_by_group(shares, group_by)) if group_by else (),
         )
+
+    async def BatchGetConsumerSpend(
+        self, request: pb.BatchGetConsumerSpendRequest, context: Context
+    ) -> pb.BatchGetConsumerSpendResponse:
+        return await self._days_spend(current_user_id(), request)
+
+    def WatchConsumerSpend(
+        self, request: pb.BatchGetConsumerSpendRequest, context: Context
+    ) -> AsyncGenerator[pb.BatchGetConsumerSpendResponse, None]:
+        consumer_id = current_user_id()
+
+        async def ask() -> pb.BatchGetConsumerSpendResponse:
+            return await self._days_spend(consumer_id, request)
+
+        return self.live_spend.watch(consumer_id, request.SerializeToString(deterministic=True), ask)
+
+    async def _days_spend(
+        self, consumer_id: UUID, request: pb.BatchGetConsumerSpendRequest
+    ) -> pb.BatchGetConsumerSpendResponse:
+        questions = questions_of(request.queries, day_of(self.clock()))
+        async with self.database.read() as store:
+            parts = {
+                project_id: await _parts_for(store, consumer_id, project_id, questions)
+                for project_id in {question.project_id for question in questions}
+            }
+        return pb.BatchGetConsumerSpendResponse(
+            spends=[
+                days_spend_message(query, answer(question, parts[question.project_id]))
+                for query, question in zip(request.queries, questions, strict=True)
+            ]
+        )
+
+    async def BatchGetDaySpend(
+        self, request: pb.BatchGetDaySpendRequest, context: Context
+    ) -> AsyncGenerator[pb.BatchGetDaySpendResponse, None]:
+        merchant_id = UUID(request.merchant_id) if request.merchant_id else None
+        service_id = UUID(request.service_id) if request.service_id else None
+        for consumer_id in request.consumer_ids:
+            async with self.database.read() as store:
+                usages = await store.list_usage_of_keys(
+                    [UUID(consumer_id)], {request.period: True}, merchant_id, service_id
+                )
+            spends = [day_spend_message(consumer_id, part) for part in share_out_days(usages)]
+            for start in range(0, len(spends), _MOST_IN_A_MESSAGE):
+                yield pb.BatchGetDaySpendResponse(spends=spends[start : start + _MOST_IN_A_MESSAGE])
 
     async def BatchGetSpend(
         self, request: pb.BatchGetSpendRequest, context: Context
@@ -68,82 +130,77 @@ class SpendRpcs:
         )
 
 
+async def _parts_for(
+    store: Store, consumer_id: UUID, project_id: UUID | None, questions: Sequence[SpendQuestion]
+) -> Sequence[DayPart]:
+    """What the questions about the project, or about none, are answered from: all that its payers have used
+    for who may see the project's spend, else what the consumer pays for."""
+    own = [question for question in questions if question.project_id == project_id]
+    months, services = months_of(own), {question.service_id for question in own}
+    payers = [consumer_id]
+    if project_id is not None:
+        membership = await find_membership(store.connection, project_id, consumer_id)
+        if membership is not None and may(membership.member.role, ProjectRight.SEE_SPEND):
+            payers = await store.list_payers_of_project(
+                project_id=project_id, first_day=first_day_of(min(months)), last_day=last_day_of(max(months))
+            )
+    return share_out_days(
+        await store.list_usage_of_keys(
+            payers, months, service_id=services.pop() if len(services) == 1 else None
+        )
+    )
+
+
 async def _amounts(store: Store, request: pb.BatchGetSpendRequest) -> list[Decimal]:
     """The spend of each scope in the month, or what a day of it adds."""
-    first_day = first_day_of(request.period)
     if not request.day:
-        spend = _Spend(store, first_day, last_day_of(request.period))
+        spend = _Spend(store, request.period, last_day_of(request.period))
         return [await spend.of(scope) for scope in request.scopes]
     day = parse_day(request.day)
-    through = _Spend(store, first_day, day)
-    before = _Spend(store, first_day, day - timedelta(days=1))
+    through = _Spend(store, request.period, day)
+    before = _Spend(store, request.period, day - timedelta(days=1))
     return [sum_exactly((await through.of(scope), -await before.of(scope))) for scope in request.scopes]
 
 
 @dataclass(slots=True)
 class _Spend:
-    """The spend of scopes in days of a month, from its first day on; whose spend was asked for before isn't
-    read again."""
+    """The spend of scopes in a month until and with a day; whose spend was asked for before isn't read
+    again."""
 
     store: Store
-    first_day: date
+    period: str
     last_day: date
-    _shares: dict[tuple[str, str, str], list[Share]] = field(default_factory=dict)
+    _shares: dict[tuple[str, str, str], Sequence[Share[KeyInProject]]] = field(default_factory=dict)
 
     async def of(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
-        """A scope with a key or project has what is shared out to it; with both, what the key has, for a key
-        has one project."""
-        if not scope.consumer_id and not scope.merchant_id:
-            return await self._of_project(scope)
-        group_by = "key" if scope.api_key_id else "project" if scope.project_id else ""
-        group = scope.api_key_id or scope.project_id
-        shares = await self._read(scope.consumer_id, scope.merchant_id, group_by)
+        """A scope with a key or project has what is shared out to it."""
         return sum_exactly(
             share.amount
-            for share in shares
+            for share in await self._shares_for(scope)
             if share.currency == scope.currency_code
-            and (not scope.service_id or str(share.service_id) == scope.service_id)
-            and (not group or str(share.group_id) == group)
+            and scope.service_id in ("", str(share.service_id))
+            and scope.api_key_id in ("", str(share.group_id.api_key_id))
+            and scope.project_id in ("", str(share.group_id.project_id))
         )
 
-    async def _of_project(self, scope: pb.BatchGetSpendRequest.Scope) -> Decimal:
-        shares = await project_shares(
-            self.store,
-            UUID(scope.project_id),
-            self.first_day,
-            self.last_day,
-            by_key=bool(scope.api_key_id),
-        )
-        return sum_exactly(
-            share.amount
-            for share in shares
-            if share.currency == scope.currency_code
-            and (not scope.service_id or str(share.service_id) == scope.service_id)
-            and (not scope.api_key_id or str(share.group_id) == scope.api_key_id)
-        )
-
-    async def _read(self, consumer_id: str, merchant_id: str, group_by: str) -> list[Share]:
-        known = (consumer_id, merchant_id, group_by)
+    async def _shares_for(self, scope: pb.BatchGetSpendRequest.Scope) -> Sequence[Share[KeyInProject]]:
+        """All of whoever the scope is about: a consumer, a merchant's consumers or who pays for a project."""
+        project_id = "" if scope.consumer_id or scope.merchant_id else scope.project_id
+        known = (scope.consumer_id, scope.merchant_id, project_id)
         if known not in self._shares:
-            span = {"first_day": self.first_day, "last_day": self.last_day, "group_by": group_by}
-            if consumer_id:
-                usages = await self.store.list_usage_of_consumer(consumer_id=UUID(consumer_id), **span)
+            span = {"first_day": first_day_of(self.period), "last_day": self.last_day}
+            merchant_id = UUID(scope.merchant_id) if scope.merchant_id else None
+            if scope.consumer_id:
+                consumer_ids = [UUID(scope.consumer_id)]
+            elif merchant_id:
+                consumer_ids = await self.store.list_consumers_in_month(merchant_id=merchant_id, **span)
             else:
-                usages = await self.store.list_usage_of_merchant(merchant_id=UUID(merchant_id), **span)
-            self._shares[known] = _share_out(usages)
+                consumer_ids = await self.store.list_payers_of_project(project_id=UUID(project_id), **span)
+            usages = await self.store.list_usage_of_keys(
+                consumer_ids, {self.period: False}, merchant_id, through=self.last_day
+            )
+            self._shares[known] = share_out_consumers(usages)
         return self._shares[known]
-
-
-def _share_out(usages: Sequence[CountedUsage]) -> list[Share]:
-    # Tiers count each consumer for itself.
-    by_consumer: defaultdict[UUID, list[tuple[UUID | None, Usage]]] = defaultdict(list)
-    for each in usages:
-        by_consumer[each.usage.consumer_id].append((each.group_id, each.usage))
-    return [
-        share
-        for own in by_consumer.values()
-        for share in share_out(rate_usage(usage for _, usage in own).lines, own)
-    ]
 
 
 def _check(request: pb.BatchGetSpendRequest) -> None:

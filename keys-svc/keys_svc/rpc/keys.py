@@ -102,6 +102,15 @@ class KeyRpcs:
         member = memberships.get(key.project_id) if key.project_id else None
         return key_message(key, utc_now(), may_change(key, user_id, member.role if member else None))
 
+    async def BatchGetKeyNames(
+        self, request: pb.BatchGetKeyNamesRequest, context: Context
+    ) -> pb.BatchGetKeyNamesResponse:
+        async with self.database.read() as store:
+            found = await store.list_key_names(key_ids=[UUID(key_id) for key_id in request.key_ids])
+        return pb.BatchGetKeyNamesResponse(
+            keys=[pb.KeyName(key_id=str(each.key_id), name=each.name) for each in found]
+        )
+
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
         now, user_id = utc_now(), current_user_id()
         project_id = UUID(request.project_id) if request.project_id else None

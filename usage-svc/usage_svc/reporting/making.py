@@ -13,11 +13,13 @@ from ams.usage.v1 import report_service_pb2 as pb
 from ams_common import metrics, topics
 from ams_common.clock import Clock, to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.errors import DeadlineExceededError, UnavailableError
 from ams_common.loops import run_forever
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.wakeups import Wakeups
 
 from usage_svc.file_store import FileStore
+from usage_svc.reporting.facts import FactSources, ReportFacts
 from usage_svc.reporting.pdf import MAX_ROWS, TooManyRowsError
 from usage_svc.reporting.reports import MAX_ATTEMPTS, Report, tells_owner
 from usage_svc.reporting.store import ReportStore
@@ -50,6 +52,7 @@ class ReportMaker:
     database: Database
     files: FileStore
     pseudonyms: Pseudonyms
+    sources: FactSources
     keep: timedelta
     clock: Clock = utc_now
     chunk: int = _CHUNK
@@ -92,8 +95,9 @@ class ReportMaker:
 
     async def _write(self, report: Report, name: str) -> int:
         """Makes the file; returns how many rows it has."""
-        columns = columns_of(report, self.pseudonyms)
         beat = _Heartbeat(self.database, report)
+        facts = ReportFacts(self.sources, report, beat.still_alive)
+        columns = columns_of(report, self.pseudonyms, facts)
         stretches = report.stretches()
         with ExitStack() as stack:
             # A file may be anywhere: opening, writing and closing it wait in threads.
@@ -107,11 +111,16 @@ class ReportMaker:
                         await store.plan_each_time()
                         await self._check_kept(store, report, start)
                         async for lines in store.lines(report, start, end, self.chunk):
+                            await facts.learn(lines)
                             cells = await asyncio.to_thread(_cells, columns, lines)
                             await asyncio.to_thread(writer.add, cells)
                             await beat.tell(100 * done // len(stretches), len(lines))
                     await beat.tell(100 * (done + 1) // len(stretches), 0)
                 await asyncio.to_thread(writer.finish)
+            except (UnavailableError, DeadlineExceededError):
+                raise _FailedError(
+                    "Names and spend can't be told at the moment. Ask for it again later."
+                ) from None
             except TooManyRowsError:
                 raise _FailedError(
                     f"A PDF holds at most {MAX_ROWS:,} rows. Ask for another format or a shorter period."
@@ -187,11 +196,17 @@ class _Heartbeat:
         self._database = database
         self._report = report
         self._told_at = 0.0
+        self._progress_percent = 0
         self.rows = 0
+
+    async def still_alive(self) -> None:
+        """As far as before. Raises _LostError."""
+        await self.tell(self._progress_percent, 0)
 
     async def tell(self, progress_percent: int, more_rows: int) -> None:
         """At most every two seconds. Raises _LostError."""
         self.rows += more_rows
+        self._progress_percent = progress_percent
         now = asyncio.get_running_loop().time()
         if now - self._told_at < _BEAT_EVERY_S:
             return

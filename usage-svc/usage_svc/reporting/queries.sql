@@ -116,27 +116,51 @@ WHERE (:consumer_id::uuid IS NULL OR series.consumer_id = :consumer_id)
     AND (:service_id::uuid IS NULL OR series.service_id = :service_id)
     AND (:project_id::uuid IS NULL OR series.project_id = :project_id)
 
+-- fragment: with_project_names
+-- Of those that the consumer is in whose report it is; an admin's report has no such member, and names all.
+LEFT JOIN (
+    SELECT project_id, name AS project_name FROM projects
+    WHERE :member_id::uuid IS NULL OR EXISTS (
+        SELECT FROM project_members AS member
+        WHERE member.project_id = projects.project_id AND member.user_id = :member_id
+    )
+) AS named USING (project_id)
+
 -- fragment: usage_lines
 SELECT
-    bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix, requests,
-    billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max
-FROM series JOIN
+    bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name, key_prefix,
+    requests, billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max,
+    (sum(requests) OVER key_day)::bigint AS day_requests, (sum(billable_requests) OVER key_day)::bigint AS day_billable,
+    (sum(requests) OVER until_row - requests)::bigint AS requests_before,
+    (sum(billable_requests) OVER until_row - billable_requests)::bigint AS billable_before
+FROM series
+{with_project_names}
+JOIN
+
+-- fragment: by_key_and_day
+-- A range is a day.
+WINDOW key_day AS (PARTITION BY consumer_id, service_id, api_key_id, project_id),
+    until_row AS (key_day ORDER BY bucket_start, series_id, status_class ROWS UNBOUNDED PRECEDING)
 
 -- name: lines_of_days
 {usage_lines} rollups_by_day USING (series_id)
 {of_report} AND bucket_start >= :range_start AND bucket_start < :range_end
+{by_key_and_day}
 ORDER BY bucket_start, series_id, status_class;
 
 -- name: lines_of_hours
 {usage_lines} rollups_by_hour USING (series_id)
 {of_report} AND bucket_start >= :range_start AND bucket_start < :range_end
+{by_key_and_day}
 ORDER BY bucket_start, series_id, status_class;
 
 -- name: lines_of_calls
 SELECT
-    occurred_at, event_id, request_id, consumer_id, merchant_id, service_id, api_key_id, project_id, key_prefix,
-    status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes, response_time_ms
-FROM series JOIN usage_events USING (series_id)
+    occurred_at, event_id, request_id, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name,
+    key_prefix, status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes, response_time_ms
+FROM series
+{with_project_names}
+JOIN usage_events USING (series_id)
 {of_report} AND occurred_at >= :range_start AND occurred_at < :range_end
 ORDER BY occurred_at, event_id;
 

@@ -83,6 +83,7 @@ class ReportStore(QueryStore, package="usage_svc", file="reporting/queries.sql")
             merchant_id=report.owner_id if report.role == MERCHANT else None,
             service_id=report.service_id,
             project_id=report.project_id,
+            member_id=report.owner_id if report.role == CONSUMER else None,
             range_start=start,
             range_end=end,
         )

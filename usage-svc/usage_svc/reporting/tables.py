@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
@@ -28,6 +29,7 @@ class Kind(Enum):
     MOMENT = auto()
     DAY = auto()
     FLAG = auto()
+    AMOUNT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,28 @@ class Column:
     width_mm: int = 0
 
 
+class Amount(NamedTuple):
+    """Exact money."""
+
+    amount: Decimal
+    currency: str
+
+
+class Facts(Protocol):
+    """What others tell of a report's rows."""
+
+    def service_name(self, service_id: UUID) -> str: ...
+
+    def merchant_name(self, service_id: UUID) -> str: ...
+
+    def key_name(self, api_key_id: UUID) -> str: ...
+
+    def spend_of(self, line: "UsageLine") -> Amount | None: ...
+
+
 class UsageLine(NamedTuple):
-    """A rollup of a day or hour, with what its series says."""
+    """A rollup of a day or hour, with what its series says, and where it stands in its key's day: what the
+    day has in all, and in the rows before."""
 
     bucket_start: datetime
     status_class: int
@@ -50,6 +72,7 @@ class UsageLine(NamedTuple):
     service_id: UUID
     api_key_id: UUID
     project_id: UUID | None
+    project_name: str | None
     key_prefix: str
     requests: int
     billable_requests: int
@@ -58,6 +81,10 @@ class UsageLine(NamedTuple):
     response_bytes: int
     response_time_ms_sum: int
     response_time_ms_max: int | None
+    day_requests: int
+    day_billable: int
+    requests_before: int
+    billable_before: int
 
 
 class CallLine(NamedTuple):
@@ -71,6 +98,7 @@ class CallLine(NamedTuple):
     service_id: UUID
     api_key_id: UUID
     project_id: UUID | None
+    project_name: str | None
     key_prefix: str
     status_code: int
     outcome: Outcome.ValueType
@@ -82,9 +110,9 @@ class CallLine(NamedTuple):
     response_time_ms: int
 
 
-def columns_of(report: Report, pseudonyms: Pseudonyms) -> Sequence[Column]:
-    """The report's columns, in their order."""
-    parties = _parties(report, pseudonyms)
+def columns_of(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> Sequence[Column]:
+    """The report's columns, in their order. Single calls have no spend: a price rounds a month, not them."""
+    parties = _parties(report, pseudonyms, facts)
     if report.detail == pb.CALLS:
         return [
             Column("occurred_at", Kind.MOMENT, lambda line: line.occurred_at),
@@ -105,37 +133,63 @@ def columns_of(report: Report, pseudonyms: Pseudonyms) -> Sequence[Column]:
     return [
         by_hour if report.detail == pb.BY_HOUR else by_day,
         *parties,
-        Column("status_class", Kind.TEXT, lambda line: f"{line.status_class}xx", 15),
-        Column("requests", Kind.COUNT, lambda line: line.requests, 18),
-        Column("billable_requests", Kind.COUNT, lambda line: line.billable_requests, 20),
-        Column("errors", Kind.COUNT, lambda line: line.errors, 16),
-        Column("request_bytes", Kind.COUNT, lambda line: line.request_bytes, 24),
-        Column("response_bytes", Kind.COUNT, lambda line: line.response_bytes, 24),
-        Column("mean_response_time_ms", Kind.MEAN, _mean_ms, 26),
+        Column("status_class", Kind.TEXT, lambda line: f"{line.status_class}xx", 11),
+        Column("requests", Kind.COUNT, lambda line: line.requests, 16),
+        Column("billable_requests", Kind.COUNT, lambda line: line.billable_requests, 16),
+        Column("errors", Kind.COUNT, lambda line: line.errors, 13),
+        Column("request_bytes", Kind.COUNT, lambda line: line.request_bytes, 20),
+        Column("response_bytes", Kind.COUNT, lambda line: line.response_bytes, 20),
+        Column("mean_response_time_ms", Kind.MEAN, _mean_ms, 20),
         Column("max_response_time_ms", Kind.COUNT, lambda line: line.response_time_ms_max or 0),
+        Column(
+            "spend", Kind.AMOUNT, lambda line: spent.amount if (spent := facts.spend_of(line)) else None, 24
+        ),
+        Column(
+            "currency", Kind.TEXT, lambda line: spent.currency if (spent := facts.spend_of(line)) else "", 13
+        ),
     ]
 
 
-def _parties(report: Report, pseudonyms: Pseudonyms) -> list[Column]:
+def _parties(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> list[Column]:
     """Whose calls, of what: as the report's owner may know them."""
-    service = Column("service_id", Kind.TEXT, lambda line: str(line.service_id), 40)
+    service = [
+        Column("service", Kind.TEXT, lambda line: facts.service_name(line.service_id), 44),
+        Column("service_id", Kind.TEXT, lambda line: str(line.service_id)),
+    ]
     if report.role == MERCHANT:
         of_consumer = lru_cache(_REMEMBERED)(pseudonyms.of_consumer)
         of_key = lru_cache(_REMEMBERED)(pseudonyms.of_key)
         owner_id = report.owner_id
         return [
-            service,
-            Column("consumer", Kind.TEXT, lambda line: of_consumer(owner_id, line.consumer_id), 26),
-            Column("key", Kind.TEXT, lambda line: of_key(owner_id, line.api_key_id), 26),
+            *service,
+            Column("consumer", Kind.TEXT, lambda line: of_consumer(owner_id, line.consumer_id), 27),
+            Column("key", Kind.TEXT, lambda line: of_key(owner_id, line.api_key_id), 27),
         ]
-    own = [
+    merchant = [
+        Column("merchant", Kind.TEXT, lambda line: facts.merchant_name(line.service_id)),
         Column("merchant_id", Kind.TEXT, lambda line: str(line.merchant_id)),
+    ]
+    key = [
+        Column("project", Kind.TEXT, lambda line: line.project_name or ""),
         Column("project_id", Kind.TEXT, lambda line: str(line.project_id or "")),
         Column("api_key_id", Kind.TEXT, lambda line: str(line.api_key_id)),
-        Column("key", Kind.TEXT, lambda line: line.key_prefix, 28),
     ]
-    consumer = Column("consumer_id", Kind.TEXT, lambda line: str(line.consumer_id), 40)
-    return [service, consumer, *own] if report.role == ADMIN else [service, *own]
+    if report.role == ADMIN:
+        consumer = Column("consumer_id", Kind.TEXT, lambda line: str(line.consumer_id), 38)
+        return [
+            *service,
+            consumer,
+            *merchant,
+            *key,
+            Column("key", Kind.TEXT, lambda line: line.key_prefix, 16),
+        ]
+    return [
+        *service,
+        *merchant,
+        *key,
+        Column("key_name", Kind.TEXT, lambda line: facts.key_name(line.api_key_id), 28),
+        Column("key", Kind.TEXT, lambda line: line.key_prefix, 26),
+    ]
 
 
 def _mean_ms(line: UsageLine) -> float:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ _ARROW_TYPES = {
     Kind.MOMENT: pa.timestamp("us", tz="UTC"),
     Kind.DAY: pa.date32(),
     Kind.FLAG: pa.bool_(),
+    # A minor unit has at most three digits, and a row's part of it four more.
+    Kind.AMOUNT: pa.decimal128(38, 7),
 }
 
 
@@ -123,11 +126,14 @@ def _csv_cell(cell: Any) -> Any:
         return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return _text(cell) if isinstance(cell, datetime) else cell
+    return _text(cell) if isinstance(cell, datetime | Decimal) else cell
 
 
 def _text(cell: Any) -> str:
-    """A moment in RFC 3339, a day in ISO 8601."""
+    """A moment in RFC 3339, a day in ISO 8601, an amount with all its digits: a number would be a float for
+    many who read it."""
+    if isinstance(cell, Decimal):
+        return f"{cell:f}"
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).isoformat().replace("+00:00", "Z")
     text: str = cell.isoformat()

@@ -9,9 +9,9 @@ from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.clock import utc_now
 from ams_common.context import current_user_id
 from ams_common.interceptors import Context
+from ams_common.live_answers import LiveAnswers
 
 from usage_svc.questions.answers import Questions
-from usage_svc.questions.live import LiveAnswers
 from usage_svc.questions.scopes import Asker
 from usage_svc.questions.usage import question_of
 

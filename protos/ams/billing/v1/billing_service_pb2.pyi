@@ -138,6 +138,8 @@ class _SpendGroupByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SpendGro
     SPEND_GROUP_BY_UNSPECIFIED: _SpendGroupBy.ValueType  # 0
     SPEND_BY_KEY: _SpendGroupBy.ValueType  # 1
     SPEND_BY_PROJECT: _SpendGroupBy.ValueType  # 2
+    SPEND_BY_SERVICE: _SpendGroupBy.ValueType  # 3
+    """Only in a SpendQuery: GetConsumerSpend always tells services apart."""
 
 class SpendGroupBy(_SpendGroupBy, metaclass=_SpendGroupByEnumTypeWrapper):
     """How spend is told apart, besides by service and currency."""
@@ -145,6 +147,8 @@ class SpendGroupBy(_SpendGroupBy, metaclass=_SpendGroupByEnumTypeWrapper):
 SPEND_GROUP_BY_UNSPECIFIED: SpendGroupBy.ValueType  # 0
 SPEND_BY_KEY: SpendGroupBy.ValueType  # 1
 SPEND_BY_PROJECT: SpendGroupBy.ValueType  # 2
+SPEND_BY_SERVICE: SpendGroupBy.ValueType  # 3
+"""Only in a SpendQuery: GetConsumerSpend always tells services apart."""
 Global___SpendGroupBy: _TypeAlias = SpendGroupBy  # noqa: Y015
 
 @_typing.final
@@ -852,8 +856,8 @@ Global___GetConsumerSpendRequest: _TypeAlias = GetConsumerSpendRequest  # noqa: 
 
 @_typing.final
 class SpendShare(_message.Message):
-    """A service's amount is shared out over keys or projects by what each would have cost by itself, so that the shares
-    add up to it exactly (largest remainder).
+    """A service's amount is shared out over keys by what each would have cost by itself, so that the shares add up to it
+    exactly (largest remainder); a project has what its keys have.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -920,6 +924,231 @@ class GetConsumerSpendResponse(_message.Message):
 Global___GetConsumerSpendResponse: _TypeAlias = GetConsumerSpendResponse  # noqa: Y015
 
 @_typing.final
+class SpendQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    """UTC days, both with; at most 4,000."""
+    last_day: _builtins.str
+    group_by: Global___SpendGroupBy.ValueType
+    """Unset: totals only."""
+    service_id: _builtins.str
+    api_key_id: _builtins.str
+    project_id: _builtins.str
+    """All of a project that the caller is in, whoever pays; of any other what the caller has paid for."""
+    def __init__(
+        self,
+        *,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        group_by: Global___SpendGroupBy.ValueType = ...,
+        service_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
+        project_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "first_day", b"first_day", "group_by", b"group_by", "last_day", b"last_day", "project_id", b"project_id", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpendQuery: _TypeAlias = SpendQuery  # noqa: Y015
+
+@_typing.final
+class GroupSpend(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """A service's, key's or project's id; "" for no project."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupSpend: _TypeAlias = GroupSpend  # noqa: Y015
+
+@_typing.final
+class DaysSpend(_message.Message):
+    """In whole minor units; the groups of a currency add up to its total."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    last_day: _builtins.str
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """One per currency."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupSpend]: ...
+    def __init__(
+        self,
+        *,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        totals: _abc.Iterable[_money_pb2.Money] | None = ...,
+        groups: _abc.Iterable[Global___GroupSpend] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "groups", b"groups", "last_day", b"last_day", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DaysSpend: _TypeAlias = DaysSpend  # noqa: Y015
+
+@_typing.final
+class BatchGetConsumerSpendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpendQuery]: ...
+    def __init__(
+        self,
+        *,
+        queries: _abc.Iterable[Global___SpendQuery] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetConsumerSpendRequest: _TypeAlias = BatchGetConsumerSpendRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetConsumerSpendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPENDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spends(self) -> _containers.RepeatedCompositeFieldContainer[Global___DaysSpend]:
+        """In the order of the queries."""
+
+    def __init__(
+        self,
+        *,
+        spends: _abc.Iterable[Global___DaysSpend] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spends", b"spends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetConsumerSpendResponse: _TypeAlias = BatchGetConsumerSpendResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetDaySpendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    CONSUMER_IDS_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    merchant_id: _builtins.str
+    """Only this merchant's services, or this service."""
+    service_id: _builtins.str
+    @_builtins.property
+    def consumer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        consumer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        merchant_id: _builtins.str = ...,
+        service_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_ids", b"consumer_ids", "merchant_id", b"merchant_id", "period", b"period", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDaySpendRequest: _TypeAlias = BatchGetDaySpendRequest  # noqa: Y015
+
+@_typing.final
+class DaySpend(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMER_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    consumer_id: _builtins.str
+    service_id: _builtins.str
+    api_key_id: _builtins.str
+    project_id: _builtins.str
+    """"" for none."""
+    day: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """With four digits more than the currency's minor unit has: a day of a key may come to less."""
+
+    def __init__(
+        self,
+        *,
+        consumer_id: _builtins.str = ...,
+        service_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
+        project_id: _builtins.str = ...,
+        day: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "api_key_id", b"api_key_id", "consumer_id", b"consumer_id", "day", b"day", "project_id", b"project_id", "service_id", b"service_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DaySpend: _TypeAlias = DaySpend  # noqa: Y015
+
+@_typing.final
+class BatchGetDaySpendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPENDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spends(self) -> _containers.RepeatedCompositeFieldContainer[Global___DaySpend]: ...
+    def __init__(
+        self,
+        *,
+        spends: _abc.Iterable[Global___DaySpend] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spends", b"spends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDaySpendResponse: _TypeAlias = BatchGetDaySpendResponse  # noqa: Y015
+
+@_typing.final
 class BatchGetSpendRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -961,8 +1190,9 @@ class BatchGetSpendRequest(_message.Message):
     DAY_FIELD_NUMBER: _builtins.int
     period: _builtins.str
     day: _builtins.str
-    """Only what this UTC day of the period adds to what the days before it come to: tiers count the month. It is below
-    zero where a volume tier has made the days before cheaper. Unset: the whole period.
+    """Only what this UTC day of the period adds to what the days before it come to: tiers count the month, which is
+    shared out over keys anew each day. It is below zero where a volume tier has made the days before cheaper. Unset: the
+    whole period.
     """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchGetSpendRequest.Scope]: ...
@@ -1022,6 +1252,48 @@ class GetMerchantRevenueRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMerchantRevenueRequest: _TypeAlias = GetMerchantRevenueRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetMerchantRevenueRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIODS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        periods: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["periods", b"periods"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMerchantRevenueRequest: _TypeAlias = BatchGetMerchantRevenueRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetMerchantRevenueResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVENUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revenues(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetMerchantRevenueResponse]:
+        """In the order of the periods."""
+
+    def __init__(
+        self,
+        *,
+        revenues: _abc.Iterable[Global___GetMerchantRevenueResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revenues", b"revenues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMerchantRevenueResponse: _TypeAlias = BatchGetMerchantRevenueResponse  # noqa: Y015
 
 @_typing.final
 class ServiceRevenue(_message.Message):

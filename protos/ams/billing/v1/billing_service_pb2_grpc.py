@@ -100,6 +100,21 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.FromString,
                 _registered_method=True)
+        self.BatchGetConsumerSpend = channel.unary_unary(
+                '/ams.billing.v1.BillingService/BatchGetConsumerSpend',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.FromString,
+                _registered_method=True)
+        self.WatchConsumerSpend = channel.unary_stream(
+                '/ams.billing.v1.BillingService/WatchConsumerSpend',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.FromString,
+                _registered_method=True)
+        self.BatchGetDaySpend = channel.unary_stream(
+                '/ams.billing.v1.BillingService/BatchGetDaySpend',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendResponse.FromString,
+                _registered_method=True)
         self.BatchGetSpend = channel.unary_unary(
                 '/ams.billing.v1.BillingService/BatchGetSpend',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendRequest.SerializeToString,
@@ -109,6 +124,16 @@ class BillingServiceStub:
                 '/ams.billing.v1.BillingService/GetMerchantRevenue',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
+                _registered_method=True)
+        self.BatchGetMerchantRevenue = channel.unary_unary(
+                '/ams.billing.v1.BillingService/BatchGetMerchantRevenue',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.FromString,
+                _registered_method=True)
+        self.WatchMerchantRevenue = channel.unary_stream(
+                '/ams.billing.v1.BillingService/WatchMerchantRevenue',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.FromString,
                 _registered_method=True)
         self.GetStatement = channel.unary_unary(
                 '/ams.billing.v1.BillingService/GetStatement',
@@ -263,6 +288,31 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetConsumerSpend(self, request, context):
+        """What days come to, several questions in one call: the part of each month's amount that falls to them. A month's
+        amount is shared out over keys and then over days, each time by what each would have cost by itself, so that all
+        days of a month add up to it exactly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConsumerSpend(self, request, context):
+        """The same again whenever it has changed, at most once a second. The database is asked once for all who look at the
+        same thing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetDaySpend(self, request, context):
+        """For usage-svc's reports: what each day of a month came to by consumer, service, key and project; shared out as in
+        BatchGetConsumerSpend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchGetSpend(self, request, context):
         """For usage-svc's alerts: the spend of many scopes in a month in one call.
         """
@@ -273,6 +323,20 @@ class BillingServiceServicer:
     def GetMerchantRevenue(self, request, context):
         """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
         the month's invoices come to when they are made now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetMerchantRevenue(self, request, context):
+        """The same of several months, in their order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMerchantRevenue(self, request, context):
+        """As WatchConsumerSpend.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -424,6 +488,21 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetConsumerSpendResponse.SerializeToString,
             ),
+            'BatchGetConsumerSpend': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetConsumerSpend,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.SerializeToString,
+            ),
+            'WatchConsumerSpend': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConsumerSpend,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.SerializeToString,
+            ),
+            'BatchGetDaySpend': grpc.unary_stream_rpc_method_handler(
+                    servicer.BatchGetDaySpend,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendResponse.SerializeToString,
+            ),
             'BatchGetSpend': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetSpend,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetSpendRequest.FromString,
@@ -433,6 +512,16 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetMerchantRevenue,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.SerializeToString,
+            ),
+            'BatchGetMerchantRevenue': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetMerchantRevenue,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.SerializeToString,
+            ),
+            'WatchMerchantRevenue': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMerchantRevenue,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.SerializeToString,
             ),
             'GetStatement': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatement,
@@ -852,6 +941,87 @@ class BillingService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetConsumerSpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/BatchGetConsumerSpend',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConsumerSpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/WatchConsumerSpend',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetConsumerSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDaySpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/BatchGetDaySpend',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetDaySpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchGetSpend(request,
             target,
             options=(),
@@ -895,6 +1065,60 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetMerchantRevenue',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetMerchantRevenueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetMerchantRevenue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/BatchGetMerchantRevenue',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMerchantRevenue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/WatchMerchantRevenue',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.BatchGetMerchantRevenueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,12 +47,29 @@ class BillingServiceStub:
     """
     GetConsumerSpend: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetConsumerSpendRequest, _billing_service_pb2.GetConsumerSpendResponse]
     """What the calling consumer has run up in a month so far, before any invoice."""
+    BatchGetConsumerSpend: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.BatchGetConsumerSpendRequest, _billing_service_pb2.BatchGetConsumerSpendResponse]
+    """What days come to, several questions in one call: the part of each month's amount that falls to them. A month's
+    amount is shared out over keys and then over days, each time by what each would have cost by itself, so that all
+    days of a month add up to it exactly.
+    """
+    WatchConsumerSpend: _aio.UnaryStreamMultiCallable[_billing_service_pb2.BatchGetConsumerSpendRequest, _billing_service_pb2.BatchGetConsumerSpendResponse]
+    """The same again whenever it has changed, at most once a second. The database is asked once for all who look at the
+    same thing.
+    """
+    BatchGetDaySpend: _aio.UnaryStreamMultiCallable[_billing_service_pb2.BatchGetDaySpendRequest, _billing_service_pb2.BatchGetDaySpendResponse]
+    """For usage-svc's reports: what each day of a month came to by consumer, service, key and project; shared out as in
+    BatchGetConsumerSpend.
+    """
     BatchGetSpend: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.BatchGetSpendRequest, _billing_service_pb2.BatchGetSpendResponse]
     """For usage-svc's alerts: the spend of many scopes in a month in one call."""
     GetMerchantRevenue: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetMerchantRevenueRequest, _billing_service_pb2.GetMerchantRevenueResponse]
     """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
     the month's invoices come to when they are made now.
     """
+    BatchGetMerchantRevenue: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.BatchGetMerchantRevenueRequest, _billing_service_pb2.BatchGetMerchantRevenueResponse]
+    """The same of several months, in their order."""
+    WatchMerchantRevenue: _aio.UnaryStreamMultiCallable[_billing_service_pb2.BatchGetMerchantRevenueRequest, _billing_service_pb2.BatchGetMerchantRevenueResponse]
+    """As WatchConsumerSpend."""
     GetStatement: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetStatementRequest, _billing_service_pb2.Statement]
     """A month's statement: what was invoiced, credited, taken as commission and is due to the calling merchant (an
     admin: to any). Agrees with the invoices to the cent.
@@ -191,6 +208,37 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """What the calling consumer has run up in a month so far, before any invoice."""
 
     @_abc_1.abstractmethod
+    def BatchGetConsumerSpend(
+        self,
+        request: _billing_service_pb2.BatchGetConsumerSpendRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.BatchGetConsumerSpendRequest, _abc.Awaitable[_billing_service_pb2.BatchGetConsumerSpendResponse]],
+    ) -> _abc.Awaitable[_billing_service_pb2.BatchGetConsumerSpendResponse]:
+        """What days come to, several questions in one call: the part of each month's amount that falls to them. A month's
+        amount is shared out over keys and then over days, each time by what each would have cost by itself, so that all
+        days of a month add up to it exactly.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConsumerSpend(
+        self,
+        request: _billing_service_pb2.BatchGetConsumerSpendRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.BatchGetConsumerSpendRequest, _abc.AsyncIterator[_billing_service_pb2.BatchGetConsumerSpendResponse]],
+    ) -> _abc.AsyncIterator[_billing_service_pb2.BatchGetConsumerSpendResponse]:
+        """The same again whenever it has changed, at most once a second. The database is asked once for all who look at the
+        same thing.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetDaySpend(
+        self,
+        request: _billing_service_pb2.BatchGetDaySpendRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.BatchGetDaySpendRequest, _abc.AsyncIterator[_billing_service_pb2.BatchGetDaySpendResponse]],
+    ) -> _abc.AsyncIterator[_billing_service_pb2.BatchGetDaySpendResponse]:
+        """For usage-svc's reports: what each day of a month came to by consumer, service, key and project; shared out as in
+        BatchGetConsumerSpend.
+        """
+
+    @_abc_1.abstractmethod
     def BatchGetSpend(
         self,
         request: _billing_service_pb2.BatchGetSpendRequest,
@@ -207,6 +255,22 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """What the calling merchant's services have earned in a month so far, before any invoice: exactly what
         the month's invoices come to when they are made now.
         """
+
+    @_abc_1.abstractmethod
+    def BatchGetMerchantRevenue(
+        self,
+        request: _billing_service_pb2.BatchGetMerchantRevenueRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.BatchGetMerchantRevenueRequest, _abc.Awaitable[_billing_service_pb2.BatchGetMerchantRevenueResponse]],
+    ) -> _abc.Awaitable[_billing_service_pb2.BatchGetMerchantRevenueResponse]:
+        """The same of several months, in their order."""
+
+    @_abc_1.abstractmethod
+    def WatchMerchantRevenue(
+        self,
+        request: _billing_service_pb2.BatchGetMerchantRevenueRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.BatchGetMerchantRevenueRequest, _abc.AsyncIterator[_billing_service_pb2.BatchGetMerchantRevenueResponse]],
+    ) -> _abc.AsyncIterator[_billing_service_pb2.BatchGetMerchantRevenueResponse]:
+        """As WatchConsumerSpend."""
 
     @_abc_1.abstractmethod
     def GetStatement(

@@ -75,6 +75,11 @@ class KeysServiceStub:
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.BatchGetKeyNames = channel.unary_unary(
+                '/ams.keys.v1.KeysService/BatchGetKeyNames',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesResponse.FromString,
+                _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/ams.keys.v1.KeysService/RevokeKey',
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.RevokeKeyRequest.SerializeToString,
@@ -165,6 +170,13 @@ class KeysServiceServicer:
 
     def ListKeys(self, request, context):
         """The calling consumer's keys and those of projects that it is a member of; newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetKeyNames(self, request, context):
+        """For usage-svc's reports: what consumers call their keys. Those that there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +274,11 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     servicer.ListKeys,
                     request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysRequest.FromString,
                     response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'BatchGetKeyNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetKeyNames,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesResponse.SerializeToString,
             ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
@@ -515,6 +532,33 @@ class KeysService:
             '/ams.keys.v1.KeysService/ListKeys',
             ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysRequest.SerializeToString,
             ams_dot_keys_dot_v1_dot_keys__service__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetKeyNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/BatchGetKeyNames',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.BatchGetKeyNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,8 @@ class KeysServiceStub:
     GetKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetKeyRequest, _keys_service_pb2.Key]
     ListKeys: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.ListKeysRequest, _keys_service_pb2.ListKeysResponse]
     """The calling consumer's keys and those of projects that it is a member of; newest first."""
+    BatchGetKeyNames: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.BatchGetKeyNamesRequest, _keys_service_pb2.BatchGetKeyNamesResponse]
+    """For usage-svc's reports: what consumers call their keys. Those that there are."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.RevokeKeyRequest, _keys_service_pb2.Key]
     """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
     SetKeySpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetKeySpendCapRequest, _keys_service_pb2.Key]
@@ -110,6 +112,14 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_keys_service_pb2.ListKeysRequest, _abc.Awaitable[_keys_service_pb2.ListKeysResponse]],
     ) -> _abc.Awaitable[_keys_service_pb2.ListKeysResponse]:
         """The calling consumer's keys and those of projects that it is a member of; newest first."""
+
+    @_abc_1.abstractmethod
+    def BatchGetKeyNames(
+        self,
+        request: _keys_service_pb2.BatchGetKeyNamesRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.BatchGetKeyNamesRequest, _abc.Awaitable[_keys_service_pb2.BatchGetKeyNamesResponse]],
+    ) -> _abc.Awaitable[_keys_service_pb2.BatchGetKeyNamesResponse]:
+        """For usage-svc's reports: what consumers call their keys. Those that there are."""
 
     @_abc_1.abstractmethod
     def RevokeKey(

@@ -56,7 +56,10 @@ class _ReportDetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportDe
     """Single calls, of days whose raw events are kept. Not as PDF."""
 
 class ReportDetail(_ReportDetail, metaclass=_ReportDetailEnumTypeWrapper):
-    """A row's grain."""
+    """A row's grain. Rows name services, for a consumer also its keys and the merchants, for a merchant consumers and keys
+    by pseudonym. Rows of days and hours hold `spend`, exact, beside its `currency`: what falls to them of what
+    billing-svc says their key's day came to; none of what isn't rated yet. Single calls have no spend.
+    """
 
 REPORT_DETAIL_UNSPECIFIED: ReportDetail.ValueType  # 0
 BY_DAY: ReportDetail.ValueType  # 1

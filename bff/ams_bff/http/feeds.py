@@ -1,13 +1,14 @@
-"""Usage as it changes: one stream from usage-svc for each question, however many live pages show it."""
+"""Figures as they change: one stream from a service for each question, however many live pages show it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
+from ams.billing.v1 import billing_service_pb2 as billing
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
-from ams.usage.v1 import usage_service_pb2 as pb
+from ams.usage.v1 import usage_service_pb2 as usage
 from ams_common.errors import (
     AppError,
     DeadlineExceededError,
@@ -15,42 +16,64 @@ from ams_common.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from google.protobuf.message import Message
 
-from ams_bff.http.api import UsageClient
+from ams_bff.http.api import Api
 
-_Watch: TypeAlias = Callable[..., AsyncGenerator[pb.UsageReport, None]]
-_WATCH_OF: Final[Mapping[Role.ValueType, Callable[[UsageClient], _Watch]]] = {
-    CONSUMER: lambda usage: usage.WatchConsumerUsage,
-    MERCHANT: lambda usage: usage.WatchMerchantUsage,
-    ADMIN: lambda usage: usage.WatchPlatformUsage,
-}
+A = TypeVar("A", bound=Message)
+
 _REOPEN_S: Final = 1.0
-# Which role asks, for whom, and what: everybody with the same gets the same answer.
-_Key: TypeAlias = tuple[Role.ValueType, str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Generic[A]):
+    """An RPC that tells its answer anew whenever it has changed. `is_everybodys`: all who may ask get the
+    same answer, else each their own."""
+
+    name: str
+    open: Callable[[Api], Callable[..., AsyncGenerator[A, None]]]
+    is_everybodys: bool = False
+
+
+WATCH_USAGE_OF: Final[dict[Role.ValueType, Watch[usage.UsageReport]]] = {
+    CONSUMER: Watch("WatchConsumerUsage", lambda api: api.usage.WatchConsumerUsage),
+    MERCHANT: Watch("WatchMerchantUsage", lambda api: api.usage.WatchMerchantUsage),
+    ADMIN: Watch("WatchPlatformUsage", lambda api: api.usage.WatchPlatformUsage, is_everybodys=True),
+}
+WATCH_SPEND: Final[Watch[billing.BatchGetConsumerSpendResponse]] = Watch(
+    "WatchConsumerSpend", lambda api: api.billing.WatchConsumerSpend
+)
+WATCH_REVENUE: Final[Watch[billing.BatchGetMerchantRevenueResponse]] = Watch(
+    "WatchMerchantRevenue", lambda api: api.billing.WatchMerchantRevenue
+)
+
+# Which RPC is asked, for whom, and what: everybody with the same gets the same answer.
+_Key: TypeAlias = tuple[str, str, bytes]
 
 
 @dataclass(eq=False)
 class _Feed:
     """The latest answer to a question, for as long as somebody follows it."""
 
-    role: Role.ValueType
-    fields: Mapping[str, Any]
+    watch: Watch[Any]
+    request: Message
     # By who follows, and is told when there is something new: what to ask with.
-    followers: dict["UsageFollower", UsageClient] = field(default_factory=dict)
-    report: pb.UsageReport | None = None
+    followers: dict["Follower", Api] = field(default_factory=dict)
+    answer: Message | None = None
     error: AppError | None = None
     has_first: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Until it is canceled. A stream ends with the token that it was opened with, at the latest."""
+        fields = {descriptor.name: value for descriptor, value in self.request.ListFields()}
         while True:
-            for client in list(self.followers.values()):
+            for api in list(self.followers.values()):
                 try:
                     # Canceling a renewal could lose the session's new tokens.
-                    await asyncio.shield(asyncio.ensure_future(client.access_token()))
-                    async with aclosing(_WATCH_OF[self.role](client)(**self.fields)) as reports:
-                        async for report in reports:
-                            self._tell(report, None)
+                    await asyncio.shield(asyncio.ensure_future(api.access_token()))
+                    async with aclosing(self.watch.open(api)(**fields)) as answers:
+                        async for answer in answers:
+                            self._tell(answer, None)
                 except AppError as error:
                     self._fail(error)
             await asyncio.sleep(_REOPEN_S)
@@ -58,17 +81,17 @@ class _Feed:
     def _fail(self, error: AppError) -> None:
         is_over = isinstance(error, UnauthenticatedError | PermissionDeniedError)
         # Its token may have run out, or its session have ended: the next one's may be good.
-        if self.report is None or not is_over:
-            self._tell(self.report, error)
+        if self.answer is None or not is_over:
+            self._tell(self.answer, error)
 
-    def _tell(self, report: pb.UsageReport | None, error: AppError | None) -> None:
-        self.report, self.error = report, error
+    def _tell(self, answer: Message | None, error: AppError | None) -> None:
+        self.answer, self.error = answer, error
         self.has_first.set()
         for follower in self.followers:
             follower.news.set()
 
 
-class UsageFeeds:
+class Feeds:
     """The questions that are followed in this process."""
 
     def __init__(self, first_deadline_s: float) -> None:
@@ -79,18 +102,16 @@ class UsageFeeds:
     def __len__(self) -> int:
         return len(self._feeds)
 
-    def follow(
-        self, key: _Key, fields: Mapping[str, Any], follower: "UsageFollower", client: UsageClient
-    ) -> _Feed:
+    def follow(self, key: _Key, watch: Watch[Any], request: Message, follower: "Follower", api: Api) -> _Feed:
         """The feed of a question, which begins with its first follower."""
         if key not in self._feeds:
-            feed = _Feed(key[0], fields, {follower: client})
+            feed = _Feed(watch, request, {follower: api})
             self._feeds[key] = feed, asyncio.create_task(feed.run())
         feed = self._feeds[key][0]
-        feed.followers[follower] = client
+        feed.followers[follower] = api
         return feed
 
-    def leave(self, key: _Key, follower: "UsageFollower") -> None:
+    def leave(self, key: _Key, follower: "Follower") -> None:
         """Ends the feed with its last follower."""
         feed, task = self._feeds[key]
         feed.followers.pop(follower, None)
@@ -99,36 +120,36 @@ class UsageFeeds:
             task.cancel()
 
 
-class UsageFollower:
+class Follower:
     """What one live page follows: whatever it asked when it was last drawn. `news` is set when there is
     something new."""
 
-    def __init__(self, feeds: UsageFeeds) -> None:
+    def __init__(self, feeds: Feeds) -> None:
         self._feeds = feeds
         self._followed: dict[_Key, _Feed] = {}
         self._asked: set[_Key] = set()
         self.news = asyncio.Event()
 
-    async def latest(
-        self, role: Role.ValueType, owner_id: str, client: UsageClient, fields: Mapping[str, Any]
-    ) -> pb.UsageReport:
-        """The latest answer to a request of these fields, at once when it is followed already. Raises
-        AppError."""
-        request = pb.GetUsageRequest(**fields).SerializeToString(deterministic=True)
-        key = (role, "" if role == ADMIN else owner_id, request)
+    async def latest(self, watch: Watch[A], owner_id: str, api: Api, request: Message) -> A:
+        """The latest answer to a request, at once when it is followed already. Raises AppError."""
+        key = (
+            watch.name,
+            "" if watch.is_everybodys else owner_id,
+            request.SerializeToString(deterministic=True),
+        )
         self._asked.add(key)
         if key not in self._followed:
-            self._followed[key] = self._feeds.follow(key, fields, self, client)
+            self._followed[key] = self._feeds.follow(key, watch, request, self, api)
         feed = self._followed[key]
         try:
             await asyncio.wait_for(feed.has_first.wait(), self._feeds.first_deadline_s)
         except TimeoutError:
-            raise DeadlineExceededError("deadline_exceeded", "usage-svc didn't answer in time.") from None
+            raise DeadlineExceededError("deadline_exceeded", "A service didn't answer in time.") from None
         if feed.error is not None:
             raise feed.error
-        if feed.report is None:
+        if feed.answer is None:
             raise UnavailableError("service_unavailable", "There is no answer yet.")
-        return feed.report
+        return cast("A", feed.answer)
 
     def begin(self) -> None:
         """The page is drawn anew."""
