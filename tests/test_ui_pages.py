@@ -44,6 +44,7 @@ _NO_PAGES = (
     "/document/{format}",
     "/proof",
     "/palette",
+    "/notifications/unread",
     "/return",
     "/find",
     "/{report_id}/file",

@@ -62,7 +62,7 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
 ) -> None:
     bff, tag = all_services.bff, secrets.token_hex(4)
     email = f"{tag}@merchants.example"
-    assert bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 200
+    assert bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 201
     code = all_services.mailbox.wait_for(email, _CODE).strip()
     about = {"email": email, "name": "M", "companyName": f"Maps {tag}", "inviteCode": code}
     merchant = all_services.sign_in(bff.ask("POST", "/api/v1/auth/register/merchant", about), email)

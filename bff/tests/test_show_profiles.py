@@ -27,7 +27,7 @@ def merchant(all_services: Any, browsers: Any) -> Any:
     bff, tag = all_services.bff, secrets.token_hex(4)
     admin = all_services.sign_in(bff.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL}), ADMIN_EMAIL)
     email = f"{tag}@merchants.example"
-    assert bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 200
+    assert bff.ask("POST", "/api/v1/invites", {"email": email}, admin).status == 201
     code = all_services.mailbox.wait_for(email, _CODE).strip()
     about = {"email": email, "name": "M", "companyName": f"Maps {tag}", "inviteCode": code}
     all_services.sign_in(bff.ask("POST", "/api/v1/auth/register/merchant", about), email)
