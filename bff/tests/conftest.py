@@ -120,11 +120,18 @@ class Mailbox:
         return "250 kept"
 
     def wait_for(self, email: str, pattern: str) -> str:
-        """What the pattern finds in the newest mail to the address, which is then thrown away."""
-        mail = wait_until(lambda: self.mails.get(email)).pop()
-        found = re.search(pattern, mail, re.MULTILINE)
-        assert found, mail
-        return found[0]
+        """What the pattern finds in the newest mail to the address that has it, which is then thrown away."""
+
+        def newest() -> tuple[str, str] | None:
+            # People are told other things too.
+            for mail in reversed(self.mails.get(email, [])):
+                if found := re.search(pattern, mail, re.MULTILINE):
+                    return mail, found[0]
+            return None
+
+        mail, text = wait_until(newest)
+        self.mails[email].remove(mail)
+        return str(text)
 
 
 @dataclass(frozen=True, slots=True)

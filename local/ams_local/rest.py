@@ -13,6 +13,7 @@ from ams_common.testing.eventually import eventually
 JSON = dict[str, Any]
 
 _CODE = re.compile(r"^\s*(\d{6})\s*$", re.MULTILINE)
+_ANYTHING = re.compile("")
 _INVITE = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4}){4}\b")
 # What a moment later may be answered otherwise: an event is still on its way, or a service is starting.
 _PASSING = (404, 409, 429, 503)
@@ -117,11 +118,12 @@ class Mailbox:
         """What has come so far is nothing to wait for: the codes in it were used, or are too old."""
         self._read |= {mail["id"] for mail in await self._messages()}
 
-    async def next_text(self, address: str) -> str:
-        """The next mail to the address that wasn't read before; waits for it."""
+    async def next_text(self, address: str, holding: re.Pattern[str] = _ANYTHING) -> str:
+        """The next mail to the address that wasn't read before and holds that; waits for it. Other mails may
+        come meanwhile."""
 
         async def unread() -> JSON:
-            messages = await self._messages(to=address)
+            messages = [mail for mail in await self._messages(to=address) if holding.search(mail["text"])]
             return next((mail for mail in reversed(messages) if mail["id"] not in self._read), {})
 
         mail = await eventually(unread)
@@ -129,12 +131,12 @@ class Mailbox:
         return str(mail["text"])
 
     async def next_code(self, address: str) -> str:
-        """The one-time code in the next mail: a line of six digits."""
-        return _find(_CODE, await self.next_text(address))
+        """The one-time code in the next mail with one: a line of six digits."""
+        return _find(_CODE, await self.next_text(address, _CODE))
 
     async def next_invite(self, address: str) -> str:
-        """The invite code in the next mail."""
-        return _find(_INVITE, await self.next_text(address))
+        """The invite code in the next mail with one."""
+        return _find(_INVITE, await self.next_text(address, _INVITE))
 
     async def _messages(self, **query: str) -> list[JSON]:
         async with self._http.get(f"{self._url}/messages", params=query) as response:
