@@ -30,7 +30,7 @@ CALLERS: Mapping[str, Mapping[str, set[str] | frozenset[str]]] = {
         "SetSpendCap": CONSUMER,
         "CheckKeySnapshots": {"gateway"},
         "GetKeySnapshot": {"gateway", "registry-svc"},
-        "ListGrantedServices": {"registry-svc"},
+        "ListGrantedServices": {"registry-svc", "catalog-svc"},
     },
     "KeySettingsService": {
         "UpdateKey": CONSUMER,
