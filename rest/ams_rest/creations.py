@@ -38,7 +38,10 @@ def creations_of(routes: Sequence[Route]) -> Mapping[str, Creation]:
             continue
         here = route.template.segments
         items = [read for read in reading if _is_item_of(read.template, here)]
-        if items or any(read.template.segments == here for read in reading):
+        is_listed = any(
+            read.template.segments == here and read.rpc.name.startswith("List") for read in reading
+        )
+        if items or is_listed:
             found[route.rpc.full_name] = Creation(items[0] if items else None)
     return found
 

@@ -169,6 +169,8 @@ def test_what_makes_something_answers_201_and_says_where_it_is(document: dict[st
     assert "200" not in made
     assert set(made["201"]["headers"]) >= {"location", "x-request-id", "ratelimit"}
     assert "201" not in operation(document, "post", "/auth/sign-in")["responses"]
+    # What there is one of is set, not made.
+    assert "201" not in operation(document, "post", "/consumer/spend-cap")["responses"]
     assert "201" not in operation(document, "post", "/services/{serviceId}:approve")["responses"]
 
 
