@@ -162,4 +162,4 @@ def test_pages_without_the_palette_dont_load_its_script(browsers: Any) -> None:
 def test_keys_are_filtered_by_what_they_are_now(browsers: Any, status: str) -> None:
     page = browsers.register().get(f"/dashboard/api-keys?status={status}")
     assert page.status == 200
-    assert "No key of yours has all of these words and this status." in page.text
+    assert "No key of yours has all of these words, this status and this project." in page.text

@@ -52,7 +52,11 @@ def test_a_good_request_has_no_violation() -> None:
         (keys.GetKeyRequest(key_id="1"), "keyId", "must be a lower-case UUID"),
         (keys.GetKeyRequest(key_id=str(uuid7()).upper()), "keyId", "must be a lower-case UUID"),
         (keys.GetKeySnapshotRequest(key_hash=b"x"), "keyHash", "must have 32 to 32 bytes"),
-        (keys.CreateKeyRequest(name="k", service_ids=[str(uuid7())]), "ttlDays", "must be at least 1"),
+        (
+            keys.CreateKeyRequest(name="k", service_ids=[str(uuid7())], ttl_days=-1),
+            "ttlDays",
+            "must be at least 0",
+        ),
         (keys.CreateKeyRequest(name="k", ttl_days=1), "serviceIds", "is required"),
         (billing.GetConsumerSpendRequest(period="2026-13"), "period", "must be a month such as 2026-11"),
         (billing.IssueInvoicesRequest(last_day="2026-11"), "lastDay", "must be a day such as 2026-11-29"),

@@ -5,7 +5,6 @@ from functools import partial
 
 import grpc
 import pytest
-from ams.identity.v1 import identity_service_pb2 as identity
 from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1 import keys_service_pb2_grpc as rpc
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, Rule
@@ -90,18 +89,6 @@ def test_without_a_rule_nobody_is_let_in() -> None:
 def test_only_whom_the_rule_names_is_let_in(rule: Rule, caller: Caller, code: str | None) -> None:
     answer = denial(rule, caller)
     assert (answer.code if answer else None) == code
-
-
-def test_every_rpc_that_changes_state_has_an_audit_name_and_every_other_has_none() -> None:
-    reading = (
-        "Get",
-        "List",
-        "Check",
-        "IssueServiceToken",
-        "StartOidcSignIn",
-    )  # the last keeps its state with the asker
-    for name, rule in rules_of([KEYS, identity.DESCRIPTOR.services_by_name["IdentityService"]]).items():
-        assert bool(rule.audit) is not name.rpartition("/")[2].startswith(reading), name
 
 
 async def test_the_caller_and_the_request_id_reach_the_handler(
