@@ -1,5 +1,5 @@
 """Whatever the OpenAPI document allows, and what it does not, in each role: no 500, nothing undocumented,
-nothing valid refused as invalid. `make fuzz-rest` runs it for longer.
+nothing valid refused as invalid. `make fuzz-rest` runs it: it takes minutes, so the tests leave it out.
 
 By schemathesis, which makes requests of the document and holds answers against it.
 """
