@@ -42,7 +42,7 @@ async def audits(admin: Rest, resource_id: str, count: int) -> list[JSON]:
     """The records about the resource, once there are so many; in the order of their actions."""
 
     async def recorded() -> list[JSON]:
-        answer = await admin.get("/audit-records", resource_id=resource_id)
+        answer = await admin.get("/audit-records", resourceId=resource_id)
         records: list[JSON] = answer.get("auditRecords", [])
         assert len(records) <= count, records
         return (
@@ -163,7 +163,7 @@ async def test_names_without_end_fill_no_audit_log(people: People, tmp_path: Pat
     (denial,) = await audits(trade.admin, nowhere[0].partition("/")[2], 1)
     assert denial["details"]["key_id"] == trade.key["keyId"]
     for name in nowhere[1:]:
-        answer = await trade.admin.get("/audit-records", resource_id=name.partition("/")[2])
+        answer = await trade.admin.get("/audit-records", resourceId=name.partition("/")[2])
         assert answer.get("auditRecords", []) == []
 
 
@@ -218,9 +218,11 @@ async def test_a_push_token_is_for_ones_own_docker_service_and_shown_once(people
     ):
         refused = await mine.merchant.ask("POST", "/push-tokens", {"serviceId": service["serviceId"]})
         assert (refused.status, refused.body["code"]) == (status, code)
-    wanted = {"serviceId": mine.service["serviceId"], "idempotencyKey": "once"}
-    first = await mine.merchant.post("/push-tokens", **wanted)
-    again = await mine.merchant.post("/push-tokens", **wanted)
+    wanted = {"serviceId": mine.service["serviceId"]}
+    asked = [
+        await mine.merchant.ask("POST", "/push-tokens", wanted, idempotency_key="once") for _ in range(2)
+    ]
+    first, again = (answer.body for answer in asked)
     assert first["secret"].startswith(first["pushToken"]["tokenPrefix"])
     assert (again["pushToken"], again.get("secret", "")) == (first["pushToken"], "")
     assert first["secret"] not in str(await mine.merchant.get("/push-tokens"))

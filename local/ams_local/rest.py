@@ -50,9 +50,13 @@ class Rest:
         """The same API with another access token."""
         return Rest(self.http, self.url, token)
 
-    async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+    async def ask(
+        self, method: str, path: str, body: Any = None, idempotency_key: str = "", **options: Any
+    ) -> Answer:
         """One request to /api/v1 + path, whatever comes of it."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
         url = f"{self.url}/api/v1{path}"
         async with self.http.request(method, url, json=body, headers=headers, **options) as response:
             text = await response.text()
