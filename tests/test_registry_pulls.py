@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 from ams_common.testing.eventually import eventually
+from ams_local.rest import People
 from support.docker_images import Part, digest_of
 from support.image_trade import ImageTrade
 from support.registry_client import (
@@ -117,7 +118,7 @@ async def reaches(ask: Callable[[], Awaitable[int]], status: int) -> None:
 
 
 async def test_what_a_consumer_loses_ends_a_pull_midway(
-    pusher: Client, puller: Client, trade: ImageTrade
+    pusher: Client, puller: Client, trade: ImageTrade, people: People
 ) -> None:
     name, consumer = name_of(trade), f"/consumers/{trade.key['consumerId']}"
     await push(pusher, name, "1.0.0")
@@ -145,12 +146,16 @@ async def test_what_a_consumer_loses_ends_a_pull_midway(
         await reaches(ask, status)
     await trade.admin.post(f"{merchant}:reinstate")
     await reaches(layer, 200)
-    await trade.consumer.post(f"/keys/{trade.key['keyId']}:revoke")
+    # Who was stopped meanwhile goes on with a new access token.
+    consumer_again = await people.sign_in((await trade.admin.get(consumer))["email"])
+    await consumer_again.post(f"/keys/{trade.key['keyId']}:revoke")
     for ask in (layer, head, tags):
         await reaches(ask, 401)
 
 
-async def test_what_a_merchant_loses_ends_a_push_midway(pusher: Client, trade: ImageTrade) -> None:
+async def test_what_a_merchant_loses_ends_a_push_midway(
+    pusher: Client, trade: ImageTrade, people: People
+) -> None:
     location = (await pusher.ask("POST", f"/v2/{name_of(trade)}/blobs/uploads/")).headers["Location"]
 
     async def add() -> int:
@@ -169,7 +174,8 @@ async def test_what_a_merchant_loses_ends_a_push_midway(pusher: Client, trade: I
         await reaches(ask, 403)
     await trade.admin.post(f"{merchant}:reinstate")
     await reaches(look, 204)
-    await trade.publishing.merchant.post(f"/push-tokens/{trade.publishing.token['pushTokenId']}:revoke")
+    merchant_again = await people.sign_in((await trade.admin.get(merchant))["email"])
+    await merchant_again.post(f"/push-tokens/{trade.publishing.token['pushTokenId']}:revoke")
     for ask in (add, look, end):
         await reaches(ask, 401)
 
