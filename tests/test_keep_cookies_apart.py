@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from ams_bff.http.cookies import SessionCookie, keep_theme
+from ams_bff.http.cookies import DeviceCookie, SessionCookie, keep_theme
 from ams_common.web import COOKIE_NAMES
+from starlette.requests import Request
 from starlette.responses import Response
 
 BFF = Path(__file__).parent.parent / "bff/ams_bff"
@@ -16,6 +17,7 @@ def set_by_responses() -> set[str]:
     response = Response()
     for is_https in (True, False):
         SessionCookie(is_https).write(response, "secret")
+        DeviceCookie(is_https).add(Request({"type": "http", "headers": []}), response, "token")
         keep_theme(response, "dark", is_https)
     lines = [value.decode() for name, value in response.raw_headers if name == b"set-cookie"]
     return {line.partition("=")[0] for line in lines}

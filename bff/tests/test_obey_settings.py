@@ -73,7 +73,7 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
         return bff.ask("POST", "/api/v1/services", body, merchant)
 
     # catalog-svc hears of the merchant a moment later.
-    all_services.wait_until(lambda: create().status == 200)
+    all_services.wait_until(lambda: create().status == 201)
     change(maxServices=1)
 
     def is_refused() -> bool:
@@ -82,4 +82,4 @@ def test_a_merchant_makes_no_more_services_than_are_allowed(
 
     all_services.wait_until(is_refused)
     change(maxServices=200)
-    all_services.wait_until(lambda: create().status == 200)
+    all_services.wait_until(lambda: create().status == 201)

@@ -84,6 +84,24 @@ class Market:
             )
 
         return [
+            # Before anybody is stopped: that ends the owner's access token.
+            Kind(
+                "project",
+                "keys",
+                (
+                    # May use nothing but a service that the project hasn't; then all that it has again.
+                    Step(
+                        lambda: trade.consumer.patch(
+                            self.shared.member_path, role="PROJECT_MEMBER", serviceIds=[consumer_id]
+                        ),
+                        code_is("service_not_granted"),
+                    ),
+                    Step(
+                        lambda: trade.consumer.patch(self.shared.member_path, role="PROJECT_MEMBER"), passes
+                    ),
+                ),
+                is_shared=True,
+            ),
             Kind(
                 "key: disabled",
                 "keys",
@@ -166,23 +184,6 @@ class Market:
                     Step(patch(), passes, False),
                 ),
                 is_slow=True,
-            ),
-            Kind(
-                "project",
-                "keys",
-                (
-                    # May use nothing but a service that the project hasn't; then all that it has again.
-                    Step(
-                        lambda: trade.consumer.patch(
-                            self.shared.member_path, role="PROJECT_MEMBER", serviceIds=[consumer_id]
-                        ),
-                        code_is("service_not_granted"),
-                    ),
-                    Step(
-                        lambda: trade.consumer.patch(self.shared.member_path, role="PROJECT_MEMBER"), passes
-                    ),
-                ),
-                is_shared=True,
             ),
             Kind(
                 "merchant",
