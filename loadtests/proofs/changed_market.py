@@ -79,9 +79,16 @@ class Market:
             return lambda: trade.merchant.patch(service, updateMask="forwarding", forwarding=forwarding)
 
         def limit(per_minute: int) -> Callable[[], Awaitable[Any]]:
-            return lambda: trade.merchant.patch(
-                service, updateMask="rateLimitPerMinute", rateLimitPerMinute=per_minute
-            )
+            async def change() -> None:
+                # A live service's limit is a revision, in force once an admin has approved it.
+                changed = await trade.merchant.patch(
+                    service, updateMask="rateLimitPerMinute", rateLimitPerMinute=per_minute
+                )
+                revision = changed["revision"]
+                approve = f"{service}/revisions/{revision['revisionId']}:approve"
+                await trade.admin.post(approve, version=revision["version"])
+
+            return change
 
         return [
             # Before anybody is stopped: that ends the owner's access token.
