@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,10 +27,10 @@ from typing import TypeVar
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from ams_common import topics
-from ams_common.testing.plugin import with_database
 from ams_local.servers import Addresses, serving
 
 from loadtests.bench.ingest_traffic import Traffic, create_topics, fill
+from loadtests.support.databases import fresh_database
 from loadtests.support.gateway import checked_out
 from loadtests.support.processes import cpu_s, most_rss_bytes
 
@@ -92,23 +92,6 @@ class Bench:
         return self.prefix + topics.USAGE_EVENTS
 
 
-@contextlib.asynccontextmanager
-async def fresh_schema(admin_url: str) -> AsyncIterator[str]:
-    """The URL of a new database with an empty schema `usage`."""
-    name = f"bench_{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(admin_url)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        url = with_database(admin_url, name)
-        connection = await asyncpg.connect(url)
-        await connection.execute("CREATE SCHEMA usage")
-        await connection.close()
-        yield f"{url}?search_path=usage"
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
-
-
 @contextlib.contextmanager
 def usage_svc(bench: Bench, database_url: str, sources: Path | None) -> Iterator[int]:
     """Runs it as the process that it is, for the block; gives its id."""
@@ -158,7 +141,7 @@ async def read_of(connection: asyncpg.Connection, bench: Bench) -> int:
 
 async def measure(bench: Bench, sources: Path | None) -> Figures:
     to_read = sum((await ends(bench)).values())
-    async with fresh_schema(bench.servers.database_url) as url:
+    async with fresh_database(bench.servers.database_url, "usage") as url:
         connection = await asyncpg.connect(url)
         with usage_svc(bench, url, sources) as pid:
             first = await _until(lambda: read_of(connection, bench), _START_S)

@@ -11,13 +11,11 @@ import argparse
 import asyncio
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,13 +24,13 @@ import asyncpg
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.migrations import migrate
-from ams_common.testing.plugin import with_database
 from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.drafting import refresh_drafts
 from billing_svc.store import Store
 from billing_svc.testing import Events
 
+from loadtests.support.databases import fresh_database
 from loadtests.support.processes import cpu_s, rss_bytes
 
 MONTH, NOW = "2026-10", datetime(2026, 11, 4, 1, tzinfo=UTC)
@@ -62,22 +60,6 @@ MARK = (
     "INSERT INTO draft_marks (merchant_id, consumer_id, month)"
     " SELECT DISTINCT merchant_id, consumer_id, $1 FROM usage_counters"
 )
-
-
-@asynccontextmanager
-async def fresh_database(admin_url: str) -> AsyncIterator[str]:
-    """The URL of a new database with an empty schema `billing`."""
-    name = f"bench_{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(admin_url)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        connection = await asyncpg.connect(with_database(admin_url, name))
-        await connection.execute("CREATE SCHEMA billing")
-        await connection.close()
-        yield f"{with_database(admin_url, name)}?search_path=billing"
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
 
 
 async def fill(url: str, merchants: int, consumers: int, days: int) -> int:
@@ -157,7 +139,7 @@ def watch(environ: Mapping[str, str], *arguments: str) -> Watched:
 
 async def measure(merchants: int, consumers: int, days: int) -> None:
     pairs = merchants * consumers
-    async with fresh_database(os.environ["DATABASE_URL"]) as url:
+    async with fresh_database(os.environ["DATABASE_URL"], "billing") as url:
         await migrate(url, "billing_svc")
         counters = await fill(url, merchants, consumers, days)
         print(

@@ -10,7 +10,6 @@ DATABASE_URL (an administrator's).
 import argparse
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +35,6 @@ from ams_common.ids import uuid7
 from ams_common.migrations import migrate
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.server import build_server
-from ams_common.testing.plugin import with_database
 from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import TokenVerifier
 from keys_svc.catalog import Catalog
@@ -50,24 +48,10 @@ from keys_svc.secret_scanning import ScanningKeys
 from keys_svc.store import Store
 from keys_svc.testing import Sample, fill, samples
 
-BOUND_MS = 50.0
+from loadtests.support.databases import fresh_database
+from loadtests.support.questions import BOUND_MS, measure, tell
+
 Ask = Callable[[Sample], Awaitable[Any]]
-
-
-@asynccontextmanager
-async def fresh_database(admin_url: str) -> AsyncIterator[str]:
-    """The URL of a new database with an empty schema `keys`."""
-    name = f"bench_{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(admin_url)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        connection = await asyncpg.connect(with_database(admin_url, name))
-        await connection.execute("CREATE SCHEMA keys")
-        await connection.close()
-        yield f"{with_database(admin_url, name)}?search_path=keys"
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
 
 
 @asynccontextmanager
@@ -147,21 +131,10 @@ def questions(channel: grpc.aio.Channel, issuer: TestIssuer, pseudonyms: Pseudon
     }
 
 
-async def measure(ask: Ask, asked: list[Sample]) -> list[float]:
-    """How long each took, in milliseconds, the quickest first."""
-    await ask(asked[0])
-    took_ms = []
-    for each in asked:
-        begun_s = time.perf_counter()
-        await ask(each)
-        took_ms.append((time.perf_counter() - begun_s) * 1000)
-    return sorted(took_ms)
-
-
 async def run(options: argparse.Namespace) -> bool:
     """Whether all were quick enough."""
     issuer, pseudonyms = TestIssuer(), Pseudonyms("bench")
-    async with fresh_database(os.environ["DATABASE_URL"]) as url:
+    async with fresh_database(os.environ["DATABASE_URL"], "keys") as url:
         await migrate(url, "keys_svc")
         connection = await asyncpg.connect(url)
         # What is made up agrees with itself: each foreign key is looked at once more only in production.
@@ -175,12 +148,8 @@ async def run(options: argparse.Namespace) -> bool:
         is_quick = True
         async with serving(url, issuer, pseudonyms) as channel:
             for name, ask in questions(channel, issuer, pseudonyms).items():
-                took_ms = await measure(ask, asked)
-                p50, p95 = (took_ms[int(len(took_ms) * share)] for share in (0.5, 0.95))
-                is_quick &= p95 <= BOUND_MS
-                print(
-                    f"{name:26} p50 {p50:6.1f} ms  p95 {p95:6.1f} ms  max {took_ms[-1]:6.1f} ms", flush=True
-                )
+                await ask(asked[0])
+                is_quick &= tell(name, await measure(ask, asked))
     return is_quick
 
 

@@ -11,11 +11,8 @@ import argparse
 import asyncio
 import os
 import random
-import secrets
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -26,23 +23,14 @@ from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
 from ams.catalog.v1 import revision_service_pb2 as revision_pb
 from ams.catalog.v1.events_pb2 import ACTIVE, API, DOCKER, PENDING_APPROVAL, REJECTED
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
-from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
-from ams_common.client import ServiceToken
-from ams_common.clock import utc_now
-from ams_common.database import Database
 from ams_common.migrations import migrate
-from ams_common.provision import make_extensions
-from ams_common.server import build_server
-from ams_common.testing.plugin import with_database
 from ams_common.testing.tokens import TestIssuer
-from ams_common.tokens import TokenVerifier
-from catalog_svc.grants import Grants
-from catalog_svc.serving import services_of
-from catalog_svc.store import Store
-from catalog_svc.testing import SEALER
 
-AIM_MS = 50.0
+from loadtests.support.catalog import serving
+from loadtests.support.databases import fresh_database
+from loadtests.support.questions import BOUND_MS, measure, tell
+
 # Of a hundred services 94 are active, 2 of each other status; 3 are private, and 1 has a revision that waits.
 FILL_MERCHANTS = """
 INSERT INTO merchants (merchant_id, display_name, standing)
@@ -85,30 +73,18 @@ PRICE = (
 )
 
 
-@asynccontextmanager
-async def filled_database(admin_url: str, services: int) -> AsyncIterator[str]:
-    """The URL of a schema `catalog` of its own, with so many services."""
-    name = f"bench_{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(admin_url)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        connection = await asyncpg.connect(with_database(admin_url, name))
-        await connection.execute("CREATE SCHEMA catalog")
-        await make_extensions(connection, "catalog")
-        await connection.close()
-        url = f"{with_database(admin_url, name)}?search_path=catalog"
-        await migrate(url, "catalog_svc")
-        connection = await asyncpg.connect(url)
-        await connection.execute(FILL_MERCHANTS, max(1, services // 100))
-        await connection.execute(FILL_SERVICES, PRICE, services)
-        await connection.execute(FILL_PRICES, PRICE)
-        await connection.execute(FILL_REVISIONS)
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
-        yield url
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
+async def fill(connection: asyncpg.Connection, services: int) -> list[asyncpg.Record]:
+    """Makes so many services; some of the active ones."""
+    await connection.execute(FILL_MERCHANTS, max(1, services // 100))
+    await connection.execute(FILL_SERVICES, PRICE, services)
+    await connection.execute(FILL_PRICES, PRICE)
+    await connection.execute(FILL_REVISIONS)
+    await connection.execute("VACUUM ANALYZE")
+    rows: list[asyncpg.Record] = await connection.fetch(
+        "SELECT service_id, slug, merchant_id FROM services"
+        " WHERE status = 'active' AND visibility = 'public' ORDER BY random() LIMIT 1000"
+    )
+    return rows
 
 
 class Asking:
@@ -129,17 +105,11 @@ class Asking:
         self, what: str, method: Callable[..., Awaitable[Any]], make: Callable[[int], Any], role: Any
     ) -> None:
         """Prints the line of one question."""
-        took_ms = []
-        for number in range(self._asks):
-            request = make(number)
-            began_s = time.perf_counter()
-            await self.call(method, request, role)
-            took_ms.append((time.perf_counter() - began_s) * 1000)
-        took_ms.sort()
-        p50, p95 = took_ms[len(took_ms) // 2], took_ms[int(len(took_ms) * 0.95)]
-        if p95 > AIM_MS:
-            self.slow.append(what)
-        print(f"| {what} | {took_ms[0]:.1f} | {p50:.1f} | {p95:.1f} | {took_ms[-1]:.1f} |", flush=True)
+
+        async def ask(number: int) -> None:
+            await self.call(method, make(number), role)
+
+        self._tell(what, await measure(ask, range(self._asks)))
 
     async def pages(
         self, what: str, method: Callable[..., Awaitable[Any]], kind: Any, role: Any, **fields: Any
@@ -147,60 +117,38 @@ class Asking:
         """A list's first page, and pages further on: each the one after the last that was asked for."""
         await self.measure(what, method, lambda _: kind(page_size=25, **fields), role)
         token = ""
-        took_ms = []
-        for _ in range(self._asks):
-            request = kind(page_size=25, page_token=token, **fields)
-            began_s = time.perf_counter()
-            answer = await self.call(method, request, role)
-            took_ms.append((time.perf_counter() - began_s) * 1000)
+
+        async def go_on(_: int) -> None:
+            nonlocal token
+            answer = await self.call(method, kind(page_size=25, page_token=token, **fields), role)
             token = answer.next_page_token
-            if not token:
-                break
-        took_ms.sort()
-        p95 = took_ms[int(len(took_ms) * 0.95)]
-        if p95 > AIM_MS:
-            self.slow.append(f"{what}, later pages")
-        print(
-            f"| … later pages | {took_ms[0]:.1f} | {took_ms[len(took_ms) // 2]:.1f} | {p95:.1f}"
-            f" | {took_ms[-1]:.1f} |",
-            flush=True,
-        )
+
+        def until_the_last() -> Iterator[int]:
+            for number in range(self._asks):
+                yield number
+                if not token:
+                    return
+
+        self._tell(f"{what}, later pages", await measure(go_on, until_the_last()))
+
+    def _tell(self, what: str, took_ms: list[float]) -> None:
+        if not tell(what, took_ms):
+            self.slow.append(what)
 
 
 async def run(arguments: argparse.Namespace) -> int:
     issuer = TestIssuer()
-    async with (
-        filled_database(os.environ["DATABASE_URL"], arguments.services) as url,
-        Database.open(url, Store, plans_each_time=True) as database,
-    ):
-        nowhere = grpc.aio.insecure_channel("127.0.0.1:1")
-        grants = Grants(KeysServiceStub(nowhere), ServiceToken(nowhere, "catalog-svc", "secret"))
-        server = build_server(
-            TokenVerifier(issuer),
-            services_of(
-                database=database,
-                clock=utc_now,
-                sealer=SEALER,
-                grants=grants,
-                allow_private_upstreams=False,
-            ),
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with database.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT service_id, slug, merchant_id FROM services"
-                " WHERE status = 'active' AND visibility = 'public' ORDER BY random() LIMIT 1000"
-            )
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with fresh_database(os.environ["DATABASE_URL"], "catalog") as url:
+        await migrate(url, "catalog_svc")
+        connection = await asyncpg.connect(url)
+        rows = await fill(connection, arguments.services)
+        await connection.close()
+        print(f"{arguments.services} services, {arguments.asks} asks each")
+        async with serving(url, issuer) as channel:
             asking = Asking(channel, issuer, rows[0]["merchant_id"], arguments.asks)
-            print(f"{arguments.services} services, {arguments.asks} asks each, in milliseconds\n")
-            print("| asked | least | p50 | p95 | most |\n|---|---|---|---|---|")
             await ask_all(asking, rows)
-        await server.stop(None)
-        await nowhere.close()
     if asking.slow:
-        print(f"\nover {AIM_MS:.0f} ms at the 95th percentile: {', '.join(asking.slow)}")
+        print(f"\nover {BOUND_MS:.0f} ms at the 95th percentile: {', '.join(asking.slow)}")
     return 1 if asking.slow else 0
 
 

@@ -41,8 +41,9 @@ from usage_svc.rpc.calls import CallRpcs
 from usage_svc.rpc.usage import UsageRpcs
 from usage_svc.store import Store
 
-from loadtests.bench.ingest import Postgres, fresh_schema
+from loadtests.bench.ingest import Postgres
 from loadtests.bench.question_history import Market, load
+from loadtests.support.databases import fresh_database
 
 AIM_P95_MS = 50.0
 _WARM_UP = 3
@@ -156,7 +157,7 @@ def described(answer: Any) -> str:
 async def run(arguments: argparse.Namespace, admin_url: str) -> None:
     issuer = TestIssuer()
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(fresh_schema(admin_url))
+        url = await stack.enter_async_context(fresh_database(admin_url, "usage"))
         await migrate(url, "usage_svc")
         market = Market.make(arguments.keys, arguments.others, arguments.seed)
         connection = await asyncpg.connect(url)
