@@ -67,10 +67,9 @@ class RestApi:
         answer = json_answer(document, status=201 if creation else 200, is_pretty=self._is_pretty)
         if creation is not None and (location := creation.location(match, document)) is not None:
             answer.headers["location"] = location
-        version = document.get("etag", "")
-        if match.route.http_method == "GET" or version:
-            answer.headers["etag"] = etag = etag_of(bytes(answer.body), version)
-            if match.route.http_method == "GET" and is_unchanged(headers.get("if-none-match", ""), etag):
+        if match.route.http_method == "GET":
+            answer.headers["etag"] = etag = etag_of(bytes(answer.body))
+            if is_unchanged(headers.get("if-none-match", ""), etag):
                 return Response(status_code=304, headers={"etag": etag})
         return answer
 

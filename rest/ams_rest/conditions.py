@@ -1,4 +1,4 @@
-"""What headers say of a call beside its path, query and body: Idempotency-Key, If-Match, If-None-Match."""
+"""What headers say of a call beside its path, query and body: Idempotency-Key and If-Match."""
 
 import re
 
@@ -6,8 +6,7 @@ from ams_common.errors import InvalidArgumentError
 from google.protobuf.message import Message
 from starlette.datastructures import Headers
 
-from ams_rest.etags import version_of
-from ams_rest.field_paths import ETAG, IDEMPOTENCY_KEY, has_field
+from ams_rest.field_paths import IDEMPOTENCY_KEY, has_field
 
 # A token, or a string in quotes as draft-ietf-httpapi-idempotency-key-header has it.
 _IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,64})"?')
@@ -17,7 +16,9 @@ def apply_headers(message: Message, headers: Headers) -> None:
     """Put what the headers say into the request. Raises InvalidArgumentError where the call can't obey: a
     condition that was passed over would be worse than none."""
     _apply_idempotency_key(message, single(headers, "idempotency-key"))
-    _apply_if_match(message, single(headers, "if-match"))
+    if single(headers, "if-match") is not None:
+        # No resource says its version yet.
+        raise InvalidArgumentError("if_match_unsupported", "This call takes no If-Match.")
 
 
 def single(headers: Headers, name: str) -> str | None:
@@ -39,11 +40,3 @@ def _apply_idempotency_key(message: Message, value: str | None) -> None:
     if not has_field(message.DESCRIPTOR, IDEMPOTENCY_KEY):
         raise InvalidArgumentError("idempotency_key_unsupported", "This call takes no Idempotency-Key.")
     setattr(message, IDEMPOTENCY_KEY, matched[1])
-
-
-def _apply_if_match(message: Message, value: str | None) -> None:
-    if value is None:
-        return
-    if not has_field(message.DESCRIPTOR, ETAG):
-        raise InvalidArgumentError("if_match_unsupported", "This call takes no If-Match.")
-    setattr(message, ETAG, version_of(value))

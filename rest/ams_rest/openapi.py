@@ -13,7 +13,6 @@ from ams_rest.answers import JSON, PROBLEM
 from ams_rest.creations import Creation, creations_of
 from ams_rest.examples import example_of
 from ams_rest.field_paths import (
-    ETAG,
     IDEMPOTENCY_KEY,
     FieldPath,
     has_field,
@@ -66,9 +65,7 @@ _HEADERS = {
     "RateLimit": _header("What is left, and for how long (draft-ietf-httpapi-ratelimit-headers)."),
     "RateLimitPolicy": _header("How many calls may be made in which time."),
     "RetryAfter": _header("In how many seconds to try again.", pattern="^[0-9]+$"),
-    "ETag": _header(
-        "Changes with the answer (RFC 9110). Send it in If-None-Match, or in If-Match with a change."
-    ),
+    "ETag": _header("Changes with the answer (RFC 9110). Send it in If-None-Match."),
     "Location": _header("Where what was made is read.", format="uri-reference"),
     "Allow": _header("The methods that there are."),
     "WwwAuthenticate": _header("How to prove who calls."),
@@ -82,7 +79,6 @@ _REFUSALS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "403": ("Whoever calls may not.", {}),
     "404": ("There is nothing of this name that the caller may see.", {}),
     "409": ("The state of things doesn't allow it, or it was there already.", {}),
-    "412": ("It was changed since the ETag in If-Match.", {}),
     "429": ("Too many calls.", {"retry-after": "RetryAfter"} | _LIMITED),
     "503": ("A part of the system can't be reached.", {"retry-after": "RetryAfter"}),
     "default": ("The call was refused, or failed.", {}),
@@ -217,10 +213,6 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
         )
         schema = {"type": "string", "pattern": '^"?[!#-~]{1,64}"?$'}
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": schema, "description": told})
-    if has_field(route.request, ETAG):
-        told = "The ETag that it came with: refused with 412 if it was changed since."
-        schema = {"type": "string", "pattern": r'^(\*|"[!#-~]*\.[0-9a-f]+")$'}
-        parameters.append({"name": "If-Match", "in": "header", "schema": schema, "description": told})
     if route.http_method == "GET":
         told = "An ETag of before: answered with 304 and no body while nothing has changed."
         parameters.append(
@@ -248,7 +240,7 @@ def _responses(route: Route, creation: Creation | None, schemas: Schemas) -> dic
     answer_type = route.rpc.output_type
     if creation is not None and creation.item is not None:
         headers |= {"location": "Location"}
-    if route.http_method == "GET" or has_field(answer_type, ETAG):
+    if route.http_method == "GET":
         headers |= {"etag": "ETag"}
     content = {"schema": schemas.reference(answer_type), "example": example_of(answer_type, is_sent=False)}
     answer = {
@@ -276,6 +268,4 @@ def _refused_with(route: Route) -> list[str]:
         statuses.append("404")
     if route.rule.audit:
         statuses.append("409")
-    if has_field(route.request, ETAG):
-        statuses.append("412")
     return [*statuses, "429", "503", "default"]
