@@ -155,7 +155,7 @@ async def test_a_blocked_consumer_is_not_asked_to_become_one(system: RunningSyst
 async def _published(admin: Rest, merchant: Rest) -> JSON:
     async def created() -> JSON:
         answer = await merchant.ask("POST", "/services", new_service("https://api.example.com"))
-        return answer.body if answer.status == 200 else {}
+        return answer.body if answer.status == 201 else {}
 
     service = await eventually(created)
     await merchant.post(f"/services/{service['serviceId']}:submit")

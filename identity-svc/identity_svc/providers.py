@@ -11,6 +11,7 @@ from urllib.parse import quote_plus
 
 import aiohttp
 import jwt
+from ams_common.bodies import read_bounded
 from ams_common.errors import NotFoundError, UnavailableError
 
 from identity_svc.issuers import (
@@ -149,7 +150,7 @@ class Provider:
         """Status and JSON object. Redirects aren't followed: an issuer's endpoints are where it says."""
         try:
             async with self._http.request(method, url, allow_redirects=False, **options) as answer:
-                document = json.loads(await _read_bounded(answer))
+                document = json.loads(await read_bounded(answer.content.iter_any(), _MAX_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             log.warning("issuer unreachable", extra={"issuer": self.issuer.id, "error": type(error).__name__})
             raise self._unavailable() from error
@@ -189,16 +190,6 @@ async def open_providers(issuers: Sequence[Issuer], public_url: str) -> AsyncIte
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         yield Providers(http, issuers, public_url)
-
-
-async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
-    """The body. Raises ValueError when it is longer than any issuer's has to be."""
-    body = b""
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > _MAX_ANSWER_BYTES:
-            raise ValueError("too large")
-    return body
 
 
 def _has(document: Mapping[str, Any], names: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
+from ams_common.bodies import read_bounded
 from ams_common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -95,7 +96,7 @@ def fetching(url: str) -> Fetch | None:
         ):
             if answer.status != 200:
                 raise ValueError(f"the code host answered {answer.status}")
-            return await answer.content.read(_MAX_LIST_BYTES)
+            return await read_bounded(answer.content.iter_any(), _MAX_LIST_BYTES)
 
     return fetch
 

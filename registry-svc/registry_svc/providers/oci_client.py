@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from ams_common.bodies import read_bounded
 from yarl import URL
 
 from registry_svc.names import digest_of
@@ -147,7 +148,7 @@ class OciClient:
             await _expect(answer, 200, 404)
             if answer.status == 404:
                 return None
-            body = await _read_bounded(answer)
+            body = await _read_manifest(answer)
             # Not every client checks what it gets against the digest that it asked for.
             if digest_of(body) != digest:
                 raise ProviderError(f"the provider's manifest is not {digest}")
@@ -203,13 +204,11 @@ async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         raise ProviderError(repr(error)) from error
 
 
-async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_MANIFEST_BYTES:
-            raise ProviderError("the provider's manifest is too large")
-    return bytes(body)
+async def _read_manifest(answer: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await read_bounded(answer.content.iter_any(), MAX_MANIFEST_BYTES)
+    except ValueError:
+        raise ProviderError("the provider's manifest is too large") from None
 
 
 async def _expect(answer: aiohttp.ClientResponse, *statuses: int) -> None:
