@@ -183,7 +183,8 @@ class Database(Generic[S]):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection outside of any transaction: for where Kafka is read on, and for tests."""
+        """A connection outside of any transaction: where each statement is to stand for itself, and for
+        tests."""
         async with self._pool.acquire() as connection:
             yield connection
 

@@ -9,15 +9,8 @@ ON CONFLICT (allowance_key) DO UPDATE
 SET full_at = greatest(held.full_at, :now::timestamptz) + (excluded.full_at - :now::timestamptz)
 RETURNING allowance_key, full_at;
 
--- name: give_back_allowances
-UPDATE allowances AS held SET full_at = held.full_at - given.refill
-FROM (
-    SELECT a.allowance_key, wanted.refill
-    FROM unnest(:keys::bytea[], :refills::interval[]) AS wanted (key, refill)
-    JOIN allowances a ON a.allowance_key = wanted.key
-    ORDER BY a.allowance_key FOR UPDATE OF a
-) AS given
-WHERE held.allowance_key = given.allowance_key;
+-- name: give_back_allowance
+UPDATE allowances SET full_at = full_at - :refill::interval WHERE allowance_key = :allowance_key;
 
 -- name: is_touched
 SELECT EXISTS (SELECT 1 FROM allowances WHERE allowance_key = :allowance_key AND full_at > :now);

@@ -94,9 +94,19 @@ class SignInLimits:
     async def give_back(
         self, connection: asyncpg.Connection, keys: Sequence[bytes], refills: Sequence[timedelta]
     ) -> None:
-        """Who has proven the address has used up nothing."""
-        if keys:
-            await SignInStore(connection).give_back_allowances(keys=list(keys), refills=list(refills))
+        """Who has proven the address has used up nothing. For what the same transaction has spent: it holds
+        these allowances already."""
+        for key, refill in zip(keys, refills, strict=True):
+            await SignInStore(connection).give_back_allowance(allowance_key=key, refill=refill)
+
+    async def give_back_one_by_one(
+        self, connection: asyncpg.Connection, keys: Sequence[bytes], refills: Sequence[timedelta]
+    ) -> None:
+        """As give_back, for what an earlier transaction has spent. Each in a transaction of its own: whoever
+        spends holds several, in an order of theirs, and two would wait for each other. A crash in between
+        leaves some spent, until they fill by themselves."""
+        assert not connection.is_in_transaction(), "all of them would be held until it ends"
+        await self.give_back(connection, keys, refills)
 
     async def _is_touched(self, connection: asyncpg.Connection, spending: Spending, now: datetime) -> bool:
         key = self._vault.allowance_key(spending.text)

@@ -11,7 +11,7 @@ class SignInStore(QueryStore, package="identity_svc", file="sign_in.sql"):
 
     spend_allowances = many(SpentAllowance)
     is_touched = value(bool)
-    give_back_allowances = run()
+    give_back_allowance = run()
     insert_code = run()
     find_open_code = one(OpenCode)
     use_code = run()

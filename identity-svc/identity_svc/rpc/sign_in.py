@@ -102,7 +102,6 @@ class SignInRpcs:
             else:
                 assert challenge is not None and asker is not None, "nothing else is proven"
                 await self.limits.give_back(change.connection, spent.keys, spent.refills)
-                await self.limits.give_back(change.connection, challenge.spent_keys, challenge.spent_refills)
                 change.actor = str(user_id)  # nobody was signed in when the call began
                 change.audit("user", user_id, purpose=challenge.purpose)
                 role = _ROLES[Purpose(challenge.purpose)]
@@ -114,6 +113,12 @@ class SignInRpcs:
                 else:
                     session = await self.session_issuer.begin(change.store, user_id, role, now)
                     session.device_token = self._device_token(asker, now)
+        if challenge is not None and user_id is not None:
+            # Not inside: there this call holds what others wait for who hold these.
+            async with self.database.connection() as connection:
+                await self.limits.give_back_one_by_one(
+                    connection, challenge.spent_keys, challenge.spent_refills
+                )
         # Only now: raised inside, it would take the counted attempt back.
         self.tries.count(Outcome.SIGNED_IN if session is not None else Outcome.CODE_WRONG)
         if session is None:
