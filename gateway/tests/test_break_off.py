@@ -21,6 +21,7 @@ from ams_gateway.testing.merchants import (
     never_answer,
     respond_with,
 )
+from ams_gateway.testing.narrow import connect_narrow, narrow_listener
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -92,7 +93,7 @@ async def test_a_consumer_who_hangs_up_amid_the_answer_has_been_answered(
             await writer.drain()
 
     merchant.answer = endless
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    reader, writer = await connect_narrow(gateway.port)
     writer.write(head(granted, "Content-Length: 0"))
     await reader.readexactly(100_000)
     writer.close()
@@ -118,7 +119,7 @@ async def test_a_slow_reader_of_a_large_answer_costs_little_memory(
             sent += 100_000
 
     merchant.answer = large
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=65536)
+    reader, writer = await connect_narrow(gateway.port)
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     writer.write(head(granted, "Content-Length: 0"))
     await reader.readline()
@@ -150,7 +151,7 @@ async def test_a_merchant_that_reads_slowly_holds_the_consumer_back(
             pass
         writer.close()
 
-    server = await asyncio.start_server(slow, "127.0.0.1", 0, limit=1024)
+    server = await asyncio.start_server(slow, sock=narrow_listener(), limit=1024)
     await granted.write_service(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.transport.set_write_buffer_limits(high=0)

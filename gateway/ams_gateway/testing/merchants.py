@@ -6,6 +6,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from ams_gateway.testing.narrow import narrow_listener
+
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 Answerer = Callable[["RecordedRequest", Reader, Writer], Awaitable[None]]
@@ -90,7 +92,7 @@ async def serve_merchant(
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls, limit=1 << 20)
+    server = await asyncio.start_server(converse, sock=narrow_listener(), ssl=tls, limit=1 << 20)
     merchant.port = server.sockets[0].getsockname()[1]
     try:
         yield merchant

@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 
 from ams_gateway.testing.merchants import Reader, Writer
+from ams_gateway.testing.narrow import connect_narrow
 from ams_gateway.testing.running import GrantedKey, Running
 
 Talk = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -95,6 +96,6 @@ def handshake(granted: GrantedKey, *, without: str = "", method: str = "GET", pa
 
 async def open_raw(gateway: Running, granted: GrantedKey) -> tuple[Reader, Writer, bytes]:
     """A consumer of raw bytes, and the head that it was answered with."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    reader, writer = await connect_narrow(gateway.port)
     writer.write(handshake(granted))
     return reader, writer, await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
