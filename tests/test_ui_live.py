@@ -95,6 +95,28 @@ async def test_figures_rise_where_they_stand(
     await context.close()
 
 
+async def test_a_chart_of_nothing_becomes_one_with_the_first_request(
+    browser: Browser, system: RunningSystem, people: People, http: aiohttp.ClientSession, trade: Trade
+) -> None:
+    context = await _window(
+        browser, system, people, f"merchant-{trade.service['name'].split()[1]}@example.com"
+    )
+    page = await context.new_page()
+    await page.goto("/merchant/usage?range=24h")
+    await expect(page.locator(".live[data-state=on]")).to_be_visible()
+    await expect(page.locator(".chart-none")).to_be_visible()
+
+    async def has_called() -> bool:
+        answer = await consume(http, system.gateway_url, trade.secret, trade.service["slug"])
+        return answer.status == 200
+
+    await eventually(has_called)
+    await expect(page.locator(".chart-table summary")).to_be_visible(timeout=_TICK_MS)
+    await expect(page.locator(".chart-none")).to_be_hidden()
+    await expect(page.locator(".chart-canvas canvas")).to_be_visible()
+    await context.close()
+
+
 async def test_the_stream_is_open_while_the_page_is_looked_at(
     browser: Browser, system: RunningSystem, people: People
 ) -> None:

@@ -53,10 +53,9 @@
      screen. What the reader or a script has done to a part stays: whether a table is open, a drawn chart, the badge. */
   function become(old, fresh) {
     if (old.matches("[data-canvas], .chart-head") || old.isEqualNode(fresh)) return;
-    if (!old.matches("[data-chart], details")) {
-      for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-      for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-    }
+    const kept = old.matches("[data-chart]") ? "data-drawn" : old.matches("details") ? "open" : "";
+    for (const { name } of [...old.attributes]) if (name !== kept && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) if (name !== kept && old.getAttribute(name) !== value) old.setAttribute(name, value);
     const keyed = new Map([...old.children].filter((child) => child.dataset?.key).map((child) => [child.dataset.key, child]));
     let at = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
