@@ -9,7 +9,7 @@ from typing import Any
 from ams.catalog.v1.events_pb2 import CatalogEvent, ServiceSnapshot
 from ams.identity.v1.events_pb2 import IdentityEvent
 from ams.identity.v1.token_ends_pb2 import TokenEnd
-from ams.keys.v1.events_pb2 import KeySnapshot
+from ams.keys.v1.events_pb2 import KEY_REVOKED, KeySnapshot
 from ams_common import topics
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
@@ -164,15 +164,25 @@ async def stale_snapshots(connections: Connections, system: RunningSystem) -> li
             if said := await _run(system, name, "rebuild-snapshots"):
                 return [said]
         after = await _snapshots(redis, kinds)
-    return [f"{key} was {before[key]}, and is {after[key]}" for key in kinds if before[key] != after[key]]
+    return [
+        f"{key} was {before.get(key)}, and is {after.get(key)}"
+        for key in kinds
+        if before.get(key) != after.get(key)
+    ]
 
 
 async def _snapshots(redis: Redis, kinds: Mapping[str, type[Any]]) -> dict[str, Any]:
     values = await redis.mget(list(kinds))
-    return {
-        key: None if value is None else kind.FromString(value)
+    snapshots = {
+        key: kind.FromString(value)
         for (key, kind), value in zip(kinds.items(), values, strict=True)
+        if value is not None
     }
+    for snapshot in snapshots.values():
+        # It opens nothing whatever changes afterwards: gateways aren't told of its later versions.
+        if isinstance(snapshot, KeySnapshot) and snapshot.status == KEY_REVOKED:
+            snapshot.ClearField("version")
+    return snapshots
 
 
 async def failed_checks(system: RunningSystem) -> list[str]:

@@ -129,7 +129,13 @@ class _Cast:
                 "service: submit", merchant, f"POST /services/{draft}:submit", {}, draft, "pending_approval"
             ),
             _change("service: approve", admin, f"POST /services/{waiting}:approve", {}, waiting, "active"),
-            _change("service: suspend", admin, f"POST /services/{stopped}:suspend", {}, stopped, "suspended"),
+            _change(
+                "service: suspend",
+                admin,
+                f"POST /services/{stopped}:suspend",
+                {"reason": "a proof"},
+                *(stopped, "suspended"),
+            ),
             _change("service: revise", merchant, f"PATCH /services/{revised}", limit, revised),
             _change("revision: approve", admin, approve, version, decided),
             _change("price: schedule", merchant, f"POST /services/{priced}/prices", price, priced),
