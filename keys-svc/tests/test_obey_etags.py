@@ -1,4 +1,5 @@
-"""Keys say which state they are in, and are changed only from the one that was seen."""
+"""Keys, and consumers of a service, say which state they are in, and are changed only from the one that was
+seen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,9 @@ from ams.keys.v1 import (
     service_consumers_service_pb2,
 )
 from ams.keys.v1.events_pb2 import CallRule
+from ams.keys.v1.service_consumers_service_pb2 import ConsumerLimits
 from ams_common.errors import NotFoundError
+from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.etags import STALE, assert_obeyed, error_of, rpcs_about_etags, takes_etag
 from google.type.money_pb2 import Money
 
@@ -38,25 +41,50 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "EndPreviousSecret": {},
     "RevokeKey": {},
     "SetKeySpendCap": {"amount": Money(currency_code="EUR", units=5)},
+    "BlockServiceConsumer": {"reason": "scrapes"},
+    "UnblockServiceConsumer": {},
+    "SetServiceConsumerLimits": {"limits": ConsumerLimits(per_minute=5)},
+    "EndServiceConsumerAccess": {"reason": "over"},
 }
+BY_MERCHANTS = {rpc for rpc in CASES if "ServiceConsumer" in rpc}
 
 
 class Case:
-    """A key in the state that an RPC needs, and those who call."""
+    """A key, or a consumer of a service, in the state that an RPC needs, and those who call."""
 
-    def __init__(self, rpc: str, consumer: Any, **fields: Any) -> None:
-        self.rpc, self.consumer = rpc, consumer
+    def __init__(self, rpc: str, caller: Any, outsider: Any, **fields: Any) -> None:
+        self.rpc, self.caller, self.outsider = rpc, caller, outsider
         self._fields = {**CASES[rpc], **fields}
 
     async def read(self) -> Any:
-        return await self.consumer("GetKey", key_id=self._fields["key_id"])
+        if self.rpc in BY_MERCHANTS:
+            listed = await self.caller("ListServiceConsumers", service_id=self._fields["service_id"])
+            return listed.consumers[0]
+        return await self.caller("GetKey", key_id=self._fields["key_id"])
 
     async def change(self, etag: str, caller: Any = None) -> Any:
-        return await (caller or self.consumer)(self.rpc, **self._fields, etag=etag)
+        return await (caller or self.caller)(self.rpc, **self._fields, etag=etag)
 
 
 @pytest.fixture(params=CASES)
-async def case(request: pytest.FixtureRequest, consumer: Any, new_key: Any, grant: Any) -> Case:
+async def case(
+    request: pytest.FixtureRequest,
+    consumer: Any,
+    outsider: Any,
+    merchant: Any,
+    other_merchant: Any,
+    new_key: Any,
+    grant: Any,
+    pseudonyms: Pseudonyms,
+) -> Case:
+    if request.param in BY_MERCHANTS:
+        sold = {
+            "service_id": await grant(consumer, merchant_id=merchant.user_id),
+            "consumer": pseudonyms.of_consumer(merchant.user_id, consumer.user_id),
+        }
+        if request.param == "UnblockServiceConsumer":
+            await merchant("BlockServiceConsumer", **sold)
+        return Case(request.param, merchant, other_merchant, **sold)
     key = (await new_key(consumer)).key
     more: dict[str, Any] = {}
     match request.param:
@@ -68,7 +96,7 @@ async def case(request: pytest.FixtureRequest, consumer: Any, new_key: Any, gran
             await consumer("DisableKey", key_id=key.key_id)
         case "EndPreviousSecret":
             await consumer("RotateKey", key_id=key.key_id, overlap_minutes=60)
-    return Case(request.param, consumer, key_id=key.key_id, **more)
+    return Case(request.param, consumer, outsider, key_id=key.key_id, **more)
 
 
 def test_every_rpc_that_changes_what_has_an_etag_takes_it_and_is_shown_to_obey() -> None:
@@ -80,12 +108,12 @@ def test_every_rpc_that_changes_what_has_an_etag_takes_it_and_is_shown_to_obey()
 async def test_of_twenty_at_once_one_changes_it_and_is_told_its_new_etag(case: Case) -> None:
     answer = await assert_obeyed(case.read, case.change)
     after = await case.read()
-    key = answer.key if case.rpc == "RotateKey" else answer
-    if key.HasField("effective_by"):
+    resource = answer.key if case.rpc == "RotateKey" else answer
+    if case.rpc == "RevokeKey":
         # No relay delivers it here, so the answer says more than the key does later.
-        key.ClearField("effective_by")
-        key.etag = after.etag
-    assert key == after
+        resource.ClearField("effective_by")
+        resource.etag = after.etag
+    assert resource == after
 
 
 async def test_without_an_etag_it_is_changed_whatever_it_is(case: Case) -> None:
@@ -94,10 +122,11 @@ async def test_without_an_etag_it_is_changed_whatever_it_is(case: Case) -> None:
     assert (await case.read()).etag != before.etag
 
 
-async def test_another_consumers_etag_tells_nothing(case: Case, outsider: Any) -> None:
+async def test_to_others_an_etag_tells_nothing(case: Case) -> None:
     etag = (await case.read()).etag
-    refused = [await error_of(case.change(given, outsider)) for given in (etag, STALE, "")]
-    assert {(type(error), error.code) for error in refused} == {(NotFoundError, "key_not_found")}
+    refused = [await error_of(case.change(given, case.outsider)) for given in (etag, STALE, "")]
+    code = "consumer_not_found" if case.rpc in BY_MERCHANTS else "key_not_found"
+    assert {(type(error), error.code) for error in refused} == {(NotFoundError, code)}
 
 
 async def test_lists_say_the_same_etags_as_the_keys_themselves(consumer: Any, new_key: Any) -> None:
