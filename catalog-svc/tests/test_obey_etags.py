@@ -31,7 +31,7 @@ SERVICES = [
 RPCS = {rpc.name: rpc for service in SERVICES for rpc in service.methods}
 # They make what they answer with: nobody has seen it before.
 CREATIONS = {"CreateService"}
-NEW_NAME = {"update_mask": FieldMask(paths=["name"]), "name": "Climate"}
+NEW_NAME: Mapping[str, Any] = {"update_mask": FieldMask(paths=["name"]), "name": "Climate"}
 # What each is asked with, and the state of the service before.
 CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "UpdateService": ("draft", NEW_NAME),
