@@ -66,6 +66,7 @@ async def run(settings: Settings) -> None:
             sealer=Sealer(settings.sealing_keys),
             grants=Grants(KeysServiceStub(keys), token),
             allow_private_upstreams=settings.allow_private_upstreams,
+            consume_url=settings.consume_url,
             max_services=lambda: platform_settings.current.max_services,
         )
         token_ends = await stack.enter_async_context(
