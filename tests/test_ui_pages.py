@@ -84,6 +84,8 @@ _NO_PAGES = (
     "/return",
     "/find",
     "/{report_id}/file",
+    "/openapi/file",
+    "/openapi.json",
 )
 _ELSEWHERE = ("/", "/settings", "/login/with/{issuer}")
 
