@@ -22,9 +22,9 @@ class Page:
     widths_px: tuple[int, ...] = ()  # where there is something to see; none: everywhere
 
 
-def _press(name: str) -> Act:
-    """Presses the first visible button or summary that is called so."""
-    return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
+def _press(name: str, *, exact: bool = False) -> Act:
+    """Presses the first visible button or summary that is called so; `exact`: so and no more."""
+    return lambda tab: tab.get_by_role("button", name=name, exact=exact).filter(visible=True).first.click()
 
 
 def _press_and_wait(name: str) -> Act:
@@ -138,6 +138,13 @@ def _invite_nobody(tab: Tab) -> None:
     """The form of an invitation, which isn't the first of the page."""
     form = tab.locator("form[action$='/invitations']")
     form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
+    tab.get_by_role("alert").first.wait_for()
+
+
+def _reject_without_reason(tab: Tab) -> None:
+    for box in tab.get_by_role("checkbox").all()[:2]:
+        box.check()
+    tab.get_by_role("button", name="Reject").click()
     tab.get_by_role("alert").first.wait_for()
 
 
@@ -337,14 +344,14 @@ PAGES = (
         "merchant-service-withdraw",
         "/merchant/services/{service}",
         _MERCHANT,
-        act=_press("Withdraw"),
+        act=_press("Withdraw", exact=True),
         is_overlay=True,
     ),
     Page("merchant-image-edit", "/merchant/services/{docker_service}/edit", _MERCHANT),
     Page("invitations", "/merchant/services/{private_service}/invitations", _MERCHANT),
     Page("invitation-new", "/merchant/services/{private_service}/invitations", _MERCHANT, act=_invite),
-    Page("invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
-    Page("invitation-nobody", "/marketplace/invitation/{invitation_token}"),
+    Page("service-invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
+    Page("service-invitation-nobody", "/marketplace/invitation/{invitation_token}"),
     Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
@@ -444,6 +451,9 @@ PAGES = (
     Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
+    Page("admin-requests", "/admin/requests", "admin"),
+    Page("admin-requests-none", "/admin/requests?kind=change", "admin"),
+    Page("admin-requests-errors", "/admin/requests", "admin", act=_reject_without_reason),
     Page("admin-services", "/admin/services", "admin"),
     Page("admin-service", "/admin/services/{service}", "admin"),
     Page("admin-service-suspended", "/admin/services/{suspended_service}", "admin"),
