@@ -34,7 +34,8 @@ _GIVE_UP_NOTIFICATION_AFTER = timedelta(days=3)
 
 class _UnfoldedHeader(UnstructuredHeader, BaseHeader):
     """A header on one line, however long: the library would write a long link as encoded words (RFC 2047),
-    in which no mail program looks for one."""
+    in which no mail program looks for one. The message's policy can't say so: aiosmtplib has its own
+    (findings/aiosmtplib-message-policy.sh)."""
 
     max_count = 1
 
