@@ -225,8 +225,15 @@ DELETE FROM signing_keys WHERE key_id = ANY(:key_ids);
 -- Mail
 
 -- name: insert_mail
+-- Behind the last of its sequence that is still queued, which can't be finished meanwhile: whoever finishes it finds this
+-- one.
+WITH last AS (
+    SELECT mail_id FROM mails WHERE recipient = :recipient AND sequence = :sequence AND status = 'queued'
+    ORDER BY position DESC LIMIT 1 FOR SHARE
+)
 INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at, sequence)
-VALUES (:mail_id, :recipient, :template, :sealed_values, :now, :now, :give_up_at, :sequence);
+VALUES (:mail_id, :recipient, :template, :sealed_values, :now,
+        CASE WHEN EXISTS (SELECT 1 FROM last) THEN 'infinity' ELSE :now::timestamptz END, :give_up_at, :sequence);
 
 -- name: insert_mail_to_user
 -- The same statement for known and unknown addresses; only the known get the mail.
@@ -253,13 +260,8 @@ SELECT pg_notify('mails_' || current_schema(), '');
 -- when its lease ends.
 UPDATE mails SET attempts = attempts + 1, next_attempt_at = :leased_until
 WHERE mail_id IN (
-    SELECT mail_id FROM mails due
-    WHERE status = 'queued' AND next_attempt_at <= :now AND NOT EXISTS (
-        SELECT 1 FROM mails earlier
-        WHERE earlier.status = 'queued' AND earlier.recipient = due.recipient AND earlier.sequence = due.sequence
-          AND earlier.position < due.position
-    )
-    ORDER BY sequence IS NOT NULL, next_attempt_at LIMIT :limit FOR UPDATE OF due SKIP LOCKED
+    SELECT mail_id FROM mails WHERE status = 'queued' AND next_attempt_at <= :now
+    ORDER BY sequence IS NOT NULL, next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 RETURNING mail_id, recipient, template, sealed_values, attempts, give_up_at;
 

@@ -190,6 +190,21 @@ async def test_an_older_mail_is_not_overtaken_where_order_matters_and_codes_wait
     ]
 
 
+async def test_what_is_told_while_the_mail_before_goes_out_is_not_left_behind(
+    smtp: Any, make_mailer: MakeMailer, tell: Tell, people: dict[str, str]
+) -> None:
+    ann, mailers = people["ann@example.com"], [make_mailer(smtp.port) for _ in range(2)]
+    for number in range(40):
+        await asyncio.gather(
+            tell(ann, report_shared={"merchant_name": f"{number:02d}", "report_id": "r1"}),
+            *(mailer.send_batch() for mailer in mailers),
+        )
+    while await mailers[0].send_batch():
+        pass
+    told = [f"{number:02d} has shared a usage report with you" for number in range(40)]
+    assert subjects_by_recipient(smtp) == {"ann@example.com": told}
+
+
 async def test_a_code_goes_out_before_a_thousand_other_mails(
     smtp: Any, make_mailer: MakeMailer, people: dict[str, str], identity: Any, servicer: Any, clock: Any
 ) -> None:
