@@ -196,12 +196,13 @@ class Mailer:
         if next_attempt_at >= mail.give_up_at:
             await self._give_up(mail, GivenUpFor.TOO_LATE, said_by_server(error))
             return
-        log.warning("mail not sent", extra={"mail_id": str(mail.mail_id), "error": type(error).__name__})
+        # Without the server's words: they may repeat the address.
+        fault = type(error).__name__
+        log.warning("mail not sent", extra={"mail_id": str(mail.mail_id), "error": fault})
         await self._postpone(mail, said_by_server(error), next_attempt_at)
         _count("retried")
 
     async def _give_up(self, mail: Mail, reason: GivenUpFor, error: str) -> None:
-        # Without the server's words: they may repeat the address.
         log.error("mail given up", extra={"mail_id": str(mail.mail_id), "reason": reason.value})
         await self._finish(mail, "failed", reason, error)
         metrics.counter("ams_mails_given_up", "Mails that were given up, by reason.", "reason").labels(
