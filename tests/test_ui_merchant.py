@@ -97,10 +97,10 @@ async def test_an_active_service_keeps_its_price_and_changes_its_words_once_an_a
     shown = merchant.browser.get(path).text
     assert "Your change waits for approval" in shown
     assert "<ins>Better &lt;words&gt;</ins>" in shown
-    # What waits stands in the form, with the version that it was opened at.
+    # What waits stands in the form, with the state that it was opened in.
     form = merchant.browser.get(f"{path}/edit").text
     assert "Better &lt;words&gt;" in form
-    assert re.search(r'name="revision_version" value="1"', form)
+    assert f'name="etag" value="{waiting["etag"]}"' in form
     revision = waiting["revision"]
     assert merchant.browser.post(f"{path}/revisions/{revision['revisionId']}/withdraw", path).location == path
     assert "Your change waits" not in merchant.browser.get(path).text

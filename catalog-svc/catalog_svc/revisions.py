@@ -167,9 +167,9 @@ def amended(revision: Revision, wanted: "Wanted", now: datetime) -> Revision:
     )
 
 
-def check_version(revision: Revision | None, version: int) -> None:
-    """Raises FailedPreconditionError revision_changed where another version was looked at. 0: any."""
-    if version and (revision is None or revision.version != version):
+def check_version(revision: Revision, version: int) -> None:
+    """Raises FailedPreconditionError revision_changed where another version was looked at."""
+    if revision.version != version:
         raise FailedPreconditionError(
             "revision_changed", "This revision has changed since you looked at it. Look at it again."
         )

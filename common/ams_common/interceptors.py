@@ -1,4 +1,4 @@
-"""What every RPC passes through, in one explicit order: faults → authentication → policy → fields.
+"""What every RPC passes through, in one explicit order: faults → authentication → policy → fields → etags.
 
 Each is a function that takes the rest of the way as `proceed`. An RPC whose answer is a stream goes the same
 way: `proceed` then sends all of its messages, and returns None. Health and reflection, which have no rule of
@@ -21,7 +21,7 @@ import grpc
 from ams.policy.v1.policy_pb2 import Rule
 from google.protobuf.message import Message
 
-from ams_common import errors, fields, metrics, policy
+from ams_common import errors, etags, fields, metrics, policy
 from ams_common.clients import ADDRESS, DEVICE, VOUCHER, clean_device, peer_address
 from ams_common.clock import utc_now
 from ams_common.context import NO_CLIENT, Caller, Client, RequestContext, request_context, request_id_or_new
@@ -132,6 +132,13 @@ async def check_fields(method: str, request: Message, context: Context, proceed:
         sentence = f"{violations[0].field} {violations[0].description}."
         raise errors.InvalidArgumentError("invalid_argument", sentence, violations)
     return await proceed(request, context)
+
+
+async def tag_answer(method: str, request: Message, context: Context, proceed: Handler) -> Answer:
+    """Says in the answer's resources which state of each they tell."""
+    if (answer := await proceed(request, context)) is not None:
+        etags.tag(answer)
+    return answer
 
 
 class Interceptor(grpc.aio.ServerInterceptor):

@@ -34,7 +34,7 @@ class UpdateRpcs:
             check_base_url(request.base_url, allow_private=self.allow_private_upstreams)
         now = self.clock()
         async with self.database.change() as change:
-            before = await lock_own(change, request.service_id, now)
+            before = await lock_own(change, request.service_id, now, request.etag)
             lifecycle.check_changeable(before, fields)
             for_approval = lifecycle.fields_for_approval(before, fields)
             record = before
@@ -43,7 +43,6 @@ class UpdateRpcs:
                 lifecycle.check_reachable(record)
                 await change.store.save_service(record)
             open_revision = await change.store.find_open_revision(service_id=record.service_id)
-            revisions.check_version(open_revision, request.revision_version)
             if for_approval:
                 await _revise(change, record, open_revision, request, for_approval, now)
             changes = field_changes(service_message(before), service_message(record), only=fields)
