@@ -35,6 +35,7 @@ from catalog_svc.store import Store
 
 M = TypeVar("M")
 SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
+_FILL_TIMEOUT_S = 600
 
 
 class MovingClock:
@@ -284,6 +285,7 @@ async def fill_marketplace(connection: asyncpg.Connection, services: int, mercha
         """,
         services,
         merchants,
+        timeout=_FILL_TIMEOUT_S,
     )
     await connection.execute(
         """
@@ -293,6 +295,7 @@ async def fill_marketplace(connection: asyncpg.Connection, services: int, mercha
             'charge_rule', '{"is_client_error_free": false, "is_abandoned_free": false}'::jsonb),
             published_at, published_at
         FROM services
-        """
+        """,
+        timeout=_FILL_TIMEOUT_S,
     )
-    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("VACUUM ANALYZE", timeout=_FILL_TIMEOUT_S)
