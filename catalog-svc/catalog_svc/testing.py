@@ -172,7 +172,7 @@ class Catalog:
     async def execute(self, sql: str) -> None:
         """Runs statements on the service's database, as no RPC could."""
         async with self.database.connection() as connection:
-            await connection.execute(sql)
+            await connection.execute(sql, timeout=_FILL_TIMEOUT_S)
 
     async def outbox(self, topic: str) -> list[bytes]:
         """The payloads on their way to a Kafka topic or a Redis key, oldest first."""

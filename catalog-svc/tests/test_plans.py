@@ -75,12 +75,13 @@ async def _fill(catalog: Catalog) -> UUID:
 
 def _lists(now: Any, merchant_id: UUID) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Each list as it is asked for: its query, an order and its filters."""
-    plain = {"status": None, "merchant_id": None, "patterns": [], "now": now}
+    plain = {"status": None, "merchant_id": None, "service_ids": None, "patterns": [], "now": now}
     for order in SERVICES_BY:
         yield "list_services", order, plain
         yield "list_services", order, plain | {"status": "draft"}
         yield "list_services", order, plain | {"merchant_id": merchant_id}
         yield "list_services", order, plain | {"merchant_id": merchant_id, "patterns": ["%42%"]}
+        yield "list_services", order, plain | {"service_ids": [SOMETHING], "patterns": ["%42%"]}
     yield "list_pending_revisions", "", {}
     yield "list_service_revisions", "", {"service_id": SOMETHING}
     yield "list_invitations", "", {"service_id": SOMETHING}
@@ -89,8 +90,10 @@ def _lists(now: Any, merchant_id: UUID) -> Iterator[tuple[str, str, dict[str, An
 async def test_no_list_reads_a_whole_table(catalog: Catalog) -> None:
     merchant_id = await _fill(catalog)
     reads = {}
+    lists = list(_lists(catalog.clock(), merchant_id))
+    assert {name for name, _, _ in lists} == Store.queries.orders_of().keys(), "a list without its plan"
     async with catalog.database.connection() as connection:
-        for name, order, filters in _lists(catalog.clock(), merchant_id):
+        for name, order, filters in lists:
             wanted = PageRequest(order_by=order)
             plan = await Store.queries.explain_page(connection, name, wanted, **filters)
             # Merchants are few, and a join may well read them all.
@@ -113,6 +116,10 @@ async def test_no_look_up_reads_a_whole_table(catalog: Catalog) -> None:
         ("list_due_snapshots", {"limit": 500}),
         ("list_active_snapshots", {"merchant_id": SOMEBODY, "after_id": SOMETHING, "limit": 500}),
         ("list_snapshots_to_write", {"after_id": SOMETHING, "limit": 500}),
+        (
+            "find_services_with_words",
+            {"longest": "%number4%", "patterns": ["%number4%", "%a%"], "most": 1000},
+        ),
     ]
     async with catalog.database.connection() as connection:
         for name, values in look_ups:

@@ -175,6 +175,7 @@ async def test_first_and_later_pages_are_answered_from_indexes(catalog: Catalog)
     filters: dict[str, Any] = {
         "status": None,
         "merchant_id": None,
+        "service_ids": None,
         "patterns": [],
         "now": catalog.clock(),
     }

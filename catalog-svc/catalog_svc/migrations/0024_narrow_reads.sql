@@ -12,6 +12,12 @@ CREATE INDEX services_published_by_price
     INCLUDE (merchant_id, visibility, type, categories, tags, price_models)
     WHERE status = 'active';
 
+-- Any part of what a service says of itself, for what admins search all services for. The expression is that of
+-- queries.sql.
+CREATE INDEX services_by_text ON services USING gin (
+    lower((name || ' ' || slug || ' ' || description || ' ' || merchant_name) COLLATE pg_c_utf8) gin_trgm_ops
+);
+
 -- What words_query() finds, with less to look up: where a word begins with its stem, what begins with the stem is
 -- found already. words_query() is what matches are ranked by.
 CREATE FUNCTION matches_query(words text[]) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
