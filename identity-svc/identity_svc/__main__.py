@@ -72,7 +72,7 @@ async def run(settings: Settings) -> None:
     await migrate(settings.database_url, "identity_svc")
     vault = Vault(settings.encryption_key)
     async with (
-        Database.open(settings.database_url, Store) as database,
+        Database.open(settings.database_url, Store, plans_each_time=True) as database,
         open_providers(settings.issuers(), settings.public_url) as providers,
     ):
         keyring = Keyring(database, vault, utc_now)

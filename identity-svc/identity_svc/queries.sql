@@ -77,6 +77,17 @@ SELECT {merchant_columns}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
 WHERE r.role = 'merchant' AND r.user_id = :user_id;
 
+-- fragment: of_standing
+-- The collation is the index's.
+(:standing::text IS NULL OR r.standing COLLATE pg_c_utf8 = :standing)
+
+-- fragment: has_words
+-- By the index of pieces first: the patterns are those of the words (ams_common.paging), and any row fits those of none.
+(cardinality(:words::text[]) = 0 OR (
+    pieces(lower((u.email || ' ' || u.name) COLLATE pg_c_utf8)) @> pieces_of_words(:words)
+    AND (u.email || ' ' || u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+))
+
 -- name: list_merchants
 -- The id comes from the table of the first column, so that one index holds both. Names sort by code points
 -- in lower case: the same on every server, and no update of a library ever reorders (and so breaks) their
@@ -87,7 +98,7 @@ WHERE r.role = 'merchant' AND r.user_id = :user_id;
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
 SELECT {merchant_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
-WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing)
+WHERE r.role = 'merchant' AND {of_standing}
   AND concat_ws(' ', u.email, u.name, p.company_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
   AND {after}
 ORDER BY {order} LIMIT :limit;
@@ -104,8 +115,7 @@ WHERE r.role = 'consumer' AND r.user_id = :user_id;
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
 SELECT {consumer_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id)
-WHERE r.role = 'consumer' AND (:standing::text IS NULL OR r.standing = :standing)
-  AND concat_ws(' ', u.email, u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+WHERE r.role = 'consumer' AND {of_standing} AND {has_words}
   AND {after}
 ORDER BY {order} LIMIT :limit;
 
