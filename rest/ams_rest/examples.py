@@ -96,7 +96,7 @@ def _value(field: FieldDescriptor, is_sent: bool, depth: int) -> Any:
         texts = {
             "google.protobuf.Timestamp": "2026-11-29T14:00:00Z",
             "google.protobuf.Duration": "1.5s",
-            "google.protobuf.FieldMask": next(iter(masked_names(field.containing_type)), ""),
+            "google.protobuf.FieldMask": next(iter(masked_names(field)), ""),
         }
         return texts.get(field.message_type.full_name) or example_of(
             field.message_type, is_sent=is_sent, depth=depth + 1

@@ -187,7 +187,7 @@ class Schemas:
         if field.enum_type is not None and rule.required:
             return {"not": {"const": field.enum_type.values_by_number[0].name}}
         if field.message_type is not None and field.message_type.full_name == "google.protobuf.FieldMask":
-            names = "|".join(masked_names(field.containing_type))
+            names = "|".join(masked_names(field))
             return {"pattern": f"^(?:{names})(?:,(?:{names}))*$"}
         return {}
 
@@ -238,8 +238,10 @@ def _digits(rule: FieldRule) -> str:
     return f"^[1-9][0-9]{{0,{most - 1}}}$" if rule.min > 0 else f"^[0-9]{{1,{most}}}$"
 
 
-def masked_names(message: Descriptor) -> list[str]:
-    """What a mask in the message may name: the fields beside it that a request may leave out."""
+def masked_names(mask: FieldDescriptor) -> list[str]:
+    """What a mask may name: the fields beside it that a request may leave out."""
+    message = mask.containing_type
+    assert message is not None, "a field of a message"
     return [field.json_name for field in json_fields(message) if not is_required(field)]
 
 

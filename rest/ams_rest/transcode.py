@@ -97,7 +97,8 @@ def _add_query(
 
 
 def _has_a_form(field: FieldDescriptor) -> bool:
-    """Whether only some texts are values of the field: then "" in a query is a mistake, not a value left out."""
+    """Whether only some texts are values of the field: then "" in a query is a mistake, not a value left
+    out."""
     rule = field.GetOptions().Extensions[field_option]
     return bool(rule.format or rule.orders)
 
