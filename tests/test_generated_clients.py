@@ -73,6 +73,8 @@ async def test_a_python_client_runs_the_story(
         "asked": "PENDING",
         "granted": "APPROVED",
         "called": 200,
+        "renamed": "story, told",
+        "late": "etag_mismatch",
         "revoked": "KEY_REVOKED",
         "missing": "key_not_found",
     }
@@ -113,6 +115,10 @@ def python_story(url: str, gateway_url: str, story: Mapping[str, Any]) -> Mappin
         body = models.ConsumeJsonBody.from_dict({"where": "here"})
         with client.AuthenticatedClient(gateway_url, made.secret) as calling:
             called = consuming.sync_detailed(client=calling, body=body, x_ams_service=str(service_id))
+        key_id, seen = UUID(made.key.key_id), f'"{made.key.etag}"'
+        body = models.UpdateKeyBody(name="story, told")
+        renamed = call("key_settings.update_key", consumer, key_id, body=body, if_match=seen)
+        late = call("key_settings.update_key", consumer, key_id, body=body, if_match=seen)
         revoked = call("keys.revoke_key", consumer, UUID(made.key.key_id), body=models.RevokeKeyBody())
         missing = call("keys.get_key", consumer, service_id)
         return {
@@ -120,6 +126,8 @@ def python_story(url: str, gateway_url: str, story: Mapping[str, Any]) -> Mappin
             "asked": asked.status.value,
             "granted": granted.status.value,
             "called": called.status_code.value,
+            "renamed": renamed.name,
+            "late": late.code,
             "revoked": revoked.status.value,
             "missing": missing.code,
         }
@@ -143,6 +151,8 @@ async def test_a_typescript_client_compiles_and_runs_the_story(
         "granted": "APPROVED",
         "location": True,
         "called": 200,
+        "renamed": "story, told",
+        "late": "etag_mismatch",
         "revoked": "KEY_REVOKED",
         "missing": "key_not_found",
     }

@@ -60,7 +60,7 @@ def service_snapshot(
     )
 
 
-def at_the_gateway(key: KeySnapshot, service: ServiceSnapshot) -> Grant | Problem:
+def at_the_gateway(key: KeySnapshot, service: ServiceSnapshot, address: str = "") -> Grant | Problem:
     request = Request("POST", 1)
     request.key = b"a key"
     request.service_name = str(ID)
@@ -69,6 +69,7 @@ def at_the_gateway(key: KeySnapshot, service: ServiceSnapshot) -> Grant | Proble
         read_key(key.SerializeToString()),
         read_service(service.SerializeToString()),
         NOW.timestamp(),
+        address,
     )
 
 
@@ -97,9 +98,21 @@ def test_a_key_is_no_good_for_one_reason_everywhere(
         "blocked": "consumer_blocked",
     }
     assert (at_gateway.code if isinstance(at_gateway, Problem) else None) == codes.get(str(expected))
-    at_registry = key_denial(snapshot, NOW)
+    at_registry = key_denial(snapshot, "", NOW)
     assert (at_registry is None) == (expected is None)
     assert expected is None or expected in str(at_registry)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.9", "192.0.3.9", "2001:db8::9", ""])
+@pytest.mark.parametrize("networks", [[], ["192.0.2.0/24", "2001:db8::/32"]])
+def test_a_key_is_used_from_the_same_places_everywhere(networks: list[str], address: str) -> None:
+    snapshot = key_snapshot(KEY_ACTIVE, STANDING_ACTIVE, 60)
+    snapshot.allowed_networks.extend(networks)
+    at_gateway = at_the_gateway(snapshot, service_snapshot(API, ACTIVE, STANDING_ACTIVE), address)
+    is_here = not networks or address in ("192.0.2.9", "2001:db8::9")
+    assert isinstance(at_gateway, Grant) == is_here
+    assert is_here or (isinstance(at_gateway, Problem) and at_gateway.code == "address_not_allowed")
+    assert (key_denial(snapshot, address, NOW) is None) == is_here
 
 
 @pytest.mark.parametrize(("is_revoked", "expires_in_s"), [*product((True, False), (-1, 0, 1))])

@@ -13,6 +13,7 @@ from support.docker_images import MANIFEST, Part, digest_of
 from support.image_trade import ImageTrade, open_image_trade
 from support.registry_client import (
     INDEX,
+    Answer,
     Client,
     basic_auth,
     manifest,
@@ -95,6 +96,27 @@ async def test_an_access_token_opens_what_it_names_and_no_more(
     assert (refused.status, "An API key can't push" in refused.text) == (403, True)
     forged = Client(puller.http, puller.url, puller.token[:-8] + "AAAAAAAA")
     assert (await forged.ask("GET", f"/v2/{name}/tags/list")).status == 401
+
+
+async def test_a_key_that_is_bound_to_networks_pulls_from_there_only(
+    anybody: Client, trade: ImageTrade, puller: Client, pusher: Client
+) -> None:
+    name, key_id = name_of(trade), trade.key["keyId"]
+    await push(pusher, name, "1.0.0")
+    elsewhere = {"X-Forwarded-For": "198.51.100.7", "X-Real-IP": "198.51.100.7"}
+
+    async def pull() -> Answer:
+        return await puller.ask("GET", f"/v2/{name}/manifests/1.0.0", headers=elsewhere)
+
+    assert (await pull()).status == 200
+    await trade.consumer.post(f"/keys/{key_id}:setAllowedNetworks", allowedNetworks=["198.51.100.0/24"])
+    # The token that it had before says nothing of networks, and nobody says by a header where they are.
+    refused = await pull()
+    assert (refused.status, "this network" in refused.text) == (401, True)
+    signing_in = await anybody.ask("GET", "/token", headers={"Authorization": basic_auth(trade.secret)})
+    assert (signing_in.status, "this network" in signing_in.text) == (401, True)
+    await trade.consumer.post(f"/keys/{key_id}:setAllowedNetworks", allowedNetworks=["127.0.0.0/8"])
+    assert (await pull()).status == 200
 
 
 async def test_hostile_paths_are_refused(pusher: Client, trade: ImageTrade) -> None:

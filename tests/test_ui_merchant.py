@@ -97,10 +97,10 @@ async def test_an_active_service_keeps_its_price_and_changes_its_words_once_an_a
     shown = merchant.browser.get(path).text
     assert "Your change waits for approval" in shown
     assert "<ins>Better &lt;words&gt;</ins>" in shown
-    # What waits stands in the form, with the version that it was opened at.
+    # What waits stands in the form, with the state that it was opened in.
     form = merchant.browser.get(f"{path}/edit").text
     assert "Better &lt;words&gt;" in form
-    assert re.search(r'name="revision_version" value="1"', form)
+    assert f'name="etag" value="{waiting["etag"]}"' in form
     revision = waiting["revision"]
     assert merchant.browser.post(f"{path}/revisions/{revision['revisionId']}/withdraw", path).location == path
     assert "Your change waits" not in merchant.browser.get(path).text
@@ -353,7 +353,7 @@ async def test_settings_that_cannot_be_are_told_at_their_fields(merchant: Signed
     too_much = create(merchant.browser, **{"forwarding.idle_timeout_s": "3601"})
     assert too_much.status == 400
     assert 'id="f-forwarding-idle-timeout-s-error"' in too_much.text
-    assert "Silence must be a whole number from 0 to 3,600." in too_much.text
+    assert "Longest pause must be a whole number from 0 to 3,600." in too_much.text
     wrong = create(merchant.browser, **{"forwarding.cors_origins": "https://app.example.com/path"})
     assert wrong.status == 400
     assert 'id="f-forwarding-cors-origins-error"' in wrong.text

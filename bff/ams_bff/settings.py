@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from ams_common.clients import MOST_PROXIES
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
 from ams_rest.areas import AREAS
-
-_MOST_PROXIES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +67,8 @@ class Settings:
             raise SettingsError(["BFF_LISTEN must look like 127.0.0.1:8000"])
         if self.rest_calls_per_minute < 1:
             raise SettingsError(["BFF_REST_CALLS_PER_MINUTE must be at least 1"])
-        if not 0 <= self.trusted_proxies <= _MOST_PROXIES:
-            raise SettingsError([f"BFF_TRUSTED_PROXIES must be from 0 to {_MOST_PROXIES}"])
+        if not 0 <= self.trusted_proxies <= MOST_PROXIES:
+            raise SettingsError([f"BFF_TRUSTED_PROXIES must be from 0 to {MOST_PROXIES}"])
         try:
             Sealer(self.sealing_key)
         except ValueError:

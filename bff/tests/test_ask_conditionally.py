@@ -1,6 +1,9 @@
 """ETags, conditions, idempotency keys and the calls' own limit, through the whole system."""
 
 import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -29,6 +32,97 @@ def test_a_condition_that_a_call_cannot_obey_is_refused(all_services: Any, admin
         "POST", "/api/v1/auth/sign-out", {"refreshToken": "x"}, headers={"If-Match": '"1.ab"'}
     )
     assert (refused.status, refused.code) == (400, "if_match_unsupported")
+
+
+@pytest.fixture
+def consumer(all_services: Any) -> Callable[[], str]:
+    """`consumer()`: the token of somebody new."""
+
+    def register() -> str:
+        email = f"{secrets.token_hex(6)}@people.example"
+        body = {"email": email, "name": "Cora"}
+        challenge = all_services.bff.ask("POST", "/api/v1/auth/register/consumer", body)
+        return str(all_services.sign_in(challenge, email))
+
+    return register
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project through REST, as its owner and others see and change it."""
+
+    bff: Any
+    owner: str
+    path: str
+
+    def read(self, token: str = "", **headers: str) -> Any:
+        return self.bff.ask("GET", self.path, token=token or self.owner, headers=headers)
+
+    def rename(self, name: str, if_match: str | None = None, token: str = "") -> Any:
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return self.bff.ask("PATCH", self.path, {"name": name}, token or self.owner, headers)
+
+
+@pytest.fixture
+def project(all_services: Any, consumer: Callable[[], str]) -> Project:
+    owner = consumer()
+    made = all_services.bff.ask("POST", "/api/v1/projects", {"name": "Maps"}, owner)
+    assert made.headers["etag"] == f'"{made.json["etag"]}"'
+    return Project(all_services.bff, owner, made.headers["location"])
+
+
+def test_a_resources_etag_is_the_header_of_what_reads_and_of_what_changes_it(project: Project) -> None:
+    first = project.read()
+    etag = first.headers["etag"]
+    assert etag == f'"{first.json["etag"]}"'
+    changed = project.rename("Tiles", etag)
+    assert (changed.status, changed.json["name"]) == (200, "Tiles")
+    assert changed.headers["etag"] != etag
+    unchanged = project.read(**{"If-None-Match": changed.headers["etag"]})
+    assert (unchanged.status, unchanged.headers["etag"]) == (304, changed.headers["etag"])
+    assert project.read(**{"If-None-Match": etag}).json == changed.json
+
+
+def test_what_was_changed_since_is_not_changed(project: Project) -> None:
+    etag = project.read().headers["etag"]
+    assert project.rename("Tiles", etag).status == 200
+    refused = project.rename("Roads", etag)
+    assert (refused.status, refused.code) == (412, "etag_mismatch")
+    assert project.read().json["name"] == "Tiles"
+
+
+def test_if_match_is_read_as_rfc_9110_has_it(project: Project) -> None:
+    def etag() -> str:
+        return str(project.read().headers["etag"])
+
+    assert project.rename("1").status == 200
+    assert project.rename("2", "*").status == 200
+    assert project.rename("3", f'"other", W/"weak", {etag()}').status == 200
+    for never in (f"W/{etag()}", '"other"', '""', f'"{etag()[1:-1].upper()}x"'):
+        assert project.rename("no", never).code == "etag_mismatch"
+    for garbage in ("", "other", etag()[:-1], etag().strip('"'), f"{etag()} {etag()}", "*, *"):
+        refused = project.rename("no", garbage)
+        assert (refused.status, refused.code) == (400, "if_match_invalid")
+    assert project.read().json["name"] == "3"
+    body = {"name": "no", "etag": etag()}
+    told = project.bff.ask("PATCH", project.path, body, project.owner)
+    assert (told.status, told.json["errors"][0]["field"]) == (400, "etag")
+
+
+def test_of_twenty_who_change_it_at_once_one_does(project: Project) -> None:
+    etag = project.read().headers["etag"]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: project.rename(f"Name {n}", etag), range(20)))
+    assert sorted(answer.status for answer in answers) == [200, *[412] * 19]
+    [made] = [answer.json for answer in answers if answer.status == 200]
+    assert project.read().json == made
+
+
+def test_to_others_an_etag_tells_nothing(project: Project, consumer: Callable[[], str]) -> None:
+    other = consumer()
+    for if_match in (project.read().headers["etag"], '"other"', "*", None):
+        assert (project.rename("Mine", if_match, other).code) == "project_not_found"
+    assert project.read(other, **{"If-None-Match": project.read().headers["etag"]}).status == 404
 
 
 def test_what_is_sent_again_with_its_key_is_made_once(all_services: Any, admin: str) -> None:

@@ -24,14 +24,13 @@ def change(all_services: Any, admin: str) -> Iterator[Any]:
     before = bff.ask("GET", _PATH, None, admin).json
 
     def change(**values: Any) -> Any:
-        version = bff.ask("GET", _PATH, None, admin).json["version"]
         mask = ",".join(values)
-        answer = bff.ask("PATCH", _PATH, {"updateMask": mask, "version": version, **values}, admin)
+        answer = bff.ask("PATCH", _PATH, {"updateMask": mask, **values}, admin)
         assert answer.status == 200, answer.text
         return answer.json
 
     yield change
-    settings = {name: value for name, value in before.items() if name != "version"}
+    settings = {name: value for name, value in before.items() if name not in ("version", "etag")}
     change(**settings)
 
 

@@ -18,6 +18,7 @@ from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.openapi_service_pb2_grpc import OpenapiServiceStub
 from ams.catalog.v1.pricing_pb2 import REQUESTS, ChargeRule, PerUnit, Price, PriceComponent, PriceVersion
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, IdentityEvent, MerchantChanged, Standing
@@ -34,6 +35,7 @@ from catalog_svc.event_handlers import apply_identity_events
 from catalog_svc.store import Store
 
 M = TypeVar("M")
+CONSUME_URL = "https://gateway.ams.example/api/consume"
 SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
 
 
@@ -97,6 +99,10 @@ class Catalog:
     @cached_property
     def invitations(self) -> InvitationServiceStub:
         return InvitationServiceStub(self.channel)
+
+    @cached_property
+    def openapi(self) -> OpenapiServiceStub:
+        return OpenapiServiceStub(self.channel)
 
     def caller(self, *roles: Any) -> Caller:
         user_id = uuid7()
@@ -196,7 +202,7 @@ class Catalog:
         """All rows that a denied call must leave as they are."""
         tables = (
             *("services", "price_versions", "service_revisions", "service_invitations", "service_viewers"),
-            *("merchants", "outbox", "idempotent_answers"),
+            *("merchants", "openapi_documents", "outbox", "idempotent_answers"),
         )
         selects = [f"SELECT * FROM {table} ORDER BY 1" for table in tables]  # noqa: S608 - names from above
         return [await self.rows(select) for select in selects]

@@ -33,11 +33,11 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def _update(service_id: str, revision_version: int = 0, **fields: Any) -> pb.UpdateServiceRequest:
+def _update(service_id: str, etag: str = "", **fields: Any) -> pb.UpdateServiceRequest:
     return pb.UpdateServiceRequest(
         service_id=service_id,
         update_mask=FieldMask(paths=list(fields)),
-        revision_version=revision_version,
+        etag=etag,
         **fields,
     )
 
@@ -98,6 +98,7 @@ async def test_a_change_waits_while_the_service_stays_as_it_is_and_admins_see_th
     expected = pb.Service()
     expected.CopyFrom(service)
     expected.revision.CopyFrom(revision)
+    expected.etag = changed.etag
     assert changed == expected
     assert (await catalog.events(), await catalog.snapshots(service.slug)) == (told, snapshots)
     admin = catalog.admin()
@@ -212,12 +213,12 @@ async def test_nothing_is_decided_about_another_version_than_was_looked_at(catal
 
 async def test_of_two_people_of_a_merchant_the_one_who_saw_less_is_told(catalog: Catalog) -> None:
     merchant, service = await _published(catalog)
-    await _revise(catalog, merchant, service, name="Climate")
-    await merchant.call(catalog.stub.UpdateService, _update(service.service_id, 1, name="Clouds"))
+    seen = await _revise(catalog, merchant, service, name="Climate")
+    await merchant.call(catalog.stub.UpdateService, _update(service.service_id, seen.etag, name="Clouds"))
     before = await catalog.state()
-    for stale in (1, 7):
+    for stale in (service.etag, seen.etag):
         request = _update(service.service_id, stale, description="New")
-        assert (await merchant.error(catalog.stub.UpdateService, request)).code == "revision_changed"
+        assert (await merchant.error(catalog.stub.UpdateService, request)).code == "etag_mismatch"
     assert await catalog.state() == before
 
 
@@ -378,7 +379,7 @@ async def test_the_database_keeps_one_open_revision_of_a_service(catalog: Catalo
 
 def test_each_field_that_can_be_changed_says_when() -> None:
     request = set(pb.UpdateServiceRequest.DESCRIPTOR.fields_by_name) - {
-        *("service_id", "update_mask", "revision_version"),
+        *("service_id", "update_mask", "etag"),
     }
     assert {name.partition(".")[0] for name in FIELDS} == request
     at_once = {name for name, when in WHEN_LIVE.items() if when is WhenLive.AT_ONCE}

@@ -48,6 +48,7 @@ async def test_all_fields_of_a_draft_can_be_changed_and_no_others_are(catalog: C
     expected.MergeFrom(pb.Service(**fields))
     expected.forwarding.limit_scope = PER_CONSUMER
     expected.updated_at.CopyFrom(changed.updated_at)
+    expected.etag = changed.etag
     assert changed == expected
     assert set(service.changeable_fields) == set(fields) | OF_IMAGES
     assert (await catalog.audits())[-1][1] == "service.update"

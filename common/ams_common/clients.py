@@ -15,6 +15,9 @@ ADDRESS = "x-client-address"
 DEVICE = "x-client-device"
 VOUCHER = "x-client-voucher"
 
+# More trusted proxies than anybody has before a server: a setting beyond it is a mistake.
+MOST_PROXIES = 10
+
 _MAX_DEVICE_CHARACTERS = 200
 # What one customer of a provider has for itself, and can take any address of.
 _IPV6_NETWORK_BITS = 64

@@ -74,6 +74,12 @@ class FailedPreconditionError(AppError):
     grpc_code, http_status = grpc.StatusCode.FAILED_PRECONDITION, 409
 
 
+class AbortedError(AppError):
+    """The resource isn't any more as whoever calls has seen it (RFC 9110 §13.1.1)."""
+
+    grpc_code, http_status = grpc.StatusCode.ABORTED, 412
+
+
 class ResourceExhaustedError(AppError):
     grpc_code, http_status = grpc.StatusCode.RESOURCE_EXHAUSTED, 429
 

@@ -10,7 +10,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from ams_common.interceptors import Interceptor, authentication, check_fields, enforce, faults
+from ams_common.interceptors import (
+    Interceptor,
+    authentication,
+    check_fields,
+    enforce,
+    faults,
+    tag_answer,
+)
 from ams_common.policy import rules_of
 from ams_common.process import STOP_SIGNALS
 from ams_common.tokens import TokenVerifier
@@ -33,7 +40,7 @@ def build_server(verifier: TokenVerifier, services: Sequence[ServedService]) -> 
     Raises PolicyError when one of their RPCs has no rule.
     """
     rules = rules_of(descriptor for descriptor, _ in services)
-    steps = [faults, authentication(verifier), enforce(rules), check_fields]
+    steps = [faults, authentication(verifier), enforce(rules), check_fields, tag_answer]
     options = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.so_reuseport", 0),

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from ams_common.clients import MOST_PROXIES
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.settings import setting, strong_secret, switched_off
 
 MAX_SYNC_MS = 1000
-MOST_PROXIES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,34 @@ async def test_pipelined_requests_are_all_answered_though_the_client_half_closes
     assert len(gateway.events()) == 5
 
 
+@pytest.mark.parametrize(
+    "line", ["TRACE /api/consume HTTP/1.1", "POST /api/consume HTTP/1.1\r\nTransfer-Encoding: x", "damaged"]
+)
+async def test_what_cant_be_served_takes_no_answer_from_what_came_before(
+    gateway: Running, granted: GrantedKey, merchant: Merchant, line: str
+) -> None:
+    """It comes while two requests wait for their answers, together with a third that may be served or not."""
+    merchant.answer = echo_after(0.3)
+    async with connect(gateway) as consumer:
+        for number in range(2):
+            consumer.send(head(granted, "Content-Length: 1"), b"%d" % number)
+
+        async def has_arrived() -> bool:
+            return bool(merchant.requests)
+
+        await eventually(has_arrived)
+        consumer.send(head(granted, "Content-Length: 1"), b"2", f"{line}\r\nHost: g\r\n\r\n".encode())
+        answers = [await consumer.answer() for _ in range(2)]
+        assert [answer.body for answer in answers] == [b"0", b"1"]
+        await consumer.rest()
+
+    async def are_metered() -> bool:
+        return len(gateway.events()) == len(merchant.requests)
+
+    await eventually(are_metered)
+    assert {event.outcome for event in gateway.events()} == {usage.ANSWERED}
+
+
 async def test_a_client_that_closes_is_noticed_though_it_looks_like_a_half_close(
     gateway: Running, granted: GrantedKey, merchant: Merchant
 ) -> None:

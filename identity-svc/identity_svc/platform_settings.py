@@ -11,6 +11,7 @@ from uuid import UUID
 from ams.identity.v1 import settings_service_pb2 as pb
 from ams_common.clock import to_timestamp
 from ams_common.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
+from ams_common.etags import check_etag
 from ams_common.field_changes import field_changes
 from ams_common.platform_settings import DEFAULTS
 from ams_common.queries import QueryStore, one, page, run
@@ -30,8 +31,7 @@ _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9]
 def changed(present: pb.PlatformSettings, request: pb.UpdatePlatformSettingsRequest) -> pb.PlatformSettings:
     """The settings with what the request's mask names, as their next version.
 
-    Raises InvalidArgumentError update_mask_invalid or setting_invalid, FailedPreconditionError
-    settings_changed when they aren't those any more that the change was decided on.
+    Raises InvalidArgumentError update_mask_invalid or setting_invalid, AbortedError etag_mismatch.
     """
     fields = set(request.update_mask.paths)
     if not fields or not fields <= CHANGEABLE:
@@ -41,8 +41,7 @@ def changed(present: pb.PlatformSettings, request: pb.UpdatePlatformSettingsRequ
     if violations := [violation for field in sorted(fields) for violation in _violations(request, field)]:
         sentence = f"{violations[0].field} {violations[0].description}."
         raise InvalidArgumentError("setting_invalid", sentence, violations)
-    if request.version != present.version:
-        raise changed_meanwhile()
+    check_etag(request.etag, present)
     settings = pb.PlatformSettings()
     settings.CopyFrom(present)
     settings.version += 1
@@ -53,12 +52,6 @@ def changed(present: pb.PlatformSettings, request: pb.UpdatePlatformSettingsRequ
         else:
             setattr(settings, field, getattr(request, field))
     return settings
-
-
-def changed_meanwhile() -> FailedPreconditionError:
-    return FailedPreconditionError(
-        "settings_changed", "Somebody has changed the settings meanwhile. Look at them again."
-    )
 
 
 def _violations(request: pb.UpdatePlatformSettingsRequest, field: str) -> Iterable[FieldViolation]:
@@ -122,9 +115,10 @@ def change_message(
 
 class SettingsStore(QueryStore, package="identity_svc", file="settings_queries.sql"):
     _find_settings = one(settings_message)
+    lock_settings = run()
     insert_settings = run()
     list_settings = page(change_message)
 
     async def find_settings(self) -> pb.PlatformSettings:
         """Those in force."""
-        return await self._find_settings() or DEFAULTS
+        return await self._find_settings() or settings_message(version=DEFAULTS.version, settings="{}")

@@ -2,11 +2,13 @@
 -- Those in force; no row while nobody has changed any.
 SELECT version, settings FROM platform_settings ORDER BY version DESC LIMIT 1;
 
+-- name: lock_settings
+-- Before they are read for a change: of two at once the second decides on what the first has made.
+SELECT pg_advisory_xact_lock(hashtextextended('platform settings of ' || current_schema(), 0));
+
 -- name: insert_settings
--- No row: another change has got this version.
 INSERT INTO platform_settings (version, settings, changed_by, changed_at, reason)
-VALUES (:version, :settings::jsonb, :changed_by, :now, :reason)
-ON CONFLICT (version) DO NOTHING;
+VALUES (:version, :settings::jsonb, :changed_by, :now, :reason);
 
 -- name: list_settings
 -- Each with those that were in force before.

@@ -31,10 +31,17 @@ async def present(identity: Any) -> settings_pb.PlatformSettings:
     return settings
 
 
-async def update(identity: Any, version: int | None = None, reason: str = "", **values: Any) -> Any:
+async def in_force(identity: Any) -> settings_pb.PlatformSettings:
+    """The settings without the etag, as those who obey them have them."""
+    settings = await present(identity)
+    settings.ClearField("etag")
+    return settings
+
+
+async def update(identity: Any, etag: str = "", reason: str = "", **values: Any) -> Any:
     request = settings_pb.UpdatePlatformSettingsRequest(
         update_mask=FieldMask(paths=list(values)),
-        version=(await present(identity)).version if version is None else version,
+        etag=etag,
         reason=reason,
         **values,
     )
@@ -46,7 +53,7 @@ async def refusal(identity: Any, **values: Any) -> Any:
 
 
 async def test_until_somebody_changes_them_the_defaults_hold(identity: Any) -> None:
-    assert await present(identity) == DEFAULTS
+    assert await in_force(identity) == DEFAULTS
 
 
 async def test_a_change_is_in_force_and_told_with_before_and_after(identity: Any) -> None:
@@ -115,7 +122,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(
     error = await refusal(identity, is_registration_open=False, **values)
     assert error.code == "setting_invalid"
     assert [violation.field for violation in error.violations] == [field]
-    assert await present(identity) == DEFAULTS
+    assert await in_force(identity) == DEFAULTS
 
 
 @pytest.mark.parametrize("paths", [[], ["version"], ["max_services", "nothing"]])
@@ -128,19 +135,20 @@ async def test_a_mask_names_settings(identity: Any, paths: list[str]) -> None:
 
 
 async def test_a_change_decided_on_old_settings_is_refused(identity: Any) -> None:
-    await update(identity, max_services=1)
-    error = await refusal(identity, version=0, max_active_keys=1)
-    assert error.code == "settings_changed"
+    seen = await present(identity)
+    await update(identity, seen.etag, max_services=1)
+    error = await refusal(identity, etag=seen.etag, max_active_keys=1)
+    assert error.code == "etag_mismatch"
 
 
-async def test_of_changes_at_once_each_is_whole_or_refused(identity: Any) -> None:
-    outcomes = await asyncio.gather(
-        *(update(identity, version=0, max_active_keys=n, max_services=n) for n in range(1, 9)),
-        return_exceptions=True,
+async def test_changes_at_once_follow_each_other_and_each_is_whole(identity: Any) -> None:
+    made = await asyncio.gather(
+        *(update(identity, max_active_keys=n, max_services=n) for n in range(1, 9)),
     )
-    [made] = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-    assert await present(identity) == made
-    assert made.max_active_keys == made.max_services
+    assert sorted(settings.version for settings in made) == list(range(1, 9))
+    assert await present(identity) == max(made, key=lambda settings: settings.version)
+    for settings in made:
+        assert settings.max_active_keys == settings.max_services
 
 
 async def test_nobody_registers_while_registration_is_closed(identity: Any) -> None:

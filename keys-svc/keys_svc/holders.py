@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from ams.identity.v1.events_pb2 import ProjectRole
+from ams_common.clock import utc_now
 from ams_common.errors import FailedPreconditionError
+from ams_common.etags import check_etag
 from ams_common.project_rights import ProjectRight, may
 from ams_common.projects import Member, Membership, find_membership, require_right, right_required
 
 from keys_svc import standing
 from keys_svc.consumers import Consumer
-from keys_svc.keys import Key, found
+from keys_svc.keys import Key, found, require_unrevoked
+from keys_svc.messages import key_message
 from keys_svc.store import Store
 
 
@@ -54,14 +58,23 @@ async def lock_holder(store: Store, user_id: UUID, project_id: UUID | None, righ
     return Holder(consumer, project_id, membership.member)
 
 
+class KeyRequest(Protocol):
+    """A request to change a key that has this etag; "": whichever it has."""
+
+    key_id: str
+    etag: str
+
+
 async def lock_key(
-    store: Store, key_id: UUID, user_id: UUID, any_right: ProjectRight = ProjectRight.CHANGE_ANY_KEYS
+    store: Store, request: KeyRequest, user_id: UUID, any_right: ProjectRight = ProjectRight.CHANGE_ANY_KEYS
 ) -> tuple[Consumer, Key]:
     """A key that the person may change, and who pays for it, locked.
 
     Raises NotFoundError for a key that the person can't see, PermissionDeniedError project_right_required for
-    one that its role doesn't let it change.
+    one that its role doesn't let it change, FailedPreconditionError key_already_revoked, and AbortedError
+    etag_mismatch.
     """
+    key_id = UUID(request.key_id)
     seen = found(await store.find_key(key_id=key_id, user_id=user_id))
     consumer = await store.lock_consumer(seen.consumer_id)
     key = found(await store.find_key(key_id=key_id, user_id=user_id))
@@ -70,6 +83,8 @@ async def lock_key(
         if membership is None or not may_change(key, user_id, membership.member.role, any_right):
             raise right_required()
         _require_owner(membership, consumer)
+    require_unrevoked(key)
+    check_etag(request.etag, key_message(key, utc_now(), is_changeable=True))
     return consumer, key
 
 

@@ -53,12 +53,16 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     # Names of cases of which a strict reader takes every byte: all that is forwarded of them is answered.
     well_formed: set[str] = field(default_factory=set)
-    # Those of which something was not answered when their connection ended, to be shown.
-    suspects: dict[str, Case] = field(default_factory=dict)
+    # Those of which something was not answered when their connection ended, to be shown with what was.
+    suspects: dict[str, str] = field(default_factory=dict)
     cut_off: int = 0
 
     def add_fault(self, what: str, case: Case) -> None:
-        self.faults.append(f"{what}\n      {case.name}: {case.data[:600]!r} cut at {case.cuts}")
+        self.faults.append(f"{what}\n      {_shown(case)}")
+
+
+def _shown(case: Case) -> str:
+    return f"{case.name}: {case.data[:600]!r} … {len(case.data)} bytes, cut at {case.cuts}"
 
 
 class StillOpenError(Exception):
@@ -80,7 +84,7 @@ async def try_case(port: int, case: Case, upstream: StrictUpstream, findings: Fi
     try:
         judge(received, case, findings)
         if any(not findings.delivered[number] for number in upstream.numbers.get(case.name, ())):
-            findings.suspects[case.name] = case
+            findings.suspects[case.name] = f"{_shown(case)}\n      received: {received[:600]!r}"
     except MalformedError as error:
         findings.add_fault(f"a malformed answer: {error}: {received[:300]!r}", case)
 

@@ -166,6 +166,7 @@ def build_front(
             idle_timeout_s=settings.idle_timeout_s,
         ),
         max_requests=settings.max_requests,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

@@ -5,6 +5,7 @@ import binascii
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ams_common.clients import MOST_PROXIES
 from ams_common.errors import SettingsError
 from ams_common.settings import ServiceSettings, https_only, parse_listen, setting, strong_secret
 
@@ -34,6 +35,8 @@ class Settings(ServiceSettings):
     provider_url: str = setting(development="http://127.0.0.1:5051")
     max_blob_bytes: int = setting(20 * 1024**3)
 
+    # How many proxies before us append to X-Forwarded-For: for keys that may be used from some networks only.
+    trusted_proxies: int = setting(0)
     # How long a client may send nothing in the middle of a push, or take nothing of a layer that it pulls.
     idle_timeout_s: float = setting(60.0)
     # Layers that one push token or API key may move at once, and requests of everybody: more are told to
@@ -58,6 +61,8 @@ class Settings(ServiceSettings):
             host = ""
         if not host:
             problems.append("REGISTRY_HTTP_LISTEN must look like 127.0.0.1:5050")
+        if not 0 <= self.trusted_proxies <= MOST_PROXIES:
+            problems.append(f"REGISTRY_TRUSTED_PROXIES must be from 0 to {MOST_PROXIES}")
         if problems:
             raise SettingsError(problems)
 

@@ -205,16 +205,24 @@ def test_nothing_is_pushed_to_what_takes_no_images(unfit: ServiceSnapshot | None
     [key(status=KEY_REVOKED), key(expires_at=to_timestamp(NOW)), key(consumer_standing=STANDING_BLOCKED)],
 )
 def test_a_key_that_the_gateway_would_refuse_opens_nothing(unfit: KeySnapshot) -> None:
-    assert rules.key_denial(key(), NOW) is None
-    assert rules.key_denial(unfit, NOW) is not None
+    assert rules.key_denial(key(), "", NOW) is None
+    assert rules.key_denial(unfit, "", NOW) is not None
+
+
+def test_a_key_is_used_from_its_networks_only() -> None:
+    bound = key(allowed_networks=["192.0.2.0/24", "2001:db8::/32"])
+    for address in ("192.0.2.9", "2001:db8::9"):
+        assert rules.key_denial(bound, address, NOW) is None
+    for address in ("192.0.3.9", "2001:db9::9", ""):
+        assert "this network" in (rules.key_denial(bound, address, NOW) or "")
 
 
 def test_a_key_is_first_said_to_be_revoked_then_expired_then_blocked() -> None:
     """As the gateway says it: what is for good comes before what time or an admin does."""
     expired = {"expires_at": to_timestamp(NOW), "consumer_standing": STANDING_BLOCKED}
-    assert "revoked" in (rules.key_denial(key(status=KEY_REVOKED, **expired), NOW) or "")
-    assert "expired" in (rules.key_denial(key(**expired), NOW) or "")
-    assert "blocked" in (rules.key_denial(key(consumer_standing=STANDING_BLOCKED), NOW) or "")
+    assert "revoked" in (rules.key_denial(key(status=KEY_REVOKED, **expired), "", NOW) or "")
+    assert "expired" in (rules.key_denial(key(**expired), "", NOW) or "")
+    assert "blocked" in (rules.key_denial(key(consumer_standing=STANDING_BLOCKED), "", NOW) or "")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ams_rest.call_limits import CallLimits
 from ams_rest.conditions import apply_headers, single
 from ams_rest.creations import creations_of
 from ams_rest.etags import etag_of, is_unchanged
+from ams_rest.field_paths import ETAG, has_field
 from ams_rest.http_errors import BodyTooSlowError, UnsupportedMediaTypeError
 from ams_rest.routes import Match, Route, RouteTable
 from ams_rest.token_trading import TokenTrader
@@ -67,9 +68,10 @@ class RestApi:
         answer = json_answer(document, status=201 if creation else 200, is_pretty=self._is_pretty)
         if creation is not None and (location := creation.location(match, document)) is not None:
             answer.headers["location"] = location
-        if match.route.http_method == "GET":
-            answer.headers["etag"] = etag = etag_of(bytes(answer.body))
-            if is_unchanged(headers.get("if-none-match", ""), etag):
+        is_read = match.route.http_method == "GET"
+        if is_read or has_field(reply.DESCRIPTOR, ETAG):
+            answer.headers["etag"] = etag = etag_of(bytes(answer.body), document)
+            if is_read and is_unchanged(headers.get("if-none-match", ""), etag):
                 return Response(status_code=304, headers={"etag": etag})
         return answer
 

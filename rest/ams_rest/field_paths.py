@@ -13,13 +13,16 @@ TEXT_MESSAGES = frozenset(
 )
 
 
-# What the header Idempotency-Key says. It stands nowhere else, so that nothing can be said twice.
+# What the headers Idempotency-Key and If-Match say of a request. It stands nowhere else, so that nothing can
+# be said twice.
 IDEMPOTENCY_KEY = "idempotency_key"
+ETAG = "etag"
 
 
 def json_fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
     """The fields that a message has in JSON: all but what a header says."""
-    return (field for field in descriptor.fields if field.name != IDEMPOTENCY_KEY)
+    said_by_headers = {IDEMPOTENCY_KEY, ETAG} if descriptor.name.endswith("Request") else set()
+    return (field for field in descriptor.fields if field.name not in said_by_headers)
 
 
 def has_field(descriptor: Any, name: str) -> bool:

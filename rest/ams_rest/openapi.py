@@ -14,6 +14,7 @@ from ams_rest.answers import JSON, PROBLEM
 from ams_rest.creations import Creation, creations_of
 from ams_rest.examples import example_of
 from ams_rest.field_paths import (
+    ETAG,
     IDEMPOTENCY_KEY,
     FieldPath,
     has_field,
@@ -66,7 +67,10 @@ _HEADERS = {
     "RateLimit": _header("What is left, and for how long (draft-ietf-httpapi-ratelimit-headers)."),
     "RateLimitPolicy": _header("How many calls may be made in which time."),
     "RetryAfter": _header("In how many seconds to try again.", pattern="^[0-9]+$"),
-    "ETag": _header("Changes with the answer (RFC 9110). Send it in If-None-Match.", is_required=True),
+    "ETag": _header(
+        "Changes with the answer (RFC 9110). Send it in If-None-Match, or in If-Match with a change.",
+        is_required=True,
+    ),
     "Location": _header("Where what was made is read.", is_required=True, format="uri-reference"),
     "Allow": _header("The methods that there are."),
     "WwwAuthenticate": _header("How to prove who calls.", is_required=True),
@@ -80,6 +84,7 @@ _REFUSALS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "403": ("Whoever calls may not.", {}),
     "404": ("There is nothing of this name that the caller may see.", {}),
     "409": ("The state of things doesn't allow it, or it was there already.", {}),
+    "412": ("It has changed since the ETag in If-Match: etag_mismatch.", {}),
     "413": ("The body is too large.", {}),
     "415": ("The body isn't JSON in UTF-8.", {}),
     "429": ("Too many calls.", {"retry-after": "RetryAfter"} | _LIMITED),
@@ -217,6 +222,14 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
         )
         schema = {"type": "string", "pattern": '^"?[!#-~]{1,64}"?$'}
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": schema, "description": told})
+    if has_field(route.request, ETAG):
+        told = (
+            "The ETag that what is to be changed came with: refused with 412 once it has another. Several "
+            "with commas: any of them. “*”: whichever it has, as without this header."
+        )
+        tag = '(W/)?"[!#-~]*"'
+        schema = {"type": "string", "pattern": rf"^(\*|{tag}(, *{tag}){{0,19}})$"}
+        parameters.append({"name": "If-Match", "in": "header", "schema": schema, "description": told})
     if route.http_method == "GET":
         told = "An ETag of before: answered with 304 and no body while nothing has changed."
         parameters.append(
@@ -244,7 +257,7 @@ def _responses(route: Route, creation: Creation | None, schemas: Schemas) -> dic
     answer_type = route.rpc.output_type
     if creation is not None and creation.item is not None:
         headers |= {"location": "Location"}
-    if route.http_method == "GET":
+    if route.http_method == "GET" or has_field(answer_type, ETAG):
         headers |= {"etag": "ETag"}
     content = {"schema": schemas.reference(answer_type), "example": example_of(answer_type, is_sent=False)}
     answer = {
@@ -274,6 +287,8 @@ def _refused_with(route: Route) -> list[str]:
         statuses.append("404")
     if route.rule.audit:
         statuses.append("409")
+    if has_field(route.request, ETAG):
+        statuses.append("412")
     return [*sorted(statuses), "429", "503", "504", "default"]
 
 

@@ -72,7 +72,8 @@ def test_where_a_merchants_api_lies_is_in_no_answer_that_everybody_gets(document
 
 def test_path_fields_are_parameters_and_not_in_the_body(document: dict[str, Any]) -> None:
     update = operation(document, "patch", "/services/{serviceId}")
-    [parameter] = update["parameters"]
+    [parameter, header] = update["parameters"]
+    assert (header["name"], header["in"]) == ("If-Match", "header")
     assert (parameter["name"], parameter["in"], parameter["required"]) == ("serviceId", "path", True)
     assert parameter["schema"]["format"] == "uuid"
     schema = update["requestBody"]["content"]["application/json"]["schema"]
@@ -205,7 +206,8 @@ def test_idempotency_keys_are_headers_of_what_takes_them(document: dict[str, Any
         return {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
 
     assert headers("post", "/keys") == {"Idempotency-Key"}
-    assert headers("post", "/keys/{keyId}:revoke") == set()
+    assert headers("post", "/keys/{keyId}:revoke") == {"If-Match"}
+    assert headers("post", "/access-requests/{accessRequestId}:approve") == set()
 
 
 def test_the_consume_endpoint_is_described_at_the_gateways_address() -> None:

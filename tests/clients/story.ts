@@ -47,6 +47,10 @@ const called = await calling.POST("/api/consume", {
 });
 
 const path = { keyId: key.keyId };
+const seen = { path, header: { "If-Match": `"${key.etag}"` } };
+const body = { name: "story, told" };
+const renamed = given(await consumer.PATCH("/api/v1/keys/{keyId}", { params: seen, body }));
+const late = await consumer.PATCH("/api/v1/keys/{keyId}", { params: seen, body });
 const revoked = given(await consumer.POST("/api/v1/keys/{keyId}:revoke", { params: { path }, body: {} }));
 const missing = await consumer.GET("/api/v1/keys/{keyId}", { params: { path: { keyId: SERVICE_ID } } });
 
@@ -57,6 +61,8 @@ console.log(
     granted: granted.status,
     location: made.response.headers.get("location") === `/api/v1/keys/${key.keyId}`,
     called: called.response.status,
+    renamed: renamed.name,
+    late: late.error?.code,
     revoked: revoked.status,
     missing: missing.error?.code,
   }),

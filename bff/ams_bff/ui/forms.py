@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from ams_common.errors import (
+    AbortedError,
     AlreadyExistsError,
     AppError,
     DeadlineExceededError,
@@ -25,6 +26,7 @@ _MENDABLE = (
     InvalidArgumentError,
     AlreadyExistsError,
     FailedPreconditionError,
+    AbortedError,
     ResourceExhaustedError,
     *_AWAY,
 )
@@ -32,6 +34,12 @@ _AWAY_TEXT = (
     "A part of AMS is not reachable, so this may not have been done. What you typed is still here: "
     "send it again in a moment."
 )
+_CHANGED_TEXT = (
+    "This was changed while you had it open, so nothing is saved yet. What you typed is still here. Save it "
+    "again to put it in the place of what is there now"
+)
+# What forms hold that isn't of the thing that they change.
+_CARRIED = frozenset({"etag", "example"})
 _MAX_FIELDS = 500
 _UPPER = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -45,6 +53,10 @@ class Form:
         self.errors: dict[str, str] = {}
         # What controls are called on the page, by name: as far as it has been drawn.
         self.labels: dict[str, str] = {}
+        # What each choice of a control is called, by name and value.
+        self.choices: dict[tuple[str, str], str] = {}
+        # What is stored by now where something else was typed, by name.
+        self.present: dict[str, list[str]] = {}
         # What files were sent with it, whole.
         self.files: dict[str, bytes] = {}
         self.message = ""
@@ -99,9 +111,21 @@ class Form:
         self.labels[name] = label
         return ""
 
+    def name_choice(self, name: str, value: object, label: str) -> str:
+        """Remember what the page calls one choice of a control; "" for the template that says so."""
+        self.choices[name, str(value)] = label
+        return ""
+
+    def label_of(self, name: str) -> str:
+        return self.labels.get(name, name.rpartition(".")[2].replace("_", " ").replace(" url", " URL"))
+
+    def present_text(self, name: str) -> str:
+        """What is stored by now, as the control would show it."""
+        return ", ".join(self.choices.get((name, text), text) for text in self.present[name])
+
     def error_text(self, name: str) -> str:
         """The field's error as a sentence that begins with its label."""
-        label = self.labels.get(name, name.rpartition(".")[2].replace("_", " ").replace(" url", " URL"))
+        label = self.label_of(name)
         quoted = f"“{label}”" if label.endswith("?") else label
         return sentence(f"{quoted} {self.errors[name]}")
 
@@ -125,10 +149,37 @@ class Form:
         self.status = error.http_status
         return self
 
+    def beside(self, stored: "Form") -> "Form":
+        """The form, with what is stored by now wherever that is another than was typed, when it was refused
+        because somebody has changed it meanwhile. Sent again it replaces that, which its reader has seen."""
+        if self.status != AbortedError.http_status:
+            return self
+        parts = {_part(name) for name in stored.values} - _CARRIED
+        names = sorted(name for name in {*self.values, *stored.values} if _part(name) in parts)
+        self.present = {
+            name: stored.all(name) for name in names if not _is_same(self.all(name), stored.all(name))
+        }
+        self.values["etag"] = stored.all("etag")
+        self.message = f"{_CHANGED_TEXT}{':' if self.present else '.'}"
+        return self
+
     def _control_of(self, violation: FieldViolation) -> str:
         """The control that a violation is about: of one item of a list, where items have their own."""
         item = _field_name(violation, r".\1")
         return item if item in self.values else _field_name(violation, "")
+
+
+def _part(name: str) -> str:
+    """The field of the request that a control belongs to: "price" of "price.per_request.amount"."""
+    return name.partition(".")[0]
+
+
+def _is_same(typed: Sequence[str], stored: Sequence[str]) -> bool:
+    return sorted(map(_plain, typed)) == sorted(map(_plain, stored))
+
+
+def _plain(text: str) -> str:
+    return text.strip().replace("\r\n", "\n")
 
 
 def sentence(text: str) -> str:

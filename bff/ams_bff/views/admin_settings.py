@@ -48,10 +48,11 @@ async def _page(visit: Visit, form: Form | None = None, commission: Form | None 
     )
     now = utc_now()
     refused = form or commission
+    stored = _starting(settings)
     return await visit.render(
         "admin/settings.html",
         refused.status if refused else None,
-        settings_form=form or _starting(settings),
+        settings_form=form.beside(stored) if form else stored,
         commission=commission or Form(),
         rates=[(percent(rate.rate), rate) for rate in rates.commission_rates] if rates else None,
         this_month=f"{now:%Y-%m}",
@@ -65,7 +66,7 @@ async def _page(visit: Visit, form: Form | None = None, commission: Form | None 
 def _starting(settings: pb.PlatformSettings) -> Form:
     numbers = {name: str(getattr(settings, name)) for name in _NUMBERS}
     return Form.starting(
-        version=str(settings.version),
+        etag=settings.etag,
         is_registration_open="open" if settings.is_registration_open else "closed",
         allowed_mail_domains="\n".join(settings.allowed_mail_domains),
         **numbers,
@@ -81,7 +82,7 @@ async def update_settings(visit: Visit) -> Response:
         form.check()
         await visit.api.settings.UpdatePlatformSettings(
             update_mask=FieldMask(paths=[*LABELS]),
-            version=form.whole("version", 0, 10**12),
+            etag=form["etag"],
             reason=form["reason"],
             is_registration_open=form["is_registration_open"] == "open",
             allowed_mail_domains=[

@@ -39,6 +39,7 @@ _ROTATED_TWICE = Flash(
     "AMS can’t show it again. If you haven’t kept it, rotate once more.",
     "bad",
 )
+_NO_SUCH_SERVICE = Flash("Nothing is saved: the key can’t call that service any more.", "bad")
 _FORBIDDEN = PermissionDeniedError
 
 
@@ -84,15 +85,18 @@ async def show_settings(visit: Visit, refused: tuple[str, Form] | None = None) -
     known = await know_services(visit, [*approved_services(requests, key.project_id), *key.service_ids])
     terms = {each.service_id: each for each in key.service_terms}
     forms: dict[str, Form] = {
-        "name": Form.starting(name=key.name, description=key.description),
-        "services": Form.starting(service_ids=list(key.service_ids)),
-        "networks": Form.starting(allowed_networks="\n".join(key.allowed_networks)),
+        "name": Form.starting(etag=key.etag, name=key.name, description=key.description),
+        "services": Form.starting(etag=key.etag, service_ids=list(key.service_ids)),
+        "networks": Form.starting(etag=key.etag, allowed_networks="\n".join(key.allowed_networks)),
     }
     for service_id in key.service_ids:
         rules = terms[service_id].allowed_calls if service_id in terms else ()
-        forms[f"calls-{service_id}"] = Form.starting(allowed_calls=typed_rules(rules))
+        forms[f"calls-{service_id}"] = Form.starting(etag=key.etag, allowed_calls=typed_rules(rules))
     if refused is not None:
-        forms[refused[0]] = refused[1]
+        name, form = refused
+        if name not in forms:
+            return await visit.redirect(_path(visit), _NO_SUCH_SERVICE)
+        forms[name] = form.beside(forms[name])
     return await visit.render(
         "keys/settings.html",
         refused[1].status if refused is not None else None,
@@ -114,7 +118,10 @@ async def rename_key(visit: Visit) -> Response:
             form.refuse("name", "is required")
         form.check()
         await visit.api.key_settings.UpdateKey(
-            key_id=visit.parameter("key_id"), name=form["name"], description=form["description"]
+            key_id=visit.parameter("key_id"),
+            name=form["name"],
+            description=form["description"],
+            etag=form["etag"],
         )
     except AppError as error:
         return await show_settings(visit, ("name", form.refused(error, _FORBIDDEN)))
@@ -128,7 +135,7 @@ async def set_services(visit: Visit) -> Response:
             form.refuse("service_ids", "is required: choose what the key may call, or revoke the key")
         form.check()
         await visit.api.key_settings.SetKeyServices(
-            key_id=visit.parameter("key_id"), service_ids=form.all("service_ids")
+            key_id=visit.parameter("key_id"), service_ids=form.all("service_ids"), etag=form["etag"]
         )
     except AppError as error:
         return await show_settings(visit, ("services", form.refused(error, _FORBIDDEN)))
@@ -139,7 +146,7 @@ async def set_networks(visit: Visit) -> Response:
     form = visit.form
     try:
         await visit.api.key_settings.SetAllowedNetworks(
-            key_id=visit.parameter("key_id"), allowed_networks=networks_of(form)
+            key_id=visit.parameter("key_id"), allowed_networks=networks_of(form), etag=form["etag"]
         )
     except AppError as error:
         return await show_settings(visit, ("networks", form.refused(error, _FORBIDDEN)))
@@ -150,7 +157,10 @@ async def set_calls(visit: Visit) -> Response:
     form, service_id = visit.form, visit.parameter("service_id")
     try:
         await visit.api.key_settings.SetAllowedCalls(
-            key_id=visit.parameter("key_id"), service_id=service_id, allowed_calls=rules_of(form)
+            key_id=visit.parameter("key_id"),
+            service_id=service_id,
+            allowed_calls=rules_of(form),
+            etag=form["etag"],
         )
     except AppError as error:
         return await show_settings(visit, (f"calls-{service_id}", form.refused(error, _FORBIDDEN)))

@@ -152,12 +152,14 @@ async def show_key(visit: Visit, form: Form | None = None, typed_cap: Form | Non
         visit.or_none_if_down(visit.api.exposures.ListExposures(key_id=key_id)),
         labels_of(visit, "project", [key.project_id]),
     )
+    stored_cap = cap_form(key.spend_cap if key.HasField("spend_cap") else None)
+    stored_cap.values["etag"] = [key.etag]
     return await visit.render(
         "keys/show.html",
         typed_cap.status if typed_cap is not None else None,
         key=key,
         form=form or Form(),
-        cap_form=typed_cap or cap_form(key.spend_cap if key.HasField("spend_cap") else None),
+        cap_form=typed_cap.beside(stored_cap) if typed_cap else stored_cap,
         currencies=CURRENCY_CHOICES,
         services=[(service_id, name_of(known, service_id)) for service_id in key.service_ids],
         lost=[(name_of(known, lost.service_id), LOSSES[lost.reason]) for lost in key.lost_services],
@@ -208,7 +210,7 @@ async def set_key_cap(visit: Visit) -> Response:
     try:
         cap = cap_of(form)
         form.check()
-        await visit.api.keys.SetKeySpendCap(key_id=key_id, amount=cap)
+        await visit.api.keys.SetKeySpendCap(key_id=key_id, amount=cap, etag=form["etag"])
     except AppError as error:
         return await show_key(visit, typed_cap=refused_cap(form, error, "amount"))
     return await visit.redirect(path, "The key's spend cap is set.")

@@ -88,6 +88,12 @@ async def show_access(visit: Visit, form: Form | None = None) -> Response:
     if not found:
         raise NotFoundError("consumer_not_found", "There is no such consumer among yours.")
     limits = found[0].limits
+    stored = Form.starting(
+        etag=found[0].etag,
+        per_minute=str(limits.per_minute or ""),
+        per_day=str(limits.per_day or ""),
+        per_month=str(limits.per_month or ""),
+    )
     return await visit.render(
         "merchant/consumer_access.html",
         form.status if form is not None else None,
@@ -95,12 +101,7 @@ async def show_access(visit: Visit, form: Form | None = None) -> Response:
         consumer=found[0],
         service_name=name_of(names, service_id),
         keys=[key for key in detail.keys if key.service_id == service_id],
-        form=form
-        or Form.starting(
-            per_minute=str(limits.per_minute or ""),
-            per_day=str(limits.per_day or ""),
-            per_month=str(limits.per_month or ""),
-        ),
+        form=form.beside(stored) if form is not None else stored,
     )
 
 
@@ -133,7 +134,7 @@ async def set_limits(visit: Visit) -> Response:
         }
         form.check()
         await visit.api.service_consumers.SetServiceConsumerLimits(
-            **_named(visit), limits=pb.ConsumerLimits(**limits)
+            **_named(visit), limits=pb.ConsumerLimits(**limits), etag=form["etag"]
         )
     except AppError as error:
         return await show_access(visit, form.refused(error))

@@ -7,7 +7,7 @@ from ams.catalog.v1.events_pb2 import ACTIVE
 from ams.catalog.v1.revision_pb2 import REVISION_PENDING
 from ams.policy.v1.policy_pb2 import MERCHANT
 from ams.usage.v1 import usage_service_pb2 as usage_pb
-from ams_common.errors import AppError, NotFoundError
+from ams_common.errors import AppError, FailedPreconditionError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
@@ -23,7 +23,7 @@ from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_ro
 PATH = "/merchant/services"
 _PAGE_SIZE = 25
 _SHOWN_REVISIONS = 10
-_NOT_NOW = Flash("It can't be changed while it waits for approval, is suspended or is retired.", "plain")
+_NOT_NOW = "It can't be changed while it waits for approval, is suspended or is retired."
 
 
 async def list_services(visit: Visit) -> Response:
@@ -86,7 +86,12 @@ async def show_edit(visit: Visit) -> Response:
     """Its form, with what its state lets change; where a change waits or was rejected, as that wanted it."""
     service = await load_service(visit)
     if not service.changeable_fields:
-        return await visit.redirect(f"{PATH}/{service.service_id}", _NOT_NOW)
+        return await visit.redirect(f"{PATH}/{service.service_id}", Flash(_NOT_NOW, "plain"))
+    return await _edit_page(visit, service, await _stored(visit, service))
+
+
+async def _stored(visit: Visit, service: pb.Service) -> Form:
+    """What of the service can be changed, as its editor begins with it."""
     shown = service
     if service.status == ACTIVE and service.HasField("revision"):
         asked = await visit.api.revisions.GetRevision(
@@ -94,9 +99,12 @@ async def show_edit(visit: Visit) -> Response:
         )
         shown = asked.proposed
     form = service_forms.form_of(shown)
-    if service.revision.status == REVISION_PENDING:
-        form.values["revision_version"] = [str(service.revision.version)]
-    return await _edit_page(visit, service, form)
+    shown_parts = {*service.changeable_fields, "example"}
+    form.values = {
+        name: texts for name, texts in form.values.items() if name.partition(".")[0] in shown_parts
+    }
+    form.values["etag"] = [service.etag]
+    return form
 
 
 async def update_service(visit: Visit) -> Response:
@@ -104,13 +112,16 @@ async def update_service(visit: Visit) -> Response:
     service, form = await load_service(visit), visit.form
     path = f"{PATH}/{service.service_id}"
     if not service.changeable_fields:
-        return await visit.redirect(path, _NOT_NOW)
+        # Somebody else has submitted it, say: what was typed is still shown.
+        error = FailedPreconditionError("service_not_changeable", _NOT_NOW)
+        return await _edit_page(visit, service, form.refused(error))
     if price_forms.edit(form):
         return await _edit_page(visit, service, form)
     try:
         changed = await visit.api.catalog.UpdateService(**service_forms.changed_service(service, form))
     except AppError as error:
-        return await _edit_page(visit, service, form.refused(error))
+        refused, service = form.refused(error), await load_service(visit)
+        return await _edit_page(visit, service, refused.beside(await _stored(visit, service)))
     if changed.revision.status == REVISION_PENDING:
         return await visit.redirect(path, "Saved. An admin looks at what waits for approval.")
     return await visit.redirect(path, "Changes saved.")
@@ -177,7 +188,7 @@ async def _edit_page(visit: Visit, service: pb.Service, form: Form) -> Response:
         "merchant/edit_service.html",
         form=form,
         service=service,
-        fields=service.changeable_fields,
+        fields=service.changeable_fields or {name.partition(".")[0] for name in form.values},
         **metadata_forms.choices_of(form),
         **await editor_fields(visit, form),
     )

@@ -42,7 +42,11 @@ async def show_prices(visit: Visit, form: Form | None = None) -> Response:
     service = await load_service(visit)
     now = utc_now()
     listed = await visit.api.catalog.ListPrices(service_id=service.service_id)
-    form = form or Form.starting(starts_on=_next_month(now), **price_forms.starting_values(service.price))
+    if form is None:
+        form = Form.starting(starts_on=_next_month(now), **price_forms.starting_values(service.price))
+        form.values["etag"] = [listed.etag]
+    # What was announced meanwhile stands above.
+    form = form.beside(Form.starting(etag=listed.etag))
     return await visit.render(
         "prices/change.html",
         form=form,
@@ -68,6 +72,7 @@ async def schedule_price(visit: Visit) -> Response:
             price=price,
             starts_on=form["starts_on"],
             idempotency_key=form["idempotency_key"],
+            etag=form["etag"],
         )
     except AppError as error:
         return await show_prices(visit, form.refused(error))

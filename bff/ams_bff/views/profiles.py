@@ -84,7 +84,7 @@ async def _company_page(visit: Visit, form: Form | None = None, logo: Form | Non
         "merchant/profile.html",
         refused.status if refused else None,
         profile=profile,
-        form=form or _starting(profile),
+        form=form.beside(_starting(profile)) if form else _starting(profile),
         logo=logo or Form(),
         link_numbers=range(_MOST_LINKS),
     )
@@ -96,7 +96,7 @@ def _starting(profile: pb.MerchantProfile) -> Form:
         for number, link in enumerate(profile.links)
         for part in ("label", "url")
     }
-    return Form.starting(about=profile.about, **links)
+    return Form.starting(etag=profile.etag, about=profile.about, **links)
 
 
 async def change_company(visit: Visit) -> Response:
@@ -107,6 +107,7 @@ async def change_company(visit: Visit) -> Response:
             update_mask=FieldMask(paths=["about", "links"]),
             about=form["about"],
             links=[pb.MerchantLink(label=label, url=url) for label, url in rows],
+            etag=form["etag"],
         )
     except AppError as error:
         return await _company_page(visit, form=form.refused(error))

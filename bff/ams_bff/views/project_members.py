@@ -112,6 +112,7 @@ async def show_member(visit: Visit, form: Form | None = None) -> Response:
     if member is None:
         raise NotFoundError("project_member_not_found", "There is no such member in this project.")
     name = next((name for name, (role, _, _) in ROLES.items() if role == member.role), "")
+    stored = Form.starting(etag=member.etag, role=name, service_ids=list(member.service_ids))
     return await visit.render(
         "projects/member.html",
         project=project,
@@ -119,7 +120,7 @@ async def show_member(visit: Visit, form: Form | None = None) -> Response:
         member=member,
         services=services,
         role_options=[(each, label, note) for each, (_, label, note) in ROLES.items()],
-        form=form or Form.starting(role=name, service_ids=list(member.service_ids)),
+        form=form.beside(stored) if form else stored,
     )
 
 
@@ -133,6 +134,7 @@ async def update_member(visit: Visit) -> Response:
             user_id=visit.parameter("user_id"),
             role=role,
             service_ids=form.all("service_ids"),
+            etag=form["etag"],
         )
     except AppError as error:
         return await show_member(visit, form.refused(error))

@@ -21,6 +21,7 @@ async def show_settings(visit: Visit, form: Form | None = None, closing: Form | 
         visit.api.projects.GetProject(project_id=project_id),
         visit.api.projects.ListProjectMembers(project_id=project_id),
     )
+    stored = Form.starting(etag=project.etag, name=project.name, description=project.description)
     return await visit.render(
         "projects/settings.html",
         (closing or form or Form()).status,
@@ -28,7 +29,7 @@ async def show_settings(visit: Visit, form: Form | None = None, closing: Form | 
         can=rights_of(project),
         others=[member for member in listed.members if member.role != PROJECT_OWNER],
         offered_to=next((each for each in listed.members if each.user_id == project.offered_to_id), None),
-        form=form or Form.starting(name=project.name, description=project.description),
+        form=form.beside(stored) if form else stored,
         closing=closing or Form(),
     )
 
@@ -40,7 +41,7 @@ async def update_project(visit: Visit) -> Response:
             form.refuse("name", "is required")
         form.check()
         await visit.api.projects.UpdateProject(
-            project_id=project_id, name=form["name"], description=form["description"]
+            project_id=project_id, name=form["name"], description=form["description"], etag=form["etag"]
         )
     except AppError as error:
         return await show_settings(visit, form.refused(error))

@@ -58,20 +58,14 @@ def new_service(form: Form) -> dict[str, Any]:
 
 
 def changed_service(service: pb.Service, form: Form) -> dict[str, Any]:
-    """The fields of an UpdateServiceRequest: all that may be changed, and which revision was looked at.
+    """The fields of an UpdateServiceRequest: all that may be changed, and which state was looked at.
 
     Raises InvalidArgumentError when something typed can't be sent.
     """
     values = _values(form, service.changeable_fields, service.type == DOCKER)
     form.check()
     mask = FieldMask(paths=service.changeable_fields)
-    seen = form["revision_version"]
-    return {
-        **values,
-        "service_id": service.service_id,
-        "update_mask": mask,
-        "revision_version": int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 18 else 0,
-    }
+    return {**values, "service_id": service.service_id, "update_mask": mask, "etag": form["etag"]}
 
 
 def _values(form: Form, fields: Collection[str], is_image: bool) -> dict[str, Any]:

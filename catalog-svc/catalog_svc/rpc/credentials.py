@@ -31,7 +31,7 @@ class CredentialRpcs:
         credentials.check_credential(request)
         now = self.clock()
         async with self.database.change() as change:
-            before = await _lock(change, request.service_id, now)
+            before = await _lock(change, request, now)
             record = credentials.with_credential(before, request, self.sealer, now)
             # Only which header: whoever reads the audit log must not be let in at the merchant's.
             header_name = record.credential.header_name if record.credential is not None else ""
@@ -47,7 +47,7 @@ class CredentialRpcs:
         now = self.clock()
         secret, key = credentials.new_secret(), SigningKey(uuid7(), now)
         async with self.database.change() as change:
-            before = await _lock(change, request.service_id, now)
+            before = await _lock(change, request, now)
             record = credentials.with_new_signing_key(before, key, self.sealer.seal(secret))
             change.audit("service", record.service_id, signing_key_id=str(key.signing_key_id))
             await _save(change, record, now)
@@ -59,9 +59,13 @@ class CredentialRpcs:
         )
 
 
-async def _lock(change: Change[Store], service_id: str, now: datetime) -> ServiceRecord:
+async def _lock(
+    change: Change[Store],
+    request: pb.SetUpstreamCredentialRequest | pb.RotateSigningKeyRequest,
+    now: datetime,
+) -> ServiceRecord:
     """The caller's service, held for a change. Raises as lock_own, or FailedPreconditionError."""
-    record = await lock_own(change, service_id, now)
+    record = await lock_own(change, request.service_id, now, request.etag)
     credentials.check_called(record)
     return record
 

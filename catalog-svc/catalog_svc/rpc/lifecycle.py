@@ -13,17 +13,17 @@ class LifecycleService(Transitions, rpc.LifecycleServiceServicer):
     async def WithdrawService(
         self, request: lifecycle_pb.WithdrawServiceRequest, context: Context
     ) -> pb.Service:
-        return await self.move(request.service_id, "withdraw", lock_own)
+        return await self.move(request, "withdraw", lock_own)
 
     async def SuspendService(
         self, request: lifecycle_pb.SuspendServiceRequest, context: Context
     ) -> pb.Service:
-        return await self.move(request.service_id, "suspend", lock_any, reason=request.reason)
+        return await self.move(request, "suspend", lock_any, reason=request.reason)
 
     async def ReinstateService(
         self, request: lifecycle_pb.ReinstateServiceRequest, context: Context
     ) -> pb.Service:
-        return await self.move(request.service_id, "reinstate", lock_any, reason=request.reason)
+        return await self.move(request, "reinstate", lock_any, reason=request.reason)
 
     async def RetireService(self, request: lifecycle_pb.RetireServiceRequest, context: Context) -> pb.Service:
-        return await self.move(request.service_id, "retire", lock_own)
+        return await self.move(request, "retire", lock_own)

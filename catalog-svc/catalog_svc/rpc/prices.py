@@ -8,6 +8,7 @@ from ams.catalog.v1.pricing_pb2 import PriceVersion as PriceVersionMessage
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.context import current_caller
 from ams_common.database import Change
+from ams_common.etags import check_etag
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
@@ -28,6 +29,7 @@ class PriceRpcs(Visibility):
             if (done := await change.replay(request, PriceVersionMessage)) is not None:
                 return done
             record = await lock_own(change, request.service_id, self.clock())
+            await _check_etag(change.store, service_id, request.etag)
             # The time is looked at with the service held: what waited over midnight is too late.
             now = self.clock()
             price = prices.price_of(request.price, record.type)
@@ -48,6 +50,7 @@ class PriceRpcs(Visibility):
         service_id, price_version_id = UUID(request.service_id), UUID(request.price_version_id)
         async with self.database.change() as change:
             await lock_own(change, request.service_id, self.clock())
+            await _check_etag(change.store, service_id, request.etag)
             now = self.clock()
             version = await change.store.find_price_version(
                 service_id=service_id, price_version_id=price_version_id
@@ -65,8 +68,18 @@ class PriceRpcs(Visibility):
         if ADMIN not in caller.roles and record.merchant_id != caller.user_id:
             await self.find_visible(request.service_id)
         async with self.database.read() as store:
-            versions = await store.list_price_versions(service_id=service_id, limit=prices.MAX_LISTED)
-        return pb.ListPricesResponse(prices=map(price_version_message, versions))
+            return await _listed(store, service_id)
+
+
+async def _listed(store: Store, service_id: UUID) -> pb.ListPricesResponse:
+    versions = await store.list_price_versions(service_id=service_id, limit=prices.MAX_LISTED)
+    return pb.ListPricesResponse(prices=map(price_version_message, versions))
+
+
+async def _check_etag(store: Store, service_id: UUID, etag: str) -> None:
+    """Raises AbortedError etag_mismatch; the service is held."""
+    if etag:
+        check_etag(etag, await _listed(store, service_id))
 
 
 async def _cancel(change: Change[Store], version: PriceVersion) -> None:

@@ -68,13 +68,13 @@ class ServiceRpcs(Transitions, Visibility):
         return answer
 
     async def SubmitService(self, request: pb.SubmitServiceRequest, context: Context) -> pb.Service:
-        return await self.move(request.service_id, "submit", lock_own)
+        return await self.move(request, "submit", lock_own)
 
     async def ApproveService(self, request: pb.ApproveServiceRequest, context: Context) -> pb.Service:
-        return await self.move(request.service_id, "approve", lock_any, reason=request.reason)
+        return await self.move(request, "approve", lock_any, reason=request.reason)
 
     async def RejectService(self, request: pb.RejectServiceRequest, context: Context) -> pb.Service:
-        return await self.move(request.service_id, "reject", lock_any, reason=request.reason)
+        return await self.move(request, "reject", lock_any, reason=request.reason)
 
     async def GetService(self, request: pb.GetServiceRequest, context: Context) -> pb.Service:
         owner_id = None if ADMIN in current_caller().roles else current_user_id()

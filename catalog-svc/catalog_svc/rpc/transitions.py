@@ -6,6 +6,7 @@ Rule, row, audit record, events and snapshots are committed together or not at a
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
@@ -21,7 +22,14 @@ from catalog_svc.records import ServiceRecord
 from catalog_svc.rpc.locked_services import answer
 from catalog_svc.store import Store
 
-Lock = Callable[[Change[Store], str, datetime], Awaitable[ServiceRecord]]
+Lock = Callable[[Change[Store], str, datetime, str], Awaitable[ServiceRecord]]
+
+
+class Moving(Protocol):
+    """A request to move a service that has this etag; "": whichever it has."""
+
+    service_id: str
+    etag: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,13 +39,13 @@ class Transitions:
     database: Database[Store]
     clock: Clock
 
-    async def move(self, service_id: str, action: str, lock: Lock, **details: str) -> pb.Service:
+    async def move(self, request: Moving, action: str, lock: Lock, **details: str) -> pb.Service:
         """Takes an action of lifecycle.TRANSITIONS; `lock` loads the service for whoever may. `details` go
         into the audit log, and the `reason` among them onto the service. Raises what `lock` and the rule do.
         """
         now = self.clock()
         async with self.database.change() as change:
-            before = await lock(change, service_id, now)
+            before = await lock(change, request.service_id, now, request.etag)
             record = lifecycle.transition(before, action, now, details.get("reason", ""))
             version = None
             if record.status == lifecycle.ACTIVE and before.price_version_id is None:

@@ -131,6 +131,8 @@ class GuardedProtocol(asyncio.Protocol):
         self._ended_at_s = 0.0
         self._answered_at_s = 0.0
         self._has_asked = False
+        # Something came that can't be passed on: nothing is read after it.
+        self._is_refusing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -147,15 +149,15 @@ class GuardedProtocol(asyncio.Protocol):
         del self._inner
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refusing:
+            return
         self._read_at_s = self._clock()
         self._has_asked = True
-        is_alone = not self._watcher.requests
+        passed = self._watcher.requests
         problem = self._watcher.feed(data)
         if problem is not None:
-            # Where an earlier request may still be being answered, nothing may come between.
-            if is_alone:
-                self._gateway.refuse(problem, self)
-            self._transport.close()
+            self._watcher.requests = passed
+            self._stop_reading(problem)
             return
         if not self._watcher.in_head:
             self._head_since_s = 0.0
@@ -165,11 +167,26 @@ class GuardedProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A consumer may end its stream after a whole request, and still wait for the answer."""
+        if self._is_refusing:
+            return True
         if not self._has_asked or self._watcher.in_body or self._watcher.in_head:
             return False
         self._ended_at_s = self._clock()
         self._close_after_last()
         return True
+
+    def _stop_reading(self, problem: Problem) -> None:
+        """At what can't be passed on. What was passed on before it is answered first, and is the last."""
+        if not self._watcher.requests:
+            self._gateway.refuse(problem, self)
+        elif self._answered >= self._watcher.requests:
+            # Its answer could be taken for that of an earlier request.
+            self._transport.close()
+        else:
+            self._is_refusing = True
+            self._ended_at_s = self._clock()
+            self._transport.pause_reading()
+            self._close_after_last()
 
     def begin_request(self) -> None:
         """The application has got the next of the connection's requests."""
@@ -185,7 +202,7 @@ class GuardedProtocol(asyncio.Protocol):
     def _close_after_last(self) -> None:
         """Who has ended its stream asks nothing more: without this it would wait for the end of its answer's
         connection until that has been idle for too long."""
-        if self._ended_at_s and self._begun == self._watcher.requests:
+        if self._ended_at_s and self._begun >= self._watcher.requests:
             # As the server says it when it stops: the answer under way is the last one.
             self._inner.shutdown()  # type: ignore[attr-defined]
 

@@ -10,6 +10,7 @@ from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Change
+from ams_common.etags import check_etag
 from ams_common.ids import uuid7
 from ams_common.project_rights import ProjectRight, may
 from ams_common.projects import project_not_found, right_required
@@ -32,13 +33,16 @@ async def see_project(store: ProjectStore, project_id: UUID, right: ProjectRight
     return project
 
 
-async def open_project(store: ProjectStore, project_id: UUID, right: ProjectRight) -> pb.Project:
+async def open_project(
+    store: ProjectStore, project_id: UUID, right: ProjectRight, etag: str = ""
+) -> pb.Project:
     """As see_project, for a change: locked until the commit. Raises also FailedPreconditionError
-    project_closed."""
+    project_closed, and AbortedError etag_mismatch where it has another etag than is given."""
     await store.lock_project(project_id=project_id)
     project = await see_project(store, project_id, right)
     if project.HasField("closed_at"):
         raise project_closed()
+    check_etag(etag, project)
     return project
 
 

@@ -11,13 +11,7 @@ from ams_common.field_changes import field_changes
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 
-from identity_svc.platform_settings import (
-    CHANGEABLE,
-    SettingsStore,
-    changed,
-    changed_meanwhile,
-    settings_json,
-)
+from identity_svc.platform_settings import CHANGEABLE, SettingsStore, changed, settings_json
 from identity_svc.store import Store
 
 
@@ -37,21 +31,20 @@ class SettingsService(rpc.SettingsServiceServicer):
     ) -> pb.PlatformSettings:
         async with self.database.change() as change:
             store = SettingsStore(change.connection)
+            await store.lock_settings()
             present = await store.find_settings()
             settings = changed(present, request)
             changes = field_changes(present, settings, only=CHANGEABLE)
             if not changes:
                 change.nothing_to_audit()
                 return present
-            inserted = await store.insert_settings(
+            await store.insert_settings(
                 version=settings.version,
                 settings=settings_json(settings),
                 changed_by=current_user_id(),
                 now=self.clock(),
                 reason=request.reason,
             )
-            if not inserted:
-                raise changed_meanwhile()
             change.audit("platform_settings", str(settings.version), changes, reason=request.reason)
         return settings
 

@@ -12,6 +12,7 @@ from ams_common.clock import Clock
 from ams_common.context import current_caller, current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from ams_common.etags import check_etag
 from ams_common.field_changes import field_change, field_changes
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
@@ -77,6 +78,7 @@ class ProfileService(rpc.ProfileServiceServicer):
         async with self.database.change() as change:
             store = ProfileStore(change.connection)
             before = _found(await store.lock_profile(user_id=user_id))
+            check_etag(request.etag, before.message())
             await store.save_profile(
                 user_id=user_id,
                 about=request.about.strip() if "about" in fields else before.about,
@@ -89,13 +91,13 @@ class ProfileService(rpc.ProfileServiceServicer):
     ) -> pb.MerchantProfile:
         content = await pictures.logo(request.content)
         async with self.database.change() as change:
-            return await self._replace_logo(change, content)
+            return await self._replace_logo(change, content, request.etag)
 
     async def DeleteMerchantLogo(
         self, request: pb.DeleteMerchantLogoRequest, context: Context
     ) -> pb.MerchantProfile:
         async with self.database.change() as change:
-            return await self._replace_logo(change, None)
+            return await self._replace_logo(change, None, request.etag)
 
     async def GetPublicMerchant(
         self, request: pb.GetPublicMerchantRequest, context: Context
@@ -125,9 +127,12 @@ class ProfileService(rpc.ProfileServiceServicer):
             await store.delete_picture(picture_id=before)
         change.audit("user", user_id, [field_change("picture_id", before, picture_id)])
 
-    async def _replace_logo(self, change: Change[Store], content: bytes | None) -> pb.MerchantProfile:
+    async def _replace_logo(
+        self, change: Change[Store], content: bytes | None, etag: str
+    ) -> pb.MerchantProfile:
         store, user_id = ProfileStore(change.connection), current_user_id()
         before = _found(await store.lock_profile(user_id=user_id))
+        check_etag(etag, before.message())
         await store.set_logo_id(user_id=user_id, logo_id=await self._keep(store, content))
         if before.logo_id is not None:
             await store.delete_picture(picture_id=before.logo_id)

@@ -9,6 +9,7 @@ from ams_common.clock import Clock
 from ams_common.context import current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FailedPreconditionError, NotFoundError
+from ams_common.etags import check_etag
 from ams_common.interceptors import Context
 from ams_common.project_rights import MANAGER, OWNER, ProjectRight, may
 
@@ -43,6 +44,7 @@ class ProjectMemberRpcs:
             project = await open_project(store, project_id, ProjectRight.CHANGE_MEMBERS)
             before = await _find_member(store, project_id, user_id)
             rules.check_not_owner(before.role)
+            check_etag(request.etag, before)
             await store.update_member(
                 project_id=project_id,
                 user_id=user_id,
@@ -66,7 +68,7 @@ class ProjectMemberRpcs:
         project_id, user_id = UUID(request.project_id), UUID(request.user_id)
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            project = await open_project(store, project_id, ProjectRight.CHANGE_MEMBERS)
+            project = await open_project(store, project_id, ProjectRight.CHANGE_MEMBERS, request.etag)
             member = await _find_member(store, project_id, user_id)
             if user_id == current_user_id():
                 raise FailedPreconditionError("project_member_is_you", "Leave the project instead.")
@@ -99,7 +101,7 @@ class ProjectMemberRpcs:
         project_id, user_id = UUID(request.project_id), UUID(request.user_id)
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            project = await open_project(store, project_id, ProjectRight.HAND_OVER)
+            project = await open_project(store, project_id, ProjectRight.HAND_OVER, request.etag)
             member = await _find_member(store, project_id, user_id)
             rules.check_not_owner(member.role)
             await store.offer_project(project_id=project_id, offered_to_id=user_id)
@@ -110,18 +112,18 @@ class ProjectMemberRpcs:
     async def WithdrawProjectOffer(
         self, request: pb.WithdrawProjectOfferRequest, context: Context
     ) -> pb.Project:
-        return await self._end_offer(UUID(request.project_id), ProjectRight.HAND_OVER, is_receiver=False)
+        return await self._end_offer(request, ProjectRight.HAND_OVER, is_receiver=False)
 
     async def DeclineProjectOffer(
         self, request: pb.DeclineProjectOfferRequest, context: Context
     ) -> pb.Project:
-        return await self._end_offer(UUID(request.project_id), ProjectRight.SEE_PROJECT, is_receiver=True)
+        return await self._end_offer(request, ProjectRight.SEE_PROJECT, is_receiver=True)
 
     async def AcceptProjectOffer(self, request: pb.AcceptProjectOfferRequest, context: Context) -> pb.Project:
         project_id, user_id = UUID(request.project_id), current_user_id()
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            project = await open_project(store, project_id, ProjectRight.SEE_PROJECT)
+            project = await open_project(store, project_id, ProjectRight.SEE_PROJECT, request.etag)
             _check_offered(project, is_receiver=True)
             # The token may be of before a block: who pays must not be stopped.
             if await change.store.lock_role(user_id=user_id, role="consumer") != "active":
@@ -138,10 +140,17 @@ class ProjectMemberRpcs:
             tell(change, [project.owner_id], project, "handed_over", after.owner_name)
         return after
 
-    async def _end_offer(self, project_id: UUID, right: ProjectRight, *, is_receiver: bool) -> pb.Project:
+    async def _end_offer(
+        self,
+        request: pb.WithdrawProjectOfferRequest | pb.DeclineProjectOfferRequest,
+        right: ProjectRight,
+        *,
+        is_receiver: bool,
+    ) -> pb.Project:
+        project_id = UUID(request.project_id)
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            project = await open_project(store, project_id, right)
+            project = await open_project(store, project_id, right, request.etag)
             _check_offered(project, is_receiver=is_receiver)
             await store.offer_project(project_id=project_id, offered_to_id=None)
             change.audit("project", project_id, member=project.offered_to_id)

@@ -68,7 +68,7 @@ class ProjectRpcs:
         project_id = UUID(request.project_id)
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            await open_project(store, project_id, ProjectRight.CHANGE_PROJECT)
+            await open_project(store, project_id, ProjectRight.CHANGE_PROJECT, request.etag)
             await store.update_project(
                 project_id=project_id,
                 name=trimmed(request.name),
@@ -83,7 +83,7 @@ class ProjectRpcs:
         project_id = UUID(request.project_id)
         async with self.database.change() as change:
             store = ProjectStore(change.connection)
-            project = await open_project(store, project_id, ProjectRight.CLOSE_PROJECT)
+            project = await open_project(store, project_id, ProjectRight.CLOSE_PROJECT, request.etag)
             await store.close_project(project_id=project_id, now=self.clock())
             await store.revoke_invitations(project_id=project_id, invited_by=None, now=self.clock())
             others = [

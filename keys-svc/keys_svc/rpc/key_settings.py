@@ -21,7 +21,7 @@ from ams_common.project_rights import ProjectRight
 
 from keys_svc import key_services, keys, secrets, standing
 from keys_svc.consumers import Consumer
-from keys_svc.holders import lock_holder, lock_key
+from keys_svc.holders import KeyRequest, lock_holder, lock_key
 from keys_svc.key_activity import KeyActivities
 from keys_svc.keys import Key
 from keys_svc.messages import key_message
@@ -54,7 +54,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
     activities: KeyActivities
 
     async def UpdateKey(self, request: pb.UpdateKeyRequest, context: Context) -> KeyMessage:
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             key = changing.key
             await changing.change.store.describe_key(
                 key_id=key.key_id, name=request.name, description=request.description
@@ -64,7 +64,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
     async def SetKeyServices(self, request: pb.SetKeyServicesRequest, context: Context) -> KeyMessage:
         wanted = [UUID(service_id) for service_id in request.service_ids]
         keys.require_distinct(wanted)
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             key, store = changing.key, changing.change.store
             # Taking away is open to whoever may change the key; what is added must be open to them now.
             kept = {service.service_id for service in key.callable_services}
@@ -80,7 +80,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
 
     async def SetAllowedNetworks(self, request: pb.SetAllowedNetworksRequest, context: Context) -> KeyMessage:
         networks = key_services.networks_of(request.allowed_networks)
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             await changing.change.store.set_allowed_networks(
                 key_id=changing.key.key_id, allowed_networks=networks
             )
@@ -89,7 +89,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
     async def SetAllowedCalls(self, request: pb.SetAllowedCallsRequest, context: Context) -> KeyMessage:
         rules = key_services.rules_json(request.allowed_calls)
         service_id = UUID(request.service_id)
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             key_services.require_assigned(changing.key.services, service_id)
             await changing.change.store.set_allowed_calls(
                 key_id=changing.key.key_id, service_id=service_id, allowed_calls=rules
@@ -97,13 +97,13 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
             return await changing.end(service_id=request.service_id, allowed_calls=rules)
 
     async def DisableKey(self, request: pb.DisableKeyRequest, context: Context) -> KeyMessage:
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             keys.require_status(changing.key, KEY_ACTIVE, changing.now)
             await changing.change.store.set_disabled(key_id=changing.key.key_id, disabled_at=changing.now)
             return await changing.end()
 
     async def EnableKey(self, request: pb.EnableKeyRequest, context: Context) -> KeyMessage:
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             keys.require_status(changing.key, KEY_DISABLED, changing.now)
             await changing.change.store.set_disabled(key_id=changing.key.key_id, disabled_at=None)
             return await changing.end()
@@ -113,7 +113,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
         async with self.database.change() as change:
             if (done := await change.replay(request, pb.RotateKeyResponse)) is not None:
                 return done
-            changing = await _begin(change, request.key_id)
+            changing = await _begin(change, request)
             key, now = changing.key, changing.now
             standing.require_active(changing.consumer.standing)
             new = apikeys.generate(is_test=key.is_test)
@@ -139,7 +139,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
         return answer
 
     async def EndPreviousSecret(self, request: pb.EndPreviousSecretRequest, context: Context) -> KeyMessage:
-        async with self._changing(request.key_id) as changing:
+        async with self._changing(request) as changing:
             secrets.require_overlap(changing.key.previous, changing.now)
             await changing.change.store.end_previous_secrets(key_id=changing.key.key_id, ends_at=changing.now)
             return await changing.end()
@@ -158,13 +158,11 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
         )
 
     @asynccontextmanager
-    async def _changing(self, key_id: str) -> AsyncIterator[_Changing]:
+    async def _changing(self, request: KeyRequest) -> AsyncIterator[_Changing]:
         async with self.database.change() as change:
-            yield await _begin(change, key_id)
+            yield await _begin(change, request)
 
 
-async def _begin(change: Change[Store], key_id: str) -> _Changing:
-    """A key that the caller may change; a revoked one can't be."""
-    consumer, key = await lock_key(change.store, UUID(key_id), current_user_id())
-    keys.require_unrevoked(key)
+async def _begin(change: Change[Store], request: KeyRequest) -> _Changing:
+    consumer, key = await lock_key(change.store, request, current_user_id())
     return _Changing(change, consumer, key, utc_now())

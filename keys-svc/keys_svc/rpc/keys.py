@@ -139,8 +139,7 @@ class KeyRpcs:
         key_id = UUID(request.key_id)
         async with self.database.change() as change:
             # Read under the lock: of two that revoke at once the second finds it done.
-            consumer, key = await lock_key(change.store, key_id, current_user_id())
-            keys.require_unrevoked(key)
+            consumer, key = await lock_key(change.store, request, current_user_id())
             now = utc_now()
             await change.store.revoke_key(key_id=key_id, revoked_at=now)
             revoked = await write_key(change, consumer, key_id, now)

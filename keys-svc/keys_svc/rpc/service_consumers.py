@@ -14,6 +14,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FailedPreconditionError, NotFoundError
+from ams_common.etags import check_etag
 from ams_common.interceptors import Context
 from ams_common.paging import page_request
 from ams_common.pseudonyms import Pseudonyms, is_key_pseudonym, is_pseudonym
@@ -124,7 +125,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
     async def BlockServiceConsumer(
         self, request: pb.BlockServiceConsumerRequest, context: Context
     ) -> pb.ServiceConsumer:
-        async with self._changing(request.service_id, request.consumer) as changing:
+        async with self._changing(request.service_id, request.consumer, request.etag) as changing:
             if changing.row.blocked_at is not None:
                 raise FailedPreconditionError("consumer_blocked", "This consumer is blocked already.")
             return await self._set_block(changing, changing.now, request.reason)
@@ -132,7 +133,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
     async def UnblockServiceConsumer(
         self, request: pb.UnblockServiceConsumerRequest, context: Context
     ) -> pb.ServiceConsumer:
-        async with self._changing(request.service_id, request.consumer) as changing:
+        async with self._changing(request.service_id, request.consumer, request.etag) as changing:
             if changing.row.blocked_at is None:
                 raise FailedPreconditionError("consumer_not_blocked", "This consumer isn't blocked.")
             return await self._set_block(changing, None, "")
@@ -141,7 +142,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
         self, request: pb.SetServiceConsumerLimitsRequest, context: Context
     ) -> pb.ServiceConsumer:
         limits = request.limits
-        async with self._changing(request.service_id, request.consumer) as changing:
+        async with self._changing(request.service_id, request.consumer, request.etag) as changing:
             await changing.change.store.access.set_limits(
                 service_id=changing.service_id,
                 consumer_id=changing.consumer.consumer_id,
@@ -160,7 +161,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
     async def EndServiceConsumerAccess(
         self, request: pb.EndServiceConsumerAccessRequest, context: Context
     ) -> pb.ServiceConsumer:
-        async with self._changing(request.service_id, request.consumer) as changing:
+        async with self._changing(request.service_id, request.consumer, request.etag) as changing:
             ended = await changing.change.store.access.end_service_grants(
                 consumer_id=changing.consumer.consumer_id,
                 service_id=changing.service_id,
@@ -217,8 +218,9 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
         return self._consumer_message(changing.merchant_id, row)
 
     @asynccontextmanager
-    async def _changing(self, service_id: str, name: str) -> AsyncIterator[_Changing]:
-        """Raises NotFoundError for who never had access to that service of the merchant's."""
+    async def _changing(self, service_id: str, name: str, etag: str = "") -> AsyncIterator[_Changing]:
+        """Raises NotFoundError for who never had access to that service of the merchant's, and AbortedError
+        etag_mismatch."""
         merchant_id, service = current_user_id(), UUID(service_id)
         # Before any lock: it may take a while where a service has very many consumers.
         async with self.database.read() as store:
@@ -230,6 +232,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
             )
             if not rows:
                 raise _consumer_not_found()
+            check_etag(etag, self._consumer_message(merchant_id, rows[0]))
             yield _Changing(change, merchant_id, consumer, service, rows[0], utc_now())
 
     async def _find_consumer(

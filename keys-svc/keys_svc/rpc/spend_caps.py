@@ -11,7 +11,6 @@ from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
 from ams_common.project_rights import ProjectRight
 
-from keys_svc import keys
 from keys_svc.holders import lock_key
 from keys_svc.messages import consumer_spend_cap_message, key_message
 from keys_svc.publishing import write_key, write_keys_of
@@ -27,9 +26,8 @@ class SpendCapRpcs:
         cap, key_id = _wanted(request), UUID(request.key_id)
         async with self.database.change() as change:
             consumer, key = await lock_key(
-                change.store, key_id, current_user_id(), ProjectRight.SET_SPEND_CAP
+                change.store, request, current_user_id(), ProjectRight.SET_SPEND_CAP
             )
-            keys.require_unrevoked(key)
             now = utc_now()
             await change.store.set_key_spend_cap(key_id=key_id, **columns_of(cap))
             changes = [field_change("spend_cap", key.spend_cap, cap)]

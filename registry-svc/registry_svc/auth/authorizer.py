@@ -11,6 +11,7 @@ from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.keys.v1.events_pb2 import KeySnapshot
 from ams_common import apikeys
 from ams_common.clock import utc_now
+from ams_common.context import current_client_address
 from ams_common.database import Database
 from cachetools import TTLCache
 
@@ -44,10 +45,10 @@ class PullPushAuthorizer:
     def __init__(self, database: Database[Store], peers: PeerClients) -> None:
         self._database = database
         self._peers = peers
-        # By access token's id and image name.
+        # By access token's id and image name, and where it is used, for keys that are bound to networks.
         # A no is never kept: who is granted access a moment later isn't told the old answer.
         self._pushes: TTLCache[tuple[UUID, str], Publisher] = TTLCache(_MAX_CACHED, _CACHED_S)
-        self._pulls: TTLCache[tuple[UUID, str], Publisher | PullGrant] = TTLCache(_MAX_CACHED, _CACHED_S)
+        self._pulls: TTLCache[tuple[UUID, str, str], Publisher | PullGrant] = TTLCache(_MAX_CACHED, _CACHED_S)
 
     async def sign_in(self, password: str) -> Principal:
         """Finds out whose push token or API key it is."""
@@ -94,7 +95,8 @@ class PullPushAuthorizer:
     ) -> Publisher | PullGrant:
         """Returns who pulls, still in good standing: a merchant its own images, or a consumer. Raises
         PullDeniedError."""
-        if cached and (known := self._pulls.get((access.token_id, name))) is not None:
+        use = access.token_id, name, current_client_address()
+        if cached and (known := self._pulls.get(use)) is not None:
             return known
         principal = await self.authenticate(access)
         granted: Publisher | PullGrant
@@ -104,7 +106,7 @@ class PullPushAuthorizer:
             raise PullDeniedError(denial, principal)
         else:
             granted = principal
-        self._pulls[access.token_id, name] = granted
+        self._pulls[use] = granted
         return granted
 
     async def _grant_one(self, principal: Principal, scope: Scope) -> Grant:
@@ -147,6 +149,6 @@ def _publisher(token: PushToken | None, now: datetime) -> Publisher:
 def _puller(key_hash: bytes, key: KeySnapshot | None) -> Puller:
     if key is None:
         raise NotSignedInError("There is no such API key.")
-    if (denial := rules.key_denial(key, utc_now())) is not None:
+    if (denial := rules.key_denial(key, current_client_address(), utc_now())) is not None:
         raise NotSignedInError(denial)
     return Puller(key_hash, key)

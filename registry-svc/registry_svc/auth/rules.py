@@ -9,8 +9,16 @@ from uuid import UUID
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams.keys.v1.events_pb2 import KeySnapshot
 from ams.registry.v1.registry_service_pb2 import PUSH_TOKEN_ACTIVE, PUSH_TOKEN_EXPIRED
-from ams_common.access import KeyProblem, ServiceProblem, key_problem, push_problem, service_problem
+from ams_common.access import (
+    KeyProblem,
+    ServiceProblem,
+    key_problem,
+    may_call_from,
+    push_problem,
+    service_problem,
+)
 from ams_common.clock import from_timestamp
+from ams_common.networks import read_network
 
 from registry_svc import names
 from registry_svc.auth.push_tokens import status_of
@@ -34,11 +42,14 @@ def token_denial(token: PushToken, now: datetime) -> str | None:
     return None if status == PUSH_TOKEN_ACTIVE else "This push token was revoked. Create a new one in AMS."
 
 
-def key_denial(key: KeySnapshot, now: datetime) -> str | None:
-    """Says why an API key opens nothing at all."""
+def key_denial(key: KeySnapshot, address: str, now: datetime) -> str | None:
+    """Says why an API key opens nothing at all. `address`: where it is used, "" when that isn't known."""
     expires_at_s = from_timestamp(key.expires_at).timestamp()
     problem = key_problem(key.status, expires_at_s, key.consumer_standing, now.timestamp())
-    return None if problem is None else _KEY_DENIALS[problem]
+    if problem is not None:
+        return _KEY_DENIALS[problem]
+    is_here = may_call_from([read_network(text) for text in key.allowed_networks], address)
+    return None if is_here else "This API key can't be used from this network. Its networks are set in AMS."
 
 
 def push_denial(token: PushToken, name: str, service: ServiceSnapshot | None) -> str | None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ams_common import metrics
-from ams_common.context import RequestContext, request_context, request_id_or_new
+from ams_common.clients import clean_device, client_address
+from ams_common.context import Client, RequestContext, request_context, request_id_or_new
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -25,7 +26,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(
-    tokens: TokenEndpoint, blobs: Blobs, uploads: BlobUploads, manifests: Manifests, *, max_requests: int
+    tokens: TokenEndpoint,
+    blobs: Blobs,
+    uploads: BlobUploads,
+    manifests: Manifests,
+    *,
+    max_requests: int,
+    trusted_proxies: int,
 ) -> ASGIApp:
     """Builds all that docker, podman and skopeo talk to."""
     image = "/v2/{name:path}"
@@ -57,7 +64,7 @@ def build_app(
     ]
     # A bare router: an application's own middleware would answer errors before Faults sees them.
     router = Router(routes, redirect_slashes=False, default=_nothing_here)
-    return Faults(router, max_requests)
+    return Faults(router, max_requests, trusted_proxies)
 
 
 def _route(path: str, **endpoints: Endpoint) -> Route:
@@ -72,18 +79,25 @@ def _route(path: str, **endpoints: Endpoint) -> Route:
 
 
 class Faults:
-    """Gives each request its id, logs it, and turns what it raises into an OCI error: the unexpected as
-    UNKNOWN, without its text. Beyond `max_requests` at once it sends away."""
+    """Gives each request its id and its place, logs it, and turns what it raises into an OCI error: the
+    unexpected as UNKNOWN, without its text. Beyond `max_requests` at once it sends away."""
 
-    def __init__(self, app: ASGIApp, max_requests: int) -> None:
+    def __init__(self, app: ASGIApp, max_requests: int, trusted_proxies: int) -> None:
         self._app = app
         self._max_requests = max_requests
+        self._trusted_proxies = trusted_proxies
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        context = RequestContext(request_id=request_id_or_new(Headers(scope=scope).get("x-request-id")))
+        headers = Headers(scope=scope)
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = client_address(peer, headers.getlist("x-forwarded-for"), self._trusted_proxies)
+        context = RequestContext(
+            request_id=request_id_or_new(headers.get("x-request-id")),
+            client=Client(address, clean_device(headers.get("user-agent", ""))),
+        )
         reset = request_context.set(context)
         sender = _Sender(send, context.request_id)
         started_s = time.monotonic()

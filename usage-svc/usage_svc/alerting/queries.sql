@@ -74,8 +74,12 @@ ORDER BY {order} LIMIT :limit;
 SELECT count(*) FROM alerts WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL;
 
 -- name: mark_read
-UPDATE alerts SET read_at = :now
-WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL AND fired_at <= :until;
+-- In one order: of two at once the second waits, and neither for the other.
+UPDATE alerts SET read_at = :now WHERE alert_id IN (
+    SELECT alert_id FROM alerts
+    WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL AND fired_at <= :until
+    ORDER BY alert_id FOR NO KEY UPDATE
+);
 
 -- fragment: other_filters
 (rule.service_id IS NULL OR series.service_id = rule.service_id)

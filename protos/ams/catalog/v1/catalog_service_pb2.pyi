@@ -6,6 +6,7 @@ Services, their metadata, pricing and approval, and the public marketplace."""
 from ams.catalog.v1 import events_pb2 as _events_pb2
 from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
 from ams.catalog.v1 import metadata_pb2 as _metadata_pb2
+from ams.catalog.v1 import openapi_pb2 as _openapi_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.catalog.v1 import revision_pb2 as _revision_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2_1
@@ -69,6 +70,8 @@ class Service(_message.Message):
     SUSPENSION_REASON_FIELD_NUMBER: _builtins.int
     POSSIBLE_ACTIONS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    OPENAPI_DOCUMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -95,6 +98,8 @@ class Service(_message.Message):
     """Of a Docker service."""
     suspension_reason: _builtins.str
     """Why an admin has suspended it; "" otherwise."""
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -145,6 +150,10 @@ class Service(_message.Message):
     def revision(self) -> _revision_pb2.ServiceRevision:
         """The newest revision, while it waits or was rejected."""
 
+    @_builtins.property
+    def openapi_document(self) -> _openapi_pb2.OpenapiSummary:
+        """Of an API: the document that is attached to it (OpenapiService); unset without one."""
+
     def __init__(
         self,
         *,
@@ -184,10 +193,12 @@ class Service(_message.Message):
         suspension_reason: _builtins.str = ...,
         possible_actions: _abc.Iterable[_builtins.str] | None = ...,
         revision: _revision_pb2.ServiceRevision | None = ...,
+        openapi_document: _openapi_pb2.OpenapiSummary | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "openapi_document", b"openapi_document", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "openapi_document", b"openapi_document", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,6 +236,7 @@ class MarketplaceService(_message.Message):
     RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
     TYPICAL_MONTH_FIELD_NUMBER: _builtins.int
+    OPENAPI_DOCUMENT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -272,6 +284,10 @@ class MarketplaceService(_message.Message):
     def typical_month(self) -> _money_pb2.Money:
         """What a month of 10,000 calls (of an image: runs) comes to that send 1 kB and receive 1 kB each, at `price`."""
 
+    @_builtins.property
+    def openapi_document(self) -> _openapi_pb2.OpenapiSummary:
+        """Of an API: what GetApiReference tells; unset without a document."""
+
     def __init__(
         self,
         *,
@@ -301,10 +317,11 @@ class MarketplaceService(_message.Message):
         runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
         tracing: _metadata_pb2.TracingSettings | None = ...,
         typical_month: _money_pb2.Money | None = ...,
+        openapi_document: _openapi_pb2.OpenapiSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "typical_month", b"typical_month"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "openapi_document", b"openapi_document", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "typical_month", b"typical_month"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "typical_month", b"typical_month", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "openapi_document", b"openapi_document", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "typical_month", b"typical_month", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,7 +443,7 @@ class UpdateServiceRequest(_message.Message):
     IMAGE_TYPE_FIELD_NUMBER: _builtins.int
     RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
-    REVISION_VERSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     name: _builtins.str
     description: _builtins.str
@@ -441,10 +458,8 @@ class UpdateServiceRequest(_message.Message):
     """Without one: PUBLIC."""
     image_type: _metadata_pb2.ImageType.ValueType
     """Of a Docker service, where it is API_CONTAINER without one."""
-    revision_version: _builtins.int
-    """The version of the open revision that the change was made from: with another one there meanwhile nothing is
-    changed. 0: whatever there is.
-    """
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask: ...
     @_builtins.property
@@ -491,11 +506,11 @@ class UpdateServiceRequest(_message.Message):
         image_type: _metadata_pb2.ImageType.ValueType = ...,
         runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
         tracing: _metadata_pb2.TracingSettings | None = ...,
-        revision_version: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "price", b"price", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "revision_version", b"revision_version", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "update_mask", b"update_mask", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "name", b"name", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "update_mask", b"update_mask", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,10 +524,13 @@ class SchedulePriceRequest(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     STARTS_ON_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     starts_on: _builtins.str
     """The UTC day that it starts on, "2026-12-15": tomorrow at the earliest, a year ahead at the latest."""
     idempotency_key: _builtins.str
+    etag: _builtins.str
+    """The etag of the list of prices that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def price(self) -> _pricing_pb2.Price: ...
     def __init__(
@@ -522,10 +540,11 @@ class SchedulePriceRequest(_message.Message):
         price: _pricing_pb2.Price | None = ...,
         starts_on: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "price", b"price", "service_id", b"service_id", "starts_on", b"starts_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "idempotency_key", b"idempotency_key", "price", b"price", "service_id", b"service_id", "starts_on", b"starts_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -537,17 +556,21 @@ class CancelPriceRequest(_message.Message):
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     price_version_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the list of prices that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         price_version_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version_id", b"price_version_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "price_version_id", b"price_version_id", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,6 +600,9 @@ class ListPricesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PRICES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[_pricing_pb2.PriceVersion]:
         """At most 200: a service has few."""
@@ -585,10 +611,11 @@ class ListPricesResponse(_message.Message):
         self,
         *,
         prices: _abc.Iterable[_pricing_pb2.PriceVersion] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "prices", b"prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -674,6 +701,7 @@ class SetUpstreamCredentialRequest(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     USERNAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     header_name: _builtins.str
     """Of a HEADER: a field name of RFC 9110 that the gateway doesn't write itself."""
@@ -683,6 +711,8 @@ class SetUpstreamCredentialRequest(_message.Message):
     """Without one: HEADER."""
     username: _builtins.str
     """Of BASIC."""
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
@@ -691,10 +721,11 @@ class SetUpstreamCredentialRequest(_message.Message):
         value: _builtins.str = ...,
         kind: _forwarding_pb2.CredentialKind.ValueType = ...,
         username: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_name", b"header_name", "kind", b"kind", "service_id", b"service_id", "username", b"username", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "header_name", b"header_name", "kind", b"kind", "service_id", b"service_id", "username", b"username", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,15 +736,19 @@ class RotateSigningKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -752,15 +787,19 @@ class SubmitServiceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -772,17 +811,21 @@ class ApproveServiceRequest(_message.Message):
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     reason: _builtins.str
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -794,17 +837,21 @@ class RejectServiceRequest(_message.Message):
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     reason: _builtins.str
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from ams.policy.v1 import policy_pb2 as ams_dot_policy_dot_v1_dot_policy__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&ams/catalog/v1/lifecycle_service.proto\x12\x0e\x61ms.catalog.v1\x1a$ams/catalog/v1/catalog_service.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\"6\n\x16WithdrawServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"P\n\x15SuspendServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xf4\x03\"P\n\x17ReinstateServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xf4\x03\"4\n\x14RetireServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x32\xfe\x04\n\x10LifecycleService\x12\x9a\x01\n\x0fWithdrawService\x12&.ams.catalog.v1.WithdrawServiceRequest\x1a\x17.ams.catalog.v1.Service\"F\xa2\xbb\x18\x15\n\x01\x02\"\x10service.withdraw\x82\xd3\xe4\x93\x02\'\"\"/v1/services/{service_id}:withdraw:\x01*\x12\x96\x01\n\x0eSuspendService\x12%.ams.catalog.v1.SuspendServiceRequest\x1a\x17.ams.catalog.v1.Service\"D\xa2\xbb\x18\x14\n\x01\x01\"\x0fservice.suspend\x82\xd3\xe4\x93\x02&\"!/v1/services/{service_id}:suspend:\x01*\x12\x9e\x01\n\x10ReinstateService\x12\'.ams.catalog.v1.ReinstateServiceRequest\x1a\x17.ams.catalog.v1.Service\"H\xa2\xbb\x18\x16\n\x01\x01\"\x11service.reinstate\x82\xd3\xe4\x93\x02(\"#/v1/services/{service_id}:reinstate:\x01*\x12\x92\x01\n\rRetireService\x12$.ams.catalog.v1.RetireServiceRequest\x1a\x17.ams.catalog.v1.Service\"B\xa2\xbb\x18\x13\n\x01\x02\"\x0eservice.retire\x82\xd3\xe4\x93\x02%\" /v1/services/{service_id}:retire:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&ams/catalog/v1/lifecycle_service.proto\x12\x0e\x61ms.catalog.v1\x1a$ams/catalog/v1/catalog_service.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\"M\n\x16WithdrawServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"g\n\x15SuspendServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xf4\x03\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"g\n\x17ReinstateServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xf4\x03\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"K\n\x14RetireServiceRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\x32\xfe\x04\n\x10LifecycleService\x12\x9a\x01\n\x0fWithdrawService\x12&.ams.catalog.v1.WithdrawServiceRequest\x1a\x17.ams.catalog.v1.Service\"F\xa2\xbb\x18\x15\n\x01\x02\"\x10service.withdraw\x82\xd3\xe4\x93\x02\'\"\"/v1/services/{service_id}:withdraw:\x01*\x12\x96\x01\n\x0eSuspendService\x12%.ams.catalog.v1.SuspendServiceRequest\x1a\x17.ams.catalog.v1.Service\"D\xa2\xbb\x18\x14\n\x01\x01\"\x0fservice.suspend\x82\xd3\xe4\x93\x02&\"!/v1/services/{service_id}:suspend:\x01*\x12\x9e\x01\n\x10ReinstateService\x12\'.ams.catalog.v1.ReinstateServiceRequest\x1a\x17.ams.catalog.v1.Service\"H\xa2\xbb\x18\x16\n\x01\x01\"\x11service.reinstate\x82\xd3\xe4\x93\x02(\"#/v1/services/{service_id}:reinstate:\x01*\x12\x92\x01\n\rRetireService\x12$.ams.catalog.v1.RetireServiceRequest\x1a\x17.ams.catalog.v1.Service\"B\xa2\xbb\x18\x13\n\x01\x02\"\x0eservice.retire\x82\xd3\xe4\x93\x02%\" /v1/services/{service_id}:retire:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WITHDRAWSERVICEREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_WITHDRAWSERVICEREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
+  _globals['_WITHDRAWSERVICEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_WITHDRAWSERVICEREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['reason']._serialized_options = b'\252\273\030\005\010\001\030\364\003'
+  _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SUSPENDSERVICEREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_REINSTATESERVICEREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_REINSTATESERVICEREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_REINSTATESERVICEREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_REINSTATESERVICEREQUEST'].fields_by_name['reason']._serialized_options = b'\252\273\030\003\030\364\003'
+  _globals['_REINSTATESERVICEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_REINSTATESERVICEREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_RETIRESERVICEREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_RETIRESERVICEREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
+  _globals['_RETIRESERVICEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_RETIRESERVICEREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_LIFECYCLESERVICE'].methods_by_name['WithdrawService']._loaded_options = None
   _globals['_LIFECYCLESERVICE'].methods_by_name['WithdrawService']._serialized_options = b'\242\273\030\025\n\001\002\"\020service.withdraw\202\323\344\223\002\'\"\"/v1/services/{service_id}:withdraw:\001*'
   _globals['_LIFECYCLESERVICE'].methods_by_name['SuspendService']._loaded_options = None
@@ -55,13 +63,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIFECYCLESERVICE'].methods_by_name['RetireService']._loaded_options = None
   _globals['_LIFECYCLESERVICE'].methods_by_name['RetireService']._serialized_options = b'\242\273\030\023\n\001\002\"\016service.retire\202\323\344\223\002%\" /v1/services/{service_id}:retire:\001*'
   _globals['_WITHDRAWSERVICEREQUEST']._serialized_start=154
-  _globals['_WITHDRAWSERVICEREQUEST']._serialized_end=208
-  _globals['_SUSPENDSERVICEREQUEST']._serialized_start=210
-  _globals['_SUSPENDSERVICEREQUEST']._serialized_end=290
-  _globals['_REINSTATESERVICEREQUEST']._serialized_start=292
-  _globals['_REINSTATESERVICEREQUEST']._serialized_end=372
-  _globals['_RETIRESERVICEREQUEST']._serialized_start=374
-  _globals['_RETIRESERVICEREQUEST']._serialized_end=426
-  _globals['_LIFECYCLESERVICE']._serialized_start=429
-  _globals['_LIFECYCLESERVICE']._serialized_end=1067
+  _globals['_WITHDRAWSERVICEREQUEST']._serialized_end=231
+  _globals['_SUSPENDSERVICEREQUEST']._serialized_start=233
+  _globals['_SUSPENDSERVICEREQUEST']._serialized_end=336
+  _globals['_REINSTATESERVICEREQUEST']._serialized_start=338
+  _globals['_REINSTATESERVICEREQUEST']._serialized_end=441
+  _globals['_RETIRESERVICEREQUEST']._serialized_start=443
+  _globals['_RETIRESERVICEREQUEST']._serialized_end=518
+  _globals['_LIFECYCLESERVICE']._serialized_start=521
+  _globals['_LIFECYCLESERVICE']._serialized_end=1159
 # @@protoc_insertion_point(module_scope)

@@ -146,6 +146,7 @@ class MerchantProfile(_message.Message):
     ABOUT_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
     LOGO_URL_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.str
     slug: _builtins.str
     company_name: _builtins.str
@@ -153,6 +154,8 @@ class MerchantProfile(_message.Message):
     """Plain text; blank lines separate paragraphs."""
     logo_url: _builtins.str
     """A path of the web UI; "" without a logo."""
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___MerchantLink]: ...
     def __init__(
@@ -164,10 +167,11 @@ class MerchantProfile(_message.Message):
         about: _builtins.str = ...,
         links: _abc.Iterable[Global___MerchantLink] | None = ...,
         logo_url: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "company_name", b"company_name", "links", b"links", "logo_url", b"logo_url", "merchant_id", b"merchant_id", "slug", b"slug"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "company_name", b"company_name", "etag", b"etag", "links", b"links", "logo_url", b"logo_url", "merchant_id", b"merchant_id", "slug", b"slug"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,7 +199,10 @@ class UpdateMerchantProfileRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     ABOUT_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     about: _builtins.str
+    etag: _builtins.str
+    """The etag of the profile that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which of the fields below to change."""
@@ -208,10 +215,11 @@ class UpdateMerchantProfileRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         about: _builtins.str = ...,
         links: _abc.Iterable[Global___MerchantLink] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "links", b"links", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "etag", b"etag", "links", b"links", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,15 +230,19 @@ class SetMerchantLogoRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
+    etag: _builtins.str
+    """The etag of the profile that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         content: _builtins.bytes = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "etag", b"etag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,12 +252,17 @@ Global___SetMerchantLogoRequest: _TypeAlias = SetMerchantLogoRequest  # noqa: Y0
 class DeleteMerchantLogoRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The etag of the profile that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
+        *,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

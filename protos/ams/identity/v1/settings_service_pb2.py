@@ -29,7 +29,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&ams/identity/v1/settings_service.proto\x12\x0f\x61ms.identity.v1\x1a\x19\x61ms/audit/v1/events.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x1aGetPlatformSettingsRequest\"\xca\x01\n\x10PlatformSettings\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x1c\n\x14is_registration_open\x18\x02 \x01(\x08\x12\x1c\n\x14\x61llowed_mail_domains\x18\x03 \x03(\t\x12\x1c\n\x14\x61udit_retention_days\x18\x04 \x01(\x05\x12\x1c\n\x14usage_retention_days\x18\x05 \x01(\x05\x12\x17\n\x0fmax_active_keys\x18\x06 \x01(\x05\x12\x14\n\x0cmax_services\x18\x07 \x01(\x05\"\xe8\x02\n\x1dUpdatePlatformSettingsRequest\x12\x37\n\x0bupdate_mask\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xf4\x03\x12\x1c\n\x14is_registration_open\x18\x04 \x01(\x08\x12\'\n\x14\x61llowed_mail_domains\x18\x05 \x03(\tB\t\xaa\xbb\x18\x05\x18\x64\x38\xfd\x01\x12\'\n\x14\x61udit_retention_days\x18\x06 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc2\x1c\x12\'\n\x14usage_retention_days\x18\x07 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc2\x1c\x12\"\n\x0fmax_active_keys\x18\x08 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\x12\x1f\n\x0cmax_services\x18\t \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\"\xc2\x01\n\x16PlatformSettingsChange\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12.\n\nchanged_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12\x17\n\x0f\x63hanged_by_name\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12*\n\x07\x63hanges\x18\x06 \x03(\x0b\x32\x19.ams.audit.v1.FieldChange\"_\n\"ListPlatformSettingsChangesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"x\n#ListPlatformSettingsChangesResponse\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.ams.identity.v1.PlatformSettingsChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xab\x04\n\x0fSettingsService\x12\xad\x01\n\x13GetPlatformSettings\x12+.ams.identity.v1.GetPlatformSettingsRequest\x1a!.ams.identity.v1.PlatformSettings\"F\xa2\xbb\x18%\n\x01\x01\x12\x08keys-svc\x12\x0b\x63\x61talog-svc\x12\tusage-svc\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/platform-settings\x12\xae\x01\n\x16UpdatePlatformSettings\x12..ams.identity.v1.UpdatePlatformSettingsRequest\x1a!.ams.identity.v1.PlatformSettings\"A\xa2\xbb\x18\x1d\n\x01\x01\"\x18platform_settings.update\x82\xd3\xe4\x93\x02\x1a\x32\x15/v1/platform-settings:\x01*\x12\xb6\x01\n\x1bListPlatformSettingsChanges\x12\x33.ams.identity.v1.ListPlatformSettingsChangesRequest\x1a\x34.ams.identity.v1.ListPlatformSettingsChangesResponse\",\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/platform-settings/changesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&ams/identity/v1/settings_service.proto\x12\x0f\x61ms.identity.v1\x1a\x19\x61ms/audit/v1/events.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x1aGetPlatformSettingsRequest\"\xd8\x01\n\x10PlatformSettings\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x1c\n\x14is_registration_open\x18\x02 \x01(\x08\x12\x1c\n\x14\x61llowed_mail_domains\x18\x03 \x03(\t\x12\x1c\n\x14\x61udit_retention_days\x18\x04 \x01(\x05\x12\x1c\n\x14usage_retention_days\x18\x05 \x01(\x05\x12\x17\n\x0fmax_active_keys\x18\x06 \x01(\x05\x12\x14\n\x0cmax_services\x18\x07 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"\xf5\x02\n\x1dUpdatePlatformSettingsRequest\x12\x37\n\x0bupdate_mask\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xf4\x03\x12\x1c\n\x14is_registration_open\x18\x04 \x01(\x08\x12\'\n\x14\x61llowed_mail_domains\x18\x05 \x03(\tB\t\xaa\xbb\x18\x05\x18\x64\x38\xfd\x01\x12\'\n\x14\x61udit_retention_days\x18\x06 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc2\x1c\x12\'\n\x14usage_retention_days\x18\x07 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc2\x1c\x12\"\n\x0fmax_active_keys\x18\x08 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\x12\x1f\n\x0cmax_services\x18\t \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\x12\x15\n\x04\x65tag\x18\n \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05J\x04\x08\x02\x10\x03R\x07version\"\xc2\x01\n\x16PlatformSettingsChange\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12.\n\nchanged_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12\x17\n\x0f\x63hanged_by_name\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12*\n\x07\x63hanges\x18\x06 \x03(\x0b\x32\x19.ams.audit.v1.FieldChange\"_\n\"ListPlatformSettingsChangesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"x\n#ListPlatformSettingsChangesResponse\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.ams.identity.v1.PlatformSettingsChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xab\x04\n\x0fSettingsService\x12\xad\x01\n\x13GetPlatformSettings\x12+.ams.identity.v1.GetPlatformSettingsRequest\x1a!.ams.identity.v1.PlatformSettings\"F\xa2\xbb\x18%\n\x01\x01\x12\x08keys-svc\x12\x0b\x63\x61talog-svc\x12\tusage-svc\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/platform-settings\x12\xae\x01\n\x16UpdatePlatformSettings\x12..ams.identity.v1.UpdatePlatformSettingsRequest\x1a!.ams.identity.v1.PlatformSettings\"A\xa2\xbb\x18\x1d\n\x01\x01\"\x18platform_settings.update\x82\xd3\xe4\x93\x02\x1a\x32\x15/v1/platform-settings:\x01*\x12\xb6\x01\n\x1bListPlatformSettingsChanges\x12\x33.ams.identity.v1.ListPlatformSettingsChangesRequest\x1a\x34.ams.identity.v1.ListPlatformSettingsChangesResponse\",\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/platform-settings/changesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['update_mask']._serialized_options = b'\252\273\030\002\010\001'
-  _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['version']._loaded_options = None
-  _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['version']._serialized_options = b'\252\273\030\002(\000'
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['reason']._serialized_options = b'\252\273\030\003\030\364\003'
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['allowed_mail_domains']._loaded_options = None
@@ -52,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['max_active_keys']._serialized_options = b'\252\273\030\005(\0000\220N'
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['max_services']._loaded_options = None
   _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['max_services']._serialized_options = b'\252\273\030\005(\0000\220N'
+  _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEPLATFORMSETTINGSREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005(\0000\310\001'
   _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -65,15 +65,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPLATFORMSETTINGSREQUEST']._serialized_start=211
   _globals['_GETPLATFORMSETTINGSREQUEST']._serialized_end=239
   _globals['_PLATFORMSETTINGS']._serialized_start=242
-  _globals['_PLATFORMSETTINGS']._serialized_end=444
-  _globals['_UPDATEPLATFORMSETTINGSREQUEST']._serialized_start=447
-  _globals['_UPDATEPLATFORMSETTINGSREQUEST']._serialized_end=807
-  _globals['_PLATFORMSETTINGSCHANGE']._serialized_start=810
-  _globals['_PLATFORMSETTINGSCHANGE']._serialized_end=1004
-  _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST']._serialized_start=1006
-  _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST']._serialized_end=1101
-  _globals['_LISTPLATFORMSETTINGSCHANGESRESPONSE']._serialized_start=1103
-  _globals['_LISTPLATFORMSETTINGSCHANGESRESPONSE']._serialized_end=1223
-  _globals['_SETTINGSSERVICE']._serialized_start=1226
-  _globals['_SETTINGSSERVICE']._serialized_end=1781
+  _globals['_PLATFORMSETTINGS']._serialized_end=458
+  _globals['_UPDATEPLATFORMSETTINGSREQUEST']._serialized_start=461
+  _globals['_UPDATEPLATFORMSETTINGSREQUEST']._serialized_end=834
+  _globals['_PLATFORMSETTINGSCHANGE']._serialized_start=837
+  _globals['_PLATFORMSETTINGSCHANGE']._serialized_end=1031
+  _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST']._serialized_start=1033
+  _globals['_LISTPLATFORMSETTINGSCHANGESREQUEST']._serialized_end=1128
+  _globals['_LISTPLATFORMSETTINGSCHANGESRESPONSE']._serialized_start=1130
+  _globals['_LISTPLATFORMSETTINGSCHANGESRESPONSE']._serialized_end=1250
+  _globals['_SETTINGSSERVICE']._serialized_start=1253
+  _globals['_SETTINGSSERVICE']._serialized_end=1808
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,7 @@ class PlatformSettings(_message.Message):
     USAGE_RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     MAX_ACTIVE_KEYS_FIELD_NUMBER: _builtins.int
     MAX_SERVICES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Grows with each change; 0: nobody has changed anything yet."""
     is_registration_open: _builtins.bool
@@ -59,6 +60,8 @@ class PlatformSettings(_message.Message):
     """How many active keys one consumer may have."""
     max_services: _builtins.int
     """How many services one merchant may have, of any status."""
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def allowed_mail_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """People who register themselves have an address of one of these domains, or of a domain below one; empty: any."""
@@ -73,10 +76,11 @@ class PlatformSettings(_message.Message):
         usage_retention_days: _builtins.int = ...,
         max_active_keys: _builtins.int = ...,
         max_services: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_mail_domains", b"allowed_mail_domains", "audit_retention_days", b"audit_retention_days", "is_registration_open", b"is_registration_open", "max_active_keys", b"max_active_keys", "max_services", b"max_services", "usage_retention_days", b"usage_retention_days", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_mail_domains", b"allowed_mail_domains", "audit_retention_days", b"audit_retention_days", "etag", b"etag", "is_registration_open", b"is_registration_open", "max_active_keys", b"max_active_keys", "max_services", b"max_services", "usage_retention_days", b"usage_retention_days", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,7 +91,6 @@ class UpdatePlatformSettingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IS_REGISTRATION_OPEN_FIELD_NUMBER: _builtins.int
     ALLOWED_MAIL_DOMAINS_FIELD_NUMBER: _builtins.int
@@ -95,8 +98,7 @@ class UpdatePlatformSettingsRequest(_message.Message):
     USAGE_RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     MAX_ACTIVE_KEYS_FIELD_NUMBER: _builtins.int
     MAX_SERVICES_FIELD_NUMBER: _builtins.int
-    version: _builtins.int
-    """The version that the change was decided on; another one has come meanwhile: settings_changed."""
+    ETAG_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Kept in the audit log."""
     is_registration_open: _builtins.bool
@@ -106,6 +108,8 @@ class UpdatePlatformSettingsRequest(_message.Message):
     """Calls that may still be read again must find themselves, and invoices their proof."""
     max_active_keys: _builtins.int
     max_services: _builtins.int
+    etag: _builtins.str
+    """The etag of the settings that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask: ...
     @_builtins.property
@@ -116,7 +120,6 @@ class UpdatePlatformSettingsRequest(_message.Message):
         self,
         *,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
-        version: _builtins.int = ...,
         reason: _builtins.str = ...,
         is_registration_open: _builtins.bool = ...,
         allowed_mail_domains: _abc.Iterable[_builtins.str] | None = ...,
@@ -124,10 +127,11 @@ class UpdatePlatformSettingsRequest(_message.Message):
         usage_retention_days: _builtins.int = ...,
         max_active_keys: _builtins.int = ...,
         max_services: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_mail_domains", b"allowed_mail_domains", "audit_retention_days", b"audit_retention_days", "is_registration_open", b"is_registration_open", "max_active_keys", b"max_active_keys", "max_services", b"max_services", "reason", b"reason", "update_mask", b"update_mask", "usage_retention_days", b"usage_retention_days", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_mail_domains", b"allowed_mail_domains", "audit_retention_days", b"audit_retention_days", "etag", b"etag", "is_registration_open", b"is_registration_open", "max_active_keys", b"max_active_keys", "max_services", b"max_services", "reason", b"reason", "update_mask", b"update_mask", "usage_retention_days", b"usage_retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

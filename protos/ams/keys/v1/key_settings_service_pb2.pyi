@@ -28,19 +28,23 @@ class UpdateKeyRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     name: _builtins.str
     description: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "key_id", b"key_id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "etag", b"etag", "key_id", b"key_id", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -52,7 +56,10 @@ class SetKeyServicesRequest(_message.Message):
 
     KEY_ID_FIELD_NUMBER: _builtins.int
     SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Each needs access. What bounds the calls to those that stay, stays."""
@@ -62,10 +69,11 @@ class SetKeyServicesRequest(_message.Message):
         *,
         key_id: _builtins.str = ...,
         service_ids: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "service_ids", b"service_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id", "service_ids", b"service_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -77,7 +85,10 @@ class SetAllowedNetworksRequest(_message.Message):
 
     KEY_ID_FIELD_NUMBER: _builtins.int
     ALLOWED_NETWORKS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDR or single addresses, IPv4 and IPv6; kept in their shortest form. Empty: from anywhere."""
@@ -87,10 +98,11 @@ class SetAllowedNetworksRequest(_message.Message):
         *,
         key_id: _builtins.str = ...,
         allowed_networks: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,8 +115,11 @@ class SetAllowedCallsRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     ALLOWED_CALLS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     service_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def allowed_calls(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.CallRule]:
         """Empty: any call."""
@@ -115,10 +130,11 @@ class SetAllowedCallsRequest(_message.Message):
         key_id: _builtins.str = ...,
         service_id: _builtins.str = ...,
         allowed_calls: _abc.Iterable[_events_pb2.CallRule] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_calls", b"allowed_calls", "key_id", b"key_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_calls", b"allowed_calls", "etag", b"etag", "key_id", b"key_id", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,15 +145,19 @@ class DisableKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,15 +168,19 @@ class EnableKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,20 +193,24 @@ class RotateKeyRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     OVERLAP_MINUTES_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     overlap_minutes: _builtins.int
     """How long the present secret goes on: up to a day. 0: it ends at once."""
     idempotency_key: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
         overlap_minutes: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "key_id", b"key_id", "overlap_minutes", b"overlap_minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "idempotency_key", b"idempotency_key", "key_id", b"key_id", "overlap_minutes", b"overlap_minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,15 +245,19 @@ class EndPreviousSecretRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -417,6 +417,7 @@ class Key(_message.Message):
     ROTATED_AT_FIELD_NUMBER: _builtins.int
     PREVIOUS_SECRET_FIELD_NUMBER: _builtins.int
     IS_CHANGEABLE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     consumer_id: _builtins.str
     """Who pays for its calls: a project's owner, for a key of a project."""
@@ -433,6 +434,8 @@ class Key(_message.Message):
     """The person who made it."""
     is_changeable: _builtins.bool
     """Whether the caller may change it."""
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may call."""
@@ -497,10 +500,11 @@ class Key(_message.Message):
         rotated_at: _timestamp_pb2.Timestamp | None = ...,
         previous_secret: Global___PreviousSecret | None = ...,
         is_changeable: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled_at", b"disabled_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "previous_secret", b"previous_secret", "revoked_at", b"revoked_at", "rotated_at", b"rotated_at", "spend_cap", b"spend_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "consumer_id", b"consumer_id", "created_at", b"created_at", "created_by", b"created_by", "description", b"description", "disabled_at", b"disabled_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "is_changeable", b"is_changeable", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "lost_services", b"lost_services", "name", b"name", "previous_secret", b"previous_secret", "project_id", b"project_id", "revoked_at", b"revoked_at", "rotated_at", b"rotated_at", "service_ids", b"service_ids", "service_terms", b"service_terms", "spend_cap", b"spend_cap", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "consumer_id", b"consumer_id", "created_at", b"created_at", "created_by", b"created_by", "description", b"description", "disabled_at", b"disabled_at", "effective_by", b"effective_by", "etag", b"etag", "expires_at", b"expires_at", "is_changeable", b"is_changeable", "is_test", b"is_test", "key_id", b"key_id", "key_prefix", b"key_prefix", "lost_services", b"lost_services", "name", b"name", "previous_secret", b"previous_secret", "project_id", b"project_id", "revoked_at", b"revoked_at", "rotated_at", b"rotated_at", "service_ids", b"service_ids", "service_terms", b"service_terms", "spend_cap", b"spend_cap", "status", b"status", "ttl_days", b"ttl_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -736,15 +740,19 @@ class RevokeKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -756,7 +764,10 @@ class SetKeySpendCapRequest(_message.Message):
 
     KEY_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the key that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     def __init__(
@@ -764,10 +775,11 @@ class SetKeySpendCapRequest(_message.Message):
         *,
         key_id: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "key_id", b"key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "etag", b"etag", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -188,12 +188,15 @@ class ServiceConsumer(_message.Message):
     BLOCKED_AT_FIELD_NUMBER: _builtins.int
     BLOCK_REASON_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     service_id: _builtins.str
     has_access: _builtins.bool
     ended_by: _keys_service_pb2.AccessParty.ValueType
     end_reason: _builtins.str
     block_reason: _builtins.str
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
     @_builtins.property
     def granted_at(self) -> _timestamp_pb2.Timestamp:
         """Of the latest grant."""
@@ -221,10 +224,11 @@ class ServiceConsumer(_message.Message):
         blocked_at: _timestamp_pb2.Timestamp | None = ...,
         block_reason: _builtins.str = ...,
         limits: Global___ConsumerLimits | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_at", b"blocked_at", "ended_at", b"ended_at", "granted_at", b"granted_at", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_reason", b"block_reason", "blocked_at", b"blocked_at", "consumer", b"consumer", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "granted_at", b"granted_at", "has_access", b"has_access", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_reason", b"block_reason", "blocked_at", b"blocked_at", "consumer", b"consumer", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "etag", b"etag", "granted_at", b"granted_at", "has_access", b"has_access", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,19 +376,23 @@ class BlockServiceConsumerRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     consumer: _builtins.str
     reason: _builtins.str
+    etag: _builtins.str
+    """The etag of the consumer that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         consumer: _builtins.str = ...,
         reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "etag", b"etag", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -396,17 +404,21 @@ class UnblockServiceConsumerRequest(_message.Message):
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     consumer: _builtins.str
+    etag: _builtins.str
+    """The etag of the consumer that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         consumer: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "etag", b"etag", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,8 +431,11 @@ class SetServiceConsumerLimitsRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     consumer: _builtins.str
+    etag: _builtins.str
+    """The etag of the consumer that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     @_builtins.property
     def limits(self) -> Global___ConsumerLimits: ...
     def __init__(
@@ -429,10 +444,11 @@ class SetServiceConsumerLimitsRequest(_message.Message):
         service_id: _builtins.str = ...,
         consumer: _builtins.str = ...,
         limits: Global___ConsumerLimits | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "etag", b"etag", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,19 +461,23 @@ class EndServiceConsumerAccessRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     consumer: _builtins.str
     reason: _builtins.str
+    etag: _builtins.str
+    """The etag of the consumer that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
     def __init__(
         self,
         *,
         service_id: _builtins.str = ...,
         consumer: _builtins.str = ...,
         reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "etag", b"etag", "reason", b"reason", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
