@@ -500,6 +500,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
+    Page("admin-sign-ins", "/admin/governance/sign-ins", "admin"),
+    Page("admin-mails", "/admin/governance/mails", "admin"),
     Page("admin-settings", "/admin/settings", "admin"),
     Page("admin-team", "/admin/team", "admin"),
     Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),
