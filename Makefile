@@ -55,6 +55,9 @@ bench-questions: setup ## how long answers about a year of usage take, and what 
 prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
 
+prove-kills: setup ## each change is whole or absent, whichever service is killed amid 200; ARGS="--seed 7"
+	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.kills $(ARGS)
+
 prove-changes: setup ## gateways obey each change within 1 s, 60 s if Redis loses it; ARGS="--changes 10 --only key"
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.changes $(ARGS)
 
@@ -138,4 +141,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-questions hostile-day prove-changes prove-counts screenshots load env lock bare-machine for-run for-tests setup fuzz-rest
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-questions hostile-day prove-changes prove-counts prove-kills screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

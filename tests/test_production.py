@@ -42,6 +42,7 @@ def complaints(name: str, environment: dict[str, str]) -> str:
         ("keys-svc", "KEYS_SERVICE_SECRET", None),
         ("catalog-svc", "CATALOG_SERVICE_SECRET", "development-secret"),
         ("catalog-svc", "CATALOG_ALLOW_PRIVATE_UPSTREAMS", "true"),
+        ("catalog-svc", "CATALOG_GATEWAY_URL", None),
         ("catalog-svc", "UPSTREAM_SEALING_KEY", None),
         ("billing-svc", "PSEUDONYM_KEY", None),
         ("registry-svc", "REGISTRY_SERVICE_SECRET", "development-secret"),

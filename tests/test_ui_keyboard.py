@@ -167,6 +167,14 @@ async def reads_what_it_comes_to(consumer: Typist, service: str, amount: str) ->
     await expect(consumer.page.get_by_role("main")).to_contain_text(amount)
 
 
+async def approves_what_is_ticked(admin: Typist, request: str) -> None:
+    """On the page where several can be decided at once."""
+    await admin.page.goto("/admin/requests")
+    await admin.keys.use(request, key="Space")
+    await admin.keys.follow("Approve")
+    await expect(admin.page.get_by_text("One request is approved.")).to_be_visible()
+
+
 async def revokes_the_key(consumer: Typist) -> None:
     await opens_and_closes(consumer, "Revoke", "#revoke")
     await consumer.keys.use("Revoke")
@@ -205,7 +213,7 @@ async def test_the_story_needs_no_mouse(
     await consumer.keys.type("Email", consumer.email)
     await consumer.prove("/")
     await asks_for(consumer, name, tag)
-    await admin.decide(consumer.email)
+    await approves_what_is_ticked(admin, f"{name}, from {consumer.email}")
     secret = await creates_and_copies_a_key(consumer, name)
     for _ in range(3):
         assert (await consume(http, system.gateway_url, secret, f"geo-{tag}")).status == 200

@@ -353,7 +353,7 @@ async def test_settings_that_cannot_be_are_told_at_their_fields(merchant: Signed
     too_much = create(merchant.browser, **{"forwarding.idle_timeout_s": "3601"})
     assert too_much.status == 400
     assert 'id="f-forwarding-idle-timeout-s-error"' in too_much.text
-    assert "Silence must be a whole number from 0 to 3,600." in too_much.text
+    assert "Longest pause must be a whole number from 0 to 3,600." in too_much.text
     wrong = create(merchant.browser, **{"forwarding.cors_origins": "https://app.example.com/path"})
     assert wrong.status == 400
     assert 'id="f-forwarding-cors-origins-error"' in wrong.text

@@ -1,6 +1,7 @@
 """What every HTTP request passes through, in one explicit order; each is a pure ASGI wrapper."""
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,13 +27,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024
-# Where pictures of 2 MiB are sent: in a form, and in base64.
+# Where pictures of 2 MiB are sent: in a form, and in base64. "*": an id.
 _LARGER_BODIES = {
     "/settings/profile/picture": 2 * 1024 * 1024 + MAX_BODY_BYTES,
     "/merchant/profile/logo": 2 * 1024 * 1024 + MAX_BODY_BYTES,
     "/api/v1/me/picture": 3 * 1024 * 1024,
     "/api/v1/merchant/profile/logo": 3 * 1024 * 1024,
+    # OpenAPI documents of 1 MiB: in a form, and in a JSON text, with what has to be escaped there.
+    "/merchant/services/*/openapi": 1024 * 1024 + MAX_BODY_BYTES,
+    "/api/v1/services/*/openapi-document": 3 * 1024 * 1024,
 }
+_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _LOGGED_PATH_CHARACTERS = 200
 _CLIENT_GONE = 499
@@ -182,7 +187,7 @@ def size_cap(app: ASGIApp) -> ASGIApp:
     """Refuses bodies over what their path may have: by what they declare, and by what comes."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        most_bytes = _LARGER_BODIES.get(scope["path"], MAX_BODY_BYTES)
+        most_bytes = _LARGER_BODIES.get(_ID.sub("*", scope["path"]), MAX_BODY_BYTES)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and (len(declared) > 18 or int(declared) > most_bytes):
             raise _too_large(most_bytes)

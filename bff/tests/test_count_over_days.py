@@ -33,6 +33,12 @@ def test_nothing_before_is_nothing_to_compare_with() -> None:
     assert gauge([(ago(60), None), (ago(1), None)], NOW).change == 1
 
 
+def test_what_began_today_draws_no_line() -> None:
+    assert gauge([(NOW, None)], NOW).line == ()
+    begun_yesterday = gauge([(ago(1), None)], NOW)
+    assert begun_yesterday.line == begun_yesterday.values
+
+
 def test_sums_are_compared_in_the_same_currency_alone() -> None:
     euro, yen = Money(currency_code="EUR", units=10), Money(currency_code="JPY", units=10)
     assert change_of_sums([Money(currency_code="EUR", units=15)], [euro]) == pytest.approx(0.5)

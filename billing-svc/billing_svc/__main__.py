@@ -25,7 +25,7 @@ from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
-from ams_common.process import run_process
+from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
@@ -56,9 +56,9 @@ def main() -> None:
     commands.add_parser("check", help="look for what breaks an invariant of money")
     arguments = parser.parse_args()
     if arguments.command == "run-month":
-        run_process("billing-svc", load_settings, partial(bill_month, arguments.month))
+        run_command("billing-svc", load_settings, partial(bill_month, arguments.month))
     elif arguments.command == "check":
-        run_process("billing-svc", load_settings, check)
+        run_command("billing-svc", load_settings, check)
     else:
         run_process("billing-svc", load_settings, run)
 

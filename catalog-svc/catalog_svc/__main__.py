@@ -16,7 +16,7 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.platform_settings import PlatformSettingsFollower
-from ams_common.process import run_process
+from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
@@ -40,8 +40,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("rebuild-snapshots", help="write all services' snapshots to Redis again")
     arguments = parser.parse_args()
-    serve_or_rebuild = rebuild if arguments.command == "rebuild-snapshots" else run
-    run_process("catalog-svc", partial(load, Settings, "CATALOG"), serve_or_rebuild)
+    load_settings = partial(load, Settings, "CATALOG")
+    if arguments.command == "rebuild-snapshots":
+        run_command("catalog-svc", load_settings, rebuild)
+    else:
+        run_process("catalog-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:
@@ -63,6 +66,7 @@ async def run(settings: Settings) -> None:
             sealer=Sealer(settings.sealing_keys),
             grants=Grants(KeysServiceStub(keys), token),
             allow_private_upstreams=settings.allow_private_upstreams,
+            consume_url=settings.consume_url,
             max_services=lambda: platform_settings.current.max_services,
         )
         token_ends = await stack.enter_async_context(

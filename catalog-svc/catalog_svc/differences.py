@@ -6,8 +6,11 @@ from typing import Any
 from ams.audit.v1.events_pb2 import FieldChange
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.metadata_pb2 import RuntimeParameter
+from ams.catalog.v1.openapi_pb2 import OpenapiSummary
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+
+from catalog_svc.documents import summary_text
 
 
 def value_at(service: pb.Service, path: str) -> Any:
@@ -32,7 +35,8 @@ def _differences(before: pb.Service, after: pb.Service, path: str) -> Iterator[F
     if is_same(before, after, path):
         return
     descriptor = _descriptor_at(path)
-    if descriptor.message_type is not None and not descriptor.is_repeated:
+    is_told_whole = descriptor.is_repeated or descriptor.message_type is OpenapiSummary.DESCRIPTOR
+    if descriptor.message_type is not None and not is_told_whole:
         for inner in descriptor.message_type.fields:
             yield from _differences(before, after, f"{path}.{inner.name}")
         return
@@ -53,6 +57,8 @@ def _text(descriptor: FieldDescriptor, value: Any) -> str:
     if descriptor.is_repeated:
         texts = [_parameter_text(item) if isinstance(item, Message) else str(item) for item in value]
         return ("\n" if descriptor.message_type is not None else ", ").join(texts)
+    if isinstance(value, OpenapiSummary):
+        return summary_text(value)
     if descriptor.enum_type is not None:
         return str(descriptor.enum_type.values_by_number[value].name).lower()
     if isinstance(value, bool):

@@ -25,6 +25,7 @@ from ams_common.prices import price_message
 
 from catalog_svc import lifecycle, metadata, price_summaries, revisions
 from catalog_svc.differences import differences
+from catalog_svc.documents import summary_message
 from catalog_svc.forwarding import forwarding_message
 from catalog_svc.invitations import Invitation, is_open
 from catalog_svc.marketplace_store import MOST_COUNTED, FacetCount
@@ -141,6 +142,7 @@ def service_message(record: ServiceRecord, revision: Revision | None = None) -> 
             for key in (record.signing_key, record.previous_signing_key)
             if key is not None
         ],
+        openapi_document=summary_message(record.document) if record.document is not None else None,
     )
     if revision is not None and revision.status in (revisions.PENDING, revisions.REJECTED):
         message.revision.CopyFrom(revision_message(record, revision))
@@ -211,6 +213,7 @@ def marketplace_message(record: ServiceRecord) -> pb.MarketplaceService:
         forwarding=forwarding_message(record.forwarding),
         next_price=price_version_message(record.next_price) if record.next_price is not None else None,
         typical_month=to_money(typical.amount, typical.currency),
+        openapi_document=summary_message(record.document) if record.document is not None else None,
         **metadata.message_fields(record.metadata),
     )
 

@@ -75,6 +75,8 @@ SET name = :name, description = :description, base_url = :base_url, version = :v
     passes_cookies = :passes_cookies, cors_origins = :cors_origins,
     allows_websockets = :allows_websockets, shows_costs = :shows_costs,
     quota_per_day = :quota_per_day, quota_per_month = :quota_per_month, limit_scope = :limit_scope,
+    document_id = :document_id,
+    operation_words = coalesce((SELECT words FROM openapi_documents WHERE document_id = :document_id), ''),
     credential_kind = :credential_kind, credential_header_name = :credential_header_name, sealed_credential = :sealed_credential,
     credential_set_at = :credential_set_at,
     signing_key_id = :signing_key_id, sealed_signing_key = :sealed_signing_key,
@@ -192,20 +194,41 @@ WHERE status IN ('active', 'suspended') AND service_id > :after_id
 ORDER BY service_id
 LIMIT :limit;
 
+-- name: insert_document
+INSERT INTO openapi_documents (document_id, service_id, content, media_type, openapi_version, title, version,
+    operation_count, reference, public_content, words, created_at)
+VALUES (:document_id, :service_id, :content, :media_type, :openapi_version, :title, :version,
+    :operation_count, :reference, :public_content, :words, :created_at);
+
+-- name: find_document_text
+SELECT content, media_type, reference, public_content
+FROM openapi_documents WHERE document_id = :document_id;
+
+-- name: delete_unused_documents
+-- Those that neither the service nor its open revision has.
+DELETE FROM openapi_documents AS d
+WHERE d.service_id = :service_id
+  AND NOT EXISTS (SELECT FROM services AS s WHERE s.document_id = d.document_id)
+  AND NOT EXISTS (SELECT FROM service_revisions AS r WHERE r.document_id = d.document_id);
+
 -- fragment: revision_columns
-revision_id, service_id, number, status, content, changes, reason, version, created_at, updated_at, decided_at
+revision_id, service_id, number, status, content, changes, reason, version, created_at, updated_at, decided_at,
+changes_document, openapi_summary(document_id) AS document
 
 -- name: insert_revision
 -- Its service is locked: no two get one number.
-INSERT INTO service_revisions (revision_id, service_id, number, status, content, created_at, updated_at)
-SELECT :revision_id, :service_id, coalesce(max(number), 0) + 1, 'pending', :content::jsonb, :now, :now
+INSERT INTO service_revisions
+    (revision_id, service_id, number, status, content, changes_document, document_id, created_at, updated_at)
+SELECT :revision_id, :service_id, coalesce(max(number), 0) + 1, 'pending', :content::jsonb, :changes_document,
+    :document_id::uuid, :now, :now
 FROM service_revisions WHERE service_id = :service_id
 RETURNING {revision_columns};
 
 -- name: save_revision
 UPDATE service_revisions
 SET status = :status, content = :content::jsonb, changes = :changes::jsonb, reason = :reason,
-    version = :version, updated_at = :updated_at, decided_at = :decided_at
+    version = :version, updated_at = :updated_at, decided_at = :decided_at,
+    changes_document = :changes_document, document_id = :document_id
 WHERE revision_id = :revision_id;
 
 -- name: find_open_revision

@@ -12,6 +12,7 @@ from ams_rating.price_json import price_from_json
 from ams_rating.prices import Price
 
 from catalog_svc import metadata
+from catalog_svc.documents import Document, document_of
 from catalog_svc.metadata import Metadata
 
 
@@ -105,6 +106,7 @@ class ServiceRecord:
     signing_key: SigningKey | None = None
     sealed_signing_key: bytes | None = None
     previous_signing_key: SigningKey | None = None
+    document: Document | None = None
 
 
 # The other fields are columns of the same name.
@@ -118,6 +120,7 @@ _MADE_OF_COLUMNS = frozenset(
         "credential",
         "signing_key",
         "previous_signing_key",
+        "document",
     }
 )
 
@@ -158,6 +161,7 @@ def record_of(row: Mapping[str, Any]) -> ServiceRecord:
         previous_signing_key=_signing_key(
             row["previous_signing_key_id"], row["previous_signing_key_created_at"]
         ),
+        document=document_of(row["document"]),
     )
 
 

@@ -12,6 +12,7 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.errors import FailedPreconditionError, NotFoundError
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from catalog_svc.documents import Document, document_of
 from catalog_svc.edits import apply_edit
 from catalog_svc.records import ServiceRecord
 
@@ -19,14 +20,16 @@ PENDING = "pending"
 APPROVED = "approved"
 REJECTED = "rejected"
 WITHDRAWN = "withdrawn"
+# What a Service calls it; UpdateService doesn't take it.
+DOCUMENT = "openapi_document"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """A row of service_revisions; `status` holds the database's word.
 
-    `content` has the fields that it changes and names them in its mask. `changes` is what differed when it
-    was decided, None until then.
+    `content` has the fields that it changes and names them in its mask. `document` is the OpenAPI document
+    that it would have, if it changes that. `changes` is what differed when it was decided, None until then.
     """
 
     revision_id: UUID
@@ -40,20 +43,51 @@ class Revision:
     reason: str = ""
     version: int = 1
     decided_at: datetime | None = None
+    changes_document: bool = False
+    document: Document | None = None
 
     @property
     def fields(self) -> frozenset[str]:
-        return frozenset(self.content.update_mask.paths)
+        return frozenset(self.content.update_mask.paths) | (
+            {DOCUMENT} if self.changes_document else frozenset()
+        )
+
+
+# Out of columns that hold JSON.
+_READ = ("content", "changes", "document")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a revision is to change."""
+
+    content: pb.UpdateServiceRequest
+    changes_document: bool = False
+    document: Document | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.content.update_mask.paths and not self.changes_document
+
+
+def wanted_by(revision: Revision | None, record: ServiceRecord) -> Wanted:
+    """What the open revision changes of the service; nothing without one."""
+    if revision is None:
+        return Wanted(content=pb.UpdateServiceRequest(service_id=str(record.service_id)))
+    return Wanted(
+        content=revision.content, changes_document=revision.changes_document, document=revision.document
+    )
 
 
 def revision_of(row: Mapping[str, Any]) -> Revision:
     """Makes the revision that a row of service_revisions holds."""
-    columns = {name: row[name] for name in Revision.__slots__ if name not in ("content", "changes")}
+    columns = {name: row[name] for name in Revision.__slots__ if name not in _READ}
     # A later release may have known fields that this one doesn't.
     content = ParseDict(json.loads(row["content"]), pb.UpdateServiceRequest(), ignore_unknown_fields=True)
     changes = None if row["changes"] is None else json.loads(row["changes"])
     return Revision(
         **columns,
+        document=document_of(row["document"]),
         content=content,
         changes=None if changes is None else tuple(FieldChange(**each) for each in changes),
     )
@@ -74,6 +108,8 @@ def columns_of(revision: Revision) -> dict[str, Any]:
         "version": revision.version,
         "updated_at": revision.updated_at,
         "decided_at": revision.decided_at,
+        "changes_document": revision.changes_document,
+        "document_id": revision.document.document_id if revision.document is not None else None,
     }
 
 
@@ -84,7 +120,10 @@ def content_json(content: pb.UpdateServiceRequest) -> str:
 def proposed(record: ServiceRecord, revision: Revision, now: datetime) -> ServiceRecord:
     """The service as it would be with the revision. Raises InvalidArgumentError where a rule that it kept
     when it was made has become stricter."""
-    return apply_edit(record, revision.content, revision.fields, now)
+    after = apply_edit(record, revision.content, revision.content.update_mask.paths, now)
+    # Once it is decided it has no document any more.
+    is_open = revision.status == PENDING
+    return replace(after, document=revision.document) if revision.changes_document and is_open else after
 
 
 def merged(
@@ -116,9 +155,16 @@ def with_mask(content: pb.UpdateServiceRequest, fields: Iterable[str]) -> pb.Upd
     return result
 
 
-def amended(revision: Revision, content: pb.UpdateServiceRequest, now: datetime) -> Revision:
-    """The open revision with another content."""
-    return replace(revision, content=content, version=revision.version + 1, updated_at=now)
+def amended(revision: Revision, wanted: "Wanted", now: datetime) -> Revision:
+    """The open revision changing something else."""
+    return replace(
+        revision,
+        content=wanted.content,
+        changes_document=wanted.changes_document,
+        document=wanted.document,
+        version=revision.version + 1,
+        updated_at=now,
+    )
 
 
 def check_version(revision: Revision, version: int) -> None:
@@ -147,6 +193,7 @@ def decided(
         revision,
         status=status,
         changes=tuple(changes),
+        document=None,
         reason=reason,
         version=revision.version + 1,
         updated_at=now,

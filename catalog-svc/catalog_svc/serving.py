@@ -13,6 +13,8 @@ from ams.catalog.v1 import (
     invitation_service_pb2_grpc,
     lifecycle_service_pb2,
     lifecycle_service_pb2_grpc,
+    openapi_service_pb2,
+    openapi_service_pb2_grpc,
     revision_service_pb2,
     revision_service_pb2_grpc,
 )
@@ -27,6 +29,7 @@ from catalog_svc.rpc import CatalogService
 from catalog_svc.rpc.discovery import DiscoveryService
 from catalog_svc.rpc.invitations import InvitationService
 from catalog_svc.rpc.lifecycle import LifecycleService
+from catalog_svc.rpc.openapi import OpenapiService
 from catalog_svc.rpc.revisions import RevisionService
 from catalog_svc.store import Store
 
@@ -38,6 +41,7 @@ def services_of(
     sealer: Sealer,
     grants: Grants,
     allow_private_upstreams: bool,
+    consume_url: str,
     max_services: Callable[[], int] = lambda: DEFAULTS.max_services,
 ) -> list[tuple[ServiceDescriptor, Callable[[grpc.aio.Server], None]]]:
     """Each service's descriptor, and what adds its servicer to a server."""
@@ -55,6 +59,7 @@ def services_of(
     lifecycle = LifecycleService(database=database, clock=clock)
     invitations = InvitationService(database=database, clock=clock)
     discovery = DiscoveryService(database=database, clock=clock, grants=grants)
+    openapi = OpenapiService(database=database, clock=clock, grants=grants, consume_url=consume_url)
     return [
         (
             catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
@@ -75,5 +80,9 @@ def services_of(
         (
             invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"],
             partial(invitation_service_pb2_grpc.add_InvitationServiceServicer_to_server, invitations),
+        ),
+        (
+            openapi_service_pb2.DESCRIPTOR.services_by_name["OpenapiService"],
+            partial(openapi_service_pb2_grpc.add_OpenapiServiceServicer_to_server, openapi),
         ),
     ]

@@ -17,11 +17,18 @@ class Settings(ServiceSettings):
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
     allow_private_upstreams: bool = setting(False, production=switched_off)
+    # Where consumers call the gateway: it stands in documents in place of merchants' own addresses.
+    gateway_url: str = setting(development="http://127.0.0.1:8080")
     # What merchants' credentials and signing keys are sealed with, for the gateway that has the same keys:
     # the first seals, all unseal. An old one may go when each service has a new credential and signing key.
     sealing_keys: tuple[str, ...] = setting(
         name="UPSTREAM_SEALING_KEY", development=DEVELOPMENT_SEALING_KEYS, secret=True
     )
+
+    @property
+    def consume_url(self) -> str:
+        """The consumption endpoint, as consumers reach it."""
+        return f"{self.gateway_url.rstrip('/')}/api/consume"
 
     def __post_init__(self) -> None:
         try:

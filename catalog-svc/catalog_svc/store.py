@@ -6,16 +6,17 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 from ams_rating.price_json import price_to_json
 from ams_rating.prices import Price
 
 from catalog_svc import revisions
+from catalog_svc.documents import Document, text_of, words_of
 from catalog_svc.invitations import Invitation
 from catalog_svc.messages import service_name_of, snapshot_of
 from catalog_svc.metadata import columns_of
+from catalog_svc.openapi.examining import Examined
 from catalog_svc.price_summaries import PriceSummary
 from catalog_svc.records import (
     Merchant,
@@ -25,7 +26,7 @@ from catalog_svc.records import (
     price_version_of,
     record_of,
 )
-from catalog_svc.revisions import Revision, revision_of
+from catalog_svc.revisions import Revision, Wanted, revision_of
 from catalog_svc.slugs import service_id_in
 
 
@@ -74,6 +75,10 @@ class Store(QueryStore, package="catalog_svc"):
     _find_newest_revisions = many(row=revision_of)
     list_service_revisions = page(row=revision_of)
     list_pending_revisions = page(row=revision_of)
+
+    _insert_document = run()
+    find_document_text = one(row=text_of)
+    delete_unused_documents = run()
 
     insert_invitation = run()
     lock_invitation_by_token = maybe_value(UUID)
@@ -138,6 +143,7 @@ class Store(QueryStore, package="catalog_svc"):
         await self._save_service(
             **_content(record),
             **_proofs(record),
+            document_id=record.document.document_id if record.document is not None else None,
             rejection_reason=record.rejection_reason,
             suspension_reason=record.suspension_reason,
             published_at=record.published_at,
@@ -145,17 +151,37 @@ class Store(QueryStore, package="catalog_svc"):
         )
 
     async def insert_revision(
-        self, service_id: UUID, revision_id: UUID, content: pb.UpdateServiceRequest, now: datetime
+        self, service_id: UUID, revision_id: UUID, wanted: Wanted, now: datetime
     ) -> Revision:
         """The service's next revision, pending; the service is locked, and has no other that is."""
         made = await self._insert_revision(
-            service_id=service_id, revision_id=revision_id, content=revisions.content_json(content), now=now
+            service_id=service_id,
+            revision_id=revision_id,
+            content=revisions.content_json(wanted.content),
+            changes_document=wanted.changes_document,
+            document_id=wanted.document.document_id if wanted.document is not None else None,
+            now=now,
         )
         assert made is not None, "an INSERT of one row gives it"
         return made
 
     async def save_revision(self, revision: Revision) -> None:
+        """With it go documents that nothing has any more: one that is approved is saved after its service."""
         await self._save_revision(**revisions.columns_of(revision))
+        await self.delete_unused_documents(service_id=revision.service_id)
+
+    async def insert_document(
+        self, service_id: UUID, document: Document, content: str, examined: Examined, base_url: str
+    ) -> None:
+        await self._insert_document(
+            **asdict(document),
+            service_id=service_id,
+            content=content,
+            media_type=examined.media_type,
+            reference=examined.reference.SerializeToString(),
+            public_content=examined.public_content,
+            words=words_of(examined, base_url),
+        )
 
     async def find_newest_revisions(self, service_ids: Sequence[UUID]) -> dict[UUID, Revision]:
         """By service, of those that have any."""

@@ -14,10 +14,12 @@ import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.catalog.v1 import openapi_service_pb2 as openapi_pb
 from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.openapi_service_pb2_grpc import OpenapiServiceStub
 from ams.catalog.v1.pricing_pb2 import REQUESTS, ChargeRule, PerUnit, Price, PriceComponent, PriceVersion
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.identity.v1.events_pb2 import STANDING_ACTIVE, IdentityEvent, MerchantChanged, Standing
@@ -34,7 +36,14 @@ from catalog_svc.event_handlers import apply_identity_events
 from catalog_svc.store import Store
 
 M = TypeVar("M")
+CONSUME_URL = "https://gateway.ams.example/api/consume"
 SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
+DOCUMENT = """\
+openapi: 3.1.0
+info: {title: Cities, version: "1"}
+paths:
+  /cities: {get: {responses: {"200": {description: All of them}}}}
+"""
 
 
 class MovingClock:
@@ -98,6 +107,10 @@ class Catalog:
     def invitations(self) -> InvitationServiceStub:
         return InvitationServiceStub(self.channel)
 
+    @cached_property
+    def openapi(self) -> OpenapiServiceStub:
+        return OpenapiServiceStub(self.channel)
+
     def caller(self, *roles: Any) -> Caller:
         user_id = uuid7()
         return Caller(user_id, self.issuer.user_token(user_id, *roles), self.stub)
@@ -153,6 +166,16 @@ class Catalog:
         """The UTC day so many days from now, as requests name it."""
         return (self.clock() + timedelta(days=days)).date().isoformat()
 
+    async def attach_document(
+        self, merchant: Caller, service_id: str, content: str = DOCUMENT, etag: str = ""
+    ) -> pb.Service:
+        """The service with its OpenAPI document."""
+        request = openapi_pb.SetOpenapiDocumentRequest(service_id=service_id, content=content, etag=etag)
+        metadata = (("authorization", f"Bearer {merchant.token}"),)
+        # A process is started for it, which may take a while where many others run.
+        changed: pb.Service = await self.openapi.SetOpenapiDocument(request, metadata=metadata, timeout=40)
+        return changed
+
     async def schedule(
         self, merchant: Caller, service_id: str, amount: str, days: int, **fields: Any
     ) -> PriceVersion:
@@ -196,7 +219,7 @@ class Catalog:
         """All rows that a denied call must leave as they are."""
         tables = (
             *("services", "price_versions", "service_revisions", "service_invitations", "service_viewers"),
-            *("merchants", "outbox", "idempotent_answers"),
+            *("merchants", "openapi_documents", "outbox", "idempotent_answers"),
         )
         selects = [f"SELECT * FROM {table} ORDER BY 1" for table in tables]  # noqa: S608 - names from above
         return [await self.rows(select) for select in selects]

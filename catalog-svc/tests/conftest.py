@@ -14,7 +14,7 @@ from ams_common.tokens import TokenVerifier
 from catalog_svc.grants import Grants
 from catalog_svc.serving import services_of
 from catalog_svc.store import Store
-from catalog_svc.testing import SEALER, Catalog, MovingClock
+from catalog_svc.testing import CONSUME_URL, SEALER, Catalog, MovingClock
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,12 @@ async def channel(
     issuer: TestIssuer, database: Database[Store], clock: MovingClock, grants: Grants
 ) -> AsyncIterator[grpc.aio.Channel]:
     services = services_of(
-        database=database, clock=clock, sealer=SEALER, grants=grants, allow_private_upstreams=False
+        database=database,
+        clock=clock,
+        sealer=SEALER,
+        grants=grants,
+        allow_private_upstreams=False,
+        consume_url=CONSUME_URL,
     )
     server = build_server(TokenVerifier(issuer), services)
     port = server.add_insecure_port("127.0.0.1:0")

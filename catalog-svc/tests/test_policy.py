@@ -6,6 +6,7 @@ from ams.catalog.v1 import (
     discovery_service_pb2,
     invitation_service_pb2,
     lifecycle_service_pb2,
+    openapi_service_pb2,
     revision_service_pb2,
 )
 from ams_common.testing.policies import EVERYBODY, callers_let_in
@@ -82,4 +83,17 @@ async def test_merchants_and_admins_invite_and_consumers_accept(
         "ListInvitations": {"admin", "merchant"},
         "RevokeInvitation": {"admin", "merchant"},
         "AcceptInvitation": {"consumer"},
+    }
+
+
+async def test_merchants_attach_documents_and_everybody_reads_the_marketplaces(
+    channel: grpc.aio.Channel, issuer: TestIssuer
+) -> None:
+    descriptor = openapi_service_pb2.DESCRIPTOR.services_by_name["OpenapiService"]
+    assert await callers_let_in(channel, descriptor, issuer) == {
+        "SetOpenapiDocument": {"merchant"},
+        "DeleteOpenapiDocument": {"merchant"},
+        "GetOpenapiDocument": {"admin", "merchant"},
+        "GetMarketplaceOpenapiDocument": EVERYBODY,
+        "GetApiReference": EVERYBODY,
     }

@@ -8,6 +8,9 @@ class TryAgainError(Exception):
     """Somebody else changed meanwhile what the work rests on; done again, it finds it as it is now."""
 
 
+# PostgreSQL has ended a transaction that another one was in the way of. Nothing of it is left.
+UNDONE_FAULTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
 PASSING_FAULTS = (
     TryAgainError,
     OSError,  # the network; TimeoutError is one too
@@ -18,6 +21,5 @@ PASSING_FAULTS = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # the server's shutdown, a cancelled statement
     asyncpg.InsufficientResourcesError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
+    *UNDONE_FAULTS,
 )

@@ -3,6 +3,10 @@
 Each is a function that takes the rest of the way as `proceed`. An RPC whose answer is a stream goes the same
 way: `proceed` then sends all of its messages, and returns None. Health and reflection, which have no rule of
 ours, are let through untouched.
+
+A call of one answer whose transaction PostgreSQL has ended, for it and others waited for each other in a
+circle, is served once more: an RPC makes its changes in one transaction, of which nothing is left. In which
+order transactions lock says docs/locks.md.
 """
 
 import asyncio
@@ -22,6 +26,7 @@ from ams_common.clients import ADDRESS, DEVICE, VOUCHER, clean_device, peer_addr
 from ams_common.clock import utc_now
 from ams_common.context import NO_CLIENT, Caller, Client, RequestContext, request_context, request_id_or_new
 from ams_common.ended_tokens import EndedTokens
+from ams_common.faults import UNDONE_FAULTS
 from ams_common.tokens import TokenVerifier
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,8 @@ Step: TypeAlias = Callable[[str, Message, Context, Handler], Awaitable[Answer]]
 StreamHandler: TypeAlias = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 REQUEST_ID = "x-request-id"
+# What the log says of an RPC that is served once more.
+TRANSACTION_UNDONE = "transaction undone"
 _OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
@@ -150,7 +157,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             raise policy.PolicyError(f"{method} takes a stream; only single requests are served")
         is_stream = handler.response_streaming
-        proceed: Handler = _sending(handler.unary_stream, self._ended) if is_stream else handler.unary_unary
+        proceed: Handler = (
+            _sending(handler.unary_stream, self._ended)
+            if is_stream
+            else _repeating(method, handler.unary_unary)
+        )
         for step in reversed(self._steps):
             proceed = _bind(step, method, proceed)
         make = grpc.unary_stream_rpc_method_handler if is_stream else grpc.unary_unary_rpc_method_handler
@@ -185,6 +196,23 @@ def _sending(serve: StreamHandler, ended: EndedTokens) -> Handler:
             ) from None
 
     return send_all
+
+
+def _repeating(method: str, serve: Handler) -> Handler:
+    """Serves once more what has been undone. Not more often: whoever waits in a circle again holds up others
+    each time, and is a fault to be seen."""
+
+    async def serve_twice(request: Message, context: Context) -> Answer:
+        try:
+            return await serve(request, context)
+        except UNDONE_FAULTS as error:
+            metrics.counter("ams_rpc_repeated", "RPCs whose transaction was undone.", "method").labels(
+                method
+            ).inc()
+            log.warning(TRANSACTION_UNDONE, extra={"method": method, "error": repr(error)})
+        return await serve(request, context)
+
+    return serve_twice
 
 
 def _bind(step: Step, method: str, proceed: Handler) -> Handler:

@@ -30,8 +30,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def settings_or_exit(name: str, load_settings: Callable[[], S], *, serves_metrics: bool = True) -> S:
     """The process's settings; its logs and metrics are configured by them. Without good ones it ends with
-    exit code 2 and one line for each variable that is wrong. `serves_metrics` False: the process answers
-    scrapes by itself."""
+    exit code 2 and one line for each variable that is wrong. `serves_metrics` False: somebody else answers
+    scrapes, or the process by itself."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -58,11 +58,22 @@ def run_process(
 ) -> None:
     """A whole process: `serve(settings)` on uvloop. `serve` may raise SettingsError for what only shows when
     a setting is used."""
-    settings = settings_or_exit(name, load_settings)
+    _run(name, settings_or_exit(name, load_settings), serve)
+
+
+def run_command(
+    name: str, load_settings: Callable[[], S], work: Callable[[S], Coroutine[Any, Any, None]]
+) -> None:
+    """As run_process, for a command that is given beside the process, with the same environment: where that
+    answers operators, nobody else can."""
+    _run(name, settings_or_exit(name, load_settings, serves_metrics=False), work)
+
+
+def _run(name: str, settings: S, work: Callable[[S], Coroutine[Any, Any, None]]) -> None:
     end_when_told()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(work(settings))
     except SettingsError as error:
         _exit(name, error)
 

@@ -18,7 +18,7 @@ from ams_common.database import Database
 from ams_common.errors import SettingsError
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
-from ams_common.process import run_process
+from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
@@ -60,8 +60,11 @@ def main() -> None:
         help="one that was noted before, and must still hold; may be given many times",
     )
     arguments = parser.parse_args()
-    work = partial(verify_audit, arguments.checkpoint) if arguments.command == "verify-audit" else run
-    run_process("identity-svc", partial(load, Settings, "IDENTITY"), work)
+    load_settings = partial(load, Settings, "IDENTITY")
+    if arguments.command == "verify-audit":
+        run_command("identity-svc", load_settings, partial(verify_audit, arguments.checkpoint))
+    else:
+        run_process("identity-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:

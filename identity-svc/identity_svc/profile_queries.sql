@@ -5,7 +5,7 @@ p.user_id, p.slug, p.company_name, p.about, p.links, p.logo_id
 UPDATE users SET name = :name WHERE user_id = :user_id;
 
 -- name: lock_name
-SELECT name FROM users WHERE user_id = :user_id FOR UPDATE;
+SELECT name FROM users WHERE user_id = :user_id FOR NO KEY UPDATE;
 
 -- name: insert_picture
 INSERT INTO pictures (picture_id, content, created_at) VALUES (:picture_id, :content, :now);
@@ -17,7 +17,7 @@ SELECT content FROM pictures WHERE picture_id = :picture_id;
 DELETE FROM pictures WHERE picture_id = :picture_id;
 
 -- name: lock_picture_id
-SELECT picture_id FROM users WHERE user_id = :user_id FOR UPDATE;
+SELECT picture_id FROM users WHERE user_id = :user_id FOR NO KEY UPDATE;
 
 -- name: set_picture_id
 UPDATE users SET picture_id = :picture_id WHERE user_id = :user_id;

@@ -170,7 +170,11 @@ RETURNING challenge_id, purpose, email, code_hash, name, company_name, invite_id
           code_id, spent_keys, spent_refills;
 
 -- name: expire_challenges_of_invite
-UPDATE challenges SET expires_at = :now WHERE invite_id = :invite_id AND used_at IS NULL AND expires_at > :now;
+-- In the order of their ids, and before the invite is locked: whoever proves one holds it when it takes the invite.
+UPDATE challenges SET expires_at = :now WHERE challenge_id IN (
+    SELECT challenge_id FROM challenges WHERE invite_id = :invite_id AND used_at IS NULL AND expires_at > :now
+    ORDER BY challenge_id FOR NO KEY UPDATE
+);
 
 -- name: use_challenge
 UPDATE challenges SET used_at = :now WHERE challenge_id = :challenge_id;
@@ -188,11 +192,12 @@ VALUES (:session_id, :user_id, :active_role, :now, :now, :expires_at, :device, :
 INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES (:token_hash, :session_id, :now);
 
 -- name: lock_session
--- Both rows are locked: a second user of the token waits, and then sees it used.
+-- Both rows are locked, the session first, as retention does: a second user of the token waits, and then sees it
+-- used.
 SELECT s.session_id, s.user_id, s.active_role, s.created_at, s.expires_at, s.ended_at, t.used_at,
        s.second_factor_at
-FROM refresh_tokens t JOIN sessions s USING (session_id)
-WHERE t.token_hash = :token_hash FOR UPDATE;
+FROM sessions s JOIN refresh_tokens t USING (session_id)
+WHERE t.token_hash = :token_hash FOR NO KEY UPDATE;
 
 -- name: use_refresh_token
 UPDATE refresh_tokens SET used_at = :now WHERE token_hash = :token_hash;

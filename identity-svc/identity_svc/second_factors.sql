@@ -47,8 +47,9 @@ SELECT (SELECT count(*) FROM passkeys WHERE user_id = :user_id) AS passkeys,
        (SELECT count(*) FROM recovery_codes WHERE user_id = :user_id AND used_at IS NULL) AS recovery_codes;
 
 -- name: lock_user
--- Until the commit nobody else changes the person's factors.
-SELECT user_id FROM users WHERE user_id = :user_id FOR UPDATE;
+-- Until the commit nobody else changes the person's factors. FOR UPDATE would also keep away whoever begins a
+-- session of theirs (its foreign key), who may hold a factor that is about to be changed.
+SELECT user_id FROM users WHERE user_id = :user_id FOR NO KEY UPDATE;
 
 -- name: insert_factor_challenge
 INSERT INTO factor_challenges

@@ -12,10 +12,13 @@ UPDATE sessions SET ended_at = :now
 WHERE session_id = :session_id AND user_id = :user_id AND ended_at IS NULL AND expires_at > :now;
 
 -- name: end_sessions
--- All of a person but one, if that is given.
-UPDATE sessions SET ended_at = :now
-WHERE user_id = :user_id AND ended_at IS NULL AND expires_at > :now
-  AND session_id IS DISTINCT FROM :except_session_id::uuid
+-- All of a person but one, if that is given; in one order, whoever ends them.
+UPDATE sessions SET ended_at = :now WHERE session_id IN (
+    SELECT session_id FROM sessions
+    WHERE user_id = :user_id AND ended_at IS NULL AND expires_at > :now
+      AND session_id IS DISTINCT FROM :except_session_id::uuid
+    ORDER BY session_id FOR NO KEY UPDATE
+)
 RETURNING session_id;
 
 -- name: raise_generation

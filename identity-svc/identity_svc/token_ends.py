@@ -2,7 +2,8 @@
 say of a person has changed.
 
 Each is written down and published in the caller's transaction, which should end soon after: whoever ends
-tokens meanwhile waits for it.
+tokens meanwhile waits for it. Whoever ends several locks the person's row first, then its sessions by their
+ids, and the versions last.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,14 @@ async def end_sessions(
     for session_id in ended:
         await end_credential(change, f"session:{session_id}", user_id, now)
     return ended
+
+
+async def end_everything(change: Change[Store], user_id: UUID, now: datetime) -> None:
+    """Ends all sessions of the person, and all access tokens, those of personal access tokens too."""
+    sessions = SessionStore(change.connection)
+    generation = await sessions.raise_generation(user_id=user_id)
+    await end_sessions(change, user_id, now)
+    await _end(change, user_id, now, credential=None, user_id=user_id, generation=generation)
 
 
 async def end_credential(change: Change[Store], credential: str, user_id: UUID, now: datetime) -> None:

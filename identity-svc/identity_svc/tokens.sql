@@ -5,7 +5,7 @@ token_id, name, token_prefix, role, is_read_only, created_at, expires_at, last_u
 
 -- name: lock_user
 -- Until the commit nobody else makes tokens for the person.
-SELECT user_id FROM users WHERE user_id = :user_id FOR UPDATE;
+SELECT user_id FROM users WHERE user_id = :user_id FOR NO KEY UPDATE;
 
 -- name: count_good_tokens
 SELECT count(*) FROM personal_access_tokens

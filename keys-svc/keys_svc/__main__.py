@@ -17,7 +17,7 @@ from ams_common.database import Database
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.platform_settings import PlatformSettingsFollower
-from ams_common.process import run_process
+from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
@@ -55,8 +55,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("rebuild-snapshots", help="write all keys' snapshots to Redis again")
     arguments = parser.parse_args()
-    serve_or_rebuild = rebuild if arguments.command == "rebuild-snapshots" else run
-    run_process("keys-svc", partial(load, Settings, "KEYS"), serve_or_rebuild)
+    load_settings = partial(load, Settings, "KEYS")
+    if arguments.command == "rebuild-snapshots":
+        run_command("keys-svc", load_settings, rebuild)
+    else:
+        run_process("keys-svc", load_settings, run)
 
 
 async def run(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """What keys-svc does with what it is told: a consumer's standing reaches the snapshots of all its keys, who
 has left a project loses the keys made in it, and consumers with access to a service hear of its new price."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -21,11 +21,11 @@ from keys_svc.store import Store
 
 async def apply_identity_events(change: Change[Store], events: Sequence[IdentityEvent]) -> None:
     """Applies each consumer's new standing. Raises ValueError for an event that holds no standing or id."""
-    # First: whoever applies projects locks theirs before any consumer.
-    await apply_projects(change, projects_of(events))
     # A merchant's standing reaches the services' snapshots, which are the catalog's.
     changed = [event.consumer_changed for event in events if event.HasField("consumer_changed")]
-    await apply_standings(change, [StandingState.of_consumer(each) for each in changed])
+    states = [StandingState.of_consumer(each) for each in changed]
+    await apply_projects(change, projects_of(events), [state.user_id for state in states])
+    await apply_standings(change, states)
 
 
 async def apply_standings(change: Change[Store], states: Sequence[StandingState]) -> None:
@@ -45,13 +45,17 @@ async def apply_standings(change: Change[Store], states: Sequence[StandingState]
             await write_keys_of(change, replace(known, standing=state.standing), utc_now())
 
 
-async def apply_projects(change: Change[Store], projects: Sequence[Project]) -> None:
+async def apply_projects(
+    change: Change[Store], projects: Sequence[Project], further_consumers: Iterable[UUID] = ()
+) -> None:
     """Applies what is newer than what is known: whoever has left loses what they made, what a closed project
-    had ends, and one that was handed over is paid for by its new owner from now on."""
+    had ends, and one that was handed over is paid for by its new owner from now on. `further_consumers`: to
+    whom something is done afterwards."""
     updates = await save_projects(change.connection, projects)
-    owners = {owner for update in updates for owner in _owners(update)}
-    # All, in one order, before anything of theirs is touched.
-    consumers = {owner: await change.store.lock_consumer(owner) for owner in sorted(owners)}
+    concerned = {owner for update in updates for owner in _owners(update)} | set(further_consumers)
+    # After the projects, and all in one order, before anything of theirs is touched: those who follow
+    # standings lock several, too.
+    consumers = {each: await change.store.lock_consumer(each) for each in sorted(concerned)}
     now = utc_now()
     for update in updates:
         project = update.after

@@ -14,7 +14,7 @@ from ams_common.tokens import TokenVerifier
 from catalog_svc.grants import Grants
 from catalog_svc.serving import services_of
 from catalog_svc.store import Store
-from catalog_svc.testing import SEALER
+from catalog_svc.testing import CONSUME_URL, SEALER
 
 
 @asynccontextmanager
@@ -24,7 +24,12 @@ async def serving(url: str, issuer: TestIssuer) -> AsyncIterator[grpc.aio.Channe
     grants = Grants(KeysServiceStub(away), ServiceToken(away, "catalog-svc", ""))
     async with Database.open(url, Store, plans_each_time=True) as database:
         services = services_of(
-            database=database, clock=utc_now, sealer=SEALER, grants=grants, allow_private_upstreams=False
+            database=database,
+            clock=utc_now,
+            sealer=SEALER,
+            grants=grants,
+            allow_private_upstreams=False,
+            consume_url=CONSUME_URL,
         )
         server = build_server(TokenVerifier(issuer), services)
         port = server.add_insecure_port("127.0.0.1:0")

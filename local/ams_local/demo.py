@@ -39,6 +39,8 @@ class Offer:
     type: str = "API"
     # What its merchant would like to change, which waits for the admin.
     revised: Mapping[str, object] = field(default_factory=dict)
+    # A file in documents/; "": it has no OpenAPI document.
+    document: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ CURRENCY = Offer(
     },
     method="GET",
     example="/convert?from=EUR&to=CHF&amount=100",
+    document="currency.yaml",
 )
 WORDS = Offer(
     name="Word Count",
@@ -167,6 +170,7 @@ WORDS = Offer(
     metadata={"formats": ["text", "json"], "categories": ["text"], "tracing": {"skipsResponseSize": True}},
     method="POST",
     example="/count",
+    document="word-count.json",
     content=b"The quick brown fox\njumps over the lazy dog\n",
 )
 QUOTES = Offer(

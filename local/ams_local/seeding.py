@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 from ams_common.prices import price_message
@@ -16,6 +17,7 @@ from ams_local.rest import JSON, People, Rest
 Say = Callable[[str], None]
 OFFERS_TIMEOUT_S = 30
 _KEY_MARGIN = timedelta(days=1)
+_DOCUMENTS = Path(__file__).parent / "documents"
 _PROJECT_KEY = "demo key of the project"
 
 
@@ -105,6 +107,9 @@ class Seeding:
         service = begun or await merchant.post_eventually("/services", **self._description(offer))
         path = f"/services/{service['serviceId']}"
         if service["status"] in ("DRAFT", "REJECTED"):
+            if offer.document:
+                content = (_DOCUMENTS / offer.document).read_text()
+                await merchant.post_eventually(f"{path}/openapi-document", content=content)
             await merchant.post(f"{path}:submit")
         await admin.post(f"{path}:approve")
         return str(service["serviceId"])

@@ -136,7 +136,10 @@ def _settings(name: str, system: System, keyring: Keyring) -> dict[str, str]:
                 "IDENTITY_CODE_MAILS_PER_HOUR": "100000",
             }
         case "catalog-svc":
-            return {"CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"}  # the demo merchants' API is on this machine
+            return {
+                "CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true",  # the demo merchants' API is on this machine
+                "CATALOG_GATEWAY_URL": system.url("ams-gateway"),
+            }
         case "usage-svc":
             files = system.run_directory / "usage"
             return {"USAGE_REPORTS_URL": str(files / "reports"), "USAGE_ARCHIVE_URL": str(files / "archive")}

@@ -8,6 +8,7 @@ from ams.catalog.v1 import (
     discovery_service_pb2,
     invitation_service_pb2,
     lifecycle_service_pb2,
+    openapi_service_pb2,
     revision_service_pb2,
 )
 from ams.identity.v1 import (
@@ -65,6 +66,7 @@ AREAS = (
     Area("discovery", discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"], "catalog"),
     Area("revisions", revision_service_pb2.DESCRIPTOR.services_by_name["RevisionService"], "catalog"),
     Area("lifecycle", lifecycle_service_pb2.DESCRIPTOR.services_by_name["LifecycleService"], "catalog"),
+    Area("openapi", openapi_service_pb2.DESCRIPTOR.services_by_name["OpenapiService"], "catalog"),
     Area("invitations", invitation_service_pb2.DESCRIPTOR.services_by_name["InvitationService"], "catalog"),
     Area("keys", keys_service_pb2.DESCRIPTOR.services_by_name["KeysService"], "keys"),
     Area("key_settings", key_settings_service_pb2.DESCRIPTOR.services_by_name["KeySettingsService"], "keys"),

@@ -1,5 +1,6 @@
 """A marketplace that has been open for some weeks: every page has something to show, and every kind of it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import ams_local
 from ams_common.testing.eventually import eventually
 from ams_local import distribution, history, tools
 from ams_local.rest import JSON, People, Rest
@@ -35,6 +37,8 @@ _TIERED: JSON = {
     "chargeRule": {"isClientErrorFree": True},
 }
 _PRICES = {"Currency": _TIERED, "Word Count": per_request(500_000), "Quotes": per_request(1_000_000)}
+_FILES = Path(ams_local.__file__).parent / "documents"
+_DOCUMENTS = {"Currency": _FILES / "currency.yaml", "Word Count": _FILES / "word-count.json"}
 LONG_NAME = "Northern and Western Hemisphere Translation, Transliteration & Localisation"
 
 
@@ -81,6 +85,7 @@ class _Builder:
         }
         await self._set_forwarding(numbers, services["Currency"]["serviceId"])
         await self._announce_price(numbers, services["Currency"]["serviceId"])
+        await self._change_document(numbers, services["Word Count"]["serviceId"])
         services["long"] = await self._publish(admin, words, name=LONG_NAME, description="Translates. " * 40)
         await self._leave_undecided(admin, numbers)
         await self._leave_the_marketplace(admin, numbers)
@@ -117,6 +122,9 @@ class _Builder:
 
     async def _publish(self, admin: Rest, owner: Rest, **service: Any) -> JSON:
         made = await owner.post_eventually("/services", **new_service(self._upstream_url, **service))
+        if (document := _DOCUMENTS.get(made["name"])) is not None:
+            path = f"/services/{made['serviceId']}/openapi-document"
+            await owner.post_eventually(path, content=document.read_text())
         await owner.post(f"/services/{made['serviceId']}:submit")
         return await admin.post(f"/services/{made['serviceId']}:approve")
 
@@ -135,6 +143,23 @@ class _Builder:
         await owner.patch(path, updateMask="forwarding", forwarding=forwarding)
         await owner.post(f"{path}:setUpstreamCredential", headerName="X-Shop-Key", value="of the upstream")
         await owner.post(f"{path}:rotateSigningKey")
+
+    async def _change_document(self, owner: Rest, service_id: str) -> None:
+        """What waits has names that are as long as merchants make them."""
+        path = f"/services/{service_id}/openapi-document"
+        document = json.loads(_DOCUMENTS["Word Count"].read_text())
+        long_name = "identifier_of_a_collection_of_texts_in_one_language"
+        operation = document["paths"]["/count"]["post"]
+        schema = {
+            "type": "string",
+            "pattern": "^[a-z]{2}(?:-[A-Z]{2})?(?:-[A-Za-z0-9]{5,8})*$",
+            "maxLength": 35,
+        }
+        parameter = {"name": long_name, "in": "path", "required": True, "schema": schema}
+        added = {**operation, "operationId": "countAll", "deprecated": True, "parameters": [parameter]}
+        added["description"] = "Counts every text. " * 20
+        document["paths"][f"/collections/{{{long_name}}}/texts:count-each-of-them"] = {"post": added}
+        await owner.post_eventually(path, content=json.dumps(document))
 
     async def _announce_price(self, owner: Rest, service_id: str) -> None:
         """Another one from next month on."""

@@ -22,9 +22,9 @@ class Page:
     widths_px: tuple[int, ...] = ()  # where there is something to see; none: everywhere
 
 
-def _press(name: str) -> Act:
-    """Presses the first visible button or summary that is called so."""
-    return lambda tab: tab.get_by_role("button", name=name).filter(visible=True).first.click()
+def _press(name: str, *, exact: bool = False) -> Act:
+    """Presses the first visible button or summary that is called so; `exact`: so and no more."""
+    return lambda tab: tab.get_by_role("button", name=name, exact=exact).filter(visible=True).first.click()
 
 
 def _press_and_wait(name: str) -> Act:
@@ -41,6 +41,10 @@ def _send_empty(tab: Tab) -> None:
     form = tab.locator("main form[method=post]").first
     form.evaluate("form => { form.noValidate = true; form.requestSubmit() }")
     tab.get_by_role("alert").first.wait_for()
+
+
+def _open_first_operation(tab: Tab) -> None:
+    tab.locator("details.operation > summary").first.click()
 
 
 def _create_key(tab: Tab) -> None:
@@ -137,6 +141,13 @@ def _invite_nobody(tab: Tab) -> None:
     tab.get_by_role("alert").first.wait_for()
 
 
+def _reject_without_reason(tab: Tab) -> None:
+    for box in tab.get_by_role("checkbox").all()[:2]:
+        box.check()
+    tab.get_by_role("button", name="Reject").click()
+    tab.get_by_role("alert").first.wait_for()
+
+
 def _search(words: str) -> Act:
     """In the palette, until something is found."""
 
@@ -167,6 +178,8 @@ PAGES = (
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
+    Page("reference", "/marketplace/{slug}/reference", act=_open_first_operation),
+    Page("operation", "/marketplace/{slug}/reference/get-convert", _CONSUMER),
     Page("merchant-public", "/marketplace/merchants/numbers-ltd"),
     Page("docker-service-public", "/marketplace/{docker_slug}"),
     Page("search-public", "/search?q=cu"),
@@ -331,14 +344,14 @@ PAGES = (
         "merchant-service-withdraw",
         "/merchant/services/{service}",
         _MERCHANT,
-        act=_press("Withdraw"),
+        act=_press("Withdraw", exact=True),
         is_overlay=True,
     ),
     Page("merchant-image-edit", "/merchant/services/{docker_service}/edit", _MERCHANT),
     Page("invitations", "/merchant/services/{private_service}/invitations", _MERCHANT),
     Page("invitation-new", "/merchant/services/{private_service}/invitations", _MERCHANT, act=_invite),
-    Page("invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
-    Page("invitation-nobody", "/marketplace/invitation/{invitation_token}"),
+    Page("service-invitation", "/marketplace/invitation/{invitation_token}", _CONSUMER),
+    Page("service-invitation-nobody", "/marketplace/invitation/{invitation_token}"),
     Page("merchant-service-draft", "/merchant/services/{draft_service}", _MERCHANT),
     Page("merchant-service-rejected", "/merchant/services/{rejected_service}", _MERCHANT),
     Page("merchant-docker-service", "/merchant/services/{docker_service}", _MERCHANT),
@@ -356,6 +369,9 @@ PAGES = (
         _MERCHANT,
         act=_send_empty,
     ),
+    Page("merchant-document", "/merchant/services/{denied_service}/openapi", _MERCHANT),
+    Page("merchant-document-none", "/merchant/services/{draft_service}/openapi", _MERCHANT),
+    Page("merchant-document-errors", "/merchant/services/{service}/openapi", _MERCHANT, act=_send_empty),
     Page("merchant-signing-key", "/merchant/services/{service}", _MERCHANT, act=_rotate_signing_key),
     Page("merchant-images", "/merchant/images", _MERCHANT),
     Page("merchant-push-token", "/merchant/images", _MERCHANT, act=_create_token),
@@ -435,6 +451,9 @@ PAGES = (
     Page("merchant-profile", "/merchant/profile", _MERCHANT),
     Page("suspended", "/merchant", "suspended merchant", status=403),
     Page("admin-overview", "/admin", "admin"),
+    Page("admin-requests", "/admin/requests", "admin"),
+    Page("admin-requests-none", "/admin/requests?kind=change", "admin"),
+    Page("admin-requests-errors", "/admin/requests", "admin", act=_reject_without_reason),
     Page("admin-services", "/admin/services", "admin"),
     Page("admin-service", "/admin/services/{service}", "admin"),
     Page("admin-service-suspended", "/admin/services/{suspended_service}", "admin"),
@@ -446,6 +465,8 @@ PAGES = (
         is_overlay=True,
     ),
     Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
+    Page("admin-document", "/admin/services/{denied_service}/openapi", "admin", act=_open_first_operation),
+    Page("admin-service-change", "/admin/services/{denied_service}", "admin"),
     Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
     Page("admin-merchants", "/admin/merchants", "admin"),
     Page("admin-merchant", "/admin/merchants/{merchant}", "admin"),

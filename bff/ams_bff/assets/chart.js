@@ -1,7 +1,7 @@
 /* Draws each chart from the table beside it. */
 (() => {
   "use strict";
-  const HEIGHT_PX = 256, LEGEND_PX = 32;
+  const HEIGHT_PX = 256, LEGEND_PX = 32, LABEL_PX = 64;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   /* uPlot paints on a canvas, which knows neither light-dark() nor our properties: let the browser work them out. */
   const colour = (name) => {
@@ -30,8 +30,6 @@
   function calendarOf(figure) {
     const timeZone = figure.dataset.daily || "Etc/UTC", isMonthly = figure.dataset.monthly !== undefined;
     const name = new Intl.DateTimeFormat(LOCALE, { ...(isMonthly ? { month: "short", year: "numeric" } : DAY), timeZone });
-    const moment = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, timeZone }), date = new Intl.DateTimeFormat(LOCALE, { day: "numeric", timeZone });
-    const isStart = (at) => moment.format(at * 1000) === "00:00" && (!isMonthly || date.format(at * 1000) === "1");
     const month = new Intl.DateTimeFormat(LOCALE, { month: "short", timeZone }), year = new Intl.DateTimeFormat(LOCALE, { year: "numeric", timeZone });
     /* Twelve months stand beside each other: only the first and each January have room for their year. */
     const label = (at, isFirst) => {
@@ -41,7 +39,13 @@
     };
     return {
       word: isMonthly ? "Month" : "Day", name,
-      labels: (_, splits) => splits.map((at) => (isStart(at) ? label(at, at === splits.find(isStart)) : "")),
+      /* Those of the table's days or months that have room for their name: uPlot's own steps needn't meet the start of any. */
+      splits: (plot, _, least, most) => {
+        const within = plot.data[0].filter((at) => at >= least && at <= most);
+        const step = Math.ceil(within.length / Math.max(1, Math.floor(plot.width / LABEL_PX)));
+        return within.filter((_, index) => index % step === 0);
+      },
+      labels: (_, splits) => splits.map((at, index) => label(at, index === 0)),
       dateOf: (at) => uPlot.tzDate(new Date(at * 1000), timeZone),
     };
   }
@@ -115,7 +119,7 @@
       width: canvas.clientWidth, height: HEIGHT_PX - LEGEND_PX, padding: [8, 18, 0, 0], series: [{ label: calendar?.word ?? "Time", value: shown((at) => time.format(at * 1000)) }, ...all],
       ...(calendar && { tzDate: calendar.dateOf }),
       hooks: { draw: [(drawn) => drawMarks(figure, drawn)] },
-      axes: [{ ...axis, gap: 8, grid: { show: false }, values: calendar?.labels ?? timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
+      axes: [{ ...axis, gap: 8, grid: { show: false }, splits: calendar?.splits, values: calendar?.labels ?? timeLabels }, { ...axis, grid, size: labelsWidth_px, incrs: isWhole(data) ? WHOLE_STEPS : undefined, values: (_, values) => values.map((value) => short.format(value)) }],
       scales: { x: { range: (_, least, most) => [least - margin_s, most + margin_s] }, y: { range: (_, least, most) => [Math.min(0, least), most > 0 ? most * 1.08 : 4] } },
       cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     }, data, canvas);

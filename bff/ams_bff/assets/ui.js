@@ -26,6 +26,14 @@
     if (dismiss) dismiss.closest("[data-toast]").remove();
   });
 
+  /* One box that ticks all of a form's boxes of a name. */
+  document.addEventListener("change", (event) => {
+    const all = event.target.closest("[data-tick-all]");
+    if (!all) return;
+    for (const box of all.form.elements)
+      if (box.type === "checkbox" && box.name === all.dataset.tickAll) box.checked = all.checked;
+  });
+
   /* Toasts go by themselves, except under the pointer, with the focus inside, with something to do or a fault to tell. */
   const timeToasts = () => {
     for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {

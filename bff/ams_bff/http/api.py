@@ -17,6 +17,8 @@ from ams.catalog.v1 import catalog_service_pb2 as catalog
 from ams.catalog.v1 import discovery_service_pb2 as discovery
 from ams.catalog.v1 import invitation_service_pb2 as invitations
 from ams.catalog.v1 import lifecycle_service_pb2 as lifecycle
+from ams.catalog.v1 import openapi_pb2 as openapi
+from ams.catalog.v1 import openapi_service_pb2 as openapi_service
 from ams.catalog.v1 import pricing_pb2 as pricing
 from ams.catalog.v1 import revision_pb2 as revision
 from ams.catalog.v1 import revision_service_pb2 as revisions
@@ -24,6 +26,7 @@ from ams.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
+from ams.catalog.v1.openapi_service_pb2_grpc import OpenapiServiceStub
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
 from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
 from ams.identity.v1 import identity_service_pb2 as identity
@@ -98,6 +101,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "discovery": DiscoveryServiceStub,
     "revisions": RevisionServiceStub,
     "lifecycle": LifecycleServiceStub,
+    "openapi": OpenapiServiceStub,
     "invitations": InvitationServiceStub,
     "keys": KeysServiceStub,
     "key_settings": KeySettingsServiceStub,
@@ -132,6 +136,7 @@ _SERVED_BY = {
     "exposures": "keys",
     "discovery": "catalog",
     "revisions": "catalog",
+    "openapi": "catalog",
     "lifecycle": "catalog",
     "invitations": "catalog",
 }
@@ -385,6 +390,16 @@ class LifecycleClient(Client):
     WithdrawService = Rpc(lifecycle.WithdrawServiceRequest, catalog.Service)
 
 
+class OpenapiClient(Client):
+    DeleteOpenapiDocument = Rpc(openapi_service.DeleteOpenapiDocumentRequest, catalog.Service)
+    GetApiReference = Rpc(openapi_service.GetApiReferenceRequest, openapi.ApiReference)
+    GetMarketplaceOpenapiDocument = Rpc(
+        openapi_service.GetMarketplaceOpenapiDocumentRequest, openapi_service.OpenapiDocument
+    )
+    GetOpenapiDocument = Rpc(openapi_service.GetOpenapiDocumentRequest, openapi_service.OpenapiDocument)
+    SetOpenapiDocument = Rpc(openapi_service.SetOpenapiDocumentRequest, catalog.Service)
+
+
 class DiscoveryClient(Client):
     GetMarketplaceFacets = Rpc(discovery.GetMarketplaceFacetsRequest, discovery.MarketplaceFacets)
     ListRelatedServices = Rpc(discovery.ListRelatedServicesRequest, discovery.ListRelatedServicesResponse)
@@ -586,6 +601,7 @@ class Api:
         self.catalog = CatalogClient("catalog", stubs, access_token, deadlines)
         self.revisions = RevisionsClient("revisions", stubs, access_token, deadlines)
         self.lifecycle = LifecycleClient("lifecycle", stubs, access_token, deadlines)
+        self.openapi = OpenapiClient("openapi", stubs, access_token, deadlines)
         self.discovery = DiscoveryClient("discovery", stubs, access_token, deadlines)
         self.invitations = InvitationsClient("invitations", stubs, access_token, deadlines)
         self.keys = KeysClient("keys", stubs, access_token, deadlines)

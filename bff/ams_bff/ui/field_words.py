@@ -20,6 +20,7 @@ _LABELS: Mapping[str, str] = {
     "forwarding.limit_scope": "Limits are counted",
     "forwarding.quota_per_day": "Quota per day",
     "forwarding.quota_per_month": "Quota per month",
+    "openapi_document": "API reference (OpenAPI)",
     "rate_limit_per_minute": "Rate limit per minute",
     "runtime_parameters": "Runtime parameters",
     "service_levels.availability_ppm": "Availability",

@@ -7,13 +7,15 @@ from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A main page. `is_main`: one of the four at the bottom of a phone."""
+    """A main page. `is_main`: one of the four at the bottom of a phone. `parts`: where pages below it stand
+    that its own path isn't in front of."""
 
     role: Role.ValueType
     label: str
     path: str
     icon: str
     is_main: bool = False
+    parts: tuple[str, ...] = ()
 
 
 # The first of each role is its home.
@@ -23,7 +25,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(CONSUMER, "Usage", "/dashboard/usage", icon="activity", is_main=True),
     Entry(CONSUMER, "Services", "/dashboard/services", icon="boxes"),
     Entry(CONSUMER, "Images", "/dashboard/images", icon="container"),
-    Entry(CONSUMER, "Projects", "/dashboard/projects", icon="folder-kanban"),
+    Entry(CONSUMER, "Projects", "/dashboard/projects", icon="folder-kanban", parts=("/invitations",)),
     Entry(CONSUMER, "Spend", "/dashboard/spend", icon="trending-up"),
     Entry(CONSUMER, "Invoices", "/dashboard/invoices", icon="receipt"),
     Entry(CONSUMER, "Reconciliation", "/dashboard/reconciliation", icon="scale"),
@@ -34,7 +36,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(MERCHANT, "Services", "/merchant/services", icon="boxes", is_main=True),
     Entry(MERCHANT, "Images", "/merchant/images", icon="container"),
     Entry(MERCHANT, "Usage", "/merchant/usage", icon="activity", is_main=True),
-    Entry(MERCHANT, "Consumers", "/merchant/consumers", icon="users"),
+    Entry(MERCHANT, "Consumers", "/merchant/consumers", icon="users", parts=("/merchant/access-requests",)),
     Entry(MERCHANT, "Revenue", "/merchant/revenue", icon="trending-up"),
     Entry(MERCHANT, "Invoices", "/merchant/invoices", icon="receipt", is_main=True),
     Entry(MERCHANT, "Statements", "/merchant/statements", icon="scroll-text"),
@@ -44,6 +46,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(MERCHANT, "Public profile", "/merchant/profile", icon="building-2"),
     Entry(MERCHANT, "Marketplace", "/marketplace", icon="store"),
     Entry(ADMIN, "Overview", "/admin", icon="layout-dashboard", is_main=True),
+    Entry(ADMIN, "Requests", "/admin/requests", icon="list-checks"),
     Entry(ADMIN, "Services", "/admin/services", icon="boxes", is_main=True),
     Entry(ADMIN, "Merchants", "/admin/merchants", icon="building-2", is_main=True),
     Entry(ADMIN, "Consumers", "/admin/consumers", icon="users", is_main=True),
@@ -90,5 +93,10 @@ def role_of_path(path: str) -> Role.ValueType | None:
 
 def current_entry(role: Role.ValueType, path: str) -> Entry | None:
     """The entry that a path belongs to: the one with the longest path in front of it."""
-    around = [p for p in entries_of(role) if path == p.path or path.startswith(f"{p.path}/")]
-    return max(around, key=lambda entry: len(entry.path), default=None)
+    around = [
+        (len(place), entry)
+        for entry in entries_of(role)
+        for place in (entry.path, *entry.parts)
+        if path == place or path.startswith(f"{place}/")
+    ]
+    return max(around, key=lambda pair: pair[0], default=(0, None))[1]

@@ -12,6 +12,7 @@ from ams.billing.v1.billing_service_pb2 import InvoiceKind, InvoiceRunStatus, In
 from ams.catalog.v1.events_pb2 import ServiceStatus, ServiceType
 from ams.catalog.v1.forwarding_pb2 import CredentialKind, LimitScope
 from ams.catalog.v1.metadata_pb2 import ImageType, Visibility
+from ams.catalog.v1.openapi_pb2 import OperationDifference
 from ams.catalog.v1.revision_pb2 import RevisionStatus
 from ams.identity.v1.events_pb2 import ProjectRole, Standing
 from ams.identity.v1.identity_service_pb2 import InviteState
@@ -40,7 +41,7 @@ from ams_bff.ui.field_words import (
 )
 from ams_bff.ui.forwarding import in_force
 from ams_bff.ui.price_words import charge_rule_lines, price_lines, price_short, tier_tables
-from ams_bff.ui.samples import call_samples
+from ams_bff.ui.samples import call_samples, operation_sample
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 ENUMS = {
@@ -66,6 +67,7 @@ ENUMS = {
     "visibility": Visibility,
     "image_type": ImageType,
     "revision_status": RevisionStatus,
+    "operation_difference": OperationDifference,
 }
 
 
@@ -134,6 +136,7 @@ class Renderer:
         self._environment.globals.update(
             asset=asset_url,
             call_samples=call_samples,
+            operation_sample=operation_sample,
             consume_url=consume_url,
             navigation=navigation,
             support_email=support_email,

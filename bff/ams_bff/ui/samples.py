@@ -3,8 +3,12 @@
 Plain text on purpose: markup would be copied as it stands in the page's source.
 """
 
+import shlex
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import quote
+
+from ams.catalog.v1.openapi_pb2 import Operation
 
 from ams_bff.ui import verify_signature
 
@@ -51,6 +55,28 @@ def call_samples(consume_url: str, service: str, key: str = "") -> Samples:
         ),
         ("JavaScript", _JAVASCRIPT.format(url=url, key=f'"{key}"' if key else javascript)),
     ]
+
+
+def operation_sample(consume_url: str, service: str, operation: Operation) -> Samples:
+    """A call of one operation, with what the document gives as examples. What comes from the document is
+    quoted: a path may hold what a shell would obey."""
+    path, query = operation.path, []
+    for parameter in operation.parameters:
+        value = quote(parameter.example, safe="") or parameter.name.upper()
+        if parameter.location == "path":
+            path = path.replace(f"{{{parameter.name}}}", value)
+        elif parameter.location == "query" and parameter.is_required:
+            query.append(f"{quote(parameter.name, safe='')}={value}")
+    url = f"{consume_url}/{service}{path}{'?' if query else ''}{'&'.join(query)}"
+    lines = [f"curl {shlex.quote(url)}", f'  -H "Authorization: Bearer ${_VARIABLE}"']
+    if operation.method != "GET":
+        lines.insert(1, f"  -X {shlex.quote(operation.method)}")
+    content = next(iter(operation.request_body.contents), None)
+    if content is not None:
+        lines.append(f"  -H {shlex.quote(f'Content-Type: {content.media_type}')}")
+        # An example that begins with "@" must not name a file of the reader's, as it would with --data.
+        lines.append(f"  --data-raw {shlex.quote(content.example or '…')}")
+    return [("curl", " \\\n".join(lines))]
 
 
 def verification_samples(signing_key_id: str, secret: str) -> Samples:

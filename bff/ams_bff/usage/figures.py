@@ -81,6 +81,12 @@ class Gauge:
         """Now against the time before the shown days, as `change()`."""
         return change(self.values[-1], self.before)
 
+    @property
+    def line(self) -> Sequence[int]:
+        """The values to draw; none while there was nothing on any day before: one step at the right says
+        nothing."""
+        return self.values if any(self.values[:-1]) else ()
+
 
 def change(now: float, before: float) -> float | None:
     """As a fraction of what was before; None when there was nothing to compare with."""

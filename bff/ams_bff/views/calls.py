@@ -122,12 +122,13 @@ async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListCallsResponse
 
 
 async def _labels(visit: Visit, calls: Sequence[pb.Call]) -> Mapping[str, Mapping[str, str]]:
-    """What to call services and, for an admin, consumers: by kind, then id."""
-    services, consumers = await asyncio.gather(
+    """What to call services, an admin's consumers and a consumer's keys: by kind, then id."""
+    services, consumers, keys = await asyncio.gather(
         labels_of(visit, "service", (call.service_id for call in calls)),
         labels_of(visit, "consumer", (call.consumer for call in calls)),
+        labels_of(visit, "key", (call.api_key_id for call in calls if visit.role == CONSUMER)),
     )
-    return {"service": services, "consumer": consumers}
+    return {"service": services, "consumer": consumers, "key": keys}
 
 
 async def _rows(visit: Visit, listed: pb.ListCallsResponse) -> list[Cells]:

@@ -23,6 +23,7 @@ from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
 from ams_bff.views.naming import know_services, name_of
+from ams_bff.views.project_names import project_names
 
 PATH = "/dashboard/services"
 _PAGE_SIZE = 25
@@ -96,10 +97,11 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
     asked = [each for each in requests if each.service_id == service_id]
     if not asked:
         raise NotFoundError("service_not_found", "There is no such service among yours.")
-    known, report, spent = await asyncio.gather(
+    known, report, spent, projects = await asyncio.gather(
         know_services(visit, [service_id]),
         reports.ask_shown(visit, service_id=service_id),
         spend_this_month(visit, utc_now(), service_id=service_id),
+        visit.or_none_if_down(project_names(visit)),
     )
     service = known.get(service_id)
     is_image = service is not None and service.type == DOCKER
@@ -112,6 +114,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
         service_id=service_id,
         name=name_of(known, service_id),
         asked=asked,
+        projects=projects or {},
         keys=[key for key in active_keys(keys) if service_id in key.service_ids],
         trend=figures.trend(report),
         spent=spent,

@@ -8,7 +8,7 @@ from ams.billing.v1 import billing_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams_common.clock import utc_now
 from ams_common.errors import NotFoundError
-from ams_common.money import to_decimal
+from ams_common.money import to_decimal, to_money
 from starlette.responses import Response, StreamingResponse
 
 from ams_bff.http.downloads import list_download
@@ -66,7 +66,9 @@ async def show_invoice(visit: Visit, form: Form | None = None) -> Response:
         events=events_of(invoice),
         may_act=visit.role != CONSUMER and invoice.kind == pb.INVOICE,
         is_unpaid=invoice.status in (pb.INVOICE_ISSUED, pb.INVOICE_OVERDUE) and not invoice.is_nothing_due,
-        creditable=to_decimal(invoice.subtotal) - to_decimal(invoice.credited),
+        creditable=to_money(
+            to_decimal(invoice.subtotal) - to_decimal(invoice.credited), invoice.subtotal.currency_code
+        ),
     )
 
 

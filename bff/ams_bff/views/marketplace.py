@@ -4,6 +4,7 @@ import asyncio
 
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1.events_pb2 import DOCKER
+from ams.catalog.v1.openapi_pb2 import ApiReference
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1 import registry_service_pb2 as registry_pb
@@ -86,7 +87,10 @@ async def _load(visit: Visit) -> catalog_pb.MarketplaceService:
 async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, form: Form) -> Response:
     is_consumer = visit.session.person is not None and CONSUMER in visit.session.person.roles
     access = await _access_of(visit, service.service_id) if is_consumer else None
-    related = await visit.or_none_if_down(visit.api.discovery.ListRelatedServices(service=service.slug))
+    related, reference = await asyncio.gather(
+        visit.or_none_if_down(visit.api.discovery.ListRelatedServices(service=service.slug)),
+        _reference_of(visit, service),
+    )
     return await visit.render(
         "marketplace/service.html",
         service=service,
@@ -94,8 +98,18 @@ async def _service_page(visit: Visit, service: catalog_pb.MarketplaceService, fo
         access=access,
         is_consumer=is_consumer,
         related=related.services if related is not None else (),
+        reference=reference,
         projects=await _projects_that_may_ask(visit) if is_consumer else [],
         images=await _images_of(visit, service, access),
+    )
+
+
+async def _reference_of(visit: Visit, service: catalog_pb.MarketplaceService) -> ApiReference | None:
+    """The names of its operations, if it has a document."""
+    if not service.HasField("openapi_document"):
+        return None
+    return await visit.or_none_if_down(
+        visit.api.openapi.GetApiReference(service=service.slug, is_outline=True)
     )
 
 

@@ -69,5 +69,7 @@ def _image_event(image: registry_pb.Image) -> Event:
 
 def _invoice_event(invoice: billing_pb.Invoice) -> Event:
     title, kind = _INVOICES[invoice.status]
+    if invoice.kind == billing_pb.CREDIT_NOTE:
+        title = title.replace("Invoice", "Credit note")
     text = f"{invoice.number}, {invoice.consumer_pseudonym}"
     return Event(title, text, invoice.updated_at, kind, f"/merchant/invoices/{invoice.invoice_id}")

@@ -13,6 +13,7 @@ from ams_bff.http.routing import View, page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.csv_files import Cells, csv_file
 from ams_bff.ui.periods import day_of
+from ams_bff.views.usage_names import labels_of
 
 _PATHS = {
     CONSUMER: "/dashboard/reconciliation",
@@ -52,6 +53,10 @@ async def show_reconciliation(visit: Visit) -> Response:
     days = [day for day in answer.days if not is_narrowed or not day.is_reconciled]
     return await visit.render(
         "reconciliation/show.html",
+        # A consumer and an admin see those of several merchants.
+        merchants=await labels_of(
+            visit, "merchant", {visit.query.get("merchant", ""), *(day.merchant_id for day in answer.days)}
+        ),
         days=sorted(days, key=lambda day: (day.day, day.merchant_id), reverse=True),
         first_day=first.isoformat(),
         last_day=last.isoformat(),

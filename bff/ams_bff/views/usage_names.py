@@ -29,6 +29,8 @@ STATUS_LABELS = {
 }
 STATUS_TONES = {"1xx": "plain", "2xx": "good", "3xx": "info", "4xx": "warn", "5xx": "bad"}
 _MOST_CHOICES = 200
+# As many as one request may ask for.
+_MOST_IDS = 500
 
 
 async def labels_of(visit: Visit, kind: str, names: Iterable[str]) -> Labels:
@@ -47,6 +49,8 @@ async def labels_of(visit: Visit, kind: str, names: Iterable[str]) -> Labels:
             found = await visit.or_none_if_down(project_names(visit)) or {}
         case "consumer" | "merchant" if visit.role == ADMIN and wanted:
             found = await visit.or_none_if_down(_people(visit, kind, wanted)) or {}
+        case "merchant" if visit.role == CONSUMER and wanted:
+            found = await visit.or_none_if_down(_merchants_of_services(visit)) or {}
         case "status":
             found = STATUS_LABELS
     visit.names |= {(kind, name): found.get(name) or _short(visit.role, kind, name) for name in wanted}
@@ -73,20 +77,27 @@ async def _own_keys(visit: Visit) -> Labels:
 
 
 async def _people(visit: Visit, kind: str, ids: Sequence[str]) -> Labels:
-    """The newest by one call; a single one for itself, for it may be old. Of nobody there is no usage."""
+    """Consumers by their ids; of merchants the newest, and a single one for itself, for it may be old. Of
+    nobody there is no usage."""
     identity = visit.api.identity
-    if len(ids) == 1:
+    if kind == "merchant" and len(ids) == 1:
         try:
-            if kind == "merchant":
-                return {ids[0]: (await identity.GetMerchant(merchant_id=ids[0])).company_name}
-            return {ids[0]: (await identity.GetConsumer(consumer_id=ids[0])).email}
+            return {ids[0]: (await identity.GetMerchant(merchant_id=ids[0])).company_name}
         except NotFoundError:
             return {}
     if kind == "merchant":
         merchants = (await identity.ListMerchants(page_size=_MOST_CHOICES)).merchants
         return {each.merchant_id: each.company_name for each in merchants}
-    consumers = (await identity.ListConsumers(page_size=_MOST_CHOICES)).consumers
-    return {each.consumer_id: each.email for each in consumers}
+    parts = [ids[at : at + _MOST_IDS] for at in range(0, len(ids), _MOST_IDS)]
+    answers = await asyncio.gather(*(visit.api.profiles.BatchGetUserNames(user_ids=part) for part in parts))
+    return {user.user_id: user.email for answer in answers for user in answer.users}
+
+
+async def _merchants_of_services(visit: Visit) -> Labels:
+    """The companies whose services a consumer has asked for."""
+    asked = {each.service_id for each in await all_requests(visit)}
+    known = await service_names(visit, asked) or {}
+    return {each.merchant_id: each.merchant_name for each in known.values() if each.merchant_name}
 
 
 async def choices_of(visit: Visit, filters: Mapping[str, str]) -> Mapping[str, list[Choice]]:

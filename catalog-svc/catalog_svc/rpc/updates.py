@@ -1,24 +1,23 @@
 """UpdateService: of a service in the marketplace, what an admin is to look at becomes a revision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.clock import Clock
 from ams_common.database import Change, Database
 from ams_common.field_changes import field_changes
-from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
 from catalog_svc import lifecycle, revisions
 from catalog_svc.differences import is_same
 from catalog_svc.edits import apply_edit, masked_fields
-from catalog_svc.messages import changes_of, service_message
-from catalog_svc.notices import tell_submitted
+from catalog_svc.messages import service_message
 from catalog_svc.publishing import publish_service, write_snapshot
 from catalog_svc.records import ServiceRecord
 from catalog_svc.revisions import Revision
 from catalog_svc.rpc.locked_services import answer, lock_own
+from catalog_svc.rpc.open_revisions import revise
 from catalog_svc.store import Store
 from catalog_svc.upstreams import check_base_url
 
@@ -64,10 +63,9 @@ async def _revise(
     fields: frozenset[str],
     now: datetime,
 ) -> None:
-    """Puts `fields` into the service's open revision, which comes to be; or out of it, which ends it when
-    nothing is left in it."""
-    content = pb.UpdateServiceRequest(service_id=str(record.service_id))
-    content = revisions.merged(revision.content if revision is not None else content, request, fields)
+    """Puts `fields` into the service's open revision; or out of it, as far as they are as they are now."""
+    before = revisions.wanted_by(revision, record)
+    content = revisions.merged(before.content, request, fields)
     after = apply_edit(record, content, content.update_mask.paths, now)
     lifecycle.check_reachable(after)
     lifecycle.check_complete(after)
@@ -75,12 +73,4 @@ async def _revise(
     content = revisions.with_mask(
         content, [path for path in content.update_mask.paths if not is_same(present, future, path)]
     )
-    if revision is None:
-        if content.update_mask.paths:
-            await change.store.insert_revision(record.service_id, uuid7(), content, now)
-            tell_submitted(change, record, now, is_revision=True)
-    elif content.update_mask.paths:
-        await change.store.save_revision(revisions.amended(revision, content, now))
-    else:
-        differing = changes_of(record, revision)
-        await change.store.save_revision(revisions.decided(revision, revisions.WITHDRAWN, differing, now))
+    await revise(change, record, revision, replace(before, content=content), now)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from ams_common import audit_log
 from ams_common.database import Database
+from ams_common.interceptors import TRANSACTION_UNDONE
 from ams_common.migrations import migrate
 from ams_common.provision import make_extensions, unprovision
 from ams_common.queries import QueryStore
@@ -167,6 +168,15 @@ def nobody_listens() -> Iterator[str]:
 def issuer() -> TestIssuer:
     """Signs access tokens as identity-svc does, with a key of its own."""
     return TestIssuer()
+
+
+@pytest.fixture
+def no_deadlock(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails the test in which PostgreSQL has ended an RPC's transaction, for it and another waited for each
+    other: the RPC is served once more, and its caller sees nothing."""
+    yield
+    undone = [record for record in caplog.get_records("call") if record.message == TRANSACTION_UNDONE]
+    assert not undone, [record.__dict__ for record in undone]
 
 
 Serve = Callable[..., "asyncio.Future[grpc.aio.Channel]"]

@@ -35,12 +35,19 @@ SELECT count(*) FROM (
 ) AS unread;
 
 -- name: mark_read
-UPDATE user_notifications SET read_at = :now
-WHERE user_id = :user_id AND notification_id = ANY (:notification_ids::uuid[]) AND read_at IS NULL;
+-- In one order, as mark_all_read.
+UPDATE user_notifications SET read_at = :now WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications
+    WHERE user_id = :user_id AND notification_id = ANY (:notification_ids::uuid[]) AND read_at IS NULL
+    ORDER BY notification_id FOR NO KEY UPDATE
+);
 
 -- name: mark_all_read
-UPDATE user_notifications SET read_at = :now
-WHERE user_id = :user_id AND created_at <= :until AND read_at IS NULL;
+UPDATE user_notifications SET read_at = :now WHERE (user_id, notification_id) IN (
+    SELECT user_id, notification_id FROM user_notifications
+    WHERE user_id = :user_id AND created_at <= :until AND read_at IS NULL
+    ORDER BY notification_id FOR NO KEY UPDATE
+);
 
 -- name: list_choices
 SELECT category, by_mail, in_app FROM notification_choices WHERE user_id = :user_id;

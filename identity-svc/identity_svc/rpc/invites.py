@@ -73,6 +73,8 @@ class InviteRpcs:
     async def ResendInvite(self, request: pb.ResendInviteRequest, context: Context) -> pb.Invite:
         now, code = self.clock(), invites.new_code()
         async with self.database.change() as change:
+            # Who has begun to register with the old code has to begin again.
+            await change.store.expire_challenges_of_invite(invite_id=UUID(request.invite_id), now=now)
             invites.require_renewable(invite := await _lock(change, request.invite_id))
             renewed = await change.store.renew_invite(
                 invite_id=invite.invite_id,
@@ -81,8 +83,6 @@ class InviteRpcs:
                 expires_at=now + invites.TTL,
             )
             assert renewed is not None, "its row is locked"
-            # Who has begun to register with the old code has to begin again.
-            await change.store.expire_challenges_of_invite(invite_id=invite.invite_id, now=now)
             await self._mail(change, renewed, code, now)
             change.audit("invite", invite.invite_id, email=invite.email, role=invite.role)
         return invite_message(renewed, now)

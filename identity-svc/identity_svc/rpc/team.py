@@ -16,7 +16,7 @@ from ams_common.paging import page_request
 from identity_svc import invites
 from identity_svc.store import Store
 from identity_svc.team import TeamStore
-from identity_svc.token_ends import end_sessions, renew_tokens
+from identity_svc.token_ends import end_everything, renew_tokens
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -69,6 +69,5 @@ class TeamService(rpc.TeamServiceServicer):
             await team.remember_dismissal(user_id=user_id, now=now)
             change.audit("user", user_id, [field_change("role", "admin", "")], reason=request.reason)
             # What ends tokens comes last: whoever ends others meanwhile waits for our commit.
-            await end_sessions(change, user_id, now)
-            await renew_tokens(change, user_id, now)
+            await end_everything(change, user_id, now)
         return admin

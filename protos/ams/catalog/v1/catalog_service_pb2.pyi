@@ -6,6 +6,7 @@ Services, their metadata, pricing and approval, and the public marketplace."""
 from ams.catalog.v1 import events_pb2 as _events_pb2
 from ams.catalog.v1 import forwarding_pb2 as _forwarding_pb2
 from ams.catalog.v1 import metadata_pb2 as _metadata_pb2
+from ams.catalog.v1 import openapi_pb2 as _openapi_pb2
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.catalog.v1 import revision_pb2 as _revision_pb2
 from ams.identity.v1 import events_pb2 as _events_pb2_1
@@ -69,6 +70,7 @@ class Service(_message.Message):
     SUSPENSION_REASON_FIELD_NUMBER: _builtins.int
     POSSIBLE_ACTIONS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    OPENAPI_DOCUMENT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
@@ -148,6 +150,10 @@ class Service(_message.Message):
     def revision(self) -> _revision_pb2.ServiceRevision:
         """The newest revision, while it waits or was rejected."""
 
+    @_builtins.property
+    def openapi_document(self) -> _openapi_pb2.OpenapiSummary:
+        """Of an API: the document that is attached to it (OpenapiService); unset without one."""
+
     def __init__(
         self,
         *,
@@ -187,11 +193,12 @@ class Service(_message.Message):
         suspension_reason: _builtins.str = ...,
         possible_actions: _abc.Iterable[_builtins.str] | None = ...,
         revision: _revision_pb2.ServiceRevision | None = ...,
+        openapi_document: _openapi_pb2.OpenapiSummary | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "openapi_document", b"openapi_document", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "openapi_document", b"openapi_document", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +236,7 @@ class MarketplaceService(_message.Message):
     RUNTIME_PARAMETERS_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
     TYPICAL_MONTH_FIELD_NUMBER: _builtins.int
+    OPENAPI_DOCUMENT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     merchant_name: _builtins.str
@@ -276,6 +284,10 @@ class MarketplaceService(_message.Message):
     def typical_month(self) -> _money_pb2.Money:
         """What a month of 10,000 calls (of an image: runs) comes to that send 1 kB and receive 1 kB each, at `price`."""
 
+    @_builtins.property
+    def openapi_document(self) -> _openapi_pb2.OpenapiSummary:
+        """Of an API: what GetApiReference tells; unset without a document."""
+
     def __init__(
         self,
         *,
@@ -305,10 +317,11 @@ class MarketplaceService(_message.Message):
         runtime_parameters: _abc.Iterable[_metadata_pb2.RuntimeParameter] | None = ...,
         tracing: _metadata_pb2.TracingSettings | None = ...,
         typical_month: _money_pb2.Money | None = ...,
+        openapi_document: _openapi_pb2.OpenapiSummary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "typical_month", b"typical_month"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forwarding", b"forwarding", "next_price", b"next_price", "openapi_document", b"openapi_document", "price", b"price", "published_at", b"published_at", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "typical_month", b"typical_month"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "typical_month", b"typical_month", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "categories", b"categories", "description", b"description", "documentation_url", b"documentation_url", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "name", b"name", "next_price", b"next_price", "openapi_document", b"openapi_document", "price", b"price", "published_at", b"published_at", "rate_limit_per_minute", b"rate_limit_per_minute", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "slug", b"slug", "support_contact", b"support_contact", "tags", b"tags", "tracing", b"tracing", "type", b"type", "typical_month", b"typical_month", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
