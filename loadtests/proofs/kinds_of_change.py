@@ -9,13 +9,11 @@ OWNERS = ("identity", "catalog", "keys")
 @dataclass(frozen=True)
 class Kind:
     """`traces`: tables and conditions on a change's own parameters. Each finds one row once the change is
-    made, and none before. `is_repeatable`: it takes an idempotency key. `may_be_refused`: another one of its
-    kind may come first."""
+    made, and none before. `is_repeatable`: it takes an idempotency key."""
 
     owner: str
     traces: tuple[str, ...]
     is_repeatable: bool = False
-    may_be_refused: bool = False
 
     @property
     def sql(self) -> str:
@@ -23,8 +21,8 @@ class Kind:
         return "SELECT " + ", ".join(f"(SELECT count(*) FROM {trace})" for trace in self.traces)
 
 
-def _identity(*traces: str, is_repeatable: bool = False, may_be_refused: bool = False) -> Kind:
-    return Kind("identity", traces, is_repeatable, may_be_refused)
+def _identity(*traces: str, is_repeatable: bool = False) -> Kind:
+    return Kind("identity", traces, is_repeatable)
 
 
 def _catalog(*traces: str, is_repeatable: bool = False) -> Kind:
@@ -72,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "merchant: suspend": _identity(*_STOPPED),
     "consumer: block": _identity(*_STOPPED),
-    "settings": _identity("platform_settings WHERE reason = $1", may_be_refused=True),
+    "settings": _identity("platform_settings WHERE reason = $1"),
     "service: create": _catalog("services WHERE name = $1", is_repeatable=True),
     "service: submit": _catalog(_SERVICE_HAS_STATUS),
     "service: approve": _catalog(_SERVICE_HAS_STATUS, "price_versions WHERE service_id::text = $1"),

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from ams_local.rest import JSON, Answer, People, Rest
@@ -13,6 +14,7 @@ from support.trade import new_service, per_request
 
 from loadtests.proofs.kinds_of_change import KINDS, Kind
 
+_MOST_SERVICES = count(300)
 # Nobody calls these services.
 _BASE_URL = "http://127.0.0.1:9/v1"
 
@@ -80,6 +82,8 @@ class _Cast:
         code = {"code": await self.people.mail.next_code(newcomer)}
         viewer = {"email": asked, "role": "PROJECT_VIEWER"}
         new, renamed = {"name": f"New {tag}"}, {"name": f"Renamed {tag}"}
+        # A number of its own: what is set already would be no change.
+        settings = {"updateMask": "maxServices", "maxServices": next(_MOST_SERVICES), "reason": tag}
         return [
             _change("invite", admin, "POST /invites", {"email": invited}, invited),
             _change("register", self.people.rest, verify, code, newcomer),
@@ -106,7 +110,7 @@ class _Cast:
                 "merchant: suspend", admin, f"POST /merchants/{suspended}:suspend", {}, suspended, "suspended"
             ),
             _change("consumer: block", admin, f"POST /consumers/{blocked}:block", {}, blocked, "blocked"),
-            Change("settings", self._change_settings, (tag,)),
+            _change("settings", admin, "PATCH /platform-settings", settings, tag),
         ]
 
     async def changes_of_catalog(self) -> list[Change]:
@@ -165,18 +169,6 @@ class _Cast:
             _change("key: disable", consumer, f"POST /keys/{disabled}:disable", {}, disabled),
             _change("key: revoke", consumer, f"POST /keys/{revoked}:revoke", {}, revoked),
         ]
-
-    async def _change_settings(self, idempotency_key: str) -> Answer:
-        present = await self.admin.ask("GET", "/platform-settings")
-        if present.status != 200:
-            return present
-        body = {
-            "updateMask": "maxServices",
-            "version": present.body["version"],
-            "reason": self.tag,
-            "maxServices": present.body["maxServices"] + 1,
-        }
-        return await self.admin.ask("PATCH", "/platform-settings", body)
 
     async def _project(self, name: str) -> str:
         project = await self.consumer.post("/projects", name=f"{name} {self.tag}")

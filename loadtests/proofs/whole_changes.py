@@ -35,8 +35,6 @@ class Found:
         if self.change.is_answered or self.change.is_lost:
             return ""
         last = self.change.answers[-1]
-        if last.status == 409 and self.change.kind.may_be_refused and not self.is_there:
-            return ""
         return f"was answered with {last.status}: {last.text[:200]}"
 
 

@@ -12,12 +12,12 @@ async def never(idempotency_key: str) -> Answer:
     raise NotImplementedError
 
 
-def found(rows: tuple[int, ...], made_by: tuple[str, ...], *statuses: int, name: str = "invite") -> Found:
+def found(rows: tuple[int, ...], made_by: tuple[str, ...], *statuses: int) -> Found:
     """Of a change that was asked for once for each status, by the requests "1", "2" and so on."""
     answers = [
         Answer(status, {"x-request-id": str(number)}, None, "") for number, status in enumerate(statuses, 1)
     ]
-    return Found(Change(name, never, ("ivo@example.com",), answers), rows, made_by)
+    return Found(Change("invite", never, ("ivo@example.com",), answers), rows, made_by)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,7 @@ def found(rows: tuple[int, ...], made_by: tuple[str, ...], *statuses: int, name:
         (found((0, 0), (), 200), "was answered, and isn't there"),
         (found((0, 0), (), 500), "was answered with 500: "),
         (found((0, 0), (), 409), "was answered with 409: "),
-        (found((0,), (), 409, name="settings"), ""),
-        (found((1,), ("1",), 409, name="settings"), "was answered with 409: "),
+        (found((1, 1), ("1",), 409), "was answered with 409: "),
     ],
 )
 def test_what_is_neither_whole_nor_absent_is_a_fault(change: Found, fault: str) -> None:
