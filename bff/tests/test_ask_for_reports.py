@@ -118,7 +118,7 @@ def test_an_error_rate_is_typed_in_percent(member: Browser) -> None:
         ({"name": ""}, "Name is required"),
         ({"thresholds": "many"}, "Thresholds must be one to ten numbers"),
         ({"thresholds": " ".join("1" * 11)}, "Thresholds must be one to ten numbers"),
-        ({"metric": "ERROR_RATE"}, "Least requests must be a whole number"),
+        ({"metric": "ERROR_RATE"}, "Fewest requests must be a whole number"),
         ({"webhook_url": "http://127.0.0.1/"}, "Webhook"),
     ],
 )

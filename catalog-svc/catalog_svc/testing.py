@@ -14,6 +14,7 @@ import pytest
 from ams.audit.v1.events_pb2 import AuditRecord
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as rpc
+from ams.catalog.v1 import openapi_service_pb2 as openapi_pb
 from ams.catalog.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from ams.catalog.v1.events_pb2 import API, CatalogEvent, ServiceSnapshot
 from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
@@ -37,6 +38,12 @@ from catalog_svc.store import Store
 M = TypeVar("M")
 CONSUME_URL = "https://gateway.ams.example/api/consume"
 SEALER = Sealer(DEVELOPMENT_SEALING_KEYS)
+DOCUMENT = """\
+openapi: 3.1.0
+info: {title: Cities, version: "1"}
+paths:
+  /cities: {get: {responses: {"200": {description: All of them}}}}
+"""
 _FILL_TIMEOUT_S = 600
 
 
@@ -159,6 +166,16 @@ class Catalog:
     def day(self, days: int) -> str:
         """The UTC day so many days from now, as requests name it."""
         return (self.clock() + timedelta(days=days)).date().isoformat()
+
+    async def attach_document(
+        self, merchant: Caller, service_id: str, content: str = DOCUMENT, etag: str = ""
+    ) -> pb.Service:
+        """The service with its OpenAPI document."""
+        request = openapi_pb.SetOpenapiDocumentRequest(service_id=service_id, content=content, etag=etag)
+        metadata = (("authorization", f"Bearer {merchant.token}"),)
+        # A process is started for it, which may take a while where many others run.
+        changed: pb.Service = await self.openapi.SetOpenapiDocument(request, metadata=metadata, timeout=40)
+        return changed
 
     async def schedule(
         self, merchant: Caller, service_id: str, amount: str, days: int, **fields: Any

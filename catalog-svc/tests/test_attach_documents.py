@@ -2,6 +2,7 @@
 
 import json
 
+import grpc
 import pytest
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1 import openapi_service_pb2 as openapi_pb
@@ -10,6 +11,7 @@ from ams.catalog.v1.events_pb2 import DOCKER
 from ams.catalog.v1.metadata_pb2 import PRIVATE
 from ams.catalog.v1.openapi_pb2 import OPERATION_ADDED, OPERATION_CHANGED, OPERATION_REMOVED, ApiReference
 from ams.identity.v1.events_pb2 import STANDING_SUSPENDED
+from ams_common.errors import from_rpc_error
 from ams_common.ids import uuid7
 from catalog_svc.testing import CONSUME_URL, Caller, Catalog
 
@@ -58,12 +60,10 @@ OTHER = """\
 """
 
 
-async def attach(catalog: Catalog, merchant: Caller, service_id: str, content: str = DOCUMENT) -> pb.Service:
-    request = openapi_pb.SetOpenapiDocumentRequest(service_id=service_id, content=content)
-    metadata = (("authorization", f"Bearer {merchant.token}"),)
-    # A process is started for it, which may take a while where many others run.
-    changed: pb.Service = await catalog.openapi.SetOpenapiDocument(request, metadata=metadata, timeout=40)
-    return changed
+async def attach(
+    catalog: Catalog, merchant: Caller, service_id: str, content: str = DOCUMENT, etag: str = ""
+) -> pb.Service:
+    return await catalog.attach_document(merchant, service_id, content, etag)
 
 
 async def remove(catalog: Catalog, merchant: Caller, service_id: str) -> pb.Service:
@@ -242,6 +242,17 @@ async def test_a_document_and_another_change_wait_in_one_revision(catalog: Catal
     assert not await catalog.rows("SELECT FROM openapi_documents")
 
 
+async def test_a_document_that_waits_is_replaced_by_another(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await published(catalog, merchant)
+    await attach(catalog, merchant, service.service_id, OTHER)
+    changed = await attach(catalog, merchant, service.service_id, OTHER.replace('"8"', '"9"'))
+    assert changed.revision.version == 2
+    assert changed.revision.changes[0].after.startswith("Places 9")
+    versions = await catalog.rows("SELECT version FROM openapi_documents ORDER BY version")
+    assert [row["version"] for row in versions] == ["7", "9"]
+
+
 async def test_a_rejected_document_is_gone(catalog: Catalog) -> None:
     merchant = await catalog.known_merchant()
     service = await published(catalog, merchant)
@@ -256,15 +267,15 @@ async def test_a_rejected_document_is_gone(catalog: Catalog) -> None:
     assert [row["version"] for row in await catalog.rows("SELECT version FROM openapi_documents")] == ["7"]
 
 
-async def test_a_revision_that_changed_meanwhile_is_not_added_to(catalog: Catalog) -> None:
+async def test_a_service_that_changed_meanwhile_gets_no_document(catalog: Catalog) -> None:
     merchant = await catalog.known_merchant()
     service = await published(catalog, merchant)
-    await attach(catalog, merchant, service.service_id, OTHER)
-    request = openapi_pb.SetOpenapiDocumentRequest(
-        service_id=service.service_id, content=DOCUMENT, revision_version=7
-    )
-    refused = await merchant.error(catalog.openapi.SetOpenapiDocument, request)
-    assert refused.code == "revision_changed"
+    changed = await attach(catalog, merchant, service.service_id, OTHER)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await attach(catalog, merchant, service.service_id, etag=service.etag)
+    assert from_rpc_error(refused.value).code == "etag_mismatch"
+    again = await attach(catalog, merchant, service.service_id, etag=changed.etag)
+    assert again.etag != changed.etag
 
 
 async def test_only_its_merchant_changes_a_document(catalog: Catalog) -> None:

@@ -240,13 +240,21 @@ DELETE FROM signing_keys WHERE key_id = ANY(:key_ids);
 -- Mail
 
 -- name: insert_mail
-INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
-VALUES (:mail_id, :recipient, :template, :sealed_values, :now, :now, :give_up_at);
+-- Behind the last of its sequence that is still queued, which can't be finished meanwhile: whoever finishes it finds this
+-- one.
+WITH last AS (
+    SELECT mail_id FROM mails WHERE recipient = :recipient AND sequence = :sequence AND status = 'queued'
+    ORDER BY position DESC LIMIT 1 FOR SHARE
+)
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at, sequence)
+VALUES (:mail_id, :recipient, :template, :sealed_values, :now,
+        CASE WHEN EXISTS (SELECT 1 FROM last) THEN 'infinity' ELSE :now::timestamptz END, :give_up_at, :sequence);
 
 -- name: insert_mail_to_user
 -- The same statement for known and unknown addresses; only the known get the mail.
-INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
-SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at, sequence)
+SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz,
+       :sequence::text
 FROM users WHERE email = :recipient;
 
 -- name: remember_notification
@@ -263,21 +271,32 @@ SELECT email FROM users WHERE user_id = :user_id;
 SELECT pg_notify('mails_' || current_schema(), '');
 
 -- name: claim_mails
--- A claim that isn't settled (the process died) falls due again when its lease ends.
+-- Those without a sequence first: somebody waits for them. A claim that isn't settled (the process died) falls due again
+-- when its lease ends.
 UPDATE mails SET attempts = attempts + 1, next_attempt_at = :leased_until
 WHERE mail_id IN (
     SELECT mail_id FROM mails WHERE status = 'queued' AND next_attempt_at <= :now
-    ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY sequence IS NOT NULL, next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 RETURNING mail_id, recipient, template, sealed_values, attempts, give_up_at;
 
 -- name: finish_mail
-UPDATE mails SET status = :status, finished_at = :now, sealed_values = NULL, last_error = :error
+UPDATE mails
+SET status = :status, finished_at = :now, sealed_values = NULL, last_error = :error, given_up_for = :given_up_for
 WHERE mail_id = :mail_id AND status = 'queued';
 
 -- name: postpone_mail
 UPDATE mails SET next_attempt_at = :next_attempt_at, last_error = :error
 WHERE mail_id = :mail_id AND status = 'queued';
+
+-- name: measure_mails
+SELECT count(*) AS waiting, min(created_at) AS oldest_at FROM mails WHERE status = 'queued';
+
+-- name: list_undelivered_mails
+-- order given_up_at desc: timestamptz finished_at, uuid mail_id
+SELECT mail_id, recipient, template, given_up_for, last_error, attempts, created_at, finished_at, {key} FROM mails
+WHERE status = 'failed' AND {after}
+ORDER BY {order} LIMIT :limit;
 
 -- Retention, in bounded batches
 

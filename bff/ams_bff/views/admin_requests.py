@@ -214,8 +214,9 @@ def _of_access(
 
 async def _blocked_consumers(visit: Visit) -> set[str]:
     """The newest: of an older one its own page says so."""
-    listed = await visit.api.identity.ListConsumers(page_size=_MOST_BLOCKED, standing=STANDING_BLOCKED)
-    return {consumer.consumer_id for consumer in listed.consumers}
+    asked = visit.api.identity.ListConsumers(page_size=_MOST_BLOCKED, standing=STANDING_BLOCKED)
+    listed = await visit.or_none_if_down(asked)
+    return {consumer.consumer_id for consumer in listed.consumers} if listed else set()
 
 
 VIEWS = (page(PATH, show_requests, ADMIN), action(PATH, decide_requests, ADMIN))

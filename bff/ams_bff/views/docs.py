@@ -25,6 +25,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "lifecycle": "Withdrawing and retiring",
         "invitations": "Private services",
         "service_consumers": "Consumers of a service",
+        "openapi": "OpenAPI documents",
         "registry": "Images",
     },
     "Usage and money": {

@@ -49,26 +49,26 @@ class OpenapiService(Visibility, rpc.OpenapiServiceServicer):
         examined = await examine(request.content, within_s)
         now = self.clock()
         async with self.database.change() as change:
-            record = await lock_own(change, request.service_id, now)
+            record = await lock_own(change, request.service_id, now, request.etag)
             _check(record)
             document = documents.new_document(uuid7(), examined, record.base_url, now)
             await change.store.insert_document(
                 record.service_id, document, request.content, examined, record.base_url
             )
-            return await _put(change, record, document, request.revision_version, now)
+            return await _put(change, record, document, now)
 
     async def DeleteOpenapiDocument(
         self, request: pb.DeleteOpenapiDocumentRequest, context: Context
     ) -> catalog_pb.Service:
         now = self.clock()
         async with self.database.change() as change:
-            record = await lock_own(change, request.service_id, now)
+            record = await lock_own(change, request.service_id, now, request.etag)
             _check(record)
             waiting = await change.store.find_open_revision(service_id=record.service_id)
             documents.check_has_one((waiting and waiting.document) or record.document)
             # What only waits goes first; what there is, once an admin has approved.
             stays = record.document if waiting is not None and waiting.document is not None else None
-            return await _put(change, record, stays, 0, now)
+            return await _put(change, record, stays, now)
 
     async def GetOpenapiDocument(
         self, request: pb.GetOpenapiDocumentRequest, context: Context
@@ -146,12 +146,10 @@ async def _put(
     change: Change[Store],
     record: ServiceRecord,
     document: Document | None,
-    revision_version: int,
     now: datetime,
 ) -> catalog_pb.Service:
     """Gives the service the document, None for none: in the marketplace once an admin has approved."""
     waiting = await change.store.find_open_revision(service_id=record.service_id)
-    revisions.check_version(waiting, revision_version)
     before = record.document
     if record.status == lifecycle.ACTIVE:
         wanted = replace(

@@ -28,7 +28,7 @@ from ams.policy.v1 import policy_pb2 as ams_dot_policy_dot_v1_dot_policy__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ams/catalog/v1/openapi_service.proto\x12\x0e\x61ms.catalog.v1\x1a$ams/catalog/v1/catalog_service.proto\x1a\x1c\x61ms/catalog/v1/openapi.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\"x\n\x19SetOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\x80\x80@\x12 \n\x10revision_version\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02(\x00\"<\n\x1c\x44\x65leteOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"N\n\x19GetOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x13\n\x0bis_proposed\x18\x02 \x01(\x08\"A\n$GetMarketplaceOpenapiDocumentRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\"\x99\x01\n\x0fOpenapiDocument\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12/\n\treference\x18\x03 \x01(\x0b\x32\x1c.ams.catalog.v1.ApiReference\x12\x30\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1f.ams.catalog.v1.OperationChange\"f\n\x16GetApiReferenceRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12\x1d\n\x0coperation_id\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x12\n\nis_outline\x18\x03 \x01(\x08\x32\xf9\x06\n\x0eOpenapiService\x12\xb4\x01\n\x12SetOpenapiDocument\x12).ams.catalog.v1.SetOpenapiDocumentRequest\x1a\x17.ams.catalog.v1.Service\"Z\xa2\xbb\x18!\n\x01\x02\"\x1cservice.set_openapi_document\x82\xd3\xe4\x93\x02/\"*/v1/services/{service_id}/openapi-document:\x01*\x12\xba\x01\n\x15\x44\x65leteOpenapiDocument\x12,.ams.catalog.v1.DeleteOpenapiDocumentRequest\x1a\x17.ams.catalog.v1.Service\"Z\xa2\xbb\x18$\n\x01\x02\"\x1fservice.delete_openapi_document\x82\xd3\xe4\x93\x02,**/v1/services/{service_id}/openapi-document\x12\x9c\x01\n\x12GetOpenapiDocument\x12).ams.catalog.v1.GetOpenapiDocumentRequest\x1a\x1f.ams.catalog.v1.OpenapiDocument\":\xa2\xbb\x18\x04\n\x02\x01\x02\x82\xd3\xe4\x93\x02,\x12*/v1/services/{service_id}/openapi-document\x12\xb9\x01\n\x1dGetMarketplaceOpenapiDocument\x12\x34.ams.catalog.v1.GetMarketplaceOpenapiDocumentRequest\x1a\x1f.ams.catalog.v1.OpenapiDocument\"A\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/marketplace/services/{service}/openapi-document\x12\x97\x01\n\x0fGetApiReference\x12&.ams.catalog.v1.GetApiReferenceRequest\x1a\x1c.ams.catalog.v1.ApiReference\">\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/marketplace/services/{service}/api-referenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ams/catalog/v1/openapi_service.proto\x12\x0e\x61ms.catalog.v1\x1a$ams/catalog/v1/catalog_service.proto\x1a\x1c\x61ms/catalog/v1/openapi.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\"m\n\x19SetOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\x80\x80@\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"S\n\x1c\x44\x65leteOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"N\n\x19GetOpenapiDocumentRequest\x12\x1c\n\nservice_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x13\n\x0bis_proposed\x18\x02 \x01(\x08\"A\n$GetMarketplaceOpenapiDocumentRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\"\x99\x01\n\x0fOpenapiDocument\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12/\n\treference\x18\x03 \x01(\x0b\x32\x1c.ams.catalog.v1.ApiReference\x12\x30\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x1f.ams.catalog.v1.OperationChange\"f\n\x16GetApiReferenceRequest\x12\x19\n\x07service\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12\x1d\n\x0coperation_id\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x12\n\nis_outline\x18\x03 \x01(\x08\x32\xf9\x06\n\x0eOpenapiService\x12\xb4\x01\n\x12SetOpenapiDocument\x12).ams.catalog.v1.SetOpenapiDocumentRequest\x1a\x17.ams.catalog.v1.Service\"Z\xa2\xbb\x18!\n\x01\x02\"\x1cservice.set_openapi_document\x82\xd3\xe4\x93\x02/\"*/v1/services/{service_id}/openapi-document:\x01*\x12\xba\x01\n\x15\x44\x65leteOpenapiDocument\x12,.ams.catalog.v1.DeleteOpenapiDocumentRequest\x1a\x17.ams.catalog.v1.Service\"Z\xa2\xbb\x18$\n\x01\x02\"\x1fservice.delete_openapi_document\x82\xd3\xe4\x93\x02,**/v1/services/{service_id}/openapi-document\x12\x9c\x01\n\x12GetOpenapiDocument\x12).ams.catalog.v1.GetOpenapiDocumentRequest\x1a\x1f.ams.catalog.v1.OpenapiDocument\":\xa2\xbb\x18\x04\n\x02\x01\x02\x82\xd3\xe4\x93\x02,\x12*/v1/services/{service_id}/openapi-document\x12\xb9\x01\n\x1dGetMarketplaceOpenapiDocument\x12\x34.ams.catalog.v1.GetMarketplaceOpenapiDocumentRequest\x1a\x1f.ams.catalog.v1.OpenapiDocument\"A\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/marketplace/services/{service}/openapi-document\x12\x97\x01\n\x0fGetApiReference\x12&.ams.catalog.v1.GetApiReferenceRequest\x1a\x1c.ams.catalog.v1.ApiReference\">\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/marketplace/services/{service}/api-referenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['content']._loaded_options = None
   _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['content']._serialized_options = b'\252\273\030\006\010\001\030\200\200@'
-  _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['revision_version']._loaded_options = None
-  _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['revision_version']._serialized_options = b'\252\273\030\002(\000'
+  _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SETOPENAPIDOCUMENTREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_DELETEOPENAPIDOCUMENTREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_DELETEOPENAPIDOCUMENTREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
+  _globals['_DELETEOPENAPIDOCUMENTREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEOPENAPIDOCUMENTREQUEST'].fields_by_name['etag']._serialized_options = b'\252\273\030\003\030\274\005'
   _globals['_GETOPENAPIDOCUMENTREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_GETOPENAPIDOCUMENTREQUEST'].fields_by_name['service_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_GETMARKETPLACEOPENAPIDOCUMENTREQUEST'].fields_by_name['service']._loaded_options = None
@@ -62,17 +64,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENAPISERVICE'].methods_by_name['GetApiReference']._loaded_options = None
   _globals['_OPENAPISERVICE'].methods_by_name['GetApiReference']._serialized_options = b'\242\273\030\002\030\001\202\323\344\223\0022\0220/v1/marketplace/services/{service}/api-reference'
   _globals['_SETOPENAPIDOCUMENTREQUEST']._serialized_start=182
-  _globals['_SETOPENAPIDOCUMENTREQUEST']._serialized_end=302
-  _globals['_DELETEOPENAPIDOCUMENTREQUEST']._serialized_start=304
-  _globals['_DELETEOPENAPIDOCUMENTREQUEST']._serialized_end=364
-  _globals['_GETOPENAPIDOCUMENTREQUEST']._serialized_start=366
-  _globals['_GETOPENAPIDOCUMENTREQUEST']._serialized_end=444
-  _globals['_GETMARKETPLACEOPENAPIDOCUMENTREQUEST']._serialized_start=446
-  _globals['_GETMARKETPLACEOPENAPIDOCUMENTREQUEST']._serialized_end=511
-  _globals['_OPENAPIDOCUMENT']._serialized_start=514
-  _globals['_OPENAPIDOCUMENT']._serialized_end=667
-  _globals['_GETAPIREFERENCEREQUEST']._serialized_start=669
-  _globals['_GETAPIREFERENCEREQUEST']._serialized_end=771
-  _globals['_OPENAPISERVICE']._serialized_start=774
-  _globals['_OPENAPISERVICE']._serialized_end=1663
+  _globals['_SETOPENAPIDOCUMENTREQUEST']._serialized_end=291
+  _globals['_DELETEOPENAPIDOCUMENTREQUEST']._serialized_start=293
+  _globals['_DELETEOPENAPIDOCUMENTREQUEST']._serialized_end=376
+  _globals['_GETOPENAPIDOCUMENTREQUEST']._serialized_start=378
+  _globals['_GETOPENAPIDOCUMENTREQUEST']._serialized_end=456
+  _globals['_GETMARKETPLACEOPENAPIDOCUMENTREQUEST']._serialized_start=458
+  _globals['_GETMARKETPLACEOPENAPIDOCUMENTREQUEST']._serialized_end=523
+  _globals['_OPENAPIDOCUMENT']._serialized_start=526
+  _globals['_OPENAPIDOCUMENT']._serialized_end=679
+  _globals['_GETAPIREFERENCEREQUEST']._serialized_start=681
+  _globals['_GETAPIREFERENCEREQUEST']._serialized_end=783
+  _globals['_OPENAPISERVICE']._serialized_start=786
+  _globals['_OPENAPISERVICE']._serialized_end=1675
 # @@protoc_insertion_point(module_scope)
