@@ -71,9 +71,10 @@ async def test_people_are_found_through_what_is_in_their_names(database: Databas
             SELECT user_id, 'consumer', CASE WHEN email LIKE 'u77%' THEN 'blocked' ELSE 'active' END,
                 created_at
             FROM users;
-            """
+            """,
+            timeout=600,
         )
-        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("VACUUM ANALYZE", timeout=600)
         for order_by in ("", "name", "email desc", "standing"):
             for chosen, index in (
                 ({"standing": None, **_words("ann c4ca")}, "users_by_pieces"),
