@@ -62,7 +62,7 @@ prove-changes: setup ## gateways obey each change within 1 s, 60 s if Redis lose
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.changes $(ARGS)
 
 fuzz-rest: for-tests setup ## the REST API against its OpenAPI document, in each role; FUZZ_REST_EXAMPLES=50, FUZZ_REST_SEED=7
-	@FUZZ_REST_EXAMPLES=$${FUZZ_REST_EXAMPLES:-20} $(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/pytest -q loadtests/proofs/rest_fuzz.py
+	@FUZZ_REST_EXAMPLES=$${FUZZ_REST_EXAMPLES:-20} $(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/pytest -q -rP loadtests/proofs/rest_fuzz.py $(T)
 
 hostile-day: setup ## hostile consumers and merchants learn nothing of each other; ARGS="--seed 7" repeats a day
 	@$(BIN)/python -m loadtests.proofs.hostile_day $(ARGS)

@@ -23,6 +23,7 @@ LONGEST_FIRST = (
     "gateway/tests/test_survive_kills.py",
     "gateway/tests/test_end_slow_connections.py",
     "local/tests/test_run_everything.py",
+    "identity-svc/tests/test_render_mails.py",
     "tests/test_ui_search.py",
     "tests/test_large_images.py",
     "tests/test_ui_keyboard.py",

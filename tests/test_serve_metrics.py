@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 from ams_common.processes import PROCESSES
 from ams_common.testing.eventually import eventually
-from support.running_system import RunningSystem
+from support.running_system import ADMIN_EMAIL, RunningSystem
 
 # A path for each server that somebody who isn't signed in can ask, and the family that counts it there.
 ASKED = {
@@ -35,3 +35,20 @@ async def test_a_process_serves_metrics(
             return f"\n{family}" in await answer.text()
 
     await eventually(is_counted)
+
+
+async def test_identity_svc_tells_of_the_mail_queue(
+    system: RunningSystem, http: aiohttp.ClientSession
+) -> None:
+    variable = PROCESSES["identity-svc"].variable("METRICS_LISTEN")
+    url = f"http://{system.programs['identity-svc'].environment[variable]}/metrics"
+
+    async def are_told() -> bool:
+        async with http.get(url) as answer:
+            text = await answer.text()
+        families = ("ams_mails_waiting ", "ams_mails_oldest_seconds ", 'ams_mails_total{outcome="sent"} ')
+        return all(f"\n{family}" in text for family in families)
+
+    # Signing in sends a mail.
+    await system.people(http).sign_in(ADMIN_EMAIL)
+    await eventually(are_told)

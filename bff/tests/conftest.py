@@ -110,9 +110,18 @@ class Bff:
 
 @dataclass
 class Mailbox:
-    """The mail server of the tests: keeps what it is given, by recipient."""
+    """The mail server of the tests: keeps what it is given, by recipient, and takes nothing for
+    refused.example."""
 
     mails: dict[str, list[str]] = field(default_factory=dict)
+
+    async def handle_RCPT(
+        self, server: object, session: object, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        if address.endswith("@refused.example"):
+            return "550 5.1.1 <Nobody> of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         for recipient in envelope.rcpt_tos:

@@ -147,3 +147,50 @@ def test_only_admins_come_in(browsers: Any, path: str) -> None:
 def test_only_admins_change_anything(browsers: Any, path: str) -> None:
     browser = browsers.register()
     assert browser.post(path, "/dashboard", email="a@b.example", reason="x").status == 403
+
+
+def test_tries_to_sign_in_are_shown_by_hour_and_outcome(
+    all_services: Any, browsers: Any, admin: Any, email: str
+) -> None:
+    page = "/admin/governance/sign-ins"
+
+    def counted(outcome: str) -> int:
+        rows = re.findall(rf"^[^,]+,{outcome},([0-9]+)", admin.get(f"{page}/table.csv").text, re.MULTILINE)
+        return sum(map(int, rows))
+
+    before = counted("code_wrong")
+    browser = browsers.browser()
+    browser.post("/register", "/register", email=email, name="Wrong")
+    browser.post("/login/code", "/login/code", code="000000")
+    assert all_services.wait_until(lambda: counted("code_wrong") > before)
+    for address in (page, f"{page}?range=7d", f"{page}?range=junk"):
+        shown = admin.get(address)
+        assert shown.status == 200
+        # One row for each hour, a column for each line of the chart.
+        assert shown.text.count("<tr data-x=") == (168 if "7d" in address else 48)
+        found = re.search(
+            r"Wrong code</strong>.*?<td[^>]*class=\"num\"><div>([0-9,]+)<", shown.text, re.DOTALL
+        )
+        assert found and int(found[1].replace(",", "")) > before
+    assert browsers.register().get(page).status == 403
+    assert browsers.browser().get(page).location.startswith("/login")
+
+
+def test_mails_that_were_refused_are_shown_with_the_servers_answer(
+    all_services: Any, browsers: Any, admin: Any
+) -> None:
+    page, email = "/admin/governance/mails", f"{secrets.token_hex(5)}@refused.example"
+    assert admin.post("/admin/team", "/admin/team", email=email, note="").status == 303
+
+    def row_of_it() -> str:
+        """Not the toast, which names the address too."""
+        return str(admin.get(page).text.partition(f"<strong>{email}</strong>")[2].partition("</tr>")[0])
+
+    row = all_services.wait_until(row_of_it)
+    assert "admin invite" in row and "Refused" in row
+    assert "550 5.1.1 &lt;Nobody&gt; of that name" in row
+    lines = admin.get(f"{page}/table.csv").text.splitlines()
+    assert lines[0].startswith("given_up_at,recipient,kind,given_up_for,error,attempts")
+    assert any(f",{email},admin_invite,refused," in line for line in lines)
+    assert browsers.register().get(page).status == 403
+    assert browsers.browser().get(f"{page}/table.csv").status != 200

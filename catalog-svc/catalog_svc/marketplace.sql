@@ -10,25 +10,25 @@ status = 'active' AND standing = 'active' AND (visibility = 'public' OR service_
 (:type::text IS NULL OR type = :type)
 
 -- fragment: of_categories
-categories @> :categories::text[]
+(cardinality(:categories::text[]) = 0 OR categories @> :categories::text[])
 
 -- fragment: of_tags
-tags @> :tags::text[]
+(cardinality(:tags::text[]) = 0 OR tags @> :tags::text[])
 
 -- fragment: of_price_models
-price_models @> :price_models::text[]
+(cardinality(:price_models::text[]) = 0 OR price_models @> :price_models::text[])
 
 -- fragment: of_merchant
 (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
 
 -- fragment: of_currency
-(:currency::text IS NULL OR typical_month_currency = :currency)
+(:currency::text IS NULL OR typical_month_currency COLLATE pg_c_utf8 = :currency)
 
 -- fragment: chosen
 {of_type} AND {of_categories} AND {of_tags} AND {of_price_models} AND {of_merchant} AND {of_currency}
 
 -- fragment: found
-{listed} AND (:words::text[] IS NULL OR search @@ words_query(:words))
+{listed} AND (:words::text[] IS NULL OR search @@ matches_query(:words))
 
 -- name: list_marketplace
 -- Along the order: for what many services fit.
@@ -47,27 +47,43 @@ SELECT details.*, placed.* FROM placed JOIN service_details(:now) AS details USI
 -- At most :most.
 SELECT count(*)::integer FROM (
     SELECT FROM services JOIN merchants USING (merchant_id)
-    WHERE {listed} AND {chosen} AND search @@ words_query(:words)
+    WHERE {listed} AND {chosen} AND search @@ matches_query(:words)
     LIMIT :most
 ) AS matches;
 
--- name: search_marketplace
--- order relevance desc: numeric score, uuid service_id
+-- name: sort_matches
 -- order published_at desc: timestamptz published_at, uuid service_id
 -- order name: text lower(name COLLATE pg_c_utf8), uuid service_id
 -- order typical_month: text typical_month_currency COLLATE pg_c_utf8, numeric typical_month_amount, uuid service_id
--- The words first and by themselves: beside ORDER BY and LIMIT the planner would walk along the order. Of more than
--- :most that fit those are ranked that have the words in their names. A score is from 0 to 1.
-WITH candidates AS MATERIALIZED (
-    (SELECT service_id FROM services JOIN merchants USING (merchant_id)
-     WHERE {listed} AND {chosen} AND stems_and_words(name) @@ words_query(:words) LIMIT :most)
-    UNION
-    (SELECT service_id FROM services JOIN merchants USING (merchant_id)
-     WHERE {listed} AND {chosen} AND search @@ words_query(:words) LIMIT :most)
+-- For what no more than :most services fit. The words first and by themselves: beside ORDER BY and LIMIT the planner
+-- would walk along the order.
+WITH matches AS MATERIALIZED (
+    SELECT service_id, name, published_at, typical_month_currency, typical_month_amount
+    FROM services JOIN merchants USING (merchant_id)
+    WHERE {listed} AND {chosen} AND search @@ matches_query(:words)
+    LIMIT :most
+), shown AS (
+    SELECT service_id, {key} FROM matches WHERE {after} ORDER BY {order} LIMIT :limit
+), placed AS (SELECT *, row_number() OVER () AS place FROM shown)
+SELECT details.*, placed.* FROM placed JOIN service_details(:now) AS details USING (service_id) ORDER BY place;
+
+-- name: rank_matches
+-- order relevance desc: numeric score, uuid service_id
+-- Of more than :most matches those are ranked that have the words in their names, and :most of them; the rest isn't
+-- even looked for. A score is from 0 to 1.
+WITH named AS MATERIALIZED (
+    SELECT service_id, search FROM services JOIN merchants USING (merchant_id)
+    WHERE {listed} AND {chosen} AND stems_and_words(name) @@ matches_query(:words)
+    LIMIT :most
+), others AS MATERIALIZED (
+    SELECT service_id, search FROM services JOIN merchants USING (merchant_id)
+    WHERE {listed} AND {chosen} AND search @@ matches_query(:words)
+      AND (SELECT count(*) FROM named) < :most
+    LIMIT :most
 ), matches AS MATERIALIZED (
-    SELECT service_id, name, published_at, typical_month_currency, typical_month_amount,
-        round(ts_rank('{0.05, 0.2, 0.5, 1}', search, words_query(:words))::numeric, 6) AS score
-    FROM candidates JOIN services USING (service_id)
+    SELECT service_id, round(ts_rank('{0.05, 0.2, 0.5, 1}', search, words_query(:words))::numeric, 6) AS score
+    FROM (SELECT * FROM named UNION ALL
+          SELECT * FROM others WHERE service_id NOT IN (SELECT service_id FROM named)) AS candidates
 ), shown AS (
     SELECT service_id, {key} FROM matches WHERE {after} ORDER BY {order} LIMIT :limit
 ), placed AS (SELECT *, row_number() OVER () AS place FROM shown)
@@ -78,17 +94,20 @@ SELECT details.*, placed.* FROM placed JOIN service_details(:now) AS details USI
 SELECT word FROM unnest(:words::text[]) AS word
 WHERE length(word) > 3 AND NOT EXISTS (
     SELECT FROM services JOIN merchants USING (merchant_id)
-    WHERE {listed} AND search @@ words_query(ARRAY[word])
+    WHERE {listed} AND search @@ matches_query(ARRAY[word])
 );
 
 -- name: find_similar_word
 -- Only names of listed services are looked through: a correction tells nothing of the others. 500 of those that have
 -- something like it are enough to know how it is written.
-SELECT candidate FROM (
+WITH likely AS MATERIALIZED (
     SELECT search_names FROM services JOIN merchants USING (merchant_id)
     WHERE {listed} AND search_names %> :word
     LIMIT 500
-) AS likely, LATERAL regexp_split_to_table(search_names, '\W+') AS candidate
+), candidates AS MATERIALIZED (
+    SELECT DISTINCT candidate FROM likely, LATERAL regexp_split_to_table(search_names, '\W+') AS candidate
+)
+SELECT candidate FROM candidates
 WHERE similarity(candidate, :word) > 0.3
 ORDER BY similarity(candidate, :word) DESC, candidate
 LIMIT 1;
@@ -159,22 +178,34 @@ UNION ALL
 UNION ALL
 SELECT 'total', '', '', count(*)::integer FROM fitting;
 
+-- fragment: newest_related
+ORDER BY published_at DESC, service_id DESC LIMIT 250
+
+-- fragment: related_columns
+service_id, published_at, merchant_id, categories, tags
+
 -- name: list_related_services
--- Three for each category that they share, two for each tag, one for the merchant; of those alike the newest.
-WITH candidates AS MATERIALIZED (
-    (SELECT service_id FROM services WHERE status = 'active' AND categories && :categories::text[] LIMIT 2000)
-    UNION
-    (SELECT service_id FROM services WHERE status = 'active' AND tags && :tags::text[] LIMIT 2000)
-    UNION
-    (SELECT service_id FROM services WHERE status = 'active' AND merchant_id = :merchant_id
-     ORDER BY published_at DESC LIMIT 2000)
+-- Three for each category that they share, two for each tag, one for the merchant; of those alike the newest. Compared
+-- are the newest of those that share both, of each kind, and of the merchant.
+WITH candidates AS (
+    (SELECT {related_columns} FROM services JOIN merchants USING (merchant_id)
+     WHERE {listed} AND categories && :categories::text[] AND tags && :tags::text[] {newest_related})
+    UNION ALL
+    (SELECT {related_columns} FROM services JOIN merchants USING (merchant_id)
+     WHERE {listed} AND categories && :categories::text[] {newest_related})
+    UNION ALL
+    (SELECT {related_columns} FROM services JOIN merchants USING (merchant_id)
+     WHERE {listed} AND tags && :tags::text[] {newest_related})
+    UNION ALL
+    (SELECT {related_columns} FROM services JOIN merchants USING (merchant_id)
+     WHERE {listed} AND merchant_id = :merchant_id {newest_related})
 ), alike AS (
-    SELECT service_id, published_at,
+    SELECT DISTINCT service_id, published_at,
         3 * cardinality(ARRAY(SELECT unnest(categories) INTERSECT SELECT unnest(:categories::text[])))
         + 2 * cardinality(ARRAY(SELECT unnest(tags) INTERSECT SELECT unnest(:tags::text[])))
         + (merchant_id = :merchant_id)::integer AS score
-    FROM candidates JOIN services USING (service_id) JOIN merchants USING (merchant_id)
-    WHERE {listed} AND service_id <> :service_id
+    FROM candidates
+    WHERE service_id <> :service_id
     ORDER BY score DESC, published_at DESC, service_id DESC
     LIMIT :limit
 )

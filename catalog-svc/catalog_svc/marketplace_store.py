@@ -12,7 +12,7 @@ from ams_common.queries import QueryStore, column, many, maybe_value, page, run,
 from catalog_svc.records import ServiceRecord, record_of
 
 # So many services are counted for a facet's figures at most.
-MOST_COUNTED = 5_000
+MOST_COUNTED = 1_000
 MOST_RELATED = 4
 
 
@@ -44,13 +44,15 @@ class FacetCount:
 class MarketplaceStore(QueryStore, package="catalog_svc", file="marketplace.sql"):
     """Of the active services of merchants in good standing, which are public or among `private_ids`."""
 
-    # So many services are put into an order at most; where more fit, they are found along that order, and by
-    # relevance so many are ranked.
+    # Of so many matches at most the relevance is worked out, and so many are sorted by anything else; where
+    # more fit, they are found along that order.
     most_ranked: ClassVar[int] = 500
+    most_sorted: ClassVar[int] = 2_000
 
     prefer_indexes = run()
     _list_marketplace = page(row=record_of)
-    _search_marketplace = page(row=record_of)
+    _rank_matches = page(row=record_of)
+    _sort_matches = page(row=record_of)
     _count_matches = value(int)
     _list_unknown_words = column(str)
     _find_similar_word = maybe_value(str)
@@ -63,13 +65,11 @@ class MarketplaceStore(QueryStore, package="catalog_svc", file="marketplace.sql"
         fields = asdict(those)
         if those.words is None:
             return await self._list_marketplace(wanted, **fields, now=now)
-        is_by_relevance = wanted.order_by.split(" ")[0] in ("", "relevance")
-        if (
-            not is_by_relevance
-            and await self._count_matches(**fields, most=self.most_ranked) == self.most_ranked
-        ):
+        if wanted.order_by.split()[:1] in ([], ["relevance"]):
+            return await self._rank_matches(wanted, **fields, now=now, most=self.most_ranked)
+        if await self._count_matches(**fields, most=self.most_sorted) == self.most_sorted:
             return await self._list_marketplace(wanted, **fields, now=now)
-        return await self._search_marketplace(wanted, **fields, now=now, most=self.most_ranked)
+        return await self._sort_matches(wanted, **fields, now=now, most=self.most_sorted)
 
     async def corrected(self, those: MarketplaceFilter) -> MarketplaceFilter:
         """The same filter with the most similar word in place of each that is found nowhere; as it is where

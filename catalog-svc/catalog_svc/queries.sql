@@ -165,6 +165,13 @@ SELECT EXISTS (SELECT FROM services WHERE service_id = :service_id AND snapshot_
 SELECT * FROM service_details(:now)
 WHERE service_id = ANY(:service_ids::uuid[]) OR slug = ANY(:slugs::text[]);
 
+-- name: find_services_with_words
+-- Through the index of the longest word's pattern, and those of them that fit all patterns; at most :most.
+SELECT service_id FROM services,
+    LATERAL (SELECT (name || ' ' || slug || ' ' || description || ' ' || merchant_name) COLLATE pg_c_utf8 AS body) AS texts
+WHERE lower(body) LIKE lower(:longest::text COLLATE pg_c_utf8) AND body ILIKE ALL (:patterns::text[])
+LIMIT :most;
+
 -- name: list_services
 -- Names sort by code points in lower case: the same on every server, and no update of a library ever
 -- reorders (and so breaks) their indexes, as it does with a locale's collation.
@@ -175,6 +182,7 @@ WHERE service_id = ANY(:service_ids::uuid[]) OR slug = ANY(:slugs::text[]);
 SELECT *, {key} FROM service_details(:now)
 WHERE (:status::text IS NULL OR status = :status)
   AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+  AND (:service_ids::uuid[] IS NULL OR service_id = ANY(:service_ids))
   AND concat_ws(' ', name, slug, description, merchant_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
   AND {after}
 ORDER BY {order}

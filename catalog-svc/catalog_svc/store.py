@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
+from ams_common.paging import Page, PageRequest
 from ams_common.queries import QueryStore, column, many, maybe_value, one, page, run, value
 from ams_rating.price_json import price_to_json
 from ams_rating.prices import Price
@@ -28,6 +29,9 @@ from catalog_svc.records import (
 )
 from catalog_svc.revisions import Revision, Wanted, revision_of
 from catalog_svc.slugs import service_id_in
+
+# So many services that have all words are looked up at most; where more do, they are met along the order.
+_MOST_FOUND = 1_000
 
 
 class Store(QueryStore, package="catalog_svc"):
@@ -58,7 +62,8 @@ class Store(QueryStore, package="catalog_svc"):
     find_services = many(row=record_of)
     find_service_by_slug = one(row=record_of)
     find_service_names = many(row=service_name_of)
-    list_services = page(row=record_of)
+    _find_services_with_words = column(UUID)
+    _list_services = page(row=record_of)
     _save_price_summary = run()
     renew_snapshot = run()
     renew_snapshots = run()
@@ -107,6 +112,31 @@ class Store(QueryStore, package="catalog_svc"):
         known = await self._lock_standing(merchant_id=merchant_id)
         assert known is not None, "it has just been added, and merchants are never deleted"
         return known
+
+    async def list_services(
+        self,
+        wanted: PageRequest,
+        *,
+        status: str | None,
+        merchant_id: UUID | None,
+        patterns: Sequence[str],
+        now: datetime,
+    ) -> Page[ServiceRecord]:
+        """A page of all services, or of a merchant's, whose texts fit all patterns."""
+        service_ids = None
+        # Words that few services have are met late on the way along an order. A merchant's are few anyway.
+        if patterns and merchant_id is None:
+            longest = max(patterns, key=len)
+            found = await self._find_services_with_words(patterns=patterns, longest=longest, most=_MOST_FOUND)
+            service_ids = found if len(found) < _MOST_FOUND else None
+        return await self._list_services(
+            wanted,
+            status=status,
+            merchant_id=merchant_id,
+            service_ids=service_ids,
+            patterns=patterns,
+            now=now,
+        )
 
     async def insert_service(
         self, record: ServiceRecord, merchant_name: str, slugs: Sequence[str]

@@ -44,6 +44,7 @@ info: {title: Cities, version: "1"}
 paths:
   /cities: {get: {responses: {"200": {description: All of them}}}}
 """
+_FILL_TIMEOUT_S = 600
 
 
 class MovingClock:
@@ -194,7 +195,7 @@ class Catalog:
     async def execute(self, sql: str) -> None:
         """Runs statements on the service's database, as no RPC could."""
         async with self.database.connection() as connection:
-            await connection.execute(sql)
+            await connection.execute(sql, timeout=_FILL_TIMEOUT_S)
 
     async def outbox(self, topic: str) -> list[bytes]:
         """The payloads on their way to a Kafka topic or a Redis key, oldest first."""
@@ -307,6 +308,7 @@ async def fill_marketplace(connection: asyncpg.Connection, services: int, mercha
         """,
         services,
         merchants,
+        timeout=_FILL_TIMEOUT_S,
     )
     await connection.execute(
         """
@@ -316,6 +318,7 @@ async def fill_marketplace(connection: asyncpg.Connection, services: int, mercha
             'charge_rule', '{"is_client_error_free": false, "is_abandoned_free": false}'::jsonb),
             published_at, published_at
         FROM services
-        """
+        """,
+        timeout=_FILL_TIMEOUT_S,
     )
-    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("VACUUM ANALYZE", timeout=_FILL_TIMEOUT_S)

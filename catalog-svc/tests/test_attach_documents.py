@@ -242,6 +242,17 @@ async def test_a_document_and_another_change_wait_in_one_revision(catalog: Catal
     assert not await catalog.rows("SELECT FROM openapi_documents")
 
 
+async def test_a_document_that_waits_is_replaced_by_another(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await published(catalog, merchant)
+    await attach(catalog, merchant, service.service_id, OTHER)
+    changed = await attach(catalog, merchant, service.service_id, OTHER.replace('"8"', '"9"'))
+    assert changed.revision.version == 2
+    assert changed.revision.changes[0].after.startswith("Places 9")
+    versions = await catalog.rows("SELECT version FROM openapi_documents ORDER BY version")
+    assert [row["version"] for row in versions] == ["7", "9"]
+
+
 async def test_a_rejected_document_is_gone(catalog: Catalog) -> None:
     merchant = await catalog.known_merchant()
     service = await published(catalog, merchant)

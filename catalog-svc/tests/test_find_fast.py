@@ -1,8 +1,10 @@
 """Among many services everything that the marketplace is asked has its answer from indexes."""
 
+import re
 from typing import Any
 
 import pytest
+from ams.catalog.v1 import discovery_service_pb2 as pb
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.paging import PageRequest
@@ -30,9 +32,12 @@ async def _plans(database: Database, market: dict[str, Any]) -> dict[str, str]:
         await MarketplaceStore(connection).prefer_indexes()
         for words in (RARE, FREQUENT):
             search = {**UNSET, **viewer, "words": words, "most": 2_000}
-            for order_by in ("", "published_at", "name desc", "typical_month"):
-                plans[f"search_marketplace {words} {order_by}"] = await queries.explain_page(
-                    connection, "search_marketplace", PageRequest(order_by=order_by), **search, now=now
+            plans[f"rank_matches {words}"] = await queries.explain_page(
+                connection, "rank_matches", PageRequest(), **search, now=now
+            )
+            for order_by in ("published_at", "name desc", "typical_month"):
+                plans[f"sort_matches {words} {order_by}"] = await queries.explain_page(
+                    connection, "sort_matches", PageRequest(order_by=order_by), **search, now=now
                 )
             plans[f"count_matches {words}"] = await queries.explain(connection, "count_matches", **search)
             for chosen in ({}, {"tags": ["batch7"]}, {"type": "api", "currency": "EUR"}):
@@ -46,6 +51,7 @@ async def _plans(database: Database, market: dict[str, Any]) -> dict[str, str]:
                 {"categories": ["weather"]},
                 {"merchant_id": uuid7()},
                 {"price_models": ["free"]},
+                {"type": "docker", "currency": "EUR"},
                 {"words": FREQUENT},
             ):
                 plans[f"list_marketplace {order_by} {','.join(chosen)}"] = await queries.explain_page(
@@ -81,9 +87,9 @@ async def test_no_question_goes_through_all_services(catalog: Catalog) -> None:
     for name, plan in plans.items():
         assert "Seq Scan on services" not in plan, f"{name}:\n{plan}"
     for name, index in (
-        (f"search_marketplace {RARE} ", "services_by_words"),
-        (f"search_marketplace {RARE} name desc", "services_by_words"),
-        (f"search_marketplace {FREQUENT} ", "services_by_name_words"),
+        (f"rank_matches {RARE}", "services_by_words"),
+        (f"sort_matches {RARE} name desc", "services_by_words"),
+        (f"rank_matches {FREQUENT}", "services_by_name_words"),
         ("list_marketplace  ", "services_published"),
         ("list_marketplace name ", "services_published_by_name"),
         ("list_marketplace typical_month desc ", "services_published_by_price"),
@@ -93,6 +99,52 @@ async def test_no_question_goes_through_all_services(catalog: Catalog) -> None:
         (f"count_facets {RARE} {{}}", "services_by_words"),
     ):
         assert index in plans[name], plans[name]
+    # However few of those along an order fit, the services themselves aren't read on the way.
+    for name in ("", "name", "typical_month desc"):
+        for chosen in ("", "type,currency"):
+            plan = plans[f"list_marketplace {name} {chosen}"]
+            assert re.search("Index Only Scan (Backward )?using services_published", plan), plan
+    names = {name.split(" ")[0] for name in plans}
+    assert set(MarketplaceStore.queries.names()) == names | {"prefer_indexes"}, "a query without its plan"
+
+
+async def test_a_query_with_less_to_look_up_finds_the_same(catalog: Catalog) -> None:
+    async with catalog.database.connection() as connection:
+        await fill_marketplace(connection, services=400, merchants=5)
+        for words in (
+            ["weather"],
+            ["Translations"],
+            ["currency"],
+            ["currencies"],
+            ["routed"],
+            ["the", "maps"],
+            ["refreshes"],
+            ["foo_bars"],
+            ["rare12"],
+        ):
+            differing = await connection.fetch(
+                "SELECT slug FROM services"
+                " WHERE (search @@ matches_query($1)) <> (search @@ words_query($1))",
+                words,
+            )
+            assert not differing, words
+        assert await connection.fetchval("SELECT matches_query(ARRAY['weather'])::text") == "'weather':*"
+
+
+async def facets(catalog: Catalog, **request: Any) -> pb.MarketplaceFacets:
+    return await catalog.nobody().call(
+        catalog.discovery.GetMarketplaceFacets, pb.GetMarketplaceFacetsRequest(**request)
+    )
+
+
+async def test_figures_stop_at_a_thousand_and_say_so(catalog: Catalog) -> None:
+    async with catalog.database.connection() as connection:
+        await fill_marketplace(connection, services=1_200, merchants=5)
+    every, some = await facets(catalog), await facets(catalog, category="data")
+    assert (every.total, every.is_partial) == (1_000, True)
+    # Another category is counted among all, and they are more than are counted.
+    assert (some.total, some.is_partial) == (120, False)
+    assert max(each.count for each in some.categories) <= 1_000
 
 
 @pytest.mark.parametrize("order_by", ["", "published_at", "name", "typical_month"])
@@ -103,8 +155,9 @@ async def test_a_frequent_word_is_answered_as_a_rare_one(
         await fill_marketplace(connection, services=300, merchants=5)
     those = MarketplaceFilter(words=["weather"])
     shown = []
-    for most in (10, 10_000):
+    for most in (20, 10_000):
         monkeypatch.setattr(MarketplaceStore, "most_ranked", most)
+        monkeypatch.setattr(MarketplaceStore, "most_sorted", most)
         async with catalog.database.read() as store:
             market = MarketplaceStore(store.connection)
             page = await market.list_services(PageRequest(10, order_by=order_by), those, catalog.clock())

@@ -82,12 +82,13 @@ async def test_a_merchant_gets_its_own_services_in_every_order(catalog: Catalog,
     assert {service.merchant_id for service in shown} == {str(merchant.user_id)}
 
 
-@pytest.mark.parametrize(("query", "most_ranked"), [("", 2_000), ("forecast", 2_000), ("forecast", 9)])
+@pytest.mark.parametrize(("query", "most"), [("", 2_000), ("forecast", 2_000), ("forecast", 9)])
 async def test_everybody_gets_the_marketplace_in_every_order(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, query: str, most_ranked: int
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, query: str, most: int
 ) -> None:
-    # With 9 the search finds as many as are put into an order, and goes along the order.
-    monkeypatch.setattr(MarketplaceStore, "most_ranked", most_ranked)
+    # With 9 the search finds as many as are sorted at most, and goes along the order.
+    monkeypatch.setattr(MarketplaceStore, "most_ranked", most)
+    monkeypatch.setattr(MarketplaceStore, "most_sorted", most)
     merchant = await catalog.known_merchant("Acme Ltd")
     for number, name in enumerate(NAMES):
         asked = price(f"0.{number % 3 + 1}", "EUR" if number % 2 else "USD")
@@ -174,6 +175,7 @@ async def test_first_and_later_pages_are_answered_from_indexes(catalog: Catalog)
     filters: dict[str, Any] = {
         "status": None,
         "merchant_id": None,
+        "service_ids": None,
         "patterns": [],
         "now": catalog.clock(),
     }

@@ -48,7 +48,7 @@ _TIMEOUTS = (TimeoutError, asyncpg.QueryCanceledError)
 # Of how many partitions batches grow and are applied at once: the others of the pool's connections are for
 # questions. With what each partition has read ahead, a fetch in Kafka's client and two prepared, this bounds
 # the memory of a process that is far behind.
-_SIDE_BY_SIDE = 3
+_SIDE_BY_SIDE = 2
 _NO_PARTITION = TopicPartition("", -1)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from ams.policy.v1.policy_pb2 import DATE, EMAIL, MONTH, SLUG, TIME_ZONE, URL, FieldRule, Format, field
+from ams.policy.v1.policy_pb2 import DATE, EMAIL, LINE, MONTH, SLUG, TIME_ZONE, URL, FieldRule, Format, field
 from ams.policy.v1.policy_pb2 import UUID as UUID_FORMAT
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -109,6 +109,8 @@ def _format_problem(value: str, kind: Format.ValueType) -> str | None:
         return (
             None if formats.SLUG.fullmatch(value) else "must be lower-case letters, digits and single hyphens"
         )
+    if kind == LINE:
+        return None if formats.LINE.fullmatch(value) else "must be one line of plain text"
     if kind == MONTH:
         return None if formats.MONTH.fullmatch(value) else "must be a month such as 2026-11"
     if kind == DATE:

@@ -1,6 +1,7 @@
 """The gRPC server of a service: policy, health, reflection, a graceful stop."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
@@ -77,6 +78,9 @@ async def serve(
         loop.add_signal_handler(signal_number, stopping.set)
     await server.start()
     log.info("serving", extra={"address": address})
+    # What there is by now stays. Looked through again and again, it was a tenth of what counting usage takes.
+    gc.collect()
+    gc.freeze()
     tasks = [asyncio.ensure_future(work) for work in background]
     stop = asyncio.ensure_future(stopping.wait())
     done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)

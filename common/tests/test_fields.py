@@ -78,6 +78,12 @@ def test_a_bad_field_is_named_by_its_json_path(request_: Message, field: str, de
     assert (field, description) in violations(request_)
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "a\ttab", "turned\u202eround", "para\u2029graph"])
+def test_what_is_no_line_of_plain_text_is_refused(name: str) -> None:
+    wrong = violations(identity.RegisterConsumerRequest(email="a@b.example", name=name))
+    assert wrong == [("name", "must be one line of plain text")]
+
+
 @pytest.mark.parametrize(
     "email", ["a@b", "@b.c", "a@", "a b@c.d", "a@b.c\r\nBcc: x@y.z", "a@-b.c", "a,b@c.d", "<a@b.c>"]
 )

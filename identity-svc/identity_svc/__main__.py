@@ -32,7 +32,7 @@ from identity_svc.audit_log import keep_checkpoints_logged, verify
 from identity_svc.event_handlers import NotificationHandler, store_audit_records
 from identity_svc.factor_checks import FactorChecks
 from identity_svc.keyring import Keyring
-from identity_svc.mailer import Mailer, SmtpServer
+from identity_svc.mailer import Mailer, SmtpServer, keep_queue_measured
 from identity_svc.mails import Composer, MailQueue
 from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
@@ -72,7 +72,7 @@ async def run(settings: Settings) -> None:
     await migrate(settings.database_url, "identity_svc")
     vault = Vault(settings.encryption_key)
     async with (
-        Database.open(settings.database_url, Store) as database,
+        Database.open(settings.database_url, Store, plans_each_time=True) as database,
         open_providers(settings.issuers(), settings.public_url) as providers,
     ):
         keyring = Keyring(database, vault, utc_now)
@@ -137,6 +137,7 @@ async def run(settings: Settings) -> None:
             events.run(),
             token_ends.run(),
             mailer.run(),
+            keep_queue_measured(database, utc_now),
             tries.run(),
         ]
         await serve(server, settings.listen, background)

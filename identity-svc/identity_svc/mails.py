@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy, Policy
-from email.utils import format_datetime, make_msgid, parseaddr
+from email.utils import format_datetime, parseaddr
 from enum import StrEnum
 from urllib.parse import urlencode
+from uuid import UUID
 
 import jinja2
+from ams.identity.v1.notifications_service_pb2 import NotificationCategory
 from ams_common.ids import uuid7
 
 from identity_svc import challenges, invites
@@ -32,7 +34,8 @@ _GIVE_UP_NOTIFICATION_AFTER = timedelta(days=3)
 
 class _UnfoldedHeader(UnstructuredHeader, BaseHeader):
     """A header on one line, however long: the library would write a long link as encoded words (RFC 2047),
-    in which no mail program looks for one."""
+    in which no mail program looks for one. The message's policy can't say so: aiosmtplib has its own
+    (findings/aiosmtplib-message-policy.sh)."""
 
     max_count = 1
 
@@ -104,7 +107,7 @@ class MailQueue:
         link = f"{self.public_url.rstrip('/')}{path}?{query}"
         values = {"code": code, "link": link, "days": invites.TTL.days}
         give_up_at = now + _GIVE_UP_INVITE_AFTER
-        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at))
+        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at, template))
         await store.announce_mail()
 
     async def send_project_invite(
@@ -120,8 +123,8 @@ class MailQueue:
             "invited_by": invited_by,
             "recipient": recipient,
         }
-        give_up_at = now + _GIVE_UP_INVITE_AFTER
-        await store.insert_mail(**self._mail(Template.PROJECT_INVITE, recipient, values, now, give_up_at))
+        template, give_up_at = Template.PROJECT_INVITE, now + _GIVE_UP_INVITE_AFTER
+        await store.insert_mail(**self._mail(template, recipient, values, now, give_up_at, template))
         await store.announce_mail()
 
     async def send_notification(self, store: Store, recipient: Recipient, told: Told, now: datetime) -> None:
@@ -135,8 +138,8 @@ class MailQueue:
             if category in REQUIRED
             else self._link(f"/unsubscribe/{Subscription(recipient.user_id, category).token(self.vault)}"),
         }
-        give_up_at = now + _GIVE_UP_NOTIFICATION_AFTER
-        await store.insert_mail(**self._mail(told.name, recipient.email, values, now, give_up_at))
+        give_up_at, sequence = now + _GIVE_UP_NOTIFICATION_AFTER, NotificationCategory.Name(category)
+        await store.insert_mail(**self._mail(told.name, recipient.email, values, now, give_up_at, sequence))
         await store.announce_mail()
 
     def _link(self, path: str) -> str:
@@ -149,8 +152,11 @@ class MailQueue:
         values: Mapping[str, object],
         now: datetime,
         give_up_at: datetime,
+        sequence: str | None = None,
     ) -> Mapping[str, object]:
-        """The columns of a queued mail, with its values sealed."""
+        """The columns of a queued mail, with its values sealed. Of one sequence to one address no mail
+        overtakes another: an invite's old code would come after its new one, an approval after its end.
+        None: it waits for no other."""
         return {
             "mail_id": uuid7(),
             "recipient": recipient,
@@ -158,6 +164,7 @@ class MailQueue:
             "sealed_values": self.vault.seal(json.dumps(values).encode()),
             "now": now,
             "give_up_at": give_up_at,
+            "sequence": sequence,
         }
 
 
@@ -177,7 +184,7 @@ class Composer:
         self._templates.filters["unlinked"] = unlinked
 
     def compose(
-        self, template: str, recipient: str, values: Mapping[str, object], now: datetime
+        self, mail_id: UUID, template: str, recipient: str, values: Mapping[str, object], now: datetime
     ) -> EmailMessage:
         """The whole message: of a Template, or of a kind of the catalogue. Raises ValueError for another one,
         and for an address that no header can hold."""
@@ -185,7 +192,8 @@ class Composer:
         message["From"] = self._sender
         message["To"] = recipient
         message["Date"] = format_datetime(now)
-        message["Message-ID"] = make_msgid(domain=self.sender_address.rpartition("@")[2])
+        # The same in every attempt: where the server took one and we never heard, mailboxes show it once.
+        message["Message-ID"] = f"<{mail_id}@{self.sender_address.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: keeps out-of-office answers away
         if template in CATALOGUE:
             self._write_notification(message, CATALOGUE[template], values)

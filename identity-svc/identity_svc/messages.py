@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams.identity.v1 import notifications_service_pb2 as notifications_pb
 from ams.identity.v1 import second_factor_service_pb2 as factor_pb
 from ams.identity.v1 import session_service_pb2 as session_pb
 from ams.identity.v1 import token_service_pb2 as token_pb
@@ -63,6 +64,29 @@ def active_session_message(session: ListedSession, is_current: bool) -> session_
 
 def sign_in_tries_message(*, hour: datetime, outcome: str, tries: int) -> session_pb.SignInTries:
     return session_pb.SignInTries(hour=to_timestamp(hour), outcome=outcome, count=tries)
+
+
+def undelivered_mail_message(
+    *,
+    mail_id: UUID,
+    recipient: str,
+    template: str,
+    given_up_for: str | None,
+    last_error: str | None,
+    attempts: int,
+    created_at: datetime,
+    finished_at: datetime,
+) -> notifications_pb.UndeliveredMail:
+    return notifications_pb.UndeliveredMail(
+        mail_id=str(mail_id),
+        recipient=recipient,
+        kind=template,
+        given_up_for=given_up_for or "",
+        error=last_error or "",
+        attempts=attempts,
+        queued_at=to_timestamp(created_at),
+        given_up_at=to_timestamp(finished_at),
+    )
 
 
 def personal_token_message(

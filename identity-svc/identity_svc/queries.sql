@@ -77,6 +77,17 @@ SELECT {merchant_columns}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
 WHERE r.role = 'merchant' AND r.user_id = :user_id;
 
+-- fragment: of_standing
+-- The collation is the index's.
+(:standing::text IS NULL OR r.standing COLLATE pg_c_utf8 = :standing)
+
+-- fragment: has_words
+-- By the index of pieces first: the patterns are those of the words (ams_common.paging), and any row fits those of none.
+(cardinality(:words::text[]) = 0 OR (
+    pieces(lower((u.email || ' ' || u.name) COLLATE pg_c_utf8)) @> pieces_of_words(:words)
+    AND (u.email || ' ' || u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+))
+
 -- name: list_merchants
 -- The id comes from the table of the first column, so that one index holds both. Names sort by code points
 -- in lower case: the same on every server, and no update of a library ever reorders (and so breaks) their
@@ -87,7 +98,7 @@ WHERE r.role = 'merchant' AND r.user_id = :user_id;
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
 SELECT {merchant_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
-WHERE r.role = 'merchant' AND (:standing::text IS NULL OR r.standing = :standing)
+WHERE r.role = 'merchant' AND {of_standing}
   AND concat_ws(' ', u.email, u.name, p.company_name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
   AND {after}
 ORDER BY {order} LIMIT :limit;
@@ -104,8 +115,7 @@ WHERE r.role = 'consumer' AND r.user_id = :user_id;
 -- order standing: text r.standing COLLATE pg_c_utf8, uuid r.user_id
 SELECT {consumer_columns}, {key}
 FROM user_roles r JOIN users u USING (user_id)
-WHERE r.role = 'consumer' AND (:standing::text IS NULL OR r.standing = :standing)
-  AND concat_ws(' ', u.email, u.name) COLLATE pg_c_utf8 ILIKE ALL (:patterns::text[])
+WHERE r.role = 'consumer' AND {of_standing} AND {has_words}
   AND {after}
 ORDER BY {order} LIMIT :limit;
 
@@ -230,13 +240,21 @@ DELETE FROM signing_keys WHERE key_id = ANY(:key_ids);
 -- Mail
 
 -- name: insert_mail
-INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
-VALUES (:mail_id, :recipient, :template, :sealed_values, :now, :now, :give_up_at);
+-- Behind the last of its sequence that is still queued, which can't be finished meanwhile: whoever finishes it finds this
+-- one.
+WITH last AS (
+    SELECT mail_id FROM mails WHERE recipient = :recipient AND sequence = :sequence AND status = 'queued'
+    ORDER BY position DESC LIMIT 1 FOR SHARE
+)
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at, sequence)
+VALUES (:mail_id, :recipient, :template, :sealed_values, :now,
+        CASE WHEN EXISTS (SELECT 1 FROM last) THEN 'infinity' ELSE :now::timestamptz END, :give_up_at, :sequence);
 
 -- name: insert_mail_to_user
 -- The same statement for known and unknown addresses; only the known get the mail.
-INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at)
-SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz
+INSERT INTO mails (mail_id, recipient, template, sealed_values, created_at, next_attempt_at, give_up_at, sequence)
+SELECT :mail_id::uuid, email, :template::text, :sealed_values::bytea, :now::timestamptz, :now, :give_up_at::timestamptz,
+       :sequence::text
 FROM users WHERE email = :recipient;
 
 -- name: remember_notification
@@ -253,21 +271,32 @@ SELECT email FROM users WHERE user_id = :user_id;
 SELECT pg_notify('mails_' || current_schema(), '');
 
 -- name: claim_mails
--- A claim that isn't settled (the process died) falls due again when its lease ends.
+-- Those without a sequence first: somebody waits for them. A claim that isn't settled (the process died) falls due again
+-- when its lease ends.
 UPDATE mails SET attempts = attempts + 1, next_attempt_at = :leased_until
 WHERE mail_id IN (
     SELECT mail_id FROM mails WHERE status = 'queued' AND next_attempt_at <= :now
-    ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY sequence IS NOT NULL, next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 RETURNING mail_id, recipient, template, sealed_values, attempts, give_up_at;
 
 -- name: finish_mail
-UPDATE mails SET status = :status, finished_at = :now, sealed_values = NULL, last_error = :error
+UPDATE mails
+SET status = :status, finished_at = :now, sealed_values = NULL, last_error = :error, given_up_for = :given_up_for
 WHERE mail_id = :mail_id AND status = 'queued';
 
 -- name: postpone_mail
 UPDATE mails SET next_attempt_at = :next_attempt_at, last_error = :error
 WHERE mail_id = :mail_id AND status = 'queued';
+
+-- name: measure_mails
+SELECT count(*) AS waiting, min(created_at) AS oldest_at FROM mails WHERE status = 'queued';
+
+-- name: list_undelivered_mails
+-- order given_up_at desc: timestamptz finished_at, uuid mail_id
+SELECT mail_id, recipient, template, given_up_for, last_error, attempts, created_at, finished_at, {key} FROM mails
+WHERE status = 'failed' AND {after}
+ORDER BY {order} LIMIT :limit;
 
 -- Retention, in bounded batches
 

@@ -191,3 +191,11 @@ class Mail:
     sealed_values: bytes
     attempts: int
     give_up_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMails:
+    """How many mails are queued, and when the oldest of them was; None where none is."""
+
+    waiting: int
+    oldest_at: datetime | None

@@ -10,8 +10,9 @@ from identity_svc.messages import (
     consumer_message,
     merchant_message,
     standing_change_message,
+    undelivered_mail_message,
 )
-from identity_svc.records import Account, Challenge, Invite, Mail, SealedKey, Session
+from identity_svc.records import Account, Challenge, Invite, Mail, SealedKey, Session, WaitingMails
 
 
 class Store(QueryStore, package="identity_svc"):
@@ -68,6 +69,8 @@ class Store(QueryStore, package="identity_svc"):
     claim_mails = many(Mail)
     finish_mail = run()
     postpone_mail = run()
+    measure_mails = one(WaitingMails)
+    list_undelivered_mails = page(undelivered_mail_message)
 
     purge_challenges = run()
     purge_codes = run()

@@ -4,59 +4,20 @@ import re
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from ams.identity.v1.notifications_pb2 import Notification
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.type.money_pb2 import Money
 from hypothesis import given
 from hypothesis import strategies as st
 from identity_svc.mails import Composer, Template, unlinked
 from identity_svc.notifications.catalogue import CATALOGUE, CATEGORIES, REQUIRED, kinds_of
 from identity_svc.notifications.telling import told_of, word
+from support.notification_examples import KINDS, VARIANTS, example
 
-KINDS = [field.name for field in Notification.DESCRIPTOR.oneofs_by_name["message"].fields]
-# What one message says: each of its wordings must make sense with it.
-WORDS = {
-    "ended_by": ("consumer", "merchant", "admin"),
-    "decision": ("approved", "rejected", "suspended", "reinstated"),
-    "role": ("merchant", "consumer"),
-    "standing": ("active", "suspended", "blocked"),
-    "change": ("joined", "left", "removed", "role_changed", "offered", "handed_over", "closed"),
-}
 HOSTILE = '<b>"Geo" & Sons</b>\r\nBcc: mallory@evil.example https://evil.example/x'
 COMPOSER = Composer("AMS <no-reply@ams.example>")
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
-
-
-def filled(message: Message, text: str, number: int = 0) -> None:
-    """Gives every field of a message something to say; `number` chooses among the words of a field."""
-    fields: Any = message.DESCRIPTOR.fields
-    for field in fields:
-        value: Any = getattr(message, field.name)
-        if field.name in WORDS:
-            setattr(message, field.name, WORDS[field.name][number % len(WORDS[field.name])])
-        elif field.type == FieldDescriptor.TYPE_BOOL:
-            setattr(message, field.name, bool(number % 2))
-        elif field.type == FieldDescriptor.TYPE_STRING:
-            setattr(message, field.name, text)
-        elif field.is_repeated:
-            value.append(Money(currency_code="EUR", units=3))
-        elif isinstance(value, Timestamp):
-            value.FromDatetime(NOW)
-        else:
-            assert isinstance(value, Money), f"{field.name} has no example"
-            value.CopyFrom(Money(currency_code="EUR", units=3))
-
-
-def example(kind: str, text: str = "Weather", number: int = 0) -> Notification:
-    made = Notification(notification_id=str(uuid4()), user_id=str(uuid4()))
-    filled(getattr(made, kind), text, number)
-    return made
 
 
 def mail_of(notification: Notification, unsubscribe_link: str = "") -> EmailMessage:
@@ -67,7 +28,7 @@ def mail_of(notification: Notification, unsubscribe_link: str = "") -> EmailMess
         "choices_link": "https://ams.example/settings/notifications",
         "unsubscribe_link": unsubscribe_link,
     }
-    return COMPOSER.compose(told.name, "cora@example.com", values, NOW)
+    return COMPOSER.compose(uuid4(), told.name, "cora@example.com", values, NOW)
 
 
 def body(mail: EmailMessage, kind: str) -> str:
@@ -87,7 +48,7 @@ def test_every_category_has_kinds_and_a_mail() -> None:
     assert set(CATEGORIES) > REQUIRED
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(VARIANTS))
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_subject_both_bodies_and_a_line_in_the_account(kind: str, number: int) -> None:
     notification = example(kind, number=number)
@@ -168,8 +129,8 @@ def test_a_mail_that_can_be_turned_off_says_how_to_mail_programs() -> None:
 def test_a_mail_of_an_earlier_release_is_still_sent() -> None:
     told = told_of(example("report_ready"))
     mail = COMPOSER.compose(
-        told.name, "cora@example.com", {**told.values, "link": "https://ams.example/x"}, NOW
+        uuid4(), told.name, "cora@example.com", {**told.values, "link": "https://ams.example/x"}, NOW
     )
     assert mail["Subject"] == "Your usage report is ready"
     with pytest.raises(ValueError):
-        COMPOSER.compose("of_a_later_release", "cora@example.com", {}, NOW)
+        COMPOSER.compose(uuid4(), "of_a_later_release", "cora@example.com", {}, NOW)

@@ -123,5 +123,6 @@ async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
             # The token of a mail's link is the proof.
             "GetUnsubscription": EVERYBODY,
             "Unsubscribe": EVERYBODY,
+            "ListUndeliveredMails": ADMINS,
         },
     }

@@ -204,7 +204,7 @@ async def test_an_invitation_by_itself_makes_no_owner(projects: Any) -> None:
     owner = await projects.person("Olga")
     project_id = (await projects.create(owner)).project_id
     error = await projects.identity.error_of(projects.invite(project_id, owner, EMAIL, PROJECT_OWNER))
-    assert error.code == "invalid_argument"
+    assert error.code == "project_role_invalid"
 
 
 async def test_old_invitations_are_purged(projects: Any, clock: Any) -> None:

@@ -157,7 +157,7 @@ async def test_first_and_later_pages_are_answered_from_indexes(identity: Any) ->
         for wanted in (PageRequest(order_by=order_by), PageRequest(token=token, order_by=order_by)):
             async with identity.servicer.database.connection() as connection:
                 plan = await Store.queries.explain_page(
-                    connection, "list_consumers", wanted, standing=None, patterns=[]
+                    connection, "list_consumers", wanted, standing=None, words=[], patterns=[]
                 )
             assert index in plan, plan
             assert "Sort" not in plan, plan

@@ -7,6 +7,7 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.paging import PageRequest
 from keys_svc.access_store import AccessStore
+from keys_svc.exposure_store import ExposureStore
 from keys_svc.store import Store
 from keys_svc.testing import Sample, fill, samples
 
@@ -87,6 +88,10 @@ async def test_no_question_reads_a_whole_table(database: Database[Store], sample
             {"consumer_id": sample.consumer_id, "holder_ids": holders, "roles": [1, 2, 3]},
         ),
     ]
+    listed = {
+        (store, name) for store in (Store, AccessStore, ExposureStore) for name in store.queries.orders_of()
+    }
+    assert listed == {(store, name) for store, name, _ in pages}, "a list without its plan"
     found = {}
     async with database.connection() as connection:
         for store, name, values in pages:

@@ -41,6 +41,7 @@ BEFORE = "1315c34"
 _FOLDERS = ("usage-svc", "common", "protos")
 _START_S = 60.0
 _MOST_S = 900.0
+_MOST_OF_LOG = 20_000
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -110,12 +111,18 @@ def usage_svc(bench: Bench, database_url: str, sources: Path | None) -> Iterator
     if sources is not None:
         # Before the directories of the installed packages, which lead to this checkout.
         environment["PYTHONPATH"] = os.pathsep.join(str(sources / folder) for folder in _FOLDERS)
-    process = subprocess.Popen([sys.executable, "-m", "usage_svc"], env=environment)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
+    # Whom nobody answers here it asks again and again: what it says of that is of interest when all fails.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, "-m", "usage_svc"], env=environment, stderr=log)
+        try:
+            yield process.pid
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read()[-_MOST_OF_LOG:].decode(errors="replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 async def ends(bench: Bench) -> dict[int, int]:

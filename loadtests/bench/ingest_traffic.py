@@ -53,10 +53,15 @@ class Traffic:
 
 
 async def create_topics(bootstrap: str, prefix: str, partitions: int) -> None:
-    """Those that usage-svc reads and writes."""
+    """Those that usage-svc reads and writes: one that is made later makes its group begin anew."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    names = (topics.USAGE_EVENTS, topics.USAGE_FORWARDED, topics.USAGE_AGGREGATED)
+    names = (
+        topics.USAGE_EVENTS,
+        topics.USAGE_FORWARDED,
+        topics.USAGE_AGGREGATED,
+        topics.IDENTITY_EVENTS,
+    )
     await admin.create_topics([NewTopic(prefix + name, partitions, 1) for name in names])
     await admin.close()
 

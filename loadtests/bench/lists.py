@@ -178,6 +178,13 @@ async def ask_all(asking: Asking, rows: list[asyncpg.Record]) -> None:
             ADMIN,
             order_by=order_by,
         )
+    for words in ("weather", "7f3a", "7f3a9 number", "nowhere"):
+        await asking.measure(
+            f"all services, for {words}",
+            catalog.ListServices,
+            lambda _, words=words: pb.ListServicesRequest(page_size=25, query=words),  # type: ignore[misc]
+            ADMIN,
+        )
     for word, status in (("pending", PENDING_APPROVAL), ("rejected", REJECTED), ("active", ACTIVE)):
         for order_by in ("", "name"):
             await asking.pages(

@@ -1,41 +1,82 @@
 """Whatever the OpenAPI document allows, and what it does not, in each role: no 500, nothing undocumented,
 nothing valid refused as invalid. `make fuzz-rest` runs it: it takes minutes, so the tests leave it out.
 
-By schemathesis, which makes requests of the document and holds answers against it.
+By schemathesis, which makes requests of the document and holds answers against it: of each operation by
+itself (`fuzzing`), and in chains in which a call takes what another answered (`stateful`).
 """
 
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import pytest
-import schemathesis
 from ams_local.rest import People, Rest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import GenerationMode
+from support.api_fuzzing import Outcome, fuzz
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
 
-Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
-Sent: TypeAlias = Case[Any]
-
-# For each operation, role and kind of data.
+# For each operation.
 _EXAMPLES = int(os.environ.get("FUZZ_REST_EXAMPLES", "1"))
 _SEED = int(os.environ.get("FUZZ_REST_SEED", "7"))
-_ROLES = ("nobody", "consumer", "merchant", "admin")
-_CHECKS: list[Any] = [
-    schemathesis.checks.not_a_server_error,
-    schemathesis.checks.status_code_conformance,
-    schemathesis.checks.content_type_conformance,
-    schemathesis.checks.response_headers_conformance,
-    schemathesis.checks.response_schema_conformance,
-    schemathesis.checks.negative_data_rejection,
-    schemathesis.checks.positive_data_acceptance,
-    schemathesis.checks.unsupported_method,
-]
+# Who calls: with a session, or with a personal access token that may only read.
+_CALLERS = (
+    "nobody",
+    "consumer",
+    "merchant",
+    "admin",
+    "consumer's token",
+    "merchant's token",
+    "admin's token",
+)
+
+
+@dataclass
+class Caller:
+    """Somebody who signs in, and again when a call has ended the session."""
+
+    name: str
+    system: RunningSystem
+    email: str = ""
+    token: str = ""
+
+    def current_token(self) -> str:
+        """A token that is good; "" for nobody."""
+        return "" if self.name == "nobody" else asyncio.run(self._current_token())
+
+    async def _current_token(self) -> str:
+        async with aiohttp.ClientSession() as http:
+            people = self.system.people(http)
+            if self.token and (await people.rest.as_(self.token).ask("GET", "/me")).status == 200:
+                return self.token
+            self.token = await self._new_token(people)
+            return self.token
+
+    async def _new_token(self, people: People) -> str:
+        await people.mail.mark_all_read()
+        role, _, reading = self.name.partition("'")
+        signed_in = await self._sign_in(people, role)
+        if not reading:
+            return signed_in.token
+        made = await signed_in.post(
+            "/tokens", name="Fuzzing", role=role.upper(), scope="TOKEN_READ", ttlDays=1
+        )
+        return str(made["secret"])
+
+    async def _sign_in(self, people: People, role: str) -> Rest:
+        if role == "admin":
+            return await people.sign_in(ADMIN_EMAIL)
+        if self.email:
+            return await people.sign_in(self.email)
+        tag = secrets.token_hex(4)
+        self.email = f"{role}-{tag}@example.com"
+        if role == "consumer":
+            return await people.register_consumer(self.email)
+        admin = await people.signed_in(ADMIN_EMAIL)
+        return await people.register_merchant(admin, self.email, f"Maps {tag}")
 
 
 @pytest.fixture(scope="module")
@@ -46,83 +87,43 @@ def fuzzed(admin_database_url: str, redis_url: str, kafka_bootstrap: str) -> Ite
 
 
 @pytest.fixture(scope="module")
-def tokens(fuzzed: RunningSystem) -> Mapping[str, str]:
-    """An access token for each role; "" for nobody."""
-
-    async def sign_in() -> dict[str, str]:
+def document(fuzzed: RunningSystem) -> dict[str, Any]:
+    async def read() -> dict[str, Any]:
         async with aiohttp.ClientSession() as http:
-            people: People = fuzzed.people(http)
-            admin: Rest = await people.signed_in(ADMIN_EMAIL)
-            tag = secrets.token_hex(4)
-            merchant = await people.register_merchant(admin, f"merchant-{tag}@example.com", f"Maps {tag}")
-            consumer = await people.register_consumer(f"consumer-{tag}@example.com")
-            return {
-                "nobody": "",
-                "consumer": consumer.token,
-                "merchant": merchant.token,
-                "admin": admin.token,
-            }
+            return await Rest(http, fuzzed.rest_url).get("/openapi.json")
 
-    return asyncio.run(sign_in())
+    return asyncio.run(read())
 
 
-@pytest.fixture(scope="module")
-def operations(fuzzed: RunningSystem) -> Mapping[str, Operation]:
-    """All of the document but the consume endpoint's, which is the gateway's, by method and path."""
-    schema = schemathesis.openapi.from_url(f"{fuzzed.rest_url}/api/v1/openapi.json")
-    wanted: Any = schema.exclude(path_regex="^/api/consume").get_all_operations()
-    found: list[Operation] = [each.ok() for each in wanted]
-    return {f"{each.method.upper()} {each.path}": each for each in found}
-
-
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("role", _ROLES)
-@pytest.mark.parametrize(
-    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda each: each.value
-)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", _CALLERS)
 def test_what_is_answered_is_what_the_document_says(
-    fuzzed: RunningSystem,
-    tokens: Mapping[str, str],
-    operations: Mapping[str, Operation],
-    role: str,
-    mode: GenerationMode,
+    fuzzed: RunningSystem, document: dict[str, Any], name: str
 ) -> None:
-    faults = []
-    for name, operation in operations.items():
-        try:
-            _send_some(operation, mode, lambda case: _check(case, fuzzed.rest_url, tokens[role]))()
-        except Exception as error:
-            faults.append(f"{name}: {_told(error)}")
-    assert not faults, f"{len(faults)} operations:\n" + "\n".join(faults)
+    caller = Caller(name, fuzzed)
+    for phase, modes in (
+        ("fuzzing", [GenerationMode.POSITIVE]),
+        ("fuzzing", [GenerationMode.NEGATIVE]),
+        ("stateful", [GenerationMode.POSITIVE]),
+    ):
+        outcome = fuzz(
+            document,
+            fuzzed.rest_url,
+            caller.current_token,
+            phases=[phase],
+            modes=modes,
+            examples=_EXAMPLES,
+            seed=_SEED,
+        )
+        print(f"{name}, {phase} {modes[0].value}: {outcome}")
+        assert not outcome.faults, _told(outcome)
+        if phase == "fuzzing" and modes == [GenerationMode.POSITIVE]:
+            # Else nothing is shown: whoever calls was let in.
+            assert outcome.successes
+    assert name == "nobody" or caller.current_token()
 
 
-def _send_some(
-    operation: Operation, mode: GenerationMode, send: Callable[[Sent], None]
-) -> Callable[[], None]:
-    """A function that sends some requests of that kind to the operation."""
-
-    @seeded(_SEED)
-    @settings(
-        max_examples=_EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def run(case: Sent) -> None:
-        send(case)
-
-    return run
-
-
-def _check(case: Sent, url: str, token: str) -> None:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = case.call(base_url=url, headers=headers, timeout=30)
-    case.validate_response(answer, checks=_CHECKS)
-
-
-def _told(error: Exception) -> str:
-    """What failed, and how to send it again; in few lines."""
-    inner = getattr(error, "exceptions", None) or [error]
-    return " | ".join(" ".join(str(each).split())[:600] for each in inner)
+def _told(outcome: Outcome) -> str:
+    """What failed, and how to send it again."""
+    lines = [f"{label}, {check}: {text}" for (label, check), text in outcome.faults.items()]
+    return f"{len(lines)} faults\n" + "\n\n".join(lines)

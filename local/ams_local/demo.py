@@ -289,6 +289,34 @@ PROJECT = Project(
 # Who has been invited and hasn't come yet: to offer services, and to the admins.
 INVITED_MERCHANT = ("lena@maps.example", "Met at the fair: maps of rivers and lakes")
 INVITED_ADMIN = ("ines@ams.example", "Looks after billing from January on")
+# What its consumers are told ahead of time: another price of a service from two weeks on.
+PRICE_AHEAD = (
+    WORDS.slug,
+    Price(
+        "EUR",
+        (
+            Component(Meter.REQUESTS, PerUnit(Decimal("0.0006"))),
+            Component(
+                Meter.REQUEST_MEGABYTES,
+                Volume((Tier(1000, Decimal("0.02")), Tier(None, Decimal("0.008")))),
+            ),
+        ),
+    ),
+)
+PRICE_AHEAD_DAYS = 14
+# What somebody of each role is told, once all of it has come: whose account, the role, and the kinds.
+TOLD = (
+    (
+        CONSUMERS[0].email,
+        "CONSUMER",
+        {"access_decided", "invoice_issued", "price_change_ahead"},
+    ),
+    (MERCHANTS[0].email, "MERCHANT", {"access_requested", "listing_decided"}),
+    ("", "ADMIN", {"access_requested", "listing_submitted"}),
+)
+# How many of them, the newest, nobody has read.
+UNREAD = 3
+TOKEN_NAME = "Nightly export of usage"
 # How many calls the first start sends, so that usage and spend have something to show.
 FIRST_CALLS = 50
 KEY_TTL_DAYS = 90

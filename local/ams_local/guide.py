@@ -24,6 +24,7 @@ from ams_local.keyring import Keyring
 from ams_local.rest import Mailbox, People, Rest
 from ams_local.seeding import Seeding, consume, send_traffic
 from ams_local.system import ADMIN_EMAIL, System
+from ams_local.telling import tell_people
 
 READY_TIMEOUT_S = 90
 SAY_EVERY_S = 5
@@ -64,6 +65,8 @@ async def fill(system: System, keyring: Keyring, kafka_bootstrap: str) -> None:
             say("adding the usage of last month and of this one, and last month's invoices")
             admin = await people.sign_in(ADMIN_EMAIL)
             await add_past(admin, kafka_bootstrap, utc_now())
+            say("telling people what has happened; some of it is read")
+            await tell_people(people, ADMIN_EMAIL, utc_now())
 
 
 async def add_past(admin: Rest, kafka_bootstrap: str, now: datetime) -> None:

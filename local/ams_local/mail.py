@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+# What is for this domain is refused for good, as by a server that has no such mailbox.
+REFUSED_DOMAIN = "refused.example"
 MAX_MESSAGES = 200
 MAX_MESSAGE_BYTES = 1024 * 1024
 
@@ -48,6 +50,14 @@ class Mailbox:
     def __init__(self) -> None:
         self._mails: deque[Mail] = deque(maxlen=MAX_MESSAGES)
         self._numbers = count(1)
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.endswith(f"@{REFUSED_DOMAIN}"):
+            return f"550 5.1.1 {address}: nobody here is called so"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""

@@ -62,6 +62,13 @@ async def test_markup_in_a_mail_stays_text(smtp_port: int, browser: Browser) -> 
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
+async def test_what_is_for_nobody_is_refused(smtp_port: int, browser: Browser) -> None:
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refusal:
+        await send(smtp_port, "anna@refused.example", "Hello", "x")
+    assert refusal.value.recipients["anna@refused.example"][0] == 550
+    assert browser("/messages").json()["messages"] == []
+
+
 async def test_only_the_last_mails_are_kept(smtp_port: int, browser: Browser) -> None:
     for number in range(MAX_MESSAGES + 3):
         await send(smtp_port, "anna@example.test", str(number), "x")

@@ -17,7 +17,7 @@ import pytest
 from ams_common.testing.eventually import eventually
 from ams_local import demo, guide, paths
 from ams_local.rest import Mailbox, People, Rest
-from ams_local.system import System
+from ams_local.system import ADMIN_EMAIL, System
 
 GIVEN = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
 START_TIMEOUT_S = 240
@@ -103,6 +103,7 @@ async def test_one_command_runs_it_all_and_another_start_keeps_what_is_there(dir
 
             await eventually(is_counted, timeout_s=30)
             await expect_an_invoice_of_last_month(consumer)
+            await expect_people_are_told(http, guide.read_system(directory / "run"), consumer)
         assert (directory / "run" / "secrets.json").stat().st_mode & 0o077 == 0
     finally:
         assert first.interrupt() == 0
@@ -124,6 +125,21 @@ async def expect_an_invoice_of_last_month(consumer: Rest) -> None:
     assert {invoice["status"] for invoice in invoices} == {"INVOICE_ISSUED"}
     document = await consumer.get(f"/invoices/{invoices[0]['invoiceId']}/document", format="DOCUMENT_PDF")
     assert b64decode(document["content"]).startswith(b"%PDF")
+
+
+async def expect_people_are_told(http: aiohttp.ClientSession, system: System, consumer: Rest) -> None:
+    """Somebody of each role has read some of what they were told, and something waits."""
+    people = People(Rest(http, system.url("ams-bff")), Mailbox(http, system.url("mail")))
+    await people.mail.mark_all_read()
+    for email, _, kinds in demo.TOLD:
+        is_first = email == demo.CONSUMERS[0].email
+        api = consumer if is_first else await people.sign_in(email or ADMIN_EMAIL)
+        told = await api.list_all("/notifications", "notifications")
+        assert kinds <= {each["kind"] for each in told}, email
+        unread = [each for each in told if "readAt" not in each]
+        assert demo.UNREAD <= len(unread) < len(told), email
+    tokens = (await consumer.get("/tokens"))["tokens"]
+    assert [token["name"] for token in tokens] == [demo.TOKEN_NAME]
 
 
 async def requests_of(consumer: Rest) -> int:

@@ -11,6 +11,7 @@ from ams.policy.v1.policy_pb2 import field as field_option
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from ams_rest.field_paths import TEXT_MESSAGES, is_map, json_fields
+from ams_rest.schemas import masked_names
 
 _ID = "01a2265f-4bf6-7000-81bc-9df971400001"
 _FORMATS: Mapping[int, str] = {
@@ -36,8 +37,8 @@ _TEXTS: Mapping[str, str] = {
     "reason": "Agreed by mail.",
     "version": "1.4.0",
     "key_prefix": "ams_live_3fK9aZ0q",
-    "code": "123456",
     "currency_code": "EUR",
+    "code": "123456",
     "page_token": "",
     "order_by": "",
     "query": "",
@@ -48,6 +49,8 @@ _TEXTS: Mapping[str, str] = {
     "month": "2026-11",
     "number": "2026-0042",
     "time_zone": "Europe/Zurich",
+    "allowed_networks": "192.0.2.0/24",
+    "cors_origins": "https://app.example.com",
     "_on": "2026-12-15",
     "_id": _ID,
 }
@@ -93,7 +96,7 @@ def _value(field: FieldDescriptor, is_sent: bool, depth: int) -> Any:
         texts = {
             "google.protobuf.Timestamp": "2026-11-29T14:00:00Z",
             "google.protobuf.Duration": "1.5s",
-            "google.protobuf.FieldMask": "description",
+            "google.protobuf.FieldMask": next(iter(masked_names(field)), ""),
         }
         return texts.get(field.message_type.full_name) or example_of(
             field.message_type, is_sent=is_sent, depth=depth + 1

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from ams.policy.v1.policy_pb2 import Role
+from ams.policy.v1.policy_pb2 import UUID, Role
+from ams.policy.v1.policy_pb2 import field as field_option
 from google.protobuf.descriptor import FieldDescriptor
 
 from ams_rest import comments, consume_path
@@ -57,21 +58,22 @@ _PROBLEM: Schema = {
 }
 
 
-def _header(description: str, **schema: Any) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "string"} | schema}
+def _header(description: str, *, is_required: bool = False, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": is_required, "schema": {"type": "string"} | schema}
 
 
 _HEADERS = {
-    "RequestId": _header("What to name when asking about this call."),
+    "RequestId": _header("What to name when asking about this call.", is_required=True),
     "RateLimit": _header("What is left, and for how long (draft-ietf-httpapi-ratelimit-headers)."),
     "RateLimitPolicy": _header("How many calls may be made in which time."),
     "RetryAfter": _header("In how many seconds to try again.", pattern="^[0-9]+$"),
     "ETag": _header(
-        "Changes with the answer (RFC 9110). Send it in If-None-Match, or in If-Match with a change."
+        "Changes with the answer (RFC 9110). Send it in If-None-Match, or in If-Match with a change.",
+        is_required=True,
     ),
-    "Location": _header("Where what was made is read.", format="uri-reference"),
+    "Location": _header("Where what was made is read.", is_required=True, format="uri-reference"),
     "Allow": _header("The methods that there are."),
-    "WwwAuthenticate": _header("How to prove who calls."),
+    "WwwAuthenticate": _header("How to prove who calls.", is_required=True),
 }
 _ALWAYS = {"x-request-id": "RequestId"}
 _LIMITED = {"ratelimit": "RateLimit", "ratelimit-policy": "RateLimitPolicy"}
@@ -83,8 +85,11 @@ _REFUSALS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "404": ("There is nothing of this name that the caller may see.", {}),
     "409": ("The state of things doesn't allow it, or it was there already.", {}),
     "412": ("It has changed since the ETag in If-Match: etag_mismatch.", {}),
+    "413": ("The body is too large.", {}),
+    "415": ("The body isn't JSON in UTF-8.", {}),
     "429": ("Too many calls.", {"retry-after": "RetryAfter"} | _LIMITED),
     "503": ("A part of the system can't be reached.", {"retry-after": "RetryAfter"}),
+    "504": ("A part of the system took too long.", {"retry-after": "RetryAfter"}),
     "default": ("The call was refused, or failed.", {}),
 }
 _BEARER = {
@@ -201,7 +206,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
 
 
 def _parameter(place: str, path: FieldPath, schemas: Schemas) -> dict[str, Any]:
-    schema = schemas.field(path[-1])
+    schema = schemas.parameter(path[-1])
     description = schema.pop("description", None)
     parameter: dict[str, Any] = {"name": json_path(path), "in": place, "schema": schema}
     if place == "path" or all(is_required(field) for field in path):
@@ -273,13 +278,25 @@ def _responses(route: Route, creation: Creation | None, schemas: Schemas) -> dic
 
 def _refused_with(route: Route) -> list[str]:
     statuses = ["400"]
+    if route.body:
+        statuses += ["413", "415"]
     # Also of what is open to everybody, as signing in is: what proves who calls may be wrong.
     if not route.rule.public or route.rule.audit:
         statuses += ["401", "403"]
-    if route.template.variables or route.rule.audit:
+    if route.rule.audit or _names_something(route):
         statuses.append("404")
     if route.rule.audit:
         statuses.append("409")
     if has_field(route.request, ETAG):
         statuses.append("412")
-    return [*statuses, "429", "503", "default"]
+    return [*sorted(statuses), "429", "503", "504", "default"]
+
+
+def _names_something(route: Route) -> bool:
+    """Whether a request can name what isn't there."""
+    ids = (
+        path
+        for path in leaves(route.request)
+        if path[-1].GetOptions().Extensions[field_option].format == UUID
+    )
+    return bool(route.template.variables) or next(ids, None) is not None

@@ -1,10 +1,12 @@
 """JSON Schemas (draft 2020-12, as OpenAPI 3.1 has them) of the protos' messages."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import combinations
 from typing import Any, TypeAlias
 
-from ams.policy.v1.policy_pb2 import DATE, EMAIL, MONTH, SLUG, TIME_ZONE, URL, UUID, FieldRule
+from ams.policy.v1.policy_pb2 import DATE, EMAIL, LINE, MONTH, SLUG, TIME_ZONE, URL, UUID, FieldRule
 from ams.policy.v1.policy_pb2 import field as field_option
+from ams_common import formats
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from ams_rest.field_paths import is_map, json_fields
@@ -15,7 +17,6 @@ _INTEGERS: Mapping[int, Schema] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "minimum": 0},
     FieldDescriptor.CPPTYPE_INT64: {"type": "string", "format": "int64"},
-    FieldDescriptor.CPPTYPE_UINT64: {"type": "string", "format": "uint64"},
 }
 _OTHERS: Mapping[int, Schema] = {
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
@@ -28,16 +29,35 @@ _TEXT_MESSAGES: Mapping[str, Schema] = {
     "google.protobuf.Duration": {"type": "string", "examples": ["1.5s"]},
     "google.protobuf.FieldMask": {"type": "string", "examples": ["description,tags"]},
 }
-_FORMATS: Mapping[int, Schema] = {
-    UUID: {"format": "uuid"},
-    EMAIL: {"format": "email"},
-    URL: {"format": "uri"},
-    SLUG: {"pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
-    DATE: {"format": "date"},
-    TIME_ZONE: {"examples": ["Europe/Zurich"]},
-    MONTH: {"pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
+_FORMATS: Mapping[int, str] = {
+    UUID: "uuid",
+    EMAIL: "email",
+    URL: "uri",
+    DATE: "date",
+    TIME_ZONE: "time-zone",
 }
+_CONTROLS = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 
+
+def _visible(excluded: str) -> str:
+    """The pattern of texts without these characters, and with one that is no space."""
+    return rf"[^{excluded}]*[^\s{excluded}][^{excluded}]*"
+
+
+# What ams_common.fields demands of texts, as patterns of ECMA 262, which know no `fullmatch`.
+_PATTERNS: Mapping[int, str] = {
+    UUID: formats.UUID.pattern,
+    EMAIL: formats.EMAIL.pattern,
+    SLUG: formats.SLUG.pattern,
+    DATE: formats.DATE.pattern,
+    MONTH: formats.MONTH.pattern,
+    LINE: _visible(_CONTROLS + r"\t\n\r\u2028-\u202e\u2066-\u2069"),
+    # Most of what is accepted: addresses of IPv6 aren't in it.
+    URL: r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[1-9][0-9]{0,3})?(?:/[!$-;=?-\[\]-~]*)?",
+}
+_CURRENCY = "[A-Z]{3}"
+_TEXT = _visible(_CONTROLS)
+_BASE64 = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 
 # Stands behind the name of a message that clients send: what they may leave out they are always given.
 _SENT = "Input"
@@ -98,20 +118,32 @@ class Schemas:
             schema["required"] = required
         if self._is_sent:
             schema["additionalProperties"] = False
+            if both := list(_alternatives(message)):
+                schema["not"] = {"anyOf": [{"required": names} for names in both]}
         return schema
 
     def field(self, field: FieldDescriptor) -> Schema:
-        """The schema of a field's value, with what its FieldRule demands."""
+        """The schema of a field's value in a body, with what its FieldRule demands."""
         rule = field.GetOptions().Extensions[field_option]
-        if not self._is_sent:
-            # What a field may hold is asked of who sends it. What is stored may be older than the rule.
-            rule = FieldRule()
         if is_map(field):
             schema = self._map(field)
         elif field.is_repeated:
             schema = self._list(field, rule)
         else:
-            schema = self._single(field) | _bounds(field, rule)
+            schema = self._single(field) | (self._bounds(field, rule) if self._is_sent else {})
+        return schema | self._description(field.full_name)
+
+    def parameter(self, field: FieldDescriptor) -> Schema:
+        """As `field`, of a value in a path or a query: numbers are digits, and what has a format is never
+        empty."""
+        rule = FieldRule()
+        rule.CopyFrom(field.GetOptions().Extensions[field_option])
+        rule.required |= bool(rule.format) and not field.is_repeated
+        schema = (
+            self._list(field, rule) if field.is_repeated else self._single(field) | self._bounds(field, rule)
+        )
+        if field.cpp_type == FieldDescriptor.CPPTYPE_INT64:
+            schema = {"type": "integer", "format": "int64"} | _range(rule)
         return schema | self._description(field.full_name)
 
     def _map(self, field: FieldDescriptor) -> Schema:
@@ -121,8 +153,11 @@ class Schemas:
         return {"type": "object", "additionalProperties": self._single(value)}
 
     def _list(self, field: FieldDescriptor, rule: FieldRule) -> Schema:
-        item_rule = FieldRule(required=self._is_sent, max_len=rule.max_item_len, format=rule.format)
-        schema: Schema = {"type": "array", "items": self._single(field) | _bounds(field, item_rule)}
+        item = self._single(field)
+        if not self._is_sent:
+            return {"type": "array", "items": item}
+        item_rule = FieldRule(required=True, max_len=rule.max_item_len, format=rule.format)
+        schema: Schema = {"type": "array", "items": item | self._bounds(field, item_rule)}
         if rule.required:
             schema["minItems"] = 1
         return schema | ({"maxItems": rule.max_len} if rule.max_len else {})
@@ -136,6 +171,25 @@ class Schemas:
         if field.type == FieldDescriptor.TYPE_BYTES:
             return {"type": "string", "contentEncoding": "base64"}
         return dict((_INTEGERS | _OTHERS)[field.cpp_type])  # type: ignore[operator]
+
+    def _bounds(self, field: FieldDescriptor, rule: FieldRule) -> Schema:
+        """What is demanded of a value that is sent."""
+        if field.type == FieldDescriptor.TYPE_STRING:
+            return _text(field, rule)
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return {"pattern": f"^{_BASE64}$", "minLength": 4 * rule.min_len} | (
+                {"maxLength": 4 * -(-rule.max_len // 3)} if rule.max_len else {}
+            )
+        if field.cpp_type == FieldDescriptor.CPPTYPE_INT64:
+            return {"type": ["string", "integer"], "pattern": _digits(rule)} | _range(rule)
+        if field.cpp_type in _INTEGERS:
+            return _range(rule)
+        if field.enum_type is not None and rule.required:
+            return {"not": {"const": field.enum_type.values_by_number[0].name}}
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.FieldMask":
+            names = "|".join(masked_names(field))
+            return {"pattern": f"^(?:{names})(?:,(?:{names}))*$"}
+        return {}
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
         schema: Schema = {"type": "string", "enum": [value.name for value in enum.values]}
@@ -157,15 +211,41 @@ def is_required(field: FieldDescriptor) -> bool:
     return bool(rule.required or rule.min > 0)
 
 
-def _bounds(field: FieldDescriptor, rule: FieldRule) -> Schema:
-    schema: Schema = {}
-    if field.type == FieldDescriptor.TYPE_STRING:
-        if least := max(rule.min_len, int(rule.required)):
-            schema["minLength"] = least
-        if rule.max_len:
-            schema["maxLength"] = rule.max_len
-        schema |= _FORMATS.get(rule.format, {})
-    elif field.cpp_type in _INTEGERS and _INTEGERS[field.cpp_type]["type"] == "integer":
-        schema |= {"minimum": rule.min} if rule.HasField("min") else {}
-        schema |= {"maximum": rule.max} if rule.HasField("max") else {}
-    return schema
+def _text(field: FieldDescriptor, rule: FieldRule) -> Schema:
+    if rule.orders:
+        return {"enum": [f"{name}{way}" for name in rule.orders for way in ("", " desc")]}
+    schema: Schema = {"maxLength": rule.max_len} if rule.max_len else {}
+    pattern = _PATTERNS.get(rule.format, _TEXT)
+    if field.full_name == "google.type.Money.currency_code":
+        pattern = _CURRENCY
+    if not rule.required:
+        # "" is as good as nothing, and of no format.
+        return schema | {"pattern": f"^(?:{pattern})?$"}
+    schema |= {"minLength": max(1, rule.min_len), "pattern": f"^{pattern}$"}
+    return schema | ({"format": _FORMATS[rule.format]} if rule.format in _FORMATS else {})
+
+
+def _range(rule: FieldRule) -> Schema:
+    least = {"minimum": rule.min} if rule.HasField("min") else {}
+    return least | ({"maximum": rule.max} if rule.HasField("max") else {})
+
+
+def _digits(rule: FieldRule) -> str:
+    """The pattern of a whole number of 64 bits within the rule's bounds, as text."""
+    if not rule.HasField("min"):
+        return "^-?[0-9]{1,18}$"
+    most = len(str(rule.max)) - 1 if rule.HasField("max") else 18
+    return f"^[1-9][0-9]{{0,{most - 1}}}$" if rule.min > 0 else f"^[0-9]{{1,{most}}}$"
+
+
+def masked_names(mask: FieldDescriptor) -> list[str]:
+    """What a mask may name: the fields beside it that a request may leave out."""
+    message = mask.containing_type
+    assert message is not None, "a field of a message"
+    return [field.json_name for field in json_fields(message) if not is_required(field)]
+
+
+def _alternatives(message: Descriptor) -> Iterator[list[str]]:
+    """Each two fields of which one request has one at most."""
+    for oneof in message.oneofs:
+        yield from map(list, combinations([field.json_name for field in oneof.fields], 2))

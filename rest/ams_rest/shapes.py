@@ -1,7 +1,9 @@
 """Whether a JSON value has the shape of a message, by the protobuf JSON mapping.
 
 json_format converts, but it names fields only roughly, quotes values whatever their size, and takes some
-wrong types in silence. So what it is given has passed here first. Paths are those of ams_common.fields.
+wrong types in silence, and several spellings of one value that the OpenAPI document doesn't have: null for
+what is left out, enums by number, numbers as text. So what it is given has passed here first. Paths are those
+of ams_common.fields.
 """
 
 import re
@@ -14,18 +16,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ams_rest.field_paths import find_field, is_map, object_type
 
-_INTEGER = re.compile(r"-?[0-9]{1,20}(?:\.0{1,9})?")
-_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?|NaN|-?Infinity")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NAME_LEN = 64
 
-_INTEGER_BOUNDS: Mapping[int, tuple[int, int]] = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
+_INTEGER_BITS: Mapping[int, int] = {FieldDescriptor.CPPTYPE_INT32: 32, FieldDescriptor.CPPTYPE_INT64: 64}
 
 
 def violations(value: Any, descriptor: Descriptor, path: str = "") -> Iterator[FieldViolation]:
@@ -40,6 +36,7 @@ def violations(value: Any, descriptor: Descriptor, path: str = "") -> Iterator[F
             yield FieldViolation(path + shown(name), "is not a known field")
             continue
         if item is None:
+            yield FieldViolation(path + field.json_name, "must be left out rather than null")
             continue
         oneof = field.containing_oneof
         if oneof is not None and oneof.full_name in given:
@@ -102,14 +99,12 @@ def _text_message_problem(value: Any, message: Descriptor) -> str | None:
 
 def _problem(value: Any, field: FieldDescriptor) -> str | None:
     """What is wrong with a single value, in words that don't repeat it; None if nothing."""
-    if field.cpp_type in _INTEGER_BOUNDS:
-        return _integer_problem(value, *_INTEGER_BOUNDS[field.cpp_type])
+    if field.cpp_type in _INTEGER_BITS:
+        return _integer_problem(value, _INTEGER_BITS[field.cpp_type])
     if field.enum_type is not None:
         return _enum_problem(value, field.enum_type)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return None if isinstance(value, bool) else "must be true or false"
-    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
-        return None if _is_number(value) else "must be a number"
     if not isinstance(value, str):
         return "must be a string"
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -117,22 +112,16 @@ def _problem(value: Any, field: FieldDescriptor) -> str | None:
     return "must be valid Unicode text" if _SURROGATE.search(value) else None
 
 
-def _integer_problem(value: Any, least: int, most: int) -> str | None:
-    is_text = isinstance(value, str) and _INTEGER.fullmatch(value)
+def _integer_problem(value: Any, bits: int) -> str | None:
+    # Numbers of 64 bits may come as text, since not every language's JSON has them.
+    is_text = bits == 64 and isinstance(value, str) and _INTEGER.fullmatch(value)
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not (is_text or is_whole):
         return "must be a whole number"
-    number = int(value.partition(".")[0]) if is_text else int(value)
-    return None if least <= number <= most else f"must be from {least} to {most}"
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(_NUMBER.fullmatch(value))
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return None if least <= int(value) <= most else f"must be from {least} to {most}"
 
 
 def _enum_problem(value: Any, enum: EnumDescriptor) -> str | None:
     is_name = isinstance(value, str) and value.isascii() and value in enum.values_by_name
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value in enum.values_by_number
-    return None if is_name or is_number else f"must be one of {', '.join(enum.values_by_name)}"
+    return None if is_name else f"must be one of {', '.join(enum.values_by_name)}"

@@ -4,11 +4,13 @@ Path, query and body are gathered into one JSON object of the request's shape, w
 converted as a whole.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
+from ams.policy.v1.policy_pb2 import field as field_option
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -19,6 +21,7 @@ from ams_rest import json_text, shapes
 from ams_rest.field_paths import FieldPath, json_path, resolve, resolve_template
 from ams_rest.routes import Match, Route
 
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
 _MAX_PARAMETERS = 200
 _MAX_VIOLATIONS = 20
 
@@ -80,6 +83,8 @@ def _add_query(
         path = resolve(route.request, name)
         if path is None or not _belongs_to_query(path, route):
             yield FieldViolation(shapes.shown(name), "is not a query parameter of this call")
+        elif not text and _has_a_form(path[-1]):
+            yield FieldViolation(name, "must not be empty")
         else:
             given.setdefault(json_path(path), (path, []))[1].append(_typed(text, path[-1]))
     for name, (path, values) in given.items():
@@ -89,6 +94,13 @@ def _add_query(
             yield FieldViolation(name, "is given twice")
         else:
             _place(document, path, values[0])
+
+
+def _has_a_form(field: FieldDescriptor) -> bool:
+    """Whether only some texts are values of the field: then "" in a query is a mistake, not a value left
+    out."""
+    rule = field.GetOptions().Extensions[field_option]
+    return bool(rule.format or rule.orders)
 
 
 def _belongs_to_query(path: FieldPath, route: Route) -> bool:
@@ -101,6 +113,8 @@ def _typed(text: str, field: FieldDescriptor) -> Any:
     """A value from a path or a query as JSON has it; what doesn't fit stays text and is refused later."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "false": False}.get(text, text)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_INT32:
+        return int(text) if _INTEGER.fullmatch(text) else text
     return text
 
 
@@ -111,9 +125,9 @@ def _place(document: dict[str, Any], path: FieldPath, value: Any) -> bool:
         inner = inner.setdefault(field.json_name, {})
         if not isinstance(inner, dict):
             return False
-    there = inner.get(path[-1].json_name)
+    is_free: bool = inner.get(path[-1].json_name, value) == value
     inner[path[-1].json_name] = value
-    return there is None or there == value
+    return is_free
 
 
 def _message(document: dict[str, Any], descriptor: Descriptor) -> Message:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -100,7 +101,10 @@ def test_the_fields_of_a_get_are_query_parameters(document: dict[str, Any]) -> N
 def test_field_rules_become_schema_bounds() -> None:
     schema = Schemas(Components({}), is_sent=True).object(keys.CreateKeyRequest.DESCRIPTOR)
     assert schema["required"] == ["name", "serviceIds"]
-    assert schema["properties"] == {
+    properties = schema["properties"]
+    patterns = [_without_pattern(properties[name]) for name in ("name", "description", "projectId")]
+    items = [_without_pattern(properties[name]["items"]) for name in ("serviceIds", "allowedNetworks")]
+    assert properties == {
         "name": {"type": "string", "minLength": 1, "maxLength": 80},
         "description": {"type": "string", "maxLength": 500},
         "serviceIds": {
@@ -113,13 +117,27 @@ def test_field_rules_become_schema_bounds() -> None:
         "spendCap": {"$ref": "#/components/schemas/MoneyInput"},
         "isTest": {"type": "boolean"},
         "expiresAt": {"type": "string", "format": "date-time"},
-        "projectId": {"type": "string", "format": "uuid"},
+        "projectId": {"type": "string"},
         "allowedNetworks": {
             "type": "array",
             "items": {"type": "string", "minLength": 1, "maxLength": 43},
             "maxItems": 50,
         },
     }
+    name, description, project_id = patterns
+    service_id, _ = items
+    an_id = "01a2265f-4bf6-7000-81bc-9df971400001"
+    assert re.search(name, "a\nb") and not any(re.search(name, text) for text in ("", " ", "a\x07"))
+    assert re.search(description, "") and not any(re.search(description, text) for text in (" ", "a\x07"))
+    # What may be left out may be "", which is no UUID.
+    assert re.search(project_id, "") and re.search(project_id, an_id) and not re.search(project_id, "7")
+    assert re.search(service_id, an_id) and not any(
+        re.search(service_id, text) for text in ("", an_id.upper())
+    )
+
+
+def _without_pattern(schema: dict[str, Any]) -> str:
+    return str(schema.pop("pattern"))
 
 
 def test_types_are_those_of_the_protobuf_json_mapping(document: dict[str, Any]) -> None:

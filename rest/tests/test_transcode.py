@@ -48,21 +48,21 @@ def test_the_body_becomes_the_request() -> None:
 
 
 def test_path_and_body_make_one_request() -> None:
-    request = read("PATCH", "/services/7", "", {"updateMask": "name,baseUrl", "name": None})
+    request = read("PATCH", "/services/7", "", {"updateMask": "name,baseUrl", "name": ""})
     assert isinstance(request, catalog.UpdateServiceRequest)
     assert request.service_id == "7"
     assert list(request.update_mask.paths) == ["name", "base_url"]
     assert request.name == ""
 
 
-@pytest.mark.parametrize("body", [None, b"", {}, {"serviceId": "7"}, {"serviceId": None}])
+@pytest.mark.parametrize("body", [None, b"", {}, {"serviceId": "7"}])
 def test_a_body_may_be_left_out_or_repeat_what_the_path_says(body: Any) -> None:
     assert read("POST", "/services/7:submit", "", body) == catalog.SubmitServiceRequest(service_id="7")
 
 
 @pytest.mark.parametrize(
     "body",
-    [{"serviceId": "8"}, {"serviceId": ["7"]}],
+    [{"serviceId": "8"}, {"serviceId": ["7"]}, {"serviceId": None}],
 )
 def test_a_body_that_contradicts_the_path_is_refused(body: Any) -> None:
     fields = wrong_fields("POST", "/services/7:submit", "", body)
@@ -91,6 +91,8 @@ def test_the_query_becomes_the_request_of_a_get() -> None:
         ("pageSize=1&pageSize=2", "pageSize"),
         ("status=NOPE", "status"),
         ("status=1", "status"),
+        ("merchantId=", "merchantId"),
+        ("orderBy=", "orderBy"),
         ("nope=1", "nope"),
         ("status.x=1", "status.x"),
         ("=1", ""),
@@ -125,6 +127,8 @@ def test_a_get_takes_no_body() -> None:
     [
         ({"nope": 1}, ["nope"]),
         ({"name": 1}, ["name"]),
+        ({"name": None}, ["name"]),
+        ({"price": None}, ["price"]),
         ({"name": ["a"]}, ["name"]),
         ({"name": "\ud800"}, ["name"]),
         ({"tags": "a"}, ["tags"]),
@@ -137,9 +141,12 @@ def test_a_get_takes_no_body() -> None:
         ({"type": True}, ["type"]),
         ({"type": 1.5}, ["type"]),
         ({"type": 99}, ["type"]),
+        ({"type": 1}, ["type"]),
+        ({"type": "1"}, ["type"]),
         ({"type": 10**30}, ["type"]),
         ({"rateLimitPerMinute": 1.5}, ["rateLimitPerMinute"]),
         ({"rateLimitPerMinute": True}, ["rateLimitPerMinute"]),
+        ({"rateLimitPerMinute": "1"}, ["rateLimitPerMinute"]),
         ({"rateLimitPerMinute": 2**31}, ["rateLimitPerMinute"]),
         ({"rateLimitPerMinute": 1e300}, ["rateLimitPerMinute"]),
         ({"rateLimitPerMinute": "1" * 5000}, ["rateLimitPerMinute"]),
@@ -147,6 +154,10 @@ def test_a_get_takes_no_body() -> None:
         ({"price": {"chargeRule": []}}, ["price.chargeRule"]),
         (
             {"price": {"components": [{"monthlyFee": {"amount": {"units": 2**63}}}]}},
+            ["price.components[0].monthlyFee.amount.units"],
+        ),
+        (
+            {"price": {"components": [{"monthlyFee": {"amount": {"units": "1.0"}}}]}},
             ["price.components[0].monthlyFee.amount.units"],
         ),
         ({"price": {"charge_rule": {}}}, ["price.charge_rule"]),

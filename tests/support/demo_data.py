@@ -11,6 +11,7 @@ import aiohttp
 import ams_local
 from ams_common.testing.eventually import eventually
 from ams_local import distribution, history, tools
+from ams_local.mail import REFUSED_DOMAIN
 from ams_local.rest import JSON, People, Rest
 
 from support import docker_images, upstream_api
@@ -79,6 +80,7 @@ class _Builder:
         words = await self._people.register_merchant(admin, "otto@words.example", "Words & Co", "Otto Lind")
         await self._people.register_merchant(admin, "new@merchant.example", "Brand New Ltd", "Nele")
         await admin.post("/invites", email="invited@merchant.example")
+        await admin.post("/invites", email=f"mistyped@{REFUSED_DOMAIN}")
         services = {
             name: await self._publish(admin, owner, name=name, price=price)
             for owner, (name, price) in zip((numbers, numbers, words), _PRICES.items(), strict=True)

@@ -43,6 +43,10 @@ def _send_empty(tab: Tab) -> None:
     tab.get_by_role("alert").first.wait_for()
 
 
+def _open_first_operation(tab: Tab) -> None:
+    tab.locator("details.operation > summary").first.click()
+
+
 def _create_key(tab: Tab) -> None:
     tab.get_by_label("Name").first.fill("From the page tour")
     tab.get_by_role("checkbox").first.check()
@@ -174,7 +178,7 @@ PAGES = (
     Page("marketplace-public", "/marketplace"),
     Page("marketplace-nothing-found", "/marketplace?q=nothing+like+this"),
     Page("service-public", "/marketplace/{slug}"),
-    Page("reference", "/marketplace/{slug}/reference", act=_press("Convert an amount")),
+    Page("reference", "/marketplace/{slug}/reference", act=_open_first_operation),
     Page("operation", "/marketplace/{slug}/reference/get-convert", _CONSUMER),
     Page("merchant-public", "/marketplace/merchants/numbers-ltd"),
     Page("docker-service-public", "/marketplace/{docker_slug}"),
@@ -461,9 +465,7 @@ PAGES = (
         is_overlay=True,
     ),
     Page("admin-service-pending", "/admin/services/{pending_service}", "admin"),
-    Page(
-        "admin-document", "/admin/services/{denied_service}/openapi", "admin", act=_press("Count the words")
-    ),
+    Page("admin-document", "/admin/services/{denied_service}/openapi", "admin", act=_open_first_operation),
     Page("admin-service-change", "/admin/services/{denied_service}", "admin"),
     Page("admin-docker-service", "/admin/services/{docker_service}", "admin"),
     Page("admin-merchants", "/admin/merchants", "admin"),
@@ -498,6 +500,8 @@ PAGES = (
     Page("admin-reconciliation", "/admin/reconciliation", "admin"),
     Page("admin-reconciliation-open", "/admin/reconciliation?only=differences&merchant={merchant}", "admin"),
     Page("admin-governance", "/admin/governance", "admin"),
+    Page("admin-sign-ins", "/admin/governance/sign-ins", "admin"),
+    Page("admin-mails", "/admin/governance/mails", "admin"),
     Page("admin-settings", "/admin/settings", "admin"),
     Page("admin-team", "/admin/team", "admin"),
     Page("join-team", "/team/join?invite_code=7K2M-Q9TD-0XVA-3HJC-PW5E", "admin"),

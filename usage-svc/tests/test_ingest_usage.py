@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, date, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,13 +12,17 @@ from ams.usage.v1.events_pb2 import (
     UNCHARGED,
     UPSTREAM_FAILED,
     ForwardedTotal,
+    UsageEvent,
     UsageEventBatch,
 )
 from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
+from ams_common.subscriptions import Batch, Record
+from ams_common.testing.eventually import eventually
 from usage_svc import latencies
-from usage_svc.event_handlers import keep_forwarded_totals
+from usage_svc.event_handlers import PreparedEvents, UsageIntake, keep_forwarded_totals
+from usage_svc.partitions import Partitions
 from usage_svc.store import Store
 
 
@@ -80,6 +85,56 @@ async def test_duplicates_in_a_batch_and_across_batches_count_once(
     ):
         assert sums["requests"] == 3
     assert [total.requests for total in await figures.totals()] == [2, 3]
+
+
+async def test_events_that_two_processes_count_at_once_count_once(
+    subject: Any, new_subject: Any, database: Database[Store], figures: Any
+) -> None:
+    of_both, of_yesterday = subject.event(), subject.event(utc_now() - timedelta(days=1))
+    of_the_second = new_subject().event()
+    intake = UsageIntake(Partitions(database))
+
+    async def prepared(source: str, *events: UsageEvent) -> PreparedEvents:
+        value = UsageEventBatch(events=events).SerializeToString()
+        found, _ = intake.prepare(Batch(source, [Record(0, None, value)]))
+        await intake.make_ready(found)
+        return found
+
+    first = await prepared("11111111-1111-4111-8111-111111111111/0", of_both, of_yesterday)
+    second = await prepared("11111111-1111-4111-8111-111111111111/1", of_both, of_the_second)
+
+    async def count_second() -> None:
+        async with database.change_by_system("second", audited=False) as change:
+            await intake.apply(change, second)
+
+    async def is_waiting() -> bool:
+        async with database.connection() as connection:
+            waiting: bool = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+            )
+        return waiting
+
+    async with asyncio.TaskGroup() as tasks, database.change_by_system("first", audited=False) as change:
+        await intake.apply(change, first)
+        tasks.create_task(count_second())
+        await eventually(is_waiting)
+    assert (await figures.raw())["requests"] == 3
+    assert (await figures.rolled_up("day"))["requests"] == 3
+    assert (await figures.told())["requests"] == 3
+    assert await figures.broken_invariants() == {}
+
+
+async def test_an_event_that_comes_again_among_new_ones_of_two_days_counts_once(
+    subject: Any, ingest: Any, figures: Any
+) -> None:
+    yesterday = utc_now() - timedelta(days=1)
+    again = subject.event(yesterday)
+    await ingest([again])
+    await ingest([subject.event(), subject.event(yesterday), again, subject.event()])
+    assert (await figures.raw())["requests"] == 4
+    assert (await figures.told())["requests"] == 4
+    assert await figures.broken_invariants() == {}
 
 
 async def test_every_field_of_an_event_is_stored(new_subject: Any, ingest: Any, database: Database) -> None:

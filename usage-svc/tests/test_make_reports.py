@@ -370,7 +370,7 @@ async def test_a_report_is_about_the_consumer_that_a_pseudonym_names(
         grpc.StatusCode.NOT_FOUND,
         "consumer_not_found",
     )
-    assert (await refusal(merchant.create(consumer=str(subject.consumer_id))))[1] == "invalid_argument"
+    assert (await refusal(merchant.create(consumer=str(subject.consumer_id))))[1] == "consumer_invalid"
     consumer = as_(subject.consumer_id, CONSUMER)
     assert (await refusal(consumer.create(consumer=name)))[1] == "filter_not_offered"
 

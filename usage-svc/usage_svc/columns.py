@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -55,23 +55,30 @@ class EventColumns:
     def without_repeats(self) -> Self:
         """In the order of the ids, so that two processes never wait for each other's in a ring. Of repeats
         the first counts."""
-        order = np.lexsort((self.occurred_at_us, self.id_low, self.id_high))
-        in_order = self[order]
-        is_first = np.ones(len(self), dtype=np.bool_)
-        is_first[1:] = (
-            (in_order.id_high[1:] != in_order.id_high[:-1])
-            | (in_order.id_low[1:] != in_order.id_low[:-1])
-            | (in_order.occurred_at_us[1:] != in_order.occurred_at_us[:-1])
-        )
-        return in_order if is_first.all() else in_order[is_first]
+        return self[_order_without_repeats(self.id_high, self.id_low, self.occurred_at_us)]
 
 
 def joined(parts: Sequence[EventColumns]) -> EventColumns:
     """The events of all parts, of which there is one at least, as a batch of its own."""
-    columns = (
-        np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(EventColumns)
-    )
-    return EventColumns(*columns).without_repeats()
+
+    def of_all(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    order = _order_without_repeats(of_all("id_high"), of_all("id_low"), of_all("occurred_at_us"))
+    # Column by column: of batches that are read far behind, all columns twice would be much memory.
+    return EventColumns(*(of_all(field.name)[order] for field in fields(EventColumns)))
+
+
+def _order_without_repeats(
+    id_high: npt.NDArray[np.uint64], id_low: npt.NDArray[np.uint64], occurred_at_us: Ints
+) -> Ints:
+    order = np.lexsort((occurred_at_us, id_low, id_high))
+    is_first = np.ones(len(order), dtype=np.bool_)
+    is_first[1:] = False
+    for column in (id_high, id_low, occurred_at_us):
+        in_order = column[order]
+        is_first[1:] |= in_order[1:] != in_order[:-1]
+    return order[is_first]
 
 
 def date_of(day: int) -> date:

@@ -55,8 +55,13 @@ FOR KEY SHARE OF consumer_sums;
 -- it is read again (docs/decisions/0026). Says whether this connection has its table for staging.
 SELECT set_config('synchronous_commit', 'off', true) = 'off' AND to_regclass('pg_temp.staged_rollups') IS NOT NULL;
 
+-- name: make_room_for_staging
+-- Of what doesn't fit, pages are written to the disk and read again for each level. Only what is needed is taken.
+SELECT set_config('temp_buffers', '64MB', false);
+
 -- name: make_staging
--- Rows come into it by COPY, which is far less work than arrays, and are gone with the commit.
+-- Rows come into it by COPY, which is far less work than arrays, and are gone with the commit. A histogram fits into a
+-- page as it is: a table for longer ones would have to be emptied with each commit too.
 CREATE TEMPORARY TABLE staged_rollups (
     level smallint NOT NULL,
     series_id bigint NOT NULL,
@@ -70,7 +75,7 @@ CREATE TEMPORARY TABLE staged_rollups (
     response_time_ms_sum bigint NOT NULL,
     response_time_ms_min integer NOT NULL,
     response_time_ms_max integer NOT NULL,
-    latencies numeric NOT NULL
+    latencies numeric STORAGE PLAIN NOT NULL
 ) ON COMMIT DELETE ROWS;
 
 -- fragment: rollup_columns

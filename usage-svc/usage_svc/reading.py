@@ -97,9 +97,9 @@ def _columns(
 
     ids, has_id = _sixteen_bytes(column["event_id"])
     series_code, parties = _distinct([column[name] for name in _PARTIES])
-    series = _objects([rules.series_of(*each) for each in parties])[series_code]
+    of_parties = [rules.series_of(*each) for each in parties]
     price_code, prices = _distinct([column["price_version_id"]])
-    price = _objects([rules.bytes_of_id(text) for (text,) in prices])[price_code]
+    price_ids = [rules.bytes_of_id(text) for (text,) in prices]
     journal_code, journals = _distinct([column["journal_id"]])
     journal = _objects([each for (each,) in journals])[journal_code]
     journal_size = _sizes(column["journal_id"])
@@ -116,25 +116,23 @@ def _columns(
     has_outcome = np.isin(outcome, list(rules.OUTCOMES))
     earliest_us, latest_us = time_bounds_us
     is_good: Flags = has_id & has_status & has_outcome & has_good_request_id & (response_time_ms >= 0)
-    is_good &= _objects([rules.series_of(*each) is not None for each in parties])[series_code].astype(
-        np.bool_
-    )
-    is_good &= _objects([bool(rules.bytes_of_id(text)) for (text,) in prices])[price_code].astype(np.bool_)
+    is_good &= np.array([each is not None for each in of_parties], dtype=np.bool_)[series_code]
+    is_good &= np.array([bool(each) for each in price_ids], dtype=np.bool_)[price_code]
     for size in sizes:
         is_good &= (size >= 0) & (size <= rules.MAX_SIZE_BYTES)
     for count in messages:
         is_good &= (count >= 0) & (count <= rules.MAX_MESSAGES)
     is_good &= ((journal_size == 0) & (sequence == 0)) | ((journal_size == 16) & (sequence >= 1))
     is_good &= (time_us >= earliest_us) & (time_us <= latest_us)
-    series_ids = np.array([_series_id(*each) for each in parties], dtype=np.int64)
+    series_ids = np.array([each.series_id if each else 0 for each in of_parties], dtype=np.int64)
     columns = EventColumns(
         id_high=ids[:, 0],
         id_low=ids[:, 1],
         occurred_at_us=time_us,
-        series=series,
+        series=_objects(of_parties)[series_code],
         series_id=series_ids[series_code],
         offset=offsets,
-        price_version_id=price,
+        price_version_id=_objects(price_ids)[price_code],
         request_bytes=sizes[0],
         response_bytes=sizes[1],
         request_messages=messages[0],
@@ -150,11 +148,6 @@ def _columns(
         request_id=request_id,
     )
     return columns, is_good
-
-
-def _series_id(*party: str) -> int:
-    series = rules.series_of(*party)
-    return series.series_id if series else 0
 
 
 def _distinct(columns: Sequence[pa.Array]) -> tuple[Ints, list[tuple[Any, ...]]]:

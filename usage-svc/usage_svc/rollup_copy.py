@@ -28,6 +28,8 @@ COLUMNS: Final = (
 _FORMS: Final = (">i2", ">i8", ">i8", ">i2", *(">i8" for _ in SUMS), ">i4", ">i4")
 _HEADER: Final = ("digits", "weight", "sign", "scale")
 _WORD_BYTES: Final = 2
+# PostgreSQL's driver copies what it sends.
+_WORDS_AT_ONCE: Final = 128 * 1024
 # Of a bucket.
 _DIGITS: Final = 3
 
@@ -48,7 +50,9 @@ def rows(levels: Mapping[Level, Rollups]) -> Iterator[bytes]:
     """The whole of what COPY is told, in pieces."""
     yield SIGNATURE
     for level, rollups in levels.items():
-        yield _rows(level, rollups).tobytes()
+        words = _rows(level, rollups)
+        for start in range(0, len(words), _WORDS_AT_ONCE):
+            yield words[start : start + _WORDS_AT_ONCE].tobytes()
     yield END
 
 

@@ -1,7 +1,7 @@
 """What usage-svc tells billing: what the usage of a group comes to so far. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 from uuid import UUID
@@ -31,32 +31,41 @@ class DayTotal(NamedTuple):
 
 
 def total_messages(
-    totals: Iterable[DayTotal], series: Mapping[int, Series]
+    totals: Sequence[DayTotal], series: Mapping[int, Series]
 ) -> Iterator[tuple[str, UsageTotalBatch]]:
     """What billing is told of `totals`: by consumer, with the consumer's id."""
     of_consumer: defaultdict[UUID, list[DayTotal]] = defaultdict(list)
     for total in totals:
         of_consumer[series[total.series_id].consumer_id].append(total)
+    # A series has some totals, and its ids as texts cost more than all else of a total.
+    parties = {series_id: _parties(series[series_id]) for series_id in {each.series_id for each in totals}}
     for consumer_id, several in of_consumer.items():
         for start in range(0, len(several), _MOST_TOGETHER):
             batch = UsageTotalBatch()
             for total in several[start : start + _MOST_TOGETHER]:
-                of = series[total.series_id]
-                batch.totals.add(
+                added = batch.totals.add(
+                    **parties[total.series_id],
                     day=total.day.isoformat(),
-                    merchant_id=str(of.merchant_id),
-                    consumer_id=str(consumer_id),
-                    project_id=str(of.project_id) if of.project_id else "",
-                    api_key_id=str(of.api_key_id),
-                    service_id=str(of.service_id),
                     charge_class=total.charge_class,
                     events=total.events,
                     requests=total.requests,
                     request_bytes=total.request_bytes,
                     response_bytes=total.response_bytes,
-                    last_offsets=total.last_offsets,
                 )
+                for source, offset in total.last_offsets.items():
+                    added.last_offsets[source] = offset
             yield str(consumer_id), batch
+
+
+def _parties(series: Series) -> dict[str, str]:
+    """The ids of a series, as fields of its totals."""
+    return {
+        "merchant_id": str(series.merchant_id),
+        "consumer_id": str(series.consumer_id),
+        "project_id": str(series.project_id) if series.project_id else "",
+        "api_key_id": str(series.api_key_id),
+        "service_id": str(series.service_id),
+    }
 
 
 class MalformedTotalError(ValueError):

@@ -289,6 +289,7 @@ class SessionsClient(Client):
     EndOtherSessions = Rpc(sessions.EndOtherSessionsRequest, sessions.EndOtherSessionsResponse)
     EndSession = Rpc(sessions.EndSessionRequest, sessions.EndSessionResponse)
     ListSessions = Rpc(sessions.ListSessionsRequest, sessions.ListSessionsResponse)
+    ListSignInTries = Rpc(sessions.ListSignInTriesRequest, sessions.ListSignInTriesResponse)
 
 
 class TokensClient(Client):
@@ -347,6 +348,9 @@ class NotificationsClient(Client):
     GetUnreadCount = Rpc(notifications.GetUnreadCountRequest, notifications.UnreadCount)
     GetUnsubscription = Rpc(notifications.GetUnsubscriptionRequest, notifications.UnsubscribeResponse)
     ListNotifications = Rpc(notifications.ListNotificationsRequest, notifications.ListNotificationsResponse)
+    ListUndeliveredMails = Rpc(
+        notifications.ListUndeliveredMailsRequest, notifications.ListUndeliveredMailsResponse
+    )
     MarkAllRead = Rpc(notifications.MarkAllReadRequest, notifications.UnreadCount)
     MarkRead = Rpc(notifications.MarkReadRequest, notifications.UnreadCount)
     Unsubscribe = Rpc(notifications.UnsubscribeRequest, notifications.UnsubscribeResponse)

@@ -76,7 +76,7 @@ class InvoiceRpcs:
             merchant_id = current_user_id()
         else:
             violation = FieldViolation("merchantId", "is required")
-            raise InvalidArgumentError("invalid_argument", "merchantId is required.", [violation])
+            raise InvalidArgumentError("merchant_required", "merchantId is required.", [violation])
         if request.merchant_id and merchant_id != UUID(request.merchant_id):
             raise PermissionDeniedError("merchant_not_yours", "That is another merchant's statement.")
         since, until = begins_of(request.period)
@@ -142,5 +142,5 @@ def _consumer_id(text: str) -> UUID:
     except ValueError:
         violation = FieldViolation("consumer", "must be a consumer's id")
         raise InvalidArgumentError(
-            "invalid_argument", "consumer must be a consumer's id.", [violation]
+            "consumer_invalid", "consumer must be a consumer's id.", [violation]
         ) from None

@@ -99,5 +99,5 @@ def _message(day: ReconciledDay) -> pb.ReconciledDay:
 
 def _invalid(field: str, description: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        "invalid_argument", f"{field} {description}.", [FieldViolation(field, description)]
+        "range_invalid", f"{field} {description}.", [FieldViolation(field, description)]
     )

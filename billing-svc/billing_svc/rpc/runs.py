@@ -108,7 +108,7 @@ def _require_each(consumers: Sequence[str], is_right: Callable[[str], bool], des
         if not is_right(text)
     ]
     if violations:
-        raise InvalidArgumentError("invalid_argument", f"{violations[0].field} {description}.", violations)
+        raise InvalidArgumentError("consumer_invalid", f"{violations[0].field} {description}.", violations)
 
 
 def _is_id(text: str) -> bool:

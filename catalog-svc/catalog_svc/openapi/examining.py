@@ -43,7 +43,8 @@ async def examine(content: str, within_s: float = MOST_S) -> Examined:
     try:
         async with asyncio.timeout(within_s), _working:
             answer = await _ask(text)
-    except TimeoutError:
+    except OSError as error:  # too late, or there is no room for another process
+        log.warning("a document wasn't examined", extra={"reason": repr(error)})
         raise UnavailableError(
             "examination_slow", "Too much is going on to examine the document. Try again shortly."
         ) from None

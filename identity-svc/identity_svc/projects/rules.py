@@ -42,7 +42,9 @@ def check_role(role: ProjectRole.ValueType) -> None:
     """Raises InvalidArgumentError for a role that nobody is given."""
     if role not in _GIVEN:
         violation = FieldViolation("role", "must be manager, member or viewer")
-        raise InvalidArgumentError("invalid_argument", "role must be manager, member or viewer.", [violation])
+        raise InvalidArgumentError(
+            "project_role_invalid", "role must be manager, member or viewer.", [violation]
+        )
 
 
 def check_not_owner(role: ProjectRole.ValueType) -> None:

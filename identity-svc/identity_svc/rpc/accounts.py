@@ -34,9 +34,13 @@ class AccountRpcs:
     async def ListConsumers(
         self, request: pb.ListConsumersRequest, context: Context
     ) -> pb.ListConsumersResponse:
-        standing, patterns = standing_text(request.standing), patterns_of(request.query)
         async with self.database.read() as store:
-            page = await store.list_consumers(page_request(request), standing=standing, patterns=patterns)
+            page = await store.list_consumers(
+                page_request(request),
+                standing=standing_text(request.standing),
+                words=request.query.split(),
+                patterns=patterns_of(request.query),
+            )
         return pb.ListConsumersResponse(consumers=page.rows, next_page_token=page.next_token)
 
     async def GetMerchant(self, request: pb.GetMerchantRequest, context: Context) -> pb.Merchant:

@@ -45,7 +45,8 @@ async def _actors(store: AuditStore, wanted: str) -> Sequence[str] | None:
     if formats.UUID.fullmatch(wanted):
         return [wanted]
     # "system", "service:keys-svc", or whomever the words fit.
-    return [wanted, *await store.find_people(patterns=patterns_of(wanted), limit=_MOST_PEOPLE)]
+    people = await store.find_people(words=wanted.split(), patterns=patterns_of(wanted), limit=_MOST_PEOPLE)
+    return [wanted, *people]
 
 
 def _midnight(day: str, days_later: int = 0) -> datetime | None:

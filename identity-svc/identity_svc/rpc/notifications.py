@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ams.identity.v1 import notifications_service_pb2 as pb
 from ams.identity.v1 import notifications_service_pb2_grpc as rpc
-from ams_common.clock import Clock, from_timestamp
+from ams_common.clock import Clock, from_timestamp, to_timestamp
 from ams_common.context import current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FieldViolation, InvalidArgumentError
@@ -89,6 +89,20 @@ class NotificationsService(rpc.NotificationsServiceServicer):
             before = choices.in_force(category, chosen.get(category))
             await self._save(change, user_id, replace(before, by_mail=False))
         return pb.UnsubscribeResponse(category=category)
+
+    async def ListUndeliveredMails(
+        self, request: pb.ListUndeliveredMailsRequest, context: Context
+    ) -> pb.ListUndeliveredMailsResponse:
+        async with self.database.read() as store:
+            page = await store.list_undelivered_mails(page_request(request))
+            measured = await store.measure_mails()
+        assert measured is not None, "counting has a row"
+        return pb.ListUndeliveredMailsResponse(
+            mails=page.rows,
+            next_page_token=page.next_token,
+            waiting=measured.waiting,
+            waiting_since=to_timestamp(measured.oldest_at),
+        )
 
     async def _save(
         self, change: Change[Store], user_id: UUID, *wanted: choices.Choice

@@ -18,7 +18,7 @@ from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
 from identity_svc import pictures, roles
-from identity_svc.addresses import one_line
+from identity_svc.addresses import trimmed
 from identity_svc.messages import user_message
 from identity_svc.profiles import MerchantProfile, ProfileStore
 from identity_svc.store import Store
@@ -32,7 +32,7 @@ class ProfileService(rpc.ProfileServiceServicer):
     clock: Clock
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Context) -> identity_pb.User:
-        user_id, name = current_user_id(), one_line("name", request.name)
+        user_id, name = current_user_id(), trimmed(request.name)
         async with self.database.change() as change:
             store = ProfileStore(change.connection)
             before = await store.lock_name(user_id=user_id)
@@ -73,10 +73,7 @@ class ProfileService(rpc.ProfileServiceServicer):
         if not fields or not fields <= _CHANGEABLE:
             violation = FieldViolation("updateMask", "must name about, links or both")
             raise InvalidArgumentError("update_mask_invalid", "The update mask names no field.", [violation])
-        links = [
-            {"label": one_line(f"links[{number}].label", link.label), "url": link.url}
-            for number, link in enumerate(request.links)
-        ]
+        links = [{"label": trimmed(link.label), "url": link.url} for link in request.links]
         user_id = current_user_id()
         async with self.database.change() as change:
             store = ProfileStore(change.connection)

@@ -12,7 +12,7 @@ from ams_common.interceptors import Context
 from ams_common.paging import page_request
 from ams_common.project_rights import OWNER, ProjectRight
 
-from identity_svc.addresses import one_line
+from identity_svc.addresses import trimmed
 from identity_svc.projects import rules
 from identity_svc.projects.changing import open_project, publish_project, see_project, tell
 from identity_svc.projects.store import ProjectStore
@@ -36,7 +36,7 @@ class ProjectRpcs:
             await check_may_own(store, user_id)
             await store.insert_project(
                 project_id=project_id,
-                name=one_line("name", request.name),
+                name=trimmed(request.name),
                 description=request.description.strip(),
                 owner_id=user_id,
                 now=now,
@@ -71,7 +71,7 @@ class ProjectRpcs:
             await open_project(store, project_id, ProjectRight.CHANGE_PROJECT, request.etag)
             await store.update_project(
                 project_id=project_id,
-                name=one_line("name", request.name),
+                name=trimmed(request.name),
                 description=request.description.strip(),
             )
             change.audit("project", project_id, name=request.name)

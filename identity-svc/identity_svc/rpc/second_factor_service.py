@@ -18,7 +18,7 @@ from ams_common.ids import uuid7
 from ams_common.interceptors import Context
 
 from identity_svc import roles, second_factors, token_ends
-from identity_svc.addresses import one_line
+from identity_svc.addresses import trimmed
 from identity_svc.factor_checks import FactorChecks, proof_invalid
 from identity_svc.messages import passkey_message
 from identity_svc.records import Account, FactorChallenge, Factors
@@ -71,7 +71,7 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
         return pb.StartPasskeyResponse(challenge_id=str(challenge_id), creation_options_json=options)
 
     async def AddPasskey(self, request: pb.AddPasskeyRequest, context: Context) -> pb.AddSecondFactorResponse:
-        now, name = self.clock(), one_line("name", request.name)
+        now, name = self.clock(), trimmed(request.name)
         async with self.database.change() as change:
             account, factors = await self._changing(change, now)
             challenge = await self.checks.spend_attempt(

@@ -18,7 +18,7 @@ from ams_common.interceptors import Context
 
 from identity_svc import challenges, invites, roles
 from identity_svc.accounts import become_consumer, become_merchant
-from identity_svc.addresses import normalise_email, one_line
+from identity_svc.addresses import normalise_email, trimmed
 from identity_svc.challenges import Purpose
 from identity_svc.factor_checks import FactorChecks
 from identity_svc.mails import MailQueue
@@ -55,7 +55,7 @@ class SignInRpcs:
             return await self._start(change, Purpose.SIGN_IN, email, request.device_tokens)
 
     async def RegisterConsumer(self, request: pb.RegisterConsumerRequest, context: Context) -> pb.Challenge:
-        email, name = normalise_email(request.email), one_line("name", request.name)
+        email, name = normalise_email(request.email), trimmed(request.name)
         async with self.database.change() as change:
             # Whether the address has an account isn't looked at: the answer would tell. Who is signed in with
             # it has one, and may become a consumer too.
@@ -65,8 +65,8 @@ class SignInRpcs:
             return await self._start(change, Purpose.REGISTER_CONSUMER, email, tokens, name=name)
 
     async def RegisterMerchant(self, request: pb.RegisterMerchantRequest, context: Context) -> pb.Challenge:
-        email, name = normalise_email(request.email), one_line("name", request.name)
-        company_name = one_line("companyName", request.company_name)
+        email, name = normalise_email(request.email), trimmed(request.name)
+        company_name = trimmed(request.company_name)
         async with self.database.change() as change:
             invite_id = await change.store.find_open_invite(
                 code_hash=invites.code_hash(request.invite_code),

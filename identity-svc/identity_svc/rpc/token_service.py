@@ -22,7 +22,7 @@ from ams_common.paging import page_request
 from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
 
 from identity_svc import roles
-from identity_svc.addresses import one_line
+from identity_svc.addresses import trimmed
 from identity_svc.keyring import Keyring
 from identity_svc.records import GoodToken
 from identity_svc.store import Store
@@ -43,7 +43,7 @@ class TokenService(rpc.TokenServiceServicer):
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
         """A role that the caller doesn't act in now can't be given to a token either."""
-        user_id, now, name = current_user_id(), self.clock(), one_line("name", request.name)
+        user_id, now, name = current_user_id(), self.clock(), trimmed(request.name)
         if request.role not in current_caller().roles:
             raise PermissionDeniedError("role_required", "Your account doesn't have this role.")
         async with self.database.change() as change:

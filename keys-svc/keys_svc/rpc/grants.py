@@ -81,7 +81,7 @@ class GrantsService(rpc.GrantsServiceServicer):
     async def ListGrants(self, request: pb.ListGrantsRequest, context: Context) -> pb.ListGrantsResponse:
         if not request.consumer_id and not request.service_id:
             violation = FieldViolation("consumerId", "or a service is required")
-            raise InvalidArgumentError("invalid_argument", "Name a consumer or a service.", [violation])
+            raise InvalidArgumentError("filter_required", "Name a consumer or a service.", [violation])
         service_id = UUID(request.service_id) if request.service_id else None
         async with self.database.read() as store:
             if request.consumer_id:

@@ -50,7 +50,11 @@ WHERE alert_rule_id = :alert_rule_id AND rule.role = ANY(:roles::smallint[]) AND
 );
 
 -- name: delete_rules_of_others
-DELETE FROM alert_rules AS rule WHERE {of_project} AND owner_id <> ALL(:keep_owner_ids::uuid[]);
+DELETE FROM alert_rules WHERE alert_rule_id IN (
+    SELECT alert_rule_id FROM alert_rules AS rule
+    WHERE {of_project} AND owner_id <> ALL(:keep_owner_ids::uuid[])
+    ORDER BY alert_rule_id FOR UPDATE
+);
 
 -- name: list_alerts
 -- order fired_at desc: timestamptz fired_at, uuid alert_id
@@ -74,11 +78,11 @@ ORDER BY {order} LIMIT :limit;
 SELECT count(*) FROM alerts WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL;
 
 -- name: mark_read
--- In one order: of two at once the second waits, and neither for the other.
+-- Rules by their ids, and alerts of those that are held: who deletes a rule waits, or is waited for, before any alert.
 UPDATE alerts SET read_at = :now WHERE alert_id IN (
-    SELECT alert_id FROM alerts
-    WHERE owner_id = :owner_id AND role = :role AND read_at IS NULL AND fired_at <= :until
-    ORDER BY alert_id FOR NO KEY UPDATE
+    SELECT alert.alert_id FROM alerts AS alert JOIN alert_rules AS rule USING (alert_rule_id)
+    WHERE alert.owner_id = :owner_id AND alert.role = :role AND alert.read_at IS NULL AND alert.fired_at <= :until
+    ORDER BY alert_rule_id, alert.alert_id FOR KEY SHARE OF rule FOR NO KEY UPDATE OF alert
 );
 
 -- fragment: other_filters
@@ -162,7 +166,8 @@ FROM alert_rules AS rule CROSS JOIN LATERAL {series_of_rule}
 WHERE alert_rule_id = ANY(:rule_ids::uuid[]);
 
 -- name: add_alerts
--- Those that haven't fired before. A rule that was deleted meanwhile fires no more.
+-- Those that haven't fired before. A rule that is being deleted is waited for, and fires no more. In one order:
+-- processes that see the same usage fire the same at once, and each waits for what another is just adding.
 INSERT INTO alerts (
     alert_id, alert_rule_id, owner_id, role, period_start, threshold, value, fired_at, webhook_status, webhook_next_at
 )
@@ -172,7 +177,10 @@ SELECT
     CASE WHEN rule.webhook_url = '' THEN NULL ELSE :now::timestamptz END
 FROM unnest(:alert_ids::uuid[], :rule_ids::uuid[], :starts::timestamptz[], :thresholds::text[], :values::text[])
     AS fired (alert_id, alert_rule_id, period_start, threshold, value)
-JOIN alert_rules AS rule USING (alert_rule_id)
+JOIN (
+    SELECT * FROM alert_rules WHERE alert_rule_id = ANY(:rule_ids) ORDER BY alert_rule_id FOR KEY SHARE
+) AS rule USING (alert_rule_id)
+ORDER BY alert_rule_id, fired.period_start, fired.threshold
 ON CONFLICT (alert_rule_id, period_start, threshold) DO NOTHING
 RETURNING alert_id;
 

@@ -75,11 +75,13 @@ def check_request(
         raise _invalid("filter_not_offered", field, "is not a filter in this role")
     _check_thresholds(request)
     if (request.metric == pb.ERROR_RATE) != bool(request.min_requests):
-        raise _invalid("invalid_argument", "minRequests", "must be given for an error rate, and only for it")
+        raise _invalid(
+            "alert_rule_invalid", "minRequests", "must be given for an error rate, and only for it"
+        )
     if request.metric == pb.SPEND:
         _check_spend(request, role)
     elif request.currency_code:
-        raise _invalid("invalid_argument", "currencyCode", "must be given for spend only")
+        raise _invalid("alert_rule_invalid", "currencyCode", "must be given for spend only")
     if request.webhook_url and not allow_private_webhooks:
         url = urlsplit(request.webhook_url)
         if url.scheme != "https":
@@ -104,12 +106,12 @@ def _check_thresholds(request: pb.CreateAlertRuleRequest) -> None:
 
 def _check_spend(request: pb.CreateAlertRuleRequest, role: Role.ValueType) -> None:
     if request.currency_code not in MINOR_UNIT_DIGITS:
-        raise _invalid("invalid_argument", "currencyCode", "must be a currency of ISO 4217")
+        raise _invalid("alert_rule_invalid", "currencyCode", "must be a currency of ISO 4217")
     # Billing counts by days: what an hour costs can't be told.
     if request.period == pb.ALERT_HOUR:
-        raise _invalid("invalid_argument", "period", "must be the day or the month for spend")
+        raise _invalid("alert_rule_invalid", "period", "must be the day or the month for spend")
     if role == ADMIN and not request.consumer:
-        raise _invalid("invalid_argument", "consumer", "must be given for spend")
+        raise _invalid("alert_rule_invalid", "consumer", "must be given for spend")
 
 
 def start_of(period: pb.AlertPeriod.ValueType, at: datetime) -> datetime:

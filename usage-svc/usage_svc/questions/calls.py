@@ -78,7 +78,7 @@ def call_question_of(asker: Asker, request: pb.ListCallsRequest) -> CallQuestion
     """The question that a request asks. Raises InvalidArgumentError."""
     if not request.day and not request.request_id:
         violation = FieldViolation("day", "is required unless requestId is given")
-        raise InvalidArgumentError("invalid_argument", "Say which day, or which request_id.", [violation])
+        raise InvalidArgumentError("day_required", "Say which day, or which request_id.", [violation])
     start, end = day_in_zone(request.day, request.time_zone) if request.day else _EVER
     page = page_request(request)
     before = (end, _LEAST_ID)

@@ -89,7 +89,7 @@ class Scope:
 
 def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) -> Scope:
     """What a request is about. Raises InvalidArgumentError filter_not_offered for a filter that isn't there
-    in the asker's role, and invalid_argument for what is no id."""
+    in the asker's role, and consumer_invalid for what is no id."""
     given = {name for name in _FILTERS if getattr(request, name)}
     if unknown := sorted(given - _FILTERS_OF[asker.role]):
         refused = [request.DESCRIPTOR.fields_by_name[name].json_name for name in unknown]
@@ -98,7 +98,7 @@ def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) ->
     is_merchant = asker.role == MERCHANT
     if not is_merchant and request.consumer and not formats.UUID.fullmatch(request.consumer):
         violation = FieldViolation("consumer", "must be a lower-case UUID")
-        raise InvalidArgumentError("invalid_argument", "consumer must be a lower-case UUID.", [violation])
+        raise InvalidArgumentError("consumer_invalid", "consumer must be a lower-case UUID.", [violation])
     return Scope(
         asker,
         service_id=uuid_or_none(request.service_id),
@@ -123,7 +123,7 @@ def status_classes_of(text: str) -> list[int]:
     if text not in STATUS_CLASSES:
         sentence = f"must be one of {', '.join(STATUS_CLASSES)}"
         violation = FieldViolation("statusClass", sentence)
-        raise InvalidArgumentError("invalid_argument", f"status_class {sentence}.", [violation])
+        raise InvalidArgumentError("status_class_invalid", f"status_class {sentence}.", [violation])
     return [STATUS_CLASSES.index(text) + 1]
 
 

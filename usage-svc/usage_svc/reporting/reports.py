@@ -89,9 +89,9 @@ def check_consumer_filter(consumer: str, role: Role.ValueType) -> None:
     if role == CONSUMER:
         raise _invalid("filter_not_offered", "consumer", "is not a filter in this role")
     if role == ADMIN and not formats.UUID.fullmatch(consumer):
-        raise _invalid("invalid_argument", "consumer", "must be a lower-case UUID")
+        raise _invalid("consumer_invalid", "consumer", "must be a lower-case UUID")
     if role != ADMIN and not is_pseudonym(consumer):
-        raise _invalid("invalid_argument", "consumer", "must be a pseudonym such as cst_… of yours")
+        raise _invalid("consumer_invalid", "consumer", "must be a pseudonym such as cst_… of yours")
 
 
 def tells_owner(created_at: datetime, now: datetime) -> bool:

@@ -148,7 +148,7 @@ def _days(first: str, last: str) -> tuple[date, date]:
 
 def _invalid(field: str, description: str) -> InvalidArgumentError:
     return InvalidArgumentError(
-        "invalid_argument", f"{field} {description}.", [FieldViolation(field, description)]
+        "range_invalid", f"{field} {description}.", [FieldViolation(field, description)]
     )
 
 

@@ -625,9 +625,8 @@ class ListInvoicesRequest(_message.Message):
     status: Global___InvoiceStatus.ValueType
     kind: Global___InvoiceKind.ValueType
     order_by: _builtins.str
-    """How to sort (AIP-132): one of created_at, last_day, status, number, total, with " desc" behind it for the other way
-    round. A status sorts by its word (draft, issued, overdue, paid, void), a total by its currency and then its
-    amount. Without it: created_at desc.
+    """How to sort (AIP-132). A status sorts by its word (draft, issued, overdue, paid, void), a total by its currency and
+    then its amount. Without it: created_at desc.
     """
     def __init__(
         self,

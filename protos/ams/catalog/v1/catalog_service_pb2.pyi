@@ -894,9 +894,8 @@ class ListServicesRequest(_message.Message):
     query: _builtins.str
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
-    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, retired, suspended.
-    Without it: created_at desc.
+    """How to sort (AIP-132). Names sort whatever their case; a status by its word: active, draft, pending_approval,
+    rejected, retired, suspended. Without it: created_at desc.
     """
     def __init__(
         self,
@@ -955,9 +954,8 @@ class ListMerchantServicesRequest(_message.Message):
     query: _builtins.str
     """Only those where each of these words occurs in the name, the slug, the description or the merchant's name, whatever its case."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, status, created_at, updated_at, with " desc" behind it for the other way round.
-    Names sort whatever their case; a status by its word: active, draft, pending_approval, rejected, retired, suspended.
-    Without it: created_at desc.
+    """How to sort (AIP-132). Names sort whatever their case; a status by its word: active, draft, pending_approval,
+    rejected, retired, suspended. Without it: created_at desc.
     """
     def __init__(
         self,
@@ -1024,9 +1022,8 @@ class ListMarketplaceServicesRequest(_message.Message):
     tag: _builtins.str
     merchant_id: _builtins.str
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, published_at, typical_month and, with a query, relevance; with " desc" behind it
-    for the other way round. Names sort whatever their case. Amounts of different currencies aren't compared:
-    typical_month sorts by currency, and by amount within each.
+    """How to sort (AIP-132); by relevance only with a query. Names sort whatever their case. Amounts of different
+    currencies aren't compared: typical_month sorts by currency, and by amount within each.
     Without it: relevance desc with a query, published_at desc without.
     """
     category: _builtins.str

@@ -106,7 +106,7 @@ class MarketplaceFacets(_message.Message):
     total: _builtins.int
     """How many services fit the words and all filters."""
     is_partial: _builtins.bool
-    """More than 5,000 services fit: some figures count only so many of them."""
+    """More than 1,000 services fit: some figures count only so many of them."""
     @_builtins.property
     def types(self) -> _containers.RepeatedCompositeFieldContainer[Global___FacetValue]: ...
     @_builtins.property

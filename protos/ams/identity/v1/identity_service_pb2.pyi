@@ -828,9 +828,8 @@ class ListMerchantsRequest(_message.Message):
     query: _builtins.str
     """Only those where each of these words occurs in the email address, the name or the company, whatever its case."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of company_name, email, standing, registered_at, with " desc" behind it for the other way round.
-    Companies sort whatever their case; a standing by its word: active, suspended.
-    Without it: registered_at desc.
+    """How to sort (AIP-132). Companies sort whatever their case; a standing by its word: active, suspended. Without it:
+    registered_at desc.
     """
     def __init__(
         self,
@@ -983,9 +982,8 @@ class ListConsumersRequest(_message.Message):
     query: _builtins.str
     """Only those where each of these words occurs in the email address or the name, whatever its case."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, email, standing, registered_at, with " desc" behind it for the other way round.
-    Names sort whatever their case; a standing by its word: active, blocked.
-    Without it: registered_at desc.
+    """How to sort (AIP-132). Names sort whatever their case; a standing by its word: active, blocked. Without it:
+    registered_at desc.
     """
     def __init__(
         self,

@@ -44,7 +44,7 @@ class Notification(_message.Message):
     PROJECT_INVITATION_FIELD_NUMBER: _builtins.int
     PROJECT_MEMBERSHIP_CHANGED_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
-    """Follows from its cause. Told once for each id."""
+    """Any text that follows from its cause. Told once for each id."""
     user_id: _builtins.str
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...

@@ -374,3 +374,105 @@ class UnsubscribeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnsubscribeResponse: _TypeAlias = UnsubscribeResponse  # noqa: Y015
+
+@_typing.final
+class UndeliveredMail(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAIL_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_FOR_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    QUEUED_AT_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_AT_FIELD_NUMBER: _builtins.int
+    mail_id: _builtins.str
+    recipient: _builtins.str
+    kind: _builtins.str
+    """"code", "invite", "admin_invite", "project_invite", or the name of the message in ams.identity.v1.Notification."""
+    given_up_for: _builtins.str
+    """"refused" (the mail server said no for good), "too_late" (it couldn't be sent while it was of use) or "unwritable" (no
+    such mail can be written, or the server can't take such an address).
+    """
+    error: _builtins.str
+    """What the last attempt ended with, in the mail server's own words where it said any."""
+    attempts: _builtins.int
+    @_builtins.property
+    def queued_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def given_up_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        mail_id: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        given_up_for: _builtins.str = ...,
+        error: _builtins.str = ...,
+        attempts: _builtins.int = ...,
+        queued_at: _timestamp_pb2.Timestamp | None = ...,
+        given_up_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["given_up_at", b"given_up_at", "queued_at", b"queued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "error", b"error", "given_up_at", b"given_up_at", "given_up_for", b"given_up_for", "kind", b"kind", "mail_id", b"mail_id", "queued_at", b"queued_at", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeliveredMail: _TypeAlias = UndeliveredMail  # noqa: Y015
+
+@_typing.final
+class ListUndeliveredMailsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUndeliveredMailsRequest: _TypeAlias = ListUndeliveredMailsRequest  # noqa: Y015
+
+@_typing.final
+class ListUndeliveredMailsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAILS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    WAITING_SINCE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    waiting: _builtins.int
+    """Mails that are queued and not sent yet."""
+    @_builtins.property
+    def mails(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndeliveredMail]: ...
+    @_builtins.property
+    def waiting_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when the oldest of those waits; not set where none does."""
+
+    def __init__(
+        self,
+        *,
+        mails: _abc.Iterable[Global___UndeliveredMail] | None = ...,
+        next_page_token: _builtins.str = ...,
+        waiting: _builtins.int = ...,
+        waiting_since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting_since", b"waiting_since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mails", b"mails", "next_page_token", b"next_page_token", "waiting", b"waiting", "waiting_since", b"waiting_since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUndeliveredMailsResponse: _TypeAlias = ListUndeliveredMailsResponse  # noqa: Y015

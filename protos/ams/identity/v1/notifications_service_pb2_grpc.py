@@ -74,6 +74,11 @@ class NotificationsServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.GetUnsubscriptionRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.UnsubscribeResponse.FromString,
                 _registered_method=True)
+        self.ListUndeliveredMails = channel.unary_unary(
+                '/ams.identity.v1.NotificationsService/ListUndeliveredMails',
+                request_serializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationsServiceServicer:
@@ -134,6 +139,13 @@ class NotificationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUndeliveredMails(self, request, context):
+        """Mails that were given up in the last 7 days, whoever they were for, the newest first; and how many wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -176,6 +188,11 @@ def add_NotificationsServiceServicer_to_server(servicer, server):
                     servicer.GetUnsubscription,
                     request_deserializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.GetUnsubscriptionRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.UnsubscribeResponse.SerializeToString,
+            ),
+            'ListUndeliveredMails': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUndeliveredMails,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -394,6 +411,33 @@ class NotificationsService:
             '/ams.identity.v1.NotificationsService/GetUnsubscription',
             ams_dot_identity_dot_v1_dot_notifications__service__pb2.GetUnsubscriptionRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_notifications__service__pb2.UnsubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUndeliveredMails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.NotificationsService/ListUndeliveredMails',
+            ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_notifications__service__pb2.ListUndeliveredMailsResponse.FromString,
             options,
             channel_credentials,
             insecure,

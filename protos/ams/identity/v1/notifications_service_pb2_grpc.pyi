@@ -29,6 +29,8 @@ class NotificationsServiceStub:
     """Turns a category's mails off, by the link of one of them (RFC 8058): its token is the proof."""
     GetUnsubscription: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.GetUnsubscriptionRequest, _notifications_service_pb2.UnsubscribeResponse]
     """What Unsubscribe would turn off."""
+    ListUndeliveredMails: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.ListUndeliveredMailsRequest, _notifications_service_pb2.ListUndeliveredMailsResponse]
+    """Mails that were given up in the last 7 days, whoever they were for, the newest first; and how many wait."""
 
 class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -93,5 +95,13 @@ class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_notifications_service_pb2.GetUnsubscriptionRequest, _abc.Awaitable[_notifications_service_pb2.UnsubscribeResponse]],
     ) -> _abc.Awaitable[_notifications_service_pb2.UnsubscribeResponse]:
         """What Unsubscribe would turn off."""
+
+    @_abc_1.abstractmethod
+    def ListUndeliveredMails(
+        self,
+        request: _notifications_service_pb2.ListUndeliveredMailsRequest,
+        context: _aio.ServicerContext[_notifications_service_pb2.ListUndeliveredMailsRequest, _abc.Awaitable[_notifications_service_pb2.ListUndeliveredMailsResponse]],
+    ) -> _abc.Awaitable[_notifications_service_pb2.ListUndeliveredMailsResponse]:
+        """Mails that were given up in the last 7 days, whoever they were for, the newest first; and how many wait."""
 
 def add_NotificationsServiceServicer_to_server(servicer: NotificationsServiceServicer, server: _aio.Server) -> None: ...

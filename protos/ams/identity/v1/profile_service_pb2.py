@@ -28,7 +28,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ams/identity/v1/profile_service.proto\x12\x0f\x61ms.identity.v1\x1a&ams/identity/v1/identity_service.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\")\n\x0fUpdateMeRequest\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\"5\n\x13SetMyPictureRequest\x12\x1e\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\r\xaa\xbb\x18\t\x08\x01\x10\x01\x18\x80\x80\x80\x01\"\x18\n\x16\x44\x65leteMyPictureRequest\"1\n\x11GetPictureRequest\x12\x1c\n\npicture_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\".\n\x07Picture\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\"A\n\x0cMerchantLink\x12\x17\n\x05label\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18(\x12\x18\n\x03url\x18\x02 \x01(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x18\xf4\x03 \x03\"\xa7\x01\n\x0fMerchantProfile\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x14\n\x0c\x63ompany_name\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12,\n\x05links\x18\x05 \x03(\x0b\x32\x1d.ams.identity.v1.MerchantLink\x12\x10\n\x08logo_url\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\x1b\n\x19GetMerchantProfileRequest\"\xbc\x01\n\x1cUpdateMerchantProfileRequest\x12\x37\n\x0bupdate_mask\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xaa\xbb\x18\x02\x08\x01\x12\x16\n\x05\x61\x62out\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xa0\x1f\x12\x34\n\x05links\x18\x03 \x03(\x0b\x32\x1d.ams.identity.v1.MerchantLinkB\x06\xaa\xbb\x18\x02\x18\x05\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"O\n\x16SetMerchantLogoRequest\x12\x1e\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\r\xaa\xbb\x18\t\x08\x01\x10\x01\x18\x80\x80\x80\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"2\n\x19\x44\x65leteMerchantLogoRequest\x12\x15\n\x04\x65tag\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"8\n\x18GetPublicMerchantRequest\x12\x1c\n\x08merchant\x18\x01 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18< \x04\"9\n\x18\x42\x61tchGetUserNamesRequest\x12\x1d\n\x08user_ids\x18\x01 \x03(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x18\xf4\x03 \x01\"8\n\x08UserName\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"E\n\x19\x42\x61tchGetUserNamesResponse\x12(\n\x05users\x18\x01 \x03(\x0b\x32\x19.ams.identity.v1.UserName2\x96\x0b\n\x0eProfileService\x12l\n\x08UpdateMe\x12 .ams.identity.v1.UpdateMeRequest\x1a\x15.ams.identity.v1.User\"\'\xa2\xbb\x18\x12\"\x0eprofile.update(\x01\x82\xd3\xe4\x93\x02\x0b\x32\x06/v1/me:\x01*\x12\x81\x01\n\x0cSetMyPicture\x12$.ams.identity.v1.SetMyPictureRequest\x1a\x15.ams.identity.v1.User\"4\xa2\xbb\x18\x17\"\x13profile.set_picture(\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/me/picture:\x01*\x12\x87\x01\n\x0f\x44\x65leteMyPicture\x12\'.ams.identity.v1.DeleteMyPictureRequest\x1a\x15.ams.identity.v1.User\"4\xa2\xbb\x18\x1a\"\x16profile.delete_picture(\x01\x82\xd3\xe4\x93\x02\x10*\x0e/v1/me/picture\x12R\n\nGetPicture\x12\".ams.identity.v1.GetPictureRequest\x1a\x18.ams.identity.v1.Picture\"\x06\xa2\xbb\x18\x02\x18\x01\x12\x87\x01\n\x12GetMerchantProfile\x12*.ams.identity.v1.GetMerchantProfileRequest\x1a .ams.identity.v1.MerchantProfile\"#\xa2\xbb\x18\x03\n\x01\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/merchant/profile\x12\xa9\x01\n\x15UpdateMerchantProfile\x12-.ams.identity.v1.UpdateMerchantProfileRequest\x1a .ams.identity.v1.MerchantProfile\"?\xa2\xbb\x18\x1c\n\x01\x02\"\x17merchant_profile.update\x82\xd3\xe4\x93\x02\x19\x32\x14/v1/merchant/profile:\x01*\x12\xa4\x01\n\x0fSetMerchantLogo\x12\'.ams.identity.v1.SetMerchantLogoRequest\x1a .ams.identity.v1.MerchantProfile\"F\xa2\xbb\x18\x1e\n\x01\x02\"\x19merchant_profile.set_logo\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/merchant/profile/logo:\x01*\x12\xaa\x01\n\x12\x44\x65leteMerchantLogo\x12*.ams.identity.v1.DeleteMerchantLogoRequest\x1a .ams.identity.v1.MerchantProfile\"F\xa2\xbb\x18!\n\x01\x02\"\x1cmerchant_profile.delete_logo\x82\xd3\xe4\x93\x02\x1b*\x19/v1/merchant/profile/logo\x12\x94\x01\n\x11GetPublicMerchant\x12).ams.identity.v1.GetPublicMerchantRequest\x1a .ams.identity.v1.MerchantProfile\"2\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/marketplace/merchants/{merchant}\x12\x92\x01\n\x11\x42\x61tchGetUserNames\x12).ams.identity.v1.BatchGetUserNamesRequest\x1a*.ams.identity.v1.BatchGetUserNamesResponse\"&\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users:batchGetNamesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ams/identity/v1/profile_service.proto\x12\x0f\x61ms.identity.v1\x1a&ams/identity/v1/identity_service.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\"+\n\x0fUpdateMeRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\x64 \x08\"5\n\x13SetMyPictureRequest\x12\x1e\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\r\xaa\xbb\x18\t\x08\x01\x10\x01\x18\x80\x80\x80\x01\"\x18\n\x16\x44\x65leteMyPictureRequest\"1\n\x11GetPictureRequest\x12\x1c\n\npicture_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\".\n\x07Picture\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\"C\n\x0cMerchantLink\x12\x19\n\x05label\x18\x01 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18( \x08\x12\x18\n\x03url\x18\x02 \x01(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x18\xf4\x03 \x03\"\xa7\x01\n\x0fMerchantProfile\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x14\n\x0c\x63ompany_name\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12,\n\x05links\x18\x05 \x03(\x0b\x32\x1d.ams.identity.v1.MerchantLink\x12\x10\n\x08logo_url\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\x1b\n\x19GetMerchantProfileRequest\"\xbc\x01\n\x1cUpdateMerchantProfileRequest\x12\x37\n\x0bupdate_mask\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xaa\xbb\x18\x02\x08\x01\x12\x16\n\x05\x61\x62out\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xa0\x1f\x12\x34\n\x05links\x18\x03 \x03(\x0b\x32\x1d.ams.identity.v1.MerchantLinkB\x06\xaa\xbb\x18\x02\x18\x05\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"O\n\x16SetMerchantLogoRequest\x12\x1e\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\r\xaa\xbb\x18\t\x08\x01\x10\x01\x18\x80\x80\x80\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"2\n\x19\x44\x65leteMerchantLogoRequest\x12\x15\n\x04\x65tag\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xbc\x05\"8\n\x18GetPublicMerchantRequest\x12\x1c\n\x08merchant\x18\x01 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18< \x04\"9\n\x18\x42\x61tchGetUserNamesRequest\x12\x1d\n\x08user_ids\x18\x01 \x03(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x18\xf4\x03 \x01\"8\n\x08UserName\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"E\n\x19\x42\x61tchGetUserNamesResponse\x12(\n\x05users\x18\x01 \x03(\x0b\x32\x19.ams.identity.v1.UserName2\x96\x0b\n\x0eProfileService\x12l\n\x08UpdateMe\x12 .ams.identity.v1.UpdateMeRequest\x1a\x15.ams.identity.v1.User\"\'\xa2\xbb\x18\x12\"\x0eprofile.update(\x01\x82\xd3\xe4\x93\x02\x0b\x32\x06/v1/me:\x01*\x12\x81\x01\n\x0cSetMyPicture\x12$.ams.identity.v1.SetMyPictureRequest\x1a\x15.ams.identity.v1.User\"4\xa2\xbb\x18\x17\"\x13profile.set_picture(\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/me/picture:\x01*\x12\x87\x01\n\x0f\x44\x65leteMyPicture\x12\'.ams.identity.v1.DeleteMyPictureRequest\x1a\x15.ams.identity.v1.User\"4\xa2\xbb\x18\x1a\"\x16profile.delete_picture(\x01\x82\xd3\xe4\x93\x02\x10*\x0e/v1/me/picture\x12R\n\nGetPicture\x12\".ams.identity.v1.GetPictureRequest\x1a\x18.ams.identity.v1.Picture\"\x06\xa2\xbb\x18\x02\x18\x01\x12\x87\x01\n\x12GetMerchantProfile\x12*.ams.identity.v1.GetMerchantProfileRequest\x1a .ams.identity.v1.MerchantProfile\"#\xa2\xbb\x18\x03\n\x01\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/merchant/profile\x12\xa9\x01\n\x15UpdateMerchantProfile\x12-.ams.identity.v1.UpdateMerchantProfileRequest\x1a .ams.identity.v1.MerchantProfile\"?\xa2\xbb\x18\x1c\n\x01\x02\"\x17merchant_profile.update\x82\xd3\xe4\x93\x02\x19\x32\x14/v1/merchant/profile:\x01*\x12\xa4\x01\n\x0fSetMerchantLogo\x12\'.ams.identity.v1.SetMerchantLogoRequest\x1a .ams.identity.v1.MerchantProfile\"F\xa2\xbb\x18\x1e\n\x01\x02\"\x19merchant_profile.set_logo\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/merchant/profile/logo:\x01*\x12\xaa\x01\n\x12\x44\x65leteMerchantLogo\x12*.ams.identity.v1.DeleteMerchantLogoRequest\x1a .ams.identity.v1.MerchantProfile\"F\xa2\xbb\x18!\n\x01\x02\"\x1cmerchant_profile.delete_logo\x82\xd3\xe4\x93\x02\x1b*\x19/v1/merchant/profile/logo\x12\x94\x01\n\x11GetPublicMerchant\x12).ams.identity.v1.GetPublicMerchantRequest\x1a .ams.identity.v1.MerchantProfile\"2\xa2\xbb\x18\x02\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/marketplace/merchants/{merchant}\x12\x92\x01\n\x11\x42\x61tchGetUserNames\x12).ams.identity.v1.BatchGetUserNamesRequest\x1a*.ams.identity.v1.BatchGetUserNamesResponse\"&\xa2\xbb\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users:batchGetNamesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.identity.v1.profile_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_UPDATEMEREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\004\010\001\030d'
+  _globals['_UPDATEMEREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\006\010\001\030d \010'
   _globals['_SETMYPICTUREREQUEST'].fields_by_name['content']._loaded_options = None
   _globals['_SETMYPICTUREREQUEST'].fields_by_name['content']._serialized_options = b'\252\273\030\t\010\001\020\001\030\200\200\200\001'
   _globals['_GETPICTUREREQUEST'].fields_by_name['picture_id']._loaded_options = None
   _globals['_GETPICTUREREQUEST'].fields_by_name['picture_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_MERCHANTLINK'].fields_by_name['label']._loaded_options = None
-  _globals['_MERCHANTLINK'].fields_by_name['label']._serialized_options = b'\252\273\030\004\010\001\030('
+  _globals['_MERCHANTLINK'].fields_by_name['label']._serialized_options = b'\252\273\030\006\010\001\030( \010'
   _globals['_MERCHANTLINK'].fields_by_name['url']._loaded_options = None
   _globals['_MERCHANTLINK'].fields_by_name['url']._serialized_options = b'\252\273\030\007\010\001\030\364\003 \003'
   _globals['_UPDATEMERCHANTPROFILEREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -84,35 +84,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILESERVICE'].methods_by_name['BatchGetUserNames']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['BatchGetUserNames']._serialized_options = b'\242\273\030\003\n\001\001\202\323\344\223\002\031\022\027/v1/users:batchGetNames'
   _globals['_UPDATEMEREQUEST']._serialized_start=190
-  _globals['_UPDATEMEREQUEST']._serialized_end=231
-  _globals['_SETMYPICTUREREQUEST']._serialized_start=233
-  _globals['_SETMYPICTUREREQUEST']._serialized_end=286
-  _globals['_DELETEMYPICTUREREQUEST']._serialized_start=288
-  _globals['_DELETEMYPICTUREREQUEST']._serialized_end=312
-  _globals['_GETPICTUREREQUEST']._serialized_start=314
-  _globals['_GETPICTUREREQUEST']._serialized_end=363
-  _globals['_PICTURE']._serialized_start=365
-  _globals['_PICTURE']._serialized_end=411
-  _globals['_MERCHANTLINK']._serialized_start=413
-  _globals['_MERCHANTLINK']._serialized_end=478
-  _globals['_MERCHANTPROFILE']._serialized_start=481
-  _globals['_MERCHANTPROFILE']._serialized_end=648
-  _globals['_GETMERCHANTPROFILEREQUEST']._serialized_start=650
-  _globals['_GETMERCHANTPROFILEREQUEST']._serialized_end=677
-  _globals['_UPDATEMERCHANTPROFILEREQUEST']._serialized_start=680
-  _globals['_UPDATEMERCHANTPROFILEREQUEST']._serialized_end=868
-  _globals['_SETMERCHANTLOGOREQUEST']._serialized_start=870
-  _globals['_SETMERCHANTLOGOREQUEST']._serialized_end=949
-  _globals['_DELETEMERCHANTLOGOREQUEST']._serialized_start=951
-  _globals['_DELETEMERCHANTLOGOREQUEST']._serialized_end=1001
-  _globals['_GETPUBLICMERCHANTREQUEST']._serialized_start=1003
-  _globals['_GETPUBLICMERCHANTREQUEST']._serialized_end=1059
-  _globals['_BATCHGETUSERNAMESREQUEST']._serialized_start=1061
-  _globals['_BATCHGETUSERNAMESREQUEST']._serialized_end=1118
-  _globals['_USERNAME']._serialized_start=1120
-  _globals['_USERNAME']._serialized_end=1176
-  _globals['_BATCHGETUSERNAMESRESPONSE']._serialized_start=1178
-  _globals['_BATCHGETUSERNAMESRESPONSE']._serialized_end=1247
-  _globals['_PROFILESERVICE']._serialized_start=1250
-  _globals['_PROFILESERVICE']._serialized_end=2680
+  _globals['_UPDATEMEREQUEST']._serialized_end=233
+  _globals['_SETMYPICTUREREQUEST']._serialized_start=235
+  _globals['_SETMYPICTUREREQUEST']._serialized_end=288
+  _globals['_DELETEMYPICTUREREQUEST']._serialized_start=290
+  _globals['_DELETEMYPICTUREREQUEST']._serialized_end=314
+  _globals['_GETPICTUREREQUEST']._serialized_start=316
+  _globals['_GETPICTUREREQUEST']._serialized_end=365
+  _globals['_PICTURE']._serialized_start=367
+  _globals['_PICTURE']._serialized_end=413
+  _globals['_MERCHANTLINK']._serialized_start=415
+  _globals['_MERCHANTLINK']._serialized_end=482
+  _globals['_MERCHANTPROFILE']._serialized_start=485
+  _globals['_MERCHANTPROFILE']._serialized_end=652
+  _globals['_GETMERCHANTPROFILEREQUEST']._serialized_start=654
+  _globals['_GETMERCHANTPROFILEREQUEST']._serialized_end=681
+  _globals['_UPDATEMERCHANTPROFILEREQUEST']._serialized_start=684
+  _globals['_UPDATEMERCHANTPROFILEREQUEST']._serialized_end=872
+  _globals['_SETMERCHANTLOGOREQUEST']._serialized_start=874
+  _globals['_SETMERCHANTLOGOREQUEST']._serialized_end=953
+  _globals['_DELETEMERCHANTLOGOREQUEST']._serialized_start=955
+  _globals['_DELETEMERCHANTLOGOREQUEST']._serialized_end=1005
+  _globals['_GETPUBLICMERCHANTREQUEST']._serialized_start=1007
+  _globals['_GETPUBLICMERCHANTREQUEST']._serialized_end=1063
+  _globals['_BATCHGETUSERNAMESREQUEST']._serialized_start=1065
+  _globals['_BATCHGETUSERNAMESREQUEST']._serialized_end=1122
+  _globals['_USERNAME']._serialized_start=1124
+  _globals['_USERNAME']._serialized_end=1180
+  _globals['_BATCHGETUSERNAMESRESPONSE']._serialized_start=1182
+  _globals['_BATCHGETUSERNAMESRESPONSE']._serialized_end=1251
+  _globals['_PROFILESERVICE']._serialized_start=1254
+  _globals['_PROFILESERVICE']._serialized_end=2684
 # @@protoc_insertion_point(module_scope)

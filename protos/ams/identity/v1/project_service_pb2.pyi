@@ -123,7 +123,7 @@ class ListProjectsRequest(_message.Message):
     with_closed: _builtins.bool
     """Also those that are closed."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, created_at, with " desc" behind it for the other way round. Without it: name."""
+    """How to sort (AIP-132). Without it: name."""
     def __init__(
         self,
         *,

@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+ams/identity/v1/second_factor_service.proto\x12\x0f\x61ms.identity.v1\x1a&ams/identity/v1/identity_service.proto\x1a$ams/identity/v1/second_factors.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x07Passkey\x12\x12\n\npasskey_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x01\n\rSecondFactors\x12*\n\x08passkeys\x18\x01 \x03(\x0b\x32\x18.ams.identity.v1.Passkey\x12\x10\n\x08has_totp\x18\x02 \x01(\x08\x12\x1b\n\x13recovery_codes_left\x18\x03 \x01(\x05\x12\x13\n\x0bis_required\x18\x04 \x01(\x08\x12\x34\n\x10\x63hangeable_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17GetSecondFactorsRequest\"\x15\n\x13StartPasskeyRequest\"K\n\x14StartPasskeyResponse\x12\x14\n\x0c\x63hallenge_id\x18\x01 \x01(\t\x12\x1d\n\x15\x63reation_options_json\x18\x02 \x01(\t\"m\n\x11\x41\x64\x64PasskeyRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12 \n\x0cpasskey_json\x18\x03 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\xa0\x9c\x01\"i\n\x17\x41\x64\x64SecondFactorResponse\x12\x36\n\x0esecond_factors\x18\x01 \x01(\x0b\x32\x1e.ams.identity.v1.SecondFactors\x12\x16\n\x0erecovery_codes\x18\x02 \x03(\t\"4\n\x14RemovePasskeyRequest\x12\x1c\n\npasskey_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x12\n\x10StartTotpRequest\"0\n\x11StartTotpResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"1\n\x12\x43onfirmTotpRequest\x12\x1b\n\ttotp_code\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x0c\"\x13\n\x11RemoveTotpRequest\"\x1a\n\x18MakeRecoveryCodesRequest\"3\n\x19MakeRecoveryCodesResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"\x14\n\x12StartStepUpRequest\"r\n\x15\x43ompleteStepUpRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x39\n\x05proof\x18\x02 \x01(\x0b\x32\".ams.identity.v1.SecondFactorProofB\x06\xaa\xbb\x18\x02\x08\x01\"\x94\x01\n\x15\x43ompleteSignInRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x39\n\x05proof\x18\x02 \x01(\x0b\x32\".ams.identity.v1.SecondFactorProofB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\rdevice_tokens\x18\x03 \x03(\tB\t\xaa\xbb\x18\x05\x18\x08\x38\xc8\x01\x32\x9e\x0b\n\x13SecondFactorService\x12~\n\x10GetSecondFactors\x12(.ams.identity.v1.GetSecondFactorsRequest\x1a\x1e.ams.identity.v1.SecondFactors\" \xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/second-factors\x12z\n\x0cStartPasskey\x12$.ams.identity.v1.StartPasskeyRequest\x1a%.ams.identity.v1.StartPasskeyResponse\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12w\n\nAddPasskey\x12\".ams.identity.v1.AddPasskeyRequest\x1a(.ams.identity.v1.AddSecondFactorResponse\"\x1b\xa2\xbb\x18\x17\"\x11second_factor.add(\x01\x30\x01\x12v\n\rRemovePasskey\x12%.ams.identity.v1.RemovePasskeyRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1e\xa2\xbb\x18\x1a\"\x14second_factor.remove(\x01\x30\x01\x12q\n\tStartTotp\x12!.ams.identity.v1.StartTotpRequest\x1a\".ams.identity.v1.StartTotpResponse\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12y\n\x0b\x43onfirmTotp\x12#.ams.identity.v1.ConfirmTotpRequest\x1a(.ams.identity.v1.AddSecondFactorResponse\"\x1b\xa2\xbb\x18\x17\"\x11second_factor.add(\x01\x30\x01\x12p\n\nRemoveTotp\x12\".ams.identity.v1.RemoveTotpRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1e\xa2\xbb\x18\x1a\"\x14second_factor.remove(\x01\x30\x01\x12\x97\x01\n\x11MakeRecoveryCodes\x12).ams.identity.v1.MakeRecoveryCodesRequest\x1a*.ams.identity.v1.MakeRecoveryCodesResponse\"+\xa2\xbb\x18\'\"!second_factor.make_recovery_codes(\x01\x30\x01\x12y\n\x0bStartStepUp\x12#.ams.identity.v1.StartStepUpRequest\x1a&.ams.identity.v1.SecondFactorChallenge\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12w\n\x0e\x43ompleteStepUp\x12&.ams.identity.v1.CompleteStepUpRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.prove(\x01\x30\x01\x12\xab\x01\n\x0e\x43ompleteSignIn\x12&.ams.identity.v1.CompleteSignInRequest\x1a\x18.ams.identity.v1.Session\"W\xa2\xbb\x18\x19\x18\x01\"\x15sign_in.second_factor\x82\xd3\xe4\x93\x02\x34\"//v1/auth/second-factors/{challenge_id}:complete:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+ams/identity/v1/second_factor_service.proto\x12\x0f\x61ms.identity.v1\x1a&ams/identity/v1/identity_service.proto\x1a$ams/identity/v1/second_factors.proto\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x07Passkey\x12\x12\n\npasskey_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x01\n\rSecondFactors\x12*\n\x08passkeys\x18\x01 \x03(\x0b\x32\x18.ams.identity.v1.Passkey\x12\x10\n\x08has_totp\x18\x02 \x01(\x08\x12\x1b\n\x13recovery_codes_left\x18\x03 \x01(\x05\x12\x13\n\x0bis_required\x18\x04 \x01(\x08\x12\x34\n\x10\x63hangeable_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17GetSecondFactorsRequest\"\x15\n\x13StartPasskeyRequest\"K\n\x14StartPasskeyResponse\x12\x14\n\x0c\x63hallenge_id\x18\x01 \x01(\t\x12\x1d\n\x15\x63reation_options_json\x18\x02 \x01(\t\"o\n\x11\x41\x64\x64PasskeyRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\x64 \x08\x12 \n\x0cpasskey_json\x18\x03 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\xa0\x9c\x01\"i\n\x17\x41\x64\x64SecondFactorResponse\x12\x36\n\x0esecond_factors\x18\x01 \x01(\x0b\x32\x1e.ams.identity.v1.SecondFactors\x12\x16\n\x0erecovery_codes\x18\x02 \x03(\t\"4\n\x14RemovePasskeyRequest\x12\x1c\n\npasskey_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x12\n\x10StartTotpRequest\"0\n\x11StartTotpResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"1\n\x12\x43onfirmTotpRequest\x12\x1b\n\ttotp_code\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x0c\"\x13\n\x11RemoveTotpRequest\"\x1a\n\x18MakeRecoveryCodesRequest\"3\n\x19MakeRecoveryCodesResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"\x14\n\x12StartStepUpRequest\"r\n\x15\x43ompleteStepUpRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x39\n\x05proof\x18\x02 \x01(\x0b\x32\".ams.identity.v1.SecondFactorProofB\x06\xaa\xbb\x18\x02\x08\x01\"\x94\x01\n\x15\x43ompleteSignInRequest\x12\x1e\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\x12\x39\n\x05proof\x18\x02 \x01(\x0b\x32\".ams.identity.v1.SecondFactorProofB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\rdevice_tokens\x18\x03 \x03(\tB\t\xaa\xbb\x18\x05\x18\x08\x38\xc8\x01\x32\x9e\x0b\n\x13SecondFactorService\x12~\n\x10GetSecondFactors\x12(.ams.identity.v1.GetSecondFactorsRequest\x1a\x1e.ams.identity.v1.SecondFactors\" \xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/second-factors\x12z\n\x0cStartPasskey\x12$.ams.identity.v1.StartPasskeyRequest\x1a%.ams.identity.v1.StartPasskeyResponse\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12w\n\nAddPasskey\x12\".ams.identity.v1.AddPasskeyRequest\x1a(.ams.identity.v1.AddSecondFactorResponse\"\x1b\xa2\xbb\x18\x17\"\x11second_factor.add(\x01\x30\x01\x12v\n\rRemovePasskey\x12%.ams.identity.v1.RemovePasskeyRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1e\xa2\xbb\x18\x1a\"\x14second_factor.remove(\x01\x30\x01\x12q\n\tStartTotp\x12!.ams.identity.v1.StartTotpRequest\x1a\".ams.identity.v1.StartTotpResponse\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12y\n\x0b\x43onfirmTotp\x12#.ams.identity.v1.ConfirmTotpRequest\x1a(.ams.identity.v1.AddSecondFactorResponse\"\x1b\xa2\xbb\x18\x17\"\x11second_factor.add(\x01\x30\x01\x12p\n\nRemoveTotp\x12\".ams.identity.v1.RemoveTotpRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1e\xa2\xbb\x18\x1a\"\x14second_factor.remove(\x01\x30\x01\x12\x97\x01\n\x11MakeRecoveryCodes\x12).ams.identity.v1.MakeRecoveryCodesRequest\x1a*.ams.identity.v1.MakeRecoveryCodesResponse\"+\xa2\xbb\x18\'\"!second_factor.make_recovery_codes(\x01\x30\x01\x12y\n\x0bStartStepUp\x12#.ams.identity.v1.StartStepUpRequest\x1a&.ams.identity.v1.SecondFactorChallenge\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.start(\x01\x30\x01\x12w\n\x0e\x43ompleteStepUp\x12&.ams.identity.v1.CompleteStepUpRequest\x1a\x1e.ams.identity.v1.SecondFactors\"\x1d\xa2\xbb\x18\x19\"\x13second_factor.prove(\x01\x30\x01\x12\xab\x01\n\x0e\x43ompleteSignIn\x12&.ams.identity.v1.CompleteSignInRequest\x1a\x18.ams.identity.v1.Session\"W\xa2\xbb\x18\x19\x18\x01\"\x15sign_in.second_factor\x82\xd3\xe4\x93\x02\x34\"//v1/auth/second-factors/{challenge_id}:complete:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDPASSKEYREQUEST'].fields_by_name['challenge_id']._loaded_options = None
   _globals['_ADDPASSKEYREQUEST'].fields_by_name['challenge_id']._serialized_options = b'\252\273\030\004\010\001 \001'
   _globals['_ADDPASSKEYREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_ADDPASSKEYREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\004\010\001\030d'
+  _globals['_ADDPASSKEYREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\006\010\001\030d \010'
   _globals['_ADDPASSKEYREQUEST'].fields_by_name['passkey_json']._loaded_options = None
   _globals['_ADDPASSKEYREQUEST'].fields_by_name['passkey_json']._serialized_options = b'\252\273\030\006\010\001\030\240\234\001'
   _globals['_REMOVEPASSKEYREQUEST'].fields_by_name['passkey_id']._loaded_options = None
@@ -89,29 +89,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTPASSKEYRESPONSE']._serialized_start=611
   _globals['_STARTPASSKEYRESPONSE']._serialized_end=686
   _globals['_ADDPASSKEYREQUEST']._serialized_start=688
-  _globals['_ADDPASSKEYREQUEST']._serialized_end=797
-  _globals['_ADDSECONDFACTORRESPONSE']._serialized_start=799
-  _globals['_ADDSECONDFACTORRESPONSE']._serialized_end=904
-  _globals['_REMOVEPASSKEYREQUEST']._serialized_start=906
-  _globals['_REMOVEPASSKEYREQUEST']._serialized_end=958
-  _globals['_STARTTOTPREQUEST']._serialized_start=960
-  _globals['_STARTTOTPREQUEST']._serialized_end=978
-  _globals['_STARTTOTPRESPONSE']._serialized_start=980
-  _globals['_STARTTOTPRESPONSE']._serialized_end=1028
-  _globals['_CONFIRMTOTPREQUEST']._serialized_start=1030
-  _globals['_CONFIRMTOTPREQUEST']._serialized_end=1079
-  _globals['_REMOVETOTPREQUEST']._serialized_start=1081
-  _globals['_REMOVETOTPREQUEST']._serialized_end=1100
-  _globals['_MAKERECOVERYCODESREQUEST']._serialized_start=1102
-  _globals['_MAKERECOVERYCODESREQUEST']._serialized_end=1128
-  _globals['_MAKERECOVERYCODESRESPONSE']._serialized_start=1130
-  _globals['_MAKERECOVERYCODESRESPONSE']._serialized_end=1181
-  _globals['_STARTSTEPUPREQUEST']._serialized_start=1183
-  _globals['_STARTSTEPUPREQUEST']._serialized_end=1203
-  _globals['_COMPLETESTEPUPREQUEST']._serialized_start=1205
-  _globals['_COMPLETESTEPUPREQUEST']._serialized_end=1319
-  _globals['_COMPLETESIGNINREQUEST']._serialized_start=1322
-  _globals['_COMPLETESIGNINREQUEST']._serialized_end=1470
-  _globals['_SECONDFACTORSERVICE']._serialized_start=1473
-  _globals['_SECONDFACTORSERVICE']._serialized_end=2911
+  _globals['_ADDPASSKEYREQUEST']._serialized_end=799
+  _globals['_ADDSECONDFACTORRESPONSE']._serialized_start=801
+  _globals['_ADDSECONDFACTORRESPONSE']._serialized_end=906
+  _globals['_REMOVEPASSKEYREQUEST']._serialized_start=908
+  _globals['_REMOVEPASSKEYREQUEST']._serialized_end=960
+  _globals['_STARTTOTPREQUEST']._serialized_start=962
+  _globals['_STARTTOTPREQUEST']._serialized_end=980
+  _globals['_STARTTOTPRESPONSE']._serialized_start=982
+  _globals['_STARTTOTPRESPONSE']._serialized_end=1030
+  _globals['_CONFIRMTOTPREQUEST']._serialized_start=1032
+  _globals['_CONFIRMTOTPREQUEST']._serialized_end=1081
+  _globals['_REMOVETOTPREQUEST']._serialized_start=1083
+  _globals['_REMOVETOTPREQUEST']._serialized_end=1102
+  _globals['_MAKERECOVERYCODESREQUEST']._serialized_start=1104
+  _globals['_MAKERECOVERYCODESREQUEST']._serialized_end=1130
+  _globals['_MAKERECOVERYCODESRESPONSE']._serialized_start=1132
+  _globals['_MAKERECOVERYCODESRESPONSE']._serialized_end=1183
+  _globals['_STARTSTEPUPREQUEST']._serialized_start=1185
+  _globals['_STARTSTEPUPREQUEST']._serialized_end=1205
+  _globals['_COMPLETESTEPUPREQUEST']._serialized_start=1207
+  _globals['_COMPLETESTEPUPREQUEST']._serialized_end=1321
+  _globals['_COMPLETESIGNINREQUEST']._serialized_start=1324
+  _globals['_COMPLETESIGNINREQUEST']._serialized_end=1472
+  _globals['_SECONDFACTORSERVICE']._serialized_start=1475
+  _globals['_SECONDFACTORSERVICE']._serialized_end=2913
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/identity/v1/token_service.proto\x12\x0f\x61ms.identity.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\x13PersonalAccessToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0ctoken_prefix\x18\x03 \x01(\t\x12!\n\x04role\x18\x04 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12*\n\x05scope\x18\x05 \x01(\x0e\x32\x1b.ams.identity.v1.TokenScope\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x12\x43reateTokenRequest\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x13.ams.policy.v1.RoleB\x06\xaa\xbb\x18\x02\x08\x01\x12\x32\n\x05scope\x18\x03 \x01(\x0e\x32\x1b.ams.identity.v1.TokenScopeB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1d\n\x08ttl_days\x18\x04 \x01(\x05\x42\x0b\xaa\xbb\x18\x07\x08\x01(\x01\x30\xee\x02\x12\x1f\n\x0fidempotency_key\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\"Z\n\x13\x43reateTokenResponse\x12\x33\n\x05token\x18\x01 \x01(\x0b\x32$.ams.identity.v1.PersonalAccessToken\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x11ListTokensRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"c\n\x12ListTokensResponse\x12\x34\n\x06tokens\x18\x01 \x03(\x0b\x32$.ams.identity.v1.PersonalAccessToken\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x12RevokeTokenRequest\x12\x1a\n\x08token_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\".\n\x11TradeTokenRequest\x12\x19\n\x06secret\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\"Z\n\x12TradeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*J\n\nTokenScope\x12\x1b\n\x17TOKEN_SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTOKEN_READ\x10\x01\x12\x0f\n\x0bTOKEN_WRITE\x10\x02\x32\x8d\x04\n\x0cTokenService\x12\x85\x01\n\x0b\x43reateToken\x12#.ams.identity.v1.CreateTokenRequest\x1a$.ams.identity.v1.CreateTokenResponse\"+\xa2\xbb\x18\x12\"\x0ctoken.create(\x01\x30\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*\x12o\n\nListTokens\x12\".ams.identity.v1.ListTokensRequest\x1a#.ams.identity.v1.ListTokensResponse\"\x18\xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/tokens\x12\x97\x01\n\x0bRevokeToken\x12#.ams.identity.v1.RevokeTokenRequest\x1a$.ams.identity.v1.PersonalAccessToken\"=\xa2\xbb\x18\x12\"\x0ctoken.revoke(\x01\x30\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/tokens/{token_id}:revoke:\x01*\x12j\n\nTradeToken\x12\".ams.identity.v1.TradeTokenRequest\x1a#.ams.identity.v1.TradeTokenResponse\"\x13\xa2\xbb\x18\x0f\x18\x01\"\x0btoken.tradeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/identity/v1/token_service.proto\x12\x0f\x61ms.identity.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x02\n\x13PersonalAccessToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0ctoken_prefix\x18\x03 \x01(\t\x12!\n\x04role\x18\x04 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12*\n\x05scope\x18\x05 \x01(\x0e\x32\x1b.ams.identity.v1.TokenScope\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x01\n\x12\x43reateTokenRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\x64 \x08\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x13.ams.policy.v1.RoleB\x06\xaa\xbb\x18\x02\x08\x01\x12\x32\n\x05scope\x18\x03 \x01(\x0e\x32\x1b.ams.identity.v1.TokenScopeB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1d\n\x08ttl_days\x18\x04 \x01(\x05\x42\x0b\xaa\xbb\x18\x07\x08\x01(\x01\x30\xee\x02\x12\x1f\n\x0fidempotency_key\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02\x18@\"Z\n\x13\x43reateTokenResponse\x12\x33\n\x05token\x18\x01 \x01(\x0b\x32$.ams.identity.v1.PersonalAccessToken\x12\x0e\n\x06secret\x18\x02 \x01(\t\"N\n\x11ListTokensRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\"c\n\x12ListTokensResponse\x12\x34\n\x06tokens\x18\x01 \x03(\x0b\x32$.ams.identity.v1.PersonalAccessToken\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x12RevokeTokenRequest\x12\x1a\n\x08token_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\".\n\x11TradeTokenRequest\x12\x19\n\x06secret\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x18\xc8\x01\"Z\n\x12TradeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*J\n\nTokenScope\x12\x1b\n\x17TOKEN_SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTOKEN_READ\x10\x01\x12\x0f\n\x0bTOKEN_WRITE\x10\x02\x32\x8d\x04\n\x0cTokenService\x12\x85\x01\n\x0b\x43reateToken\x12#.ams.identity.v1.CreateTokenRequest\x1a$.ams.identity.v1.CreateTokenResponse\"+\xa2\xbb\x18\x12\"\x0ctoken.create(\x01\x30\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/tokens:\x01*\x12o\n\nListTokens\x12\".ams.identity.v1.ListTokensRequest\x1a#.ams.identity.v1.ListTokensResponse\"\x18\xa2\xbb\x18\x02(\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/tokens\x12\x97\x01\n\x0bRevokeToken\x12#.ams.identity.v1.RevokeTokenRequest\x1a$.ams.identity.v1.PersonalAccessToken\"=\xa2\xbb\x18\x12\"\x0ctoken.revoke(\x01\x30\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/tokens/{token_id}:revoke:\x01*\x12j\n\nTradeToken\x12\".ams.identity.v1.TradeTokenRequest\x1a#.ams.identity.v1.TradeTokenResponse\"\x13\xa2\xbb\x18\x0f\x18\x01\"\x0btoken.tradeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.identity.v1.token_servi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATETOKENREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CREATETOKENREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\004\010\001\030d'
+  _globals['_CREATETOKENREQUEST'].fields_by_name['name']._serialized_options = b'\252\273\030\006\010\001\030d \010'
   _globals['_CREATETOKENREQUEST'].fields_by_name['role']._loaded_options = None
   _globals['_CREATETOKENREQUEST'].fields_by_name['role']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_CREATETOKENREQUEST'].fields_by_name['scope']._loaded_options = None
@@ -60,24 +60,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENSERVICE'].methods_by_name['RevokeToken']._serialized_options = b'\242\273\030\022\"\014token.revoke(\0010\001\202\323\344\223\002!\"\034/v1/tokens/{token_id}:revoke:\001*'
   _globals['_TOKENSERVICE'].methods_by_name['TradeToken']._loaded_options = None
   _globals['_TOKENSERVICE'].methods_by_name['TradeToken']._serialized_options = b'\242\273\030\017\030\001\"\013token.trade'
-  _globals['_TOKENSCOPE']._serialized_start=1167
-  _globals['_TOKENSCOPE']._serialized_end=1241
+  _globals['_TOKENSCOPE']._serialized_start=1169
+  _globals['_TOKENSCOPE']._serialized_end=1243
   _globals['_PERSONALACCESSTOKEN']._serialized_start=148
   _globals['_PERSONALACCESSTOKEN']._serialized_end=496
   _globals['_CREATETOKENREQUEST']._serialized_start=499
-  _globals['_CREATETOKENREQUEST']._serialized_end=702
-  _globals['_CREATETOKENRESPONSE']._serialized_start=704
-  _globals['_CREATETOKENRESPONSE']._serialized_end=794
-  _globals['_LISTTOKENSREQUEST']._serialized_start=796
-  _globals['_LISTTOKENSREQUEST']._serialized_end=874
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=876
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=975
-  _globals['_REVOKETOKENREQUEST']._serialized_start=977
-  _globals['_REVOKETOKENREQUEST']._serialized_end=1025
-  _globals['_TRADETOKENREQUEST']._serialized_start=1027
-  _globals['_TRADETOKENREQUEST']._serialized_end=1073
-  _globals['_TRADETOKENRESPONSE']._serialized_start=1075
-  _globals['_TRADETOKENRESPONSE']._serialized_end=1165
-  _globals['_TOKENSERVICE']._serialized_start=1244
-  _globals['_TOKENSERVICE']._serialized_end=1769
+  _globals['_CREATETOKENREQUEST']._serialized_end=704
+  _globals['_CREATETOKENRESPONSE']._serialized_start=706
+  _globals['_CREATETOKENRESPONSE']._serialized_end=796
+  _globals['_LISTTOKENSREQUEST']._serialized_start=798
+  _globals['_LISTTOKENSREQUEST']._serialized_end=876
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=878
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=977
+  _globals['_REVOKETOKENREQUEST']._serialized_start=979
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1027
+  _globals['_TRADETOKENREQUEST']._serialized_start=1029
+  _globals['_TRADETOKENREQUEST']._serialized_end=1075
+  _globals['_TRADETOKENRESPONSE']._serialized_start=1077
+  _globals['_TRADETOKENRESPONSE']._serialized_end=1167
+  _globals['_TOKENSERVICE']._serialized_start=1246
+  _globals['_TOKENSERVICE']._serialized_end=1771
 # @@protoc_insertion_point(module_scope)

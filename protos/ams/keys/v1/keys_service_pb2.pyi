@@ -689,10 +689,7 @@ class ListKeysRequest(_message.Message):
     query: _builtins.str
     """Only those where each of these words occurs in the name, the description or the prefix, whatever its case."""
     order_by: _builtins.str
-    """How to sort (AIP-132): one of name, created_at, expires_at, with " desc" behind it for the other way round.
-    Names sort whatever their case.
-    Without it: created_at desc.
-    """
+    """How to sort (AIP-132). Names sort whatever their case. Without it: created_at desc."""
     status: _events_pb2.KeyStatus.ValueType
     """Only those that are so now: a key expires by the clock."""
     project_id: _builtins.str

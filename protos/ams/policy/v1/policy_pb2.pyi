@@ -64,6 +64,8 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     """A calendar day, "2026-11-29"."""
     TIME_ZONE: _Format.ValueType  # 7
     """A name of the IANA time zone database, "Europe/Zurich"."""
+    LINE: _Format.ValueType  # 8
+    """One line of plain text, without characters that turn the direction of writing and so disguise a name."""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """How a string must look, beyond its length."""
@@ -81,6 +83,8 @@ DATE: Format.ValueType  # 6
 """A calendar day, "2026-11-29"."""
 TIME_ZONE: Format.ValueType  # 7
 """A name of the IANA time zone database, "Europe/Zurich"."""
+LINE: Format.ValueType  # 8
+"""One line of plain text, without characters that turn the direction of writing and so disguise a name."""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 @_typing.final
@@ -146,6 +150,7 @@ class FieldRule(_message.Message):
     MIN_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
     MAX_ITEM_LEN_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
     required: _builtins.bool
     """The field must be present: a non-empty string, list or bytes, a set message, a non-zero enum."""
     min_len: _builtins.int
@@ -157,6 +162,12 @@ class FieldRule(_message.Message):
     max: _builtins.int
     max_item_len: _builtins.int
     """For repeated strings: the longest item, and each item's format is `format`."""
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a list can be sorted by, of its order_by; each also with " desc" behind it, for the other way round. The
+        list itself checks it.
+        """
+
     def __init__(
         self,
         *,
@@ -167,10 +178,11 @@ class FieldRule(_message.Message):
         min: _builtins.int | None = ...,
         max: _builtins.int | None = ...,
         max_item_len: _builtins.int = ...,
+        orders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "format", b"format", "max", b"max", "max_item_len", b"max_item_len", "max_len", b"max_len", "min", b"min", "min_len", b"min_len", "required", b"required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_min", b"_min", "format", b"format", "max", b"max", "max_item_len", b"max_item_len", "max_len", b"max_len", "min", b"min", "min_len", b"min_len", "orders", b"orders", "required", b"required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
     _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
