@@ -333,7 +333,8 @@ async def test_how_calls_are_forwarded_is_set_with_the_service_and_while_it_is_a
     assert re.search(r"<dt>Quota per month</dt>\s*<dd><del>no limit</del>\s*<ins>70,000</ins>", own)
     assert "api.maps.example" in own
     assert "api.maps.example" not in marketplace
-    assert "gateway worker" not in marketplace
+    assert "at once from each of AMS’s gateways" in own
+    assert "at once from each of AMS’s gateways" not in marketplace
 
 
 async def public_page(system: RunningSystem, path: str) -> str:
