@@ -4,7 +4,7 @@ import dataclasses
 
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
-from ams_common.settings import ServiceSettings, setting, strong_secret, switched_off
+from ams_common.settings import ServiceSettings, https_only, setting, strong_secret, switched_off
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Settings(ServiceSettings):
     # Lets merchants name loopback and private hosts as base URLs: for local runs with a demo upstream.
     allow_private_upstreams: bool = setting(False, production=switched_off)
     # Where consumers call the gateway: it stands in documents in place of merchants' own addresses.
-    gateway_url: str = setting(development="http://127.0.0.1:8080")
+    gateway_url: str = setting(development="http://127.0.0.1:8080", production=https_only)
     # What merchants' credentials and signing keys are sealed with, for the gateway that has the same keys:
     # the first seals, all unseal. An old one may go when each service has a new credential and signing key.
     sealing_keys: tuple[str, ...] = setting(

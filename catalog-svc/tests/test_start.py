@@ -27,6 +27,7 @@ PRODUCTION = {
     "CATALOG_DATABASE_URL": "postgresql://catalog@db/ams",
     "CATALOG_LISTEN": "127.0.0.1:7002",
     "CATALOG_SERVICE_SECRET": "a-secret-of-more-than-24-characters",
+    "CATALOG_GATEWAY_URL": "https://gateway.ams.example",
     "IDENTITY_ADDRESS": "identity:7001",
     "KEYS_ADDRESS": "keys:7003",
     "REDIS_URL": "redis://redis",
@@ -48,6 +49,11 @@ def test_private_upstreams_are_refused_unless_switched_on() -> None:
 def test_production_does_not_start_with_private_upstreams() -> None:
     with pytest.raises(SettingsError, match="CATALOG_ALLOW_PRIVATE_UPSTREAMS must be off"):
         load(Settings, "CATALOG", {**PRODUCTION, "CATALOG_ALLOW_PRIVATE_UPSTREAMS": "true"})
+
+
+def test_production_does_not_start_where_consumers_would_call_without_tls() -> None:
+    with pytest.raises(SettingsError, match="CATALOG_GATEWAY_URL must be an https"):
+        load(Settings, "CATALOG", {**PRODUCTION, "CATALOG_GATEWAY_URL": "http://gateway.ams.example"})
 
 
 @pytest.mark.parametrize("key", ["", "short", DEVELOPMENT_SEALING_KEYS[0], f"{'k' * 43}=,short"])

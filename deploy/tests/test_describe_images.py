@@ -273,6 +273,7 @@ def test_each_service_takes_the_settings_it_gets(
         "PUBLIC_URL": "https://ams.example",
         "SUPPORT_EMAIL": "help@ams.example",
         "REGISTRY_PUBLIC_URL": "https://images.ams.example",
+        "GATEWAY_URL": "https://gateway.ams.example",
     }
     prefix = PROCESSES[name].prefix
     for variables in (dotenv, production):
