@@ -65,7 +65,9 @@ class MarketplaceStore(QueryStore, package="catalog_svc", file="marketplace.sql"
         fields = asdict(those)
         if those.words is None:
             return await self._list_marketplace(wanted, **fields, now=now)
-        if wanted.order_by.split()[:1] in ([], ["relevance"]):
+        # Who asks for what neither of the two has is told the orders of both.
+        orders = self.queries.orders("rank_matches") | self.queries.orders("sort_matches")
+        if orders.choose(wanted.order_by).name == "relevance":
             return await self._rank_matches(wanted, **fields, now=now, most=self.most_ranked)
         if await self._count_matches(**fields, most=self.most_sorted) == self.most_sorted:
             return await self._list_marketplace(wanted, **fields, now=now)

@@ -80,6 +80,11 @@ class Orders:
         """Of ("created_at desc", "timestamptz created_at, uuid key_id"). Expressions hold no comma."""
         return cls(tuple(_order(by, columns) for by, columns in declarations))
 
+    def __or__(self, others: "Orders") -> "Orders":
+        """Those of both lists, for a list that is read by either of two queries."""
+        names = {order.name for order in self.declared}
+        return Orders((*self.declared, *(order for order in others.declared if order.name not in names)))
+
     def both_ways(self) -> list[Order]:
         """Every order that a caller can choose, ascending and descending."""
         return [Order(o.name, way, o.columns) for o in self.declared for way in (False, True)]

@@ -110,6 +110,10 @@ class Queries:
         """All names, in the order of the file."""
         return list(self._names)
 
+    def orders(self, name: str) -> Orders:
+        """The orders of a list."""
+        return self._lists[name].orders
+
     def orders_of(self) -> dict[str, list[str]]:
         """The lists among the queries, and of each its orders, both ways."""
         return {name: list(listed.first) for name, listed in self._lists.items()}

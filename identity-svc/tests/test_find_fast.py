@@ -50,6 +50,7 @@ async def test_no_list_reads_a_whole_table(database: Database[Store], identity: 
         (AuditStore, "list_records", _records(since=now, before=now)),
         (TeamStore, "list_admins", {}),
         (SettingsStore, "list_settings", {}),
+        (Store, "list_undelivered_mails", {}),
         (NotificationStore, "list_notifications", {"user_id": SOMEBODY, "category": None}),
         (NotificationStore, "list_unread", {"user_id": SOMEBODY, "category": None}),
         (ProjectStore, "list_projects", {"user_id": SOMEBODY, "with_closed": False}),

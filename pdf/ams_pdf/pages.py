@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 from fpdf import FPDF
+from fpdf.fonts import TTFFont
 
 FONT = "Roboto"
 # They tell of every text with a letter that a font doesn't have.
@@ -70,6 +71,16 @@ class Pages(FPDF):
         fonts = files("font_roboto") / "files"
         self.add_font(FONT, "", str(fonts / "Roboto-Regular.ttf"))
         self.add_font(FONT, "B", str(fonts / "Roboto-Medium.ttf"))
+
+    def output(self, *args: Any, **more: Any) -> Any:
+        """The document, after which nothing more can be written: the fonts' files, which are read as letters
+        are needed, are closed."""
+        try:
+            return super().output(*args, **more)
+        finally:
+            for font in self.fonts.values():
+                if isinstance(font, TTFFont):
+                    font.ttfont.close()
 
     def cell(
         self, w: float | None = None, h: float | None = None, text: str = "", *args: Any, **more: Any

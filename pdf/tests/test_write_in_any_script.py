@@ -1,6 +1,7 @@
 """Names in any script print as what they are: each letter is drawn, by a font that has it."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pypdfium2
 import pytest
@@ -47,6 +48,17 @@ def drawn(page: pypdfium2.PdfPage) -> dict[str, list[bytes]]:
 
 def has_ink(picture: bytes) -> bool:
     return b"\x00" in picture.partition(b")")[2]
+
+
+def test_a_document_that_is_written_keeps_no_file_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    written = [Pages() for _ in range(3)]
+    for pages in written:
+        pages.add_page()
+        pages.set_font(FONT, "", 24)
+        pages.multi_cell(0, 12, f"Name {HEBREW}")
+        pages.output()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("style", ["", "B"])
