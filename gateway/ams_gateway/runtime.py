@@ -141,6 +141,8 @@ class Runtime:
         for confirmations in self.confirmations:
             await confirmations.close()
         await self.invalidations.close()
+        for cache in (self.keys, self.services):
+            await cache.close()
         await self.limiter.close()
         await disconnect(self._redis_of_limits)
         await disconnect(self._redis)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 # More than the turns of the event loop that it takes to read an answer and to hand it to who waits.
 _STEPS = 5
 
 
-async def end_task(task: asyncio.Task[None]) -> None:
+async def end_task(task: asyncio.Task[Any]) -> None:
     """Cancel until it has ended: libraries, and wait_for before Python 3.12, may swallow one cancellation.
     Whatever the task ended with is not raised."""
     while not task.done():

@@ -50,6 +50,9 @@ class FakeSource:
     async def read_copies(self, names: list[str]) -> dict[str, bytes]:
         raise NotImplementedError
 
+    async def close(self) -> None:
+        """It offers nothing by itself."""
+
     def offer(self, name: str, data: bytes, version: int) -> None:
         self.offered[name] = version
 

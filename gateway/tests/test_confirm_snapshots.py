@@ -63,6 +63,9 @@ class FakeSource:
             raise SourceDownError
         return {name: self.copies[name] for name in names if name in self.copies}
 
+    async def close(self) -> None:
+        """It offers nothing by itself."""
+
     def offer(self, name: str, data: bytes, version: int) -> None:
         pass
 

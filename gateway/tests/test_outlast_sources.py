@@ -189,6 +189,7 @@ async def system(redis: "Redis", redis_url: str) -> AsyncIterator[System]:
         finally:
             for link in links.values():
                 link.resume()
+            await system.cache.close()
             await system.client.aclose()
 
 

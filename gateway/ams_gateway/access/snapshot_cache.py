@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ams_gateway.access.snapshot_table import CacheLimits, Entry, SnapshotTable
+from ams_gateway.tasks import end_task
 
 T = TypeVar("T")
 
@@ -57,6 +58,9 @@ class CopiedSource(Protocol):
     async def check(self, held: Mapping[str, int]) -> dict[str, bytes | None]:
         """As Source.check."""
 
+    async def close(self) -> None:
+        """Ends what is still being offered."""
+
     async def read_copies(self, names: list[str]) -> dict[str, bytes]:
         """The copies that there are. Raises SourceDownError."""
 
@@ -87,6 +91,8 @@ class SnapshotCache(SnapshotTable[T]):
         super().__init__(read, limits, version_of=version_of, other_names=other_names, clock=clock)
         self._source = source
         self._in_flight: dict[str, _InFlight[T]] = {}
+        # Those whose name was invalidated meanwhile, too.
+        self._running: set[asyncio.Task[Entry[T]]] = set()
         self._slots = asyncio.Semaphore(limits.max_loads)
 
     async def get(self, name: str) -> T | None:
@@ -105,12 +111,21 @@ class SnapshotCache(SnapshotTable[T]):
             if load is not None:
                 load.is_invalidated = True
 
+    async def close(self) -> None:
+        """Ends what is still being loaded, and has the source end what it still does: afterwards nobody uses
+        the copies' connections any more."""
+        for task in list(self._running):
+            await end_task(task)
+        await self._source.close()
+
     # Loading what isn't held
 
     def _start(self, name: str) -> _InFlight[T]:
         load: _InFlight[T] = _InFlight()
         load.task = asyncio.create_task(self._load(name, load))
         load.task.add_done_callback(_retrieve)
+        self._running.add(load.task)
+        load.task.add_done_callback(self._running.discard)
         self._in_flight[name] = load
         return load
 

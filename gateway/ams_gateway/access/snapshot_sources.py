@@ -26,6 +26,7 @@ from ams_common.snapshots import key_snapshot_key, service_snapshot_key, snapsho
 from redis.exceptions import RedisError
 
 from ams_gateway.access.snapshot_cache import Loaded, Source, SourceDownError
+from ams_gateway.tasks import end_task
 from ams_gateway.upstream.breaker import BreakerLimits, CircuitBreaker
 
 if TYPE_CHECKING:
@@ -140,6 +141,10 @@ class RedisSource:
             offer = asyncio.create_task(self._offer(name, data, version))
             self._offers.add(offer)
             offer.add_done_callback(self._offers.discard)
+
+    async def close(self) -> None:
+        for offer in list(self._offers):
+            await end_task(offer)
 
     async def _offer(self, name: str, data: bytes, version: int) -> None:
         try:
