@@ -140,7 +140,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> AppError:
         return UnavailableError(
             "service_unavailable", "A part of the system is not reachable. Try again shortly."
         )
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+    # A server whose call's time is over may say so a moment before the client does: by cancelling it.
+    if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return DeadlineExceededError(
             "deadline_exceeded", "A part of the system took too long. Try again shortly."
         )
