@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
+from ams_common import bodies
 from starlette.requests import Request
 
 from registry_svc import names
@@ -65,16 +66,13 @@ async def iter_with_idle_timeout(request: Request, idle_timeout_s: float) -> Asy
 
 async def read_bounded(request: Request, max_bytes: int, timeout_s: float = 60.0) -> bytes:
     """Reads the whole body, for what is small. Raises OciError when it isn't, or comes too slowly."""
-    body = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    message = f"This may have at most {max_bytes} bytes."
-                    # The rest of the body is left unread: the connection can't be used for anything else.
-                    raise OciError("SIZE_INVALID", message, {"Connection": "close"})
+            return await bodies.read_bounded(request.stream(), max_bytes)
+    except ValueError:
+        message = f"This may have at most {max_bytes} bytes."
+        # The rest of the body is left unread: the connection can't be used for anything else.
+        raise OciError("SIZE_INVALID", message, {"Connection": "close"}) from None
     except TimeoutError:
         message = f"Not all of it came within {timeout_s:g} seconds."
         raise OciError("UNKNOWN", message, {"Connection": "close"}, status=408) from None
-    return bytes(body)
