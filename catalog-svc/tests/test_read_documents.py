@@ -1,7 +1,10 @@
 """Which texts are taken as OpenAPI documents, and what is said of the others."""
 
 import asyncio
+import ctypes
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -174,8 +177,25 @@ async def test_what_is_examined_in_another_process_comes_back() -> None:
     assert "line 7" in raised.value.violations[0].description
 
 
+def test_nothing_of_ours_runs_between_fork_and_exec() -> None:
+    """What gRPC runs in a child that is forked kills it now and then."""
+    ran = subprocess.run([sys.executable, __file__], check=False, capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "examined after 0 forks, and 1 when one is meant\n", ran.stderr
+
+
+async def _count_forks() -> None:
+    """In a process of its own: what it registers stays."""
+    forks = []
+    before = ctypes.CFUNCTYPE(None)(lambda: forks.append(1))
+    ctypes.CDLL(None)["__register_atfork"](before, None, None, None)
+    await examine(ONE)
+    counted = len(forks)
+    await (await asyncio.create_subprocess_exec("/bin/true", preexec_fn=int)).wait()
+    print(f"examined after {counted} forks, and {len(forks)} when one is meant")  # noqa: T201
+
+
 async def test_a_document_that_is_too_large_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(asyncio, "create_subprocess_exec")
+    monkeypatch.delattr(subprocess, "Popen")
     with pytest.raises(InvalidArgumentError, match="too large"):
         await examine("é" * (MOST_BYTES // 2 + 1))
 
@@ -235,3 +255,7 @@ def test_addresses_are_hidden_in_any_text(text: str, redacted: str) -> None:
         ["https://api.a.example/v1", "http://inside:8080", "/relative", "https://["], "https://g.example/s"
     )
     assert redact(text) == redacted
+
+
+if __name__ == "__main__":
+    asyncio.run(_count_forks())

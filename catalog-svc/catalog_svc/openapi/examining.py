@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -65,20 +66,20 @@ async def examine(content: str, within_s: float = MOST_S) -> Examined:
 
 async def _ask(text: bytes) -> bytes | None:
     """What the other process says; None for one that ended without a word, as when it has worked too long."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "catalog_svc.openapi"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+    # Not the loop's own, which forks: gRPC would start its threads again in the child, before its exec, and
+    # now and then the child dies of it (grpc/grpc#43055; grpcio 1.85, uvloop 0.23). Popen calls vfork().
+    process = subprocess.Popen(  # noqa: ASYNC220 - milliseconds
+        [sys.executable, "-I", "-m", "catalog_svc.openapi"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=_ENVIRONMENT,
     )
     try:
-        answer, _ = await process.communicate(text)
+        answer, _ = await asyncio.to_thread(process.communicate, text)
     finally:
-        # One that is too slow, or whose caller has gone.
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        # One that is too slow, or whose caller has gone; the thread reaps it.
+        process.kill()
     if process.returncode:
         log.warning("a document couldn't be examined", extra={"returncode": process.returncode})
         return None
