@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from io import BytesIO
 from typing import Any, Literal
 
 from fpdf import FPDF
@@ -72,15 +73,17 @@ class Pages(FPDF):
         self.add_font(FONT, "", str(fonts / "Roboto-Regular.ttf"))
         self.add_font(FONT, "B", str(fonts / "Roboto-Medium.ttf"))
 
-    def output(self, *args: Any, **more: Any) -> Any:
-        """The document, after which nothing more can be written: the fonts' files, which are read as letters
-        are needed, are closed."""
-        try:
-            return super().output(*args, **more)
-        finally:
-            for font in self.fonts.values():
-                if isinstance(font, TTFFont):
-                    font.ttfont.close()
+    def add_font(self, *args: Any, **more: Any) -> None:
+        """As FPDF's. The file is read to its end and closed: FPDF reads it as letters are needed, and never
+        closes it."""
+        before = set(self.fonts)
+        super().add_font(*args, **more)
+        for name in self.fonts.keys() - before:
+            font = self.fonts[name]
+            if isinstance(font, TTFFont):
+                with font.ttfont.reader.file as opened:
+                    opened.seek(0)
+                    font.ttfont.reader.file = BytesIO(opened.read())
 
     def cell(
         self, w: float | None = None, h: float | None = None, text: str = "", *args: Any, **more: Any
