@@ -1,5 +1,6 @@
 """GetRevisions: each list that services follow has another revision once there is something new in it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ams.identity.v1 import identity_service_pb2 as pb
@@ -31,7 +32,7 @@ async def test_a_list_has_another_revision_with_each_change_and_none_without(
         update_mask=FieldMask(paths=["max_services"]), max_services=7
     )
     session = await identity.sign_in(cora.email)
-    steps = [
+    steps: list[tuple[Callable[[], Awaitable[Any]], set[str]]] = [
         (lambda: projects.create(cora), {"projects"}),
         (lambda: projects.create(cora, "Tiles"), {"projects"}),
         (

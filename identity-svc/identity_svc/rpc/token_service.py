@@ -7,6 +7,7 @@ from uuid import UUID
 from ams.identity.v1 import token_service_pb2 as pb
 from ams.identity.v1 import token_service_pb2_grpc as rpc
 from ams.identity.v1.notifications_pb2 import PersonalTokenMade
+from ams.policy.v1.policy_pb2 import Role
 from ams_common import personal_tokens
 from ams_common.clock import Clock, to_timestamp
 from ams_common.context import current_caller, current_user_id
@@ -78,7 +79,7 @@ class TokenService(rpc.TokenServiceServicer):
                 token_id=token.token_id,
                 token_name=token.name,
                 token_prefix=token.token_prefix,
-                role=roles.role_text(token.role),
+                role=Role.Name(token.role).lower(),
                 is_read_only=token.scope == pb.TOKEN_READ,
                 expires_at=token.expires_at,
             )
