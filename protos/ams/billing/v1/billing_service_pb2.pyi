@@ -625,8 +625,8 @@ class ListInvoicesRequest(_message.Message):
     status: Global___InvoiceStatus.ValueType
     kind: Global___InvoiceKind.ValueType
     order_by: _builtins.str
-    """How to sort (AIP-132). A status sorts by its word (draft, issued, overdue, paid, void), a total by its currency and
-    then its amount. Without it: created_at desc.
+    """How to sort (AIP-132). A total sorts by its currency and then its amount: to consumers it is the subtotal, which they
+    owe. Without it: created_at desc.
     """
     def __init__(
         self,
