@@ -46,20 +46,14 @@ _COLUMNS = (
 
 
 async def show_reconciliation(visit: Visit) -> Response:
-    """The days that the URL asks for, or the newest; only those that don't agree, when it says so. Of more
-    merchants than can be told of together it is the last day."""
+    """The days that the URL asks for, or the newest; only those that don't agree, when it says so."""
     first, last = _asked_days(visit)
-    is_cut = False
-    try:
-        answer = await _ask(visit, first, last)
-    except InvalidArgumentError as error:
-        if error.code != "range_invalid" or first == last:
-            raise
-        first, is_cut = last, True
-        answer = await _ask(visit, first, last)
+    shown_first, answer = await _ask_newest(visit, first, last)
+    all_days = answer.days if answer else ()
+    kinds = answer.differences if answer else ()
     is_narrowed = visit.query.get("only") == "differences"
     days = sorted(
-        (day for day in answer.days if not is_narrowed or not day.is_reconciled),
+        (day for day in all_days if not is_narrowed or not day.is_reconciled),
         key=lambda day: (day.day, day.merchant_id),
         reverse=True,
     )
@@ -73,13 +67,14 @@ async def show_reconciliation(visit: Visit) -> Response:
         ),
         days=shown,
         hidden_days=len(days) - len(shown),
-        first_day=first.isoformat(),
+        first_day=shown_first.isoformat(),
         last_day=last.isoformat(),
-        is_cut=is_cut,
-        open_days=sum(not day.is_reconciled for day in answer.days),
-        totals=totals_of(answer.days),
-        kinds={kind.code: kind for kind in answer.differences},
-        legend=[(kind.title, kind.message) for kind in answer.differences if kind.code in named],
+        is_cut=answer is not None and shown_first != first,
+        is_refused=answer is None,
+        open_days=sum(not day.is_reconciled for day in all_days),
+        totals=totals_of(all_days),
+        kinds={kind.code: kind for kind in kinds},
+        legend=[(kind.title, kind.message) for kind in kinds if kind.code in named],
         path=_PATHS[visit.role],
         most_days=_MOST_DAYS,
     )
@@ -94,6 +89,18 @@ async def download_reconciliation(visit: Visit) -> Response:
 
 def _asked_days(visit: Visit) -> tuple[date, date]:
     return days_of(visit.query, utc_now().date(), _DAYS[visit.role])
+
+
+async def _ask_newest(visit: Visit, first: date, last: date) -> tuple[date, pb.Reconciliation | None]:
+    """From which day on, and what: of more merchants than can be told of together only the last day, and
+    nothing where it alone has as many."""
+    for begin in dict.fromkeys((first, last)):
+        try:
+            return begin, await _ask(visit, begin, last)
+        except InvalidArgumentError as error:
+            if error.code != "range_invalid":
+                raise
+    return last, None
 
 
 async def _ask(visit: Visit, first: date, last: date) -> pb.Reconciliation:
