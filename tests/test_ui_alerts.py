@@ -74,10 +74,12 @@ async def test_a_key_is_watched_through_rest_by_each_in_its_own_words(used: Used
         (trade.admin, {"apiKeyId": used.key_id, "merchantId": trade.service["merchantId"]}),
         (trade.consumer, {"apiKeyId": used.key_id}),
     )
+    rules = []
     for rest, scope in mine:
         made = await rest.post("/alert-rules", name="Used", thresholds=["1"], **_COUNT, **scope)
-        rule = made["alertRule"]
-        assert {name: rule[name] for name in scope} == scope
+        rules.append(made["alertRule"])
+        assert {name: rules[-1][name] for name in scope} == scope
+    for (rest, _), rule in zip(mine, rules, strict=True):
         assert (await fired(rest, rule))["value"] == "1"
     listed = await trade.merchant.ask("GET", "/alert-rules")
     assert used.form in listed.text

@@ -60,8 +60,7 @@ class Market:
     def _add(self, number: int) -> None:
         offered = self._submit(self.seller, baseUrl=_BASE_URL)
         self.call(self.admin, f"/services/{offered}:approve")
-        self._submit(self.applicant, baseUrl=_BASE_URL)
-        self._submit(self.applicant, type="DOCKER")
+        self._submit(self.applicant, **({"baseUrl": _BASE_URL} if number % 2 else {"type": "DOCKER"}))
         # Approved, and no key for it: a decision. Another asks and waits.
         asked = self.call(self.consumer, "/access-requests", serviceId=offered)
         self.call(self.admin, f"/access-requests/{asked['accessRequestId']}:approve")
