@@ -9,6 +9,7 @@ import pyotp
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import second_factor_service_pb2 as factor_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge, SecondFactorProof
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
 from ams_common.ids import uuid7
@@ -243,6 +244,30 @@ async def test_an_admin_acts_as_such_only_with_a_second_factor(
     half = await identity.sign_in(EMAIL)
     whole = await complete(identity, half.second_factor, totp_code=code_of(secret, identity))
     assert whole.user.active_role == ADMIN
+
+
+@pytest.mark.parametrize("admins_need_second_factor", [True])
+async def test_an_admins_token_is_made_with_a_second_factor_or_is_none(
+    identity: Any, admins_need_second_factor: bool
+) -> None:
+    session = await identity.register_consumer(EMAIL)
+    await add_totp(identity, session)
+    await appoint_admins(identity.servicer.database, [EMAIL], identity.clock)
+    session = await identity.stub.RefreshSession(
+        pb.RefreshSessionRequest(refresh_token=session.refresh_token, active_role=ADMIN)
+    )
+    secrets = {}
+    for role in (ADMIN, CONSUMER):
+        wish = token_pb.CreateTokenRequest(name="Script", role=role, scope=token_pb.TOKEN_READ, ttl_days=30)
+        made = await identity.tokens.CreateToken(wish, metadata=identity.acting(session))
+        secrets[role] = token_pb.TradeTokenRequest(secret=made.secret)
+        assert (await identity.tokens.TradeToken(secrets[role])).access_token
+    # As one that was made before the deployment asked for a second factor.
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute("UPDATE personal_access_tokens SET second_factor_at = NULL")
+    error = await identity.error_of(identity.tokens.TradeToken(secrets[ADMIN]))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.PERMISSION_DENIED, "second_factor_needed")
+    assert (await identity.tokens.TradeToken(secrets[CONSUMER])).access_token
 
 
 async def test_nobody_removes_somebody_elses_passkey(identity: Any) -> None:
