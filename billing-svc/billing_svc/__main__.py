@@ -22,13 +22,14 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
 from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
@@ -75,7 +76,6 @@ async def run(settings: Settings) -> None:
         servicer = BillingService(
             database=database,
             pseudonyms=Pseudonyms(settings.pseudonym_key),
-            dead_letters=DeadLetters(database, SUBSCRIPTIONS, settings.kafka_topic_prefix),
             usage=UsageClient(UsageServiceStub(usage), token.get),
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
@@ -90,14 +90,6 @@ async def run(settings: Settings) -> None:
             project_spend_rpc.add_ProjectSpendServiceServicer_to_server,
             ProjectSpendService(database=database),
         )
-        server = build_server(
-            TokenVerifier(jwks_of(identity), token_ends.ended),
-            [
-                (descriptor, add_servicer),
-                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
-                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
-            ],
-        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -106,15 +98,27 @@ async def run(settings: Settings) -> None:
             SUBSCRIPTIONS,
             settings.kafka_topic_prefix,
         )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [
+                (descriptor, add_servicer),
+                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
+                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
+                dead_letters_service("billing", events.dead_letters),
+            ],
+        )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "billing-svc", settings.service_secret))
         follower = ProjectFollower(
             database, following, "billing-svc", settings.service_secret, apply_projects
         )
         background = [
-            follower.run(),
+            follower.run(revisions),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
-            token_ends.run(),
+            events.dead_letters.keep_counted(),
+            token_ends.run(revisions),
+            revisions.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),

@@ -13,11 +13,13 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -59,6 +61,7 @@ async def run(settings: Settings) -> None:
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         token = ServiceToken(identity, "catalog-svc", settings.service_secret)
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "catalog-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "catalog-svc", settings.service_secret)
         services = services_of(
             database=database,
@@ -72,7 +75,6 @@ async def run(settings: Settings) -> None:
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "catalog-svc", settings.service_secret)
         )
-        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -80,6 +82,10 @@ async def run(settings: Settings) -> None:
             "catalog-svc",
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [*services, dead_letters_service("catalog", events.dead_letters)],
         )
         follower = StandingFollower(
             database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
@@ -89,9 +95,11 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            token_ends.run(),
-            follower.run(),
-            platform_settings.run(),
+            events.dead_letters.keep_counted(),
+            token_ends.run(revisions),
+            revisions.run(),
+            follower.run(revisions),
+            platform_settings.run(revisions),
             follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)

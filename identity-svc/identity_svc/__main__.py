@@ -15,11 +15,13 @@ from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.errors import SettingsError
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -38,6 +40,7 @@ from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
 from identity_svc.retention import keep_audit_log_purged, purge_old_rows
 from identity_svc.rpc import IdentityService, services_of
+from identity_svc.rpc.accounts import find_revisions
 from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
@@ -106,7 +109,7 @@ async def run(settings: Settings) -> None:
             partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
         )
         await token_ends.begin()
-        server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
+        revisions = Revisions(partial(find_revisions, database))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -117,6 +120,10 @@ async def run(settings: Settings) -> None:
                 Subscription(topics.NOTIFICATIONS, Notification, NotificationHandler(mail_queue, utc_now)),
             ],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(keyring, token_ends.ended),
+            [*services_of(servicer), dead_letters_service("identity", events.dead_letters)],
         )
         smtp_server = SmtpServer(
             settings.smtp_host,
@@ -135,7 +142,9 @@ async def run(settings: Settings) -> None:
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
-            token_ends.run(),
+            events.dead_letters.keep_counted(),
+            token_ends.run(revisions),
+            revisions.run(),
             mailer.run(),
             keep_queue_measured(database, utc_now),
             tries.run(),

@@ -287,6 +287,55 @@ async def test_nobody_removes_somebody_elses_passkey(identity: Any) -> None:
     assert (error.grpc_code, error.code) == (grpc.StatusCode.NOT_FOUND, "passkey_not_found")
 
 
+async def test_the_owner_is_told_of_each_change_of_a_second_factor_and_nobody_else_is(identity: Any) -> None:
+    session = await identity.register_consumer(EMAIL)
+    await identity.register_consumer(OTHER_EMAIL)
+    metadata, owner = identity.acting(session), UUID(session.user.user_id)
+    await add_totp(identity, session)
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO passkeys VALUES ($1, $2, 'Laptop', 'c', 'p', 0, now())", passkey_id := uuid7(), owner
+        )
+    remove = factor_pb.RemovePasskeyRequest(passkey_id=str(passkey_id))
+    await identity.factors.RemovePasskey(remove, metadata=metadata)
+    assert await identity.error_of(identity.factors.RemovePasskey(remove, metadata=metadata))
+    await remove_totp(identity, session)
+    assert await identity.error_of(remove_totp(identity, session))
+    told = await identity.told(EMAIL)
+    assert [
+        (each.second_factor_changed.factor, each.second_factor_changed.passkey_name, removed)
+        for each in told
+        for removed in [each.second_factor_changed.is_removed]
+    ] == [("totp", "", False), ("passkey", "Laptop", True), ("totp", "", True)]
+    assert {each.user_id for each in told} == {str(owner)}
+    assert await identity.told(OTHER_EMAIL) == []
+
+
+async def test_the_owner_is_told_of_recovery_codes_that_are_made_and_used(identity: Any) -> None:
+    session = await identity.register_consumer(EMAIL)
+    secret, added = await add_totp(identity, session)
+    request, metadata = factor_pb.MakeRecoveryCodesRequest(), identity.acting(session)
+    codes = (await identity.factors.MakeRecoveryCodes(request, metadata=metadata)).recovery_codes
+    half = await identity.sign_in(EMAIL)
+    # One of those before, and a code that is none, open nothing and are told nobody.
+    for wrong_code in (added.recovery_codes[0], "0000-0000-0000"):
+        refused = complete(identity, half.second_factor, recovery_code=wrong_code)
+        assert (await identity.error_of(refused)).code == "second_factor_invalid"
+    await complete(identity, half.second_factor, recovery_code=codes[0])
+    await step_up(identity, session, recovery_code=codes[1])
+    identity.clock.advance(timedelta(minutes=1))
+    await step_up(identity, session, totp_code=code_of(secret, identity))
+    told = await identity.told(EMAIL)
+    assert [each.WhichOneof("message") for each in told] == [
+        "second_factor_changed",
+        "recovery_codes_made",
+        "recovery_code_used",
+        "recovery_code_used",
+    ]
+    assert [each.recovery_code_used.codes_left for each in told[2:]] == [9, 8]
+    assert not any(code in str(each) for each in told for code in codes)
+
+
 @given(st.text(max_size=20), st.integers(86_400, 2_000_000_000))
 def test_nothing_but_a_present_code_is_one(text: str, second: int) -> None:
     now, secret = datetime.fromtimestamp(second, UTC), pyotp.random_base32()

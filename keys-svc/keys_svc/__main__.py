@@ -14,6 +14,7 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.platform_settings import PlatformSettingsFollower
@@ -21,6 +22,7 @@ from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
@@ -75,6 +77,7 @@ async def run(settings: Settings) -> None:
         billing = await stack.enter_async_context(open_channel(settings.billing_address))
         costs = KeyCosts(billing, token)
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "keys-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "keys-svc", settings.service_secret)
         servicers = Servicers(
             keys=KeysService(
@@ -96,7 +99,6 @@ async def run(settings: Settings) -> None:
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "keys-svc", settings.service_secret)
         )
-        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), servicers.served())
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -107,6 +109,10 @@ async def run(settings: Settings) -> None:
                 Subscription(topics.CATALOG_EVENTS, CatalogEvent, apply_catalog_events),
             ],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [*servicers.served(), dead_letters_service("keys", events.dead_letters)],
         )
         follower = StandingFollower(
             database, following, "keys-svc", settings.service_secret, CONSUMER, apply_standings
@@ -122,10 +128,12 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            token_ends.run(),
-            follower.run(),
-            platform_settings.run(),
-            projects.run(),
+            events.dead_letters.keep_counted(),
+            token_ends.run(revisions),
+            revisions.run(),
+            follower.run(revisions),
+            platform_settings.run(revisions),
+            projects.run(revisions),
             announce_prices(database, utc_now),
             tell_of_exposures(database, costs, utc_now),
             tell_of_expiries(database, utc_now),

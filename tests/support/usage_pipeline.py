@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
-from ams.dead_letters.v1.dead_letters_pb2 import DeadLetter, DeadLetterId, ListDeadLettersRequest
+from ams.dead_letters.v1 import dead_letters_service_pb2 as letters_pb
+from ams.dead_letters.v1 import dead_letters_service_pb2_grpc as letters_rpc
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams.usage.v1 import usage_service_pb2_grpc as usage_rpc
@@ -29,6 +30,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.ids import uuid7
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.pseudonyms import Pseudonyms
@@ -36,7 +38,9 @@ from ams_common.testing.plugin import Schema, Serve, Template, with_database
 from ams_common.testing.tokens import TestIssuer
 from billing_svc import store as billing_store
 from billing_svc.__main__ import ensure_commission_rate
+from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.reconciliation_store import DayScope, ReconciliationStore
 from billing_svc.rpc import BillingService
 from billing_svc.testing import Billing, Events, PricedService, SetClock
 from billing_svc.usage_client import UsageClient
@@ -82,9 +86,9 @@ class Caller:
             **known | fields,
         )
 
-    def forwarded(self, day: date, events: int) -> ForwardedTotal:
+    def forwarded(self, day: date, events: int, journal_id: bytes = _JOURNAL) -> ForwardedTotal:
         return ForwardedTotal(
-            journal_id=_JOURNAL,
+            journal_id=journal_id,
             day=day.isoformat(),
             merchant_id=str(self.priced.merchant_id),
             consumer_id=str(self.consumer_id),
@@ -100,7 +104,7 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
-    _usage_stub: usage_rpc.UsageServiceStub
+    _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
     _billing_url: str
     _kafka: str
@@ -130,6 +134,7 @@ class UsagePipeline:
             EventConsumer(self.usage, self._kafka, "usage-svc", of_usage, self._prefix).run(),
             OutboxRelay(self._usage_url, KafkaDestination(self._kafka, self._prefix)).run(),
             EventConsumer(self.billing.database, self._kafka, "billing-svc", counting, self._prefix).run(),
+            keep_drafts(self.billing.database, self.billing.clock),
         ]
         tasks = [asyncio.create_task(each) for each in work]
         try:
@@ -158,12 +163,34 @@ class UsagePipeline:
 
         await until(told)
 
+    async def drafted(self, calls: int) -> None:
+        """Returns when drafts say so many calls."""
+
+        async def said() -> bool:
+            lines = [line for invoice in await self.billing.invoices() for line in invoice.lines]
+            return sum(int(line.quantity) for line in lines) == calls
+
+        await until(said)
+
+    async def day_digests(self, day: date) -> tuple[dict[str, str], dict[str, str]]:
+        """By merchant: usage-svc's, of what it has told, and billing-svc's, of its counters."""
+        token = self.billing.issuer.service_token("billing-svc")
+        request = usage_pb.ListDayTotalsRequest(first_day=day.isoformat(), last_day=day.isoformat())
+        totals = (await invoke(self._usage_stub.ListDayTotals, request, token=token)).totals
+        async with self.billing.database.read() as reading:
+            counted = await ReconciliationStore(reading.connection).list_day_digests(
+                **asdict(DayScope(day, day, None, None)), limit=100
+            )
+        told = {total.merchant_id: total.digest for total in totals}
+        return told, {str(merchant_id): digest for (_, merchant_id), digest in counted}
+
     async def dead_letter(self) -> str:
         """Returns the id of usage-svc's only one that waits, when it is there."""
-        found: list[DeadLetter] = []
+        found: list[letters_pb.DeadLetter] = []
 
         async def kept() -> bool:
-            answer = await self._ask_usage("ListUsageDeadLetters", ListDeadLettersRequest())
+            request = letters_pb.ListDeadLettersRequest(keeper="usage")
+            answer = await self._ask(self._letters.ListDeadLetters, request)
             found[:] = answer.dead_letters
             return bool(found)
 
@@ -179,11 +206,12 @@ class UsagePipeline:
                 UUID(dead_letter_id),
                 understood.SerializeToString(),
             )
-        await self._ask_usage("ReplayUsageDeadLetter", DeadLetterId(dead_letter_id=dead_letter_id))
+        request = letters_pb.ReplayDeadLetterRequest(keeper="usage", dead_letter_id=dead_letter_id)
+        await self._ask(self._letters.ReplayDeadLetter, request)
 
-    async def _ask_usage(self, method: str, request: Message) -> Any:
+    async def _ask(self, method: Callable[..., Any], request: Message) -> Any:
         token = self.billing.issuer.user_token(uuid7(), ADMIN)
-        return await invoke(getattr(self._usage_stub, method), request, token=token)
+        return await invoke(method, request, token=token)
 
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
@@ -240,13 +268,14 @@ async def usage_pipeline(
             pseudonyms=pseudonyms,
             archive=FileStore(archive_url),
             questions=Questions(database=usage, pseudonyms=pseudonyms),
-            dead_letters=DeadLetters(usage, topic_handlers(usage), prefix),
         )
         usage_channel = await serve_rpc(
             usage_pb.DESCRIPTOR.services_by_name["UsageService"],
             partial(usage_rpc.add_UsageServiceServicer_to_server, proofs),
         )
         usage_stub = usage_rpc.UsageServiceStub(usage_channel)
+        letters = DeadLetters(usage, topic_handlers(usage), prefix)
+        letters_channel = await serve_rpc(*dead_letters_service("usage", letters))
 
         async def token() -> str:
             return issuer.service_token("billing-svc")
@@ -256,7 +285,6 @@ async def usage_pipeline(
             database=billing_database,
             pseudonyms=pseudonyms,
             clock=clock,
-            dead_letters=DeadLetters(billing_database, SUBSCRIPTIONS, prefix),
             usage=UsageClient(usage_stub, token),
         )
         channel = await serve_rpc(
@@ -269,7 +297,7 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
-            usage_stub,
+            letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
             billing_url,
             kafka,

@@ -62,10 +62,8 @@ async def test_each_rpc_lets_in_its_role_and_nobody_else(
         "ListConsumerCalls": {"consumer"},
         "ListMerchantCalls": {"merchant"},
         "ListPlatformCalls": {"admin"},
-        "ListUsageDeadLetters": {"admin"},
-        "ReplayUsageDeadLetter": {"admin"},
-        "DismissUsageDeadLetter": {"admin"},
         "ListDayTotals": {"billing-svc"},
+        "ListConsumerDayTotals": {"billing-svc"},
         "ListDayRoots": set(EVERYBODY),
         "ListProvenEvents": {"billing-svc"},
     }

@@ -18,7 +18,7 @@ from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.platform_settings import PlatformSettingsFollower
@@ -26,6 +26,7 @@ from ams_common.process import run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.token_ends import follow_token_ends
@@ -68,13 +69,11 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         pseudonyms = Pseudonyms(settings.pseudonym_key)
-        handlers = [*topic_handlers(database), IDENTITY]
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
             archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
-            dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
         files = FileStore(settings.reports_url)
         reports = ReportService(
@@ -112,6 +111,7 @@ async def run(settings: Settings) -> None:
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "usage-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "usage-svc", settings.service_secret)
         retention = Retention(
             database=database,
@@ -124,6 +124,14 @@ async def run(settings: Settings) -> None:
         )
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "usage-svc", settings.service_secret)
+        )
+        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        events = EventConsumer(
+            database,
+            settings.kafka_bootstrap_servers,
+            "usage-svc",
+            [*topic_handlers(database), IDENTITY],
+            settings.kafka_topic_prefix,
         )
         server = build_server(
             TokenVerifier(jwks_of(identity), token_ends.ended),
@@ -147,22 +155,16 @@ async def run(settings: Settings) -> None:
                         KeyActivityService(database=database),
                     ),
                 ),
+                dead_letters_service("usage", events.dead_letters),
             ],
         )
-        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
-        events = EventConsumer(
-            database,
-            settings.kafka_bootstrap_servers,
-            "usage-svc",
-            handlers,
-            settings.kafka_topic_prefix,
-        )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = ProjectFollower(database, following, "usage-svc", settings.service_secret, apply_projects)
         background = [
             events.run(),
-            follower.run(),
-            token_ends.run(),
+            events.dead_letters.keep_counted(),
+            follower.run(revisions),
+            token_ends.run(revisions),
+            revisions.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
@@ -172,7 +174,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
-            platform_settings.run(),
+            platform_settings.run(revisions),
             retention.run(),
             purge_old_answers(database),
         ]

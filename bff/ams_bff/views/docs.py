@@ -45,7 +45,11 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "second_factors": "Second factors",
         "notifications": "Notifications",
     },
-    "The platform": {"team": "Team of admins", "settings": "Settings"},
+    "The platform": {
+        "team": "Team of admins",
+        "settings": "Settings",
+        "dead_letters": "Messages that couldn’t be applied",
+    },
 }
 _OTHERS = "More"
 

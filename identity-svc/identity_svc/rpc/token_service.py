@@ -6,6 +6,8 @@ from uuid import UUID
 
 from ams.identity.v1 import token_service_pb2 as pb
 from ams.identity.v1 import token_service_pb2_grpc as rpc
+from ams.identity.v1.notifications_pb2 import PersonalTokenMade
+from ams.policy.v1.policy_pb2 import Role
 from ams_common import personal_tokens
 from ams_common.clock import Clock, to_timestamp
 from ams_common.context import current_caller, current_user_id
@@ -24,6 +26,7 @@ from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
 from identity_svc import roles
 from identity_svc.addresses import trimmed
 from identity_svc.keyring import Keyring
+from identity_svc.notices import tell
 from identity_svc.records import GoodToken
 from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
@@ -72,6 +75,15 @@ class TokenService(rpc.TokenServiceServicer):
             )
             assert token is not None, "an INSERT without a conflict returns its row"
             change.audit("token", token.token_id, name=name, scope=pb.TokenScope.Name(request.scope))
+            told = PersonalTokenMade(
+                token_id=token.token_id,
+                token_name=token.name,
+                token_prefix=token.token_prefix,
+                role=Role.Name(token.role).lower(),
+                is_read_only=token.scope == pb.TOKEN_READ,
+                expires_at=token.expires_at,
+            )
+            tell(change, user_id, now, personal_token_made=told)
             await change.remember(request, pb.CreateTokenResponse(token=token))
         return pb.CreateTokenResponse(token=token, secret=made.secret)
 
