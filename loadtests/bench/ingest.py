@@ -35,7 +35,7 @@ from loadtests.bench.ingest_traffic import Traffic, create_topics, fill
 from loadtests.support.databases import fresh_database
 from loadtests.support.gateway import checked_out
 from loadtests.support.processes import cpu_s, most_rss_bytes
-from loadtests.support.profiles import profiled
+from loadtests.support.profiles import begin_counting_statements, print_statements, profiled
 
 # The commit before batches were columns and deltas totals.
 BEFORE = "1315c34"
@@ -110,7 +110,9 @@ async def measure(
 
             await until(lambda: bench.counted(connection), START_S)
             readings = [await read()]
-            if arguments.profile and sources is None:
+            is_profiled = arguments.profile and sources is None
+            counts_statements = is_profiled and await begin_counting_statements(connection)
+            if is_profiled:
                 profiles.enter_context(profiled("PostgreSQL", bench.postgres.children()))
                 profiles.enter_context(profiled("usage-svc", [pid]))
 
@@ -125,6 +127,8 @@ async def measure(
             await until(is_done, _MOST_S)
             readings.append(await read())
             profiles.close()
+            if counts_statements:
+                await print_statements(connection, readings[-1].events - readings[0].events)
             most_mb = most_rss_bytes(pid) / 1e6
             visible_ms = await time_single_events(bench, connection)
         await connection.close()
