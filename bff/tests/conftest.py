@@ -22,6 +22,7 @@ from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
 from ams_common.processes import GRPC_SERVERS
 from ams_common.provision import provision, unprovision
+from ams_common.testing.plugin import with_database
 from support.plain_browser import Browser, Page
 
 SERVICES = tuple(GRPC_SERVERS)
@@ -169,6 +170,12 @@ class AllServices:
     mailbox: Mailbox
     acme: Acme
     addresses: Mapping[str, str]  # of the services
+    # As each service connects.
+    database_urls: Mapping[str, str]
+    logs: Mapping[str, Path]
+    # An administrator's URL of their database, and the role of each service in it.
+    database_url: str
+    roles: Mapping[str, str]
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""
@@ -306,7 +313,10 @@ def all_services(
         ]
         bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
         stack.enter_context(processes([*programs, bff]))
-        yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses)
+        logs = {service: directory / f"{service}.log" for service in SERVICES}
+        database_url = with_database(admin_database_url, name)
+        bff_process = Bff(bff_port, bff.log_path)
+        yield AllServices(bff_process, mailbox, acme, addresses, urls, logs, database_url, owners)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ class StreamRpc(Generic[P, T]):
 
 
 class IdentityClient(Client):
+    BatchGetConsumers = Rpc(identity.BatchGetConsumersRequest, identity.BatchGetConsumersResponse)
     BlockConsumer = Rpc(identity.BlockConsumerRequest, identity.Consumer)
     CompleteOidcSignIn = Rpc(identity.CompleteOidcSignInRequest, identity.Session)
     CreateInvite = Rpc(identity.CreateInviteRequest, identity.Invite)
@@ -359,7 +360,11 @@ class NotificationsClient(Client):
 
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    BatchGetMarketplaceServices = Rpc(
+        catalog.BatchGetMarketplaceServicesRequest, catalog.BatchGetMarketplaceServicesResponse
+    )
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
+    BatchGetServices = Rpc(catalog.BatchGetServicesRequest, catalog.BatchGetServicesResponse)
     CancelPrice = Rpc(catalog.CancelPriceRequest, pricing.PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
@@ -578,6 +583,7 @@ class ProjectImagesClient(Client):
 
 
 class RegistryClient(Client):
+    BatchGetNewestImages = Rpc(registry.BatchGetNewestImagesRequest, registry.BatchGetNewestImagesResponse)
     CreatePushToken = Rpc(registry.CreatePushTokenRequest, registry.CreatePushTokenResponse)
     DeprecateImage = Rpc(registry.DeprecateImageRequest, registry.Image)
     GetImage = Rpc(registry.GetImageRequest, registry.Image)

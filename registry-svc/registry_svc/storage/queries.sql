@@ -113,6 +113,16 @@ WHERE status <> 'deleted'
 ORDER BY {order}
 LIMIT :limit;
 
+-- name: newest_images
+SELECT {image}, {pulls}
+FROM unnest(:service_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM images
+    WHERE service_id = wanted.id AND status <> 'deleted'
+    ORDER BY pushed_at DESC, image_id DESC LIMIT :most::integer
+) AS images
+ORDER BY images.service_id, images.pushed_at DESC, images.image_id DESC;
+
 -- name: list_stocked_services
 SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);
 
@@ -165,6 +175,15 @@ RETURNING {image};
 INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, project_id, pulled_at)
 VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :project_id, :pulled_at)
 ON CONFLICT (token_id, image_id, digest) DO NOTHING;
+
+-- name: count_pull
+INSERT INTO pull_totals AS total (journal_id, day, merchant_id, consumer_id, pulls)
+VALUES (:journal_id, :day, :merchant_id, :consumer_id, 1)
+ON CONFLICT (journal_id, day, merchant_id, consumer_id) DO UPDATE SET pulls = total.pulls + 1
+RETURNING pulls;
+
+-- name: purge_pull_totals
+DELETE FROM pull_totals WHERE day < :before;
 
 -- name: add_resolution
 INSERT INTO resolutions (token_id, image_id, resolved_at) VALUES (:token_id, :image_id, :resolved_at)

@@ -144,6 +144,11 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetConsumerRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
                 _registered_method=True)
+        self.BatchGetConsumers = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/BatchGetConsumers',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.FromString,
+                _registered_method=True)
         self.BlockConsumer = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/BlockConsumer',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BlockConsumerRequest.SerializeToString,
@@ -153,6 +158,11 @@ class IdentityServiceStub:
                 '/ams.identity.v1.IdentityService/UnblockConsumer',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
+                _registered_method=True)
+        self.GetRevisions = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/GetRevisions',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.FromString,
                 _registered_method=True)
         self.ListStandingChanges = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/ListStandingChanges',
@@ -317,6 +327,13 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetConsumers(self, request, context):
+        """Many consumers in one call: of those asked for, the ones that there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BlockConsumer(self, request, context):
         """Stops every call with the consumer's keys within a second.
         """
@@ -326,6 +343,13 @@ class IdentityServiceServicer:
 
     def UnblockConsumer(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRevisions(self, request, context):
+        """Which revisions of what services follow are the newest: each asks for a list only when it has another one than before.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -458,6 +482,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetConsumerRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.SerializeToString,
             ),
+            'BatchGetConsumers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetConsumers,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.SerializeToString,
+            ),
             'BlockConsumer': grpc.unary_unary_rpc_method_handler(
                     servicer.BlockConsumer,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BlockConsumerRequest.FromString,
@@ -467,6 +496,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.UnblockConsumer,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.SerializeToString,
+            ),
+            'GetRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevisions,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.SerializeToString,
             ),
             'ListStandingChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListStandingChanges,
@@ -1084,6 +1118,33 @@ class IdentityService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetConsumers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/BatchGetConsumers',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BlockConsumer(request,
             target,
             options=(),
@@ -1127,6 +1188,33 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/UnblockConsumer',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/GetRevisions',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.FromString,
             options,
             channel_credentials,
             insecure,
