@@ -81,7 +81,8 @@ def profile(program: Program, url: str, script: Path, seconds: float) -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory) / "perf.data"
-        command = ["perf", "record", "-q", "-F", "499", "-p", str(program.pid), "-o", str(data)]
+        processes = ",".join(map(str, program.processes()))
+        command = ["perf", "record", "-q", "-F", "499", "-p", processes, "-o", str(data)]
         recording = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wrk.wrk(url, script, seconds)
         recording.terminate()

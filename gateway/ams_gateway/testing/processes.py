@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,3 +55,12 @@ def workers_of(pid: int) -> list[int]:
         for child in children
         if b"ams_gateway.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """The whole gateway at once, as when its machine or container goes: nobody replaces or stops anybody."""
+    os.kill(process.pid, signal.SIGSTOP)
+    for worker in workers_of(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    process.kill()
+    await process.wait()
