@@ -24,7 +24,7 @@ from ams_gateway.call import Call, Caller, ClientGoneError, Refused, cors_fields
 from ams_gateway.http import problems
 from ams_gateway.http.dates import http_date
 from ams_gateway.http.problems import Problem, render
-from ams_gateway.http.requests import Request
+from ams_gateway.http.requests import Request, read_page
 from ams_gateway.http.websocket import UPGRADE_FIELDS, handshake_key
 from ams_gateway.long_calls import LongCalls
 from ams_gateway.metering.journal import Journal
@@ -442,6 +442,13 @@ class Gateway:
         if call.service is not None:
             fields += cors_fields(call.service, call.request)
         self.refuse(problem, call.client, call.request_id or call.id_text, fields)
+
+    def refuse_unread(self, problem: Problem, client: Refused, head: bytes) -> None:
+        """Answer what an entry can't read on. `head`: what there is of it. A page can read why, as with any
+        other refusal; it comes after a preflight, so that the service is at hand."""
+        request = read_page(head)
+        service = self._authorizer.held_service(request) if request.origin is not None else None
+        self.refuse(problem, client, more=cors_fields(service, request) if service is not None else b"")
 
     def refuse(
         self, problem: Problem, client: Refused, request_id: bytes | None = None, more: bytes = b""

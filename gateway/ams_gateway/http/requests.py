@@ -326,6 +326,24 @@ def why_unreadable(head: bytes) -> Problem:
     return problems.VERSION_UNSUPPORTED if is_other else problems.REQUEST_INVALID
 
 
+def read_page(head: bytes) -> Request:
+    """What of a head that is refused tells which page it comes from and which service it names, read as well
+    as it can be. It may be cut off, and nothing else of it may be used."""
+    first, *lines = head.split(b"\r\n")
+    method, _, rest = first.partition(b" ")
+    target = rest.partition(b" ")[0]
+    request = Request(method.decode("latin-1"), 1)
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"origin":
+            request.origin = value.strip()
+        elif name.lower() == b"x-ams-service":
+            request.named = name_service(value)
+    if is_ours(target):
+        _apply_route(request, read_target(request.method, target))
+    return request
+
+
 def tokens_of(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for token in value.split(b","))
 

@@ -34,6 +34,8 @@ class _Watcher:
         self._parser = parser
         self._decoder: LengthDecoder | ChunkedDecoder | None = None
         self._head = b""
+        # The last one that was begun, as far as it has come.
+        self.last_head = b""
         # Whole ones so far.
         self.requests = 0
 
@@ -61,7 +63,7 @@ class _Watcher:
                 continue
             end = data.find(b"\r\n\r\n")
             if end < 0 or end > MAX_HEAD_BYTES:
-                self._head = data
+                self._head = self.last_head = data
                 return problems.HEADERS_TOO_LARGE if len(data) > MAX_HEAD_BYTES else None
             head, data = data[:end].lstrip(b"\r\n"), data[end + 4 :]
             if not head:
@@ -72,6 +74,7 @@ class _Watcher:
         return None
 
     def _begin(self, head: bytes) -> Problem | None:
+        self.last_head = head
         lines = head.split(b"\r\n")
         first = self._parser.first_line(lines[0])
         if first is None:
@@ -178,7 +181,7 @@ class GuardedProtocol(asyncio.Protocol):
     def _stop_reading(self, problem: Problem) -> None:
         """At what can't be passed on. What was passed on before it is answered first, and is the last."""
         if not self._watcher.requests:
-            self._gateway.refuse(problem, self)
+            self._gateway.refuse_unread(problem, self, self._watcher.last_head)
         elif self._answered >= self._watcher.requests:
             # Its answer could be taken for that of an earlier request.
             self._transport.close()
@@ -240,7 +243,7 @@ class GuardedProtocol(asyncio.Protocol):
                 transport.close()
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_s:
-                self._gateway.refuse(problems.REQUEST_TIMEOUT, self)
+                self._gateway.refuse_unread(problems.REQUEST_TIMEOUT, self, self._watcher.last_head)
         elif (
             self._answered == self._watcher.requests
             and now_s - max(self._read_at_s, self._answered_at_s) > timeouts.idle_s
