@@ -15,6 +15,7 @@ from ams_common.process import end_when_told
 from ams_common.settings import load
 
 from ams_gateway.app import build, server_options
+from ams_gateway.descriptors import raise_limit
 from ams_gateway.settings import Settings
 
 # So many new objects that aren't gone yet the collector of garbage looks through at once, in milliseconds.
@@ -34,6 +35,7 @@ def run(
     """Until a signal says stop, or nobody can write to `lifeline` any more. `ready` is written to as soon as
     calls are taken."""
     spare_what_stays()
+    raise_limit()
     end_when_told()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, calls, operators, ready, lifeline))

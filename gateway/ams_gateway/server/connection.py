@@ -115,7 +115,8 @@ class ConsumeProtocol(asyncio.Protocol):
         # A socket file's has no address.
         self._peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._server_state.connections.add(self)
-        self._deadlines.connections.add(self)
+        if not self._deadlines.admit(self):
+            self._refuse(problems.GATEWAY_FULL, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
@@ -441,6 +442,14 @@ class ConsumeProtocol(asyncio.Protocol):
             self._waiter.set_result(None)
 
     # Now and then
+
+    @property
+    def unused_since_s(self) -> float | None:
+        is_used = self._is_answering or self._decoder is not None or self._head_since_s
+        return None if is_used else self._idle_since_s
+
+    def close(self) -> None:
+        self._transport.close()
 
     def sweep(self, now_s: float) -> None:
         """Close the connection when it has been without progress for too long."""

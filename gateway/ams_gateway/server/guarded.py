@@ -139,9 +139,11 @@ class GuardedProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._deadlines.connections.add(self)
         self._watched = _WatchedTransport(self._transport)
         self._inner.connection_made(self._watched)  # type: ignore[arg-type]
+        if not self._deadlines.admit(self):
+            self._is_refusing = True
+            self._gateway.refuse(problems.GATEWAY_FULL, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.connections.discard(self)
@@ -224,6 +226,15 @@ class GuardedProtocol(asyncio.Protocol):
         if not self._transport.is_closing():
             framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self._transport.write(status_line(status) + fields + framing + body)
+        self._transport.close()
+
+    @property
+    def unused_since_s(self) -> float | None:
+        watcher = self._watcher
+        is_used = watcher.in_head or watcher.in_body or self._answered != watcher.requests
+        return None if is_used else max(self._read_at_s, self._answered_at_s)
+
+    def close(self) -> None:
         self._transport.close()
 
     def sweep(self, now_s: float) -> None:
