@@ -109,8 +109,8 @@ async def market(upstream: Upstream, limit: int) -> AsyncIterator[tuple[dict[str
     key = apikeys.generate()
     keys, services, identity = Keys(), Services(), Identity()  # type: ignore[abstract]
     keys.snapshots[key.sha256] = key_snapshot(key, [service])
-    for name in (service.slug, service.service_id):
-        services.snapshots[name] = service.snapshot()
+    snapshot = service.snapshot()
+    services.snapshots = {service.slug: snapshot, service.service_id: snapshot}
     lines = f"GET /api/consume/{service.slug}/x HTTP/1.1", "Host: g.example", f"X-API-Key: {key.secret}"
     request = ("\r\n".join(lines) + "\r\n\r\n").encode()
     async with (
@@ -118,9 +118,9 @@ async def market(upstream: Upstream, limit: int) -> AsyncIterator[tuple[dict[str
         serve(keys_rpc.add_KeysServiceServicer_to_server, keys) as keys_link,
         serve(catalog_rpc.add_CatalogServiceServicer_to_server, services) as catalog_link,
     ):
-        owners = {"IDENTITY": identity_link, "KEYS": keys_link, "CATALOG": catalog_link}
+        owners = {"identity-svc": identity_link, "keys-svc": keys_link, "catalog-svc": catalog_link}
         yield (
-            {f"{name}_ADDRESS": f"127.0.0.1:{link.port}" for name, link in owners.items()},
+            {name: f"127.0.0.1:{link.port}" for name, link in owners.items()},
             Caller(request),
         )
 
@@ -147,7 +147,9 @@ async def run(redis: Redis, home: Path, limit: int, seconds: float, outage_s: fl
                 workers=WORKERS_EACH,
                 # The journals' events are nobody's.
                 GATEWAY_DRAIN_S="1",
-                **addresses,
+                IDENTITY_ADDRESS=addresses["identity-svc"],
+                KEYS_ADDRESS=addresses["keys-svc"],
+                CATALOG_ADDRESS=addresses["catalog-svc"],
             )
             gateways.append(await asyncio.to_thread(stack.enter_context, started))
         away = None
