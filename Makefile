@@ -47,6 +47,9 @@ bench-open-loop: setup ## what the gateway adds to an answer's time at 1,000 req
 bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS="--requests 10000000"
 	@$(BIN)/python -m loadtests.bench.workers $(ARGS)
 
+bench-limits: setup ## calls that two gateways let through in any 60 s at 10 × the limit, with Redis and without; 7 minutes
+	@$(BIN)/python -m loadtests.bench.limits $(ARGS)
+
 bench-pipeline: setup ## usage-svc beside the commit before totals, and how soon billing-svc agrees; ARGS="--events 5000000 --slices 5"
 	@$(BIN)/python -m loadtests.bench.ingest $(ARGS)
 
@@ -146,4 +149,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-live bench-questions hostile-day prove-changes prove-counts prove-kills screenshots load env lock bare-machine for-run for-tests setup fuzz-rest
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-limits bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-live bench-questions hostile-day prove-changes prove-counts prove-kills screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

@@ -174,9 +174,8 @@ class Terms:
 
     def _fill(self, frame: Frame, request: Request) -> None:
         method, target = request.method.encode("ascii"), self._target_of(request)
-        via = VIA if request.via is None else request.via + b", " + VIA
         frame.before = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, self._host_line)
-        frame.after = b"%bvia: %b\r\n" % (self.credentials.line, via)
+        frame.after = b"%bvia: %b\r\n" % (self.credentials.line, VIA)
         frame.grant = self.grant
 
     def signature_of(self, request: Request, request_id: bytes) -> bytes:

@@ -156,7 +156,7 @@ def main() -> None:
         left = {"now": now.unacknowledged(), "now, ASGI": now_asgi.unacknowledged()}
         print(f"\nusage events not yet acknowledged by Kafka: {left}")
         if arguments.profile:
-            with profiled("the gateway", [now.pid]):
+            with profiled("the gateway", now.processes()):
                 wrk.wrk(f"{now.url}/api/consume", scripts["varied", False], arguments.seconds)
     sys.exit(1 if any(each.errors for row in rounds.values() for each in row) else 0)
 
