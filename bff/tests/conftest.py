@@ -169,6 +169,7 @@ class AllServices:
     mailbox: Mailbox
     acme: Acme
     addresses: Mapping[str, str]  # of the services
+    database_urls: Mapping[str, str]  # of the services too
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""
@@ -306,7 +307,7 @@ def all_services(
         ]
         bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
         stack.enter_context(processes([*programs, bff]))
-        yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses)
+        yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses, urls)
 
 
 @dataclass(frozen=True, slots=True)
