@@ -278,7 +278,7 @@ def test_each_line_leads_to_the_calls_that_it_counts(billed: Billed, issued: str
         assert {row["api_key_id"] for row in rows} == ({""} if area == "merchant" else {billed.key_id})
         for position in ("0", "2", "x", "-1", "9999999"):
             assert browser.get(f"/{area}/invoices/{issued}/lines/{position}").status == 404
-        assert browser.get(f"{line}?page=x").status == 400
+        assert browser.get(f"{line}?page=x").status == 404
     assert billed.other_merchant.get(f"/merchant/invoices/{issued}/lines/1").status == 404
     assert billed.other_merchant.get(f"/merchant/invoices/{issued}/lines/1/table.csv").status == 404
     assert billed.merchant.get(f"/dashboard/invoices/{issued}/lines/1").status == 403
