@@ -23,6 +23,7 @@ test: for-tests setup tests/clients/node_modules/installed ## every test, on rea
 
 check: setup ## format, lint, types, commits' messages, and that the generated code is that of the protos
 	@$(BIN)/python local/check_commits.py
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "a merge left its marks"; exit 1; }
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@for folder in $(CHECKED); do $(BIN)/mypy --no-error-summary $$folder || exit 1; done

@@ -1,12 +1,14 @@
-"""Exact to the request: what reached merchants is what is stored, rolled up, counted and billed."""
+"""Exact to the request: what reached merchants is what is stored, rolled up, counted and billed, and
+reconciliation says so."""
 
 import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -24,6 +26,7 @@ AT_A_TIME = 32
 # Every this many-th request is one that has to be refused.
 REFUSED_EVERY = 5
 UNIT_PRICE_NANOS = 5_000_000
+FIGURES = ("forwarded", "recorded", "rated", "invoiced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,55 @@ async def settles_at(system: RunningSystem, trade: Trade, forwarded: int, timeou
         raise AssertionError(f"{await figures(system, trade)}, not {forwarded}") from error
     await asyncio.sleep(1)  # whatever would still be counted twice has time to come
     assert await figures(system, trade) == expected
+    await reconciles_at(system, trade, forwarded, timeout_s)
+
+
+async def reconciles_at(system: RunningSystem, trade: Trade, forwarded: int, timeout_s: float) -> None:
+    """Waits until all of it is invoiced, and each party's days say so: four equal figures, the first by the
+    gateway's own count, and nothing that differs."""
+    await issue_up_to_now(system, trade.service["merchantId"])
+    today = datetime.now(UTC).date()
+    days = {"firstDay": str(today - timedelta(days=1)), "lastDay": str(today)}
+    asked: dict[str, Any] = {
+        "merchant": (trade.merchant, {"role": "MERCHANT"}),
+        "consumer": (trade.consumer, {"role": "CONSUMER"}),
+        "admin": (trade.admin, {"role": "ADMIN", "merchantId": trade.service["merchantId"]}),
+    }
+    found: dict[str, Any] = {}
+
+    async def agree() -> bool:
+        for name, (rest, fields) in asked.items():
+            found[name] = (await rest.get("/reconciliation", **days, **fields))["days"]
+        return all(
+            [sum(int(day[figure]) for day in of_party) for figure in FIGURES] == [forwarded] * 4
+            and all(day["isReconciled"] and not day["differences"] for day in of_party)
+            and all(same(day["requestBytes"]) and same(day["responseBytes"]) for day in of_party)
+            for of_party in found.values()
+        )
+
+    try:
+        await eventually(agree, timeout_s)
+    except TimeoutError as error:
+        raise AssertionError(f"{found}, not {forwarded}") from error
+
+
+async def issue_up_to_now(system: RunningSystem, merchant_id: str) -> None:
+    """Asks billing-svc for invoices of today too, as no RPC can: it refuses a day that isn't over."""
+    connection = await asyncpg.connect(system.database_urls["billing"])
+    try:
+        await connection.execute(
+            "INSERT INTO invoice_runs (invoice_run_id, last_day, merchant_id, is_monthly, created_at)"
+            " VALUES (gen_random_uuid(), $1, $2, false, now())",
+            datetime.now(UTC).date(),
+            merchant_id,
+        )
+    finally:
+        await connection.close()
+
+
+def same(figures: dict[str, str]) -> bool:
+    """Whether some bytes are all recorded, rated and invoiced, and any are."""
+    return len(set(figures.values())) == 1 and int(figures["recorded"]) > 0
 
 
 async def test_every_figure_is_the_number_of_forwarded_requests(

@@ -4,11 +4,16 @@ docker."""
 import secrets
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
+from ams.usage.v1.events_pb2 import ForwardedTotal
+from ams_common import topics
+from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
 from ams_local.rest import JSON, People, Rest
 from support import docker_images
@@ -95,6 +100,55 @@ async def test_a_pushed_image_is_pulled_metered_and_audited(
     assert (pull["action"], pull["details"]["key_prefix"]) == ("image.pull", trade.key["keyPrefix"])
     again = await trade.publishing.merchant.get(f"/images/{shown['imageId']}")
     assert int(again["pulls"]) == 1
+
+
+async def test_a_day_of_pulls_agrees_and_a_pull_hides_no_lost_call(
+    system: RunningSystem, people: People, tmp_path: Path, kafka_bootstrap: str
+) -> None:
+    trade = await open_image_trade(people, ADMIN_EMAIL, secrets.token_hex(3))
+    assert (
+        await docker_images.push(layout(tmp_path), trade.image("1.0.0"), trade.publishing.secret)
+    ).succeeded
+    for copy in ("first", "second"):
+        assert (await docker_images.pull(trade.image("1.0.0"), trade.secret, tmp_path / copy)).succeeded
+
+    async def days() -> list[JSON]:
+        today = datetime.now(UTC).date()
+        fields = {"firstDay": str(today - timedelta(days=1)), "lastDay": str(today), "role": "MERCHANT"}
+        found: list[JSON] = (await trade.publishing.merchant.get("/reconciliation", **fields))["days"]
+        return found
+
+    def sums(found: list[JSON]) -> list[int]:
+        return [sum(int(str(day[name])) for day in found) for name in ("forwarded", "recorded", "rated")]
+
+    async def two_agree() -> list[JSON]:
+        found = await days()
+        return found if sums(found) == [2, 2, 2] and all(day["isReconciled"] for day in found) else []
+
+    *_, day = await eventually(two_agree)
+    # A gateway has forwarded a call that Kafka has lost.
+    lost = ForwardedTotal(
+        journal_id=uuid7().bytes,
+        day=str(day["day"]),
+        merchant_id=str(trade.publishing.service["merchantId"]),
+        consumer_id=str(trade.key["consumerId"]),
+        events=1,
+    )
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        await producer.send_and_wait(
+            system.topic_prefix + topics.USAGE_FORWARDED,
+            lost.SerializeToString(),
+            key=lost.consumer_id.encode(),
+        )
+
+    async def told() -> list[JSON]:
+        found = await days()
+        return found if sums(found) == [3, 2, 2] else []
+
+    *_, day = await eventually(told)
+    assert not day["isReconciled"]
+    named: Any = day["differences"]
+    assert ("forwarded_not_recorded", "1") in [(each["code"], each["events"]) for each in named]
 
 
 @pytest.mark.parametrize("form", ["oci", "v2s2"])

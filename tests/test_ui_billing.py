@@ -452,7 +452,12 @@ def test_days_are_reconciled_for_each_role(billed: Billed) -> None:
         assert (row["day"], row["recorded"], row["rated"]) == (str(_YESTERDAY), str(_CALLS), str(_CALLS))
         # Made without a gateway.
         assert "recorded_not_forwarded=7" in row["differences"]
-        assert "Recorded, not told by a gateway" in page.text
+        # Each difference by its title, and what it means below: the answer's words, for the page has none.
+        for words in ("Recorded, not told by a gateway", "nobody has told yet that they were forwarded"):
+            assert words in page.text
+        assert "Forwarded, not recorded" not in page.text
+        assert row["request_bytes_recorded"] == row["request_bytes_rated"]
+        assert row["response_bytes_recorded"] == row["response_bytes_rated"] != "0"
     assert billed.admin.get(f"/admin/reconciliation?{days}").status == 200
     assert _rows(billed.other_merchant.get(f"/merchant/reconciliation/table.csv?{days}")) == []
 

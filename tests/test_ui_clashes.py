@@ -1,6 +1,7 @@
 """Two who edit the same thing at once, in browsers without scripts: the second is told, sees what is there by
 now beside what was typed, and loses nothing."""
 
+import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -140,6 +141,42 @@ async def test_an_announced_price_is_not_replaced_unseen(merchant: Merchant) -> 
     listed = (await merchant.rest.get(f"{rest_path}/prices"))["prices"]
     assert listed[0] == announced
     assert editor.send(etag, **typed).location == page
+
+
+async def test_a_document_is_neither_replaced_nor_removed_unseen(merchant: Merchant) -> None:
+    made = await merchant.rest.post_eventually("/services", **new_service("https://api.maps.example/v1"))
+    rest_path = f"/services/{made['serviceId']}"
+    page = f"/merchant/services/{made['serviceId']}/openapi"
+    browser, rest = merchant.browser, merchant.rest
+    # The same at first sight: their titles, versions and numbers of operations.
+    first, theirs, mine = (document(word) for word in ("Rivers", "Lakes", "Seas"))
+    unseen = Editor.open(browser, page)
+    assert "openapiDocument" not in await rest.get(rest_path)
+    await rest.post(f"{rest_path}/openapi-document", content=first)
+    refused = browser.upload(page, page, mine.encode(), etag=unseen.etag)
+    assert_clash(refused)
+    assert "Rivers" in words(refused)
+    old = Editor.open(browser, page, f"{page}/delete")
+    assert browser.get(page).text.count(f'name="etag" value="{old.etag}"') == 2  # in either form
+    assert (await rest.get(f"{rest_path}/openapi-document"))["content"] == first
+    await rest.post(f"{rest_path}/openapi-document", content=theirs)
+    refused = browser.upload(page, page, mine.encode(), etag=old.etag)
+    etag = assert_clash(refused)
+    assert "Lakes" in words(refused)
+    assert_clash(old.send())
+    assert (await rest.get(f"{rest_path}/openapi-document"))["content"] == theirs
+    assert browser.upload(page, page, mine.encode(), etag=etag).location == page
+    assert (await rest.get(f"{rest_path}/openapi-document"))["content"] == mine
+    assert Editor.open(browser, page, f"{page}/delete").send().location == page
+    assert "openapiDocument" not in await rest.get(rest_path)
+
+
+def document(summary: str) -> str:
+    """An OpenAPI document with one operation, called so."""
+    get = {"summary": summary, "responses": {"200": {"description": "Found"}}}
+    return json.dumps(
+        {"openapi": "3.1.0", "info": {"title": "Maps", "version": "1"}, "paths": {"/a": {"get": get}}}
+    )
 
 
 async def test_two_admins_who_change_the_settings_do_not_undo_each_other(

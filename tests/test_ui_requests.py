@@ -33,7 +33,7 @@ class Requests:
         """What the form calls the three."""
         change = f"{self.changed['serviceId']}/{self.revision['revisionId']}/{self.revision['version']}"
         return (
-            f"service/{self.service['serviceId']}",
+            f"service/{self.service['serviceId']}/{self.service['etag']}",
             f"change/{change}",
             f"access/{self.access['accessRequestId']}",
         )
@@ -72,6 +72,8 @@ async def requests(system: RunningSystem, people: People) -> Requests:
         "/access-requests", serviceId=open_to_all["serviceId"], note="For <us>"
     )
     browser = await sign_in(system, people, ADMIN_EMAIL)
+    # As admins see it: merchants see another.
+    waiting = await admin.get(f"/services/{waiting['serviceId']}")
     return Requests(browser, admin, merchant, consumer, waiting, changed, wanted["revision"], access)
 
 
@@ -119,6 +121,30 @@ async def test_what_goes_wrong_is_named_and_the_others_are_decided(requests: Req
     assert "has changed since you looked at it" in answer.text
     assert f'value="{change}"' not in answer.text
     assert (await requests.states())[:2] == ("ACTIVE", requests.changed["description"])
+
+
+async def test_a_service_is_not_approved_as_nobody_has_seen_it(requests: Requests) -> None:
+    """Withdrawn, changed and submitted again between the admin's look and the press of the button."""
+    path, [shown, *_] = f"/services/{requests.service['serviceId']}", requests.marks
+    await requests.merchant.post(f"{path}:withdraw")
+    await requests.merchant.patch(path, updateMask="baseUrl", baseUrl="https://elsewhere.example")
+    await requests.merchant.post(f"{path}:submit")
+    for decision in ("approve", "refuse"):
+        answer = requests.decide(decision, shown, reason="Seen")
+        assert answer.status == 409
+        assert f"{requests.service['name']}</strong> This has changed since you looked at it." in answer.text
+        assert (await requests.states())[0] == "PENDING_APPROVAL"
+    seen = await requests.admin.get(path)
+    assert f'value="service/{seen["serviceId"]}/{seen["etag"]}"' in requests.browser.get(_PATH).text
+    page = f"/admin{path}"
+    for origin in ("service", "queue"):
+        stale = {"decision": "approve", "etag": requests.service["etag"], "from": origin}
+        answer = requests.browser.post(f"{page}/decision", page, **stale)
+        assert answer.status == 412
+        assert "This has changed since you looked at it." in answer.text
+    assert (await requests.states())[0] == "PENDING_APPROVAL"
+    requests.browser.post(f"{page}/decision", page, decision="approve", etag=seen["etag"])
+    assert (await requests.states())[0] == "ACTIVE"
 
 
 async def test_nothing_is_decided_without_a_choice_or_a_button(requests: Requests) -> None:

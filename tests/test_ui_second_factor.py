@@ -75,6 +75,11 @@ async def test_a_passkey_is_added_asked_for_and_removed(
     await page.goto("/settings/security")
     await page.get_by_role("row", name="Laptop").get_by_role("button", name="Remove").click()
     await expect(page.get_by_text("None yet.")).to_be_visible()
+    # The mails come once what they tell of is in the account.
+    for told in ("can prove it with this second factor", "asked for any more"):
+        assert "Laptop" in await people.mail.next_text(email, re.compile(told))
+    await page.goto("/notifications")
+    await expect(page.get_by_role("link", name="A passkey was added to your account")).to_be_visible()
     await context.close()
 
 

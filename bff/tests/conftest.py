@@ -169,7 +169,7 @@ class AllServices:
     mailbox: Mailbox
     acme: Acme
     addresses: Mapping[str, str]  # of the services
-    database_urls: Mapping[str, str]  # of the services too
+    database_urls: Mapping[str, str]
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""

@@ -103,15 +103,16 @@ def test_a_key_that_has_gone_is_called_by_its_id() -> None:
 @pytest.mark.parametrize(
     ("query", "days"),
     [
-        ({}, ("2026-10-30", "2026-11-29")),
+        ({}, ("2026-11-23", "2026-11-29")),
+        ({"to": "2026-11-10"}, ("2026-11-04", "2026-11-10")),
         ({"from": "2026-11-01", "to": "2026-11-03"}, ("2026-11-01", "2026-11-03")),
         ({"from": "2026-11-03", "to": "2026-11-01"}, ("2026-11-01", "2026-11-03")),
         ({"from": "2026-01-01", "to": "2026-12-31"}, ("2026-01-01", "2026-03-03")),
-        ({"from": "evil", "to": "x"}, ("2026-10-30", "2026-11-29")),
+        ({"from": "evil", "to": "x"}, ("2026-11-23", "2026-11-29")),
     ],
 )
 def test_days_of_a_url_are_as_many_as_may_be_asked_for(query: dict[str, str], days: tuple[str, str]) -> None:
-    first, last = days_of(query, NOW.date())
+    first, last = days_of(query, NOW.date(), 7)
     assert (first.isoformat(), last.isoformat()) == days
 
 

@@ -29,6 +29,7 @@ from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
 from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
@@ -109,14 +110,16 @@ async def run(settings: Settings) -> None:
             settings.kafka_topic_prefix,
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "billing-svc", settings.service_secret))
         follower = ProjectFollower(
             database, following, "billing-svc", settings.service_secret, apply_projects
         )
         background = [
-            follower.run(),
+            follower.run(revisions),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
-            token_ends.run(),
+            token_ends.run(revisions),
+            revisions.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),

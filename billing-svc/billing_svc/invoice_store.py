@@ -33,7 +33,6 @@ class InvoiceFilter:
     period: str = ""
     status: str = ""
     kind: str = ""
-    consumer_ids: Sequence[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,7 @@ class InvoiceStore(QueryStore, package="billing_svc"):
     set_sent = run()
     set_overdue = column(UUID)
     _list_lines = many(dict[str, Any])
+    _plan_for_values = value(str)
     _list_invoices = page(dict[str, Any])
     _list_merchant_invoices = page(dict[str, Any])
     _list_consumer_invoices = page(dict[str, Any])
@@ -171,24 +171,38 @@ class InvoiceStore(QueryStore, package="billing_svc"):
         return found
 
     async def list_invoices(
-        self, wanted: PageRequest, which: InvoiceFilter, merchant_id: UUID | None
+        self, wanted: PageRequest, which: InvoiceFilter, *, consumer_id: UUID | None
     ) -> Page[Invoice]:
-        """Anybody's; None stands for any merchant."""
-        found = await self._list_invoices(wanted, **_filter(which), merchant_id=merchant_id)
-        return Page(await self._with_lines(found.rows), found.next_token)
+        """All merchants'; None stands for any consumer."""
+        await self._plan_for_values()
+        return await self._whole(await self._list_invoices(wanted, **_filter(which), consumer_id=consumer_id))
 
     async def list_merchant_invoices(
-        self, wanted: PageRequest, which: InvoiceFilter, merchant_id: UUID
+        self,
+        wanted: PageRequest,
+        which: InvoiceFilter,
+        *,
+        merchant_id: UUID,
+        consumer_ids: Sequence[UUID] | None,
     ) -> Page[Invoice]:
-        found = await self._list_merchant_invoices(wanted, **_filter(which), merchant_id=merchant_id)
-        return Page(await self._with_lines(found.rows), found.next_token)
+        """A merchant's, to some consumers; None stands for all."""
+        await self._plan_for_values()
+        return await self._whole(
+            await self._list_merchant_invoices(
+                wanted, **_filter(which), merchant_id=merchant_id, consumer_ids=consumer_ids
+            )
+        )
 
     async def list_consumer_invoices(
-        self, wanted: PageRequest, which: InvoiceFilter, merchant_id: UUID | None
+        self, wanted: PageRequest, which: InvoiceFilter, *, consumer_id: UUID, merchant_id: UUID | None
     ) -> Page[Invoice]:
-        """Those of `which.consumer_ids` that are issued."""
-        found = await self._list_consumer_invoices(wanted, **_filter(which), merchant_id=merchant_id)
-        return Page(await self._with_lines(found.rows), found.next_token)
+        """A consumer's that are issued; None stands for any merchant."""
+        await self._plan_for_values()
+        return await self._whole(
+            await self._list_consumer_invoices(
+                wanted, **_filter(which), consumer_id=consumer_id, merchant_id=merchant_id
+            )
+        )
 
     async def list_issued(
         self, *, merchant_id: UUID, since: datetime, until: datetime, limit: int
@@ -196,6 +210,9 @@ class InvoiceStore(QueryStore, package="billing_svc"):
         """What a merchant issued from `since` on, before `until`, by number; without lines."""
         rows = await self._list_issued(merchant_id=merchant_id, since=since, until=until, limit=limit)
         return [stored_invoice(row, ()) for row in rows]
+
+    async def _whole(self, found: Page[dict[str, Any]]) -> Page[Invoice]:
+        return Page(await self._with_lines(found.rows), found.next_token)
 
     async def _with_lines(
         self, rows: Sequence[Mapping[str, Any]], *, with_steps: bool = False
@@ -218,5 +235,4 @@ def _filter(which: InvoiceFilter) -> dict[str, Any]:
         "last_day": last_day_of(which.period) if which.period else None,
         "status": which.status,
         "kind": which.kind,
-        "consumer_ids": which.consumer_ids,
     }

@@ -68,8 +68,9 @@ class Billing:
 
     async def invoices(self, **fields: Any) -> list[pb.Invoice]:
         """What an admin's list shows, in the order of numbers: at most 200."""
-        request = pb.ListInvoicesRequest(page_size=200, order_by="number", **fields)
-        return list((await self.ask("ListInvoices", request, uuid7(), ADMIN)).invoices)
+        request = pb.ListInvoicesRequest(page_size=200, **fields)
+        listed = (await self.ask("ListInvoices", request, uuid7(), ADMIN)).invoices
+        return sorted(listed, key=lambda invoice: (invoice.number, invoice.invoice_id))
 
     async def issue(self, last_day: str = "2026-10-31", **fields: Any) -> pb.InvoiceRun:
         """The run that an admin has asked for, finished."""

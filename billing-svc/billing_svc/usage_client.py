@@ -1,6 +1,6 @@
 """What billing-svc asks usage-svc: what was recorded, and the proof of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from ams_common.client import invoke
 # A page of events takes at most a second, on an idle machine.
 _TIMEOUT_S = 10.0
 EVENTS_PER_PAGE = 500
+# A third of what gRPC takes as one message.
+_TOTALS_PER_PAGE = 5_000
 
 
 class UsageClient:
@@ -34,6 +36,23 @@ class UsageClient:
             self._stub.ListDayTotals, request, token=await self._token(), timeout_s=_TIMEOUT_S
         )
         return answer.totals
+
+    async def list_consumer_day_totals(
+        self, day: date, merchant_ids: Sequence[UUID]
+    ) -> AsyncIterator[pb.DayTotal]:
+        """The same of one day by merchant and consumer."""
+        request = pb.ListConsumerDayTotalsRequest(
+            day=day.isoformat(), merchant_ids=map(str, merchant_ids), page_size=_TOTALS_PER_PAGE
+        )
+        while True:
+            answer = await invoke(
+                self._stub.ListConsumerDayTotals, request, token=await self._token(), timeout_s=_TIMEOUT_S
+            )
+            for total in answer.totals:
+                yield total
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
 
     async def list_day_roots(
         self, merchant_id: UUID, first_day: date, last_day: date

@@ -18,6 +18,7 @@ from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
 from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -59,6 +60,7 @@ async def run(settings: Settings) -> None:
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         token = ServiceToken(identity, "catalog-svc", settings.service_secret)
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "catalog-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "catalog-svc", settings.service_secret)
         services = services_of(
             database=database,
@@ -89,9 +91,10 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            token_ends.run(),
-            follower.run(),
-            platform_settings.run(),
+            token_ends.run(revisions),
+            revisions.run(),
+            follower.run(revisions),
+            platform_settings.run(revisions),
             follow_price_starts(database, utc_now),
         ]
         await serve(server, settings.listen, background)

@@ -1,6 +1,6 @@
 """Following what identity-svc lists by version, beside what Kafka tells of it.
 
-What must not wait while Kafka is away (a block, a member who was removed) is asked for every second or so.
+What must not wait while Kafka is away (a block, a member who was removed) is asked for within a second.
 Both ways end in one function of the service, and the version that each state carries says which of two is in
 force, whichever came first.
 """
@@ -14,14 +14,12 @@ from typing_extensions import TypeVar
 
 from ams_common.client import ServiceToken
 from ams_common.database import Change, Database
-from ams_common.loops import run_forever
+from ams_common.revisions import Revisions
 
 # A bare follower is one of whatever store.
 S = TypeVar("S", default=Any)
 C = TypeVar("C", default=Any)  # a listed change, as its message
 T = TypeVar("T", default=Any)  # the state that a change tells of
-
-_EVERY_S = 1.0
 
 # Applies states in the transaction that also moves the position.
 Apply = Callable[[Change[S], Sequence[T]], Awaitable[None]]
@@ -34,7 +32,7 @@ class Follower(ABC, Generic[S, C, T]):
     """
 
     source: ClassVar[str]  # of followed_versions
-    subject: ClassVar[str]  # what the logs call it
+    subject: ClassVar[str]  # what the logs call it, and the list's field in Revisions
 
     def __init__(
         self, database: Database[S], channel: grpc.aio.Channel, service: str, secret: str, apply: Apply[S, T]
@@ -43,9 +41,9 @@ class Follower(ABC, Generic[S, C, T]):
         self._token = ServiceToken(channel, service, secret)
         self._apply = apply
 
-    async def run(self) -> None:
+    async def run(self, revisions: Revisions) -> None:
         """For ever; while identity-svc is away, what Kafka tells is all there is."""
-        await run_forever(f"following of {self.subject}", self.catch_up, _EVERY_S)
+        await revisions.follow(self.subject, f"following of {self.subject}", self.catch_up)
 
     async def catch_up(self) -> None:
         """Applies all changes that there are now. Raises AppError when identity-svc doesn't answer."""

@@ -1,7 +1,7 @@
 """What admins have set for the whole platform, as the services that obey it know it.
 
-identity-svc keeps the settings and their history. A service that obeys one asks for them every second, and
-holds the last answer: while identity-svc is away nobody can change them.
+identity-svc keeps the settings and their history. A service that obeys one asks for them within a second of
+a change, and holds the last answer: while identity-svc is away nobody can change them.
 """
 
 import grpc
@@ -9,7 +9,7 @@ from ams.identity.v1 import settings_service_pb2 as pb
 from ams.identity.v1 import settings_service_pb2_grpc as rpc
 
 from ams_common.client import ServiceToken, invoke
-from ams_common.loops import run_forever
+from ams_common.revisions import Revisions
 
 # In force until an admin changes something.
 DEFAULTS = pb.PlatformSettings(
@@ -21,7 +21,6 @@ DEFAULTS = pb.PlatformSettings(
     max_active_keys=100,
     max_services=200,
 )
-_EVERY_S = 1.0
 
 
 class PlatformSettingsFollower:
@@ -37,9 +36,9 @@ class PlatformSettingsFollower:
         self.current = DEFAULTS
         self.is_known = False
 
-    async def run(self) -> None:
+    async def run(self, revisions: Revisions) -> None:
         """For ever."""
-        await run_forever("following of platform settings", self.ask, _EVERY_S)
+        await revisions.follow("platform_settings", "following of platform settings", self.ask)
 
     async def ask(self) -> None:
         """Raises AppError when identity-svc doesn't answer."""

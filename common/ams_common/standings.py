@@ -71,7 +71,7 @@ class StandingFollower(Follower[S, pb.StandingChange, StandingState]):
     """Follows the standing in one role."""
 
     source = "identity-svc/ListStandingChanges"
-    subject = "standing"
+    subject = "standings"
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Access tokens that end before their time: whose session ended, or whose bearer's roles have changed.
 
-identity-svc ends them. Services hear of it in two ways: by Kafka, and by asking identity-svc every second,
+identity-svc ends them. Services hear of it in two ways: by Kafka, and by asking identity-svc within a second,
 for an end must not wait while Kafka is away. Both ways end in one set in memory that every verifier of tokens
 consults; what a restart loses of it is read again, for it has to be known no longer than a token lasts.
 """
@@ -24,6 +24,7 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.ended_tokens import REMEMBERED_S, EndedTokens
 from ams_common.errors import AppError
 from ams_common.loops import run_forever
+from ams_common.revisions import Revisions
 from ams_common.server import finish
 from ams_common.settings import ServiceSettings
 
@@ -79,10 +80,10 @@ class TokenEndsFollower:
             async with asyncio.timeout(_FIRST_S):
                 await self.catch_up()
 
-    async def run(self) -> None:
+    async def run(self, revisions: Revisions) -> None:
         """For ever. Each way goes on while the other's server is away."""
         await asyncio.gather(
-            run_forever("asking for ended tokens", self.catch_up, _EVERY_S),
+            revisions.follow("token_ends", "asking for ended tokens", self.catch_up),
             run_forever("hearing of ended tokens", self._hear, _EVERY_S),
         )
 

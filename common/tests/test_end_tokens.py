@@ -1,7 +1,8 @@
 """Access tokens that end before their time: what verifiers say, and how they hear of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 import grpc
 import pytest
 from aiokafka import AIOKafkaProducer
+from ams.identity.v1.identity_service_pb2 import Revisions as Said
 from ams.identity.v1.token_ends_pb2 import OlderTokens, TokenEnd
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.usage.v1 import usage_service_pb2 as pb
@@ -21,7 +23,8 @@ from ams_common.context import Caller
 from ams_common.ended_tokens import REMEMBERED_S, EndedTokens
 from ams_common.errors import UnauthenticatedError, UnavailableError
 from ams_common.ids import uuid7
-from ams_common.server import build_server
+from ams_common.revisions import Revisions
+from ams_common.server import build_server, cancel
 from ams_common.testing.eventually import eventually
 from ams_common.testing.tokens import TestIssuer
 from ams_common.token_ends import TokenEndsFollower
@@ -137,14 +140,20 @@ async def test_a_stream_ends_with_the_token_that_opened_it(
     await server.stop(None)
 
 
-async def following(follower: TokenEndsFollower, check: Callable[[], Awaitable[bool]]) -> None:
-    """Follows until the check holds."""
-    running = asyncio.create_task(follower.run())
+@asynccontextmanager
+async def following(follower: TokenEndsFollower) -> AsyncIterator[None]:
+    """`async with following(follower):` it follows meanwhile; nobody says how far the list is."""
+
+    async def away() -> Said:
+        raise UnavailableError("service_unavailable", "identity-svc is away.")
+
+    revisions = Revisions(away)
+    running = [asyncio.create_task(work) for work in (follower.run(revisions), revisions.run())]
     try:
-        await eventually(check, 30.0)
+        yield
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel(running)
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def knows(follower: TokenEndsFollower, *credentials: str) -> Callable[[], Awaitable[bool]]:
@@ -165,7 +174,8 @@ async def test_an_end_is_heard_of_while_kafka_is_away(nobody_listens: str) -> No
     await follower.begin()
     assert await knows(follower, "session:1")()
     told.append(end_of("session:2", 9))
-    await following(follower, knows(follower, "session:2"))
+    async with following(follower):
+        await eventually(knows(follower, "session:2"), 30.0)
 
 
 async def test_an_end_is_heard_of_while_identity_svc_is_away_also_one_of_before(
@@ -181,14 +191,10 @@ async def test_an_end_is_heard_of_while_identity_svc_is_away_also_one_of_before(
         await producer.send_and_wait(topic, b"\xff no message", key=b"a")
         follower = TokenEndsFollower(ask, kafka_bootstrap, topic_prefix)
         await follower.begin()
-        running = asyncio.create_task(follower.run())
-        try:
+        async with following(follower):
             await eventually(knows(follower, "session:1"), 30.0)
             await producer.send_and_wait(topic, end_of("session:2").SerializeToString(), key=b"b")
             await eventually(knows(follower, "session:2"), 30.0)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
 
 def producing(bootstrap_servers: str) -> Any:

@@ -20,6 +20,7 @@ from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_command, run_process
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions
 from ams_common.sealing import SealingError
 from ams_common.server import build_server, serve
 from ams_common.settings import load
@@ -38,6 +39,7 @@ from identity_svc.passkeys import RelyingParty
 from identity_svc.providers import open_providers
 from identity_svc.retention import keep_audit_log_purged, purge_old_rows
 from identity_svc.rpc import IdentityService, services_of
+from identity_svc.rpc.accounts import find_revisions
 from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
@@ -106,6 +108,7 @@ async def run(settings: Settings) -> None:
             partial(list_token_ends, database), settings.kafka_bootstrap_servers, settings.kafka_topic_prefix
         )
         await token_ends.begin()
+        revisions = Revisions(partial(find_revisions, database))
         server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
@@ -135,7 +138,8 @@ async def run(settings: Settings) -> None:
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
-            token_ends.run(),
+            token_ends.run(revisions),
+            revisions.run(),
             mailer.run(),
             keep_queue_measured(database, utc_now),
             tries.run(),

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from ams.identity.v1.notifications_pb2 import RecoveryCodeUsed
 from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge, SecondFactorProof
 from ams_common.clock import to_timestamp
 from ams_common.database import Change
@@ -12,6 +13,7 @@ from ams_common.errors import ResourceExhaustedError, UnauthenticatedError
 from ams_common.ids import uuid7
 
 from identity_svc import second_factors
+from identity_svc.notices import tell
 from identity_svc.passkeys import RelyingParty
 from identity_svc.records import FactorChallenge
 from identity_svc.second_factor_store import SecondFactorStore
@@ -110,6 +112,11 @@ class FactorChecks:
             store = SecondFactorStore(change.connection)
             await store.use_factor_challenge(challenge_id=challenge.challenge_id, now=now)
             await self.limits.give_back(change.connection, spent.keys, spent.refills)
+        if method == "recovery_code":
+            factors = await SecondFactorStore(change.connection).find_factors(user_id=challenge.user_id)
+            assert factors is not None, "a row of counts"
+            used = RecoveryCodeUsed(codes_left=factors.recovery_codes)
+            tell(change, challenge.user_id, now, recovery_code_used=used)
         return method
 
     async def _method(

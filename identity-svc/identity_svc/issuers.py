@@ -22,6 +22,7 @@ _TENANT = "{tenantid}"
 # Whose accounts are of any organization, and of no private person.
 _ALL_TENANTS = "organizations"
 _SCOPES = "openid email profile"
+_DOMAIN = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63}")
 _TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMES = frozenset(
     ("id", "label", "issuer", "client_id", "client_secret", "trusts_email", "tenants", "domains")
@@ -112,7 +113,7 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
         url=document["issuer"],
         client_id=document["client_id"],
         client_secret=document.get("client_secret", ""),
-        trusts_email=document.get("trusts_email", False) is True,
+        trusts_email=document.get("trusts_email", False),
         tenants=_texts(document, "tenants"),
         domains=tuple(domain.lower() for domain in _texts(document, "domains")),
     )
@@ -121,6 +122,10 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
         raise ValueError(f"has an id that isn't lower-case letters, digits and hyphens: {issuer.id}")
     if url.scheme not in ("https", "http") or not url.netloc or url.query or url.fragment:
         raise ValueError(f"has an issuer that is no https URL: {issuer.id}")
+    if not isinstance(issuer.trusts_email, bool):
+        raise ValueError(f"needs true or false as trusts_email: {issuer.id}")
+    if not all(_DOMAIN.fullmatch(domain) for domain in issuer.domains):
+        raise ValueError(f"has a domain that is none (like acme.example): {issuer.id}")
     if not issuer.label or not issuer.client_id:
         raise ValueError(f"needs a label and a client_id: {issuer.id}")
     if "/.well-known/" in issuer.url:
@@ -131,6 +136,10 @@ def _issuer(document: Mapping[str, Any]) -> Issuer:
 
 def _check_tenants(issuer: Issuer) -> None:
     is_template = _TENANT in issuer.url
+    # Entra ID's names for several tenants: no token ever names them as its issuer.
+    url = urlsplit(issuer.url)
+    if "microsoftonline" in url.netloc and url.path.split("/")[1] in ("common", _ALL_TENANTS, "consumers"):
+        raise ValueError(f"must have {_TENANT} where several tenants sign in, and list them: {issuer.id}")
     if "{" in issuer.url.replace(_TENANT, ""):
         raise ValueError(f"may have no braces but {_TENANT} in an issuer: {issuer.id}")
     if is_template != bool(issuer.tenants):

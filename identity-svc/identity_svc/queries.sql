@@ -66,6 +66,13 @@ SET standing_version = setval('standing_versions', greatest(
 WHERE user_id = :user_id AND role = :role
 RETURNING standing_version;
 
+-- name: find_revisions
+-- Asked for each second by every service: the last entries of four indexes.
+SELECT coalesce((SELECT max(version) FROM token_ends), 0) AS token_ends,
+       coalesce((SELECT max(standing_version) FROM user_roles), 0) AS standings,
+       coalesce((SELECT max(version) FROM projects WHERE version > 0), 0) AS projects,
+       coalesce((SELECT max(version) FROM platform_settings), 0) AS platform_settings;
+
 -- name: list_standing_changes
 SELECT user_id, role, standing, standing_version AS version FROM user_roles
 WHERE standing_version > :after_version

@@ -124,6 +124,7 @@ class GoodToken:
     is_read_only: bool
     expires_at: datetime
     last_used_at: datetime | None
+    second_factor_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

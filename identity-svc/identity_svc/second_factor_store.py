@@ -14,7 +14,7 @@ class SecondFactorStore(QueryStore, package="identity_svc", file="second_factors
     list_passkeys = many(StoredPasskey)
     insert_passkey = run()
     use_passkey = run()
-    delete_passkey = run()
+    delete_passkey = maybe_value(str)
     find_totp = one(Totp)
     put_totp = run()
     use_totp = run()

@@ -14,7 +14,7 @@ ON CONFLICT (credential_id) DO NOTHING;
 UPDATE passkeys SET sign_count = :sign_count, last_used_at = :now WHERE passkey_id = :passkey_id;
 
 -- name: delete_passkey
-DELETE FROM passkeys WHERE passkey_id = :passkey_id AND user_id = :user_id;
+DELETE FROM passkeys WHERE passkey_id = :passkey_id AND user_id = :user_id RETURNING name;
 
 -- name: find_totp
 SELECT sealed_secret, confirmed_at, last_step FROM totp_secrets WHERE user_id = :user_id FOR UPDATE;

@@ -54,8 +54,9 @@ class SessionIssuer:
         """Whether the account can act in all of its roles only with a second factor."""
         return self.admins_need_second_factor and "admin" in account.roles
 
-    def _held(self, account: Account, second_factor_at: datetime | None) -> Sequence[Role.ValueType]:
-        """The roles that the account may act in, as it has signed in."""
+    def held(self, account: Account, second_factor_at: datetime | None) -> Sequence[Role.ValueType]:
+        """The roles that the account may act in. `second_factor_at`: when a second factor was proven for the
+        session, or for the one that a personal access token was made in."""
         held = roles.ordered_roles(account.roles)
         if second_factor_at is None and self.is_second_factor_needed(account):
             return [role for role in held if role != ADMIN]
@@ -73,7 +74,7 @@ class SessionIssuer:
         """A new session, in the role `wanted` if the account may act in it. `second_factor_at`: when a second
         factor was proven for it."""
         account = await _account(store, user_id)
-        held = self._held(account, second_factor_at)
+        held = self.held(account, second_factor_at)
         active = roles.active_role(held, wanted)
         session_id, expires_at = uuid7(), self.lifetimes.end(now, roles.ordered_roles(account.roles))
         await store.insert_session(
@@ -98,7 +99,7 @@ class SessionIssuer:
         its present roles don't let the session last until now.
         """
         account = await _account(store, session.user_id)
-        held = self._held(account, session.second_factor_at)
+        held = self.held(account, session.second_factor_at)
         expires_at = self.lifetimes.end(session.created_at, roles.ordered_roles(account.roles))
         if expires_at <= now:
             raise refresh_token_invalid()

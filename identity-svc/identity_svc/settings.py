@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
 
 from ams_common.errors import SettingsError
 from ams_common.processes import CALLERS
@@ -91,6 +92,8 @@ class Settings:
             problems.append("IDENTITY_ENCRYPTION_KEY must be 32 random bytes in url-safe base64")
         if self.smtp_tls not in SMTP_TLS_MODES:
             problems.append(f"IDENTITY_SMTP_TLS must be one of {', '.join(SMTP_TLS_MODES)}")
+        if not is_address(normalise_email(parseaddr(self.mail_from)[1])):
+            problems.append("IDENTITY_MAIL_FROM must be an address, or like AMS <no-reply@acme.example>")
         wrong = [email for email in self.admin_emails if not is_address(normalise_email(email))]
         if wrong:
             problems.append(f"IDENTITY_ADMIN_EMAILS has what is no address: {', '.join(wrong)}")

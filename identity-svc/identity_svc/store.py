@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from ams.identity.v1.identity_service_pb2 import Revisions
 from ams_common.ids import uuid7
 from ams_common.queries import QueryStore, many, maybe_value, one, page, run, value
 
@@ -30,6 +31,7 @@ class Store(QueryStore, package="identity_svc"):
     set_standing = run()
     _lock_standing_versions = run()
     _draw_standing_version = value(int)
+    _find_revisions = one(Revisions)
     list_standing_changes = many(standing_change_message)
     find_merchant = one(merchant_message)
     list_merchants = page(merchant_message)
@@ -92,6 +94,12 @@ class Store(QueryStore, package="identity_svc"):
         user_id = user_id or await self.find_user_id(email=email)
         assert user_id is not None, "users are never deleted"
         return user_id
+
+    async def find_revisions(self) -> Revisions:
+        """Of what other services follow."""
+        revisions = await self._find_revisions()
+        assert revisions is not None, "a row of aggregates"
+        return revisions
 
     async def draw_standing_version(self, user_id: UUID, role: str) -> int:
         """Gives the role's standing, as it is now, its next version. To be called last in a transaction:

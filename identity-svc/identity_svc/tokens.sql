@@ -13,8 +13,11 @@ WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: insert_token
 INSERT INTO personal_access_tokens
-    (token_id, user_id, name, token_prefix, token_hash, role, is_read_only, created_at, expires_at)
-VALUES (:token_id, :user_id, :name, :token_prefix, :token_hash, :role, :is_read_only, :now, :expires_at)
+    (token_id, user_id, name, token_prefix, token_hash, role, is_read_only, created_at, expires_at, second_factor_at)
+VALUES (
+    :token_id, :user_id, :name, :token_prefix, :token_hash, :role, :is_read_only, :now, :expires_at,
+    (SELECT second_factor_at FROM sessions WHERE session_id = :session_id::uuid AND user_id = :user_id)
+)
 RETURNING {token_columns};
 
 -- name: list_tokens
@@ -31,7 +34,7 @@ UPDATE personal_access_tokens SET revoked_at = :now
 WHERE token_id = :token_id AND user_id = :user_id AND revoked_at IS NULL;
 
 -- name: find_good_token
-SELECT token_id, user_id, role, is_read_only, expires_at, last_used_at FROM personal_access_tokens
+SELECT token_id, user_id, role, is_read_only, expires_at, last_used_at, second_factor_at FROM personal_access_tokens
 WHERE token_hash = :token_hash AND revoked_at IS NULL AND expires_at > :now;
 
 -- name: use_token

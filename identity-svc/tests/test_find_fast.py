@@ -61,6 +61,15 @@ async def test_no_list_reads_a_whole_table(database: Database[Store], identity: 
         await check_list_plans(connection, stores, questions, small={"platform_settings"})
 
 
+async def test_what_is_asked_each_second_reads_the_ends_of_indexes(database: Database[Store]) -> None:
+    async with database.connection() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = await Store.queries.explain(connection, "find_revisions")
+    for index in ("token_ends_pkey", "user_roles_by_standing_version", "projects_by_version"):
+        assert f"Index Only Scan Backward using {index}" in plan, plan
+    assert "Seq Scan" not in plan and "Sort" not in plan, plan
+
+
 async def test_people_are_found_through_what_is_in_their_names(database: Database[Store]) -> None:
     async with database.connection() as connection:
         await connection.execute(

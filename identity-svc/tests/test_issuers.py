@@ -269,6 +269,11 @@ def test_issuers_are_read_from_json() -> None:
         json.dumps([{**ENTRA, "tenants": TENANT}]),
         json.dumps([{**ENTRA, "trusts_email": True}]),
         json.dumps([{**ENTRA, "domains": [""]}]),
+        json.dumps([{**GOOD, "domains": ["@acme.example"]}]),
+        json.dumps([{**GOOD, "domains": ["acme"]}]),
+        json.dumps([{**GOOD, "trusts_email": "true"}]),
+        json.dumps([{**GOOD, "issuer": "https://login.microsoftonline.com/common/v2.0"}]),
+        json.dumps([{**GOOD, "issuer": "https://login.microsoftonline.com/organizations/v2.0"}]),
     ],
 )
 def test_what_is_no_list_of_issuers_is_refused(text: str) -> None:

@@ -71,6 +71,22 @@ async def test_a_token_is_shown_once_and_only_its_hash_is_kept(identity: Any) ->
     assert made.secret not in str(record)
 
 
+async def test_whose_token_is_made_is_told_once_without_its_secret(identity: Any) -> None:
+    session = await identity.register_consumer(EMAIL)
+    key = str(uuid7())
+    made = await create(identity, session, idempotency_key=key, scope=token_pb.TOKEN_READ)
+    await create(identity, session, idempotency_key=key, scope=token_pb.TOKEN_READ)
+    [told] = await identity.told(EMAIL)
+    said = told.personal_token_made
+    assert (said.token_id, said.token_name, said.token_prefix) == (
+        made.token.token_id,
+        NAME,
+        made.token.token_prefix,
+    )
+    assert (said.role, said.is_read_only, said.expires_at) == ("consumer", True, made.token.expires_at)
+    assert made.secret not in str(told)
+
+
 @pytest.mark.parametrize(
     ("scope", "is_read_only"), [(token_pb.TOKEN_READ, True), (token_pb.TOKEN_WRITE, False)]
 )

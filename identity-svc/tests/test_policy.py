@@ -81,6 +81,7 @@ async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer
         "GetConsumer": ADMINS,
         "BlockConsumer": ADMINS,
         "UnblockConsumer": ADMINS,
+        "GetRevisions": {"keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc"},
         "ListStandingChanges": {"keys-svc", "catalog-svc"},
         "ListAuditRecords": ADMINS,
     }

@@ -9,6 +9,7 @@ import pyotp
 import pytest
 from ams.identity.v1 import identity_service_pb2 as pb
 from ams.identity.v1 import second_factor_service_pb2 as factor_pb
+from ams.identity.v1 import token_service_pb2 as token_pb
 from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge, SecondFactorProof
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER
 from ams_common.ids import uuid7
@@ -245,6 +246,30 @@ async def test_an_admin_acts_as_such_only_with_a_second_factor(
     assert whole.user.active_role == ADMIN
 
 
+@pytest.mark.parametrize("admins_need_second_factor", [True])
+async def test_an_admins_token_is_made_with_a_second_factor_or_is_none(
+    identity: Any, admins_need_second_factor: bool
+) -> None:
+    session = await identity.register_consumer(EMAIL)
+    await add_totp(identity, session)
+    await appoint_admins(identity.servicer.database, [EMAIL], identity.clock)
+    session = await identity.stub.RefreshSession(
+        pb.RefreshSessionRequest(refresh_token=session.refresh_token, active_role=ADMIN)
+    )
+    secrets = {}
+    for role in (ADMIN, CONSUMER):
+        wish = token_pb.CreateTokenRequest(name="Script", role=role, scope=token_pb.TOKEN_READ, ttl_days=30)
+        made = await identity.tokens.CreateToken(wish, metadata=identity.acting(session))
+        secrets[role] = token_pb.TradeTokenRequest(secret=made.secret)
+        assert (await identity.tokens.TradeToken(secrets[role])).access_token
+    # As one that was made before the deployment asked for a second factor.
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute("UPDATE personal_access_tokens SET second_factor_at = NULL")
+    error = await identity.error_of(identity.tokens.TradeToken(secrets[ADMIN]))
+    assert (error.grpc_code, error.code) == (grpc.StatusCode.PERMISSION_DENIED, "second_factor_needed")
+    assert (await identity.tokens.TradeToken(secrets[CONSUMER])).access_token
+
+
 async def test_nobody_removes_somebody_elses_passkey(identity: Any) -> None:
     session = await identity.register_consumer(EMAIL)
     other = await identity.register_consumer(OTHER_EMAIL)
@@ -260,6 +285,55 @@ async def test_nobody_removes_somebody_elses_passkey(identity: Any) -> None:
         identity.factors.RemovePasskey(request, metadata=identity.acting(session))
     )
     assert (error.grpc_code, error.code) == (grpc.StatusCode.NOT_FOUND, "passkey_not_found")
+
+
+async def test_the_owner_is_told_of_each_change_of_a_second_factor_and_nobody_else_is(identity: Any) -> None:
+    session = await identity.register_consumer(EMAIL)
+    await identity.register_consumer(OTHER_EMAIL)
+    metadata, owner = identity.acting(session), UUID(session.user.user_id)
+    await add_totp(identity, session)
+    async with identity.servicer.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO passkeys VALUES ($1, $2, 'Laptop', 'c', 'p', 0, now())", passkey_id := uuid7(), owner
+        )
+    remove = factor_pb.RemovePasskeyRequest(passkey_id=str(passkey_id))
+    await identity.factors.RemovePasskey(remove, metadata=metadata)
+    assert await identity.error_of(identity.factors.RemovePasskey(remove, metadata=metadata))
+    await remove_totp(identity, session)
+    assert await identity.error_of(remove_totp(identity, session))
+    told = await identity.told(EMAIL)
+    assert [
+        (each.second_factor_changed.factor, each.second_factor_changed.passkey_name, removed)
+        for each in told
+        for removed in [each.second_factor_changed.is_removed]
+    ] == [("totp", "", False), ("passkey", "Laptop", True), ("totp", "", True)]
+    assert {each.user_id for each in told} == {str(owner)}
+    assert await identity.told(OTHER_EMAIL) == []
+
+
+async def test_the_owner_is_told_of_recovery_codes_that_are_made_and_used(identity: Any) -> None:
+    session = await identity.register_consumer(EMAIL)
+    secret, added = await add_totp(identity, session)
+    request, metadata = factor_pb.MakeRecoveryCodesRequest(), identity.acting(session)
+    codes = (await identity.factors.MakeRecoveryCodes(request, metadata=metadata)).recovery_codes
+    half = await identity.sign_in(EMAIL)
+    # One of those before, and a code that is none, open nothing and are told nobody.
+    for wrong_code in (added.recovery_codes[0], "0000-0000-0000"):
+        refused = complete(identity, half.second_factor, recovery_code=wrong_code)
+        assert (await identity.error_of(refused)).code == "second_factor_invalid"
+    await complete(identity, half.second_factor, recovery_code=codes[0])
+    await step_up(identity, session, recovery_code=codes[1])
+    identity.clock.advance(timedelta(minutes=1))
+    await step_up(identity, session, totp_code=code_of(secret, identity))
+    told = await identity.told(EMAIL)
+    assert [each.WhichOneof("message") for each in told] == [
+        "second_factor_changed",
+        "recovery_codes_made",
+        "recovery_code_used",
+        "recovery_code_used",
+    ]
+    assert [each.recovery_code_used.codes_left for each in told[2:]] == [9, 8]
+    assert not any(code in str(each) for each in told for code in codes)
 
 
 @given(st.text(max_size=20), st.integers(86_400, 2_000_000_000))

@@ -78,6 +78,7 @@ def test_production_sends_mail_in_the_clear_only_when_told_so() -> None:
     ("variable", "value"),
     [
         ("IDENTITY_SERVICE_SECRETS", "keys-svc"),
+        ("IDENTITY_MAIL_FROM", "AMS"),
         ("IDENTITY_SERVICE_SECRETS", "=secret"),
         ("IDENTITY_ENCRYPTION_KEY", "too-short"),
         ("IDENTITY_ENCRYPTION_KEY", ""),

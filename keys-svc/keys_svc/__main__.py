@@ -21,6 +21,7 @@ from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.standings import StandingFollower
@@ -75,6 +76,7 @@ async def run(settings: Settings) -> None:
         billing = await stack.enter_async_context(open_channel(settings.billing_address))
         costs = KeyCosts(billing, token)
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "keys-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "keys-svc", settings.service_secret)
         servicers = Servicers(
             keys=KeysService(
@@ -122,10 +124,11 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
-            token_ends.run(),
-            follower.run(),
-            platform_settings.run(),
-            projects.run(),
+            token_ends.run(revisions),
+            revisions.run(),
+            follower.run(revisions),
+            platform_settings.run(revisions),
+            projects.run(revisions),
             announce_prices(database, utc_now),
             tell_of_exposures(database, costs, utc_now),
             tell_of_expiries(database, utc_now),

@@ -1,7 +1,7 @@
 """Tells people of keys that expire soon, in the background: so many days ahead, each once."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid5
 
@@ -35,15 +35,22 @@ async def tell_all(database: Database[Store], clock: Clock) -> None:
 async def _tell_batch(database: Database[Store], clock: Clock) -> int:
     now = clock()
     async with database.change_by_system("tell of expiring keys", audited=False) as change:
-        key_ids = await change.store.take_expiring_keys(
-            now=now, days_ahead=DAYS_AHEAD, most_ahead=timedelta(days=max(DAYS_AHEAD)), limit=_BATCH
-        )
-        for key in await change.store.find_keys(key_ids=key_ids):
-            days_ahead = min(days for days in DAYS_AHEAD if key.expires_at <= now + timedelta(days=days))
+        keys = await change.store.take_keys_with_notice_due(now=now, days_ahead=DAYS_AHEAD, limit=_BATCH)
+        for key in keys:
+            if (days_ahead := days_ahead_due(key, now)) is None:
+                continue
             for each in notifications(key, days_ahead):
                 each.occurred_at.FromDatetime(now)
                 change.publish(topics.NOTIFICATIONS, each.user_id, each)
-    return len(key_ids)
+    return len(keys)
+
+
+def days_ahead_due(key: Key, now: datetime) -> int | None:
+    """Which notice of the key is due. None: it ends later, has ended, or hasn't lived longer than that."""
+    ahead = [days for days in DAYS_AHEAD if key.expires_at <= now + timedelta(days=days)]
+    if not ahead or key.expires_at <= now:
+        return None
+    return min(ahead) if key.created_at < key.expires_at - timedelta(days=min(ahead)) else None
 
 
 def notifications(key: Key, days_ahead: int) -> Sequence[Notification]:

@@ -233,25 +233,15 @@ LIMIT :limit;
 UPDATE price_announcements SET told_through = :told_through, finished_at = :finished_at
 WHERE announcement_id = :announcement_id;
 
--- name: take_expiring_keys
--- Of each key that ends soon the next notice, unless it was told, or the key hasn't lived longer than that. Of several
--- processes each takes its own: a notice is one row.
-INSERT INTO expiry_notices (key_id, expires_at, days_ahead, told_at)
-SELECT due.key_id, due.expires_at, due.days_ahead, :now
-FROM (
-    SELECT keys.key_id, keys.created_at, keys.expires_at, (
-        SELECT min(days) FROM unnest(:days_ahead::integer[]) AS ahead (days)
-        WHERE keys.expires_at <= :now::timestamptz + make_interval(days => days)
-    ) AS days_ahead
-    FROM keys
-    WHERE keys.revoked_at IS NULL AND keys.expires_at > :now AND keys.expires_at <= :now::timestamptz + :most_ahead::interval
-) AS due
-WHERE due.created_at < due.expires_at - make_interval(days => due.days_ahead)
-    AND NOT EXISTS (
-        SELECT FROM expiry_notices AS told
-        WHERE told.key_id = due.key_id AND told.expires_at = due.expires_at AND told.days_ahead <= due.days_ahead
-    )
-ORDER BY due.expires_at, due.key_id
-LIMIT :limit
-ON CONFLICT DO NOTHING
-RETURNING key_id;
+-- name: take_keys_with_notice_due
+-- Sets when the notice after it is due. Of several processes each takes its own; a key that is being changed waits for
+-- the next time.
+UPDATE keys SET next_notice_at = (
+    SELECT min(keys.expires_at - days * interval '24 hours') FROM unnest(:days_ahead::integer[]) AS ahead (days)
+    WHERE keys.expires_at - days * interval '24 hours' > :now
+)
+WHERE key_id IN (
+    SELECT key_id FROM keys WHERE revoked_at IS NULL AND next_notice_at <= :now
+    ORDER BY next_notice_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING {key_columns};

@@ -81,7 +81,7 @@ class Store(QueryStore, package="keys_svc"):
     list_granted_consumers = column(UUID)
     advance_announcement = run()
 
-    take_expiring_keys = column(UUID)
+    take_keys_with_notice_due = many(row=key_of)
 
     @property
     def access(self) -> AccessStore:

@@ -42,9 +42,10 @@ _FILL = (
     """,
     """
     INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, created_by, name, description, ttl_days,
-        created_at, expires_at)
+        created_at, expires_at, next_notice_at)
     SELECT key_id, sha256(key_id::text::bytea), 'ams_live_' || substr(md5(key_id::text), 1, 8), consumer_id,
-        consumer_id, 'Key ' || number, 'for service ' || number, 365, made_at, made_at + interval '365 days'
+        consumer_id, 'Key ' || number, 'for service ' || number, 365, made_at, made_at + interval '365 days',
+        made_at + interval '351 days'
     FROM (SELECT gen_random_uuid() AS key_id, consumer_id, number,
               now() - random() * interval '300 days' AS made_at
           FROM consumers CROSS JOIN generate_series(1, $1::int) AS number) AS made

@@ -7,6 +7,7 @@ from ams_common.clock import utc_now
 from ams_common.database import Database
 from ams_common.paging import PageRequest
 from keys_svc.access_store import AccessStore
+from keys_svc.expiry_notices import DAYS_AHEAD
 from keys_svc.exposure_store import ExposureStore
 from keys_svc.store import Store
 from keys_svc.testing import Sample, fill, samples
@@ -66,6 +67,7 @@ async def test_no_question_reads_a_whole_table(database: Database[Store], sample
         (Store, "live_keys", {"consumer_id": sample.consumer_id, "now": now}),
         (Store, "count_active_keys", {"holder_id": sample.consumer_id, "now": now}),
         (Store, "list_keys_to_write", {"after_id": sample.key_id, "limit": 500}),
+        (Store, "take_keys_with_notice_due", {"now": now, "days_ahead": DAYS_AHEAD, "limit": 500}),
         (
             AccessStore,
             "find_service_consumers",

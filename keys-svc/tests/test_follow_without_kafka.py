@@ -23,6 +23,8 @@ from ams_common.client import open_channel
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.ports import free_port
+from ams_common.revisions import Revisions, asking
+from ams_common.server import cancel
 from ams_common.snapshots import key_snapshot_key
 from ams_common.standings import StandingFollower, StandingState
 from ams_common.testing.eventually import eventually
@@ -158,11 +160,12 @@ async def test_while_identity_svc_is_away_or_refuses_the_loop_goes_on(
     async with open_channel(nobody_listens) as away, open_channel(identity.address) as channel:
         for where, secret in ((away, "development-secret"), (channel, "another-secret")):
             following = StandingFollower(database, where, "keys-svc", secret, CONSUMER, apply_standings)
-            task = asyncio.create_task(following.run())
-            done, _ = await asyncio.wait([task], timeout=1.5)
+            revisions = Revisions(asking(where, "keys-svc", secret))
+            tasks = [asyncio.create_task(work) for work in (following.run(revisions), revisions.run())]
+            done, _ = await asyncio.wait(tasks, timeout=1.5)
             assert not done
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

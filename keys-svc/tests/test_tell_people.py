@@ -9,7 +9,7 @@ from ams_common.clock import from_timestamp, utc_now
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from keys_svc.access_notices import tell_requested
-from keys_svc.expiry_notices import tell_all
+from keys_svc.expiry_notices import DAYS_AHEAD, tell_all
 from keys_svc.store import Store
 
 
@@ -119,20 +119,101 @@ async def test_a_key_that_expires_is_told_of_14_3_and_1_day_ahead_each_once(
     assert await days_told(database, written, key, moments) == told_days_ahead
 
 
-async def test_a_revoked_key_is_told_of_no_more_and_a_new_end_is(
+async def test_a_revoked_key_is_told_of_no_more(
     database: Database[Store], consumer: Any, new_key: Any, written: Any
 ) -> None:
     kept, revoked = [(await new_key(consumer)).key for _ in range(2)]
     await consumer("RevokeKey", key_id=revoked.key_id)
-    soon = from_timestamp(kept.expires_at) - timedelta(hours=12)
-    await tell_all(database, lambda: soon)
+    await tell_all(database, lambda: from_timestamp(kept.expires_at) - timedelta(hours=12))
     [told] = await written.notifications("key_expiring")
     assert (told.user_id, told.key_expiring.key_id) == (str(consumer.user_id), kept.key_id)
+
+
+async def test_rotating_a_key_tells_nothing_twice_and_nothing_less(
+    database: Database[Store], consumer: Any, new_key: Any, written: Any
+) -> None:
+    key = (await new_key(consumer)).key
+    expires_at, told = from_timestamp(key.expires_at), []
+    for days in (14, 3, 1):
+        for _ in range(2):
+            told += await days_told(database, written, key, [expires_at - timedelta(days=days)])
+            await consumer("RotateKey", key_id=key.key_id)
+    assert told == [14, 3, 1]
+
+
+async def move_end(database: Database[Store], moved_by: timedelta) -> None:
     async with database.connection() as connection:
-        await connection.execute("UPDATE keys SET expires_at = expires_at + interval '30 days'")
-    await tell_all(database, lambda: soon + timedelta(days=30))
+        await connection.execute("UPDATE keys SET expires_at = expires_at + $1", moved_by)
+
+
+@pytest.mark.parametrize(
+    ("moved_by_days", "looked_at_days_ahead", "told_days_ahead"),
+    [
+        # Later: all of them again, for it is another end.
+        (30, [31, 14, 14, 3, 1, 1], [14, 3, 1]),
+        # Sooner: at once the latest that is due.
+        (-10, [2, 2, 1, 1], [2, 1]),
+        # An end that has passed by then.
+        (-13, [-1, -2], []),
+    ],
+)
+async def test_a_key_with_another_end_is_told_of_that_one_each_notice_once(
+    database: Database[Store], consumer: Any, new_key: Any, written: Any,
+    moved_by_days: int, looked_at_days_ahead: list[float], told_days_ahead: list[int],
+) -> None:  # fmt: skip
+    key = (await new_key(consumer)).key
+    expires_at = from_timestamp(key.expires_at)
+    assert await days_told(database, written, key, [expires_at - timedelta(days=14)]) == [14]
+    await move_end(database, timedelta(days=moved_by_days))
+    moved_to = expires_at + timedelta(days=moved_by_days)
+    moments = [moved_to - timedelta(days=days) for days in looked_at_days_ahead]
+    assert await days_told(database, written, key, moments) == told_days_ahead
     ids = [each.notification_id for each in await written.notifications("key_expiring")]
-    assert len(ids) == len(set(ids)) == 2
+    assert len(set(ids)) == len(ids)
+
+
+async def test_an_end_that_is_moved_back_is_told_of_once(
+    database: Database[Store], consumer: Any, new_key: Any, written: Any
+) -> None:
+    """identity-svc tells once for an id."""
+    key = (await new_key(consumer)).key
+    soon = from_timestamp(key.expires_at) - timedelta(days=14)
+    for moved_by in (timedelta(), timedelta(days=30), timedelta(days=-30)):
+        await move_end(database, moved_by)
+        await tell_all(database, lambda: soon)
+    ids = [each.notification_id for each in await written.notifications("key_expiring")]
+    assert len(set(ids)) == 1
+
+
+async def test_what_is_due_is_found_by_an_index_of_what_is_due(
+    database: Database[Store], consumer: Any, new_key: Any, written: Any
+) -> None:
+    """Keys that end soon, whose notices are told, aren't looked at again."""
+    key = (await new_key(consumer)).key
+    soon = from_timestamp(key.expires_at) - timedelta(days=13)
+    await tell_all(database, lambda: soon)
+    async with database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO consumers SELECT gen_random_uuid() FROM generate_series(1, 100)"
+        )
+        await connection.execute(
+            "INSERT INTO keys (key_id, key_hash, key_prefix, consumer_id, created_by, name, description,"
+            " created_at, expires_at, next_notice_at)"
+            " SELECT gen_random_uuid(), sha256((number || consumer_id::text)::bytea), 'ams_live_12345678',"
+            " consumer_id, consumer_id, 'k', '', $1::timestamptz - interval '30 days',"
+            " $1::timestamptz + interval '13 days', $1::timestamptz + interval '10 days'"
+            " FROM consumers CROSS JOIN generate_series(1, 100) AS number",
+            soon,
+        )
+        await connection.execute("ANALYZE keys")
+        plan = await Store.queries.explain(
+            connection, "take_keys_with_notice_due", now=soon, days_ahead=DAYS_AHEAD, limit=500
+        )
+    _, _, scan = plan.partition("Index Scan using keys_by_next_notice on keys")
+    assert scan.splitlines()[1].strip().startswith("Index Cond: (next_notice_at <="), plan
+    assert "Seq Scan on keys" not in plan, plan
+    await tell_all(database, lambda: soon)
+    assert len(await written.notifications("key_expiring")) == 1
 
 
 async def test_whoever_made_a_projects_key_is_told_beside_whoever_pays(

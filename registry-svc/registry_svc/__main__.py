@@ -19,6 +19,7 @@ from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
 from ams_common.projects import ProjectFollower
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
 from ams_common.settings import load
 from ams_common.token_ends import follow_token_ends
@@ -110,16 +111,18 @@ async def run(settings: Settings) -> None:
             limit_concurrency=settings.max_requests + _SPARE_CONNECTIONS,
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "registry-svc", settings.service_secret))
         follower = ProjectFollower(
             database, following, "registry-svc", settings.service_secret, apply_projects
         )
         background = [
             front,
-            follower.run(),
+            follower.run(revisions),
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
-            token_ends.run(),
+            token_ends.run(revisions),
+            revisions.run(),
         ]
         await serve(server, settings.listen, background)
 

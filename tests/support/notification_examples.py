@@ -18,6 +18,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "decision": ("approved", "rejected", "suspended", "reinstated"),
     "role": ("merchant", "consumer"),
     "standing": ("active", "suspended", "blocked"),
+    "factor": ("passkey", "totp"),
     "change": ("joined", "left", "removed", "role_changed", "offered", "handed_over", "closed"),
 }
 # As many as make every wording of every kind come up.
@@ -32,6 +33,9 @@ _USUAL: Mapping[str, str] = {
     "invited_by": "Carla Rossi",
     "key_name": "Nightly prices",
     "key_prefix": "ams_live_7k2mq9td",
+    "passkey_name": "Laptop",
+    "token_name": "Nightly report",
+    "token_prefix": "ams_pat_1a2b3c4d",
     "found_at": "a public repository, in settings/production.env",
     "reason": "The documentation names another limit than the service has.",
     "number": "2026-0042",
@@ -52,7 +56,9 @@ _AT = datetime(2026, 12, 24, 18, 30, tzinfo=UTC)
 def example(kind: str, text: str = "", number: int = 0) -> Notification:
     """`text`: what every field of text says, in place of the usual; `number` chooses among wordings."""
     made = Notification(notification_id=str(uuid4()), user_id=str(uuid4()))
-    _fill(getattr(made, kind), text, number)
+    message = getattr(made, kind)
+    message.SetInParent()  # one without fields is there too
+    _fill(message, text, number)
     return made
 
 
@@ -65,6 +71,8 @@ def _fill(message: Message, text: str, number: int) -> None:
         elif field.type == FieldDescriptor.TYPE_BOOL:
             # Not in step with the words, so that they come up with both.
             setattr(message, field.name, bool((number + number // 4) % 2))
+        elif field.type == FieldDescriptor.TYPE_INT32:
+            setattr(message, field.name, number)
         elif field.type == FieldDescriptor.TYPE_STRING:
             setattr(message, field.name, text or _USUAL.get(field.name, str(uuid4())))
         elif field.is_repeated:

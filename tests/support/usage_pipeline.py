@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -36,8 +36,10 @@ from ams_common.testing.plugin import Schema, Serve, Template, with_database
 from ams_common.testing.tokens import TestIssuer
 from billing_svc import store as billing_store
 from billing_svc.__main__ import ensure_commission_rate
+from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.proofs.digests import add_digests
+from billing_svc.reconciliation_store import DayScope, ReconciliationStore
 from billing_svc.rpc import BillingService
 from billing_svc.testing import Billing, Events, PricedService, SetClock
 from billing_svc.usage_client import UsageClient
@@ -83,9 +85,9 @@ class Caller:
             **known | fields,
         )
 
-    def forwarded(self, day: date, events: int) -> ForwardedTotal:
+    def forwarded(self, day: date, events: int, journal_id: bytes = _JOURNAL) -> ForwardedTotal:
         return ForwardedTotal(
-            journal_id=_JOURNAL,
+            journal_id=journal_id,
             day=day.isoformat(),
             merchant_id=str(self.priced.merchant_id),
             consumer_id=str(self.consumer_id),
@@ -132,6 +134,7 @@ class UsagePipeline:
             EventConsumer(self.usage, self._kafka, "usage-svc", of_usage, self._prefix).run(),
             OutboxRelay(self._usage_url, KafkaDestination(self._kafka, self._prefix)).run(),
             EventConsumer(self.billing.database, self._kafka, "billing-svc", counting, self._prefix).run(),
+            keep_drafts(self.billing.database, self.billing.clock),
         ]
         tasks = [asyncio.create_task(each) for each in work]
         try:
@@ -159,6 +162,27 @@ class UsagePipeline:
             return bool(found == events)
 
         await until(told)
+
+    async def drafted(self, calls: int) -> None:
+        """Returns when drafts say so many calls."""
+
+        async def said() -> bool:
+            lines = [line for invoice in await self.billing.invoices() for line in invoice.lines]
+            return sum(int(line.quantity) for line in lines) == calls
+
+        await until(said)
+
+    async def day_digests(self, day: date) -> tuple[dict[str, str], dict[str, str]]:
+        """By merchant: usage-svc's, of what it has told, and billing-svc's, of its counters."""
+        token = self.billing.issuer.service_token("billing-svc")
+        request = usage_pb.ListDayTotalsRequest(first_day=day.isoformat(), last_day=day.isoformat())
+        totals = (await invoke(self._usage_stub.ListDayTotals, request, token=token)).totals
+        async with self.billing.database.read() as reading:
+            counted = await ReconciliationStore(reading.connection).list_day_digests(
+                **asdict(DayScope(day, day, None, None)), limit=100
+            )
+        told = {total.merchant_id: total.digest for total in totals}
+        return told, {str(merchant_id): digest for (_, merchant_id), digest in counted}
 
     async def dead_letter(self) -> str:
         """Returns the id of usage-svc's only one that waits, when it is there."""

@@ -14,6 +14,7 @@ from usage_svc import latencies
 from usage_svc.questions import figures as module
 from usage_svc.questions.cover import Addition, Reading, Rollup
 from usage_svc.questions.figures import SlotSums, figures_of
+from usage_svc.questions.groups import Counted
 from usage_svc.questions.histograms import quantiles_ms, read_counts
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -115,7 +116,7 @@ def test_figures_are_those_of_all_calls_of_a_bucket_and_group(
         (days, [slot(bucket + 1, group, times_ms) for (bucket, group), times_ms in read.items()]),
         (hours, [slot(bucket + 1, group, times_ms) for (bucket, group), times_ms in moved.items()]),
     ]
-    as_they_are = {group: group for group in range(4)}
+    as_they_are = [[Counted(group, 1)] for group in range(4)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
         found = figures_of(readings, as_they_are, 4, range(1, 7))

@@ -66,6 +66,7 @@ async def test_each_rpc_lets_in_its_role_and_nobody_else(
         "ReplayUsageDeadLetter": {"admin"},
         "DismissUsageDeadLetter": {"admin"},
         "ListDayTotals": {"billing-svc"},
+        "ListConsumerDayTotals": {"billing-svc"},
         "ListDayRoots": set(EVERYBODY),
         "ListProvenEvents": {"billing-svc"},
     }

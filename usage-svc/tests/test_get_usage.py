@@ -1,5 +1,6 @@
 """Figures over the real server and database."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -228,6 +229,45 @@ async def test_the_top_groups_are_told_and_the_others_are_summed(
     await ingest([subject.event(status_code=500)])
     by_class = await of_consumer(subject.consumer_id, group_by=pb.STATUS_CLASS, top=1)
     assert groups(by_class) == {"2xx": 10, "other": 1}
+
+
+@pytest.mark.parametrize("granularity", [pb.HOUR, pb.DAY])
+async def test_what_is_no_top_group_is_the_consumers_sum_less_those(
+    subject: Any, new_subject: Any, ingest: Any, of_consumer: Ask, database: Any, granularity: Any
+) -> None:
+    consumer_id = subject.consumer_id
+    keys = [new_subject(consumer_id=consumer_id) for _ in range(7)]
+    noon = utc_now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    for place, each in enumerate(keys):
+        times = [noon + timedelta(hours=7 * number) for number in range(place + 1)]
+        await ingest([each.event(at, status_code=500 if place % 2 else 200) for at in times])
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM consumer_sums") == 1
+    asked = {"group_by": pb.KEY, "granularity": granularity, "start": to_timestamp(noon - timedelta(days=2))}
+    for also in ({}, {"with_previous": True}, {"status_class": "5xx"}):
+        whole = await of_consumer(consumer_id, **asked, **also)
+        cut = await of_consumer(consumer_id, **asked, **also, top=2)
+        shown = {total.group for total in cut.groups}
+        assert len(shown) == 3
+        assert (cut.total, cut.previous, list(cut.spikes)) == (
+            whole.total,
+            whole.previous,
+            list(whole.spikes),
+        )
+        expected: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for point in whole.points:
+            of_group = expected[point.bucket_start.seconds, point.group if point.group in shown else "other"]
+            of_group[0] += point.figures.requests
+            of_group[1] += point.figures.errors
+            of_group[2] += point.figures.response_bytes
+        assert {
+            (point.bucket_start.seconds, point.group): [
+                point.figures.requests,
+                point.figures.errors,
+                point.figures.response_bytes,
+            ]
+            for point in cut.points
+        } == expected
 
 
 async def test_groups_are_ranked_by_what_was_used_within_the_zones_days(

@@ -348,6 +348,88 @@ async def test_totals_tell_what_was_forwarded_and_what_arrived(
     assert (total.requests, total.request_bytes, total.response_bytes) == (1, 20, 200)
     (total,) = (await ask("ListDayTotals", pb.ListDayTotalsRequest(**of(subject)))).totals
     assert (total.forwarded_events, total.recorded_events, total.requests) == (5, 4, 2)
+    assert (total.test_request_bytes, total.test_response_bytes) == (10, 100)
+    assert (total.unrecorded_events, total.untold_events, total.consumer_id) == (1, 0, "")
+
+
+async def test_totals_of_consumers_come_in_pages_and_hide_nothing_of_one_behind_another(
+    new_subject: Any, count: Count, ask: Ask, database: Database[Store]
+) -> None:
+    first = new_subject()
+    second, third = (new_subject(merchant_id=first.merchant_id) for _ in range(2))
+    elsewhere, unasked = new_subject(), new_subject()
+    for each, events in ((first, 1), (second, 3), (third, 2), (elsewhere, 1), (unasked, 1)):
+        await count([each.event(NOON) for _ in range(events)])
+    forwarded = [
+        ForwardedTotal(
+            journal_id=uuid7().bytes,
+            day=DAY.isoformat(),
+            merchant_id=str(each.merchant_id),
+            consumer_id=str(each.consumer_id),
+            events=events,
+        )
+        for each, events in ((first, 3), (second, 1), (third, 2))
+    ]
+    async with database.change_by_system("consume", audited=False) as change:
+        await keep_forwarded_totals(change, forwarded)
+    (total,) = (await ask("ListDayTotals", pb.ListDayTotalsRequest(**of(first)))).totals
+    assert (total.forwarded_events, total.recorded_events) == (6, 6)
+    assert (total.unrecorded_events, total.untold_events) == (2, 2)
+    request = pb.ListConsumerDayTotalsRequest(
+        day=DAY.isoformat(),
+        merchant_ids=[str(first.merchant_id), str(elsewhere.merchant_id)],
+        page_size=3,
+    )
+    page = await ask("ListConsumerDayTotals", request)
+    request.page_token = page.next_page_token
+    last = await ask("ListConsumerDayTotals", request)
+    assert (len(page.totals), len(last.totals), last.next_page_token) == (3, 1, "")
+    found = {total.consumer_id: total for total in (*page.totals, *last.totals)}
+    assert {
+        consumer_id: (
+            total.merchant_id,
+            total.recorded_events,
+            total.unrecorded_events,
+            total.untold_events,
+            total.request_bytes,
+            total.response_bytes,
+        )
+        for consumer_id, total in found.items()
+    } == {
+        str(each.consumer_id): (str(each.merchant_id), *figures)
+        for each, figures in (
+            (first, (1, 2, 0, 10, 100)),
+            (second, (3, 0, 2, 30, 300)),
+            (third, (2, 0, 0, 20, 200)),
+            (elsewhere, (1, 0, 1, 10, 100)),
+        )
+    }
+    with pytest.raises(InvalidArgumentError):
+        await ask("ListConsumerDayTotals", pb.ListConsumerDayTotalsRequest(day=DAY.isoformat()))
+    with pytest.raises(InvalidArgumentError):
+        request.page_token = "of another list"
+        await ask("ListConsumerDayTotals", request)
+
+
+async def test_a_digest_is_of_what_billing_is_told_of_each_consumer(
+    new_subject: Any, count: Count, ask: Ask
+) -> None:
+    first = new_subject()
+    second = new_subject(merchant_id=first.merchant_id)
+
+    async def digest() -> str:
+        (total,) = (await ask("ListDayTotals", pb.ListDayTotalsRequest(**of(first)))).totals
+        found: str = total.digest
+        return found
+
+    await count([first.event(NOON, is_test=True)])
+    assert await digest() == "0"
+    await count([first.event(NOON), first.event(NOON), second.event(NOON)])
+    one = await digest()
+    await count([first.event(NOON, is_test=True)])
+    assert await digest() == one != "0"
+    await count([second.event(NOON, is_continuation=True, response_bytes=1)])
+    assert await digest() != one
 
 
 async def test_only_billing_lists_proven_events_and_anybody_roots(

@@ -26,6 +26,7 @@ from ams_common.process import run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.retention import purge_old_answers
+from ams_common.revisions import Revisions, asking
 from ams_common.sealing import Sealer
 from ams_common.server import build_server, serve
 from ams_common.token_ends import follow_token_ends
@@ -112,6 +113,7 @@ async def run(settings: Settings) -> None:
             database=database, session=session, sealer=sealer, allow_private=settings.allow_private_webhooks
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
+        revisions = Revisions(asking(following, "usage-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "usage-svc", settings.service_secret)
         retention = Retention(
             database=database,
@@ -157,12 +159,12 @@ async def run(settings: Settings) -> None:
             handlers,
             settings.kafka_topic_prefix,
         )
-        following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         follower = ProjectFollower(database, following, "usage-svc", settings.service_secret, apply_projects)
         background = [
             events.run(),
-            follower.run(),
-            token_ends.run(),
+            follower.run(revisions),
+            token_ends.run(revisions),
+            revisions.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             keep_partitions_ready(database),
             watch_for_gaps(database),
@@ -172,7 +174,7 @@ async def run(settings: Settings) -> None:
             evaluator.run(),
             evaluator.keep_purged(),
             deliverer.run(),
-            platform_settings.run(),
+            platform_settings.run(revisions),
             retention.run(),
             purge_old_answers(database),
         ]

@@ -69,18 +69,19 @@ async def show_overview(visit: Visit, refused_id: str = "", form: Form | None = 
 
 
 async def decide_service(visit: Visit) -> Response:
-    """Approves or rejects, from the queue or from the service's page."""
+    """Approves or rejects, from the queue or from the service's page, as far as it is as it was looked at."""
     form, service_id = visit.form, visit.parameter("service_id")
     reason = form["reason"]
+    wanted = {"service_id": service_id, "reason": reason, "etag": form["etag"]}
     try:
         if _is_approval(form):
-            service = await visit.api.catalog.ApproveService(service_id=service_id, reason=reason)
+            service = await visit.api.catalog.ApproveService(**wanted)
             message = f"{service.name} is approved and in the marketplace."
         else:
             if not reason:
                 form.refuse("reason", "is required: the merchant reads it")
             form.check()
-            service = await visit.api.catalog.RejectService(service_id=service_id, reason=reason)
+            service = await visit.api.catalog.RejectService(**wanted)
             message = f"{service.name} is rejected. Its merchant reads why."
     except AppError as error:
         return await _refused_service(visit, service_id, form.refused(error))

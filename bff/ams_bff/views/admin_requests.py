@@ -11,6 +11,7 @@ from ams.identity.v1.events_pb2 import STANDING_BLOCKED
 from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.errors import (
+    AbortedError,
     AppError,
     DeadlineExceededError,
     FailedPreconditionError,
@@ -32,6 +33,7 @@ PATH = "/admin/requests"
 SHOWN = 100
 _MOST_BLOCKED = 200
 _VERSION = re.compile(r"[0-9]{1,18}")
+_ETAG = re.compile(r"[0-9a-f]{1,64}")
 # In the URL, and what the list is narrowed down to.
 KINDS: Mapping[str, str] = {"service": "Services", "change": "Changes", "access": "Access"}
 _DECIDED_ALREADY = "It was decided or taken back meanwhile."
@@ -39,8 +41,8 @@ _DECIDED_ALREADY = "It was decided or taken back meanwhile."
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing that waits. `mark`: what the form calls it; of a change with the version that is shown, so
-    that none is approved unseen. `by`: who wants it, and `by_href` their page."""
+    """One thing that waits. `mark`: what the form calls it; with the etag of a service, or the version of a
+    change, that is shown, so that none is approved unseen. `by`: who wants it, and `by_href` their page."""
 
     mark: str
     kind: str
@@ -100,7 +102,7 @@ async def decide_requests(visit: Visit) -> Response:
         form.check()
     except AppError as error:
         return await show_requests(visit, form.refused(error))
-    titles = {one.mark: one.title for one in await _requests_of(visit, await load_waiting(visit))}
+    titles = {_thing(one.mark): one.title for one in await _requests_of(visit, await load_waiting(visit))}
     outcome, kept = await _decide_each(visit, marks, titles, is_approval=is_approval, reason=form["reason"])
     if not kept:
         verb = "approved" if is_approval else "rejected"
@@ -118,7 +120,7 @@ async def _decide_each(
     refusals: list[tuple[str, str]] = []
     kept: list[str] = []
     for number, mark in enumerate(marks):
-        title = titles.get(mark, "Something that doesn’t wait any more")
+        title = titles.get(_thing(mark), "Something that doesn’t wait any more")
         try:
             await _decide(visit, mark, is_approval=is_approval, reason=reason)
         except (UnavailableError, DeadlineExceededError):
@@ -129,7 +131,7 @@ async def _decide_each(
         except NotFoundError:
             refusals.append((title, _DECIDED_ALREADY))
             kept.append(mark)
-        except (FailedPreconditionError, InvalidArgumentError) as error:
+        except (AbortedError, FailedPreconditionError, InvalidArgumentError) as error:
             refusals.append((title, error.message))
             kept.append(mark)
     return Outcome(len(marks) - len(kept), refusals), kept
@@ -138,10 +140,10 @@ async def _decide_each(
 async def _decide(visit: Visit, mark: str, *, is_approval: bool, reason: str) -> None:
     """Raises InvalidArgumentError for a mark that no list has shown."""
     match mark.split("/"):
-        case ["service", service_id]:
+        case ["service", service_id, etag] if _ETAG.fullmatch(etag):
             catalog = visit.api.catalog
             decide_service = catalog.ApproveService if is_approval else catalog.RejectService
-            await decide_service(service_id=service_id, reason=reason)
+            await decide_service(service_id=service_id, reason=reason, etag=etag)
         case ["change", service_id, revision_id, version] if _VERSION.fullmatch(version):
             revisions = visit.api.revisions
             decide_change = revisions.ApproveRevision if is_approval else revisions.RejectRevision
@@ -153,6 +155,11 @@ async def _decide(visit: Visit, mark: str, *, is_approval: bool, reason: str) ->
             await decide_access(access_request_id=access_request_id, reason=reason)
         case _:
             raise InvalidArgumentError("request_unknown", "There is no such request.")
+
+
+def _thing(mark: str) -> str:
+    """Which of all that waits it names, in whichever state."""
+    return mark if mark.startswith("access/") else mark.rpartition("/")[0]
 
 
 async def _requests_of(visit: Visit, waiting: Waiting) -> list[Request]:
@@ -172,7 +179,7 @@ async def _requests_of(visit: Visit, waiting: Waiting) -> list[Request]:
 
 def _of_service(service: catalog_pb.Service) -> Request:
     return Request(
-        f"service/{service.service_id}",
+        f"service/{service.service_id}/{service.etag}",
         "service",
         service.name,
         f"/admin/services/{service.service_id}",

@@ -20,7 +20,7 @@ from ams_bff.ui.periods import months_before
 
 PATHS = {CONSUMER: "/dashboard/invoices", MERCHANT: "/merchant/invoices", ADMIN: "/admin/invoices"}
 _PAGE_SIZE = 50
-_SORTS = ("last_day", "status", "number", "total")
+_SORTS = ("last_day", "total")
 # How far back a month may be chosen.
 _MONTHS = 24
 _STATUSES = {

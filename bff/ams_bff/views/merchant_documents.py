@@ -7,7 +7,7 @@ from ams.catalog.v1 import openapi_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import API
 from ams.catalog.v1.revision_pb2 import REVISION_PENDING
 from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
-from ams_common.errors import AppError, NotFoundError
+from ams_common.errors import AbortedError, AppError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.http.routing import action, page
@@ -18,6 +18,11 @@ from ams_bff.views.merchant_services import PATH, load_service
 
 _HERE = f"{PATH}/{{service_id}}/openapi"
 _FIELD = "openapi_document"
+# A file isn't kept, as what is typed is.
+_CHANGED = (
+    "This was changed while you had it open, so nothing is saved yet. What is there now stands below: choose "
+    "the file, or remove the document, once more."
+)
 
 
 class Documents(NamedTuple):
@@ -42,7 +47,8 @@ async def load_documents(visit: Visit, service: catalog_pb.Service) -> Documents
 
 
 async def show_document(visit: Visit) -> Response:
-    return await _page(visit, await _load(visit), Form())
+    service = await _load(visit)
+    return await _page(visit, service, Form.starting(etag=service.etag))
 
 
 async def set_document(visit: Visit) -> Response:
@@ -53,13 +59,15 @@ async def set_document(visit: Visit) -> Response:
         if not content:
             form.refuse("content", "is required: choose a file")
         form.check()
-        changed = await visit.api.openapi.SetOpenapiDocument(service_id=service.service_id, content=content)
+        changed = await visit.api.openapi.SetOpenapiDocument(
+            service_id=service.service_id, content=content, etag=form["etag"]
+        )
     except UnicodeDecodeError:
         form.refuse("content", "must be a text in UTF-8")
         return await _page(visit, service, form)
     except AppError as error:
         problems = [each.description for each in error.violations] if error.violations else []
-        return await _page(visit, service, form.refused(error), problems)
+        return await _refused_page(visit, error, problems)
     waits = changed.revision.status == REVISION_PENDING
     said = "An admin looks at the document before it is shown." if waits else "The document is attached."
     return await visit.redirect(f"{PATH}/{service.service_id}/openapi", said)
@@ -68,9 +76,9 @@ async def set_document(visit: Visit) -> Response:
 async def delete_document(visit: Visit) -> Response:
     service = await _load(visit)
     try:
-        await visit.api.openapi.DeleteOpenapiDocument(service_id=service.service_id)
+        await visit.api.openapi.DeleteOpenapiDocument(service_id=service.service_id, etag=visit.form["etag"])
     except AppError as error:
-        return await _page(visit, service, visit.form.refused(error))
+        return await _refused_page(visit, error)
     return await visit.redirect(f"{PATH}/{service.service_id}/openapi", "Done.")
 
 
@@ -105,6 +113,15 @@ async def _file(visit: Visit, service_id: str, slug: str) -> Response:
     is_proposed = "proposed" in visit.query
     document = await visit.api.openapi.GetOpenapiDocument(service_id=service_id, is_proposed=is_proposed)
     return document_answer(document.content, document.media_type, slug)
+
+
+async def _refused_page(visit: Visit, error: AppError, problems: list[str] | None = None) -> Response:
+    """What is there by now, which the form then answers to."""
+    form, service = visit.form.refused(error), await _load(visit)
+    form = form.beside(Form.starting(etag=service.etag))
+    if isinstance(error, AbortedError):
+        form.message = _CHANGED
+    return await _page(visit, service, form, problems)
 
 
 async def _page(

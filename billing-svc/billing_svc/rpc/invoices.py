@@ -38,10 +38,18 @@ class InvoiceRpcs:
     async def ListInvoices(
         self, request: pb.ListInvoicesRequest, context: Context
     ) -> pb.ListInvoicesResponse:
-        which = _filter(request, [_consumer_id(request.consumer)] if request.consumer else None)
-        merchant_id = UUID(request.merchant_id) if request.merchant_id else None
+        wanted, which = page_request(request), _filter(request)
+        consumer_id = _consumer_id(request.consumer) if request.consumer else None
         async with self.database.read() as store:
-            page = await store.list_invoices(page_request(request), which, merchant_id)
+            if request.merchant_id:
+                page = await store.list_merchant_invoices(
+                    wanted,
+                    which,
+                    merchant_id=UUID(request.merchant_id),
+                    consumer_ids=[consumer_id] if consumer_id else None,
+                )
+            else:
+                page = await store.list_invoices(wanted, which, consumer_id=consumer_id)
         return self._list(page.rows, page.next_token, Audience.ADMIN)
 
     async def ListMerchantInvoices(
@@ -52,17 +60,20 @@ class InvoiceRpcs:
             if request.consumer:
                 known = await store.list_consumers_of_merchant(merchant_id=merchant_id)
                 consumer_ids = self.pseudonyms.find_consumers([request.consumer], merchant_id, known)
-            which = _filter(request, consumer_ids)
-            page = await store.list_merchant_invoices(page_request(request), which, merchant_id)
+            page = await store.list_merchant_invoices(
+                page_request(request), _filter(request), merchant_id=merchant_id, consumer_ids=consumer_ids
+            )
         return self._list(page.rows, page.next_token, Audience.MERCHANT)
 
     async def ListConsumerInvoices(
         self, request: pb.ListInvoicesRequest, context: Context
     ) -> pb.ListInvoicesResponse:
-        which = _filter(request, [current_user_id()])
+        consumer_id = current_user_id()
         merchant_id = UUID(request.merchant_id) if request.merchant_id else None
         async with self.database.read() as store:
-            page = await store.list_consumer_invoices(page_request(request), which, merchant_id)
+            page = await store.list_consumer_invoices(
+                page_request(request), _filter(request), consumer_id=consumer_id, merchant_id=merchant_id
+            )
         return self._list(page.rows, page.next_token, Audience.CONSUMER)
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Context) -> pb.Invoice:
@@ -141,12 +152,11 @@ async def find_whole_invoice(store: Store, invoice_id: UUID, pseudonyms: Pseudon
     return message
 
 
-def _filter(request: pb.ListInvoicesRequest, consumer_ids: Sequence[UUID] | None) -> InvoiceFilter:
+def _filter(request: pb.ListInvoicesRequest) -> InvoiceFilter:
     return InvoiceFilter(
         period=request.period,
         status=_STATUS_WORDS.get(request.status, ""),
         kind=_KIND_WORDS.get(request.kind, ""),
-        consumer_ids=consumer_ids,
     )
 
 

@@ -47,7 +47,8 @@ async def check_list_plans(
 
 def read_whole(plan: str) -> set[str]:
     """The tables or indexes that a plan reads from end to end: one after the other, or only to be sorted."""
-    is_sorted = "Sort Key:" in plan
+    # What is sorted in a subplan of the rows that are shown is bounded with them.
+    is_sorted = "Sort Key:" in plan.partition("SubPlan ")[0]
     whole = set()
     for node in re.split(r"^ *->", plan, flags=re.MULTILINE):
         scan = _SCAN.search(node)

@@ -25,6 +25,8 @@ CATEGORIES = tuple(
     number for number in NotificationCategory.values() if number
 )  # in the order of the contract
 
+_NOT_YOU = "If that wasn’t you, end all sessions but your own and make your second factors anew."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
@@ -200,6 +202,45 @@ CATALOGUE: Mapping[str, Kind] = {
         facts={"Reason": "{{ reason }}"},
         path="{% if role == 'merchant' %}/merchant{% else %}/dashboard{% endif %}",
         button="See your account",
+    ),
+    "second_factor_changed": Kind(
+        category=NOTIFY_SECURITY,
+        title="{% if factor == 'passkey' %}A passkey{% else %}An authenticator app{% endif %} was"
+        " {% if is_removed %}removed from{% else %}added to{% endif %} your account",
+        text="{% if is_removed %}It isn’t asked for any more when somebody signs in to your account."
+        "{% else %}Whoever signs in to your account can prove it with this second factor.{% endif %}",
+        facts={"Passkey": "{{ passkey_name }}"},
+        details=(_NOT_YOU,),
+        path="/settings/security",
+        button="See your second factors",
+    ),
+    "recovery_codes_made": Kind(
+        category=NOTIFY_SECURITY,
+        title="New recovery codes were made for your account",
+        text="The recovery codes that you had before open nothing any more.",
+        details=(_NOT_YOU,),
+        path="/settings/security",
+        button="See your second factors",
+    ),
+    "recovery_code_used": Kind(
+        category=NOTIFY_SECURITY,
+        title="A recovery code of your account was used",
+        text="Somebody has proven your account with one of your recovery codes."
+        " {% if codes_left == 0 %}None is left: make new ones."
+        "{% elif codes_left == 1 %}One is left.{% else %}{{ codes_left }} are left.{% endif %}",
+        details=(_NOT_YOU,),
+        path="/settings/security",
+        button="See your second factors",
+    ),
+    "personal_token_made": Kind(
+        category=NOTIFY_SECURITY,
+        title="The personal access token {{ token_name }} was made",
+        text="With it a script can {% if is_read_only %}read{% else %}read and change{% endif %} what you can"
+        " as {% if role == 'admin' %}an{% else %}a{% endif %} {{ role }}.",
+        facts={"Token": "{{ token_prefix }}…", "Expires": "{{ expires_at }}"},
+        details=("If that wasn’t you, revoke it and end all sessions but your own.",),
+        path="/settings/tokens",
+        button="See your tokens",
     ),
     # Whoever is invited gets a mail of its own, with the code.
     "project_invitation": Kind(

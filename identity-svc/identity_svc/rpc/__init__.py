@@ -74,7 +74,12 @@ def services_of(
             token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
             partial(
                 token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-                TokenService(database=database, keyring=identity.keyring, clock=clock),
+                TokenService(
+                    database=database,
+                    keyring=identity.keyring,
+                    session_issuer=identity.session_issuer,
+                    clock=clock,
+                ),
             ),
         ),
         (

@@ -69,6 +69,9 @@ class AccountRpcs:
     async def UnblockConsumer(self, request: pb.UnblockConsumerRequest, context: Context) -> pb.Consumer:
         return await self._change(UNBLOCK, request.consumer_id, request.reason, publish_consumer)
 
+    async def GetRevisions(self, request: pb.GetRevisionsRequest, context: Context) -> pb.Revisions:
+        return await find_revisions(self.database)
+
     async def ListStandingChanges(
         self, request: pb.ListStandingChangesRequest, context: Context
     ) -> pb.ListStandingChangesResponse:
@@ -88,3 +91,9 @@ class AccountRpcs:
         async with self.database.change() as change:
             await change_standing(change, transition, UUID(user_id), reason)
             return await publish(change, UUID(user_id))
+
+
+async def find_revisions(database: Database[Store]) -> pb.Revisions:
+    """Of what is followed, by other processes and by this one. One statement, which needs no transaction."""
+    async with database.connection() as connection:
+        return await Store(connection).find_revisions()

@@ -8,6 +8,7 @@ from uuid import UUID
 from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1 import second_factor_service_pb2 as pb
 from ams.identity.v1 import second_factor_service_pb2_grpc as rpc
+from ams.identity.v1.notifications_pb2 import RecoveryCodesMade, SecondFactorChanged
 from ams.identity.v1.second_factors_pb2 import SecondFactorChallenge
 from ams.policy.v1.policy_pb2 import Role
 from ams_common.clock import Clock, to_timestamp
@@ -21,6 +22,7 @@ from identity_svc import roles, second_factors, token_ends
 from identity_svc.addresses import trimmed
 from identity_svc.factor_checks import FactorChecks, proof_invalid
 from identity_svc.messages import passkey_message
+from identity_svc.notices import tell
 from identity_svc.records import Account, FactorChallenge, Factors
 from identity_svc.rpc.session_service import current_session_id
 from identity_svc.second_factor_store import SecondFactorStore
@@ -90,16 +92,19 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
             ):
                 raise FailedPreconditionError("passkey_invalid", "This passkey can't be added. Try again.")
             await store.use_factor_challenge(challenge_id=challenge.challenge_id, now=now)
-            return await self._added(change, account, factors, "passkey", now)
+            added = SecondFactorChanged(factor="passkey", passkey_name=name)
+            return await self._added(change, account, factors, added, now)
 
     async def RemovePasskey(self, request: pb.RemovePasskeyRequest, context: Context) -> pb.SecondFactors:
         now, passkey_id = self.clock(), UUID(request.passkey_id)
         async with self.database.change() as change:
             account, _ = await self._changing(change, now)
             store = SecondFactorStore(change.connection)
-            if not await store.delete_passkey(passkey_id=passkey_id, user_id=account.user_id):
+            name = await store.delete_passkey(passkey_id=passkey_id, user_id=account.user_id)
+            if name is None:
                 raise NotFoundError("passkey_not_found", "There is no such passkey.")
-            return await self._removed(change, account, "passkey")
+            removed = SecondFactorChanged(factor="passkey", passkey_name=name, is_removed=True)
+            return await self._removed(change, account, removed, now)
 
     async def StartTotp(self, request: pb.StartTotpRequest, context: Context) -> pb.StartTotpResponse:
         now, secret = self.clock(), second_factors.new_totp_secret()
@@ -124,25 +129,29 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
                 raise FailedPreconditionError(
                     "totp_invalid", "That code is not the app's. Check its clock and try the next one."
                 )
-            return await self._added(change, account, factors, "totp", now)
+            return await self._added(change, account, factors, SecondFactorChanged(factor="totp"), now)
 
     async def RemoveTotp(self, request: pb.RemoveTotpRequest, context: Context) -> pb.SecondFactors:
+        now = self.clock()
         async with self.database.change() as change:
-            account, factors = await self._changing(change, self.clock())
+            account, factors = await self._changing(change, now)
             if not factors.has_totp:
                 raise NotFoundError("totp_not_found", "There is no authenticator app.")
             await SecondFactorStore(change.connection).delete_totp(user_id=account.user_id)
-            return await self._removed(change, account, "totp")
+            removed = SecondFactorChanged(factor="totp", is_removed=True)
+            return await self._removed(change, account, removed, now)
 
     async def MakeRecoveryCodes(
         self, request: pb.MakeRecoveryCodesRequest, context: Context
     ) -> pb.MakeRecoveryCodesResponse:
+        now = self.clock()
         async with self.database.change() as change:
-            account, factors = await self._changing(change, self.clock())
+            account, factors = await self._changing(change, now)
             if not factors.has_any:
                 raise FailedPreconditionError("second_factor_missing", "Add a second factor first.")
             codes = await self._make_codes(change, account.user_id)
             change.audit("user", account.user_id)
+            tell(change, account.user_id, now, recovery_codes_made=RecoveryCodesMade())
         return pb.MakeRecoveryCodesResponse(recovery_codes=codes)
 
     async def StartStepUp(self, request: pb.StartStepUpRequest, context: Context) -> SecondFactorChallenge:
@@ -219,11 +228,17 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
         return account, factors
 
     async def _added(
-        self, change: Change[Store], account: Account, before: Factors, kind: str, now: datetime
+        self,
+        change: Change[Store],
+        account: Account,
+        before: Factors,
+        added: SecondFactorChanged,
+        now: datetime,
     ) -> pb.AddSecondFactorResponse:
         """With the first factor come recovery codes, and sessions that were begun without one end."""
         codes: Sequence[str] = []
-        change.audit("user", account.user_id, factor=kind)
+        change.audit("user", account.user_id, factor=added.factor)
+        tell(change, account.user_id, now, second_factor_changed=added)
         if not before.has_any:
             codes = await self._make_codes(change, account.user_id)
             session_id = current_session_id()
@@ -232,7 +247,9 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
         message = await self._message(change.store, account.user_id)
         return pb.AddSecondFactorResponse(second_factors=message, recovery_codes=codes)
 
-    async def _removed(self, change: Change[Store], account: Account, kind: str) -> pb.SecondFactors:
+    async def _removed(
+        self, change: Change[Store], account: Account, removed: SecondFactorChanged, now: datetime
+    ) -> pb.SecondFactors:
         """Raises FailedPreconditionError for the last factor of an admin who needs one."""
         store = SecondFactorStore(change.connection)
         left = await store.find_factors(user_id=account.user_id)
@@ -243,7 +260,8 @@ class SecondFactorService(rpc.SecondFactorServiceServicer):
                     "second_factor_needed", "An admin needs a second factor: add another one first."
                 )
             await store.delete_recovery_codes(user_id=account.user_id)
-        change.audit("user", account.user_id, factor=kind)
+        change.audit("user", account.user_id, factor=removed.factor)
+        tell(change, account.user_id, now, second_factor_changed=removed)
         return await self._message(change.store, account.user_id)
 
     async def _make_codes(self, change: Change[Store], user_id: UUID) -> Sequence[str]:

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from ams.identity.v1 import token_service_pb2 as pb
 from ams.identity.v1 import token_service_pb2_grpc as rpc
+from ams.identity.v1.notifications_pb2 import PersonalTokenMade
+from ams.policy.v1.policy_pb2 import Role
 from ams_common import personal_tokens
 from ams_common.clock import Clock, to_timestamp
 from ams_common.context import current_caller, current_user_id
@@ -24,7 +26,9 @@ from ams_common.tokens import ACCESS_TOKEN_TTL, sign_user_token
 from identity_svc import roles
 from identity_svc.addresses import trimmed
 from identity_svc.keyring import Keyring
+from identity_svc.notices import tell
 from identity_svc.records import GoodToken
+from identity_svc.sessions import SessionIssuer
 from identity_svc.store import Store
 from identity_svc.token_ends import end_credential
 from identity_svc.token_store import TokenStore
@@ -39,6 +43,7 @@ _USED_EXACTLY = timedelta(minutes=10)
 class TokenService(rpc.TokenServiceServicer):
     database: Database[Store]
     keyring: Keyring
+    session_issuer: SessionIssuer
     clock: Clock
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
@@ -66,9 +71,19 @@ class TokenService(rpc.TokenServiceServicer):
                 is_read_only=request.scope == pb.TOKEN_READ,
                 now=now,
                 expires_at=now + timedelta(days=request.ttl_days),
+                session_id=_session_id(current_caller().credential),
             )
             assert token is not None, "an INSERT without a conflict returns its row"
             change.audit("token", token.token_id, name=name, scope=pb.TokenScope.Name(request.scope))
+            told = PersonalTokenMade(
+                token_id=token.token_id,
+                token_name=token.name,
+                token_prefix=token.token_prefix,
+                role=Role.Name(token.role).lower(),
+                is_read_only=token.scope == pb.TOKEN_READ,
+                expires_at=token.expires_at,
+            )
+            tell(change, user_id, now, personal_token_made=told)
             await change.remember(request, pb.CreateTokenResponse(token=token))
         return pb.CreateTokenResponse(token=token, secret=made.secret)
 
@@ -105,10 +120,15 @@ class TokenService(rpc.TokenServiceServicer):
             account = await store.find_account(user_id=token.user_id) if token is not None else None
         if token is None or account is None:
             raise _token_invalid()
+        role, expires_at = roles.role_of(token.role), min(token.expires_at, now + ACCESS_TOKEN_TTL)
         if token.role not in account.roles:
             raise PermissionDeniedError("role_required", "Your account doesn't have this token's role now.")
+        if role not in self.session_issuer.held(account, token.second_factor_at):
+            raise PermissionDeniedError(
+                "second_factor_needed",
+                "This token was made without a second factor. Sign in with one, and make another token.",
+            )
         await self._note_use(token, now)
-        role, expires_at = roles.role_of(token.role), min(token.expires_at, now + ACCESS_TOKEN_TTL)
         access_token = sign_user_token(
             self.keyring.current(),
             token.user_id,
@@ -128,6 +148,12 @@ class TokenService(rpc.TokenServiceServicer):
         async with self.database.change() as change:
             await TokenStore(change.connection).use_token(token_id=token.token_id, now=now)
             change.nothing_to_audit()  # what is done with it is
+
+
+def _session_id(credential: str) -> UUID | None:
+    """The session that a person acts in; None: they act by a token."""
+    kind, _, session_id = credential.partition(":")
+    return UUID(session_id) if kind == "session" else None
 
 
 def _token_invalid() -> UnauthenticatedError:

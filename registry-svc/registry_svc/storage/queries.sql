@@ -166,6 +166,15 @@ INSERT INTO pulls (pull_id, token_id, image_id, digest, consumer_id, key_id, pro
 VALUES (:pull_id, :token_id, :image_id, :digest, :consumer_id, :key_id, :project_id, :pulled_at)
 ON CONFLICT (token_id, image_id, digest) DO NOTHING;
 
+-- name: count_pull
+INSERT INTO pull_totals AS total (journal_id, day, merchant_id, consumer_id, pulls)
+VALUES (:journal_id, :day, :merchant_id, :consumer_id, 1)
+ON CONFLICT (journal_id, day, merchant_id, consumer_id) DO UPDATE SET pulls = total.pulls + 1
+RETURNING pulls;
+
+-- name: purge_pull_totals
+DELETE FROM pull_totals WHERE day < :before;
+
 -- name: add_resolution
 INSERT INTO resolutions (token_id, image_id, resolved_at) VALUES (:token_id, :image_id, :resolved_at)
 ON CONFLICT (token_id, image_id) DO UPDATE SET resolved_at = excluded.resolved_at;

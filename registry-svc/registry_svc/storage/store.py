@@ -47,6 +47,8 @@ class Store(QueryStore, package="registry_svc.storage"):
     delete_versions = many(row=_image)
 
     add_pull = run()
+    count_pull = value(int)
+    purge_pull_totals = run()
     add_resolution = run()
     purge_resolutions = run()
     add_denial = run()

@@ -104,33 +104,69 @@ ORDER BY block;
 SELECT block, hashes FROM tree_blocks
 WHERE merchant_id = :merchant_id AND day = :day AND edition = :edition AND block = ANY(:blocks::integer[]);
 
--- name: list_day_totals
--- By day and merchant: of all consumers of one merchant, of one consumer, or of everybody.
-SELECT day, merchant_id, coalesce(forwarded_events, 0) AS forwarded_events,
-    coalesce(recorded_events, 0) AS recorded_events, coalesce(requests, 0) AS requests,
-    coalesce(request_bytes, 0) AS request_bytes, coalesce(response_bytes, 0) AS response_bytes,
-    coalesce(test_events, 0) AS test_events
-FROM (
-    SELECT day, merchant_id, sum(events)::bigint AS forwarded_events FROM forwarded_totals
+-- fragment: consumer_days
+-- What was forwarded and recorded by day, merchant and consumer: of some merchants or all, of one consumer or all.
+-- `waiting` comes with the question, for only who reads the messages knows whose events they hold.
+WITH forwarded AS (
+    SELECT day, merchant_id, consumer_id, sum(events)::bigint AS forwarded_events FROM forwarded_totals
     WHERE day BETWEEN :first_day AND :last_day
-        AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+        AND (:merchant_ids::uuid[] IS NULL OR merchant_id = ANY(:merchant_ids))
         AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-    GROUP BY day, merchant_id
-) AS forwarded
-FULL JOIN (
-    SELECT day, merchant_id, sum(events)::bigint AS recorded_events,
+    GROUP BY day, merchant_id, consumer_id
+), recorded AS (
+    SELECT day, merchant_id, consumer_id, sum(events)::bigint AS recorded_events,
         coalesce(sum(requests) FILTER (WHERE NOT is_test), 0)::bigint AS requests,
         coalesce(sum(request_bytes) FILTER (WHERE NOT is_test), 0)::bigint AS request_bytes,
         coalesce(sum(response_bytes) FILTER (WHERE NOT is_test), 0)::bigint AS response_bytes,
-        coalesce(sum(events) FILTER (WHERE is_test), 0)::bigint AS test_events
+        coalesce(sum(events) FILTER (WHERE is_test), 0)::bigint AS test_events,
+        coalesce(sum(request_bytes) FILTER (WHERE is_test), 0)::bigint AS test_request_bytes,
+        coalesce(sum(response_bytes) FILTER (WHERE is_test), 0)::bigint AS test_response_bytes
     FROM day_totals JOIN series USING (series_id)
     WHERE day BETWEEN :first_day AND :last_day
-        AND (:merchant_id::uuid IS NULL OR merchant_id = :merchant_id)
+        AND (:merchant_ids::uuid[] IS NULL OR merchant_id = ANY(:merchant_ids))
         AND (:consumer_id::uuid IS NULL OR consumer_id = :consumer_id)
-    GROUP BY day, merchant_id
-) AS recorded USING (day, merchant_id)
+    GROUP BY day, merchant_id, consumer_id
+), waiting AS (
+    SELECT * FROM unnest(
+        :waiting_days::date[], :waiting_merchant_ids::uuid[], :waiting_consumer_ids::uuid[], :waiting_events::bigint[]
+    ) AS waiting (day, merchant_id, consumer_id, dead_letters)
+), consumer_days AS (
+    SELECT day, merchant_id, consumer_id, coalesce(forwarded_events, 0) AS forwarded_events,
+        coalesce(recorded_events, 0) AS recorded_events, coalesce(requests, 0) AS requests,
+        coalesce(request_bytes, 0) AS request_bytes, coalesce(response_bytes, 0) AS response_bytes,
+        coalesce(test_events, 0) AS test_events, coalesce(test_request_bytes, 0) AS test_request_bytes,
+        coalesce(test_response_bytes, 0) AS test_response_bytes, coalesce(dead_letters, 0) AS dead_letters,
+        -- What waits as a dead letter is missing, unless its gateway hasn't told of it yet.
+        greatest(
+            coalesce(forwarded_events, 0) - coalesce(recorded_events, 0) - coalesce(dead_letters, 0), 0
+        ) AS unrecorded_events,
+        greatest(coalesce(recorded_events, 0) - coalesce(forwarded_events, 0), 0) AS untold_events
+    FROM forwarded
+        FULL JOIN recorded USING (day, merchant_id, consumer_id)
+        FULL JOIN waiting USING (day, merchant_id, consumer_id)
+)
+
+-- name: list_day_totals
+{consumer_days}
+SELECT day, merchant_id, sum(forwarded_events)::bigint AS forwarded_events,
+    sum(recorded_events)::bigint AS recorded_events, sum(requests)::bigint AS requests,
+    sum(request_bytes)::bigint AS request_bytes, sum(response_bytes)::bigint AS response_bytes,
+    sum(test_events)::bigint AS test_events, sum(test_request_bytes)::bigint AS test_request_bytes,
+    sum(test_response_bytes)::bigint AS test_response_bytes, sum(dead_letters)::bigint AS dead_letters,
+    sum(unrecorded_events)::bigint AS unrecorded_events, sum(untold_events)::bigint AS untold_events,
+    coalesce(
+        sum(hashtextextended(concat_ws(' ', consumer_id, requests, request_bytes, response_bytes), 0))
+            FILTER (WHERE requests <> 0 OR request_bytes <> 0 OR response_bytes <> 0), 0
+    )::text AS digest
+FROM consumer_days
+GROUP BY day, merchant_id
 ORDER BY day, merchant_id
 LIMIT :limit::bigint;
+
+-- name: list_consumer_day_totals
+-- order merchant_id: uuid merchant_id, uuid consumer_id
+{consumer_days}
+SELECT *, {key} FROM consumer_days WHERE {after} ORDER BY {order} LIMIT :limit;
 
 -- name: list_waiting_payloads
 -- Messages of gateways that wait for somebody's decision, the oldest first.

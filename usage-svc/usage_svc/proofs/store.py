@@ -1,6 +1,7 @@
 """The SQL of proofs. Raw events are read from a day's partition by its name: a prepared statement on the
 whole table would lock all of its partitions, and wait while one is detached."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from ams_common.queries import QueryStore, column, many, run, value
+from ams_common.queries import QueryStore, column, many, page, run, value
 
 from usage_svc.proofs.leaves import EVENT_COLUMNS
 from usage_svc.proofs.trees import Block, Run
@@ -52,18 +53,40 @@ class Place:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DayFigures:
-    """What was forwarded and recorded of a merchant's day."""
+    """What was forwarded and recorded of a merchant's day, of one consumer or of all that were asked for: see
+    DayTotal of the contract. Only what is of all has a digest."""
 
     day: date
     merchant_id: UUID
+    consumer_id: UUID | None = None
     forwarded_events: int
     recorded_events: int
     requests: int
     request_bytes: int
     response_bytes: int
     test_events: int
+    test_request_bytes: int
+    test_response_bytes: int
+    dead_letters: int
+    unrecorded_events: int
+    untold_events: int
+    digest: str = ""
+
+
+class WaitingEvents(Counter[tuple[date, UUID, UUID]]):
+    """How many events wait as dead letters, by day, merchant and consumer."""
+
+    @property
+    def rows(self) -> dict[str, list[Any]]:
+        """As the queries of day totals take them."""
+        return {
+            "waiting_days": [day for day, _, _ in self],
+            "waiting_merchant_ids": [merchant_id for _, merchant_id, _ in self],
+            "waiting_consumer_ids": [consumer_id for _, _, consumer_id in self],
+            "waiting_events": list(self.values()),
+        }
 
 
 class ProofStore(QueryStore, package="usage_svc.proofs"):
@@ -87,6 +110,7 @@ class ProofStore(QueryStore, package="usage_svc.proofs"):
     list_nodes = column(bytes)
     _list_hashes = many(dict[str, Any])
     list_day_totals = many(DayFigures)
+    list_consumer_day_totals = page(DayFigures)
     list_waiting_payloads = column(bytes)
 
     async def has_events(self, day: date) -> bool:

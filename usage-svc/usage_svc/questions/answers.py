@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import usage_service_pb2 as pb
@@ -41,14 +40,14 @@ class Questions:
             used = [each for each in series if each.series_id in used_ids]
             wanted = series if question.with_previous else used
             groups = await self._groups(store, question, wanted)
-            sum_of = await self._sums_of(store, question, wanted)
+            read_for = await self._summed(store, question, groups, wanted)
             readings = [
                 (
                     reading,
                     await store.usage_by_slot(
                         reading,
                         # Sums are kept from hours on.
-                        groups.of_all(wanted, {} if reading.rollup is Rollup.MINUTE else sum_of),
+                        groups.of_all(wanted, {}) if reading.rollup is Rollup.MINUTE else read_for,
                         groups.of_class,
                         question.status_classes,
                     ),
@@ -70,14 +69,20 @@ class Questions:
         ]
         return groups.narrowed(requests, question.top)
 
-    async def _sums_of(
-        self, store: QuestionStore, question: Question, series: list[Series]
-    ) -> dict[UUID, int]:
-        """The series that stand for all of a consumer's, where the question is about whole consumers."""
-        if not question.is_of_whole_consumers():
-            return {}
+    async def _summed(
+        self, store: QuestionStore, question: Question, groups: Groups, series: list[Series]
+    ) -> dict[int, int]:
+        """The series to read for `series`, with their groups: one that stands for all of a consumer's, where
+        whole consumers are asked about, and few groups shown."""
+        if not question.scope.is_of_whole_consumers:
+            return groups.of_all(series, {})
         consumer_ids = list({each.consumer_id for each in series})
-        return dict(await store.sums_of_consumers(consumer_ids=consumer_ids))
+        sum_of = dict(await store.sums_of_consumers(consumer_ids=consumer_ids))
+        if not question.is_by_series():
+            return groups.of_all(series, sum_of)
+        if groups.has_other:
+            return groups.of_sums(series, sum_of)
+        return groups.of_all(series, {})
 
     async def calls(self, question: CallQuestion) -> pb.ListCallsResponse:
         """A page of the log, newest first."""

@@ -1,7 +1,7 @@
 """The figures of an answer, from what was read of the rollups. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ams.usage.v1 import usage_service_pb2 as pb
 
 from usage_svc.questions.cover import Reading
+from usage_svc.questions.groups import Counted
 from usage_svc.questions.histograms import Counts, quantiles_ms, read_counts, widened
 
 _QUANTILES: Final = (0.5, 0.95, 0.99)
@@ -60,13 +61,14 @@ class _Entries:
     sign: Counts
 
     @classmethod
-    def of(cls, readings: Readings, group_of: Mapping[int, int]) -> "_Entries":
+    def of(cls, readings: Readings, counted: Sequence[Sequence[Counted]]) -> "_Entries":
         found: list[tuple[int, int, int, int]] = []
         row = 0
         for reading, rows in readings:
             for sums in rows:
                 for bucket, sign in reading.additions[sums.slot - 1]:
-                    found.append((row, bucket, group_of[sums.group_no], sign))
+                    for group, group_sign in counted[sums.group_no]:
+                        found.append((row, bucket, group, sign * group_sign))
                 row += 1
         columns = np.array(found, dtype=np.int64).reshape(-1, 4).T
         return cls(*columns[:, np.lexsort((columns[2], columns[1]))])
@@ -78,7 +80,9 @@ class _Entries:
         return np.flatnonzero(is_first)
 
 
-def requests_by_group(readings: Readings, buckets: range) -> dict[int, int]:
+def requests_by_group(
+    readings: Readings, counted: Sequence[Sequence[Counted]], buckets: range
+) -> dict[int, int]:
     """How many requests each group has in `buckets` that was used in them."""
     found: Counter[int] = Counter()
     size_bytes: Counter[int] = Counter()
@@ -86,17 +90,20 @@ def requests_by_group(readings: Readings, buckets: range) -> dict[int, int]:
         for sums in rows:
             for bucket, sign in reading.additions[sums.slot - 1]:
                 if bucket in buckets:
-                    found[sums.group_no] += sign * sums.requests
-                    size_bytes[sums.group_no] += sign * (sums.request_bytes + sums.response_bytes)
+                    for group, group_sign in counted[sums.group_no]:
+                        found[group] += sign * group_sign * sums.requests
+                        size_bytes[group] += sign * group_sign * (sums.request_bytes + sums.response_bytes)
     # A call that only goes on has bytes and is no request.
     return {group: count for group, count in found.items() if count or size_bytes[group]}
 
 
-def figures_of(readings: Readings, group_of: Mapping[int, int], groups: int, buckets: range) -> Figures:
-    """The figures of `buckets`, whatever else was read. Groups are numbered from 0 on, after `group_of` has
-    said in which one that is which a row names."""
+def figures_of(
+    readings: Readings, counted: Sequence[Sequence[Counted]], groups: int, buckets: range
+) -> Figures:
+    """The figures of `buckets`, whatever else was read. Groups are numbered from 0 on; `counted` says in
+    which of them a row counts, by the number that it names."""
     rows = [sums for _, of_reading in readings for sums in of_reading]
-    entries = _Entries.of(readings, group_of)
+    entries = _Entries.of(readings, counted)
     starts = entries.cell_starts()
     is_asked = (entries.bucket[starts] >= buckets.start) & (entries.bucket[starts] < buckets.stop)
     summed = np.array([sums[2:8] for sums in rows], dtype=np.int64).reshape(-1, 6)

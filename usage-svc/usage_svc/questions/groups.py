@@ -23,6 +23,13 @@ class SeriesRequests(NamedTuple):
     requests: int
 
 
+class Counted(NamedTuple):
+    """A group, and whether what is read counts in it (1) or against it (-1)."""
+
+    group_no: int
+    sign: int
+
+
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Groups by their numbers: of a series, to which that of a status class is added."""
@@ -30,6 +37,8 @@ class Groups:
     names: Sequence[str]
     of_series: Mapping[int, int]
     of_class: Sequence[int] = (0,) * len(STATUS_CLASSES)
+    # Whether the last is that of all which aren't shown by themselves.
+    has_other: bool = False
 
     @classmethod
     def of(cls, group_by: pb.GroupBy.ValueType, names_of_series: Mapping[int, str]) -> "Groups":
@@ -47,6 +56,30 @@ class Groups:
             sum_of.get(each.consumer_id, each.series_id): self.of_series[each.series_id] for each in series
         }
 
+    def of_sums(self, series: Sequence[Series], sum_of: Mapping[UUID, int]) -> dict[int, int]:
+        """The group of each series that is read for `series` where the last group is the one of all others:
+        of a consumer with a sum, that is read there, and those of other groups, which are too much in it, are
+        numbered on behind the groups (see `counted`)."""
+        last = len(self.names) - 1
+        others = {each.consumer_id for each in series if self.of_series[each.series_id] == last}
+        summed = others & sum_of.keys()
+        read = {}
+        for each in series:
+            group = self.of_series[each.series_id]
+            if each.consumer_id not in summed:
+                read[each.series_id] = group
+            elif group == last:
+                read[sum_of[each.consumer_id]] = last
+            else:
+                read[each.series_id] = group + len(self.names)
+        return read
+
+    def counted(self) -> Sequence[Sequence[Counted]]:
+        """Of each number that `of_all` and `of_sums` give: in which groups it counts, or against them."""
+        last = len(self.names) - 1
+        itself = [[Counted(group, 1)] for group in range(len(self.names))]
+        return [*itself, *([Counted(group, 1), Counted(last, -1)] for group in range(last))]
+
     def narrowed(self, used: Iterable[SeriesRequests], top: int) -> "Groups":
         """With one group for all that don't have the most requests; only of groups of series. Raises
         InvalidArgumentError range_too_large when they are too many without `top`."""
@@ -55,7 +88,9 @@ class Groups:
             requests[self.of_series[each.series_id]] += each.requests
         shown = self.shown(requests, top)
         return Groups(
-            shown.names, {series_id: shown.new[group] for series_id, group in self.of_series.items()}
+            shown.names,
+            {series_id: shown.new[group] for series_id, group in self.of_series.items()},
+            has_other=shown.names[-1:] == [OTHER],
         )
 
     def shown(self, requests: Mapping[int, int], top: int) -> "Shown":

@@ -10,7 +10,7 @@ from ams_common.clock import to_timestamp
 from usage_svc.events import Series
 from usage_svc.questions.cover import Reading, Stretch, cover, within
 from usage_svc.questions.figures import Figures, Readings, figures_of, requests_by_group
-from usage_svc.questions.groups import OTHER, Groups, Shown
+from usage_svc.questions.groups import OTHER, Counted, Groups, Shown
 from usage_svc.questions.ranges import Period, moment, period_of, too_large
 from usage_svc.questions.scopes import Asker, Scope, check_group_by, scope_of, status_classes_of
 from usage_svc.questions.spikes import find_spikes
@@ -54,10 +54,9 @@ class Question:
         is_cut = 0 < self.top < len(groups.names)
         return is_cut or len(groups.names) * len(self.buckets()) > MAX_POINTS
 
-    def is_of_whole_consumers(self) -> bool:
-        """Whether all series of a consumer count, and in the same group."""
-        by_series = (pb.SERVICE, pb.KEY, pb.PROJECT, pb.MERCHANT)
-        return self.scope.is_of_whole_consumers and self.group_by not in by_series
+    def is_by_series(self) -> bool:
+        """Whether series of one consumer may be in several groups."""
+        return self.group_by in (pb.SERVICE, pb.KEY, pb.PROJECT, pb.MERCHANT)
 
     def readings(self) -> list[Reading]:
         """What to read for the figures. With the period before, that is the first bucket."""
@@ -94,8 +93,10 @@ def report_of(
 ) -> pb.UsageReport:
     """The answer, from what was read of `groups`. Raises InvalidArgumentError range_too_large."""
     period, buckets = question.period, question.buckets()
-    shown = groups.shown(requests_by_group(readings, buckets), question.top)
-    figures = figures_of(readings, shown.new, len(shown.names), buckets)
+    counted = groups.counted()
+    shown = groups.shown(requests_by_group(readings, counted, buckets), question.top)
+    counted_shown = [[Counted(shown.new[each.group_no], each.sign) for each in of_one] for of_one in counted]
+    figures = figures_of(readings, counted_shown, len(shown.names), buckets)
     if len(figures.cells) > MAX_POINTS:
         raise too_large("The report would have too many figures: ask for a shorter range or fewer groups.")
     starts = [to_timestamp(at) for at in period.bounds]
@@ -118,7 +119,7 @@ def report_of(
         spikes=_spikes(period, buckets, figures, now),
     )
     if question.with_previous:
-        of_all = dict.fromkeys(shown.new, 0)
+        of_all = [[Counted(0, each.sign) for each in of_one] for of_one in counted]
         report.previous.CopyFrom(figures_of(readings, of_all, 1, range(1)).total)
     return report
 

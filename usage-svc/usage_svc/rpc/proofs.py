@@ -1,8 +1,8 @@
 """The RPCs of UsageService about what was forwarded and recorded, and the proof of it."""
 
 import logging
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -15,12 +15,13 @@ from ams_common.database import Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from ams_common.ids import uuid_or_none
 from ams_common.interceptors import Context
+from ams_common.paging import page_request
 from ams_common.pseudonyms import Pseudonyms
 from google.protobuf.message import DecodeError
 
 from usage_svc.file_store import FileStore
 from usage_svc.proofs.proven_events import FIRST, EventScope, ProvenEvents
-from usage_svc.proofs.store import DayFigures, ProofStore
+from usage_svc.proofs.store import DayFigures, ProofStore, WaitingEvents
 from usage_svc.reading import events_of
 from usage_svc.store import Store
 
@@ -31,7 +32,25 @@ _MAX_ROOT_DAYS = 400
 _MAX_TOTALS = 20_000
 _MAX_LETTERS = 5_000
 
-_DayKey = tuple[date, UUID]
+# Whose an event is that doesn't say so.
+_NOBODY = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DayScope:
+    """Which totals are asked for. None: of all merchants, of all consumers."""
+
+    first_day: date
+    last_day: date
+    merchant_ids: Sequence[UUID] | None
+    consumer_id: UUID | None
+
+    def holds(self, day: date, merchant_id: UUID, consumer_id: UUID) -> bool:
+        return (
+            self.first_day <= day <= self.last_day
+            and (self.merchant_ids is None or merchant_id in self.merchant_ids)
+            and self.consumer_id in (None, consumer_id)
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,25 +65,30 @@ class ProofRpcs(rpc.UsageServiceServicer):
         self, request: pb.ListDayTotalsRequest, context: Context
     ) -> pb.ListDayTotalsResponse:
         first_day, last_day = _days(request.first_day, request.last_day)
+        merchant_id, consumer_id = uuid_or_none(request.merchant_id), uuid_or_none(request.consumer_id)
+        scope = DayScope(first_day, last_day, [merchant_id] if merchant_id else None, consumer_id)
         async with self.database.read() as reading:
             store = ProofStore(reading.connection)
             totals = await store.list_day_totals(
-                merchant_id=uuid_or_none(request.merchant_id),
-                consumer_id=uuid_or_none(request.consumer_id),
-                first_day=first_day,
-                last_day=last_day,
-                limit=_MAX_TOTALS + 1,
+                **asdict(scope), **(await _waiting_events(store, scope)).rows, limit=_MAX_TOTALS + 1
             )
-            payloads = await store.list_waiting_payloads(limit=_MAX_LETTERS)
         if len(totals) > _MAX_TOTALS:
             raise _invalid("lastDay", "leaves too many totals: ask for fewer days, or one merchant")
-        waiting = _waiting_events(payloads, request.merchant_id, request.consumer_id)
-        shown = {(total.day, total.merchant_id): total for total in totals}
-        for key in waiting:
-            if first_day <= key[0] <= last_day:
-                shown.setdefault(key, DayFigures(*key, 0, 0, 0, 0, 0, 0))
-        return pb.ListDayTotalsResponse(
-            totals=[_total(shown[key], request.consumer_id, waiting[key]) for key in sorted(shown)]
+        return pb.ListDayTotalsResponse(totals=[_total(each, request.consumer_id) for each in totals])
+
+    async def ListConsumerDayTotals(
+        self, request: pb.ListConsumerDayTotalsRequest, context: Context
+    ) -> pb.ListConsumerDayTotalsResponse:
+        day = date.fromisoformat(request.day)
+        scope = DayScope(day, day, list(map(UUID, request.merchant_ids)), None)
+        async with self.database.read() as reading:
+            store = ProofStore(reading.connection)
+            page = await store.list_consumer_day_totals(
+                page_request(request), **asdict(scope), **(await _waiting_events(store, scope)).rows
+            )
+        return pb.ListConsumerDayTotalsResponse(
+            totals=[_total(each, str(each.consumer_id)) for each in page.rows],
+            next_page_token=page.next_token,
         )
 
     async def ListDayRoots(
@@ -152,7 +176,7 @@ def _invalid(field: str, description: str) -> InvalidArgumentError:
     )
 
 
-def _total(figures: DayFigures, consumer_id: str, dead_letters: int) -> pb.DayTotal:
+def _total(figures: DayFigures, consumer_id: str) -> pb.DayTotal:
     return pb.DayTotal(
         day=figures.day.isoformat(),
         merchant_id=str(figures.merchant_id),
@@ -163,21 +187,30 @@ def _total(figures: DayFigures, consumer_id: str, dead_letters: int) -> pb.DayTo
         request_bytes=figures.request_bytes,
         response_bytes=figures.response_bytes,
         test_events=figures.test_events,
-        dead_letters=dead_letters,
+        dead_letters=figures.dead_letters,
+        unrecorded_events=figures.unrecorded_events,
+        untold_events=figures.untold_events,
+        test_request_bytes=figures.test_request_bytes,
+        test_response_bytes=figures.test_response_bytes,
+        digest=figures.digest,
     )
 
 
-def _waiting_events(payloads: list[bytes], merchant_id: str, consumer_id: str) -> Counter[_DayKey]:
-    """How many events of each day and merchant wait as dead letters, as far as they say whose they are."""
-    waiting: Counter[_DayKey] = Counter()
-    for event in (event for payload in payloads for event in _events_of(payload)):
-        is_wanted = merchant_id in ("", event.merchant_id) and consumer_id in ("", event.consumer_id)
-        if is_wanted and formats.UUID.fullmatch(event.merchant_id):
+async def _waiting_events(store: ProofStore, scope: DayScope) -> WaitingEvents:
+    """Of those in the scope, as far as they say whose they are."""
+    waiting = WaitingEvents()
+    for payload in await store.list_waiting_payloads(limit=_MAX_LETTERS):
+        for event in _events_of(payload):
+            if not formats.UUID.fullmatch(event.merchant_id):
+                continue
             try:
                 day = datetime.fromtimestamp(event.timestamp.seconds, UTC).date()
             except (OverflowError, ValueError, OSError):
                 continue
-            waiting[day, UUID(event.merchant_id)] += 1
+            is_named = formats.UUID.fullmatch(event.consumer_id)
+            consumer_id = UUID(event.consumer_id) if is_named else _NOBODY
+            if scope.holds(day, UUID(event.merchant_id), consumer_id):
+                waiting[day, UUID(event.merchant_id), consumer_id] += 1
     return waiting
 
 

@@ -638,8 +638,8 @@ class ListInvoicesRequest(_message.Message):
     status: Global___InvoiceStatus.ValueType
     kind: Global___InvoiceKind.ValueType
     order_by: _builtins.str
-    """How to sort (AIP-132). A status sorts by its word (draft, issued, overdue, paid, void), a total by its currency and
-    then its amount. Without it: created_at desc.
+    """How to sort (AIP-132). A total sorts by its currency and then its amount: to consumers it is the subtotal, which they
+    owe. Without it: created_at desc.
     """
     def __init__(
         self,
@@ -1912,34 +1912,99 @@ Global___GetReconciliationRequest: _TypeAlias = GetReconciliationRequest  # noqa
 
 @_typing.final
 class Difference(_message.Message):
-    """Why two of a day's figures differ."""
+    """By how much two of a day's figures differ, and why. What differs is compared by consumer and then added up: what one
+    has too many hides nothing that another lacks.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """forwarded_not_recorded, recorded_not_forwarded, dead_letter, test_calls, continuations (later parts of calls that
-    last), not_rated_yet, rated_not_recorded (usage-svc was restored and is reading again), not_charged, price_unknown,
-    not_invoiced_yet.
-    """
+    """One of Reconciliation.differences."""
     events: _builtins.int
-    message: _builtins.str
+    """Events or calls. Of a code of bytes ("bytes_…") 0: it has the other two."""
+    request_bytes: _builtins.int
+    response_bytes: _builtins.int
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         events: _builtins.int = ...,
-        message: _builtins.str = ...,
+        request_bytes: _builtins.int = ...,
+        response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "events", b"events", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "events", b"events", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
+@_typing.final
+class DifferenceKind(_message.Message):
+    """What a code means."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    IS_EXPECTED_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    title: _builtins.str
+    """A few words, "Not invoiced yet"."""
+    message: _builtins.str
+    """Sentences: what it is, and what to do."""
+    is_expected: _builtins.bool
+    """Whether it is as it should be, so that nobody has to look at it."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        title: _builtins.str = ...,
+        message: _builtins.str = ...,
+        is_expected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "is_expected", b"is_expected", "message", b"message", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DifferenceKind: _TypeAlias = DifferenceKind  # noqa: Y015
+
+@_typing.final
+class DayBytes(_message.Message):
+    """Bytes of a day's events in usage-svc, of calls in billing's counters and of those on invoices. Gateways count events
+    alone: an event holds its bytes, and is recorded whole or not at all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    RATED_FIELD_NUMBER: _builtins.int
+    INVOICED_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.int
+    rated: _builtins.int
+    invoiced: _builtins.int
+    def __init__(
+        self,
+        *,
+        recorded: _builtins.int = ...,
+        rated: _builtins.int = ...,
+        invoiced: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invoiced", b"invoiced", "rated", b"rated", "recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayBytes: _TypeAlias = DayBytes  # noqa: Y015
 
 @_typing.final
 class ReconciledDay(_message.Message):
@@ -1953,19 +2018,25 @@ class ReconciledDay(_message.Message):
     INVOICED_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     IS_RECONCILED_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     merchant_id: _builtins.str
     forwarded: _builtins.int
-    """Events by the gateways' count, in usage-svc, and calls in billing's counters and on invoices."""
+    """Events by the count of who forwarded them (gateways, and registry-svc of pulls), in usage-svc, and calls in
+    billing's counters and on invoices.
+    """
     recorded: _builtins.int
     rated: _builtins.int
     invoiced: _builtins.int
     is_reconciled: _builtins.bool
-    """Nothing differs but what is named and expected: test calls, parts of calls, what isn't charged, days not invoiced
-    yet.
-    """
+    """Every difference is one that is expected."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]: ...
+    @_builtins.property
+    def request_bytes(self) -> Global___DayBytes: ...
+    @_builtins.property
+    def response_bytes(self) -> Global___DayBytes: ...
     def __init__(
         self,
         *,
@@ -1977,10 +2048,12 @@ class ReconciledDay(_message.Message):
         invoiced: _builtins.int = ...,
         differences: _abc.Iterable[Global___Difference] | None = ...,
         is_reconciled: _builtins.bool = ...,
+        request_bytes: Global___DayBytes | None = ...,
+        response_bytes: Global___DayBytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "differences", b"differences", "forwarded", b"forwarded", "invoiced", b"invoiced", "is_reconciled", b"is_reconciled", "merchant_id", b"merchant_id", "rated", b"rated", "recorded", b"recorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "differences", b"differences", "forwarded", b"forwarded", "invoiced", b"invoiced", "is_reconciled", b"is_reconciled", "merchant_id", b"merchant_id", "rated", b"rated", "recorded", b"recorded", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1991,18 +2064,24 @@ class Reconciliation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DAYS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconciledDay]:
         """By day, then merchant."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DifferenceKind]:
+        """All there are, in the order in which a day names them."""
 
     def __init__(
         self,
         *,
         days: _abc.Iterable[Global___ReconciledDay] | None = ...,
+        differences: _abc.Iterable[Global___DifferenceKind] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "differences", b"differences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

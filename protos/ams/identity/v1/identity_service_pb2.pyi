@@ -1161,6 +1161,55 @@ class ListAuditRecordsResponse(_message.Message):
 Global___ListAuditRecordsResponse: _TypeAlias = ListAuditRecordsResponse  # noqa: Y015
 
 @_typing.final
+class GetRevisionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRevisionsRequest: _TypeAlias = GetRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class Revisions(_message.Message):
+    """Each is another one whenever there is something new in the list, and mostly higher. 0: nothing is in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ENDS_FIELD_NUMBER: _builtins.int
+    STANDINGS_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    PLATFORM_SETTINGS_FIELD_NUMBER: _builtins.int
+    token_ends: _builtins.int
+    """Of SessionService.ListTokenEnds."""
+    standings: _builtins.int
+    """Of ListStandingChanges."""
+    projects: _builtins.int
+    """Of ProjectService.ListProjectChanges."""
+    platform_settings: _builtins.int
+    """Of SettingsService.GetPlatformSettings."""
+    def __init__(
+        self,
+        *,
+        token_ends: _builtins.int = ...,
+        standings: _builtins.int = ...,
+        projects: _builtins.int = ...,
+        platform_settings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["platform_settings", b"platform_settings", "projects", b"projects", "standings", b"standings", "token_ends", b"token_ends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revisions: _TypeAlias = Revisions  # noqa: Y015
+
+@_typing.final
 class ListStandingChangesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

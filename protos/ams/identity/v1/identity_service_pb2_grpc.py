@@ -154,6 +154,11 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
                 _registered_method=True)
+        self.GetRevisions = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/GetRevisions',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.FromString,
+                _registered_method=True)
         self.ListStandingChanges = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/ListStandingChanges',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.ListStandingChangesRequest.SerializeToString,
@@ -330,6 +335,13 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRevisions(self, request, context):
+        """Which revisions of what services follow are the newest: each asks for a list only when it has another one than before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListStandingChanges(self, request, context):
         """Changes of standing after a version, oldest first: for services that keep what Kafka tells of it, so that a
         block or suspension doesn't wait while Kafka is away.
@@ -467,6 +479,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.UnblockConsumer,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.SerializeToString,
+            ),
+            'GetRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevisions,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.SerializeToString,
             ),
             'ListStandingChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListStandingChanges,
@@ -1127,6 +1144,33 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/UnblockConsumer',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.UnblockConsumerRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/GetRevisions',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.GetRevisionsRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.Revisions.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,8 @@ class IdentityServiceStub:
     BlockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BlockConsumerRequest, _identity_service_pb2.Consumer]
     """Stops every call with the consumer's keys within a second."""
     UnblockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UnblockConsumerRequest, _identity_service_pb2.Consumer]
+    GetRevisions: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetRevisionsRequest, _identity_service_pb2.Revisions]
+    """Which revisions of what services follow are the newest: each asks for a list only when it has another one than before."""
     ListStandingChanges: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListStandingChangesRequest, _identity_service_pb2.ListStandingChangesResponse]
     """Changes of standing after a version, oldest first: for services that keep what Kafka tells of it, so that a
     block or suspension doesn't wait while Kafka is away.
@@ -249,6 +251,14 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.UnblockConsumerRequest,
         context: _aio.ServicerContext[_identity_service_pb2.UnblockConsumerRequest, _abc.Awaitable[_identity_service_pb2.Consumer]],
     ) -> _abc.Awaitable[_identity_service_pb2.Consumer]: ...
+
+    @_abc_1.abstractmethod
+    def GetRevisions(
+        self,
+        request: _identity_service_pb2.GetRevisionsRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.GetRevisionsRequest, _abc.Awaitable[_identity_service_pb2.Revisions]],
+    ) -> _abc.Awaitable[_identity_service_pb2.Revisions]:
+        """Which revisions of what services follow are the newest: each asks for a list only when it has another one than before."""
 
     @_abc_1.abstractmethod
     def ListStandingChanges(

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/identity/v1/notifications.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xbc\x08\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x12price_change_ahead\x18\x04 \x01(\x0b\x32!.ams.identity.v1.PriceChangeAheadH\x00\x12\x38\n\x0einvoice_issued\x18\x05 \x01(\x0b\x32\x1e.ams.identity.v1.InvoiceIssuedH\x00\x12\x36\n\rreport_shared\x18\x06 \x01(\x0b\x32\x1d.ams.identity.v1.ReportSharedH\x00\x12\x34\n\x0creport_ready\x18\x07 \x01(\x0b\x32\x1c.ams.identity.v1.ReportReadyH\x00\x12>\n\x11threshold_reached\x18\x08 \x01(\x0b\x32!.ams.identity.v1.ThresholdReachedH\x00\x12<\n\x10\x61\x63\x63\x65ss_requested\x18\t \x01(\x0b\x32 .ams.identity.v1.AccessRequestedH\x00\x12\x38\n\x0e\x61\x63\x63\x65ss_decided\x18\n \x01(\x0b\x32\x1e.ams.identity.v1.AccessDecidedH\x00\x12\x34\n\x0c\x61\x63\x63\x65ss_ended\x18\x0b \x01(\x0b\x32\x1c.ams.identity.v1.AccessEndedH\x00\x12>\n\x11listing_submitted\x18\x0c \x01(\x0b\x32!.ams.identity.v1.ListingSubmittedH\x00\x12:\n\x0flisting_decided\x18\r \x01(\x0b\x32\x1f.ams.identity.v1.ListingDecidedH\x00\x12\x34\n\x0ckey_expiring\x18\x0e \x01(\x0b\x32\x1c.ams.identity.v1.KeyExpiringH\x00\x12\x32\n\x0bkey_exposed\x18\x0f \x01(\x0b\x32\x1b.ams.identity.v1.KeyExposedH\x00\x12\x38\n\x0elicence_ending\x18\x10 \x01(\x0b\x32\x1e.ams.identity.v1.LicenceEndingH\x00\x12<\n\x10standing_changed\x18\x11 \x01(\x0b\x32 .ams.identity.v1.StandingChangedH\x00\x12@\n\x12project_invitation\x18\x12 \x01(\x0b\x32\".ams.identity.v1.ProjectInvitationH\x00\x12O\n\x1aproject_membership_changed\x18\x13 \x01(\x0b\x32).ams.identity.v1.ProjectMembershipChangedH\x00\x42\t\n\x07message\"B\n\x0f\x41\x63\x63\x65ssRequested\x12\x19\n\x11\x61\x63\x63\x65ss_request_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\"{\n\rAccessDecided\x12\x19\n\x11\x61\x63\x63\x65ss_request_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x14\n\x0cservice_slug\x18\x03 \x01(\t\x12\x13\n\x0bis_approved\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"[\n\x0b\x41\x63\x63\x65ssEnded\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x14\n\x0cservice_slug\x18\x02 \x01(\t\x12\x10\n\x08\x65nded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"h\n\x10ListingSubmitted\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x15\n\rmerchant_name\x18\x03 \x01(\t\x12\x13\n\x0bis_revision\x18\x04 \x01(\x08\"q\n\x0eListingDecided\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0bis_revision\x18\x05 \x01(\x08\"s\n\x0bKeyExpiring\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc4\x01\n\nKeyExposed\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12\x10\n\x08\x66ound_at\x18\x04 \x01(\t\x12\x31\n\rexposed_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\ncost_since\x18\x06 \x03(\x0b\x32\x12.google.type.Money\x12\x13\n\x0bis_disabled\x18\x07 \x01(\x08\"d\n\rLicenceEnding\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12+\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x0fStandingChanged\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x10\n\x08standing\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"h\n\x11ProjectInvitation\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x12\n\ninvited_by\x18\x03 \x01(\t\x12\x15\n\rinvitation_id\x18\x04 \x01(\t\"i\n\x18ProjectMembershipChanged\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x0e\n\x06\x63hange\x18\x03 \x01(\t\x12\x13\n\x0bmember_name\x18\x04 \x01(\t\"\x90\x01\n\x10PriceChangeAhead\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x14\n\x0cservice_slug\x18\x02 \x01(\t\x12\x11\n\tstarts_on\x18\x03 \x01(\t\x12\x14\n\x0cprice_before\x18\x04 \x01(\t\x12\x12\n\nprice_then\x18\x05 \x01(\t\x12\x13\n\x0bis_canceled\x18\x06 \x01(\x08\"\xba\x01\n\rInvoiceIssued\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\t\x12\x15\n\rmerchant_name\x18\x03 \x01(\t\x12\x11\n\tfirst_day\x18\x04 \x01(\t\x12\x10\n\x08last_day\x18\x05 \x01(\t\x12!\n\x05total\x18\x06 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06\x64ue_on\x18\x07 \x01(\t\x12\x16\n\x0eis_credit_note\x18\x08 \x01(\x08\"]\n\x0cReportShared\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x11\n\tfirst_day\x18\x03 \x01(\t\x12\x10\n\x08last_day\x18\x04 \x01(\t\"E\n\x0bReportReady\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\"i\n\x10ThresholdReached\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x11\n\trule_name\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#ams/identity/v1/notifications.proto\x12\x0f\x61ms.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xca\n\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x12price_change_ahead\x18\x04 \x01(\x0b\x32!.ams.identity.v1.PriceChangeAheadH\x00\x12\x38\n\x0einvoice_issued\x18\x05 \x01(\x0b\x32\x1e.ams.identity.v1.InvoiceIssuedH\x00\x12\x36\n\rreport_shared\x18\x06 \x01(\x0b\x32\x1d.ams.identity.v1.ReportSharedH\x00\x12\x34\n\x0creport_ready\x18\x07 \x01(\x0b\x32\x1c.ams.identity.v1.ReportReadyH\x00\x12>\n\x11threshold_reached\x18\x08 \x01(\x0b\x32!.ams.identity.v1.ThresholdReachedH\x00\x12<\n\x10\x61\x63\x63\x65ss_requested\x18\t \x01(\x0b\x32 .ams.identity.v1.AccessRequestedH\x00\x12\x38\n\x0e\x61\x63\x63\x65ss_decided\x18\n \x01(\x0b\x32\x1e.ams.identity.v1.AccessDecidedH\x00\x12\x34\n\x0c\x61\x63\x63\x65ss_ended\x18\x0b \x01(\x0b\x32\x1c.ams.identity.v1.AccessEndedH\x00\x12>\n\x11listing_submitted\x18\x0c \x01(\x0b\x32!.ams.identity.v1.ListingSubmittedH\x00\x12:\n\x0flisting_decided\x18\r \x01(\x0b\x32\x1f.ams.identity.v1.ListingDecidedH\x00\x12\x34\n\x0ckey_expiring\x18\x0e \x01(\x0b\x32\x1c.ams.identity.v1.KeyExpiringH\x00\x12\x32\n\x0bkey_exposed\x18\x0f \x01(\x0b\x32\x1b.ams.identity.v1.KeyExposedH\x00\x12\x38\n\x0elicence_ending\x18\x10 \x01(\x0b\x32\x1e.ams.identity.v1.LicenceEndingH\x00\x12<\n\x10standing_changed\x18\x11 \x01(\x0b\x32 .ams.identity.v1.StandingChangedH\x00\x12@\n\x12project_invitation\x18\x12 \x01(\x0b\x32\".ams.identity.v1.ProjectInvitationH\x00\x12O\n\x1aproject_membership_changed\x18\x13 \x01(\x0b\x32).ams.identity.v1.ProjectMembershipChangedH\x00\x12\x45\n\x15second_factor_changed\x18\x14 \x01(\x0b\x32$.ams.identity.v1.SecondFactorChangedH\x00\x12\x41\n\x13recovery_codes_made\x18\x15 \x01(\x0b\x32\".ams.identity.v1.RecoveryCodesMadeH\x00\x12?\n\x12recovery_code_used\x18\x16 \x01(\x0b\x32!.ams.identity.v1.RecoveryCodeUsedH\x00\x12\x41\n\x13personal_token_made\x18\x17 \x01(\x0b\x32\".ams.identity.v1.PersonalTokenMadeH\x00\x42\t\n\x07message\"B\n\x0f\x41\x63\x63\x65ssRequested\x12\x19\n\x11\x61\x63\x63\x65ss_request_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\"{\n\rAccessDecided\x12\x19\n\x11\x61\x63\x63\x65ss_request_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x14\n\x0cservice_slug\x18\x03 \x01(\t\x12\x13\n\x0bis_approved\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"[\n\x0b\x41\x63\x63\x65ssEnded\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x14\n\x0cservice_slug\x18\x02 \x01(\t\x12\x10\n\x08\x65nded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"h\n\x10ListingSubmitted\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x15\n\rmerchant_name\x18\x03 \x01(\t\x12\x13\n\x0bis_revision\x18\x04 \x01(\x08\"q\n\x0eListingDecided\x12\x12\n\nservice_id\x18\x01 \x01(\t\x12\x14\n\x0cservice_name\x18\x02 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0bis_revision\x18\x05 \x01(\x08\"s\n\x0bKeyExpiring\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc4\x01\n\nKeyExposed\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x10\n\x08key_name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12\x10\n\x08\x66ound_at\x18\x04 \x01(\t\x12\x31\n\rexposed_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\ncost_since\x18\x06 \x03(\x0b\x32\x12.google.type.Money\x12\x13\n\x0bis_disabled\x18\x07 \x01(\x08\"d\n\rLicenceEnding\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12+\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x0fStandingChanged\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x10\n\x08standing\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\x13SecondFactorChanged\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\t\x12\x14\n\x0cpasskey_name\x18\x02 \x01(\t\x12\x12\n\nis_removed\x18\x03 \x01(\x08\"\x13\n\x11RecoveryCodesMade\"&\n\x10RecoveryCodeUsed\x12\x12\n\ncodes_left\x18\x01 \x01(\x05\"\xa3\x01\n\x11PersonalTokenMade\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x12\n\ntoken_name\x18\x02 \x01(\t\x12\x14\n\x0ctoken_prefix\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x14\n\x0cis_read_only\x18\x05 \x01(\x08\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x11ProjectInvitation\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x12\n\ninvited_by\x18\x03 \x01(\t\x12\x15\n\rinvitation_id\x18\x04 \x01(\t\"i\n\x18ProjectMembershipChanged\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x14\n\x0cproject_name\x18\x02 \x01(\t\x12\x0e\n\x06\x63hange\x18\x03 \x01(\t\x12\x13\n\x0bmember_name\x18\x04 \x01(\t\"\x90\x01\n\x10PriceChangeAhead\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x14\n\x0cservice_slug\x18\x02 \x01(\t\x12\x11\n\tstarts_on\x18\x03 \x01(\t\x12\x14\n\x0cprice_before\x18\x04 \x01(\t\x12\x12\n\nprice_then\x18\x05 \x01(\t\x12\x13\n\x0bis_canceled\x18\x06 \x01(\x08\"\xba\x01\n\rInvoiceIssued\x12\x12\n\ninvoice_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\t\x12\x15\n\rmerchant_name\x18\x03 \x01(\t\x12\x11\n\tfirst_day\x18\x04 \x01(\t\x12\x10\n\x08last_day\x18\x05 \x01(\t\x12!\n\x05total\x18\x06 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06\x64ue_on\x18\x07 \x01(\t\x12\x16\n\x0eis_credit_note\x18\x08 \x01(\x08\"]\n\x0cReportShared\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x11\n\tfirst_day\x18\x03 \x01(\t\x12\x10\n\x08last_day\x18\x04 \x01(\t\"E\n\x0bReportReady\x12\x11\n\treport_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\"i\n\x10ThresholdReached\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x11\n\trule_name\x18\x02 \x01(\t\x12\x11\n\tthreshold\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,37 +34,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ams.identity.v1.notificatio
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NOTIFICATION']._serialized_start=115
-  _globals['_NOTIFICATION']._serialized_end=1199
-  _globals['_ACCESSREQUESTED']._serialized_start=1201
-  _globals['_ACCESSREQUESTED']._serialized_end=1267
-  _globals['_ACCESSDECIDED']._serialized_start=1269
-  _globals['_ACCESSDECIDED']._serialized_end=1392
-  _globals['_ACCESSENDED']._serialized_start=1394
-  _globals['_ACCESSENDED']._serialized_end=1485
-  _globals['_LISTINGSUBMITTED']._serialized_start=1487
-  _globals['_LISTINGSUBMITTED']._serialized_end=1591
-  _globals['_LISTINGDECIDED']._serialized_start=1593
-  _globals['_LISTINGDECIDED']._serialized_end=1706
-  _globals['_KEYEXPIRING']._serialized_start=1708
-  _globals['_KEYEXPIRING']._serialized_end=1823
-  _globals['_KEYEXPOSED']._serialized_start=1826
-  _globals['_KEYEXPOSED']._serialized_end=2022
-  _globals['_LICENCEENDING']._serialized_start=2024
-  _globals['_LICENCEENDING']._serialized_end=2124
-  _globals['_STANDINGCHANGED']._serialized_start=2126
-  _globals['_STANDINGCHANGED']._serialized_end=2191
-  _globals['_PROJECTINVITATION']._serialized_start=2193
-  _globals['_PROJECTINVITATION']._serialized_end=2297
-  _globals['_PROJECTMEMBERSHIPCHANGED']._serialized_start=2299
-  _globals['_PROJECTMEMBERSHIPCHANGED']._serialized_end=2404
-  _globals['_PRICECHANGEAHEAD']._serialized_start=2407
-  _globals['_PRICECHANGEAHEAD']._serialized_end=2551
-  _globals['_INVOICEISSUED']._serialized_start=2554
-  _globals['_INVOICEISSUED']._serialized_end=2740
-  _globals['_REPORTSHARED']._serialized_start=2742
-  _globals['_REPORTSHARED']._serialized_end=2835
-  _globals['_REPORTREADY']._serialized_start=2837
-  _globals['_REPORTREADY']._serialized_end=2906
-  _globals['_THRESHOLDREACHED']._serialized_start=2908
-  _globals['_THRESHOLDREACHED']._serialized_end=3013
+  _globals['_NOTIFICATION']._serialized_end=1469
+  _globals['_ACCESSREQUESTED']._serialized_start=1471
+  _globals['_ACCESSREQUESTED']._serialized_end=1537
+  _globals['_ACCESSDECIDED']._serialized_start=1539
+  _globals['_ACCESSDECIDED']._serialized_end=1662
+  _globals['_ACCESSENDED']._serialized_start=1664
+  _globals['_ACCESSENDED']._serialized_end=1755
+  _globals['_LISTINGSUBMITTED']._serialized_start=1757
+  _globals['_LISTINGSUBMITTED']._serialized_end=1861
+  _globals['_LISTINGDECIDED']._serialized_start=1863
+  _globals['_LISTINGDECIDED']._serialized_end=1976
+  _globals['_KEYEXPIRING']._serialized_start=1978
+  _globals['_KEYEXPIRING']._serialized_end=2093
+  _globals['_KEYEXPOSED']._serialized_start=2096
+  _globals['_KEYEXPOSED']._serialized_end=2292
+  _globals['_LICENCEENDING']._serialized_start=2294
+  _globals['_LICENCEENDING']._serialized_end=2394
+  _globals['_STANDINGCHANGED']._serialized_start=2396
+  _globals['_STANDINGCHANGED']._serialized_end=2461
+  _globals['_SECONDFACTORCHANGED']._serialized_start=2463
+  _globals['_SECONDFACTORCHANGED']._serialized_end=2542
+  _globals['_RECOVERYCODESMADE']._serialized_start=2544
+  _globals['_RECOVERYCODESMADE']._serialized_end=2563
+  _globals['_RECOVERYCODEUSED']._serialized_start=2565
+  _globals['_RECOVERYCODEUSED']._serialized_end=2603
+  _globals['_PERSONALTOKENMADE']._serialized_start=2606
+  _globals['_PERSONALTOKENMADE']._serialized_end=2769
+  _globals['_PROJECTINVITATION']._serialized_start=2771
+  _globals['_PROJECTINVITATION']._serialized_end=2875
+  _globals['_PROJECTMEMBERSHIPCHANGED']._serialized_start=2877
+  _globals['_PROJECTMEMBERSHIPCHANGED']._serialized_end=2982
+  _globals['_PRICECHANGEAHEAD']._serialized_start=2985
+  _globals['_PRICECHANGEAHEAD']._serialized_end=3129
+  _globals['_INVOICEISSUED']._serialized_start=3132
+  _globals['_INVOICEISSUED']._serialized_end=3318
+  _globals['_REPORTSHARED']._serialized_start=3320
+  _globals['_REPORTSHARED']._serialized_end=3413
+  _globals['_REPORTREADY']._serialized_start=3415
+  _globals['_REPORTREADY']._serialized_end=3484
+  _globals['_THRESHOLDREACHED']._serialized_start=3486
+  _globals['_THRESHOLDREACHED']._serialized_end=3591
 # @@protoc_insertion_point(module_scope)

@@ -43,6 +43,10 @@ class Notification(_message.Message):
     STANDING_CHANGED_FIELD_NUMBER: _builtins.int
     PROJECT_INVITATION_FIELD_NUMBER: _builtins.int
     PROJECT_MEMBERSHIP_CHANGED_FIELD_NUMBER: _builtins.int
+    SECOND_FACTOR_CHANGED_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODES_MADE_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODE_USED_FIELD_NUMBER: _builtins.int
+    PERSONAL_TOKEN_MADE_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """Any text that follows from its cause. Told once for each id."""
     user_id: _builtins.str
@@ -80,6 +84,14 @@ class Notification(_message.Message):
     def project_invitation(self) -> Global___ProjectInvitation: ...
     @_builtins.property
     def project_membership_changed(self) -> Global___ProjectMembershipChanged: ...
+    @_builtins.property
+    def second_factor_changed(self) -> Global___SecondFactorChanged: ...
+    @_builtins.property
+    def recovery_codes_made(self) -> Global___RecoveryCodesMade: ...
+    @_builtins.property
+    def recovery_code_used(self) -> Global___RecoveryCodeUsed: ...
+    @_builtins.property
+    def personal_token_made(self) -> Global___PersonalTokenMade: ...
     def __init__(
         self,
         *,
@@ -102,12 +114,16 @@ class Notification(_message.Message):
         standing_changed: Global___StandingChanged | None = ...,
         project_invitation: Global___ProjectInvitation | None = ...,
         project_membership_changed: Global___ProjectMembershipChanged | None = ...,
+        second_factor_changed: Global___SecondFactorChanged | None = ...,
+        recovery_codes_made: Global___RecoveryCodesMade | None = ...,
+        recovery_code_used: Global___RecoveryCodeUsed | None = ...,
+        personal_token_made: Global___PersonalTokenMade | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "report_ready", b"report_ready", "report_shared", b"report_shared", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "occurred_at", b"occurred_at", "personal_token_made", b"personal_token_made", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "recovery_code_used", b"recovery_code_used", "recovery_codes_made", b"recovery_codes_made", "report_ready", b"report_ready", "report_shared", b"report_shared", "second_factor_changed", b"second_factor_changed", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "notification_id", b"notification_id", "occurred_at", b"occurred_at", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "report_ready", b"report_ready", "report_shared", b"report_shared", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_decided", b"access_decided", "access_ended", b"access_ended", "access_requested", b"access_requested", "invoice_issued", b"invoice_issued", "key_expiring", b"key_expiring", "key_exposed", b"key_exposed", "licence_ending", b"licence_ending", "listing_decided", b"listing_decided", "listing_submitted", b"listing_submitted", "message", b"message", "notification_id", b"notification_id", "occurred_at", b"occurred_at", "personal_token_made", b"personal_token_made", "price_change_ahead", b"price_change_ahead", "project_invitation", b"project_invitation", "project_membership_changed", b"project_membership_changed", "recovery_code_used", b"recovery_code_used", "recovery_codes_made", b"recovery_codes_made", "report_ready", b"report_ready", "report_shared", b"report_shared", "second_factor_changed", b"second_factor_changed", "standing_changed", b"standing_changed", "threshold_reached", b"threshold_reached", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["price_change_ahead", "invoice_issued", "report_shared", "report_ready", "threshold_reached", "access_requested", "access_decided", "access_ended", "listing_submitted", "listing_decided", "key_expiring", "key_exposed", "licence_ending", "standing_changed", "project_invitation", "project_membership_changed"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["price_change_ahead", "invoice_issued", "report_shared", "report_ready", "threshold_reached", "access_requested", "access_decided", "access_ended", "listing_submitted", "listing_decided", "key_expiring", "key_exposed", "licence_ending", "standing_changed", "project_invitation", "project_membership_changed", "second_factor_changed", "recovery_codes_made", "recovery_code_used", "personal_token_made"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -391,6 +407,109 @@ class StandingChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StandingChanged: _TypeAlias = StandingChanged  # noqa: Y015
+
+@_typing.final
+class SecondFactorChanged(_message.Message):
+    """One was added, or removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PASSKEY_NAME_FIELD_NUMBER: _builtins.int
+    IS_REMOVED_FIELD_NUMBER: _builtins.int
+    factor: _builtins.str
+    """"passkey" or "totp"."""
+    passkey_name: _builtins.str
+    """A passkey's; "" of an authenticator app."""
+    is_removed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        factor: _builtins.str = ...,
+        passkey_name: _builtins.str = ...,
+        is_removed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "is_removed", b"is_removed", "passkey_name", b"passkey_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecondFactorChanged: _TypeAlias = SecondFactorChanged  # noqa: Y015
+
+@_typing.final
+class RecoveryCodesMade(_message.Message):
+    """New ones, in place of all before. Those that come with the first factor are told with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryCodesMade: _TypeAlias = RecoveryCodesMade  # noqa: Y015
+
+@_typing.final
+class RecoveryCodeUsed(_message.Message):
+    """To sign in, or before factors were changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODES_LEFT_FIELD_NUMBER: _builtins.int
+    codes_left: _builtins.int
+    def __init__(
+        self,
+        *,
+        codes_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes_left", b"codes_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryCodeUsed: _TypeAlias = RecoveryCodeUsed  # noqa: Y015
+
+@_typing.final
+class PersonalTokenMade(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_NAME_FIELD_NUMBER: _builtins.int
+    TOKEN_PREFIX_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    IS_READ_ONLY_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    token_name: _builtins.str
+    token_prefix: _builtins.str
+    role: _builtins.str
+    """The role that it acts in: "admin", "merchant" or "consumer"."""
+    is_read_only: _builtins.bool
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        token_name: _builtins.str = ...,
+        token_prefix: _builtins.str = ...,
+        role: _builtins.str = ...,
+        is_read_only: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "is_read_only", b"is_read_only", "role", b"role", "token_id", b"token_id", "token_name", b"token_name", "token_prefix", b"token_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalTokenMade: _TypeAlias = PersonalTokenMade  # noqa: Y015
 
 @_typing.final
 class ProjectInvitation(_message.Message):

@@ -55,7 +55,7 @@ class SettingsServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetPlatformSettings(self, request, context):
-        """The settings in force. Services that obey one ask every second or so.
+        """The settings in force. Services that obey one ask when GetRevisions says that they are others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

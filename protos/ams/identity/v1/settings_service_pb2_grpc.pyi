@@ -15,7 +15,7 @@ GRPC_VERSION: str
 class SettingsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPlatformSettings: _aio.UnaryUnaryMultiCallable[_settings_service_pb2.GetPlatformSettingsRequest, _settings_service_pb2.PlatformSettings]
-    """The settings in force. Services that obey one ask every second or so."""
+    """The settings in force. Services that obey one ask when GetRevisions says that they are others."""
     UpdatePlatformSettings: _aio.UnaryUnaryMultiCallable[_settings_service_pb2.UpdatePlatformSettingsRequest, _settings_service_pb2.PlatformSettings]
     """Changes the settings that update_mask names, and all of them or none."""
     ListPlatformSettingsChanges: _aio.UnaryUnaryMultiCallable[_settings_service_pb2.ListPlatformSettingsChangesRequest, _settings_service_pb2.ListPlatformSettingsChangesResponse]
@@ -28,7 +28,7 @@ class SettingsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settings_service_pb2.GetPlatformSettingsRequest,
         context: _aio.ServicerContext[_settings_service_pb2.GetPlatformSettingsRequest, _abc.Awaitable[_settings_service_pb2.PlatformSettings]],
     ) -> _abc.Awaitable[_settings_service_pb2.PlatformSettings]:
-        """The settings in force. Services that obey one ask every second or so."""
+        """The settings in force. Services that obey one ask when GetRevisions says that they are others."""
 
     @_abc_1.abstractmethod
     def UpdatePlatformSettings(

@@ -318,8 +318,8 @@ Global___UsageTotalBatch: _TypeAlias = UsageTotalBatch  # noqa: Y015
 
 @_typing.final
 class ForwardedTotal(_message.Message):
-    """How many calls a gateway has forwarded so far, by its own count (topic usage.forwarded, keyed by consumer id). As with
-    UsageTotal the greater holds. Tells usage-svc what should have arrived.
+    """How many calls a gateway has forwarded so far, or pulls registry-svc has metered, by its own count (topic
+    usage.forwarded, keyed by consumer id). As with UsageTotal the greater holds. Tells usage-svc what should have arrived.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -330,7 +330,7 @@ class ForwardedTotal(_message.Message):
     CONSUMER_ID_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     journal_id: _builtins.bytes
-    """16 bytes"""
+    """16 bytes: a gateway worker's journal, or what stands for one in a process of registry-svc."""
     day: _builtins.str
     """The UTC day the calls came in, "2026-11-29"."""
     merchant_id: _builtins.str

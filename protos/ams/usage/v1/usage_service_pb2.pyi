@@ -531,6 +531,11 @@ class DayTotal(_message.Message):
     RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     TEST_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    UNRECORDED_EVENTS_FIELD_NUMBER: _builtins.int
+    UNTOLD_EVENTS_FIELD_NUMBER: _builtins.int
+    TEST_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    TEST_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     merchant_id: _builtins.str
     consumer_id: _builtins.str
@@ -547,6 +552,20 @@ class DayTotal(_message.Message):
     """Events of test keys, which billing isn't told of."""
     dead_letters: _builtins.int
     """Messages that could not be applied."""
+    unrecorded_events: _builtins.int
+    """Forwarded, and neither recorded nor a dead letter; and recorded, and told by nobody. Both are found by consumer
+    and then added up: what one has too many hides nothing that another lacks.
+    """
+    untold_events: _builtins.int
+    test_request_bytes: _builtins.int
+    """Bytes of test keys' calls."""
+    test_response_bytes: _builtins.int
+    digest: _builtins.str
+    """Of each consumer's id, requests, request_bytes and response_bytes: billing-svc's counters have the same one where
+    they agree for each consumer. The sum of PostgreSQL's hashtextextended() of the four, a space between them, over
+    the consumers of whom one of the three isn't 0. Were the two databases to hash differently, billing-svc would
+    only ask more.
+    """
     def __init__(
         self,
         *,
@@ -560,10 +579,15 @@ class DayTotal(_message.Message):
         response_bytes: _builtins.int = ...,
         test_events: _builtins.int = ...,
         dead_letters: _builtins.int = ...,
+        unrecorded_events: _builtins.int = ...,
+        untold_events: _builtins.int = ...,
+        test_request_bytes: _builtins.int = ...,
+        test_response_bytes: _builtins.int = ...,
+        digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "day", b"day", "dead_letters", b"dead_letters", "forwarded_events", b"forwarded_events", "merchant_id", b"merchant_id", "recorded_events", b"recorded_events", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "test_events", b"test_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "day", b"day", "dead_letters", b"dead_letters", "digest", b"digest", "forwarded_events", b"forwarded_events", "merchant_id", b"merchant_id", "recorded_events", b"recorded_events", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes", "test_events", b"test_events", "test_request_bytes", b"test_request_bytes", "test_response_bytes", b"test_response_bytes", "unrecorded_events", b"unrecorded_events", "untold_events", b"untold_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -588,6 +612,60 @@ class ListDayTotalsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDayTotalsResponse: _TypeAlias = ListDayTotalsResponse  # noqa: Y015
+
+@_typing.final
+class ListConsumerDayTotalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    MERCHANT_IDS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def merchant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        merchant_ids: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "merchant_ids", b"merchant_ids", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsumerDayTotalsRequest: _TypeAlias = ListConsumerDayTotalsRequest  # noqa: Y015
+
+@_typing.final
+class ListConsumerDayTotalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayTotal]:
+        """By merchant and consumer, without digests."""
+
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[Global___DayTotal] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsumerDayTotalsResponse: _TypeAlias = ListConsumerDayTotalsResponse  # noqa: Y015
 
 @_typing.final
 class ListDayRootsRequest(_message.Message):

@@ -100,6 +100,11 @@ class UsageServiceStub:
                 request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.SerializeToString,
                 response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.FromString,
                 _registered_method=True)
+        self.ListConsumerDayTotals = channel.unary_unary(
+                '/ams.usage.v1.UsageService/ListConsumerDayTotals',
+                request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsRequest.SerializeToString,
+                response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsResponse.FromString,
+                _registered_method=True)
         self.ListDayRoots = channel.unary_unary(
                 '/ams.usage.v1.UsageService/ListDayRoots',
                 request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayRootsRequest.SerializeToString,
@@ -204,6 +209,13 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConsumerDayTotals(self, request, context):
+        """For billing-svc: the same of one day by consumer, where the digests say that not all of them agree.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDayRoots(self, request, context):
         """The Merkle roots over days' events of a merchant, as they were published.
         """
@@ -285,6 +297,11 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.ListDayTotals,
                     request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.FromString,
                     response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.SerializeToString,
+            ),
+            'ListConsumerDayTotals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsumerDayTotals,
+                    request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsRequest.FromString,
+                    response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsResponse.SerializeToString,
             ),
             'ListDayRoots': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDayRoots,
@@ -648,6 +665,33 @@ class UsageService:
             '/ams.usage.v1.UsageService/ListDayTotals',
             ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsRequest.SerializeToString,
             ams_dot_usage_dot_v1_dot_usage__service__pb2.ListDayTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsumerDayTotals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.usage.v1.UsageService/ListConsumerDayTotals',
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsRequest.SerializeToString,
+            ams_dot_usage_dot_v1_dot_usage__service__pb2.ListConsumerDayTotalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class UsageServiceStub:
     DismissUsageDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DismissDeadLetterRequest, _dead_letters_pb2.DeadLetter]
     ListDayTotals: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListDayTotalsRequest, _usage_service_pb2.ListDayTotalsResponse]
     """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant."""
+    ListConsumerDayTotals: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListConsumerDayTotalsRequest, _usage_service_pb2.ListConsumerDayTotalsResponse]
+    """For billing-svc: the same of one day by consumer, where the digests say that not all of them agree."""
     ListDayRoots: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListDayRootsRequest, _usage_service_pb2.ListDayRootsResponse]
     """The Merkle roots over days' events of a merchant, as they were published."""
     ListProvenEvents: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListProvenEventsRequest, _usage_service_pb2.ListProvenEventsResponse]
@@ -152,6 +154,14 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_usage_service_pb2.ListDayTotalsRequest, _abc.Awaitable[_usage_service_pb2.ListDayTotalsResponse]],
     ) -> _abc.Awaitable[_usage_service_pb2.ListDayTotalsResponse]:
         """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant."""
+
+    @_abc_1.abstractmethod
+    def ListConsumerDayTotals(
+        self,
+        request: _usage_service_pb2.ListConsumerDayTotalsRequest,
+        context: _aio.ServicerContext[_usage_service_pb2.ListConsumerDayTotalsRequest, _abc.Awaitable[_usage_service_pb2.ListConsumerDayTotalsResponse]],
+    ) -> _abc.Awaitable[_usage_service_pb2.ListConsumerDayTotalsResponse]:
+        """For billing-svc: the same of one day by consumer, where the digests say that not all of them agree."""
 
     @_abc_1.abstractmethod
     def ListDayRoots(
