@@ -9,7 +9,7 @@ import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.catalog.v1.pricing_pb2 import MEGABYTES, REQUESTS
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
-from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from ams_common.errors import AppError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_rating import proof
@@ -210,7 +210,9 @@ async def test_nothing_is_left_out_however_many_events_between_are_not_charged(
         await pipeline.send([first, *failing, *last])
         await pipeline.rated(1604)
     invoice = await issued(pipeline, caller)
-    sizes, found, token = [], [], ""
+    sizes: list[int] = []
+    found: list[pb.LineEvent] = []
+    token = ""
     while token or not sizes:
         request = pb.ListInvoiceLineEventsRequest(
             invoice_id=invoice.invoice_id, position=1, page_size=2, page_token=token
@@ -243,15 +245,17 @@ async def test_only_who_may_see_the_invoice_gets_its_events(pipeline: UsagePipel
     for stranger, role in strangers:
         with pytest.raises(NotFoundError):
             await pipeline.billing.ask("ListInvoiceLineEvents", request, stranger, role)
-    for fields, error in (
+    refused: list[tuple[dict[str, Any], type[AppError]]] = [
         ({"position": 4}, NotFoundError),
         ({"position": 0}, InvalidArgumentError),
         ({"page_token": "x"}, InvalidArgumentError),
         ({"page_size": 501}, InvalidArgumentError),
         ({"invoice_id": "x"}, InvalidArgumentError),
         ({"invoice_id": str(uuid7())}, NotFoundError),
-    ):
-        wrong = pb.ListInvoiceLineEventsRequest(**{"invoice_id": invoice.invoice_id, "position": 1} | fields)
+    ]
+    good: dict[str, Any] = {"invoice_id": invoice.invoice_id, "position": 1}
+    for fields, error in refused:
+        wrong = pb.ListInvoiceLineEventsRequest(**good | fields)
         with pytest.raises(error):
             await pipeline.billing.ask("ListInvoiceLineEvents", wrong, merchant_id, MERCHANT)
     await pipeline.billing.void(invoice.invoice_id)
