@@ -6,7 +6,7 @@ from ams_common.clients import MOST_PROXIES
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
-from ams_rest.areas import AREAS
+from ams_rest.areas import PROCESSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,8 @@ class Settings:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Says where each service listens ("host:port"), by its area's name."""
-        return {area.process: getattr(self, f"{area.process}_address") for area in AREAS}
+        """Says where each service listens ("host:port"), by its process' name."""
+        return {process: getattr(self, f"{process}_address") for process in PROCESSES}
 
     @property
     def consume_url(self) -> str:

@@ -3,9 +3,12 @@
 INSERT INTO merchants (merchant_id) VALUES (:merchant_id) ON CONFLICT DO NOTHING;
 
 -- name: save_merchant
+-- No row comes back for what is of the past: a dead letter is replayed after what came later.
 INSERT INTO merchants (merchant_id, display_name, slug)
 VALUES (:merchant_id, :display_name, :slug)
-ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name, slug = excluded.slug;
+ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name, slug = excluded.slug
+WHERE merchants.standing_version <= :standing_version
+RETURNING merchant_id;
 
 -- name: lock_standing
 SELECT standing, standing_version FROM merchants WHERE merchant_id = :merchant_id FOR UPDATE;

@@ -45,7 +45,7 @@ class Store(QueryStore, package="catalog_svc"):
     lock_service_count = run()
     count_services = value(int)
     _lock_merchant_of_service = run()
-    _save_merchant = run()
+    _save_merchant = maybe_value(UUID)
     _lock_standing = one(MerchantStanding)
     set_standing = run()
     _rename_merchant_in_services = run()
@@ -101,10 +101,15 @@ class Store(QueryStore, package="catalog_svc"):
         assert merchant is not None, "it has just been added, and merchants are never deleted"
         return merchant
 
-    async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str) -> None:
-        """Keeps how the merchant is called; its row is held."""
-        await self._save_merchant(merchant_id=merchant_id, display_name=display_name, slug=slug)
-        await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
+    async def save_merchant(
+        self, merchant_id: UUID, display_name: str, slug: str, standing_version: int
+    ) -> None:
+        """Keeps how the merchant is called, unless a later state of it is known; its row is held."""
+        saved = await self._save_merchant(
+            merchant_id=merchant_id, display_name=display_name, slug=slug, standing_version=standing_version
+        )
+        if saved is not None:
+            await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
 
     async def lock_standing(self, merchant_id: UUID) -> MerchantStanding:
         """Holds the merchant's row, which comes to be when it isn't there; what is known of its standing."""

@@ -115,6 +115,11 @@ SELECT {consumer_columns}
 FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND r.user_id = :user_id;
 
+-- name: find_consumers
+SELECT {consumer_columns}
+FROM user_roles r JOIN users u USING (user_id)
+WHERE r.role = 'consumer' AND r.user_id = ANY(:user_ids::uuid[]);
+
 -- name: list_consumers
 -- order registered_at desc: timestamptz r.granted_at, uuid r.user_id
 -- order name: text lower(u.name COLLATE pg_c_utf8), uuid u.user_id

@@ -36,6 +36,7 @@ class Store(QueryStore, package="identity_svc"):
     find_merchant = one(merchant_message)
     list_merchants = page(merchant_message)
     find_consumer = one(consumer_message)
+    find_consumers = many(consumer_message)
     list_consumers = page(consumer_message)
 
     insert_invite = one(Invite)

@@ -189,9 +189,13 @@ LIMIT :limit;
 SELECT project_id, role, service_ids FROM project_members WHERE user_id = :user_id;
 
 -- name: save_service
-INSERT INTO services (service_id, name, slug, merchant_id) VALUES (:service_id, :name, :slug, :merchant_id)
+-- What is of the past changes nothing: a dead letter is replayed after what came later.
+INSERT INTO services (service_id, name, slug, merchant_id, changed_at)
+VALUES (:service_id, :name, :slug, :merchant_id, :changed_at)
 ON CONFLICT (service_id) DO UPDATE
-SET name = excluded.name, slug = excluded.slug, merchant_id = excluded.merchant_id;
+SET name = excluded.name, slug = excluded.slug, merchant_id = excluded.merchant_id,
+    changed_at = excluded.changed_at
+WHERE services.changed_at <= excluded.changed_at;
 
 -- name: find_service
 SELECT service_id, name, slug FROM services WHERE service_id = :service_id;

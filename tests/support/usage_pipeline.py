@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
-from ams.dead_letters.v1.dead_letters_pb2 import DeadLetter, DeadLetterId, ListDeadLettersRequest
+from ams.dead_letters.v1 import dead_letters_service_pb2 as letters_pb
+from ams.dead_letters.v1 import dead_letters_service_pb2_grpc as letters_rpc
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams.usage.v1 import usage_service_pb2_grpc as usage_rpc
@@ -29,6 +30,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.ids import uuid7
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.pseudonyms import Pseudonyms
@@ -104,7 +106,7 @@ class UsagePipeline:
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
     _usage_client: UsageClient
-    _usage_stub: usage_rpc.UsageServiceStub
+    _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
     _billing_url: str
     _kafka: str
@@ -186,10 +188,11 @@ class UsagePipeline:
 
     async def dead_letter(self) -> str:
         """Returns the id of usage-svc's only one that waits, when it is there."""
-        found: list[DeadLetter] = []
+        found: list[letters_pb.DeadLetter] = []
 
         async def kept() -> bool:
-            answer = await self._ask_usage("ListUsageDeadLetters", ListDeadLettersRequest())
+            request = letters_pb.ListDeadLettersRequest(keeper="usage")
+            answer = await self._ask(self._letters.ListDeadLetters, request)
             found[:] = answer.dead_letters
             return bool(found)
 
@@ -205,11 +208,12 @@ class UsagePipeline:
                 UUID(dead_letter_id),
                 understood.SerializeToString(),
             )
-        await self._ask_usage("ReplayUsageDeadLetter", DeadLetterId(dead_letter_id=dead_letter_id))
+        request = letters_pb.ReplayDeadLetterRequest(keeper="usage", dead_letter_id=dead_letter_id)
+        await self._ask(self._letters.ReplayDeadLetter, request)
 
-    async def _ask_usage(self, method: str, request: Message) -> Any:
+    async def _ask(self, method: Callable[..., Any], request: Message) -> Any:
         token = self.billing.issuer.user_token(uuid7(), ADMIN)
-        return await invoke(getattr(self._usage_stub, method), request, token=token)
+        return await invoke(method, request, token=token)
 
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
@@ -270,13 +274,14 @@ async def usage_pipeline(
             pseudonyms=pseudonyms,
             archive=FileStore(archive_url),
             questions=Questions(database=usage, pseudonyms=pseudonyms),
-            dead_letters=DeadLetters(usage, topic_handlers(usage), prefix),
         )
         usage_channel = await serve_rpc(
             usage_pb.DESCRIPTOR.services_by_name["UsageService"],
             partial(usage_rpc.add_UsageServiceServicer_to_server, proofs),
         )
         usage_stub = usage_rpc.UsageServiceStub(usage_channel)
+        letters = DeadLetters(usage, topic_handlers(usage), prefix)
+        letters_channel = await serve_rpc(*dead_letters_service("usage", letters))
 
         async def token() -> str:
             return issuer.service_token("billing-svc")
@@ -287,7 +292,6 @@ async def usage_pipeline(
             database=billing_database,
             pseudonyms=pseudonyms,
             clock=clock,
-            dead_letters=DeadLetters(billing_database, SUBSCRIPTIONS, prefix),
             usage=usage_client,
         )
         channel = await serve_rpc(
@@ -301,7 +305,7 @@ async def usage_pipeline(
             usage,
             pseudonyms,
             usage_client,
-            usage_stub,
+            letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
             billing_url,
             kafka,

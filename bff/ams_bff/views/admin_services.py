@@ -13,7 +13,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views.admin_access import load_policy
-from ams_bff.views.admin_queue import images_of
+from ams_bff.views.admin_queue import newest_images
 from ams_bff.views.admin_records import audit_of
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
@@ -35,7 +35,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
     merchant, report, images, (records, names), merchant_approves, revisions = await asyncio.gather(
         visit.api.identity.GetMerchant(merchant_id=service.merchant_id),
         reports.ask_shown(visit, service_id=service_id),
-        images_of(visit, service),
+        newest_images(visit, [service]),
         audit_of(visit, service_id),
         load_policy(visit, service_id),
         visit.api.revisions.ListServiceRevisions(service_id=service_id, page_size=_SHOWN_REVISIONS),
@@ -47,7 +47,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
         service=service,
         merchant=merchant,
         requests=figures.trend(report),
-        images=images,
+        images=images[service_id],
         records=records,
         names=names,
         revisions=revisions.revisions,

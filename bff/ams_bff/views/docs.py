@@ -47,7 +47,11 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "second_factors": "Second factors",
         "notifications": "Notifications",
     },
-    "The platform": {"team": "Team of admins", "settings": "Settings"},
+    "The platform": {
+        "team": "Team of admins",
+        "settings": "Settings",
+        "dead_letters": "Messages that couldn’t be applied",
+    },
 }
 _OTHERS = "More"
 _VERIFY = "ams-verify invoice.jsonl --roots roots.json --digest <the invoice's roots digest>"

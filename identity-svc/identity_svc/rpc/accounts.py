@@ -57,6 +57,13 @@ class AccountRpcs:
             raise role_not_found("consumer")
         return consumer
 
+    async def BatchGetConsumers(
+        self, request: pb.BatchGetConsumersRequest, context: Context
+    ) -> pb.BatchGetConsumersResponse:
+        async with self.database.read() as store:
+            consumers = await store.find_consumers(user_ids=list(map(UUID, request.consumer_ids)))
+        return pb.BatchGetConsumersResponse(consumers=consumers)
+
     async def SuspendMerchant(self, request: pb.SuspendMerchantRequest, context: Context) -> pb.Merchant:
         return await self._change(SUSPEND, request.merchant_id, request.reason, publish_merchant)
 

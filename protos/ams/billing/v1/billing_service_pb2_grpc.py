@@ -4,7 +4,6 @@ import grpc
 import warnings
 
 from ams.billing.v1 import billing_service_pb2 as ams_dot_billing_dot_v1_dot_billing__service__pb2
-from ams.dead_letters.v1 import dead_letters_pb2 as ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -179,21 +178,6 @@ class BillingServiceStub:
                 '/ams.billing.v1.BillingService/GetInvoiceProof',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
-                _registered_method=True)
-        self.ListBillingDeadLetters = channel.unary_unary(
-                '/ams.billing.v1.BillingService/ListBillingDeadLetters',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-                _registered_method=True)
-        self.ReplayBillingDeadLetter = channel.unary_unary(
-                '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-                _registered_method=True)
-        self.DismissBillingDeadLetter = channel.unary_unary(
-                '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
                 _registered_method=True)
 
 
@@ -413,26 +397,6 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListBillingDeadLetters(self, request, context):
-        """Messages of Kafka that billing-svc could not apply, newest first.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReplayBillingDeadLetter(self, request, context):
-        """As UsageService.ReplayUsageDeadLetter.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DismissBillingDeadLetter(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -580,21 +544,6 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetInvoiceProof,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.SerializeToString,
-            ),
-            'ListBillingDeadLetters': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListBillingDeadLetters,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.SerializeToString,
-            ),
-            'ReplayBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReplayBillingDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
-            ),
-            'DismissBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.DismissBillingDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1380,87 +1329,6 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetInvoiceProof',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListBillingDeadLetters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/ListBillingDeadLetters',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReplayBillingDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DismissBillingDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

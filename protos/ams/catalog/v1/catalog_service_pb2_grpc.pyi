@@ -33,6 +33,8 @@ class CatalogServiceStub:
     """A merchant's own service, or any for an admin."""
     ListServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListServicesRequest, _catalog_service_pb2.ListServicesResponse]
     """All services; newest first."""
+    BatchGetServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetServicesRequest, _catalog_service_pb2.BatchGetServicesResponse]
+    """Many services in one call: of those asked for, the ones that there are."""
     ListMerchantServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMerchantServicesRequest, _catalog_service_pb2.ListMerchantServicesResponse]
     """The calling merchant's services; newest first."""
     SetUpstreamCredential: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetUpstreamCredentialRequest, _catalog_service_pb2.Service]
@@ -63,6 +65,8 @@ class CatalogServiceStub:
     """The published list of categories, in its order."""
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
+    BatchGetMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetMarketplaceServicesRequest, _catalog_service_pb2.BatchGetMarketplaceServicesResponse]
+    """Many services of the marketplace in one call: of those asked for, the ones that the caller sees there."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
     """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none."""
     CheckServiceSnapshots: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CheckServiceSnapshotsRequest, _catalog_service_pb2.CheckServiceSnapshotsResponse]
@@ -129,6 +133,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_service_pb2.ListServicesRequest, _abc.Awaitable[_catalog_service_pb2.ListServicesResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.ListServicesResponse]:
         """All services; newest first."""
+
+    @_abc_1.abstractmethod
+    def BatchGetServices(
+        self,
+        request: _catalog_service_pb2.BatchGetServicesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.BatchGetServicesRequest, _abc.Awaitable[_catalog_service_pb2.BatchGetServicesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.BatchGetServicesResponse]:
+        """Many services in one call: of those asked for, the ones that there are."""
 
     @_abc_1.abstractmethod
     def ListMerchantServices(
@@ -219,6 +231,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_service_pb2.GetMarketplaceServiceRequest, _abc.Awaitable[_catalog_service_pb2.MarketplaceService]],
     ) -> _abc.Awaitable[_catalog_service_pb2.MarketplaceService]:
         """By id or slug."""
+
+    @_abc_1.abstractmethod
+    def BatchGetMarketplaceServices(
+        self,
+        request: _catalog_service_pb2.BatchGetMarketplaceServicesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.BatchGetMarketplaceServicesRequest, _abc.Awaitable[_catalog_service_pb2.BatchGetMarketplaceServicesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.BatchGetMarketplaceServicesResponse]:
+        """Many services of the marketplace in one call: of those asked for, the ones that the caller sees there."""
 
     @_abc_1.abstractmethod
     def GetServiceSnapshot(
