@@ -40,6 +40,7 @@ from billing_svc import store as billing_store
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.proofs.digests import add_digests
 from billing_svc.reconciliation_store import DayScope, ReconciliationStore
 from billing_svc.rpc import BillingService
 from billing_svc.testing import Billing, Events, PricedService, SetClock
@@ -105,6 +106,7 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
+    _usage_client: UsageClient
     _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
     _billing_url: str
@@ -217,6 +219,10 @@ class UsagePipeline:
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
 
+    async def add_digests(self) -> int:
+        """Gives invoices the digests of their roots; returns how many."""
+        return await add_digests(self.billing.database, self._usage_client)
+
     async def archive_events(self) -> None:
         """Drops raw events of all days before today, once they are in the archive."""
         await Retention(
@@ -289,12 +295,13 @@ async def usage_pipeline(
         async def token() -> str:
             return issuer.service_token("billing-svc")
 
+        usage_client = UsageClient(usage_stub, token)
         await ensure_commission_rate(billing_database, Decimal("0.10"))
         servicer = BillingService(
             database=billing_database,
             pseudonyms=pseudonyms,
             clock=clock,
-            usage=UsageClient(usage_stub, token),
+            usage=usage_client,
         )
         channel = await serve_rpc(
             billing_pb.DESCRIPTOR.services_by_name["BillingService"],
@@ -306,6 +313,7 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
+            usage_client,
             letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
             billing_url,

@@ -337,6 +337,7 @@ class SettingsClient(Client):
 
 
 class ProfilesClient(Client):
+    BatchGetMerchantNames = Rpc(profiles.BatchGetMerchantNamesRequest, profiles.BatchGetMerchantNamesResponse)
     BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
     DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
     DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
@@ -556,6 +557,7 @@ class BillingClient(Client):
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
     ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceLineEvents = Rpc(billing.ListInvoiceLineEventsRequest, billing.ListInvoiceLineEventsResponse)
     ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
     ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
     ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
