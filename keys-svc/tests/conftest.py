@@ -53,6 +53,7 @@ from keys_svc.rpc.key_settings import KeySettingsService
 from keys_svc.rpc.service_consumers import ServiceConsumersService
 from keys_svc.secret_scanning import ScanningKeys
 from keys_svc.store import Store
+from keys_svc.testing import ROLES, Team
 from redis.asyncio import Redis
 
 
@@ -245,6 +246,28 @@ def grant(request_access: RequestAccess, admin: Caller) -> Callable[..., Awaitab
         return str(approved.service_id)
 
     return approve
+
+
+@pytest.fixture
+async def team(new_consumer: Any, database: Database[Store]) -> Team:
+    async def apply(event: IdentityEvent) -> None:
+        async with database.change_by_system("consume", audited=False) as change:
+            await apply_identity_events(change, [event])
+
+    made = Team({name: new_consumer() for name in ROLES}, apply)
+    await made.tell()
+    return made
+
+
+@pytest.fixture
+def team_service(team: Team, grant: Any) -> Callable[[], Awaitable[str]]:
+    """A service that the project has access to."""
+
+    async def give() -> str:
+        service_id: str = await grant(team.owner, project_id=team.project_id, owner_id=team.owner.user_id)
+        return service_id
+
+    return give
 
 
 @pytest.fixture

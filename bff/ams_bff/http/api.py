@@ -421,6 +421,7 @@ class KeysClient(Client):
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
     DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
     GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    GetProjectSpendCap = Rpc(keys.GetProjectSpendCapRequest, keys.ProjectSpendCap)
     GetSpendCap = Rpc(keys.GetSpendCapRequest, keys.ConsumerSpendCap)
     ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
     ListConsumerAccessRequests = Rpc(
@@ -430,6 +431,7 @@ class KeysClient(Client):
     RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
+    SetProjectSpendCap = Rpc(keys.SetProjectSpendCapRequest, keys.ProjectSpendCap)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 

@@ -57,6 +57,7 @@ _NEWS = {
     "price.cancel": ("Price canceled", "warn"),
     "price.schedule": ("Price announced", "info"),
     "project.create": ("Project created", "info"),
+    "project.set_spend_cap": ("Spend cap of a project set", "plain"),
     "project.update": ("Project changed", "plain"),
     "project.invite": ("Invited to a project", "info"),
     "project.resend_invitation": ("Invitation to a project sent again", "plain"),

@@ -1,4 +1,4 @@
-"""The RPCs about spend caps: a consumer sets them over one key, and over all its keys."""
+"""The RPCs about spend caps: over a key, a project's keys, and all that a consumer pays for."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -7,13 +7,15 @@ from ams.keys.v1 import keys_service_pb2 as pb
 from ams_common.clock import utc_now
 from ams_common.context import current_user_id
 from ams_common.database import Database
+from ams_common.etags import check_etag
 from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
 from ams_common.project_rights import ProjectRight
+from ams_common.projects import require_right
 
-from keys_svc.holders import lock_key
-from keys_svc.messages import consumer_spend_cap_message, key_message
-from keys_svc.publishing import write_key, write_keys_of
+from keys_svc.holders import lock_holder, lock_key
+from keys_svc.messages import consumer_spend_cap_message, key_message, project_spend_cap_message
+from keys_svc.publishing import write_key, write_keys_of, write_keys_of_project
 from keys_svc.spend_caps import SpendCap, cap_of, columns_of
 from keys_svc.store import Store
 
@@ -35,6 +37,30 @@ class SpendCapRpcs:
             change.audit("key", key_id, changes, key_prefix=key.key_prefix, spend_cap=_said(cap))
         return key_message(key, now, is_changeable=True)
 
+    async def GetProjectSpendCap(
+        self, request: pb.GetProjectSpendCapRequest, context: Context
+    ) -> pb.ProjectSpendCap:
+        project_id = UUID(request.project_id)
+        async with self.database.read() as store:
+            await require_right(store.connection, project_id, current_user_id(), ProjectRight.SEE_SPEND)
+            cap = await store.find_project_spend_cap(project_id=project_id)
+        return project_spend_cap_message(project_id, cap)
+
+    async def SetProjectSpendCap(
+        self, request: pb.SetProjectSpendCapRequest, context: Context
+    ) -> pb.ProjectSpendCap:
+        cap, project_id = _wanted(request), UUID(request.project_id)
+        async with self.database.change() as change:
+            store = change.store
+            holder = await lock_holder(store, current_user_id(), project_id, ProjectRight.SET_SPEND_CAP)
+            before = await store.find_project_spend_cap(project_id=project_id)
+            check_etag(request.etag, project_spend_cap_message(project_id, before))
+            await store.set_project_spend_cap(project_id=project_id, **columns_of(cap))
+            await write_keys_of_project(change, holder.consumer, project_id, utc_now())
+            changes = [field_change("spend_cap", before, cap)]
+            change.audit("project", project_id, changes, spend_cap=_said(cap))
+        return project_spend_cap_message(project_id, cap)
+
     async def GetSpendCap(self, request: pb.GetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
         async with self.database.read() as store:
             return consumer_spend_cap_message(await store.find_consumer(current_user_id()))
@@ -51,7 +77,9 @@ class SpendCapRpcs:
         return consumer_spend_cap_message(consumer)
 
 
-def _wanted(request: pb.SetKeySpendCapRequest | pb.SetSpendCapRequest) -> SpendCap | None:
+def _wanted(
+    request: pb.SetKeySpendCapRequest | pb.SetProjectSpendCapRequest | pb.SetSpendCapRequest,
+) -> SpendCap | None:
     return cap_of(request.amount, "amount") if request.HasField("amount") else None
 
 

@@ -786,6 +786,81 @@ class SetKeySpendCapRequest(_message.Message):
 Global___SetKeySpendCapRequest: _TypeAlias = SetKeySpendCapRequest  # noqa: Y015
 
 @_typing.final
+class GetProjectSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProjectSpendCapRequest: _TypeAlias = GetProjectSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class SetProjectSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the cap that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "etag", b"etag", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetProjectSpendCapRequest: _TypeAlias = SetProjectSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class ProjectSpendCap(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Not set without a cap."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "etag", b"etag", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectSpendCap: _TypeAlias = ProjectSpendCap  # noqa: Y015
+
+@_typing.final
 class GetSpendCapRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -36,6 +36,10 @@ class KeysServiceStub:
     """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
     SetKeySpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetKeySpendCapRequest, _keys_service_pb2.Key]
     """Replaces the key's spend cap; no amount takes it away."""
+    GetProjectSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetProjectSpendCapRequest, _keys_service_pb2.ProjectSpendCap]
+    """Over all keys of a project, for its members."""
+    SetProjectSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetProjectSpendCapRequest, _keys_service_pb2.ProjectSpendCap]
+    """Replaces it, for whoever manages the project; no amount takes it away."""
     GetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
     """The calling consumer's own spend cap, over all its keys."""
     SetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
@@ -136,6 +140,22 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_keys_service_pb2.SetKeySpendCapRequest, _abc.Awaitable[_keys_service_pb2.Key]],
     ) -> _abc.Awaitable[_keys_service_pb2.Key]:
         """Replaces the key's spend cap; no amount takes it away."""
+
+    @_abc_1.abstractmethod
+    def GetProjectSpendCap(
+        self,
+        request: _keys_service_pb2.GetProjectSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.GetProjectSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]:
+        """Over all keys of a project, for its members."""
+
+    @_abc_1.abstractmethod
+    def SetProjectSpendCap(
+        self,
+        request: _keys_service_pb2.SetProjectSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.SetProjectSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]:
+        """Replaces it, for whoever manages the project; no amount takes it away."""
 
     @_abc_1.abstractmethod
     def GetSpendCap(
