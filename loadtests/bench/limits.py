@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ams_common.ports import free_port
+from ams_common.redis_client import connect, disconnect
 from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.limits.policy import LimitPolicy
-from ams_gateway.access.redis_client import connect, disconnect
 from ams_local.redis import Redis
 
 GATEWAYS, WORKERS_EACH, TIMES = 2, 2, 10
