@@ -376,6 +376,7 @@ class CatalogClient(Client):
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+    UseSigningKey = Rpc(catalog.UseSigningKeyRequest, catalog.Service)
 
 
 class RevisionsClient(Client):

@@ -100,6 +100,7 @@ _NEWS = {
     "service_consumer.set_limits": ("Limits of a consumer set", "plain"),
     "service_key.revoke": ("Key revoked for a service", "bad"),
     "service.rotate_signing_key": ("Signing key made", "info"),
+    "service.use_signing_key": ("Next signing key used", "info"),
     "service.set_openapi_document": ("OpenAPI document attached", "plain"),
     "service.delete_openapi_document": ("OpenAPI document removed", "plain"),
     "service.set_upstream_credential": ("Upstream credential set", "info"),
