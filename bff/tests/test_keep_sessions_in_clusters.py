@@ -90,7 +90,7 @@ async def test_calls_are_counted(kind: str, tmp_path: Path) -> None:
         limits = CallLimits(client, 3)
         for _ in range(10):
             token = secrets.token_hex(8)
-            outcomes = []
+            outcomes: list[str | int] = []
             for _ in range(5):
                 try:
                     allowance = await limits.take(f"Bearer {token}", secrets.token_hex(8))

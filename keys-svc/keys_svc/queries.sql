@@ -57,7 +57,8 @@ UPDATE consumers SET spend_cap_currency = :spend_cap_currency, spend_cap_amount 
 WHERE consumer_id = :consumer_id;
 
 -- name: find_project_spend_cap
-SELECT spend_cap_currency, spend_cap_amount FROM project_spend_caps WHERE project_id = :project_id;
+SELECT spend_cap_currency, spend_cap_amount FROM project_spend_caps
+WHERE project_id = :project_id AND spend_cap_currency IS NOT NULL;
 
 -- name: set_project_spend_cap
 INSERT INTO project_spend_caps (project_id, spend_cap_currency, spend_cap_amount)

@@ -43,7 +43,7 @@ def cap_of(money: Money, field: str) -> SpendCap:
 
 
 def cap_in(row: Mapping[str, Any], of: str = "") -> SpendCap | None:
-    """The cap in a row of keys, consumers or project_spend_caps. `of`: what the columns' names begin with."""
+    """The cap in a row of keys or consumers. `of`: what the columns' names begin with."""
     currency = row[f"{of}spend_cap_currency"]
     return None if currency is None else SpendCap(currency, row[f"{of}spend_cap_amount"])
 

@@ -17,7 +17,7 @@ from keys_svc.exposure_store import ExposureStore
 from keys_svc.keys import Key, KeyName, key_of
 from keys_svc.price_changes import Announcement, PriceVersion, Service
 from keys_svc.secrets import Secret
-from keys_svc.spend_caps import cap_in, columns_of
+from keys_svc.spend_caps import SpendCap, columns_of
 
 
 def _price_of(row: Mapping[str, Any]) -> Price:
@@ -26,6 +26,10 @@ def _price_of(row: Mapping[str, Any]) -> Price:
 
 def _membership_of(row: Mapping[str, Any]) -> tuple[UUID, Member]:
     return row["project_id"], Member(row["role"], frozenset(row["service_ids"]))
+
+
+def _project_cap_of(row: Mapping[str, Any]) -> SpendCap:
+    return SpendCap(row["spend_cap_currency"], row["spend_cap_amount"])
 
 
 def _previous_of(row: Mapping[str, Any]) -> tuple[UUID, Secret]:
@@ -42,7 +46,7 @@ class Store(QueryStore, package="keys_svc"):
     find_consumers = many(row=consumer_of)
     set_standing = run()
     set_spend_cap = run()
-    find_project_spend_cap = one(row=cap_in)
+    find_project_spend_cap = one(row=_project_cap_of)
     set_project_spend_cap = run()
 
     count_active_keys = value(int)

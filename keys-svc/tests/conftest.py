@@ -33,8 +33,9 @@ from ams_common import topics
 from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.etags import EFFECTIVE_BY
 from ams_common.ids import uuid7
-from ams_common.outbox import OutboxRelay, RedisDestination
+from ams_common.outbox import Deliveries, OutboxRelay, RedisDestination
 from ams_common.ports import free_port
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.server import build_server
@@ -71,9 +72,14 @@ async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
 
 
 @pytest.fixture
-def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
+def deliveries(database: Database[Store]) -> Deliveries:
     # No relay delivers what most tests write: nothing is gained by waiting for it.
-    return KeysService(database=database, catalog=catalog, delivery_wait_s=0.01)
+    return Deliveries(database, wait_s=0.01)
+
+
+@pytest.fixture
+def servicer(database: Database[Store], deliveries: Deliveries, catalog: Catalog) -> KeysService:
+    return KeysService(database=database, deliveries=deliveries, catalog=catalog)
 
 
 @pytest.fixture
@@ -91,6 +97,7 @@ def scanning_keys() -> ScanningKeys:
 async def servicers(
     database: Database[Store],
     servicer: KeysService,
+    deliveries: Deliveries,
     pseudonyms: Pseudonyms,
     scanning_keys: ScanningKeys,
     nobody_listens: str,
@@ -100,9 +107,13 @@ async def servicers(
         token = ServiceToken(away, "keys-svc", "development-secret")
         yield Servicers(
             keys=servicer,
-            key_settings=KeySettingsService(database=database, activities=KeyActivities(away, token)),
-            grants=GrantsService(database=database),
-            service_consumers=ServiceConsumersService(database=database, pseudonyms=pseudonyms),
+            key_settings=KeySettingsService(
+                database=database, deliveries=deliveries, activities=KeyActivities(away, token)
+            ),
+            grants=GrantsService(database=database, deliveries=deliveries),
+            service_consumers=ServiceConsumersService(
+                database=database, deliveries=deliveries, pseudonyms=pseudonyms
+            ),
             exposures=ExposuresService(
                 database=database, scanning_keys=scanning_keys, costs=KeyCosts(away, token)
             ),
@@ -130,7 +141,13 @@ _CONTRACTS = (
 
 
 class Caller:
-    """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError."""
+    """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError.
+
+    As nothing is relayed in most tests, all answers would say by when they hold: a caller hears nothing of
+    that unless it is `told_when`.
+    """
+
+    told_when = False
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None, user_id: UUID) -> None:
         self._methods: dict[str, tuple[Any, Any]] = {}
@@ -145,7 +162,11 @@ class Caller:
 
     async def __call__(self, method: str, **fields: Any) -> Any:
         call, request_type = self._methods[method]
-        return await invoke(call, request_type(**fields), token=self._token)
+        answer = await invoke(call, request_type(**fields), token=self._token)
+        told: Any = answer.key if isinstance(answer, key_settings_service_pb2.RotateKeyResponse) else answer
+        if not self.told_when and EFFECTIVE_BY in told.DESCRIPTOR.fields_by_name:
+            told.ClearField(EFFECTIVE_BY)
+        return answer
 
 
 @pytest.fixture

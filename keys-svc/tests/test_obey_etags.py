@@ -116,10 +116,6 @@ async def test_of_twenty_at_once_one_changes_it_and_is_told_its_new_etag(case: C
     answer = await assert_obeyed(case.read, case.change)
     after = await case.read()
     resource = answer.key if case.rpc == "RotateKey" else answer
-    if case.rpc == "RevokeKey":
-        # No relay delivers it here, so the answer says more than the key does later.
-        resource.ClearField("effective_by")
-        resource.etag = after.etag
     assert resource == after
 
 

@@ -1,28 +1,34 @@
 """When it holds that something was taken away, where that isn't at once: what a page says of it."""
 
-from typing import Protocol
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.identity.v1 import identity_service_pb2 as identity_pb
+from ams.keys.v1 import grants_service_pb2 as grants_pb
+from ams.keys.v1 import keys_service_pb2 as keys_pb
+from ams.keys.v1 import service_consumers_service_pb2 as consumers_pb
 from ams_common.clock import from_timestamp
-from ams_common.etags import EFFECTIVE_BY
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ams_bff.http.sessions import Flash
 
-
-class Taking(Protocol):
-    """The answer of what takes something away."""
-
-    @property
-    def effective_by(self) -> Timestamp: ...
-
-    def HasField(self, field_name: str, /) -> bool: ...  # noqa: N802 - protobuf's name
+# The answers of what takes something away.
+Taking: TypeAlias = (
+    keys_pb.Key
+    | keys_pb.ConsumerSpendCap
+    | keys_pb.ProjectSpendCap
+    | grants_pb.Grant
+    | consumers_pb.ServiceConsumer
+    | consumers_pb.ServiceKey
+    | catalog_pb.Service
+    | identity_pb.Merchant
+    | identity_pb.Consumer
+)
 
 
 def late_text(answer: Taking, zone: ZoneInfo) -> str:
     """By when it holds, if the gateways couldn't be told at once; "" otherwise."""
-    if answer.HasField(EFFECTIVE_BY):
+    if answer.HasField("effective_by"):
         until = from_timestamp(answer.effective_by).astimezone(zone)
         return (
             "But AMS can't reach every gateway right now: calls may still pass as before until "

@@ -12,6 +12,7 @@ from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.forms import Form
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.projects import PATH, or_none, rights_of
 from ams_bff.views.spend_caps import cap_form, cap_of, refused_cap
 
@@ -67,10 +68,11 @@ async def set_project_cap(visit: Visit) -> Response:
     try:
         cap = cap_of(form)
         form.check()
-        await visit.api.keys.SetProjectSpendCap(project_id=project_id, amount=cap, etag=form["etag"])
+        capped = await visit.api.keys.SetProjectSpendCap(project_id=project_id, amount=cap, etag=form["etag"])
     except AppError as error:
         return await show_settings(visit, typed_cap=refused_cap(form, error, "amount"))
-    return await visit.redirect(_path(project_id), "The project's spend cap is set.")
+    flash = effect_flash("The project's spend cap is set.", capped, visit.zone)
+    return await visit.redirect(_path(project_id), flash)
 
 
 async def offer_project(visit: Visit) -> Response:

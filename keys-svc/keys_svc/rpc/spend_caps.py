@@ -10,6 +10,7 @@ from ams_common.database import Database
 from ams_common.etags import check_etag
 from ams_common.field_changes import field_change
 from ams_common.interceptors import Context
+from ams_common.outbox import Deliveries
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
 
@@ -23,6 +24,7 @@ from keys_svc.store import Store
 @dataclass(kw_only=True, eq=False)
 class SpendCapRpcs:
     database: Database[Store]
+    deliveries: Deliveries
 
     async def SetKeySpendCap(self, request: pb.SetKeySpendCapRequest, context: Context) -> pb.Key:
         cap, key_id = _wanted(request), UUID(request.key_id)
@@ -35,7 +37,7 @@ class SpendCapRpcs:
             changes = [field_change("spend_cap", key.spend_cap, cap)]
             key = await write_key(change, consumer, key_id, now)
             change.audit("key", key_id, changes, key_prefix=key.key_prefix, spend_cap=_said(cap))
-        return key_message(key, now, is_changeable=True)
+        return await self.deliveries.tell(key_message(key, now, is_changeable=True), change)
 
     async def GetProjectSpendCap(
         self, request: pb.GetProjectSpendCapRequest, context: Context
@@ -59,7 +61,7 @@ class SpendCapRpcs:
             await write_keys_of_project(change, holder.consumer, project_id, utc_now())
             changes = [field_change("spend_cap", before, cap)]
             change.audit("project", project_id, changes, spend_cap=_said(cap))
-        return project_spend_cap_message(project_id, cap)
+        return await self.deliveries.tell(project_spend_cap_message(project_id, cap), change)
 
     async def GetSpendCap(self, request: pb.GetSpendCapRequest, context: Context) -> pb.ConsumerSpendCap:
         async with self.database.read() as store:
@@ -74,7 +76,7 @@ class SpendCapRpcs:
             await write_keys_of(change, consumer, utc_now())
             changes = [field_change("spend_cap", before.spend_cap, cap)]
             change.audit("consumer", consumer_id, changes, spend_cap=_said(cap))
-        return consumer_spend_cap_message(consumer)
+        return await self.deliveries.tell(consumer_spend_cap_message(consumer), change)
 
 
 def _wanted(

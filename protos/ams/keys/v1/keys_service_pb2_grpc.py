@@ -193,7 +193,8 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when.
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+        as that of whatever else takes something away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,7 +33,9 @@ class KeysServiceStub:
     BatchGetKeyNames: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.BatchGetKeyNamesRequest, _keys_service_pb2.BatchGetKeyNamesResponse]
     """For usage-svc's reports: what consumers call their keys. Those that there are."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.RevokeKeyRequest, _keys_service_pb2.Key]
-    """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+    """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+    as that of whatever else takes something away.
+    """
     SetKeySpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetKeySpendCapRequest, _keys_service_pb2.Key]
     """Replaces the key's spend cap; no amount takes it away."""
     GetProjectSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetProjectSpendCapRequest, _keys_service_pb2.ProjectSpendCap]
@@ -131,7 +133,9 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.RevokeKeyRequest,
         context: _aio.ServicerContext[_keys_service_pb2.RevokeKeyRequest, _abc.Awaitable[_keys_service_pb2.Key]],
     ) -> _abc.Awaitable[_keys_service_pb2.Key]:
-        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+        as that of whatever else takes something away.
+        """
 
     @_abc_1.abstractmethod
     def SetKeySpendCap(
