@@ -139,3 +139,18 @@ async def test_a_reader_that_asked_long_ago_is_away(role: str, identity: Any, as
     await ask(reader)
     await identity.fetch("UPDATE standing_readers SET asked_at = now() - interval '6 s'")
     assert (await call(identity, role, stop, user_id)).is_held_up
+
+
+@both
+async def test_a_reader_that_has_nothing_to_ask_for_is_there(
+    role: str, identity: Any, ask: Ask, issuer: TestIssuer
+) -> None:
+    """It asks for revisions every second, and for changes only when there are some."""
+    reader, stop, _ = STOPS[role]
+    user_id = await register(identity, role)
+    identity.servicer.standing_readers.wait_s = 0.2
+    await ask(reader)
+    await identity.fetch("UPDATE standing_readers SET asked_at = now() - interval '6 s'")
+    metadata = (("authorization", f"Bearer {issuer.service_token(reader)}"),)
+    await identity.stub.GetRevisions(pb.GetRevisionsRequest(), metadata=metadata)
+    assert says_by_when(await call(identity, role, stop, user_id))
