@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,18 +118,18 @@ def market(browsers: Any) -> Market:
     consumer, seller, applicant = (f"{secrets.token_hex(6)}@people.example" for _ in range(3))
     asked = services.bff.ask("POST", "/api/v1/auth/sign-in", {"email": ADMIN_EMAIL})
     admin = str(services.sign_in(asked, ADMIN_EMAIL))
-    made: dict[str, Callable[[], str]] = {
-        "seller": lambda: _register_merchant(browsers, admin, seller),
-        "applicant": lambda: _register_merchant(browsers, admin, applicant),
-        "consumer": lambda: _register(browsers, consumer),
-    }
-    tokens = {name: register() for name, register in made.items()}
-    pages = {
-        "/dashboard": browsers.sign_in(consumer),
-        "/merchant": browsers.sign_in(seller),
-        "/admin": browsers.sign_in(ADMIN_EMAIL),
-    }
-    return Market(browsers, admin, pages=pages, **tokens)
+    return Market(
+        browsers,
+        admin,
+        seller=_register_merchant(browsers, admin, seller),
+        applicant=_register_merchant(browsers, admin, applicant),
+        consumer=_register(browsers, consumer),
+        pages={
+            "/dashboard": browsers.sign_in(consumer),
+            "/merchant": browsers.sign_in(seller),
+            "/admin": browsers.sign_in(ADMIN_EMAIL),
+        },
+    )
 
 
 def test_an_overview_of_a_hundred_makes_the_calls_of_an_overview_of_one(market: Market) -> None:

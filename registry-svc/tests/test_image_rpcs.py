@@ -48,7 +48,13 @@ async def test_an_admin_gets_the_newest_images_of_many_services_at_once(
     assert newest == sorted(newest, key=lambda each: each[0])
     assert [tag for service_id, tag in newest if service_id == services[0]] == ["2.0.0", "1.2.0"]
     assert [tag for service_id, tag in newest if service_id == services[1]] == ["1.2.0", "1.1.0"]
-    for wrong in ({"service_ids": []}, {"images_of_each": 0}, {"images_of_each": 21}, {"service_ids": ["x"]}):
+    mistakes: list[dict[str, Any]] = [
+        {"service_ids": []},
+        {"service_ids": ["x"]},
+        {"images_of_each": 0},
+        {"images_of_each": 21},
+    ]
+    for wrong in mistakes:
         with pytest.raises(InvalidArgumentError):
             await admin("BatchGetNewestImages", **{"service_ids": services, "images_of_each": 2, **wrong})
 

@@ -5,7 +5,7 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -49,6 +49,7 @@ from google.protobuf.message import Message
 from usage_svc import store as usage_store
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
+from usage_svc.invariants import find_broken
 from usage_svc.proofs.closing import close_days
 from usage_svc.questions.answers import Questions
 from usage_svc.retention.keeping import Retention
@@ -237,6 +238,12 @@ class UsagePipeline:
         async with self.usage.connection() as connection:
             await connection.execute(sql)
 
+    async def check(self) -> None:
+        """No invariant of either service is broken."""
+        async with self.usage.read() as store:
+            assert await find_broken(store.connection) == {}
+        await self.billing.check()
+
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_TIMEOUT_S):
@@ -252,7 +259,9 @@ async def usage_pipeline(
     prefix: str,
     issuer: TestIssuer,
     serve_rpc: Serve,
+    open_database: Callable[..., AbstractAsyncContextManager[Database]] = Database.open,
 ) -> AsyncIterator[UsagePipeline]:
+    """`open_database`: who takes the place of Database.open() for both services."""
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         usage_url = await opened(
@@ -261,8 +270,8 @@ async def usage_pipeline(
         billing_url = await opened(
             _fresh(admin_url, templates, Schema("billing", "billing_svc", billing_store.Store))
         )
-        usage = await opened(Database.open(usage_url, usage_store.Store, size=5))
-        billing_database = await opened(Database.open(billing_url, billing_store.Store, size=5))
+        usage = await opened(open_database(usage_url, usage_store.Store, size=5))
+        billing_database = await opened(open_database(billing_url, billing_store.Store, size=5))
         producer = await opened(AIOKafkaProducer(bootstrap_servers=kafka))
         await _make_topics(kafka, prefix)
 

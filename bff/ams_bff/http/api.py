@@ -386,6 +386,7 @@ class CatalogClient(Client):
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+    UseSigningKey = Rpc(catalog.UseSigningKeyRequest, catalog.Service)
 
 
 class RevisionsClient(Client):
@@ -431,6 +432,7 @@ class KeysClient(Client):
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
     DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
     GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    GetProjectSpendCap = Rpc(keys.GetProjectSpendCapRequest, keys.ProjectSpendCap)
     GetSpendCap = Rpc(keys.GetSpendCapRequest, keys.ConsumerSpendCap)
     ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
     ListConsumerAccessRequests = Rpc(
@@ -440,6 +442,7 @@ class KeysClient(Client):
     RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
+    SetProjectSpendCap = Rpc(keys.SetProjectSpendCapRequest, keys.ProjectSpendCap)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 
