@@ -10,8 +10,8 @@ import pytest
 from ams_common.ids import uuid7
 
 ADMIN_EMAIL = "admin@ams.example"
-# More than a list has on a page, and more than one request asks the names of.
-_MANY = 520
+# More than a list has on a page; a page of days has at most 500 rows.
+_MANY = 420
 _MAKE = (
     "INSERT INTO users (user_id, email, name, created_at)"
     " SELECT each, 'm-' || each || '@many.example', 'M', now() FROM unnest($1::uuid[]) AS each",
