@@ -63,6 +63,7 @@ BREAKS = {
         " SELECT gen_random_uuid(), counter_id, 1, 2, '{}', 0, 0, 0 FROM invoice_usage"
     ),
     "the usage behind an invoice exists, and so does the invoice": "UPDATE invoice_usage SET counter_id = 9",
+    "an issued invoice has the digest of its roots, or waits for it": "DELETE FROM invoice_roots",
     "a month's lines count the usage behind them": "UPDATE invoice_usage SET requests = 1",
     "whoever has a draft has an open month": "DELETE FROM open_months",
     "a service's days have one price": "UPDATE price_versions SET first_day = '2026-01-01'",
