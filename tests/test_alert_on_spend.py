@@ -158,7 +158,7 @@ async def test_a_key_is_watched_by_the_merchant_in_its_own_form_and_by_an_admin_
     merchant_id, admin = caller.priced.merchant_id, (uuid7(), ADMIN)
     form = pipeline.pseudonyms.of_key(merchant_id, caller.api_key_id)
     consumer = pipeline.pseudonyms.of_consumer(merchant_id, caller.consumer_id)
-    of_merchant = {"merchant_id": str(merchant_id)}
+    of_merchant: dict[str, Any] = {"merchant_id": str(merchant_id)}
     for period in (pb.ALERT_DAY, pb.ALERT_MONTH):
         day_or_month: dict[str, Any] = {"period": period, "thresholds": ["5", "5.01"]}
         await alerts.create(merchant_id, MERCHANT, key=form, **day_or_month)
