@@ -40,6 +40,8 @@ class Settings:
     write_timeout_s: float = setting(60.0)
     idle_timeout_s: float = setting(75.0)
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
+    # PEM file of authorities for Redis' certificate (rediss://…). "": the system's.
+    redis_ca_file: str = setting("", name="REDIS_CA_FILE")
     # What sessions in Redis are sealed with: Fernet keys, of which the first seals and all unseal.
     sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
     # How long a live page waits before it asks for its figures again.

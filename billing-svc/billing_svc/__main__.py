@@ -39,6 +39,7 @@ from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS, apply_projects
 from billing_svc.invariants import check_invariants
 from billing_svc.periods import last_day_of, parse_period
+from billing_svc.proofs.digests import keep_digests
 from billing_svc.rpc import BillingService
 from billing_svc.rpc.key_costs import KeyCostService
 from billing_svc.rpc.project_spend import ProjectSpendService
@@ -73,10 +74,11 @@ async def run(settings: Settings) -> None:
         usage = await stack.enter_async_context(open_channel(settings.usage_address))
         token = ServiceToken(identity, "billing-svc", settings.service_secret)
         await ensure_commission_rate(database, settings.first_commission_rate)
+        usage_client = UsageClient(UsageServiceStub(usage), token.get)
         servicer = BillingService(
             database=database,
             pseudonyms=Pseudonyms(settings.pseudonym_key),
-            usage=UsageClient(UsageServiceStub(usage), token.get),
+            usage=usage_client,
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
@@ -123,6 +125,7 @@ async def run(settings: Settings) -> None:
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),
             keep_overdue(database),
+            keep_digests(database, usage_client),
             purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)

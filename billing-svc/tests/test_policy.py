@@ -60,6 +60,7 @@ async def test_each_rpc_lets_in_exactly_its_callers(
         "EstimateCost": CONSUMER,
         "GetReconciliation": SELLERS | CONSUMER,
         "GetInvoiceProof": SELLERS | CONSUMER,
+        "ListInvoiceLineEvents": SELLERS | CONSUMER,
     }
 
 

@@ -85,7 +85,10 @@ SET name = :name, description = :description, base_url = :base_url, version = :v
     signing_key_id = :signing_key_id, sealed_signing_key = :sealed_signing_key,
     signing_key_created_at = :signing_key_created_at,
     previous_signing_key_id = :previous_signing_key_id,
-    previous_signing_key_created_at = :previous_signing_key_created_at
+    previous_signing_key_created_at = :previous_signing_key_created_at,
+    next_signing_key_id = :next_signing_key_id, sealed_next_signing_key = :sealed_next_signing_key,
+    next_signing_key_created_at = :next_signing_key_created_at,
+    next_signing_key_starts_at = :next_signing_key_starts_at
 WHERE service_id = :service_id;
 
 -- fragment: price_version_columns
@@ -141,8 +144,8 @@ WHERE service_id = ANY(:service_ids::uuid[])
 greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 
 -- fragment: next_start
-(SELECT min(starts_at) FROM price_versions AS v
- WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now)
+least(next_signing_key_starts_at, (SELECT min(starts_at) FROM price_versions AS v
+    WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now))
 
 -- name: save_price_summary
 UPDATE services

@@ -271,7 +271,8 @@ def _content(record: ServiceRecord) -> dict[str, object]:
 
 def _proofs(record: ServiceRecord) -> dict[str, object]:
     """What tells the merchant that a call came through AMS."""
-    credential, key, previous = record.credential, record.signing_key, record.previous_signing_key
+    credential = record.credential
+    key, previous, following = record.signing_key, record.previous_signing_key, record.next_signing_key
     return {
         "credential_kind": credential and credential.kind,
         "credential_header_name": credential and credential.header_name,
@@ -282,6 +283,10 @@ def _proofs(record: ServiceRecord) -> dict[str, object]:
         "signing_key_created_at": key and key.created_at,
         "previous_signing_key_id": previous and previous.signing_key_id,
         "previous_signing_key_created_at": previous and previous.created_at,
+        "next_signing_key_id": following and following.signing_key_id,
+        "sealed_next_signing_key": record.sealed_next_signing_key,
+        "next_signing_key_created_at": following and following.created_at,
+        "next_signing_key_starts_at": following and following.starts_at,
     }
 
 

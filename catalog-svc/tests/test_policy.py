@@ -33,6 +33,7 @@ async def test_every_rpc_lets_in_these_callers_and_no_others(
         "ListCategories": EVERYBODY,
         "SetUpstreamCredential": {"merchant"},
         "RotateSigningKey": {"merchant"},
+        "UseSigningKey": {"merchant"},
         "SchedulePrice": {"merchant"},
         "CancelPrice": {"merchant"},
         "ListPrices": {"admin", "merchant", "consumer"},

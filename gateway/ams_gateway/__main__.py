@@ -1,4 +1,4 @@
-"""`ams-gateway`: settings from the environment, then one worker here, or several under a supervisor.
+"""`ams-gateway`: settings from the environment, then workers under a supervisor.
 
 `ams-gateway resend --since TIME [--journal ID]`: what Kafka has lost is sent again.
 """
@@ -14,10 +14,8 @@ from ams_common.process import settings_or_exit
 from ams_common.settings import load
 from ams_common.topics import USAGE_EVENTS
 
-from ams_gateway import worker
-from ams_gateway.metering.resending import resend
 from ams_gateway.settings import Settings
-from ams_gateway.supervisor import Supervisor, listen
+from ams_gateway.supervisor import Supervisor
 
 
 def main() -> None:
@@ -35,14 +33,14 @@ def main() -> None:
     settings = settings_or_exit("gateway", partial(load, Settings, "GATEWAY"), serves_metrics=False)
     if options.command == "resend":
         _resend(settings, options.since, options.journal)
-    elif settings.workers > 1:
-        Supervisor(settings).run()
     else:
-        operators = listen(settings.metrics_listen) if settings.metrics_listen else None
-        worker.run(settings, listen(settings.listen), operators)
+        Supervisor(settings).run()
 
 
 def _resend(settings: Settings, since: datetime, journal: str | None) -> None:
+    # Kafka's client takes tens of megabytes, which a supervisor has no use for.
+    from ams_gateway.metering.resending import resend
+
     resent = asyncio.run(
         resend(
             Path(settings.journal_dir),

@@ -24,7 +24,7 @@ from ams_gateway.call import Call, Caller, ClientGoneError, Refused, cors_fields
 from ams_gateway.http import problems
 from ams_gateway.http.dates import http_date
 from ams_gateway.http.problems import Problem, render
-from ams_gateway.http.requests import Request
+from ams_gateway.http.requests import Request, read_page
 from ams_gateway.http.websocket import UPGRADE_FIELDS, handshake_key
 from ams_gateway.long_calls import LongCalls
 from ams_gateway.metering.journal import Journal
@@ -67,6 +67,8 @@ class GatewayLimits:
     timeouts: Timeouts
     # To one origin, where its service's merchant sets none.
     max_connections: int
+    # Under way, of all merchants together.
+    max_calls: int
     # How often a call that is being answered reports what it has used.
     report_every_s: float
 
@@ -87,7 +89,7 @@ class Gateway:
         self._authorizer = authorizer
         self._limiter = limiter
         self._resolver = resolver
-        self._admission = Admission()
+        self._admission = Admission(limits.max_calls)
         self._pool = pool
         self._journal = journal
         self._limits = limits
@@ -196,7 +198,7 @@ class Gateway:
             return
         if not is_whole and not body:
             body, is_whole = await client.first_piece()
-        connection = await self._connect(terms, addresses)
+        connection = await self._connect(call, addresses)
         if isinstance(connection, Problem):
             self._refuse(call, connection)
             return
@@ -255,12 +257,16 @@ class Gateway:
         return None if allowance is None or allowance.allowed else _LIMIT_PROBLEMS[allowance.bound]
 
     def _admit(self, call: Call) -> Problem | None:
-        """Count the call in at its origin, within the origin's cap and the consumer's share of it."""
+        """Count the call in, within its merchant's share, the origin's cap and the consumer's share of it."""
         if call.under_way is not None:
             return None
         terms, now_s = call.terms, self._clock()
         admitted = self._admission.acquire(
-            terms.target.origin, terms.key.consumer_id, terms.max_connections, now_s
+            terms.target.origin,
+            terms.service.merchant_id,
+            terms.key.consumer_id,
+            terms.max_connections,
+            now_s,
         )
         if isinstance(admitted, Refusal):
             call.retry_after_s = admitted.retry_after_s
@@ -270,8 +276,13 @@ class Gateway:
 
     def _count_out(self, call: Call, outcome: Outcome) -> None:
         if call.under_way is not None:
-            call.under_way.release(
-                call.terms.key.consumer_id, outcome, admitted_at_s=call.admitted_at_s, now_s=self._clock()
+            self._admission.release(
+                call.under_way,
+                call.terms.service.merchant_id,
+                call.terms.key.consumer_id,
+                outcome,
+                admitted_at_s=call.admitted_at_s,
+                now_s=self._clock(),
             )
             call.under_way = None
 
@@ -318,16 +329,17 @@ class Gateway:
         except AddressUnknownError:
             return problems.UPSTREAM_UNREACHABLE
 
-    async def _connect(self, terms: Terms, addresses: list[str]) -> UpstreamConnection | Problem:
-        origin = terms.target.origin
+    async def _connect(self, call: Call, addresses: list[str]) -> UpstreamConnection | Problem:
+        origin, merchant_id = call.terms.target.origin, call.terms.service.merchant_id
         connection = self._pool.reuse(origin)
         if connection is not None:
             return connection
         try:
-            return await self._pool.connect(origin, addresses)
+            return await self._pool.connect(origin, addresses, merchant_id)
         except UnreachableError:
             return problems.UPSTREAM_UNREACHABLE
         except BusyError:
+            call.retry_after_s = 1
             return problems.GATEWAY_BUSY
 
     def _forward(self, call: Call, connection: UpstreamConnection, body: bytes) -> None:
@@ -423,9 +435,7 @@ class Gateway:
 
     async def _forward_again(self, call: Call) -> None:
         addresses = await self._addresses(call.terms)
-        connection = (
-            addresses if isinstance(addresses, Problem) else await self._connect(call.terms, addresses)
-        )
+        connection = addresses if isinstance(addresses, Problem) else await self._connect(call, addresses)
         if isinstance(connection, Problem):
             self._refuse(call, connection)
         elif call.client.is_gone:
@@ -442,6 +452,13 @@ class Gateway:
         if call.service is not None:
             fields += cors_fields(call.service, call.request)
         self.refuse(problem, call.client, call.request_id or call.id_text, fields)
+
+    def refuse_unread(self, problem: Problem, client: Refused, head: bytes) -> None:
+        """Answer what an entry can't read on. `head`: what there is of it. A page can read why, as with any
+        other refusal; it comes after a preflight, so that the service is at hand."""
+        request = read_page(head)
+        service = self._authorizer.held_service(request) if request.origin is not None else None
+        self.refuse(problem, client, more=cors_fields(service, request) if service is not None else b"")
 
     def refuse(
         self, problem: Problem, client: Refused, request_id: bytes | None = None, more: bytes = b""

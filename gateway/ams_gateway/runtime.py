@@ -6,13 +6,13 @@ import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
+from ams_common.redis_client import connect, disconnect
 from ams_common.sealing import Sealer
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.confirmations import Confirmations
 from ams_gateway.access.invalidations import Cache, Invalidations
 from ams_gateway.access.limits.limiter import Limiter
-from ams_gateway.access.redis_client import connect, disconnect
 from ams_gateway.access.snapshot_cache import SnapshotCache, Source
 from ams_gateway.access.snapshot_sources import (
     KEY_PREFIX,
@@ -24,6 +24,7 @@ from ams_gateway.access.snapshot_sources import (
 from ams_gateway.access.snapshot_table import CacheLimits
 from ams_gateway.access.snapshots import CachedKey, CachedService, read_key, read_service
 from ams_gateway.deadlines import Deadlines
+from ams_gateway.descriptors import connection_caps
 from ams_gateway.gateway import Gateway, GatewayLimits
 from ams_gateway.http import heads
 from ams_gateway.http.requests import RequestParser
@@ -83,7 +84,8 @@ class Runtime:
         )
         self.clock = ClockCheck(self._redis)
         self._clock_task: asyncio.Task[None] | None = None
-        self.pool = Pool(PoolLimits(), _tls(settings.upstream_ca_file))
+        caps = connection_caps()
+        self.pool = Pool(PoolLimits(max_in_all=caps.upstreams), _tls(settings.upstream_ca_file))
         self.limiter = Limiter(self._redis_of_limits, workers_hint=settings.workers)
         self.gateway = Gateway(
             Authorizer(self.keys, self.services, settings.trusted_proxies),
@@ -100,6 +102,7 @@ class Runtime:
                     settings.total_timeout_s,
                 ),
                 settings.max_connections_per_upstream,
+                caps.upstreams,
                 settings.report_every_s,
             ),
             self._sync.after if self._sync is not None else None,
@@ -111,7 +114,7 @@ class Runtime:
             settings.write_timeout_s,
             settings.idle_timeout_s,
         )
-        self.deadlines = Deadlines(self.connection_timeouts.sweep_s)
+        self.deadlines = Deadlines(self.connection_timeouts.sweep_s, caps.clients)
         self._drain_s = settings.drain_s
 
     async def open(self) -> None:

@@ -1,11 +1,12 @@
-"""Several workers, each with a listening socket of its own, and their replacement without a refusal.
+"""Workers, one or several, each with a listening socket of its own, and their replacement without a refusal.
 
 The kernel shares connections out among sockets that listen on one port (SO_REUSEPORT), where a single one
 that all workers accept from would leave some of them without any. The sockets are the supervisor's: whichever
 worker goes, its socket stays, and who connects meanwhile waits for the next worker there.
 
 SIGTERM and SIGINT stop everything. SIGHUP replaces each worker by one with the present code and settings: the
-old one stops taking calls when the new one takes them, and ends when its calls are answered.
+old one stops taking calls when the new one takes them, and ends when its calls are answered. Should the
+supervisor itself be killed, its workers stop as if they had been told to.
 """
 
 import logging
@@ -54,6 +55,8 @@ class Supervisor:
         self._slots: list[_Slot] = []
         # Replaced ones that still answer calls.
         self._leaving: list[subprocess.Popen[bytes]] = []
+        # Workers read the end of this when the only process that can write to it, this one, is gone.
+        self._lifeline, self._held_end = os.pipe()
 
     def run(self) -> None:
         """Until told to stop."""
@@ -78,7 +81,12 @@ class Supervisor:
     ) -> tuple[subprocess.Popen[bytes], float]:
         """A new worker. With `wait` it takes calls when this returns. Raises TimeoutError."""
         read_end, write_end = os.pipe()
-        passed = [calls.fileno(), operators.fileno() if operators is not None else -1, write_end]
+        passed = [
+            calls.fileno(),
+            operators.fileno() if operators is not None else -1,
+            write_end,
+            self._lifeline,
+        ]
         worker = subprocess.Popen(  # noqa: S603 - ourselves, by numbers of our own
             [sys.executable, "-m", "ams_gateway.worker", *map(str, passed)],
             pass_fds=[fd for fd in passed if fd >= 0],

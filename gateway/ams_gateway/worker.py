@@ -1,5 +1,5 @@
-"""One worker: `python -m ams_gateway.worker CALLS OPERATORS READY`, file descriptors of two listening sockets
-(-1: none) and of a pipe. The supervisor starts it; a gateway of one worker is this in its own process."""
+"""One worker: `python -m ams_gateway.worker CALLS OPERATORS READY LIFELINE`, file descriptors of two
+listening sockets (-1: none) and of two pipes. The supervisor starts it."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ from ams_common.process import end_when_told
 from ams_common.settings import load
 
 from ams_gateway.app import build, server_options
+from ams_gateway.descriptors import raise_limit
 from ams_gateway.settings import Settings
 
 # So many new objects that aren't gone yet the collector of garbage looks through at once, in milliseconds.
@@ -28,20 +29,32 @@ _LOOK_EVERY_S = 60.0
 _FIRST_REQUEST_S = 0.1
 
 
-def run(settings: Settings, calls: socket.socket, operators: socket.socket | None, ready: int = -1) -> None:
-    """Until a signal says stop. `ready` is written to as soon as calls are taken."""
+def run(
+    settings: Settings, calls: socket.socket, operators: socket.socket | None, ready: int, lifeline: int
+) -> None:
+    """Until a signal says stop, or nobody can write to `lifeline` any more. `ready` is written to as soon as
+    calls are taken."""
     spare_what_stays()
+    raise_limit()
     end_when_told()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, calls, operators, ready))
+        runner.run(_serve(settings, calls, operators, ready, lifeline))
 
 
 async def _serve(
-    settings: Settings, calls: socket.socket, operators: socket.socket | None, ready: int
+    settings: Settings, calls: socket.socket, operators: socket.socket | None, ready: int, lifeline: int
 ) -> None:
     app = build(settings, operators=operators)
+    server = _Server(uvicorn.Config(app, **server_options(settings)), ready)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(lifeline)
+        server.should_exit = True
+
+    loop.add_reader(lifeline, stop)
     looking = asyncio.create_task(look_through_what_stayed())
-    await _Server(uvicorn.Config(app, **server_options(settings)), ready).serve(sockets=[calls])
+    await server.serve(sockets=[calls])
     looking.cancel()
 
 
@@ -84,11 +97,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self._ready >= 0:
-            # Only a supervisor that replaces somebody still reads it.
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._ready, b"1")
-            os.close(self._ready)
+        # Only a supervisor that replaces somebody still reads it.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._ready, b"1")
+        os.close(self._ready)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no more connections, and lets those just taken say what they came for: closed before their
@@ -100,7 +112,7 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    calls, operators, ready = (int(number) for number in sys.argv[1:4])
+    calls, operators, ready, lifeline = (int(number) for number in sys.argv[1:5])
     settings = load(Settings, "GATEWAY")
     configure_logs("gateway", settings.log_level)
     run(
@@ -108,6 +120,7 @@ def main() -> None:
         socket.socket(fileno=calls),
         socket.socket(fileno=operators) if operators >= 0 else None,
         ready,
+        lifeline,
     )
 
 

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
+from ams_gateway.descriptors import raise_limit
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, serve_merchant
 from ams_gateway.testing.running import GrantedKey, Running, serve_gateway, settings_for
 from ams_gateway.testing.websockets import Talker, serve_talker
 from ams_local import tools
 from redis.asyncio import Redis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _many_descriptors() -> None:
+    """Consumers, gateway and merchants are this one process."""
+    raise_limit()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pages of other origins call a service as far as its merchant lets them, and read why they were refused."""
 
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -7,9 +8,10 @@ from aiohttp import ClientSession
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams.keys.v1 import events_pb2 as keys
 from ams_common import apikeys
+from ams_gateway.settings import Settings
 from ams_gateway.testing.consumers import Answer, connect, head
 from ams_gateway.testing.merchants import Merchant, respond_with
-from ams_gateway.testing.running import GrantedKey, Running
+from ams_gateway.testing.running import GrantedKey, Running, serve_gateway
 from redis.asyncio import Redis
 
 PAGE = "https://app.example"
@@ -128,6 +130,45 @@ async def test_a_page_can_read_why_it_was_refused(
     for answer in answers.values():
         assert answer.values("access-control-allow-origin") == [PAGE]
         assert "Retry-After" in (answer.header("access-control-expose-headers") or "")
+
+
+async def test_a_page_can_read_why_what_it_sent_was_not_even_read(
+    gateway: Running, granted: GrantedKey
+) -> None:
+    await granted.write_service(forwarding=ALLOWS)
+    await preflight(gateway, f"/api/consume/{granted.slug}/x")
+    own, other = f"Origin: {PAGE}", "Origin: https://evil.example"
+    chunked = "Transfer-Encoding: chunked"
+    requests = {
+        "headers_too_large": head(granted, own, "X-Big: " + "x" * 40_000),
+        "header_duplicate": head(granted, "Host: other.example", own),
+        "header_invalid": head(granted, own, "X-Own : a"),
+        "method_unsupported": head(granted, own, method="TRACE"),
+        "http_version_unsupported": head(granted, own, version="2.0"),
+        "framing_invalid": head(granted, own, chunked, "Content-Length: 1"),
+    }
+    for code, request in requests.items():
+        for origin, allowed in ((own, [PAGE]), (other, [])):
+            async with connect(gateway) as consumer:
+                consumer.send(request.replace(own.encode(), origin.encode()))
+                answer = await consumer.answer("POST")
+                assert f'"{code}"'.encode() in answer.body
+                assert answer.values("access-control-allow-origin") == allowed
+                assert answer.values("vary") == ["Origin"]
+    # The body's framing fails when its head is long read.
+    async with connect(gateway) as consumer:
+        consumer.send(head(granted, own, chunked), b"no length\r\n")
+        answer = await consumer.answer()
+        assert answer.status == 400 and answer.values("access-control-allow-origin") == [PAGE]
+
+
+async def test_a_page_can_read_that_its_head_took_too_long(settings: Settings, granted: GrantedKey) -> None:
+    await granted.write_service(forwarding=ALLOWS)
+    async with serve_gateway(replace(settings, head_timeout_s=0.3)) as gateway, connect(gateway) as consumer:
+        await preflight(gateway, f"/api/consume/{granted.slug}/x")
+        consumer.send(head(granted, f"Origin: {PAGE}")[:-2])
+        answer = await consumer.answer()
+        assert (answer.status, answer.values("access-control-allow-origin")) == (408, [PAGE])
 
 
 async def test_every_refusal_says_when(gateway: Running, granted: GrantedKey) -> None:

@@ -1,7 +1,8 @@
 """A plain head is cut apart: compiled or in Python, and to what reading it line by line gives."""
 
 import random
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 
 import pytest
 from ams_common.apikeys import KEY_LENGTH
@@ -268,6 +269,10 @@ def test_an_ordinary_answer_is_plain() -> None:
             TRACE.replace(b"00-", b"ff-"),
             TRACE + b"-x",
             TRACE + b"x",
+            b"01" + TRACE[2:],
+            b"01" + TRACE[2:] + b"-x",
+            b"01" + TRACE[2:] + b"-x\n",
+            b"01" + TRACE[2:] + b"x",
             TRACE.replace(b"b7ad6b7169203331", b"0" * 16),
             b"00-" + b"0" * 32 + TRACE[35:],
             TRACE.upper(),
@@ -275,7 +280,39 @@ def test_an_ordinary_answer_is_plain() -> None:
     )
 )
 def test_both_take_the_same_traces(value: bytes) -> None:
-    assert heads.is_traceparent(value) == heads.is_traceparent_in_python(value)
+    assert heads.read_trace(value) == heads.read_trace_in_python(value)
+
+
+@pytest.mark.parametrize("read_trace", [heads.read_trace, heads.read_trace_in_python])
+def test_of_a_trace_only_what_is_its_version_goes_on(read_trace: Callable[[bytes], bytes | None]) -> None:
+    later = b"01" + TRACE[2:]
+    taken = {TRACE: TRACE, later: TRACE, later + b"-": TRACE, later + b"-" + KEY: TRACE}
+    for value, trace in taken.items():
+        assert read_trace(value) == trace
+    for value in (TRACE + b"-", TRACE + b"-" + KEY, TRACE + KEY, later + KEY, TRACE[:-1], b"ff" + TRACE[2:]):
+        assert read_trace(value) is None
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-Request-Id: " + KEY,
+        b"X-Request-Id: " + b64encode(b":" + KEY),
+        b"X-Request-Id: a/" + KEY,
+        b"Via: 1.1 " + KEY,
+        b"traceparent: " + TRACE + b"-" + KEY,
+        b"traceparent: 01" + TRACE[2:] + b"-" + KEY,
+        b"tracestate: a=" + KEY,
+    ],
+)
+def test_a_key_in_what_is_written_anew_goes_no_further(line: bytes, cut: Cut) -> None:
+    head = b"GET /api/consume/weather HTTP/1.1\r\nHost: a\r\nX-API-Key: " + KEY + b"\r\n" + line
+    plain = read_plain(head, cut)
+    assert plain is not None
+    for read in (plain, read_by_lines(head)):
+        assert read is not None and read.problem is None
+        assert read.request_id is None and read.trace in (None, TRACE) and read.lines == []
 
 
 @compiled_only

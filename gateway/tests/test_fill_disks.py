@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from aiohttp import ClientSession
 from ams.usage.v1 import events_pb2 as usage
 from ams_common.testing.eventually import eventually
 from ams_gateway.metering import files as journals
@@ -15,6 +16,9 @@ from ams_gateway.metering.journal import Journal, JournalError, JournalLimits
 from ams_gateway.metering.kept import KeepLimits, KeptSegments
 from ams_gateway.metering.publisher import Publisher
 from ams_gateway.metering.records import pack_record
+from ams_gateway.settings import Settings
+from ams_gateway.testing.merchants import Merchant
+from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 LIMITS = JournalLimits(segment_bytes=128 * 1024, max_recent=0)
 
@@ -229,6 +233,42 @@ async def test_a_gateway_that_starts_on_a_full_disk_publishes_what_is_there_and_
         await publisher.close(timeout_s=5)
         journal.close()
     assert not list(disk.root.glob("journal-*"))
+
+
+async def test_a_gateway_on_a_full_disk_serves_nothing_unmetered_until_there_is_room(
+    settings: Settings, http: ClientSession, granted: GrantedKey, merchant: Merchant, tmp_path: Path
+) -> None:
+    limited = SizeLimit(tmp_path)
+
+    async def call() -> tuple[int, str]:
+        async with http.post(f"{gateway.url}/api/consume", headers=granted.headers) as answer:
+            if answer.status == 200:
+                return 200, ""
+            assert "Retry-After" in answer.headers
+            return answer.status, (await answer.json(content_type=None))["code"]
+
+    async def told(path: str) -> tuple[int, str]:
+        async with http.get(f"{gateway.operator_url}/{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def is_served() -> bool:
+        return await call() == (200, "")
+
+    limited.fill()
+    try:
+        async with serve_gateway(settings) as gateway:
+            for _ in range(3):
+                assert await call() == (503, "metering_unavailable")
+            status, reason = await told("readyz")
+            assert status == 503 and "journal" in reason
+            assert "\nams_gateway_journal_accepting 0.0\n" in (await told("metrics"))[1]
+            assert merchant.requests == []
+            limited.notice_deletions()
+            await eventually(is_served)
+            assert await told("readyz") == (200, "ready\n")
+            assert len(merchant.requests) == len(gateway.events()) == 1
+    finally:
+        limited.notice_deletions()
 
 
 def leave_journal(root: Path, count: int) -> Path:

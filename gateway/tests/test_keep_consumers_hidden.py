@@ -32,8 +32,10 @@ IDENTIFYING = (
     "From: someone@consumer.example",
     "Sec-Fetch-Site: cross-site",
     "Sec-Fetch-Mode: cors",
-    "Baggage: user=someone",
+    "Baggage: site=consumer.example",
+    "tracestate: consumer.example=1",
     "Via: 1.1 proxy.consumer.example",
+    "Via: 1.1 second.consumer.example",
 )
 
 
@@ -59,8 +61,9 @@ async def test_neither_the_consumers_site_nor_its_address_reaches_the_merchant(
         consumer.send(head(granted, *IDENTIFYING, method="GET"))
         assert (await consumer.answer("GET")).status == 200
     (received,) = merchant.requests
-    fields = repr([field for field in received.headers if field[0] not in ("host", "via")])
+    fields = repr([field for field in received.headers if field[0] != "host"])
     assert "consumer.example" not in fields and "sec-fetch" not in fields
+    assert [value for name, value in received.headers if name == "via"] == ["1.1 ams-gateway"]
     assert address not in fields and str(port) not in fields
     assert granted.consumer_id not in fields
     assert (received.header("host"), received.header("origin")) == (f"127.0.0.1:{merchant.port}", None)
@@ -78,9 +81,16 @@ async def test_neither_the_consumers_site_nor_its_address_reaches_the_merchant(
         "Cookie: session=1; key={key}",
         "Referer: https://a.example/?key={key}",
         "User-Agent: client/{key}",
+        "X-Request-Id: {key}",
+        "X-Request-Id: {basic}",
+        "X-Request-Id: call/{key}/1",
+        "Via: 1.1 {key}",
+        "tracestate: own={key}",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-{key}",
+        "traceparent: 01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-{key}",
     ],
 )
-async def test_a_key_that_is_sent_twice_reaches_the_merchant_in_no_form(
+async def test_a_key_that_is_sent_twice_reaches_neither_the_merchant_nor_an_event_in_any_form(
     gateway: Running, granted: GrantedKey, merchant: Merchant, line: str
 ) -> None:
     secret = granted.key.secret
@@ -92,8 +102,10 @@ async def test_a_key_that_is_sent_twice_reaches_the_merchant_in_no_form(
         assert (await consumer.answer("GET")).status == 200
     (received,) = merchant.requests
     assert received.target == "/base/x?a=1&b=%20"
-    sent = repr(received)
-    assert secret not in sent and basic not in sent and secret[9:] not in sent
+    (event,) = gateway.events()
+    assert event.request_id == ""
+    for text in (repr(received), repr(event)):
+        assert secret not in text and basic not in text and secret[9:] not in text
 
 
 async def test_a_key_that_no_header_carries_opens_nothing(

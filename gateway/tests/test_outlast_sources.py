@@ -1,137 +1,28 @@
 """Redis, the owners of snapshots and identity-svc may hang, one or all: nobody waits long for them."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import grpc
 import pytest
 from ams.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from ams.catalog.v1.events_pb2 import ServiceSnapshot
-from ams.identity.v1 import identity_service_pb2 as identity_pb
 from ams.identity.v1 import identity_service_pb2_grpc as identity_rpc
-from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams.keys.v1 import keys_service_pb2_grpc as keys_rpc
 from ams.keys.v1.events_pb2 import KeySnapshot
 from ams_common.client import ServiceToken, open_channel
-from ams_common.errors import NotFoundError, to_grpc_status
 from ams_common.snapshots import key_snapshot_key, service_snapshot_key
 from ams_gateway.access.confirmations import Confirmations
 from ams_gateway.access.snapshot_cache import SnapshotCache, SourceDownError
 from ams_gateway.access.snapshot_sources import CatalogSvcSource, KeysSvcSource, RedisSource
 from ams_gateway.access.snapshot_table import CacheLimits
+from ams_gateway.testing.links import Link
+from ams_gateway.testing.owners import Identity, Keys, serve
 from redis.asyncio import Redis
-
-
-class Link:
-    """A TCP connection to a server that can be made to hang: connections are accepted and nothing passes."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    def hang(self) -> None:
-        self._flows.clear()
-
-    def resume(self) -> None:
-        self._flows.set()
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator["Link"]:
-        server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await _turns(3)  # Connections that were accepted last have their tasks by then.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await _turns(3)  # And their sockets are closed.
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._flows.wait()
-            far_reader, far_writer = await asyncio.open_connection(*self._to)
-            try:
-                await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-            finally:
-                far_writer.close()
-        writer.close()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self._flows.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-
-async def _turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-class Identity(identity_rpc.IdentityServiceServicer):
-    """Issues tokens that are to be renewed at once."""
-
-    async def IssueServiceToken(
-        self, request: identity_pb.IssueServiceTokenRequest, context: Any
-    ) -> identity_pb.IssueServiceTokenResponse:
-        response = identity_pb.IssueServiceTokenResponse(access_token="token")
-        response.expires_at.FromDatetime(datetime.now(UTC) + timedelta(seconds=30))
-        return response
-
-
-class Keys(keys_rpc.KeysServiceServicer):
-    """Answers from a table, as keys-svc does from its own."""
-
-    def __init__(self) -> None:
-        self.snapshots: dict[bytes, KeySnapshot] = {}
-
-    async def GetKeySnapshot(self, request: keys_pb.GetKeySnapshotRequest, context: Any) -> KeySnapshot:
-        if request.key_hash not in self.snapshots:
-            await context.abort_with_status(to_grpc_status(NotFoundError("key_not_found", "No such key.")))
-        return self.snapshots[request.key_hash]
-
-    async def CheckKeySnapshots(
-        self, request: keys_pb.CheckKeySnapshotsRequest, context: Any
-    ) -> keys_pb.CheckKeySnapshotsResponse:
-        answer = keys_pb.CheckKeySnapshotsResponse()
-        for held in request.held:
-            snapshot = self.snapshots.get(held.key_hash)
-            if snapshot is None:
-                answer.missing.append(held.key_hash)
-            elif snapshot.version != held.version:
-                answer.changed.add(key_hash=held.key_hash, snapshot=snapshot)
-        return answer
-
-
-@contextlib.asynccontextmanager
-async def serve(add: Callable[[Any, grpc.aio.Server], None], servicer: Any) -> AsyncIterator[Link]:
-    """A gRPC server behind a link."""
-    server = grpc.aio.server()
-    add(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with Link("127.0.0.1", port).open() as link:
-            yield link
-    finally:
-        await server.stop(None)
 
 
 class System:

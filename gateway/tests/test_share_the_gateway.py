@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import socket
+import time
 from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
 from ams_common.testing.eventually import eventually
-from ams_gateway.testing.consumers import connect, head
+from ams_gateway.testing.consumers import head
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer, echo, serve_merchant
+from ams_gateway.testing.narrow import narrow_socket
 from ams_gateway.testing.running import GrantedKey, Running
 from redis.asyncio import Redis
 
-MAX_CONNECTIONS = 40
-SLOW_CALLS = 4 * MAX_CONNECTIONS
+SLOW_CALLS = 1000
 READERS = 100
+# At 20 kB/s, as over a slow line.
+READ_BYTES, READ_EVERY_S, READINGS = 2_000, 0.1, 20
+# What an answer takes that waits behind others' is half a second and more.
+OTHERS_CALLS, MOST_WAIT_S = 50, 0.1
 # Of an answer that nobody takes: each place where it waits holds 64 KiB and the piece that filled it, of
 # 256 KiB at most. Behind the ASGI entry there are two.
 MAX_HELD_BYTES = 2 * (256 + 64) * 1024
@@ -49,7 +55,7 @@ async def test_one_consumers_slow_calls_leave_the_origin_to_others(
         await echo(request, reader, writer)
 
     merchant.answer = slow
-    await granted.write_service(forwarding=ForwardingSettings(max_connections=MAX_CONNECTIONS))
+    await granted.write_service(forwarding=ForwardingSettings(max_connections=SLOW_CALLS))
     other = await another_consumer(redis, granted)
     async with ClientSession(connector=TCPConnector(limit=0)) as http:
         calling = [asyncio.create_task(call(http, gateway, granted, "/slow")) for _ in range(SLOW_CALLS)]
@@ -60,11 +66,13 @@ async def test_one_consumers_slow_calls_leave_the_origin_to_others(
 
         await eventually(are_settled)
         under_way = len(merchant.requests)
-        assert 0 < under_way <= MAX_CONNECTIONS // 2
-        for _ in range(20):
+        assert 0 < under_way <= SLOW_CALLS // 2
+        begun_s = time.monotonic()
+        for _ in range(OTHERS_CALLS):
             assert await call(http, gateway, other) == (200, "")
+        assert time.monotonic() - begun_s < OTHERS_CALLS * MOST_WAIT_S
         # Together, as far as half of what is free goes.
-        share = (MAX_CONNECTIONS - under_way) // 2
+        share = (SLOW_CALLS - under_way) // 2
         answers = await asyncio.gather(*(call(http, gateway, other) for _ in range(share)))
         assert answers == [(200, "")] * share
         # And other origins are no part of it.
@@ -102,11 +110,14 @@ async def test_slow_readers_of_large_answers_cost_a_bounded_memory_and_others_no
 
     merchant.answer = endless
     other = await another_consumer(redis, granted)
+    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack, ClientSession() as http:
+        readers = []
         for _ in range(READERS):
-            consumer = await stack.enter_async_context(connect(gateway))
-            consumer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            consumer.send(head(granted, method="GET", path="/large"))
+            readers.append(reader := stack.enter_context(narrow_socket()))
+            reader.setblocking(False)
+            await loop.sock_connect(reader, ("127.0.0.1", gateway.port))
+            await loop.sock_sendall(reader, head(granted, method="GET", path="/large"))
 
         async def are_all_full() -> bool:
             clients: list[Any] = [each._client for each in gateway.runtime.gateway._exchanges]
@@ -114,12 +125,25 @@ async def test_slow_readers_of_large_answers_cost_a_bounded_memory_and_others_no
 
         await eventually(are_all_full)
         assert held_bytes(gateway) <= READERS * MAX_HELD_BYTES
-        for _ in range(50):
+
+        async def read_slowly(reader: socket.socket) -> int:
+            read_bytes = 0
+            for _ in range(READINGS):
+                read_bytes += len(await loop.sock_recv(reader, READ_BYTES))
+                await asyncio.sleep(READ_EVERY_S)
+            return read_bytes
+
+        reading = asyncio.gather(*(read_slowly(reader) for reader in readers))
+        begun_s = time.monotonic()
+        for _ in range(OTHERS_CALLS):
             assert await call(http, gateway, other, "/quick") == (200, "")
+            assert held_bytes(gateway) <= READERS * MAX_HELD_BYTES
+        assert time.monotonic() - begun_s < OTHERS_CALLS * MOST_WAIT_S
+        assert set(await reading) == {READ_BYTES * READINGS}
         assert held_bytes(gateway) <= READERS * MAX_HELD_BYTES
 
     async def are_all_gone() -> bool:
         return gateway.runtime.gateway.in_flight == 0
 
     await eventually(are_all_gone)
-    assert len(gateway.events()) == READERS + 50
+    assert len(gateway.events()) == READERS + OTHERS_CALLS

@@ -19,24 +19,36 @@ BUSY = Refusal(RefusalReason.BUSY, 1)
 
 
 class Sharing:
-    """An admission, and what it has let in."""
+    """An admission, and what it has let in. Each origin is a merchant of its own where none is named."""
 
-    def __init__(self) -> None:
-        self.admission = Admission()
+    def __init__(self, max_calls: int = 100_000) -> None:
+        self.admission = Admission(max_calls)
         self.held: dict[tuple[Origin, str], list[OriginCalls]] = {}
 
-    def acquire(self, origin: Origin, consumer_id: str, max_connections: int, now_s: float) -> Refusal | None:
-        answer = self.admission.acquire(origin, consumer_id, max_connections, now_s)
+    def acquire(
+        self, origin: Origin, consumer_id: str, max_connections: int, now_s: float, merchant_id: str = ""
+    ) -> Refusal | None:
+        merchant_id = merchant_id or origin.host
+        answer = self.admission.acquire(origin, merchant_id, consumer_id, max_connections, now_s)
         if isinstance(answer, Refusal):
             return answer
         self.held.setdefault((origin, consumer_id), []).append(answer)
         return None
 
     def release(
-        self, origin: Origin, consumer_id: str, outcome: Outcome, *, admitted_at_s: float, now_s: float
+        self,
+        origin: Origin,
+        consumer_id: str,
+        outcome: Outcome,
+        *,
+        admitted_at_s: float,
+        now_s: float,
+        merchant_id: str = "",
     ) -> None:
-        calls = self.held[origin, consumer_id].pop()
-        calls.release(consumer_id, outcome, admitted_at_s=admitted_at_s, now_s=now_s)
+        calls, merchant_id = self.held[origin, consumer_id].pop(), merchant_id or origin.host
+        self.admission.release(
+            calls, merchant_id, consumer_id, outcome, admitted_at_s=admitted_at_s, now_s=now_s
+        )
 
 
 def take_all(sharing: Sharing, consumer_id: str, max_connections: int = 1000) -> int:
@@ -126,6 +138,72 @@ def test_origins_that_nobody_calls_are_forgotten_and_failing_ones_are_not() -> N
     assert len(sharing.admission) == 1
     sharing.admission.forget_unused(3600.0)
     assert len(sharing.admission) == 0
+
+
+def origins(count: int) -> list[Origin]:
+    return [origin_of(f"{number}.example.com", 443, True) for number in range(count)]
+
+
+def test_a_merchant_of_many_origins_and_consumers_leaves_half_to_others() -> None:
+    sharing = Sharing(max_calls=100)
+    many = origins(200)
+    taken = [
+        number
+        for number, origin in enumerate(many)
+        if sharing.acquire(origin, f"consumer-{number}", 1000, 0.0, "greedy") is None
+    ]
+    assert taken == list(range(50))
+    others = [
+        sharing.acquire(origin, "a", 1000, 0.0, f"merchant-{number}")
+        for number, origin in enumerate(many[:51])
+    ]
+    assert others == [None] * 50 + [BUSY]
+    # What is given back is for others first.
+    for number in taken[:25]:
+        sharing.release(
+            many[number],
+            f"consumer-{number}",
+            Outcome.ANSWERED,
+            admitted_at_s=0.0,
+            now_s=0.0,
+            merchant_id="greedy",
+        )
+    assert sharing.acquire(ORIGIN, "a", 1000, 0.0, "greedy") == BUSY
+    assert sharing.acquire(ORIGIN, "a", 1000, 0.0, "new") is None
+
+
+@given(
+    st.integers(1, 100),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.booleans()), max_size=300),
+)
+def test_all_calls_stay_below_their_cap_and_no_merchant_takes_more_than_half(
+    cap: int, steps: list[tuple[int, int, bool]]
+) -> None:
+    sharing, many = Sharing(max_calls=cap), origins(10)
+    held: dict[str, list[Origin]] = {str(number): [] for number in range(4)}
+    for merchant, number, takes in steps:
+        origins_of, merchant_id = held[str(merchant)], str(merchant)
+        if takes and sharing.acquire(many[number], merchant_id, 1000, 0.0, merchant_id) is None:
+            origins_of.append(many[number])
+        elif not takes and origins_of:
+            sharing.release(
+                origins_of.pop(),
+                merchant_id,
+                Outcome.UNKNOWN,
+                admitted_at_s=0.0,
+                now_s=0.0,
+                merchant_id=merchant_id,
+            )
+        under_way = sum(map(len, held.values()))
+        assert under_way <= cap
+        assert max(map(len, held.values())) <= (cap + 1) // 2
+        # Whoever has none gets one as long as there is any.
+        for other, its_origins in held.items():
+            if not its_origins and under_way < cap:
+                assert sharing.acquire(ORIGIN, other, 1000, 0.0, other) is None
+                sharing.release(
+                    ORIGIN, other, Outcome.UNKNOWN, admitted_at_s=0.0, now_s=0.0, merchant_id=other
+                )
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000))

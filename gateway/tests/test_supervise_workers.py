@@ -1,4 +1,4 @@
-"""Several workers behind one port: they share the calls, and come and go without a client noticing."""
+"""One worker or several behind one port: they share the calls, and come and go without a client noticing."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from uuid import UUID
 
+import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 from ams_common.ports import free_port
 from ams_common.testing.eventually import eventually
@@ -77,11 +78,12 @@ async def test_the_workers_share_the_connections(settings: Settings, granted: Gr
     assert min(served.values()) >= 8
 
 
+@pytest.mark.parametrize("count", [1, 2])
 async def test_workers_are_replaced_without_a_call_that_fails(
-    settings: Settings, granted: GrantedKey
+    settings: Settings, granted: GrantedKey, count: int
 ) -> None:
     calls = Calls(port := free_port(), granted)
-    async with gateway_process(port, settings, TOPIC_OF_NOBODY, workers=2) as process:
+    async with gateway_process(port, settings, TOPIC_OF_NOBODY, workers=count) as process:
         await eventually(calls.serves)
         before = set(workers_of(process.pid))
         calling = asyncio.create_task(calls.run())
@@ -90,7 +92,7 @@ async def test_workers_are_replaced_without_a_call_that_fails(
 
         async def are_replaced() -> bool:
             workers = set(workers_of(process.pid))
-            return len(workers) == 2 and not workers & before
+            return len(workers) == count and not workers & before
 
         await eventually(are_replaced)
         await calls.come_through(20)
@@ -145,6 +147,35 @@ async def test_a_stop_ends_well_and_answers_what_is_under_way(
         release.set()
         await calling
         assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert set(calls.answered) == {200}
+
+
+async def test_without_their_supervisor_workers_answer_what_is_under_way_and_end(
+    settings: Settings, granted: GrantedKey, merchant: Merchant
+) -> None:
+    """Nobody would replace or stop them any more, and a gateway that is started anew would share the port."""
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def late(request: RecordedRequest, reader: Reader, writer: Writer) -> None:
+        arrived.set()
+        await release.wait()
+        await echo(request, reader, writer)
+
+    calls = Calls(port := free_port(), granted)
+    async with gateway_process(port, settings, TOPIC_OF_NOBODY) as process, ClientSession() as http:
+        await eventually(calls.serves)
+        merchant.answer = late
+        calling = asyncio.create_task(calls.once(http, "POST"))
+        await arrived.wait()
+        process.kill()
+        await process.wait()
+
+        async def takes_no_more() -> bool:
+            return not await calls_taken(port)
+
+        await eventually(takes_no_more)
+        release.set()
+        await calling
     assert set(calls.answered) == {200}
 
 

@@ -16,7 +16,7 @@ from ams_common.testing.eventually import eventually
 from ams_common.topics import USAGE_EVENTS, USAGE_FORWARDED
 from ams_gateway.settings import Settings
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer
-from ams_gateway.testing.processes import gateway_process, workers_of
+from ams_gateway.testing.processes import gateway_process, kill, workers_of
 from ams_gateway.testing.running import GrantedKey, serve_gateway
 
 
@@ -89,8 +89,7 @@ async def test_killing_the_gateway_under_load_loses_no_answered_calls_event(
     for number in range(1, 4):
         async with gateway_process(port, settings, topic) as process:
             await caller.has(number * 200)
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
+            await kill(process)
     caller.stop = True
     await calling
     dead = set(left_in(settings))
@@ -158,8 +157,7 @@ async def test_killing_the_gateway_amid_a_long_stream_loses_only_what_came_since
             await until_reported(settings, topic, event_id, 1000 + 500 * reports)
         pieces.put_nowait(b"x" * 500)
         await answer.content.readexactly(500)
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await kill(process)
         answer.close()
     # What the next one replays is the same.
     left = set(left_in(settings))

@@ -45,6 +45,7 @@ from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.sign_in_limits import SignInLimits
+from identity_svc.standing_readers import StandingReaders
 from identity_svc.store import Store
 from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
@@ -94,6 +95,7 @@ async def run(settings: Settings) -> None:
         )
         servicer = IdentityService(
             database=database,
+            standing_readers=StandingReaders(database),
             vault=vault,
             keyring=keyring,
             mail_queue=mail_queue,

@@ -114,6 +114,7 @@ async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
             "DeleteMerchantLogo": {"merchant"},
             "GetPublicMerchant": EVERYBODY,
             "BatchGetUserNames": ADMINS,
+            "BatchGetMerchantNames": ADMINS,
         },
         "NotificationsService": {
             "ListNotifications": PEOPLE,

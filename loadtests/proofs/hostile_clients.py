@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from loadtests.proofs.hostile_merchants import Merchant
 from loadtests.proofs.raw_http import MalformedError, Message, read_response
-from loadtests.support.seeds import CREDENTIAL_HEADER
+from loadtests.support.seeds import CREDENTIAL_HEADER, Grant
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -27,6 +27,10 @@ _ADDRESS_FIELDS = (
     "X-Rewrite-URL",
     "Proxy",
 )
+# RFC 6455 §1.3, and a frame of the client's with the text "hello", masked by zeros.
+WEBSOCKET_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+_FRAME = b"\x81\x85\0\0\0\0hello"
+_TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @dataclass
@@ -59,15 +63,19 @@ class Call:
 
 @dataclass(repr=False)
 class Client:
-    """`name` stands in all that it sends besides its key."""
+    """`name` stands in all that it sends besides its key. It calls from `address`, one of this machine's."""
 
     name: str
     address: str
-    key: str
+    grant: Grant
     chosen: random.Random
     slugs: dict[str, str]  # of the services, by merchant's name
     jar: list[Cookie] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return self.grant.secret
 
     @property
     def private(self) -> str:
@@ -77,7 +85,7 @@ class Client:
     async def call(self, port: int, merchant: Merchant) -> None:
         call = self.next_call(merchant)
         self.calls.append(call)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(self.address, 0))
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await self._exchange(call, reader, writer)
@@ -105,7 +113,10 @@ class Client:
             if message is None:
                 raise MalformedError("an answer was cut off")
             rest = rest[message.size :]
-            if message.status >= 200:
+            if message.status == 101:
+                # What follows are frames.
+                call.answer, rest = message, b""
+            elif message.status >= 200:
                 if call.answer is not None:
                     raise MalformedError("a second answer")
                 call.answer = message
@@ -131,10 +142,16 @@ class Client:
                     ),
                     ("X-Backup-Key", self.key),
                     ("Cookie", f"key={self.key}"),
+                    ("X-Request-Id", self.chosen.choice([self.key, token, f"call/{self.key}"])),
+                    ("Via", f"1.1 {self.key}"),
+                    ("traceparent", f"{self.chosen.choice(['00', '01'])}-{_TRACE}-{self.key}"),
+                    ("tracestate", f"own={self.key}"),
                 ]
             case "forwarding fields":
                 fields += [(name, self.address) for name in _ADDRESS_FIELDS]
                 fields.append(("Forwarded", f"for={self.address};host={self.private}"))
+                fields += [("Via", f"1.1 {self.private}"), ("tracestate", f"{self.private}=1")]
+                fields += [("Baggage", f"user={self.private}"), ("Referer", f"https://{self.private}/")]
             case "gateway's own fields":
                 fields += [
                     ("X-AMS-Consumer", self.private),
@@ -156,6 +173,13 @@ class Client:
                 half_closes = True
             case "HTTP/1.0":
                 version = "1.0"
+            case "WebSocket":
+                fields += [("Upgrade", "websocket"), ("Connection", "Upgrade, close"), key_field]
+                fields += [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", WEBSOCKET_KEY)]
+                fields += [("X-Forwarded-For", self.address), ("Via", f"1.1 {self.private}")]
+                fields += [("X-Request-Id", self.key), ("Cookie", f"key={self.key}")]
+                head = self._head("GET", path + f"?api_key={self.key}", "1.1", fields)
+                return Call(self, merchant, number, kind, f"{head}\r\n".encode("latin-1") + _FRAME)
             case "preflight":
                 asks = ("Access-Control-Request-Method", "POST")
                 head = self._head("OPTIONS", path, "1.1", [*fields, ("Origin", "https://app.example"), asks])
@@ -220,4 +244,5 @@ KINDS = (
     "HTTP/1.0",
     "preflight",
     "smuggle",
+    "WebSocket",
 )

@@ -2,10 +2,11 @@
 
     python -m loadtests.proofs.hostile_day [--seconds S] [--seed N] [--clients N] [--merchants N]
 
-Consumers put their key, addresses, cookies and fields that are for the gateway alone wherever a request has
-room for them; merchants answer with cookies, redirects, second answers and hop-by-hop fields. Both sides'
-raw logs are then searched for what is another party's, over both entries. Exits with 1 when something is
-found; the seed makes the same day again.
+Consumers, each at an address of its own, put their key, addresses, cookies and fields that are for the
+gateway alone wherever a request or a WebSocket's handshake has room for them; merchants answer with cookies,
+redirects, second answers, hop-by-hop fields and what speaks for the whole host. Both sides' raw logs are then
+searched for what is another party's, over both entries. Exits with 1 when something is found; the seed makes
+the same day again.
 """
 
 import argparse
@@ -27,27 +28,35 @@ from loadtests.proofs.hostile_clients import Client
 from loadtests.proofs.hostile_merchants import Merchant, open_for_business
 from loadtests.proofs.leaks import by_kind, find_leaks
 from loadtests.support.gateway import Servers, gateway
-from loadtests.support.seeds import Service, new_slug, seed
+from loadtests.support.seeds import Service, new_slug, seed_grants
 
 SHOWN_OF_A_KIND = 3
 
 
 async def spend_day(
-    clients: list[Client], merchants: list[Merchant], ports: list[int], seconds: float
+    clients: list[Client], merchants: list[Merchant], ports: list[int], seconds: float, least_calls: int
 ) -> None:
     """Each client goes from merchant to merchant, by either entry, one call at a time."""
     end_s = time.monotonic() + seconds
 
     async def be_hostile(client: Client) -> None:
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s or len(client.calls) < least_calls:
             await client.call(client.chosen.choice(ports), client.chosen.choice(merchants))
 
     await asyncio.gather(*(be_hostile(client) for client in clients))
 
 
 async def run_day(
-    servers: Servers, home: Path, *, seconds: float, seed_number: int, clients: int, merchants: int
+    servers: Servers,
+    home: Path,
+    *,
+    seconds: float,
+    seed_number: int,
+    clients: int,
+    merchants: int,
+    least_calls: int = 0,
 ) -> tuple[list[Client], list[Merchant]]:
+    """`least_calls`: of each client, however long they take."""
     chosen = random.Random(seed_number)
     async with contextlib.AsyncExitStack() as stack:
         market = [
@@ -67,27 +76,28 @@ async def run_day(
                 new_slug("hostile"),
                 each.base_url,
                 passes_cookies=each.passes_cookies,
+                allows_websockets=True,
                 credential=each.credential,
             )
             for each in market
         }
-        keys = seed(servers.redis_url, list(services.values()), [list(services.values())] * clients)
+        grants = seed_grants(servers.redis_url, list(services.values()), [list(services.values())] * clients)
         slugs = {name: service.slug for name, service in services.items()}
         crowd = [
             Client(
                 f"c{number}-{chosen.getrandbits(32):08x}",
-                f"198.51.{number}.{chosen.randrange(100, 255)}",
-                key,
+                f"127.{50 + number}.{chosen.randrange(100, 255)}.{chosen.randrange(100, 255)}",
+                grant,
                 random.Random(seed_number * 1000 + number),
                 slugs,
             )
-            for number, key in enumerate(keys)
+            for number, grant in enumerate(grants)
         ]
         ports = [
             stack.enter_context(gateway(servers, home / f"journal-{entry}", consume_protocol=entry)).port
             for entry in (True, False)
         ]
-        await spend_day(crowd, market, ports, seconds)
+        await spend_day(crowd, market, ports, seconds, least_calls)
     return crowd, market
 
 

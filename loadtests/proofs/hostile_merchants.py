@@ -1,12 +1,33 @@
 """Merchants that log everything raw, and try to reach other parties through their answers."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from loadtests.proofs.raw_http import MalformedError, Message, read_request
+
+# Fields by which an answer speaks for all that its host serves, which is AMS's, or that only AMS may say.
+FOR_THE_HOST = (
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Credentials",
+    "Alt-Svc",
+    "Clear-Site-Data",
+    "NEL",
+    "Refresh",
+    "Report-To",
+    "Reporting-Endpoints",
+    "Service-Worker-Allowed",
+    "Strict-Transport-Security",
+    "X-Accel-Redirect",
+    "X-AMS-Cost-Estimate",
+    "RateLimit",
+)
+# RFC 6455 §1.3
+_WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 @dataclass(repr=False)
@@ -57,6 +78,9 @@ class Merchant:
                 while (request := read_request(bytes(raw[parsed:]))) is not None:
                     parsed += request.size
                     self.requests.append(request)
+                    if request.value(b"upgrade") == b"websocket":
+                        await self._talk(request, reader, writer, raw, len(raw) - parsed)
+                        return
                     writer.write(self.answer(request))
                     await writer.drain()
                     if self.chosen.random() < 0.02:
@@ -68,6 +92,28 @@ class Merchant:
         finally:
             self.open.pop(writer, None)
             writer.close()
+
+    async def _talk(
+        self,
+        request: Message,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        raw: bytearray,
+        come_bytes: int,
+    ) -> None:
+        """A WebSocket: one frame of ours after the first of theirs, of which `come_bytes` have come."""
+        accept = hashlib.sha1(request.value(b"sec-websocket-key") + _WEBSOCKET, usedforsecurity=False)
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade, X-Hop\r\nUpgrade: websocket\r\n"
+            + f"Sec-WebSocket-Accept: {base64.b64encode(accept.digest()).decode()}\r\n".encode()
+            + f"X-Call: {request.value(b'x-call').decode('latin-1')}\r\nX-Hop: hop-{self.name}\r\n".encode()
+            + f"Set-Cookie: sid=cookie-{self.name}; Path=/\r\nAlt-Svc: host-{self.name}\r\n\r\n".encode()
+        )
+        if not come_bytes:
+            raw += await reader.read(65536)
+        text = f"from {self.name}".encode()
+        writer.write(bytes((0x81, len(text))) + text)
+        await writer.drain()
 
     def answer(self, request: Message) -> bytes:
         """An answer with one trick in it. It names the call that it answers, as the merchant knows it."""
@@ -81,6 +127,8 @@ class Merchant:
                 self.hop_by_hop,
                 self.interim,
                 self.trailer,
+                self.speak_for_the_host,
+                self.link,
             ]
         )
         return trick(f"X-Call: {call}\r\nX-Merchant: {self.name}\r\n")
@@ -128,6 +176,16 @@ class Merchant:
             f"{fields}Connection: X-Hop, keep-alive\r\nX-Hop: hop-{self.name}\r\n"
             f"Proxy-Authenticate: Basic realm=hop-{self.name}\r\nKeep-Alive: max=hop-{self.name}\r\n"
         )
+
+    def speak_for_the_host(self, fields: str) -> bytes:
+        return self._whole(fields + "".join(f"{name}: host-{self.name}\r\n" for name in FOR_THE_HOST))
+
+    def link(self, fields: str) -> bytes:
+        """To its own address, in one field and in several."""
+        targets = [f"{self.base_url}/items/5", f"{self.base_path}/items/6", f"//{self.address}/elsewhere"]
+        links = [f"<{target}>; rel=next" for target in targets]
+        lines = [", ".join(links)] if self.chosen.random() < 0.5 else links
+        return self._whole(fields + "".join(f"Link: {line}\r\n" for line in lines))
 
     def interim(self, fields: str) -> bytes:
         return b"HTTP/1.1 103 Early Hints\r\nX-Early: %b\r\n\r\n" % self.name.encode() + self._whole(fields)

@@ -1,6 +1,7 @@
 """What of one party shows up at another, in the raw logs of both sides of the gateway."""
 
 import base64
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from loadtests.support.seeds import CREDENTIAL_HEADER
 _ANSWERED = ("plain", "h2c", "half-close", "HTTP/1.0", "forwarding fields", "hop by hop")
 # A merchant that hangs up just as its connection is used again has failed by itself.
 _MERCHANT_FAILED = (502, 503, 504)
+# Of the entry that opens none.
+_NO_WEBSOCKET = (501,)
 _SESSION = b"ams_session="
 
 
@@ -49,6 +52,12 @@ def spellings(key: str) -> list[bytes]:
     return [raw, raw[17:], *(each.rstrip(b"=")[:-2] for each in encoded)]
 
 
+def id_spellings(text: str) -> list[bytes]:
+    """The forms in which an id could be passed on."""
+    parsed = uuid.UUID(text)
+    return [text.encode(), parsed.hex.encode(), base64.b64encode(parsed.bytes).rstrip(b"=")]
+
+
 def _at_merchant(
     merchant: Merchant, merchants: Sequence[Merchant], clients: Sequence[Client]
 ) -> Iterator[Leak]:
@@ -61,8 +70,12 @@ def _at_merchant(
     for client in clients:
         keys, private = spellings(client.key), client.private.encode()
         encoded = base64.b64encode(private).rstrip(b"=")[:-2]
+        ids = [
+            each for text in (client.grant.consumer_id, client.grant.key_id) for each in id_spellings(text)
+        ]
         marks = {
             "a consumer's key": keys,
+            "a consumer's or key's id": ids,
             "a consumer's address": [client.address.encode()],
             "what a consumer sent to the gateway alone": [private, encoded],
             "a smuggled request": [f"/smuggled-{client.name}".encode()],
@@ -98,7 +111,7 @@ def _at_client(call: Call, merchants: Sequence[Merchant], clients: Sequence[Clie
             yield Leak("a merchant's credential at a consumer", f"{what}: {line}")
         if merchant is not call.merchant and (line := _line_with(call.received, [merchant.name.encode()])):
             yield Leak("a merchant's answer to another one's call", f"{what}: {line}")
-        for mark in (f"poison-{merchant.name}", f"hop-{merchant.name}"):
+        for mark in (f"poison-{merchant.name}", f"hop-{merchant.name}", f"host-{merchant.name}"):
             if (line := _line_with(call.received, [mark.encode()])) is not None:
                 yield Leak("what a merchant sent to the gateway alone at a consumer", f"{what}: {line}")
     for other in clients:
@@ -111,6 +124,8 @@ def _at_client(call: Call, merchants: Sequence[Merchant], clients: Sequence[Clie
     is_its_own = call.answer.value(b"x-call") == call.number.encode()
     if call.kind in _ANSWERED and not is_its_own and call.answer.status not in _MERCHANT_FAILED:
         yield Leak("a whole call wasn't answered by its merchant", f"{what}: {call.answer.start_line!r}")
+    if call.kind == "WebSocket" and call.answer.status not in (101, *_NO_WEBSOCKET, *_MERCHANT_FAILED):
+        yield Leak("a WebSocket wasn't opened", f"{what}: {call.answer.start_line!r}")
     own = b"/api/consume/" + call.client.slugs[call.merchant.name].encode()
     for value in call.answer.values(b"set-cookie"):
         if not call.merchant.passes_cookies:

@@ -53,6 +53,14 @@ class Gateway(Program):
         )
         return {code: int(float(count)) for code, count in found}
 
+    def wait(self) -> None:
+        """Until a worker answers: the port is open before."""
+        deadline_s = time.monotonic() + 60
+        while not self.scrape():
+            if time.monotonic() > deadline_s:
+                sys.exit(f"the gateway doesn't answer\n{self.log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+
     def scrape(self) -> str:
         """From the operators' port, or from the one for calls where that isn't served yet."""
         for port in (self.metrics_port, self.port):
@@ -124,7 +132,9 @@ def gateway(
     command = [sys.executable, "-m", "ams_gateway"]
     log = journal.with_suffix(".log")
     with running(command, port, cores=cores, environ=environ, directory=journal.parent, log=log) as program:
-        yield Gateway(program.pid, program.port, metrics_port, topic_prefix, log)
+        started = Gateway(program.pid, program.port, metrics_port, topic_prefix, log)
+        started.wait()
+        yield started
 
 
 def _require_import_from(sources: Path, environ: dict[str, str]) -> None:

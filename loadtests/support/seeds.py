@@ -30,6 +30,7 @@ class Service:
     base_url: str
     rate_limit_per_minute: int = UNREACHED_PER_MINUTE
     passes_cookies: bool = False
+    allows_websockets: bool = False
     # What lets AMS in at the merchant's, in the header X-Upstream-Token; "": none, and calls aren't signed.
     credential: str = ""
     service_id: str = field(default_factory=lambda: str(uuid7()))
@@ -49,6 +50,7 @@ class Service:
             version=1,
         )
         snapshot.forwarding.passes_cookies = self.passes_cookies
+        snapshot.forwarding.allows_websockets = self.allows_websockets
         if self.credential:
             sealer = Sealer(DEVELOPMENT_SEALING_KEYS)
             snapshot.credential.header_name = CREDENTIAL_HEADER
@@ -56,6 +58,15 @@ class Service:
             snapshot.signing_key.signing_key_id = str(uuid7())
             snapshot.signing_key.sealed_secret = sealer.seal(secrets.token_bytes(32))
         return snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An API key, and what AMS alone knows it and its owner by."""
+
+    secret: str
+    key_id: str
+    consumer_id: str
 
 
 def key_snapshot(key: apikeys.ApiKey, services: Iterable[Service]) -> keys.KeySnapshot:
@@ -74,18 +85,28 @@ def key_snapshot(key: apikeys.ApiKey, services: Iterable[Service]) -> keys.KeySn
 
 def seed(redis_url: str, services: Sequence[Service], grants: Sequence[Sequence[Service]]) -> list[str]:
     """One API key for each of `grants`, which are the services that it may call; the keys."""
-    made = [apikeys.generate() for _ in grants]
+    return [grant.secret for grant in seed_grants(redis_url, services, grants)]
+
+
+def seed_grants(
+    redis_url: str, services: Sequence[Service], grants: Sequence[Sequence[Service]]
+) -> list[Grant]:
+    """As `seed`, with the ids of keys and consumers."""
+    seeded = []
     with redis.Redis.from_url(redis_url) as client, client.pipeline(transaction=False) as pipe:
         for service in services:
             data = service.snapshot().SerializeToString()
             for name in (service.slug, service.service_id):
                 pipe.set(service_snapshot_key(name), data, ex=_TTL_S)
-        for number, (key, granted) in enumerate(zip(made, grants, strict=True)):
-            pipe.set(key_snapshot_key(key.sha256), key_snapshot(key, granted).SerializeToString(), ex=_TTL_S)
+        for number, granted in enumerate(grants):
+            key = apikeys.generate()
+            snapshot = key_snapshot(key, granted)
+            pipe.set(key_snapshot_key(key.sha256), snapshot.SerializeToString(), ex=_TTL_S)
+            seeded.append(Grant(key.secret, snapshot.key_id, snapshot.consumer_id))
             if number % 1000 == 999:
                 pipe.execute()
         pipe.execute()
-    return [key.secret for key in made]
+    return seeded
 
 
 def redis_pid(redis_url: str) -> int:

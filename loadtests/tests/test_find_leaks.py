@@ -6,8 +6,10 @@ from loadtests.proofs.hostile_clients import Call, Client
 from loadtests.proofs.hostile_merchants import Merchant
 from loadtests.proofs.leaks import by_kind, find_leaks
 from loadtests.proofs.raw_http import read_request, read_response
+from loadtests.support.seeds import Grant
 
 KEY = "ams_live_" + "k" * 46
+KEY_ID, CONSUMER_ID = "0197b2a0-0000-7000-8000-00000000000a", "0197b2a0-0000-7000-8000-00000000000b"
 
 
 def parties() -> tuple[Client, list[Merchant]]:
@@ -16,7 +18,8 @@ def parties() -> tuple[Client, list[Merchant]]:
         Merchant(f"m{number}-mark", number == 0, random.Random(1), port=9000 + number) for number in (0, 1)
     ]
     slugs = {merchant.name: f"slug-{merchant.name[:2]}" for merchant in merchants}
-    return Client("c0-mark", "198.51.0.7", KEY, random.Random(1), slugs), merchants
+    grant = Grant(KEY, KEY_ID, CONSUMER_ID)
+    return Client("c0-mark", "127.50.0.7", grant, random.Random(1), slugs), merchants
 
 
 def kinds_of(*, request: bytes = b"", answer: bytes = b"", at: int = 0, credential: str = "") -> set[str]:
@@ -48,7 +51,14 @@ def test_what_is_the_consumers_is_found_at_a_merchant() -> None:
     assert kinds_of(request=b"X-Key: " + KEY.encode() + b"\r\n") == {"a consumer's key at a merchant"}
     encoded = b"YW1zX2xpdmVf" + b"a2tr" * 15 + b"azo="  # of the key and a colon, as Basic sends it
     assert kinds_of(request=b"X-Key: " + encoded + b"\r\n") == {"a consumer's key at a merchant"}
-    assert kinds_of(request=b"X-Real-IP: 198.51.0.7\r\n") == {"a consumer's address at a merchant"}
+    assert kinds_of(request=b"X-Real-IP: 127.50.0.7\r\n") == {"a consumer's address at a merchant"}
+    for name in (b"X-Request-Id: ", b"Via: 1.1 ", b"traceparent: 01-"):
+        assert kinds_of(request=name + KEY.encode() + b"\r\n") == {"a consumer's key at a merchant"}
+    for each in (KEY_ID, CONSUMER_ID, CONSUMER_ID.replace("-", ""), "AZeyoAAAcACAAAAAAAAACg"):
+        assert kinds_of(request=f"X-Who: {each}\r\n".encode()) == {"a consumer's or key's id at a merchant"}
+    assert kinds_of(request=b"Via: 1.1 private-c0-mark\r\n") == {
+        "what a consumer sent to the gateway alone at a merchant"
+    }
     assert kinds_of(request=b"Cookie: ams_session=x\r\n") == {"the web UI's session at a merchant"}
     assert kinds_of(request=b"Cookie: a=b\r\n", at=1) == {"a cookie at a merchant that wants none"}
 
@@ -57,6 +67,12 @@ def test_what_is_a_merchants_is_found_at_another_and_at_consumers() -> None:
     [kind] = kinds_of(request=b"Cookie: sid=cookie-m1-mark\r\n")
     assert kind == "a merchant's name, address or cookie at another merchant"
     assert kinds_of(answer=b"Location: http://127.0.0.1:9000/x\r\n") == {
+        "a merchant's base URL at a consumer"
+    }
+    assert kinds_of(answer=b"Alt-Svc: host-m0-mark\r\n") == {
+        "what a merchant sent to the gateway alone at a consumer"
+    }
+    assert kinds_of(answer=b"Link: </base-m0-mark/items>; rel=next\r\n") == {
         "a merchant's base URL at a consumer"
     }
     assert kinds_of(answer=b"Set-Cookie: a=b; Path=/\r\n") == {"a cookie outside its service's path"}

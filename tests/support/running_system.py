@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,9 +92,11 @@ class RunningSystem(System):
         )
 
     def wait(self, name: str) -> None:
-        """Until the process listens."""
+        """Until the process listens. The gateway's supervisor does at once: there, until a worker answers."""
         port = self.port(name)
         self._daemons[name].wait_until(lambda: ports.is_listening(port), _READY_S)
+        if name == "ams-gateway":
+            self._daemons[name].wait_until(lambda: _answers(self.readiness_url(name)), _READY_S)
 
     def start(self, name: str, **environment: str) -> None:
         """Start a process and wait until it listens."""
@@ -119,6 +122,14 @@ class RunningSystem(System):
     def log(self, name: str) -> str:
         """All that the process has written."""
         return (self.run_directory / f"{name}.log").read_text(errors="replace")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -40,6 +40,7 @@ from billing_svc import store as billing_store
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.proofs.digests import add_digests
 from billing_svc.reconciliation_store import DayScope, ReconciliationStore
 from billing_svc.rpc import BillingService
 from billing_svc.testing import Billing, Events, PricedService, SetClock
@@ -48,6 +49,7 @@ from google.protobuf.message import Message
 from usage_svc import store as usage_store
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
+from usage_svc.invariants import find_broken
 from usage_svc.proofs.closing import close_days
 from usage_svc.questions.answers import Questions
 from usage_svc.retention.keeping import Retention
@@ -104,6 +106,7 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
+    _usage_client: UsageClient
     _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
     _billing_url: str
@@ -216,6 +219,10 @@ class UsagePipeline:
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
 
+    async def add_digests(self) -> int:
+        """Gives invoices the digests of their roots; returns how many."""
+        return await add_digests(self.billing.database, self._usage_client)
+
     async def archive_events(self) -> None:
         """Drops raw events of all days before today, once they are in the archive."""
         await Retention(
@@ -230,6 +237,12 @@ class UsagePipeline:
         """Does to usage-svc's database what no service does."""
         async with self.usage.connection() as connection:
             await connection.execute(sql)
+
+    async def check(self) -> None:
+        """No invariant of either service is broken."""
+        async with self.usage.read() as store:
+            assert await find_broken(store.connection) == {}
+        await self.billing.check()
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -246,7 +259,9 @@ async def usage_pipeline(
     prefix: str,
     issuer: TestIssuer,
     serve_rpc: Serve,
+    open_database: Callable[..., AbstractAsyncContextManager[Database]] = Database.open,
 ) -> AsyncIterator[UsagePipeline]:
+    """`open_database`: who takes the place of Database.open() for both services."""
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         usage_url = await opened(
@@ -255,8 +270,8 @@ async def usage_pipeline(
         billing_url = await opened(
             _fresh(admin_url, templates, Schema("billing", "billing_svc", billing_store.Store))
         )
-        usage = await opened(Database.open(usage_url, usage_store.Store, size=5))
-        billing_database = await opened(Database.open(billing_url, billing_store.Store, size=5))
+        usage = await opened(open_database(usage_url, usage_store.Store, size=5))
+        billing_database = await opened(open_database(billing_url, billing_store.Store, size=5))
         producer = await opened(AIOKafkaProducer(bootstrap_servers=kafka))
         await _make_topics(kafka, prefix)
 
@@ -280,12 +295,13 @@ async def usage_pipeline(
         async def token() -> str:
             return issuer.service_token("billing-svc")
 
+        usage_client = UsageClient(usage_stub, token)
         await ensure_commission_rate(billing_database, Decimal("0.10"))
         servicer = BillingService(
             database=billing_database,
             pseudonyms=pseudonyms,
             clock=clock,
-            usage=UsageClient(usage_stub, token),
+            usage=usage_client,
         )
         channel = await serve_rpc(
             billing_pb.DESCRIPTOR.services_by_name["BillingService"],
@@ -297,6 +313,7 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
+            usage_client,
             letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
             billing_url,

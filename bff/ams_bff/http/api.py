@@ -337,6 +337,7 @@ class SettingsClient(Client):
 
 
 class ProfilesClient(Client):
+    BatchGetMerchantNames = Rpc(profiles.BatchGetMerchantNamesRequest, profiles.BatchGetMerchantNamesResponse)
     BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
     DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
     DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
@@ -385,6 +386,7 @@ class CatalogClient(Client):
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+    UseSigningKey = Rpc(catalog.UseSigningKeyRequest, catalog.Service)
 
 
 class RevisionsClient(Client):
@@ -430,6 +432,7 @@ class KeysClient(Client):
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
     DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
     GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    GetProjectSpendCap = Rpc(keys.GetProjectSpendCapRequest, keys.ProjectSpendCap)
     GetSpendCap = Rpc(keys.GetSpendCapRequest, keys.ConsumerSpendCap)
     ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
     ListConsumerAccessRequests = Rpc(
@@ -439,6 +442,7 @@ class KeysClient(Client):
     RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
+    SetProjectSpendCap = Rpc(keys.SetProjectSpendCapRequest, keys.ProjectSpendCap)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 
@@ -556,6 +560,7 @@ class BillingClient(Client):
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
     ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceLineEvents = Rpc(billing.ListInvoiceLineEventsRequest, billing.ListInvoiceLineEventsResponse)
     ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
     ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
     ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)

@@ -15,6 +15,7 @@ from ams_bff.usage import figures, reports
 from ams_bff.views.admin_access import load_policy
 from ams_bff.views.admin_queue import newest_images
 from ams_bff.views.admin_records import audit_of
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 _PAGE_SIZE = 25
@@ -64,7 +65,8 @@ async def suspend_service(visit: Visit) -> Response:
         service = await visit.api.lifecycle.SuspendService(service_id=service_id, reason=form["reason"])
     except AppError as error:
         return await show_service(visit, form.refused(error))
-    return await visit.redirect(f"/admin/services/{service_id}", f"{service.name} is suspended.")
+    flash = effect_flash(f"{service.name} is suspended.", service, visit.zone)
+    return await visit.redirect(f"/admin/services/{service_id}", flash)
 
 
 async def reinstate_service(visit: Visit) -> Response:

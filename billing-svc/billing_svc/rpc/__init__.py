@@ -8,6 +8,7 @@ from billing_svc.rpc.commission_rates import CommissionRateRpcs
 from billing_svc.rpc.corrections import CorrectionRpcs
 from billing_svc.rpc.documents import DocumentRpcs
 from billing_svc.rpc.invoices import InvoiceRpcs
+from billing_svc.rpc.line_events import LineEventRpcs
 from billing_svc.rpc.proofs import ProofRpcs
 from billing_svc.rpc.reconciliation import ReconciliationRpcs
 from billing_svc.rpc.revenue import RevenueRpcs
@@ -26,6 +27,7 @@ class BillingService(
     RevenueRpcs,
     CommissionRateRpcs,
     DocumentRpcs,
+    LineEventRpcs,
     ProofRpcs,
     ReconciliationRpcs,
     SimulationRpcs,

@@ -86,6 +86,13 @@ class Authorizer:
         """The service that a request names, whoever may call it. Raises SourceDownError."""
         return await self._services.get(request.service_name) if request.service_name is not None else None
 
+    def held_service(self, request: Request) -> CachedService | None:
+        """The service that a request names, if it is at hand."""
+        if request.service_name is None:
+            return None
+        held = self._services.get_cached(request.service_name)
+        return held.value if held is not None else None
+
     def _address(self, request: Request, key: CachedKey | None) -> str:
         """Worked out only for keys that may not be used from everywhere."""
         if key is None or not key.networks:

@@ -62,7 +62,6 @@ PyObject *PyTuple_New(Py_ssize_t);
 Py_ssize_t PyTuple_Size(PyObject *);
 PyObject *PyTuple_GetItem(PyObject *, Py_ssize_t);
 int PyTuple_SetItem(PyObject *, Py_ssize_t, PyObject *);
-PyObject *PyBool_FromLong(long);
 long PyLong_AsLong(PyObject *);
 PyObject *PyErr_Occurred(void);
 void PyErr_SetString(PyObject *, const char *);

@@ -256,25 +256,37 @@ static bool are_digits(const char *at, int count, bool *is_zero)
     return true;
 }
 
-/* A version, a trace id, a span's id and flags; a later version's may go on behind a hyphen. */
-static PyObject *is_traceparent(PyObject *module, PyObject *value)
+/* A version, a trace id, a span's id and flags. Of a later version, whose may go on behind a hyphen, only what
+   this one knows goes on. */
+static PyObject *read_trace(PyObject *module, PyObject *value)
 {
     (void)module;
-    char *at;
+    enum { SIZE = 55 };
+    char *at, ours[SIZE];
     Py_ssize_t size;
-    bool is_zero, is_trace_zero, is_span_zero;
+    bool is_zero, is_version_zero, is_trace_zero, is_span_zero;
     if (PyBytes_AsStringAndSize(value, &at, &size) < 0)
         return NULL;
-    bool is_valid = size >= 55 && at[2] == '-' && at[35] == '-' && at[52] == '-' && are_digits(at, 2, &is_zero)
-        && are_digits(at + 3, 32, &is_trace_zero) && are_digits(at + 36, 16, &is_span_zero)
-        && are_digits(at + 53, 2, &is_zero) && memcmp(at, "ff", 2) != 0 && !is_trace_zero && !is_span_zero
-        && (size == 55 || (at[55] == '-' && memchr(at, '\n', (size_t)size) == NULL));
-    return PyBool_FromLong(is_valid);
+    if (size < SIZE || at[2] != '-' || at[35] != '-' || at[52] != '-' || !are_digits(at, 2, &is_version_zero)
+        || !are_digits(at + 3, 32, &is_trace_zero) || !are_digits(at + 36, 16, &is_span_zero)
+        || !are_digits(at + 53, 2, &is_zero) || memcmp(at, "ff", 2) == 0 || is_trace_zero || is_span_zero)
+        return none();
+    if (is_version_zero) {
+        if (size != SIZE)
+            return none();
+        Py_IncRef(value);
+        return value;
+    }
+    if (size > SIZE && (at[SIZE] != '-' || memchr(at, '\n', (size_t)size) != NULL))
+        return none();
+    memcpy(ours, at, SIZE);
+    memcpy(ours, "00", 2);
+    return PyBytes_FromStringAndSize(ours, SIZE);
 }
 
 static PyMethodDef methods[] = {
     {"cut", (PyCFunction)(void (*)(void))cut, METH_FASTCALL, "See heads.cut."},
-    {"is_traceparent", is_traceparent, METH_O, "See heads.is_traceparent."},
+    {"read_trace", read_trace, METH_O, "See heads.read_trace."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,10 +6,10 @@ A request's field goes no further when its name, read as carelessly as any serve
 - one by which proxies in front of a server tell it whom they serve, where, with which method, or whom they
   have authenticated (`X-Forwarded-For`, `Forwarded`, `X-Original-URL`, `Client-Cert`, `X-Remote-User`, …):
   the merchant would believe the consumer's word for it, or learn the consumer's address;
-- one that tells the merchant who the consumer is: `From`, `Baggage`, and `Referer` and `Origin`, which name
-  the consumer's own site. The gateway answers browsers itself, so that an upstream has no use for `Origin`,
-  `Sec-Fetch-*` and `Access-Control-Request-*`; without them a check against request forgery sees what it sees
-  of any client that is no browser;
+- one that tells the merchant who the consumer is: `From`, `Baggage` and `tracestate`, and `Referer` and
+  `Origin`, which name the consumer's own site. The gateway answers browsers itself, so that an upstream has
+  no use for `Origin`, `Sec-Fetch-*` and `Access-Control-Request-*`; without them a check against request
+  forgery sees what it sees of any client that is no browser;
 - one that the gateway speaks by: `Signature`, `Signature-Input`, `X-AMS-*`;
 - a look-alike of one that the gateway reads or writes. CGI, WSGI and PHP make one variable of
   `Content-Length` and `content_length`, so the second would undo what was checked in the first.
@@ -103,9 +103,10 @@ _DROPPED = frozenset(
         b"from",
         b"referer",
         b"origin",
-        # Tracing's user-defined properties are for the sender's own systems; `traceparent` says enough to a
-        # stranger's.
+        # Tracing's user-defined properties, and what the sender's tracing systems tell each other (whose
+        # tenant it is, often), are for its own; `traceparent` says enough to a stranger's.
         b"baggage",
+        b"tracestate",
         b"newrelic",
         # What the gateway proves by
         b"signature",
@@ -133,7 +134,6 @@ _RESERVED = frozenset(
         b"cookie",
         b"x-request-id",
         b"traceparent",
-        b"tracestate",
         b"sec-websocket-accept",
         b"sec-websocket-extensions",
         b"sec-websocket-key",

@@ -21,8 +21,11 @@ NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # No CR or LF by itself, no control character.
 VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 
-# W3C Trace Context: a version, a trace id, a span's id, flags.
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# W3C Trace Context: a version, a trace id, a span's id, flags. A later version's may go on behind a hyphen.
+_TRACEPARENT = re.compile(
+    rb"(?!ff|00.{53}-)[0-9a-f]{2}(-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?"
+)
+_TRACE_VERSION = b"00"
 
 # The first line and those that decide, those that go on as they are (each with its end), the slots' values.
 Parts = tuple[bytes, bytes, bytes | None, bytes | None, bytes | None, bytes | None]
@@ -72,9 +75,11 @@ def learn(kinds: dict[bytes, int], lines: list[bytes], kind_of: Callable[[bytes]
         kinds[name] = kind_of(name.lower())
 
 
-def is_traceparent_in_python(value: bytes) -> bool:
-    """Whether it may go on as the trace that a call belongs to."""
-    return _TRACEPARENT.fullmatch(value) is not None
+def read_trace_in_python(value: bytes) -> bytes | None:
+    """The trace that a call belongs to, as it goes on; None: it isn't one. Of a later version only what this
+    one knows: the rest could hold anything."""
+    found = _TRACEPARENT.fullmatch(value)
+    return None if found is None else _TRACE_VERSION + found[1]
 
 
 def join_lines(lines: list[bytes]) -> bytes:
@@ -87,7 +92,7 @@ def split_lines(block: bytes) -> list[bytes]:
 
 
 cut: Cut = cut_in_python
-is_traceparent: Callable[[bytes], bool] = is_traceparent_in_python
+read_trace: Callable[[bytes], bytes | None] = read_trace_in_python
 is_compiled = False
 try:
     from ams_gateway.http import _heads
@@ -95,4 +100,4 @@ except ImportError:
     # The machine that it was installed on had no C compiler.
     pass
 else:
-    cut, is_traceparent, is_compiled = _heads.cut, _heads.is_traceparent, True
+    cut, read_trace, is_compiled = _heads.cut, _heads.read_trace, True

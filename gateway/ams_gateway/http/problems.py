@@ -89,7 +89,15 @@ VALIDATION_UNAVAILABLE = Problem(
     "validation_unavailable", 503, "Validation unavailable", "Keys can't be looked up at present.", _SOON
 )
 GATEWAY_BUSY = Problem(
-    "gateway_busy", 503, "Gateway busy", "Too many calls to the merchant's API are under way."
+    "gateway_busy", 503, "Gateway busy", "Too many calls to the merchant's APIs are under way."
+)
+GATEWAY_FULL = Problem(
+    "gateway_full",
+    503,
+    "Gateway full",
+    "Too many connections are open, and none of them idle.",
+    _SOON,
+    closes=True,
 )
 UPSTREAM_FAILING = Problem(
     "upstream_failing", 503, "Upstream failing", "The merchant's API has been failing; see Retry-After."

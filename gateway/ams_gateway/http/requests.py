@@ -20,7 +20,7 @@ from ams_common.snapshots import key_snapshot_key
 from ams_gateway.http import heads, problems
 from ams_gateway.http.cors import is_preflight
 from ams_gateway.http.forwarding_fields import is_dropped
-from ams_gateway.http.heads import NAME, VALUE, Cut, is_traceparent, join_lines, split_lines
+from ams_gateway.http.heads import NAME, VALUE, Cut, join_lines, read_trace, split_lines
 from ams_gateway.http.key_leaks import SUSPECTS, holds_key
 from ams_gateway.http.problems import Problem
 from ams_gateway.http.routes import NOWHERE, NamedService, Route, is_ours, name_service, read_target
@@ -85,7 +85,6 @@ class Request:
     upgrade: bytes | None = None
     request_id: bytes | None = None
     trace: bytes | None = None
-    via: bytes | None = None
     cookie: bytes | None = None
     origin: bytes | None = None
     preflight_method: bytes | None = None
@@ -142,8 +141,6 @@ class Request:
         request.key_name = self.key_name
         request.service_name = self.service_name
         request.frame = self.frame
-        if self.via is not None:
-            request.via = self.via
         return request
 
 
@@ -199,8 +196,8 @@ class RequestParser:
             if length_bytes is None:
                 return None
             request.has_body = length_bytes > 0
-        if trace is not None and is_traceparent(trace):
-            request.trace = trace
+        if trace is not None:
+            request.trace = read_trace(trace)
         if request_id is not None:
             _request_id(request, request_id)
         if cookie is not None:
@@ -327,6 +324,24 @@ def why_unreadable(head: bytes) -> Problem:
     version = head.partition(b"\r\n")[0].rpartition(b" ")[2]
     is_other = version.startswith(b"HTTP/") and version[5:6].isdigit() and version[5:6] != b"1"
     return problems.VERSION_UNSUPPORTED if is_other else problems.REQUEST_INVALID
+
+
+def read_page(head: bytes) -> Request:
+    """What of a head that is refused tells which page it comes from and which service it names, read as well
+    as it can be. It may be cut off, and nothing else of it may be used."""
+    first, *lines = head.split(b"\r\n")
+    method, _, rest = first.partition(b" ")
+    target = rest.partition(b" ")[0]
+    request = Request(method.decode("latin-1"), 1)
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"origin":
+            request.origin = value.strip()
+        elif name.lower() == b"x-ams-service":
+            request.named = name_service(value)
+    if is_ours(target):
+        _apply_route(request, read_target(request.method, target))
+    return request
 
 
 def tokens_of(value: bytes) -> frozenset[bytes]:
@@ -480,18 +495,18 @@ def _upgrade(request: Request, value: bytes) -> None:
 
 
 def _via(request: Request, value: bytes) -> Problem | None:
-    request.via = value if request.via is None else request.via + b", " + value
+    # Nothing but loops is read in it: whom else a request came through tells who the consumer is.
     return problems.LOOP_DETECTED if PSEUDONYM in value else None
 
 
 def _request_id(request: Request, value: bytes) -> None:
-    if _REQUEST_ID.fullmatch(value):
+    # It goes to the merchant, into the event and onto pages. Most ids are shorter than a key.
+    if _REQUEST_ID.fullmatch(value) and (len(value) < KEY_LENGTH or not holds_key(value)):
         request.request_id = value
 
 
 def _trace(request: Request, value: bytes) -> None:
-    if is_traceparent(value):
-        request.trace = value
+    request.trace = read_trace(value)
 
 
 def _cookie(request: Request, value: bytes) -> None:

@@ -42,13 +42,13 @@ class AsgiEntry:
         first = FirstLine(scope["method"], target, int(scope["http_version"] != "1.0"))
         request = self._parser.read(first, lines, sum(map(len, lines)))
         # The head as a connection of ours would have had it, for what is read of it only now and then.
-        request.head = b"\r\n".join([target, *lines])
+        request.head = b"\r\n".join([b"%b %b HTTP/1.1" % (scope["method"].encode(), target), *lines])
         request.peer = scope["client"][0] if scope.get("client") else ""
         if request.problem is None and handshake_key(request) is not None:
             request.problem = problems.UPGRADE_UNSUPPORTED
         client = AsgiClient(request, receive, send)
         if request.problem is not None and request.problem.closes:
-            self._gateway.refuse(request.problem, client)
+            self._gateway.refuse_unread(request.problem, client, request.head)
         else:
             self._gateway.serve(request, client, b"", not request.has_body)
         await client.run()

@@ -115,7 +115,8 @@ class ConsumeProtocol(asyncio.Protocol):
         # A socket file's has no address.
         self._peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._server_state.connections.add(self)
-        self._deadlines.connections.add(self)
+        if not self._deadlines.admit(self):
+            self._refuse(problems.GATEWAY_FULL, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
@@ -197,7 +198,7 @@ class ConsumeProtocol(asyncio.Protocol):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > MAX_HEAD_BYTES:
             if len(data) > MAX_HEAD_BYTES:
-                self._refuse(problems.HEADERS_TOO_LARGE)
+                self._refuse(problems.HEADERS_TOO_LARGE, data)
             else:
                 self._buffer = data
                 self._head_since_s = self._head_since_s or time.monotonic()
@@ -221,7 +222,7 @@ class ConsumeProtocol(asyncio.Protocol):
             if head.startswith(b"\r\n"):
                 # RFC 9112 §2.2: an empty line before a request is read over.
                 return data[2:]
-            self._refuse(why_unreadable(head))
+            self._refuse(why_unreadable(head), head)
             return b""
         if not first.is_ours:
             self._hand_over(data)
@@ -230,7 +231,7 @@ class ConsumeProtocol(asyncio.Protocol):
         self._parser.learn(lines)
         request = self._parser.read(first, lines, len(head))
         if request.problem is not None and request.problem.closes:
-            self._refuse(request.problem)
+            self._refuse(request.problem, head)
             return b""
         self._head, self._request = head, request
         request.peer, request.head = self._peer, head
@@ -292,10 +293,10 @@ class ConsumeProtocol(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received(data)
 
-    def _refuse(self, problem: Problem) -> None:
-        """Answer what can't be read on."""
+    def _refuse(self, problem: Problem, head: bytes) -> None:
+        """Answer what can't be read on. `head`: what there is of it."""
         self._is_answering, self._is_started, self._request = True, False, None
-        self._gateway.refuse(problem, self)
+        self._gateway.refuse_unread(problem, self, head)
 
     def _refuse_framing(self) -> None:
         """The body can't be read on, and its end can't be found."""
@@ -305,7 +306,7 @@ class ConsumeProtocol(asyncio.Protocol):
             if exchange is not None:
                 # The merchant has had some of it: metered as if the consumer had hung up there.
                 exchange.on_client_gone()
-            self._refuse(problems.FRAMING_INVALID)
+            self._refuse(problems.FRAMING_INVALID, self._head)
             # A call that still waits for its connection must not go on with what there was of its body.
             self.is_gone = True
             self._wake()
@@ -442,6 +443,14 @@ class ConsumeProtocol(asyncio.Protocol):
 
     # Now and then
 
+    @property
+    def unused_since_s(self) -> float | None:
+        is_used = self._is_answering or self._decoder is not None or self._head_since_s
+        return None if is_used else self._idle_since_s
+
+    def close(self) -> None:
+        self._transport.close()
+
     def sweep(self, now_s: float) -> None:
         """Close the connection when it has been without progress for too long."""
         transport = self._transport
@@ -463,7 +472,7 @@ class ConsumeProtocol(asyncio.Protocol):
                 transport.close()
         elif not self._is_answering and self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_s:
-                self._refuse(problems.REQUEST_TIMEOUT)
+                self._refuse(problems.REQUEST_TIMEOUT, self._buffer)
         elif not self._is_answering and now_s - self._idle_since_s > timeouts.idle_s:
             transport.close()
 

@@ -34,6 +34,8 @@ class _Watcher:
         self._parser = parser
         self._decoder: LengthDecoder | ChunkedDecoder | None = None
         self._head = b""
+        # The last one that was begun, as far as it has come.
+        self.last_head = b""
         # Whole ones so far.
         self.requests = 0
 
@@ -61,7 +63,7 @@ class _Watcher:
                 continue
             end = data.find(b"\r\n\r\n")
             if end < 0 or end > MAX_HEAD_BYTES:
-                self._head = data
+                self._head = self.last_head = data
                 return problems.HEADERS_TOO_LARGE if len(data) > MAX_HEAD_BYTES else None
             head, data = data[:end].lstrip(b"\r\n"), data[end + 4 :]
             if not head:
@@ -72,6 +74,7 @@ class _Watcher:
         return None
 
     def _begin(self, head: bytes) -> Problem | None:
+        self.last_head = head
         lines = head.split(b"\r\n")
         first = self._parser.first_line(lines[0])
         if first is None:
@@ -136,9 +139,11 @@ class GuardedProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        self._deadlines.connections.add(self)
         self._watched = _WatchedTransport(self._transport)
         self._inner.connection_made(self._watched)  # type: ignore[arg-type]
+        if not self._deadlines.admit(self):
+            self._is_refusing = True
+            self._gateway.refuse(problems.GATEWAY_FULL, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.connections.discard(self)
@@ -178,7 +183,7 @@ class GuardedProtocol(asyncio.Protocol):
     def _stop_reading(self, problem: Problem) -> None:
         """At what can't be passed on. What was passed on before it is answered first, and is the last."""
         if not self._watcher.requests:
-            self._gateway.refuse(problem, self)
+            self._gateway.refuse_unread(problem, self, self._watcher.last_head)
         elif self._answered >= self._watcher.requests:
             # Its answer could be taken for that of an earlier request.
             self._transport.close()
@@ -223,6 +228,15 @@ class GuardedProtocol(asyncio.Protocol):
             self._transport.write(status_line(status) + fields + framing + body)
         self._transport.close()
 
+    @property
+    def unused_since_s(self) -> float | None:
+        watcher = self._watcher
+        is_used = watcher.in_head or watcher.in_body or self._answered != watcher.requests
+        return None if is_used else max(self._read_at_s, self._answered_at_s)
+
+    def close(self) -> None:
+        self._transport.close()
+
     def sweep(self, now_s: float) -> None:
         transport, timeouts = self._transport, self._timeouts
         unsent_bytes = transport.get_write_buffer_size()
@@ -240,7 +254,7 @@ class GuardedProtocol(asyncio.Protocol):
                 transport.close()
         elif self._head_since_s:
             if now_s - self._head_since_s > timeouts.head_s:
-                self._gateway.refuse(problems.REQUEST_TIMEOUT, self)
+                self._gateway.refuse_unread(problems.REQUEST_TIMEOUT, self, self._watcher.last_head)
         elif (
             self._answered == self._watcher.requests
             and now_s - max(self._read_at_s, self._answered_at_s) > timeouts.idle_s

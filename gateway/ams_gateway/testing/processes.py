@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import resource
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from ams_common.ports import free_port
@@ -15,8 +18,14 @@ from ams_gateway.settings import Settings
 
 @asynccontextmanager
 async def gateway_process(
-    port: int, settings: Settings, topic: str, workers: int = 1, operator_port: int = 0
+    port: int,
+    settings: Settings,
+    topic: str,
+    workers: int = 1,
+    operator_port: int = 0,
+    descriptors: tuple[int, int] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`descriptors`: its soft and hard limit of open files; None: those of this process."""
     environ = os.environ | {
         "REDIS_URL": settings.redis_url,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
@@ -36,7 +45,12 @@ async def gateway_process(
         "LOG_LEVEL": "ERROR",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ams_gateway", env=environ, stderr=asyncio.subprocess.DEVNULL
+        sys.executable,
+        "-m",
+        "ams_gateway",
+        env=environ,
+        stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=descriptors and partial(resource.setrlimit, resource.RLIMIT_NOFILE, descriptors),
     )
     try:
         yield process
@@ -54,3 +68,12 @@ def workers_of(pid: int) -> list[int]:
         for child in children
         if b"ams_gateway.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """The whole gateway at once, as when its machine or container goes: nobody replaces or stops anybody."""
+    os.kill(process.pid, signal.SIGSTOP)
+    for worker in workers_of(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    process.kill()
+    await process.wait()

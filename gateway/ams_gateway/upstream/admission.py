@@ -1,5 +1,5 @@
-"""Who may have one more call under way at an origin: its cap, each consumer's fair share of it, and its
-circuit breaker. Pure: no I/O, no clock."""
+"""Who may have one more call under way: in all, of one merchant's, and at an origin, with each consumer's
+fair share of it and its circuit breaker. Pure: no I/O, no clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ DEFAULT_MAX_CONNECTIONS = 1000
 
 
 class RefusalReason(Enum):
-    # The origin has as many calls under way as it may have, or the consumer as many as it should have.
+    # There are as many calls under way as there may be, or the merchant or consumer has as many as it should.
     BUSY = auto()
     # The origin has been failing.
     FAILING = auto()
@@ -41,7 +41,8 @@ class Outcome(Enum):
 
 
 def may_add_call(held: int, under_way: int, max_connections: int) -> bool:
-    """Whether a consumer that holds `held` of an origin's `under_way` calls may have one more.
+    """Whether a consumer that holds `held` of an origin's `under_way` calls may have one more, or a merchant
+    whose services hold so many of all.
 
     It may while it holds fewer than are free. This is the dynamic threshold of shared buffers (Choudhury and
     Hahne, 1998): alone a consumer gets half, and two get a third each, so that one share always stays free
@@ -96,27 +97,59 @@ class OriginCalls:
 
 class Admission:
     """Each call that `acquire` admits is given back with `release` once, whatever became of it. A call counts
-    alike on a new and on a kept connection, so an origin never has more connections than its cap."""
+    alike on a new and on a kept connection, so an origin never has more connections than its cap.
 
-    def __init__(self, make_breaker: Callable[[], CircuitBreaker] = CircuitBreaker) -> None:
+    `max_calls`: of all merchants together. Whose services lie at many origins has no more than its share."""
+
+    def __init__(self, max_calls: int, make_breaker: Callable[[], CircuitBreaker] = CircuitBreaker) -> None:
+        self._max_calls = max_calls
         self._make_breaker = make_breaker
         self._origins: dict[Origin, OriginCalls] = {}
+        self._under_way = 0
+        self._by_merchant: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._origins)
 
     def acquire(
-        self, origin: Origin, consumer_id: str, max_connections: int, now_s: float
+        self, origin: Origin, merchant_id: str, consumer_id: str, max_connections: int, now_s: float
     ) -> OriginCalls | Refusal:
-        """Count one more call in, and return where it is to be given back; or say why not.
+        """Count one more call in, and return where it is counted; or say why not.
 
         `max_connections`: of the service that is called, 0 for the default. Services that share an origin
         share what is counted.
         """
+        held = self._by_merchant.get(merchant_id, 0)
+        if not may_add_call(held, self._under_way, self._max_calls):
+            return _BUSY
         calls = self._origins.get(origin)
         if calls is None:
             calls = self._origins[origin] = OriginCalls(self._make_breaker())
-        return calls.acquire(consumer_id, max_connections, now_s) or calls
+        refusal = calls.acquire(consumer_id, max_connections, now_s)
+        if refusal is not None:
+            return refusal
+        self._under_way += 1
+        self._by_merchant[merchant_id] = held + 1
+        return calls
+
+    def release(
+        self,
+        calls: OriginCalls,
+        merchant_id: str,
+        consumer_id: str,
+        outcome: Outcome,
+        *,
+        admitted_at_s: float,
+        now_s: float,
+    ) -> None:
+        """Count a call out where it is counted. `admitted_at_s`: the `now_s` with which it was counted in."""
+        calls.release(consumer_id, outcome, admitted_at_s=admitted_at_s, now_s=now_s)
+        self._under_way -= 1
+        held = self._by_merchant[merchant_id] - 1
+        if held:
+            self._by_merchant[merchant_id] = held
+        else:
+            del self._by_merchant[merchant_id]
 
     def forget_unused(self, now_s: float) -> None:
         """Drop origins with nothing under way and nothing to remember, or the table would grow with every

@@ -45,6 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_wants_tunnel",
         "idle_since_s",
         "is_done",
+        "owner_id",
         "received_any",
         "request_sent",
         "transport",
@@ -72,6 +73,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.uses = 0
         self.idle_since_s = 0.0
+        # Whose calls it was opened for.
+        self.owner_id = ""
         self.is_done = False
         # Whether the whole request has been written.
         self.request_sent = True

@@ -1,4 +1,4 @@
-"""Connections to merchants' APIs: kept alive, bounded per origin, swept for deadlines."""
+"""Connections to merchants' APIs: kept alive, bounded per origin and in all, swept for deadlines."""
 
 import asyncio
 import logging
@@ -18,13 +18,15 @@ class UnreachableError(Exception):
 
 
 class BusyError(Exception):
-    """The origin has as many connections as it may have."""
+    """There are as many connections as there may be, to the origin or in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
     # Whoever is called has a lower cap of its own (admission.py); this holds if that is not asked.
     max_per_origin: int = 10_000
+    # As many as there are calls at most: then one of them is idle whenever a call needs another.
+    max_in_all: int = 100_000
     # For all addresses of a host together.
     connect_timeout_s: float = 5.0
     # Of a host's addresses so many are tried.
@@ -41,6 +43,8 @@ class Pool:
         self._idle: defaultdict[Origin, list[UpstreamConnection]] = defaultdict(list)
         self._open: defaultdict[Origin, set[UpstreamConnection]] = defaultdict(set)
         self._opening: defaultdict[Origin, int] = defaultdict(int)
+        # Open, or being opened.
+        self._held = 0
         self._parser = ResponseParser()
         self._clock = asyncio.get_running_loop().time
         self.opened = 0
@@ -59,11 +63,29 @@ class Pool:
                 return connection
         return None
 
-    async def connect(self, origin: Origin, addresses: list[str]) -> UpstreamConnection:
+    async def connect(self, origin: Origin, addresses: list[str], owner_id: str = "") -> UpstreamConnection:
         """A new connection to the first of the checked addresses that takes one. A dead address leaves the
-        others their share of the time."""
+        others their share of the time. `owner_id`: whom it is counted for, who has as many idle ones as the
+        others leave room for."""
         if len(self._open[origin]) + self._opening[origin] >= self._limits.max_per_origin:
             raise BusyError
+        if self._held >= self._limits.max_in_all:
+            self._make_room()
+            if self._held >= self._limits.max_in_all:
+                raise BusyError
+        self._held += 1
+        try:
+            if self._held == self._limits.max_in_all:
+                # What was closed gives its descriptor back when its callbacks have run.
+                await asyncio.sleep(0)
+            connection = await self._open_one(origin, addresses)
+        except BaseException:
+            self._held -= 1
+            raise
+        connection.owner_id = owner_id
+        return connection
+
+    async def _open_one(self, origin: Origin, addresses: list[str]) -> UpstreamConnection:
         self._opening[origin] += 1
         tried = addresses[: self._limits.max_addresses]
         loop = asyncio.get_running_loop()
@@ -98,6 +120,8 @@ class Pool:
                 ssl=self._tls if origin.tls else None,
                 server_hostname=origin.host if origin.tls else None,
             )
+        if connection.transport is None:
+            raise ConnectionResetError  # lost again before anybody could use it
         self.opened += 1
         self._open[origin].add(connection)
         return connection
@@ -110,8 +134,25 @@ class Pool:
             # One that is closing may have something left to send: `sweep` ends it if that isn't taken.
             connection.abort()
 
+    def _make_room(self) -> None:
+        """Close half of the unused connections of whoever has the most, those that have been idle longest."""
+        by_owner: defaultdict[str, list[tuple[Origin, UpstreamConnection]]] = defaultdict(list)
+        for origin, connections in self._open.items():
+            for connection in connections:
+                if not connection.is_busy:
+                    by_owner[connection.owner_id].append((origin, connection))
+        most = max(by_owner.values(), key=len, default=[])
+        most.sort(key=lambda unused: unused[1].idle_since_s)
+        for origin, connection in most[: -(-len(most) // 2)]:
+            self._lose(origin, connection)
+            connection.abort()
+
     def _lose(self, origin: Origin, connection: UpstreamConnection) -> None:
-        self._open[origin].discard(connection)
+        opened = self._open.get(origin)
+        if opened is None or connection not in opened:
+            return  # it makes room already, or was never whole
+        opened.discard(connection)
+        self._held -= 1
         idle = self._idle.get(origin)
         if idle and connection in idle:
             idle.remove(connection)

@@ -74,6 +74,11 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
                 _registered_method=True)
+        self.ListInvoiceLineEvents = channel.unary_unary(
+                '/ams.billing.v1.BillingService/ListInvoiceLineEvents',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.FromString,
+                _registered_method=True)
         self.MarkInvoicePaid = channel.unary_unary(
                 '/ams.billing.v1.BillingService/MarkInvoicePaid',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.MarkInvoicePaidRequest.SerializeToString,
@@ -230,6 +235,14 @@ class BillingServiceServicer:
 
     def GetInvoiceDocument(self, request, context):
         """The invoice as a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceLineEvents(self, request, context):
+        """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+        order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -426,6 +439,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetInvoiceDocument,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.SerializeToString,
+            ),
+            'ListInvoiceLineEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceLineEvents,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.SerializeToString,
             ),
             'MarkInvoicePaid': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkInvoicePaid,
@@ -744,6 +762,33 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetInvoiceDocument',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceLineEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/ListInvoiceLineEvents',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,10 @@ class BillingServiceStub:
     """An admin sees any, a merchant and a consumer their own."""
     GetInvoiceDocument: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceDocumentRequest, _billing_service_pb2.InvoiceDocument]
     """The invoice as a file."""
+    ListInvoiceLineEvents: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListInvoiceLineEventsRequest, _billing_service_pb2.ListInvoiceLineEventsResponse]
+    """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+    order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
+    """
     MarkInvoicePaid: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.MarkInvoicePaidRequest, _billing_service_pb2.Invoice]
     """Its consumer has paid. ISSUED or OVERDUE → PAID."""
     VoidInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]
@@ -156,6 +160,16 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_billing_service_pb2.GetInvoiceDocumentRequest, _abc.Awaitable[_billing_service_pb2.InvoiceDocument]],
     ) -> _abc.Awaitable[_billing_service_pb2.InvoiceDocument]:
         """The invoice as a file."""
+
+    @_abc_1.abstractmethod
+    def ListInvoiceLineEvents(
+        self,
+        request: _billing_service_pb2.ListInvoiceLineEventsRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.ListInvoiceLineEventsRequest, _abc.Awaitable[_billing_service_pb2.ListInvoiceLineEventsResponse]],
+    ) -> _abc.Awaitable[_billing_service_pb2.ListInvoiceLineEventsResponse]:
+        """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+        order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
+        """
 
     @_abc_1.abstractmethod
     def MarkInvoicePaid(

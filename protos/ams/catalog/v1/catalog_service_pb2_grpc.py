@@ -91,6 +91,11 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
                 _registered_method=True)
+        self.UseSigningKey = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/UseSigningKey',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
+                _registered_method=True)
         self.SchedulePrice = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/SchedulePrice',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.SchedulePriceRequest.SerializeToString,
@@ -219,8 +224,16 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateSigningKey(self, request, context):
-        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-        Calls that are under way may still carry the signature of the key before.
+        """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+        know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+        secret. Calls that are under way may still carry the signature of the key before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UseSigningKey(self, request, context):
+        """Calls are signed with the next key from now on, before its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -358,6 +371,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.RotateSigningKey,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.SerializeToString,
+            ),
+            'UseSigningKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UseSigningKey,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.SerializeToString,
             ),
             'SchedulePrice': grpc.unary_unary_rpc_method_handler(
                     servicer.SchedulePrice,
@@ -707,6 +725,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/RotateSigningKey',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UseSigningKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/UseSigningKey',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
             options,
             channel_credentials,
             insecure,

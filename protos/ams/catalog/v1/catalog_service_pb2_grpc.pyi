@@ -40,9 +40,12 @@ class CatalogServiceStub:
     SetUpstreamCredential: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetUpstreamCredentialRequest, _catalog_service_pb2.Service]
     """Replaces what the upstream lets AMS in by; without any field but the service's id it is taken away. In any status."""
     RotateSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.RotateSigningKeyRequest, _catalog_service_pb2.RotateSigningKeyResponse]
-    """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-    Calls that are under way may still carry the signature of the key before.
+    """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+    know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+    secret. Calls that are under way may still carry the signature of the key before.
     """
+    UseSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UseSigningKeyRequest, _catalog_service_pb2.Service]
+    """Calls are signed with the next key from now on, before its time."""
     SchedulePrice: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SchedulePriceRequest, _pricing_pb2.PriceVersion]
     """A price for a service that has one already, from the beginning of a UTC day that hasn't begun. Consumers with
     access are told. One that was to start on the same day is canceled by it.
@@ -164,9 +167,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.RotateSigningKeyRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.RotateSigningKeyRequest, _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]:
-        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-        Calls that are under way may still carry the signature of the key before.
+        """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+        know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+        secret. Calls that are under way may still carry the signature of the key before.
         """
+
+    @_abc_1.abstractmethod
+    def UseSigningKey(
+        self,
+        request: _catalog_service_pb2.UseSigningKeyRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.UseSigningKeyRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
+        """Calls are signed with the next key from now on, before its time."""
 
     @_abc_1.abstractmethod
     def SchedulePrice(
