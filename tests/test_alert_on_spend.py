@@ -158,13 +158,14 @@ async def test_a_key_is_watched_by_the_merchant_in_its_own_form_and_by_an_admin_
     merchant_id, admin = caller.priced.merchant_id, (uuid7(), ADMIN)
     form = pipeline.pseudonyms.of_key(merchant_id, caller.api_key_id)
     consumer = pipeline.pseudonyms.of_consumer(merchant_id, caller.consumer_id)
-    of_merchant: dict[str, Any] = {"merchant_id": str(merchant_id)}
+    of_key = {"api_key_id": str(caller.api_key_id)}
     for period in (pb.ALERT_DAY, pb.ALERT_MONTH):
         day_or_month: dict[str, Any] = {"period": period, "thresholds": ["5", "5.01"]}
         await alerts.create(merchant_id, MERCHANT, key=form, **day_or_month)
         await alerts.create(merchant_id, MERCHANT, key=form, consumer=consumer, **day_or_month)
-        await alerts.create(*admin, api_key_id=str(caller.api_key_id), **of_merchant, **day_or_month)
-        await alerts.create(*admin, period=period, thresholds=["6", "6.01"], **of_merchant)
+        of_merchant: dict[str, Any] = {"period": period, "merchant_id": str(merchant_id)}
+        await alerts.create(*admin, **{**of_merchant, **of_key, "thresholds": ["5", "5.01"]})
+        await alerts.create(*admin, thresholds=["6", "6.01"], **of_merchant)
     await alerts.look(at(20))
     assert await alerts.fired(merchant_id, MERCHANT) == [("5", "5.00")] * 4
     assert await alerts.fired(*admin) == [("5", "5.00")] * 2 + [("6", "6.00")] * 2

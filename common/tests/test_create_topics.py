@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from ams_common import topics
+from ams_common.testing.eventually import eventually
 
 
 def test_every_topic_says_how_long_it_is_kept() -> None:
@@ -46,6 +47,12 @@ async def test_topics_that_were_there_get_the_copies_that_they_can_have(
     own = {"retention.ms": "123456789", "max.message.bytes": "777777", "min.insync.replicas": "2"}
     async with _admin(kafka_bootstrap) as admin:
         await admin.create_topics([NewTopic(strict, 3, 1, topic_configs=own), NewTopic(by_default, 1, 1)])
+
+        async def are_there() -> bool:
+            # A broker hears of them a moment after they were made.
+            return {strict, by_default} <= set(await admin.list_topics())
+
+        await eventually(are_there)
         await topics.create_missing(kafka_bootstrap, topic_prefix)
         changed = await topics.correct_in_sync_copies(kafka_bootstrap, topic_prefix)
         assert set(changed) == {strict, by_default}

@@ -99,6 +99,7 @@ async def fire(database: Database, url: str, at: datetime, *, owner_id: UUID | N
             api_key_id=None,
             project_id=None,
             consumer="",
+            key="",
             consumer_id=None,
             merchant_id=None,
             min_requests=0,
