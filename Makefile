@@ -50,14 +50,18 @@ bench-workers: setup ## what a second worker adds, and that memory is flat; ARGS
 bench-limits: setup ## calls that two gateways let through in any 60 s at 10 × the limit, with Redis and without; 7 minutes
 	@$(BIN)/python -m loadtests.bench.limits $(ARGS)
 
-bench-pipeline: setup ## usage-svc beside the commit before totals: events/s, CPU an event; ARGS="--events 5000000"
+bench-pipeline: setup ## usage-svc beside the commit before totals, and how soon billing-svc agrees; ARGS="--events 5000000 --slices 5"
 	@$(BIN)/python -m loadtests.bench.ingest $(ARGS)
+
+bench-live: setup ## how long after a call pages show what it costs; ARGS="--calls 100"
+	@$(LOCAL) exec --tests -- env PYTHONPATH=tests $(BIN)/python loadtests/bench/live.py $(ARGS)
 
 bench-questions: setup ## how long answers about a year of usage take, and what pages ask; ARGS="--events 1000000"
 	@$(BIN)/python -m loadtests.bench.questions $(ARGS)
 
-prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times, about 9 minutes
+prove-counts: setup ## every answered call is counted once, whatever is killed: 50 times and 20, about 10 minutes
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.counts $(ARGS)
+	@$(LOCAL) exec --tests -- env BILLING_KILLS=20 $(BIN)/pytest -q billing-svc/tests/test_survive_crash.py -k second_process
 
 prove-kills: setup ## each change is whole or absent, whichever service is killed amid 200; ARGS="--seed 7"
 	@PYTHONPATH=tests $(BIN)/python -m loadtests.proofs.kills $(ARGS)
@@ -145,4 +149,4 @@ tests/clients/node_modules/installed: tests/clients/package.json tests/clients/p
 $(ASSETS): bff/node_modules/installed $(wildcard bff/build/* bff/ams_bff/assets/*)
 	@cd bff && ../$(BIN)/python -m ams_local npm run --silent build
 
-.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-limits bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-questions hostile-day prove-changes prove-counts prove-kills screenshots load env lock bare-machine for-run for-tests setup fuzz-rest
+.PHONY: help run test check format fuzz gen bench bench-open-loop bench-workers bench-limits bench-pipeline bench-lists bench-keys bench-marketplace bench-pages bench-live bench-questions hostile-day prove-changes prove-counts prove-kills screenshots load env lock bare-machine for-run for-tests setup fuzz-rest

@@ -53,11 +53,13 @@ async def pipeline(
     issuer: TestIssuer,
     serve_rpc: Serve,
 ) -> AsyncIterator[UsagePipeline]:
-    """usage-svc and billing-svc with a Kafka between them, without the rest of the system."""
+    """usage-svc and billing-svc with a Kafka between them, without the rest of the system. After the test no
+    invariant of theirs is broken, whatever it did."""
     async with usage_pipeline(
         admin_database_url, templates, kafka_bootstrap, topic_prefix, issuer, serve_rpc
     ) as opened:
         yield opened
+        await opened.check()
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import grpc
 import pytest
-from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import alert_service_pb2 as pb
 from ams.usage.v1 import alert_service_pb2_grpc as rpc
 from ams_common.client import ServiceToken, invoke
 from ams_common.clock import utc_now
 from ams_common.errors import InvalidArgumentError
+from ams_common.ids import uuid7
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_rating.prices import Component, Graduated, Meter, Price, Tier
 from support.usage_pipeline import Caller, UsagePipeline
@@ -143,6 +144,30 @@ async def test_a_merchant_learns_nothing_of_what_a_consumer_spends_elsewhere(
         await alerts.create(*merchant, period=period, thresholds=["5", "5.01"])
     await alerts.look(at(20))
     assert await alerts.fired(*merchant) == [("5", "5.00")] * 4
+
+
+async def test_a_key_is_watched_by_the_merchant_in_its_own_form_and_by_an_admin_by_its_id(
+    pipeline: UsagePipeline, alerts: Alerts, caller: Caller
+) -> None:
+    """Each sees its share of what the consumer's tiers come to, and the merchant nothing of elsewhere."""
+    elsewhere = Caller(
+        await pipeline.events.priced_service("1000"), caller.consumer_id, api_key_id=caller.api_key_id
+    )
+    other_key = Caller(caller.priced, caller.consumer_id)
+    await use(pipeline, (caller, 20, 5), (other_key, 20, 1), (elsewhere, 20, 1))
+    merchant_id, admin = caller.priced.merchant_id, (uuid7(), ADMIN)
+    form = pipeline.pseudonyms.of_key(merchant_id, caller.api_key_id)
+    consumer = pipeline.pseudonyms.of_consumer(merchant_id, caller.consumer_id)
+    of_merchant = {"merchant_id": str(merchant_id)}
+    for period in (pb.ALERT_DAY, pb.ALERT_MONTH):
+        day_or_month: dict[str, Any] = {"period": period, "thresholds": ["5", "5.01"]}
+        await alerts.create(merchant_id, MERCHANT, key=form, **day_or_month)
+        await alerts.create(merchant_id, MERCHANT, key=form, consumer=consumer, **day_or_month)
+        await alerts.create(*admin, api_key_id=str(caller.api_key_id), **of_merchant, **day_or_month)
+        await alerts.create(*admin, period=period, thresholds=["6", "6.01"], **of_merchant)
+    await alerts.look(at(20))
+    assert await alerts.fired(merchant_id, MERCHANT) == [("5", "5.00")] * 4
+    assert await alerts.fired(*admin) == [("5", "5.00")] * 2 + [("6", "6.00")] * 2
 
 
 async def test_an_hour_of_spend_can_not_be_asked_for(alerts: Alerts, caller: Caller) -> None:

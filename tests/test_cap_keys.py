@@ -60,6 +60,38 @@ async def test_calls_beyond_a_keys_cap_are_refused_until_it_is_raised(
     await eventually(passes)
 
 
+async def test_members_keys_share_a_projects_cap_and_its_owners_own_key_does_not(
+    trade: Trade, people: People, system: RunningSystem, http: aiohttp.ClientSession
+) -> None:
+    service_id, email = trade.service["serviceId"], f"manager-{secrets.token_hex(4)}@example.com"
+    manager = await people.register_consumer(email, "Manuela")
+    project_id = (await trade.consumer.post("/projects", name="Maps"))["projectId"]
+    path = f"/projects/{project_id}/spend-cap"
+    invited = await trade.consumer.post(
+        f"/projects/{project_id}/invitations", email=email, role="PROJECT_MANAGER"
+    )
+    await manager.post(f"/project-invitations/{invited['invitationId']}:accept")
+    asked = await trade.consumer.post_eventually(
+        "/access-requests", serviceId=service_id, projectId=project_id
+    )
+    await trade.admin.post(f"/access-requests/{asked['accessRequestId']}:approve")
+    # Two calls, at half a cent each.
+    one_cent = {"currencyCode": "EUR", "units": "0", "nanos": 10_000_000}
+    capped = await manager.post_eventually(path, amount=one_cent)
+    assert await trade.consumer.get(path) == capped
+    assert (capped["projectId"], capped["amount"]) == (project_id, one_cent)
+    fields = {"serviceIds": [service_id], "ttlDays": 1, "projectId": project_id}
+    shared = [
+        (await member.post_eventually("/keys", name="shared", **fields))["secret"]
+        for member in (trade.consumer, manager)
+    ]
+    calls = [await consume(http, system.gateway_url, secret, service_id) for secret in (*shared, *shared)]
+    assert [call.status for call in calls] == [200, 200, 402, 402]
+    assert {call.body["code"] for call in calls[2:]} == {"spend_cap_reached"}
+    assert (await consume(http, system.gateway_url, trade.secret, service_id)).status == 200
+    assert "amount" not in await manager.post(path)
+
+
 async def test_a_consumer_caps_all_its_keys_and_takes_the_cap_away(trade: Trade) -> None:
     path = "/consumer/spend-cap"
     assert await trade.consumer.get(path) == {}

@@ -17,6 +17,7 @@ from ams_common import ports
 from ams_common.testing.eventually import eventually
 from ams_local.kafka import Kafka
 from ams_local.rest import People
+from support.invariants import broken_invariants
 from support.running_system import ADMIN_EMAIL, BEHIND_THE_GATEWAY, RunningSystem, running
 from support.trade import Trade, consume, open_trade
 from support.upstream_api import Upstream
@@ -114,7 +115,7 @@ async def send_load(http: aiohttp.ClientSession, system: RunningSystem, trade: T
 
 
 async def settles_at(system: RunningSystem, trade: Trade, forwarded: int, timeout_s: float) -> None:
-    """Waits until every place has `forwarded`, and that none goes past it."""
+    """Waits until every place has `forwarded`, and that none goes past it; no invariant is broken then."""
     expected = Figures(*[forwarded] * 6)
 
     async def settled() -> bool:
@@ -131,6 +132,7 @@ async def settles_at(system: RunningSystem, trade: Trade, forwarded: int, timeou
     await asyncio.sleep(1)  # whatever would still be counted twice has time to come
     assert await figures(system, trade) == expected
     await reconciles_at(system, trade, forwarded, timeout_s)
+    assert await broken_invariants(system.database_urls) == []
 
 
 async def reconciles_at(system: RunningSystem, trade: Trade, forwarded: int, timeout_s: float) -> None:

@@ -2,90 +2,28 @@
 changed."""
 
 import base64
+import io
 import json
 import sys
 from asyncio import create_subprocess_exec, subprocess
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
+import asyncpg
 import pytest
 from ams.billing.v1 import billing_service_pb2 as pb
-from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
-from ams.usage.v1.events_pb2 import ANSWERED, CLIENT_CLOSED, UsageEventBatch
-from ams_common.clock import utc_now
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
+from ams.usage.v1.events_pb2 import ANSWERED, UsageEventBatch
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
-from ams_rating.charging import ChargeRule
 from ams_rating.price_json import price_from_json
-from ams_rating.prices import Component, Graduated, Meter, MonthlyFee, PerUnit, Price, Tier
 from ams_rating.verify import Verification
 from billing_svc.testing import Group, price_changed
+from pypdf import PdfReader
+from support.billed_month import TIERED, at, issued, proof_of, use
 from support.usage_pipeline import Caller, UsagePipeline
-
-# The month before this one: its days are closed.
-LAST_DAY = utc_now().date().replace(day=1) - timedelta(days=1)
-MONTH = LAST_DAY.isoformat()[:7]
-TIERED = Price(
-    "EUR",
-    (
-        Component(
-            Meter.REQUESTS, Graduated((Tier(10, Decimal("0.05")), Tier(None, Decimal("0.015"), Decimal(1))))
-        ),
-        Component(Meter.MEGABYTES, PerUnit(Decimal("12.5"))),
-        Component(None, MonthlyFee(Decimal(3))),
-    ),
-    ChargeRule(is_client_error_free=True),
-)
-
-
-def at(day: int) -> datetime:
-    """Noon of a day of that month."""
-    return datetime(LAST_DAY.year, LAST_DAY.month, day, 12, tzinfo=UTC)
-
-
-async def use(pipeline: UsagePipeline, caller: Caller) -> None:
-    """A month of a consumer: tiers, a change of the price, calls that cost nothing, a call that lasts, and
-    another consumer of the merchant on the same days. Billed is nothing yet."""
-    other, key = Caller(caller.priced), Caller(caller.priced, caller.consumer_id)
-    await pipeline.events.new_price(caller.priced, "0.02", at(20).date().isoformat())
-    events = [caller.event(at(day), response_payload_size_bytes=1000 * day) for day in range(1, 29)]
-    events += [key.event(at(day)) for day in (3, 19, 20, 21)]
-    events += [caller.event(at(5), status_code=404), caller.event(at(25), status_code=404)]
-    events += [caller.event(at(6), status_code=503), caller.event(at(7), is_test=True)]
-    events += [caller.event(at(8), status_code=499, outcome=CLIENT_CLOSED)]
-    events += [caller.event(at(9), is_continuation=True, response_payload_size_bytes=5_000_000)]
-    others = [other.event(at(day)) for day in range(1, 29)]
-    async with pipeline.running():
-        await pipeline.send(events)
-        await pipeline.send(others)
-        await pipeline.rated(len(events) - 2 + len(others))
-
-
-async def proof_of(
-    pipeline: UsagePipeline, invoice_id: str, user_id: UUID, role: Role.ValueType
-) -> list[bytes]:
-    """The whole file's rows."""
-    content, token = bytearray(), ""
-    while True:
-        request = pb.GetInvoiceProofRequest(invoice_id=invoice_id, page_token=token)
-        part = await pipeline.billing.ask("GetInvoiceProof", request, user_id, role)
-        content += part.content
-        token = part.next_page_token
-        if not token:
-            return bytes(content).splitlines(keepends=True)
-
-
-async def issued(pipeline: UsagePipeline, caller: Caller) -> pb.Invoice:
-    """The consumer's newest invoice of all that is open."""
-    await pipeline.billing.issue(LAST_DAY.isoformat(), merchant_id=str(caller.priced.merchant_id))
-    request = pb.ListInvoicesRequest()
-    answer = await pipeline.billing.ask("ListConsumerInvoices", request, caller.consumer_id, CONSUMER)
-    found: pb.Invoice = answer.invoices[0]
-    return found
 
 
 @pytest.fixture
@@ -121,11 +59,98 @@ async def test_the_command_accepts_a_real_invoice(
     published.write_text(
         json.dumps({"roots": [{**each, "merchantId": each["merchant_id"]} for each in roots]})
     )
+    await pipeline.add_digests()
+    digest = (await whole(pipeline, invoice)).roots_digest
     process = await create_subprocess_exec(
-        sys.executable, "-m", "ams_rating.verify", file, "--roots", published, stdout=subprocess.PIPE
+        sys.executable,
+        *("-m", "ams_rating.verify", file, "--roots", published, "--digest", digest),
+        stdout=subprocess.PIPE,
     )
     output, _ = await process.communicate()
     assert (process.returncode, output.decode().splitlines()[-1]) == (0, "Everything agrees.")
+
+
+async def whole(pipeline: UsagePipeline, invoice: pb.Invoice) -> pb.Invoice:
+    return await pipeline.billing.get(invoice.invoice_id)
+
+
+async def test_an_invoice_carries_a_digest_of_its_roots_once_all_its_events_are_in_them(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    assert await pipeline.add_digests() == 0
+    assert (await whole(pipeline, invoice)).roots_digest == ""
+    await pipeline.close_days()
+    # The other consumer's invoice too.
+    assert await pipeline.add_digests() == 2
+    assert await pipeline.add_digests() == 0
+    merchant_id = caller.priced.merchant_id
+    for user_id, role in ((merchant_id, MERCHANT), (caller.consumer_id, CONSUMER), (uuid7(), ADMIN)):
+        request = pb.GetInvoiceRequest(invoice_id=invoice.invoice_id)
+        shown = await pipeline.billing.ask("GetInvoice", request, user_id, role)
+        assert len(shown.roots_digest) == 64
+        for kind in (pb.DOCUMENT_PDF, pb.DOCUMENT_HTML, pb.DOCUMENT_CSV):
+            file = await pipeline.billing.ask(
+                "GetInvoiceDocument",
+                pb.GetInvoiceDocumentRequest(invoice_id=invoice.invoice_id, format=kind),
+                user_id,
+                role,
+            )
+            assert shown.roots_digest in text_of(file)
+    digest = bytes.fromhex(shown.roots_digest)
+    rows = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    assert list(Verification(rows, digest=digest).differences()) == []
+    # Late usage makes further editions of two days, which are the next invoice's and not this one's.
+    async with pipeline.running():
+        await pipeline.send([caller.event(at(4)), caller.event(at(21))])
+        await pipeline.rated(64 + 2)
+    pipeline.billing.clock.now += timedelta(seconds=1)
+    adjustment = await issued(pipeline, caller)
+    assert await pipeline.add_digests() == 0
+    assert await pipeline.close_days() == 2
+    assert await pipeline.add_digests() == 1
+    assert (await whole(pipeline, invoice)).roots_digest == digest.hex()
+    assert await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER) == rows
+    another = bytes.fromhex((await whole(pipeline, adjustment)).roots_digest)
+    assert another != digest
+    rows = await proof_of(pipeline, adjustment.invoice_id, caller.consumer_id, CONSUMER)
+    assert list(Verification(rows, digest=another).differences()) == []
+    (difference,) = Verification(rows, digest=digest).differences()
+    assert difference.where == "roots"
+    await pipeline.billing.check()
+
+
+def text_of(file: pb.InvoiceDocument) -> str:
+    """What can be read in it. A PDF breaks long words."""
+    if file.media_type != "application/pdf":
+        return file.content.decode()
+    pages = PdfReader(io.BytesIO(file.content)).pages
+    return "".join("".join(page.extract_text() for page in pages).split())
+
+
+async def test_a_root_that_was_changed_since_is_named_by_the_digest(
+    pipeline: UsagePipeline, caller: Caller
+) -> None:
+    """By whoever has changed an event, its tree and the published root, so that all of it agrees."""
+    await use(pipeline, caller)
+    invoice = await issued(pipeline, caller)
+    await pipeline.close_days()
+    await pipeline.add_digests()
+    digest = bytes.fromhex((await whole(pipeline, invoice)).roots_digest)
+    for table in ("day_roots", "tree_leaves", "tree_blocks"):
+        await pipeline.change_usage(f"ALTER TABLE {table} DISABLE TRIGGER USER; DELETE FROM {table}")
+    await pipeline.change_usage("UPDATE usage_events SET status_code = 201 WHERE status_code = 200")
+    await pipeline.close_days()
+    rows = await proof_of(pipeline, invoice.invoice_id, caller.consumer_id, CONSUMER)
+    assert differences(rows) == []
+    (difference,) = Verification(rows, digest=digest).differences()
+    assert str(difference).startswith("roots: their digest is ")
+    assert str(difference).endswith(f"but the invoice says {digest.hex()}")
+    # The invoice still says what it has said.
+    assert (await whole(pipeline, invoice)).roots_digest == digest.hex()
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await pipeline.billing.execute("UPDATE invoice_roots SET digest = sha256('another')")
 
 
 async def test_late_usage_has_a_proof_of_its_own_and_changes_no_other(

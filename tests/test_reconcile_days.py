@@ -12,7 +12,7 @@ from ams_common.client import invoke
 from ams_common.clock import utc_now
 from ams_common.errors import InvalidArgumentError, PermissionDeniedError
 from ams_common.ids import uuid7
-from google.type.money_pb2 import Money
+from ams_common.money import to_decimal
 from support.usage_pipeline import Caller, UsagePipeline
 
 DAY = utc_now().date() - timedelta(days=3)
@@ -29,10 +29,6 @@ async def reconciliation(
 
 def figures(day: pb.ReconciledDay) -> tuple[int, int, int, int]:
     return day.forwarded, day.recorded, day.rated, day.invoiced
-
-
-def amount(money: Money) -> Decimal:
-    return money.units + Decimal(money.nanos) / 10**9
 
 
 def named(day: pb.ReconciledDay) -> dict[str, int]:
@@ -73,10 +69,10 @@ async def test_late_usage_agrees_by_itself(pipeline: UsagePipeline) -> None:
     )
     assert day.is_reconciled
     [draft] = await pipeline.billing.invoices()
-    assert (draft.status, amount(draft.subtotal)) == (pb.INVOICE_DRAFT, 5)
+    assert (draft.status, to_decimal(draft.subtotal)) == (pb.INVOICE_DRAFT, Decimal(5))
     [spent] = (await pipeline.billing.spend(caller.consumer_id, month)).totals
     [earned] = (await pipeline.billing.revenue(merchant_id, month)).totals
-    assert (amount(spent), amount(earned.gross)) == (5, 5)
+    assert to_decimal(spent) == to_decimal(earned.gross) == 5
     await pipeline.billing.issue(DAY.isoformat())
     (day,) = await reconciliation(pipeline, merchant_id, MERCHANT)
     assert (figures(day), list(day.differences), day.is_reconciled) == ((10, 10, 10, 10), [], True)

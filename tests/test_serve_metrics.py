@@ -2,7 +2,7 @@
 
 import aiohttp
 import pytest
-from ams_common.processes import PROCESSES
+from ams_common.processes import GRPC_SERVERS, PROCESSES
 from ams_common.testing.eventually import eventually
 from support.running_system import ADMIN_EMAIL, RunningSystem
 
@@ -35,6 +35,19 @@ async def test_a_process_serves_metrics(
             return f"\n{family}" in await answer.text()
 
     await eventually(is_counted)
+
+
+@pytest.mark.parametrize("name", [process.name for process in GRPC_SERVERS.values()])
+async def test_every_service_that_reads_kafka_tells_how_many_dead_letters_wait(
+    system: RunningSystem, http: aiohttp.ClientSession, name: str
+) -> None:
+    listen = system.programs[name].environment[PROCESSES[name].variable("METRICS_LISTEN")]
+
+    async def is_told() -> bool:
+        async with http.get(f"http://{listen}/metrics") as answer:
+            return "\nams_dead_letters_waiting " in await answer.text()
+
+    await eventually(is_told)
 
 
 async def test_identity_svc_tells_of_the_mail_queue(

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
-from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent
+from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent, UsageTotalBatch
 from ams_common.clock import to_timestamp
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
-from ams_common.topics import USAGE_EVENTS
+from ams_common.topics import USAGE_AGGREGATED, USAGE_EVENTS
+from billing_svc.testing import Group, PricedService
 from support.plain_browser import Browser, Page
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
@@ -36,6 +38,8 @@ class Billed:
     consumer: Browser
     other_merchant: Browser
     admin: Browser
+    merchant_id: UUID
+    consumer_email: str
     service_id: str
     slug: str
     service_name: str
@@ -66,6 +70,8 @@ async def _bill(system: RunningSystem, kafka_bootstrap: str) -> Billed:
             await sign_in(system, people, f"consumer-{tag}@example.com"),
             await sign_in(system, people, email),
             await sign_in(system, people, ADMIN_EMAIL),
+            UUID(trade.service["merchantId"]),
+            f"consumer-{tag}@example.com",
             trade.service["serviceId"],
             trade.service["slug"],
             trade.service["name"],
@@ -251,6 +257,112 @@ def test_the_proof_file_is_streamed_to_its_own_people(billed: Billed, issued: st
     assert proof.status == 200
     assert proof.text.count("\n") > _CALLS
     assert billed.other_merchant.get(f"/merchant/invoices/{issued}/proof").status == 404
+
+
+def test_each_line_leads_to_the_calls_that_it_counts(billed: Billed, issued: str) -> None:
+    for browser, area in (
+        (billed.merchant, "merchant"),
+        (billed.consumer, "dashboard"),
+        (billed.admin, "admin"),
+    ):
+        line = f"/{area}/invoices/{issued}/lines/1"
+        assert f'href="{line}"' in browser.get(f"/{area}/invoices/{issued}").text
+        page = browser.get(line)
+        assert (page.status, billed.service_name in page.text) == (200, True)
+        rows = _rows(browser.get(f"{line}/table.csv"))
+        assert len({row["event_id"] for row in rows}) == _CALLS
+        assert all(row["event_id"] in page.text for row in rows)
+        assert {row["is_billed_before"] for row in rows} == {"no"}
+        # A merchant learns no id of a key.
+        assert (billed.key_id in page.text) == (area == "dashboard")
+        assert {row["api_key_id"] for row in rows} == ({""} if area == "merchant" else {billed.key_id})
+        for position in ("0", "2", "x", "-1", "9999999"):
+            assert browser.get(f"/{area}/invoices/{issued}/lines/{position}").status == 404
+        assert browser.get(f"{line}?page=x").status == 404
+    assert billed.other_merchant.get(f"/merchant/invoices/{issued}/lines/1").status == 404
+    assert billed.other_merchant.get(f"/merchant/invoices/{issued}/lines/1/table.csv").status == 404
+    assert billed.merchant.get(f"/dashboard/invoices/{issued}/lines/1").status == 403
+
+
+async def test_scripts_list_a_lines_events_too(
+    system: RunningSystem, billed: Billed, issued: str, http: aiohttp.ClientSession
+) -> None:
+    people = system.people(http)
+    consumer = await people.signed_in(billed.consumer_email)
+    path = f"/invoices/{issued}/lines/1/events"
+    first = await consumer.get(path, pageSize="5")
+    rest = await consumer.get(path, pageSize="5", pageToken=first["nextPageToken"])
+    found = [*first["events"], *rest["events"]]
+    assert (len(first["events"]), len({each["eventId"] for each in found})) == (5, _CALLS)
+    assert {each["apiKeyId"] for each in found} == {billed.key_id}
+    assert (await consumer.get(f"/invoices/{issued}"))["notCharged"][0].startswith(
+        "Not charged: answers with 5xx"
+    )
+    for wrong, status in (
+        (f"/invoices/{issued}/lines/x/events", 400),
+        (f"/invoices/{issued}/lines/7/events", 404),
+    ):
+        answer = await consumer.ask("GET", wrong)
+        assert answer.status == status, answer
+    stranger = await people.register_consumer(f"{secrets.token_hex(6)}@example.com")
+    assert (await stranger.ask("GET", path)).status == 404
+
+
+def test_the_invoices_page_says_what_its_prices_do_not_charge(billed: Billed, issued: str) -> None:
+    for browser, area in ((billed.merchant, "merchant"), (billed.consumer, "dashboard")):
+        text = browser.get(f"/{area}/invoices/{issued}").text
+        assert "Not charged: answers with 5xx" in text
+        assert 'href="/docs/billing"' in text
+        assert "marketplace" not in text.partition("<main")[2].partition("</main>")[0]
+
+
+def test_any_draft_is_reached_from_its_page_however_many_there_are(
+    system: RunningSystem, kafka_bootstrap: str
+) -> None:
+    billed = asyncio.run(_bill(system, kafka_bootstrap))
+    draft = _invoice_of(billed, billed.merchant, "merchant", "status=draft")
+    asyncio.run(_let_many_use(system, kafka_bootstrap, billed))
+
+    async def are_drafted() -> bool:
+        text = billed.merchant.get("/merchant/invoices/issue").text
+        return text.count('name="consumers"') == 100 and 'rel="next"' in text
+
+    asyncio.run(eventually(are_drafted))
+    [path] = re.findall(
+        r'href="(/merchant/invoices/issue\?consumer=cst_[^"]+)"', billed.merchant.get(draft).text
+    )
+    pseudonym = path.rpartition("=")[2]
+    assert pseudonym not in billed.merchant.get("/merchant/invoices/issue").text
+    page = billed.merchant.get(path)
+    [ticked] = re.findall(r'name="consumers" value="([^"]+)" checked', page.text)
+    assert ticked == pseudonym
+    assert path in billed.merchant.get(f"/merchant/consumers/{pseudonym}").text
+    # Nobody ticked isn't everybody here.
+    refused = billed.merchant.post(path, path, last_day=_YESTERDAY.isoformat())
+    assert (refused.status, "field-error" in refused.text) == (400, True)
+    run = billed.merchant.post(path, path, last_day=_YESTERDAY.isoformat(), consumers=pseudonym)
+
+    async def is_done() -> bool:
+        return "1 invoice issued" in billed.merchant.get(run.location).text
+
+    asyncio.run(eventually(is_done))
+    assert _invoice_of(billed, billed.merchant, "merchant", "status=issued") == draft
+    assert "No draft" in billed.merchant.get(path).text
+    assert "No draft" in billed.merchant.get("/merchant/invoices/issue?consumer=evil").text
+    assert "No draft" in billed.admin.get("/admin/invoices/issue?consumer=evil").text
+
+
+async def _let_many_use(system: RunningSystem, kafka_bootstrap: str, billed: Billed) -> None:
+    """More consumers than the page has drafts, each with a call of yesterday, as usage-svc would tell it."""
+    priced = PricedService(billed.merchant_id, UUID(billed.service_id), uuid7())
+    totals = [Group(priced, uuid7(), _YESTERDAY.isoformat()).total(1) for _ in range(105)]
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap)
+    await producer.start()
+    try:
+        topic, batch = system.topic_prefix + USAGE_AGGREGATED, UsageTotalBatch(totals=totals)
+        await producer.send_and_wait(topic, batch.SerializeToString(), key=b"many")
+    finally:
+        await producer.stop()
 
 
 def test_an_invoice_is_sent_credited_and_paid(billed: Billed, issued: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from ams_common.testing.eventually import eventually
 from ams_local.rest import People
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
+from support.live_amounts import open_live_amounts
 from support.running_system import ADMIN_EMAIL, RunningSystem
 from support.signed_in_browser import sign_in
 from support.trade import Trade, consume, open_trade
@@ -93,6 +94,19 @@ async def test_figures_rise_where_they_stand(
     assert len(streams) == 1
     assert faults == []
     await context.close()
+
+
+async def test_spend_and_revenue_rise_where_they_stand(
+    browser: Browser, system: RunningSystem, http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    """By service, key and project for the consumer, and for the merchant."""
+    tag = secrets.token_hex(4)
+    async with open_live_amounts(browser, system, http, upstream.base_url, tag) as amounts:
+        for shown in amounts.places.values():
+            await expect(shown).to_have_text("€0.25")
+        assert await amounts.call()
+        for shown in amounts.places.values():
+            await expect(shown).to_have_text("€0.50")
 
 
 async def test_a_chart_of_nothing_becomes_one_with_the_first_request(

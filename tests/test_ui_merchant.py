@@ -416,11 +416,30 @@ async def test_a_signing_key_is_shown_once_with_what_checks_signatures(merchant:
     sample = re.search(r"<pre[^>]*>(.*?)</pre>", made.text, re.DOTALL)
     assert sample
     assert f'SECRETS = {{"{key["signingKeyId"]}": "{secret}"}}' in unescape(sample[1])
+    assert "Use now" not in browser.get(path).text
+    # Another one begins in a day, unless its merchant says earlier, or that the present one has leaked.
     again = browser.post(f"{path}/signing-key", path)
     assert secret not in again.text + browser.get(path).text
-    assert "Until your API knows it" in again.text
-    keys = (await merchant.rest.get(f"/services/{service['serviceId']}"))["signingKeys"]
-    assert [each["signingKeyId"] for each in keys][1] == key["signingKeyId"]
+    assert "Until then" in again.text
+
+    async def keys() -> list[str]:
+        read = await merchant.rest.get(f"/services/{service['serviceId']}")
+        return [each["signingKeyId"] for each in read["signingKeys"]]
+
+    following, *others = await keys()
+    assert others == [key["signingKeyId"]]
+    assert "<dt>Next</dt>" in browser.get(path).text
+    used = browser.post(f"{path}/signing-key/use", path)
+    assert (used.status, used.location) == (303, path)
+    assert "with the next key from now on" in browser.get(path).text
+    assert await keys() == [following, key["signingKeyId"]]
+    twice = browser.post(f"{path}/signing-key/use", path)
+    assert (twice.status, twice.location) == (303, path)
+    assert "No other signing key is to begin" in browser.get(path).text
+    leaked = browser.post(f"{path}/signing-key", path, start="at_once")
+    assert "Until your API knows it" in leaked.text
+    assert "<dt>Next</dt>" not in browser.get(path).text
+    assert (await keys())[1:] == [following]
 
 
 async def test_somebody_elses_proofs_can_neither_be_seen_nor_changed(
@@ -432,7 +451,7 @@ async def test_somebody_elses_proofs_can_neither_be_seen_nor_changed(
     await people.register_merchant(merchant.admin, other_email, f"Thief {merchant.tag}")
     outsider = await sign_in(system, people, other_email)
     assert outsider.get(f"{path}/credential").status == 404
-    for action in ("credential", "credential/remove", "signing-key"):
+    for action in ("credential", "credential/remove", "signing-key", "signing-key/use"):
         answer = outsider.post(f"{path}/{action}", "/merchant", header_name="X-Key", value="theirs")
         assert answer.status == 404
     read = await merchant.rest.get(f"/services/{service['serviceId']}")

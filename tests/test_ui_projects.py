@@ -120,6 +120,7 @@ def test_what_is_offered_follows_the_role(team: Team) -> None:
         ("", "/dashboard/alerts/new?project="): {"owner", "manager", "member"},
         ("/members", f'action="{team.path}/invitations"'): {"owner", "manager"},
         ("/settings", f'action="{team.path}/settings"'): {"owner", "manager"},
+        ("/settings", f'action="{team.path}/spend-cap"'): {"owner", "manager"},
         ("/settings", f'action="{team.path}/offer"'): {"owner"},
         ("/settings", f'action="{team.path}/close"'): {"owner"},
         ("/settings", f'action="{team.path}/leave"'): set(_ROLES),
@@ -135,11 +136,29 @@ def test_forms_of_others_are_refused_all_the_same(team: Team) -> None:
     for path, fields in (
         (f"{team.path}/invitations", {"email": "x@example.com", "role": "viewer"}),
         (f"{team.path}/settings", {"name": "Mine"}),
+        (f"{team.path}/spend-cap", {"spend_cap.amount": "1", "spend_cap.currency_code": "EUR"}),
         (f"{team.path}/close", {"confirm": "Maps"}),
         (f"{team.path}/offer", {"user_id": team.project_id}),
     ):
         assert viewer.post(path, _LIST, **fields).status in (400, 403)
     assert "Mine" not in _page(team, "owner").text
+
+
+def test_a_spend_cap_is_set_shown_to_all_and_removed(team: Team) -> None:
+    manager, path = team.browsers["manager"], f"{team.path}/spend-cap"
+    cap = {"spend_cap.amount": "lots", "spend_cap.currency_code": "EUR"}
+    wrong = manager.post(path, f"{team.path}/settings", **cap)
+    assert wrong.status == 400
+    assert 'value="lots"' in wrong.text
+    done = manager.post(path, f"{team.path}/settings", **cap | {"spend_cap.amount": "99.50"})
+    assert "spend cap is set" in _follow(manager, done).text
+    for who in ("owner", *_ROLES):
+        assert "€99.50</strong> a month" in _page(team, who, "/settings").text
+    key = team.browsers["member"].get(f"/dashboard/api-keys/{team.key_id}")
+    assert f'href="{team.path}/settings">The cap over the project’s keys' in key.text
+    removed = manager.post(path, f"{team.path}/settings", intent="remove")
+    assert "spend cap is removed" in _follow(manager, removed).text
+    assert "€99.50" not in _page(team, "owner", "/settings").text
 
 
 @pytest.mark.parametrize("rest", ["", "/members", "/settings"])

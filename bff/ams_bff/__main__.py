@@ -6,22 +6,25 @@ from functools import partial
 
 from ams_common.client import ServiceToken
 from ams_common.process import run_process
+from ams_common.redis_client import opened
 from ams_common.server import cancel
 from ams_common.settings import load
 from ams_common.web import listen, serve_asgi
 from ams_rest.backends import open_backends
+from ams_rest.call_limits import COUNTING_TIMEOUT_S, CallLimits
 from ams_rest.deadlines import Deadlines
 
 from ams_bff.app import build_app
 from ams_bff.http.connections import ConnectionLimits, Connections
 from ams_bff.http.event_streams import EventStreams
-from ams_bff.http.sessions import open_redis
 from ams_bff.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 20
 _MAX_HEADER_BYTES = 64 * 1024
+# As many as there are requests at once: one without a connection is one without a session.
+_MAX_REDIS_CONNECTIONS = 10_000
 
 
 def main() -> None:
@@ -31,13 +34,20 @@ def main() -> None:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first."""
     deadlines = Deadlines(settings.read_deadline_s, settings.long_deadline_s)
+    open_redis = partial(
+        opened, settings.redis_url, ca_file=settings.redis_ca_file, max_connections=_MAX_REDIS_CONNECTIONS
+    )
     async with (
         open_backends(settings.addresses, deadlines) as backends,
-        open_redis(settings.redis_url) as redis,
+        # It gives up soon: a page must not hang on a Redis that doesn't answer.
+        open_redis(timeout_s=1.0, decode_responses=True) as redis,
+        # A call that was counted must not be counted again.
+        open_redis(timeout_s=COUNTING_TIMEOUT_S, retries=0) as redis_of_limits,
     ):
         streams = EventStreams(settings.live_beat_s)
         token = ServiceToken(backends.channels["identity"], "bff", settings.service_secret)
-        app = build_app(settings, backends, redis, streams, voucher=lambda: token.held)
+        limits = CallLimits(redis_of_limits, settings.rest_calls_per_minute)
+        app = build_app(settings, backends, redis, limits, streams, voucher=lambda: token.held)
         log.info("serving", extra={"address": settings.listen})
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         connections = Connections(_connection_limits(settings))

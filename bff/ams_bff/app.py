@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeAlias
 
 from ams_common.errors import AppError
+from ams_common.redis_client import RedisClient
 from ams_common.sealing import Sealer
 from ams_rest import openapi
 from ams_rest.api import RestApi
@@ -13,7 +14,6 @@ from ams_rest.backends import Backends
 from ams_rest.call_limits import CallLimits
 from ams_rest.http_errors import MethodNotAllowedError
 from ams_rest.routes import PREFIX, RouteTable, routes_of
-from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -37,7 +37,8 @@ Endpoint: TypeAlias = Callable[[], Awaitable[Response]]
 def build_app(
     settings: Settings,
     backends: Backends,
-    redis: Redis,
+    redis: RedisClient,
+    limits: CallLimits,
     event_streams: EventStreams,
     voucher: Callable[[], str],
 ) -> ASGIApp:
@@ -55,7 +56,6 @@ def build_app(
         b"/.well-known/jwks.json": site.jwks,
         f"{PREFIX}/v1/openapi.json".encode(): site.openapi,
     }
-    limits = CallLimits(settings.redis_url, settings.rest_calls_per_minute)
     rest = RestApi(table, backends, limits, is_pretty=settings.debug)
     scanning = SecretScanning(backends)
     store = SessionStore(redis, Sealer(settings.sealing_key))

@@ -6,7 +6,7 @@ from ams_common.clients import MOST_PROXIES
 from ams_common.errors import SettingsError
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS, Sealer
 from ams_common.settings import https_only, parse_listen, setting, strong_secret, switched_off
-from ams_rest.areas import AREAS
+from ams_rest.areas import PROCESSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,8 @@ class Settings:
     write_timeout_s: float = setting(60.0)
     idle_timeout_s: float = setting(75.0)
     redis_url: str = setting(name="REDIS_URL", secret=True)  # where sessions lie
+    # PEM file of authorities for Redis' certificate (rediss://…). "": the system's.
+    redis_ca_file: str = setting("", name="REDIS_CA_FILE")
     # What sessions in Redis are sealed with: Fernet keys, of which the first seals and all unseal.
     sealing_key: tuple[str, ...] = setting(development=DEVELOPMENT_SEALING_KEYS, secret=True)
     # How long a live page waits before it asks for its figures again.
@@ -76,8 +78,8 @@ class Settings:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Says where each service listens ("host:port"), by its area's name."""
-        return {area.process: getattr(self, f"{area.process}_address") for area in AREAS}
+        """Says where each service listens ("host:port"), by its process' name."""
+        return {process: getattr(self, f"{process}_address") for process in PROCESSES}
 
     @property
     def consume_url(self) -> str:

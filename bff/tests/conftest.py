@@ -22,6 +22,7 @@ from aiosmtpd.controller import Controller
 from ams_common.ports import free_port
 from ams_common.processes import GRPC_SERVERS
 from ams_common.provision import provision, unprovision
+from ams_common.testing.plugin import with_database
 from support.plain_browser import Browser, Page
 
 SERVICES = tuple(GRPC_SERVERS)
@@ -169,7 +170,14 @@ class AllServices:
     mailbox: Mailbox
     acme: Acme
     addresses: Mapping[str, str]  # of the services
+    # As each service connects.
     database_urls: Mapping[str, str]
+    logs: Mapping[str, Path]
+    # An administrator's URL of their database, and the role of each service in it.
+    database_url: str
+    roles: Mapping[str, str]
+    kafka_bootstrap: str
+    topic_prefix: str
 
     def wait_until(self, check: Callable[[], Any]) -> Any:
         """The first truthy answer of `check`: what one service tells another takes a moment."""
@@ -273,7 +281,7 @@ def all_services(
     urls = uvloop.run(provision(admin_database_url, name, owners=owners))
     ports = {service: free_port() for service in SERVICES}
     addresses = {service: f"127.0.0.1:{port}" for service, port in ports.items()}
-    mailbox, bff_port = Mailbox(), free_port()
+    mailbox, bff_port, topic_prefix = Mailbox(), free_port(), f"{name}."
     acme = Acme(free_port(), f"http://127.0.0.1:{bff_port}/login/with/acme/return")
     with ExitStack() as stack:
         stack.callback(lambda: uvloop.run(unprovision(admin_database_url, name, owners)))
@@ -283,7 +291,7 @@ def all_services(
         common = {f"{service.upper()}_ADDRESS": address for service, address in addresses.items()} | {
             "REDIS_URL": redis_url,
             "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
-            "KAFKA_TOPIC_PREFIX": f"{name}.",
+            "KAFKA_TOPIC_PREFIX": topic_prefix,
             "IDENTITY_ADMIN_EMAILS": ",".join([ADMIN_EMAIL, *OTHER_ADMIN_EMAILS]),
             "IDENTITY_SMTP_PORT": str(mail.port),
             "REGISTRY_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
@@ -307,7 +315,19 @@ def all_services(
         ]
         bff = bff_program(addresses, directory, bff_port, BFF_DEBUG="true", REDIS_URL=redis_url)
         stack.enter_context(processes([*programs, bff]))
-        yield AllServices(Bff(bff_port, bff.log_path), mailbox, acme, addresses, urls)
+        logs = {service: directory / f"{service}.log" for service in SERVICES}
+        yield AllServices(
+            Bff(bff_port, bff.log_path),
+            mailbox,
+            acme,
+            addresses,
+            urls,
+            logs,
+            with_database(admin_database_url, name),
+            owners,
+            kafka_bootstrap,
+            topic_prefix,
+        )
 
 
 @dataclass(frozen=True, slots=True)

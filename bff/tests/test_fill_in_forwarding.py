@@ -1,16 +1,11 @@
-"""How calls are forwarded: typed, stored and told alike; and amounts, times and revocations in words."""
-
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+"""How calls are forwarded: typed, stored and told alike; and amounts and times in words."""
 
 import pytest
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
-from ams.keys.v1 import keys_service_pb2 as keys_pb
 from ams_bff.ui import amounts, formats
 from ams_bff.ui.forms import Form
 from ams_bff.ui.forwarding import DEFAULTS, in_force
 from ams_bff.views.forwarding_forms import settings_of, starting_values
-from ams_bff.views.keys import revocation_flash
 from ams_bff.views.spend_caps import cap_form, cap_of
 from google.type.money_pb2 import Money
 from hypothesis import given
@@ -101,12 +96,3 @@ def test_a_cap_that_is_none_is_an_error_of_its_field(text: str, currency: str) -
 def test_an_amount_keeps_its_decimals_however_large_it_is() -> None:
     assert amounts.typed(Money(currency_code="EUR", units=1_000_000)) == "1000000"
     assert amounts.typed(Money(currency_code="EUR", units=5, nanos=1)) == "5.000000001"
-
-
-def test_a_revocation_that_could_not_be_told_to_all_says_by_when_it_holds() -> None:
-    key, zone = keys_pb.Key(name="laptop"), ZoneInfo("Europe/Zurich")
-    assert revocation_flash(key, zone).kind == "good"
-    key.effective_by.FromDatetime(datetime(2026, 11, 29, 8, 15, 30, tzinfo=UTC))
-    flash = revocation_flash(key, zone)
-    assert "until 09:15:30 CET at the latest" in flash.text
-    assert flash.kind == "bad"  # which stays until it is dismissed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ams_bff import middleware
 from ams_common.errors import AppError, UnavailableError
+from ams_common.redis_client import connect
 from ams_rest.api import RestApi
 from ams_rest.areas import AREAS
 from ams_rest.backends import Backends
@@ -85,6 +86,6 @@ async def test_a_download_that_a_service_breaks_off_is_cut_too() -> None:
 async def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ams_rest.api._BODY_DEADLINE_S", 0.01)
     backends = Backends({}, Deadlines(1.0, 10.0))
-    api = RestApi(RouteTable(routes_of(AREAS)), backends, CallLimits("redis://127.0.0.1:1/0", 10))
+    api = RestApi(RouteTable(routes_of(AREAS)), backends, CallLimits(connect("redis://127.0.0.1:1/0"), 10))
     start, body = await call(api, never, "POST", b"/api/v1/services")
     assert (start["status"], json.loads(body["body"])["code"]) == (408, "body_too_slow")

@@ -1,6 +1,5 @@
-"""Pages of usage, of single calls, consumers, dead letters: for whom they are, and what they can be asked."""
+"""Pages of usage, of single calls, consumers: for whom they are, and what they can be asked."""
 
-import re
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from support.plain_browser import Browser
 
 ADMIN_EMAIL = "admin@ams.example"
 _CONSUMERS = ("/dashboard/usage", "/dashboard/usage/2026-11-01")
-_ADMINS = ("/admin/usage", "/admin/usage/2026-11-01", "/admin/dead-letters")
+_ADMINS = ("/admin/usage", "/admin/usage/2026-11-01")
 _MERCHANTS = ("/merchant/usage", "/merchant/usage/2026-11-01", "/merchant/consumers")
 
 
@@ -90,23 +89,3 @@ def test_calls_can_be_narrowed_and_kept(member: Browser, admin: Browser) -> None
     ]
     assert admin.get(f"/admin/usage/2026-11-01?consumer={uuid7()}&merchant={uuid7()}").status == 200
     assert admin.get("/admin/usage/2026-11-01?consumer=evil").status == 404
-
-
-def test_dead_letters_of_both_services_can_be_looked_through(admin: Browser) -> None:
-    for query in ("", "?of=billing", "?status=dismissed", "?of=billing&status=replayed", "?of=nobody"):
-        page = admin.get(f"/admin/dead-letters{query}")
-        assert page.status == 200
-        assert re.search("Nothing waits|>None<", page.text), query
-    assert admin.get("/admin/dead-letters/table.csv?of=billing").text.startswith("dead_letter_id,topic,")
-
-
-def test_a_dead_letter_that_is_gone_is_no_fault(admin: Browser, member: Browser) -> None:
-    path = f"/admin/dead-letters/usage/{uuid7()}"
-    for step, fields in (("replay", {}), ("dismiss", {"reason": "test"})):
-        assert admin.post(f"{path}/{step}", "/admin/dead-letters", **fields).status == 303
-        assert "Somebody has decided about it already." in admin.get("/admin/dead-letters").text
-        assert member.post(f"{path}/{step}", "/dashboard", **fields).status == 403
-    assert admin.post(f"{path}/dismiss", "/admin/dead-letters").status == 303
-    assert "Nothing was dismissed. Reason is required" in admin.get("/admin/dead-letters").text
-    elsewhere = f"/admin/dead-letters/identity/{uuid7()}/replay"
-    assert admin.post(elsewhere, "/admin/dead-letters").status == 404

@@ -117,4 +117,5 @@ def test_a_service_has_consumers_of_its_own_and_no_other_has(shop: Shop) -> None
     found = shop.browser.get("/merchant/consumers/find?pseudonym=cst_a%2F..%2F..")
     assert (found.status, found.location) == (303, "/merchant/consumers/cst_a")
     columns = shop.browser.get("/merchant/consumers/table.csv").text
-    assert columns.startswith("consumer,requests,billable_requests,errors,request_bytes,response_bytes,mean")
+    assert columns.startswith("consumer,requests,billable_requests,errors,request_bytes,response_bytes,")
+    assert ",request_messages,response_messages,mean" in columns

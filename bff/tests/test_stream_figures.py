@@ -1,5 +1,6 @@
 """Live pages: an event when what is shown has changed, silence otherwise, and an end."""
 
+import asyncio
 import http.client
 import os
 import re
@@ -7,15 +8,19 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from ams.policy.v1.policy_pb2 import Role
 from ams_bff.http.event_streams import MOST, MOST_OF_ONE_SESSION, EventStreams
-from ams_common.errors import UnavailableError
+from ams_bff.http.session_roles import SessionRoles
+from ams_common.errors import UnauthenticatedError, UnavailableError
 from ams_common.ports import free_port
 from support.plain_browser import Browser
 
@@ -210,6 +215,84 @@ def test_who_looks_at_the_same_shares_one_stream_of_usage_svc(browsers: Any, por
         assert len(streams) > 20
         assert {stream.response.status for stream in streams} == {200}
         assert all(stream.until("figures")["id"] for stream in streams)
+
+
+def test_services_make_as_many_statements_for_twenty_pages_as_for_those_of_five_sessions(
+    browsers: Any, all_services: Any, port: int
+) -> None:
+    """What all look at is asked once, and of a session's four pages one asks whether it is good still."""
+    statements = StatementCount(all_services.database_url, all_services.roles)
+    live = "/admin/usage/live/x?range=90d"
+    admins = [browsers.sign_in(ADMIN_EMAIL) for _ in range(5)]
+    rates: dict[int, dict[str, float]] = {}
+    with ExitStack() as stack:
+        streams: list[Stream] = []
+        for pages in (1, 5, 20):
+            while len(streams) < pages:
+                admin = admins[len(streams) % len(admins)]
+                streams.append(stack.enter_context(opened(port, live, admin.cookies)))
+                assert streams[-1].until("figures")
+            rates[pages] = statements.a_second(during=lambda: [streams[0].block() for _ in range(10)])
+    assert rates[20]["usage"] < 1.5 * rates[1]["usage"] + 2, rates
+    assert rates[20]["identity"] < 1.5 * rates[5]["identity"], rates
+
+
+@dataclass(frozen=True, slots=True)
+class StatementCount:
+    """What PostgreSQL says that services have asked it."""
+
+    database_url: str
+    roles: Mapping[str, str]
+
+    def a_second(self, during: Callable[[], object]) -> dict[str, float]:
+        """Statements by service, in the time that something takes."""
+        before, started_s = self._now(), time.monotonic()
+        during()
+        took_s, after = time.monotonic() - started_s, self._now()
+        return {service: (after[service] - before[service]) / took_s for service in self.roles}
+
+    def _now(self) -> dict[str, int]:
+        return asyncio.run(self._count())
+
+    async def _count(self) -> dict[str, int]:
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            if "pg_stat_statements" not in await connection.fetchval("SHOW shared_preload_libraries"):
+                pytest.skip("this PostgreSQL doesn't count statements: pg_stat_statements isn't preloaded")
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            rows = await connection.fetch(
+                "SELECT rolname, sum(calls)::bigint AS calls"
+                " FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid GROUP BY rolname"
+            )
+        finally:
+            await connection.close()
+        calls = {row["rolname"]: row["calls"] for row in rows}
+        return {service: calls.get(role, 0) for service, role in self.roles.items()}
+
+
+async def test_the_pages_of_a_session_ask_once_a_beat_for_its_roles() -> None:
+    """And each for itself where there is one of each session; who is refused isn't let in by another."""
+    clock_s = 0.0
+    roles, asked = SessionRoles(5.0, clock_s=lambda: clock_s), 0
+
+    async def ask() -> list[Role.ValueType]:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise UnauthenticatedError("session_ended", "This session has ended.")
+        return [Role.CONSUMER]
+
+    pages = await asyncio.gather(*(roles.current("mine", ask) for _ in range(4)))
+    assert (asked, pages) == (1, [([Role.CONSUMER], 0.0)] * 4)
+    clock_s = 4.9
+    assert await roles.current("mine", ask) == ([Role.CONSUMER], 0.0)
+    assert await roles.current("theirs", ask) == ([Role.CONSUMER], 4.9)
+    assert asked == 2
+    clock_s = 5.0
+    for _ in range(2):
+        with pytest.raises(UnauthenticatedError):
+            await roles.current("mine", ask)
+    assert asked == 3
 
 
 def test_stopping_waits_for_no_stream(

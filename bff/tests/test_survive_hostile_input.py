@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from ams_common.ids import uuid7
-from ams_rest.areas import AREAS
+from ams_rest.areas import AREAS, PROCESSES
 from ams_rest.routes import Route, RouteTable, routes_of
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import HealthCheck, given, settings
@@ -86,11 +86,16 @@ def queries(route: Route) -> st.SearchStrategy[str]:
 def paths(route: Route) -> st.SearchStrategy[str]:
     """The route's path with random values for its variables."""
     parts = [st.just("")] + [
-        texts.map(_escaped) if segment.startswith("{") else st.just(segment)
+        _values(route, segment[1:-1]).map(_escaped) if segment.startswith("{") else st.just(segment)
         for segment in route.template.segments
     ]
     verb = f":{route.template.verb}" if route.template.verb else ""
     return st.tuples(*parts).map(lambda chosen: "/".join(chosen) + verb)
+
+
+def _values(route: Route, variable: str) -> st.SearchStrategy[str]:
+    """What says which process is asked is mostly one of them: the others get no further than the BFF."""
+    return st.sampled_from(PROCESSES) | texts if variable == route.area.process_field else texts
 
 
 def _escaped(text: str) -> str:

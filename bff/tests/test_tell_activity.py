@@ -112,6 +112,13 @@ def test_news_are_what_isnt_said_of_every_visit(
         ("invite", "v1", {"email": "m@x.example"}, ("m@x.example", "")),
         ("key", "k1", {"key_prefix": "ams_live_1"}, ("ams_live_1", "")),
         ("challenge", "c1", {}, ("", "")),
+        (
+            "dead_letter",
+            "d1",
+            {"topic": "usage.events", "keeper": "usage"},
+            ("usage.events in usage-svc", ""),
+        ),
+        ("dead_letter", "d1", {"topic": "usage.events"}, ("usage.events", "")),
     ],
 )
 def test_a_record_names_what_it_is_about(

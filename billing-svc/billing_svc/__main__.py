@@ -22,7 +22,7 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_command, run_process
@@ -39,6 +39,7 @@ from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS, apply_projects
 from billing_svc.invariants import check_invariants
 from billing_svc.periods import last_day_of, parse_period
+from billing_svc.proofs.digests import keep_digests
 from billing_svc.rpc import BillingService
 from billing_svc.rpc.key_costs import KeyCostService
 from billing_svc.rpc.project_spend import ProjectSpendService
@@ -73,11 +74,11 @@ async def run(settings: Settings) -> None:
         usage = await stack.enter_async_context(open_channel(settings.usage_address))
         token = ServiceToken(identity, "billing-svc", settings.service_secret)
         await ensure_commission_rate(database, settings.first_commission_rate)
+        usage_client = UsageClient(UsageServiceStub(usage), token.get)
         servicer = BillingService(
             database=database,
             pseudonyms=Pseudonyms(settings.pseudonym_key),
-            dead_letters=DeadLetters(database, SUBSCRIPTIONS, settings.kafka_topic_prefix),
-            usage=UsageClient(UsageServiceStub(usage), token.get),
+            usage=usage_client,
         )
         descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
         add_servicer = partial(rpc.add_BillingServiceServicer_to_server, servicer)
@@ -91,14 +92,6 @@ async def run(settings: Settings) -> None:
             project_spend_rpc.add_ProjectSpendServiceServicer_to_server,
             ProjectSpendService(database=database),
         )
-        server = build_server(
-            TokenVerifier(jwks_of(identity), token_ends.ended),
-            [
-                (descriptor, add_servicer),
-                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
-                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
-            ],
-        )
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -106,6 +99,15 @@ async def run(settings: Settings) -> None:
             "billing-svc",
             SUBSCRIPTIONS,
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [
+                (descriptor, add_servicer),
+                (key_cost_pb.DESCRIPTOR.services_by_name["KeyCostService"], add_key_costs),
+                (project_spend_pb.DESCRIPTOR.services_by_name["ProjectSpendService"], add_project_spend),
+                dead_letters_service("billing", events.dead_letters),
+            ],
         )
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         revisions = Revisions(asking(following, "billing-svc", settings.service_secret))
@@ -116,12 +118,14 @@ async def run(settings: Settings) -> None:
             follower.run(revisions),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            events.dead_letters.keep_counted(),
             token_ends.run(revisions),
             revisions.run(),
             keep_drafts(database),
             InvoiceRunner(database, due_days=settings.due_days).run(),
             follow_calendar(database, settings.grace),
             keep_overdue(database),
+            keep_digests(database, usage_client),
             purge_old_answers(database),
         ]
         await serve(server, settings.listen, background)

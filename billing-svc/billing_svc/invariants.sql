@@ -83,6 +83,12 @@ SELECT u.invoice_id, u.counter_id
  WHERE c.counter_id IS NULL OR i.invoice_id IS NULL OR i.status = 'draft' OR i.kind <> 'invoice'
     OR (i.merchant_id, i.consumer_id) <> (c.merchant_id, c.consumer_id);
 
+-- invariant: an issued invoice has the digest of its roots, or waits for it
+SELECT invoice_id
+  FROM (SELECT invoice_id FROM invoices WHERE kind = 'invoice' AND status <> 'draft') AS issued
+  FULL JOIN invoice_roots USING (invoice_id)
+ WHERE issued.invoice_id IS NULL OR invoice_roots.invoice_id IS NULL;
+
 -- invariant: a month's lines count the usage behind them
 SELECT merchant_id, consumer_id, service_id, month, lines.requests, usage.requests AS behind
   FROM (

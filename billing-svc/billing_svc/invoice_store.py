@@ -65,6 +65,7 @@ class InvoiceStore(QueryStore, package="billing_svc"):
     _issue_drafts = run()
     _add_invoice_usage = run()
     add_invoice_prices = run()
+    add_invoice_roots = run()
     rebill_usage = run()
     list_void_invoices = column(UUID)
     list_months_of_invoice = column(str)

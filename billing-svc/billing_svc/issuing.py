@@ -121,6 +121,7 @@ class _Chunk:
         ]
         await self._keep_usage(merchant_id, counted, [content.consumer_id for content in contents])
         await self._keep_prices(found, contents, ids)
+        await store.add_invoice_roots(invoice_ids=ids, merchant_id=merchant_id)
         self.invoices += len(contents)
 
     async def _keep_usage(

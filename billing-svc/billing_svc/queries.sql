@@ -330,6 +330,10 @@ SELECT used.invoice_id, used.price_version_id,
   JOIN price_versions p USING (price_version_id)
  GROUP BY used.invoice_id, used.price_version_id;
 
+-- name: add_invoice_roots
+-- They have no digest of their roots yet.
+INSERT INTO invoice_roots (invoice_id, merchant_id) SELECT unnest(:invoice_ids::uuid[]), :merchant_id::uuid;
+
 -- name: rebill_usage
 -- What void invoices had of these counters goes to the invoices that bill it anew.
 WITH taken AS (

@@ -10,7 +10,7 @@ from ams_common.client import invoke
 
 # A page of events takes at most a second, on an idle machine.
 _TIMEOUT_S = 10.0
-_EVENTS_PER_PAGE = 500
+EVENTS_PER_PAGE = 500
 # A third of what gRPC takes as one message.
 _TOTALS_PER_PAGE = 5_000
 
@@ -74,15 +74,16 @@ class UsageClient:
         first_day: date,
         last_day: date,
         page_token: str,
+        page_size: int = EVENTS_PER_PAGE,
     ) -> pb.ListProvenEventsResponse:
-        """A page of them, in the order of their ids."""
+        """A page of them, in the order of their ids. A token is the id of the event before."""
         request = pb.ListProvenEventsRequest(
             merchant_id=str(merchant_id),
             consumer_id=str(consumer_id),
             service_id=str(service_id),
             first_day=first_day.isoformat(),
             last_day=last_day.isoformat(),
-            page_size=_EVENTS_PER_PAGE,
+            page_size=page_size,
             page_token=page_token,
         )
         return await invoke(

@@ -10,12 +10,10 @@ from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import open_channel
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.plugin import Schema, Serve
 from ams_common.testing.tokens import TestIssuer
 from billing_svc.__main__ import ensure_commission_rate
-from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.testing import Billing, Events, SetClock
@@ -56,7 +54,6 @@ async def billing(
     usage: UsageClient,
     issuer: TestIssuer,
     serve_rpc: Serve,
-    topic_prefix: str,
 ) -> AsyncIterator[Billing]:
     """Served in-process, with the commission of a first start: 10 %. After the test no invariant of money is
     broken, whatever it did."""
@@ -65,7 +62,6 @@ async def billing(
         database=database,
         pseudonyms=pseudonyms,
         clock=clock,
-        dead_letters=DeadLetters(database, SUBSCRIPTIONS, topic_prefix),
         usage=usage,
     )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]

@@ -9,18 +9,11 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import AIOKafkaProducer
 from ams.catalog.v1.events_pb2 import CatalogEvent
-from ams.dead_letters.v1.dead_letters_pb2 import (
-    DeadLetterId,
-    DismissDeadLetterRequest,
-    ListDeadLettersRequest,
-)
 from ams.identity.v1.events_pb2 import IdentityEvent
-from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
 from ams_common import topics
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.errors import FailedPreconditionError
 from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
 from billing_svc.event_handlers import SUBSCRIPTIONS
@@ -119,7 +112,7 @@ async def test_a_topic_read_again_after_a_restore_changes_no_figure(
         await billing.execute("DELETE FROM consumer_offsets")
 
 
-async def test_a_malformed_message_is_set_aside_listed_and_the_next_is_applied(
+async def test_a_malformed_message_is_set_aside_and_the_next_is_applied(
     billing: Billing,
     database: Database,
     publisher: Publisher,
@@ -154,14 +147,6 @@ async def test_a_malformed_message_is_set_aside_listed_and_the_next_is_applied(
         await eventually(done)
     assert await counted(billing) == (5, 50, 500)
     assert await billing.rows("SELECT FROM price_versions") == []
-    listed = await billing.ask("ListBillingDeadLetters", ListDeadLettersRequest(), uuid7(), ADMIN)
-    found = Counter(letter.topic.removeprefix(topic_prefix) for letter in listed.dead_letters)
+    letters = await billing.rows("SELECT topic FROM dead_letters")
+    found = Counter(letter["topic"].removeprefix(topic_prefix) for letter in letters)
     assert found == {topics.CATALOG_EVENTS: 4, topics.USAGE_AGGREGATED: 8}
-    request = DismissDeadLetterRequest(
-        dead_letter_id=listed.dead_letters[0].dead_letter_id, reason="Nobody's usage"
-    )
-    dismissed = await billing.ask("DismissBillingDeadLetter", request, uuid7(), ADMIN)
-    assert dismissed.reason == "Nobody's usage"
-    with pytest.raises(FailedPreconditionError):
-        replay = DeadLetterId(dead_letter_id=listed.dead_letters[1].dead_letter_id)
-        await billing.ask("ReplayBillingDeadLetter", replay, uuid7(), ADMIN)

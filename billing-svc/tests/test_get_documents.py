@@ -112,6 +112,32 @@ async def test_pages_and_pdfs_say_all_that_the_reader_may_know(
             assert str(group.priced.price_version_id) in words
 
 
+async def test_an_invoice_says_what_its_own_prices_give_away_whatever_holds_by_now(
+    billing: Billing, events: Events
+) -> None:
+    group, listed = await billed(billing, events)
+    assert list(listed.not_charged) == []  # a list hasn't it
+    invoice = await billing.get(listed.invoice_id)
+    assert "Not charged: answers with 4xx." in invoice.not_charged
+    # From the next month on they are charged.
+    await events.new_price(group.priced, "0.01", "2026-11-01")
+    assert await billing.get(listed.invoice_id) == invoice
+    await events.usage(group.on("2026-11-03").total(5))
+    (draft,) = await billing.draft()
+    assert "Charged: answers with 4xx." in (await billing.get(draft.invoice_id)).not_charged
+    assert "Not charged: answers with 4xx." not in (await billing.get(draft.invoice_id)).not_charged
+    (note,) = await billing.invoices(kind=pb.CREDIT_NOTE)
+    assert list((await billing.get(note.invoice_id)).not_charged) == []
+
+
+async def test_a_file_says_that_its_roots_are_not_known_yet(billing: Billing, events: Events) -> None:
+    _, invoice = await billed(billing, events)
+    (note,) = await billing.invoices(kind=pb.CREDIT_NOTE)
+    for invoice_id, is_said in ((invoice.invoice_id, True), (note.invoice_id, False)):
+        page = await document(billing, invoice_id, pb.DOCUMENT_HTML, uuid7(), ADMIN)
+        assert ("Roots digest none yet" in Words(page.content).text) is is_said
+
+
 async def test_a_page_has_no_element_of_a_stranger_and_loads_nothing(
     billing: Billing, events: Events
 ) -> None:

@@ -5,12 +5,10 @@ from functools import partial
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.billing.v1 import billing_service_pb2_grpc as rpc
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.testing.plugin import Serve
 from ams_common.testing.policies import EVERYBODY, callers_let_in
 from ams_common.testing.tokens import TestIssuer
-from billing_svc.event_handlers import SUBSCRIPTIONS
 from billing_svc.rpc import BillingService
 from billing_svc.store import Store
 from billing_svc.usage_client import UsageClient
@@ -29,7 +27,6 @@ async def test_each_rpc_lets_in_exactly_its_callers(
     servicer = BillingService(
         database=database,
         pseudonyms=pseudonyms,
-        dead_letters=DeadLetters(database, SUBSCRIPTIONS),
         usage=usage,
     )
     descriptor = pb.DESCRIPTOR.services_by_name["BillingService"]
@@ -63,9 +60,7 @@ async def test_each_rpc_lets_in_exactly_its_callers(
         "EstimateCost": CONSUMER,
         "GetReconciliation": SELLERS | CONSUMER,
         "GetInvoiceProof": SELLERS | CONSUMER,
-        "ListBillingDeadLetters": ADMIN,
-        "ReplayBillingDeadLetter": ADMIN,
-        "DismissBillingDeadLetter": ADMIN,
+        "ListInvoiceLineEvents": SELLERS | CONSUMER,
     }
 
 

@@ -20,12 +20,10 @@ ONE = Amount(1, 10, 100)
 OPEN = ("not_charged", "price_unknown", "not_invoiced_yet")
 
 
-def agreeing(calls: int, **more: Amount) -> Part:
+def agreeing(calls: int) -> Part:
     """So many calls, all of them on invoices."""
     all_calls = Amount(calls, 10 * calls, 100 * calls)
-    return Part(
-        Recorded(forwarded=calls, recorded=all_calls, told=all_calls), Rated(all_calls, all_calls, **more)
-    )
+    return Part(Recorded(forwarded=calls, recorded=all_calls, told=all_calls), Rated(all_calls, all_calls))
 
 
 def named(day: ReconciledDay) -> dict[str, Amount]:

@@ -5,9 +5,10 @@ import os
 import random
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 import pytest
 from aiokafka import AIOKafkaProducer
 from ams.billing.v1 import billing_service_pb2 as pb
-from ams.usage.v1.events_pb2 import UsageTotal, UsageTotalBatch
+from ams.usage.v1.events_pb2 import UsageTotalBatch
 from ams_common import topics
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
@@ -30,10 +31,10 @@ from billing_svc.testing import (
     price_changed,
     service_changed,
 )
+from google.protobuf.message import Message
 
-
-def batch_of(total: UsageTotal) -> bytes:
-    return UsageTotalBatch(totals=[total]).SerializeToString()
+# In the suite as many as take ten seconds: `make prove-counts` has 20.
+KILLS = int(os.environ.get("BILLING_KILLS", "5"))
 
 
 @asynccontextmanager
@@ -70,69 +71,122 @@ def environ(database_url: str, kafka_bootstrap: str, topic_prefix: str) -> dict[
     }
 
 
-async def test_killed_in_mid_stream_it_counts_everything_once(
-    billing: Billing, environ: dict[str, str], kafka_bootstrap: str, topic_prefix: str
-) -> None:
-    priced, at = PricedService(uuid7(), uuid7(), uuid7()), datetime(2026, 1, 1, tzinfo=UTC)
-    groups = [Group(priced, uuid7(), "2026-10-10") for _ in range(8)]
-    told: Counter[Group] = Counter()
+class Stream:
+    """What usage-svc tells of eight consumers of a service: totals that grow, some twice, some old ones."""
 
-    async def counted() -> int:
-        rows = await billing.rows("SELECT coalesce(sum(requests), 0)::bigint AS n FROM usage_counters")
-        return int(rows[0]["n"])
+    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+        self.told: Counter[Group] = Counter()
+        self._producer, self._prefix = producer, prefix
+        self._priced = PricedService(uuid7(), uuid7(), uuid7())
+        self._groups = [Group(self._priced, uuid7(), "2026-10-10") for _ in range(8)]
+
+    async def offer(self) -> None:
+        """The service and its price."""
+        priced, at = self._priced, datetime(2026, 1, 1, tzinfo=UTC)
+        for event in (
+            service_changed(priced.service_id, priced.merchant_id, "Weather", at),
+            price_changed(priced.price_version_id, priced.service_id, per_request("0.005"), at),
+        ):
+            await self._send(topics.CATALOG_EVENTS, str(priced.service_id), event)
+
+    async def publish(self) -> None:
+        """200 totals, of which every fifth comes twice and every seventh is an old one; then the latest."""
+        for number in range(200):
+            group = self._groups[number % 8]
+            self.told[group] += 1 + number % 3
+            requests = self.told[group] if number % 7 else max(self.told[group] - 5, 1)
+            for _ in range(2 if number % 5 == 0 else 1):
+                await self._tell(group, requests)
+        for group in self._groups:
+            await self._tell(group, self.told[group])
+        await self._producer.flush()
+
+    async def _tell(self, group: Group, requests: int) -> None:
+        batch = UsageTotalBatch(totals=[group.total(requests)])
+        await self._send(topics.USAGE_AGGREGATED, str(group.consumer_id), batch)
+
+    async def _send(self, topic: str, key: str, message: Message) -> None:
+        await self._producer.send(self._prefix + topic, message.SerializeToString(), key=key.encode())
+
+
+@pytest.fixture
+async def stream(kafka_bootstrap: str, topic_prefix: str) -> AsyncIterator[Stream]:
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, enable_idempotence=True) as producer:
+        stream = Stream(producer, topic_prefix)
+        await stream.offer()
+        yield stream
+
+
+async def assert_everything_is_counted_once(billing: Billing, stream: Stream) -> None:
+    """Once a process that is left alone has caught up: in the counters, and by itself in the drafts."""
 
     async def has_drafted_all() -> bool:
         rows = await billing.rows(
             "SELECT consumer_id, quantity FROM invoices JOIN invoice_lines USING (invoice_id)"
         )
         return {row["consumer_id"]: row["quantity"] for row in rows} == {
-            group.consumer_id: count for group, count in told.items()
+            group.consumer_id: count for group, count in stream.told.items()
         }
 
-    async def publish(producer: AIOKafkaProducer) -> None:
-        """200 totals, of which every fifth comes twice and every seventh is an old one."""
-        for number in range(200):
-            group = groups[number % 8]
-            told[group] += 1 + number % 3
-            total = group.total(told[group] if number % 7 else max(told[group] - 5, 1))
-            for _ in range(2 if number % 5 == 0 else 1):
-                topic, value = topic_prefix + topics.USAGE_AGGREGATED, batch_of(total)
-                await producer.send(topic, value, key=total.consumer_id.encode())
-        for group in groups:
-            topic, value = (
-                topic_prefix + topics.USAGE_AGGREGATED,
-                batch_of(group.total(told[group])),
-            )
-            await producer.send(topic, value, key=str(group.consumer_id).encode())
-        await producer.flush()
+    await eventually(has_drafted_all, 60)
+    assert await billing.rows("SELECT FROM dead_letters") == []
+    assert await counted(billing) == stream.told.total()
+    for invoice in await billing.invoices():
+        told = next(n for group, n in stream.told.items() if str(group.consumer_id) == invoice.consumer_id)
+        assert to_decimal(invoice.subtotal) == round(told * Decimal("0.005"), 2)
 
-    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, enable_idempotence=True) as producer:
-        for event in (
-            service_changed(priced.service_id, priced.merchant_id, "Weather", at),
-            price_changed(priced.price_version_id, priced.service_id, per_request("0.005"), at),
-        ):
-            topic, key = topic_prefix + topics.CATALOG_EVENTS, str(priced.service_id).encode()
-            await producer.send(topic, event.SerializeToString(), key=key)
-        async with billing_process(environ) as process, billing_process(environ) as other:
-            # The stream goes on until the kill, so that it falls in the middle of it.
-            while await counted() < 2000:
-                await publish(producer)
-                assert process.returncode is None
-            process.send_signal(signal.SIGKILL)
-            assert await process.wait() == -signal.SIGKILL
-            await publish(producer)
-            other.send_signal(signal.SIGKILL)
-        await publish(producer)
 
+async def counted(billing: Billing) -> int:
+    rows = await billing.rows("SELECT coalesce(sum(requests), 0)::bigint AS n FROM usage_counters")
+    return int(rows[0]["n"])
+
+
+async def test_killed_in_mid_stream_it_counts_everything_once(
+    billing: Billing, environ: dict[str, str], stream: Stream
+) -> None:
+    async with billing_process(environ) as process, billing_process(environ) as other:
+        # The stream goes on until the kill, so that it falls in the middle of it.
+        while await counted(billing) < 2000:
+            await stream.publish()
+            assert process.returncode is None
+        process.send_signal(signal.SIGKILL)
+        assert await process.wait() == -signal.SIGKILL
+        await stream.publish()
+        other.send_signal(signal.SIGKILL)
+    await stream.publish()
     async with billing_process(environ) as process:
-        await eventually(has_drafted_all, 60)
+        await assert_everything_is_counted_once(billing, stream)
         process.terminate()
         assert await process.wait() == 0
 
-    assert await billing.rows("SELECT FROM dead_letters") == []
-    for invoice in await billing.invoices():
-        quantity = next(n for group, n in told.items() if str(group.consumer_id) == invoice.consumer_id)
-        assert to_decimal(invoice.subtotal) == round(quantity * Decimal("0.005"), 2)
+
+async def test_kills_with_a_second_process_coming_and_going_leave_the_counts_exact(
+    billing: Billing, environ: dict[str, str], stream: Stream
+) -> None:
+    async with AsyncExitStack() as stack:
+
+        async def start() -> asyncio.subprocess.Process:
+            return await stack.enter_async_context(billing_process(environ))
+
+        running = [await start()]
+        while not await counted(billing):
+            await stream.publish()
+        for _ in range(KILLS):
+            running.append(await start())
+            await _publish_for(stream, random.uniform(0.2, 2.5))
+            killed = running.pop(random.randrange(len(running)))
+            killed.send_signal(signal.SIGKILL)
+            await killed.wait()
+        await stream.publish()
+        await assert_everything_is_counted_once(billing, stream)
+
+
+async def _publish_for(stream: Stream, seconds: float) -> None:
+    """So that the kill behind it falls into a stream that goes on."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        await stream.publish()
+        await asyncio.sleep(0.05)
 
 
 MERCHANTS, CONSUMERS = 40, 25

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 from ams.identity.v1.events_pb2 import IdentityEvent
@@ -13,10 +13,18 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
-from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.outbox import (
+    WRITE_TIMEOUT_S,
+    Deliveries,
+    KafkaDestination,
+    OutboxRelay,
+    RedisDestination,
+)
 from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_command, run_process
+from ams_common.redis_client import RedisClient, opened
 from ams_common.retention import purge_old_answers
 from ams_common.revisions import Revisions, asking
 from ams_common.sealing import Sealer
@@ -25,7 +33,6 @@ from ams_common.settings import load
 from ams_common.standings import StandingFollower
 from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
-from redis.asyncio import Redis
 
 from catalog_svc.event_handlers import apply_identity_events, apply_standings
 from catalog_svc.grants import Grants
@@ -55,7 +62,7 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(
             Database.open(settings.database_url, Store, plans_each_time=True)
         )
-        redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+        redis = await stack.enter_async_context(_redis(settings))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         keys = await stack.enter_async_context(open_channel(settings.keys_address))
         token = ServiceToken(identity, "catalog-svc", settings.service_secret)
@@ -67,6 +74,7 @@ async def run(settings: Settings) -> None:
             clock=utc_now,
             sealer=Sealer(settings.sealing_keys),
             grants=Grants(KeysServiceStub(keys), token),
+            deliveries=Deliveries(database),
             allow_private_upstreams=settings.allow_private_upstreams,
             consume_url=settings.consume_url,
             max_services=lambda: platform_settings.current.max_services,
@@ -74,7 +82,6 @@ async def run(settings: Settings) -> None:
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "catalog-svc", settings.service_secret)
         )
-        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -82,6 +89,10 @@ async def run(settings: Settings) -> None:
             "catalog-svc",
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [*services, dead_letters_service("catalog", events.dead_letters)],
         )
         follower = StandingFollower(
             database, following, "catalog-svc", settings.service_secret, MERCHANT, apply_standings
@@ -91,6 +102,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            events.dead_letters.keep_counted(),
             token_ends.run(revisions),
             revisions.run(),
             follower.run(revisions),
@@ -100,12 +112,16 @@ async def run(settings: Settings) -> None:
         await serve(server, settings.listen, background)
 
 
+def _redis(settings: Settings) -> AbstractAsyncContextManager[RedisClient]:
+    return opened(settings.redis_url, ca_file=settings.redis_ca_file, timeout_s=WRITE_TIMEOUT_S)
+
+
 async def rebuild(settings: Settings) -> None:
     """Writes all snapshots, and says of how many services."""
     await migrate(settings.database_url, "catalog_svc")
     async with (
         Database.open(settings.database_url, Store) as database,
-        Redis.from_url(settings.redis_url) as redis,
+        _redis(settings) as redis,
     ):
         count = await rebuild_snapshots(database, redis, utc_now)
     sys.stdout.write(f"snapshots of {count} services were written\n")

@@ -4,7 +4,7 @@ import base64
 import re
 import secrets
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ams.catalog.v1 import forwarding_pb2
 from ams.catalog.v1.catalog_service_pb2 import SetUpstreamCredentialRequest
@@ -35,6 +35,9 @@ _TAKEN = frozenset(
 )
 _TAKEN_PREFIXES = ("sec-websocket-", "x-ams-", "x-forwarded-")
 _SECRET_BYTES = 32
+# Time for the merchant's API to learn the key that will sign.
+USUAL_START = timedelta(days=1)
+LATEST_START = timedelta(days=30)
 
 
 def check_called(record: ServiceRecord) -> None:
@@ -154,12 +157,53 @@ def shown_secret(secret: bytes) -> str:
     return base64.b64encode(secret).decode()
 
 
+def wanted_start(
+    record: ServiceRecord, at_once: bool, starts_at: datetime | None, now: datetime
+) -> datetime | None:
+    """When the record's new signing key begins to sign; None: at once, as a first one does anyway, for its
+    API can't have refused calls without a signature.
+
+    Raises InvalidArgumentError signing_key_start_invalid for a time that isn't ahead, or too far.
+    """
+    if starts_at is not None:
+        problem = None
+        if at_once:
+            problem = "can't be given together with at once"
+        elif not now < starts_at <= now + LATEST_START:
+            problem = f"must lie in the future, by {LATEST_START.days} days at most"
+        if problem is not None:
+            violations = [FieldViolation("startsAt", problem)]
+            raise InvalidArgumentError(
+                "signing_key_start_invalid", f"When the key begins {problem}.", violations
+            )
+    if at_once or record.signing_key is None:
+        return None
+    return starts_at or now + USUAL_START
+
+
 def with_new_signing_key(record: ServiceRecord, key: SigningKey, sealed_secret: bytes) -> ServiceRecord:
-    """The record signing with `key`. Of the key before only its name is kept, for it never signs again."""
+    """The record signing with `key`, at once or from its start on. One that was to come doesn't any more, and
+    of a key that never signs again only the name is kept."""
+    if key.starts_at is not None:
+        return replace(
+            record, next_signing_key=key, sealed_next_signing_key=sealed_secret, updated_at=key.created_at
+        )
     return replace(
         record,
         signing_key=key,
         sealed_signing_key=sealed_secret,
         previous_signing_key=record.signing_key,
+        next_signing_key=None,
+        sealed_next_signing_key=None,
         updated_at=key.created_at,
     )
+
+
+def with_next_signing_key(record: ServiceRecord, now: datetime) -> ServiceRecord:
+    """The record signing with the next key, before its time. Raises FailedPreconditionError
+    no_next_signing_key."""
+    following, sealed_secret = record.next_signing_key, record.sealed_next_signing_key
+    if following is None or sealed_secret is None:
+        raise FailedPreconditionError("no_next_signing_key", "No other signing key is to begin.")
+    started = with_new_signing_key(record, replace(following, starts_at=None), sealed_secret)
+    return replace(started, updated_at=now)

@@ -26,10 +26,12 @@ async def apply_identity_events(change: Change[Store], events: Sequence[Identity
     Raises ValueError for a merchant that can't be read, which dead-letters its event.
     """
     changed = [event.merchant_changed for event in events if event.HasField("merchant_changed")]
-    # Names have no versions: the events of one merchant come in order, so the last one wins. Sorted, so that
-    # two processes never wait for each other's rows.
+    # The events of one merchant come in order, so the last one wins; but one that was put aside may be
+    # replayed after later ones. Sorted, so that two processes never wait for each other's rows.
     for _, merchant in sorted({each.merchant_id: each for each in changed}.items()):
-        await change.store.save_merchant(UUID(merchant.merchant_id), merchant.display_name, merchant.slug)
+        await change.store.save_merchant(
+            UUID(merchant.merchant_id), merchant.display_name, merchant.slug, merchant.standing_version
+        )
     await apply_standings(change, [StandingState.of_merchant(each) for each in changed])
 
 

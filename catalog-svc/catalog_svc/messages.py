@@ -139,7 +139,7 @@ def service_message(record: ServiceRecord, revision: Revision | None = None) -> 
         upstream_credential=credential_message(record.credential),
         signing_keys=[
             signing_key_message(key)
-            for key in (record.signing_key, record.previous_signing_key)
+            for key in (record.next_signing_key, record.signing_key, record.previous_signing_key)
             if key is not None
         ],
         openapi_document=summary_message(record.document) if record.document is not None else None,
@@ -188,7 +188,9 @@ def credential_message(credential: UpstreamCredential | None) -> forwarding_pb2.
 
 def signing_key_message(key: SigningKey) -> forwarding_pb2.SigningKey:
     return forwarding_pb2.SigningKey(
-        signing_key_id=str(key.signing_key_id), created_at=to_timestamp(key.created_at)
+        signing_key_id=str(key.signing_key_id),
+        created_at=to_timestamp(key.created_at),
+        starts_at=to_timestamp(key.starts_at),
     )
 
 
@@ -316,6 +318,11 @@ def snapshot_message(record: ServiceRecord) -> events_pb2.ServiceSnapshot:
     if record.signing_key is not None and record.sealed_signing_key is not None:
         snapshot.signing_key.signing_key_id = str(record.signing_key.signing_key_id)
         snapshot.signing_key.sealed_secret = record.sealed_signing_key
+    following = record.next_signing_key
+    if following is not None and following.starts_at is not None:
+        snapshot.next_signing_key.signing_key_id = str(following.signing_key_id)
+        snapshot.next_signing_key.sealed_secret = record.sealed_next_signing_key or b""
+        snapshot.next_signing_key.starts_at.FromDatetime(following.starts_at)
     return snapshot
 
 

@@ -3,9 +3,12 @@
 INSERT INTO merchants (merchant_id) VALUES (:merchant_id) ON CONFLICT DO NOTHING;
 
 -- name: save_merchant
+-- No row comes back for what is of the past: a dead letter is replayed after what came later.
 INSERT INTO merchants (merchant_id, display_name, slug)
 VALUES (:merchant_id, :display_name, :slug)
-ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name, slug = excluded.slug;
+ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name, slug = excluded.slug
+WHERE merchants.standing_version <= :standing_version
+RETURNING merchant_id;
 
 -- name: lock_standing
 SELECT standing, standing_version FROM merchants WHERE merchant_id = :merchant_id FOR UPDATE;
@@ -82,7 +85,10 @@ SET name = :name, description = :description, base_url = :base_url, version = :v
     signing_key_id = :signing_key_id, sealed_signing_key = :sealed_signing_key,
     signing_key_created_at = :signing_key_created_at,
     previous_signing_key_id = :previous_signing_key_id,
-    previous_signing_key_created_at = :previous_signing_key_created_at
+    previous_signing_key_created_at = :previous_signing_key_created_at,
+    next_signing_key_id = :next_signing_key_id, sealed_next_signing_key = :sealed_next_signing_key,
+    next_signing_key_created_at = :next_signing_key_created_at,
+    next_signing_key_starts_at = :next_signing_key_starts_at
 WHERE service_id = :service_id;
 
 -- fragment: price_version_columns
@@ -138,8 +144,8 @@ WHERE service_id = ANY(:service_ids::uuid[])
 greatest(snapshot_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 
 -- fragment: next_start
-(SELECT min(starts_at) FROM price_versions AS v
- WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now)
+least(next_signing_key_starts_at, (SELECT min(starts_at) FROM price_versions AS v
+    WHERE v.service_id = services.service_id AND v.canceled_at IS NULL AND v.starts_at > :now))
 
 -- name: save_price_summary
 UPDATE services

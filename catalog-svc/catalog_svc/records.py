@@ -61,10 +61,11 @@ class UpstreamCredential:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that calls are signed with, without its secret."""
+    """A key that calls are signed with, without its secret. `starts_at`: of the next one, until then."""
 
     signing_key_id: UUID
     created_at: datetime
+    starts_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class ServiceRecord:
 
     `price` is the version `price_version_id`, which is in force then, or with None there the one that starts
     on approval. `next_price` is the version that has been announced next.
-    `sealed_signing_key` is the secret of `signing_key`.
+    `sealed_signing_key` is the secret of `signing_key`, as `sealed_next_signing_key` is that of the key that
+    will take its place.
     """
 
     service_id: UUID
@@ -106,6 +108,8 @@ class ServiceRecord:
     signing_key: SigningKey | None = None
     sealed_signing_key: bytes | None = None
     previous_signing_key: SigningKey | None = None
+    next_signing_key: SigningKey | None = None
+    sealed_next_signing_key: bytes | None = None
     document: Document | None = None
 
 
@@ -120,6 +124,7 @@ _MADE_OF_COLUMNS = frozenset(
         "credential",
         "signing_key",
         "previous_signing_key",
+        "next_signing_key",
         "document",
     }
 )
@@ -161,6 +166,9 @@ def record_of(row: Mapping[str, Any]) -> ServiceRecord:
         previous_signing_key=_signing_key(
             row["previous_signing_key_id"], row["previous_signing_key_created_at"]
         ),
+        next_signing_key=_signing_key(
+            row["next_signing_key_id"], row["next_signing_key_created_at"], row["next_signing_key_starts_at"]
+        ),
         document=document_of(row["document"]),
     )
 
@@ -183,8 +191,10 @@ def _next_price(row: Mapping[str, Any]) -> PriceVersion | None:
     )
 
 
-def _signing_key(signing_key_id: UUID | None, created_at: datetime) -> SigningKey | None:
-    return SigningKey(signing_key_id, created_at) if signing_key_id is not None else None
+def _signing_key(
+    signing_key_id: UUID | None, created_at: datetime, starts_at: datetime | None = None
+) -> SigningKey | None:
+    return SigningKey(signing_key_id, created_at, starts_at) if signing_key_id is not None else None
 
 
 def found(record: ServiceRecord | None) -> ServiceRecord:

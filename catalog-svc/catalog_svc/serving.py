@@ -20,6 +20,7 @@ from ams.catalog.v1 import (
 )
 from ams_common.clock import Clock
 from ams_common.database import Database
+from ams_common.outbox import Deliveries
 from ams_common.platform_settings import DEFAULTS
 from ams_common.sealing import Sealer
 from google.protobuf.descriptor import ServiceDescriptor
@@ -40,6 +41,7 @@ def services_of(
     clock: Clock,
     sealer: Sealer,
     grants: Grants,
+    deliveries: Deliveries,
     allow_private_upstreams: bool,
     consume_url: str,
     max_services: Callable[[], int] = lambda: DEFAULTS.max_services,
@@ -50,13 +52,14 @@ def services_of(
         clock=clock,
         sealer=sealer,
         grants=grants,
+        deliveries=deliveries,
         allow_private_upstreams=allow_private_upstreams,
         max_services=max_services,
     )
     revisions = RevisionService(
         database=database, clock=clock, allow_private_upstreams=allow_private_upstreams
     )
-    lifecycle = LifecycleService(database=database, clock=clock)
+    lifecycle = LifecycleService(database=database, clock=clock, deliveries=deliveries)
     invitations = InvitationService(database=database, clock=clock)
     discovery = DiscoveryService(database=database, clock=clock, grants=grants)
     openapi = OpenapiService(database=database, clock=clock, grants=grants, consume_url=consume_url)

@@ -12,6 +12,8 @@ class Settings(ServiceSettings):
     """Variables: CATALOG_DATABASE_URL, CATALOG_LISTEN and those that all services read."""
 
     redis_url: str = setting(name="REDIS_URL", secret=True)
+    # PEM file of authorities for Redis' certificate (rediss://…). "": the system's.
+    redis_ca_file: str = setting("", name="REDIS_CA_FILE")
     keys_address: str = setting(name="KEYS_ADDRESS")
     # Proves catalog-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)

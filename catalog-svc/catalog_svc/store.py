@@ -45,7 +45,7 @@ class Store(QueryStore, package="catalog_svc"):
     lock_service_count = run()
     count_services = value(int)
     _lock_merchant_of_service = run()
-    _save_merchant = run()
+    _save_merchant = maybe_value(UUID)
     _lock_standing = one(MerchantStanding)
     set_standing = run()
     _rename_merchant_in_services = run()
@@ -101,10 +101,15 @@ class Store(QueryStore, package="catalog_svc"):
         assert merchant is not None, "it has just been added, and merchants are never deleted"
         return merchant
 
-    async def save_merchant(self, merchant_id: UUID, display_name: str, slug: str) -> None:
-        """Keeps how the merchant is called; its row is held."""
-        await self._save_merchant(merchant_id=merchant_id, display_name=display_name, slug=slug)
-        await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
+    async def save_merchant(
+        self, merchant_id: UUID, display_name: str, slug: str, standing_version: int
+    ) -> None:
+        """Keeps how the merchant is called, unless a later state of it is known; its row is held."""
+        saved = await self._save_merchant(
+            merchant_id=merchant_id, display_name=display_name, slug=slug, standing_version=standing_version
+        )
+        if saved is not None:
+            await self._rename_merchant_in_services(merchant_id=merchant_id, merchant_name=display_name)
 
     async def lock_standing(self, merchant_id: UUID) -> MerchantStanding:
         """Holds the merchant's row, which comes to be when it isn't there; what is known of its standing."""
@@ -266,7 +271,8 @@ def _content(record: ServiceRecord) -> dict[str, object]:
 
 def _proofs(record: ServiceRecord) -> dict[str, object]:
     """What tells the merchant that a call came through AMS."""
-    credential, key, previous = record.credential, record.signing_key, record.previous_signing_key
+    credential = record.credential
+    key, previous, following = record.signing_key, record.previous_signing_key, record.next_signing_key
     return {
         "credential_kind": credential and credential.kind,
         "credential_header_name": credential and credential.header_name,
@@ -277,6 +283,10 @@ def _proofs(record: ServiceRecord) -> dict[str, object]:
         "signing_key_created_at": key and key.created_at,
         "previous_signing_key_id": previous and previous.signing_key_id,
         "previous_signing_key_created_at": previous and previous.created_at,
+        "next_signing_key_id": following and following.signing_key_id,
+        "sealed_next_signing_key": record.sealed_next_signing_key,
+        "next_signing_key_created_at": following and following.created_at,
+        "next_signing_key_starts_at": following and following.starts_at,
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams_common.client import ServiceToken
 from ams_common.database import Database
+from ams_common.outbox import Deliveries
 from ams_common.server import build_server
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
@@ -35,14 +36,25 @@ async def grants() -> AsyncIterator[Grants]:
 
 
 @pytest.fixture
+def deliveries(database: Database[Store]) -> Deliveries:
+    # No relay delivers what most tests write: nothing is gained by waiting for it.
+    return Deliveries(database, wait_s=0.01)
+
+
+@pytest.fixture
 async def channel(
-    issuer: TestIssuer, database: Database[Store], clock: MovingClock, grants: Grants
+    issuer: TestIssuer,
+    database: Database[Store],
+    clock: MovingClock,
+    grants: Grants,
+    deliveries: Deliveries,
 ) -> AsyncIterator[grpc.aio.Channel]:
     services = services_of(
         database=database,
         clock=clock,
         sealer=SEALER,
         grants=grants,
+        deliveries=deliveries,
         allow_private_upstreams=False,
         consume_url=CONSUME_URL,
     )

@@ -160,6 +160,9 @@ async def test_the_database_keeps_the_bounds_too(catalog: Catalog) -> None:
         "credential_header_name = 'x-key'",
         "signing_key_id = gen_random_uuid()",
         "previous_signing_key_id = gen_random_uuid(), previous_signing_key_created_at = now()",
+        "next_signing_key_starts_at = now()",
+        "next_signing_key_id = gen_random_uuid(), sealed_next_signing_key = '\\x00',"
+        " next_signing_key_created_at = now(), next_signing_key_starts_at = now()",
     ):
         with pytest.raises(asyncpg.CheckViolationError):
             await catalog.execute(f"UPDATE services SET {change}")

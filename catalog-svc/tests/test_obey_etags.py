@@ -43,6 +43,7 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "RejectService": ("submitted", {"reason": "No"}),
     "SetUpstreamCredential": ("draft", {"header_name": "X-Secret", "value": "s3cret"}),
     "RotateSigningKey": ("draft", {}),
+    "UseSigningKey": ("rotated", {}),
     "WithdrawService": ("active", {}),
     "SuspendService": ("active", {"reason": "Down"}),
     "ReinstateService": ("suspended", {}),
@@ -94,6 +95,12 @@ async def case(request: pytest.FixtureRequest, catalog: Catalog) -> Case:
         draft = await catalog.create(merchant)
         await catalog.attach_document(merchant, draft.service_id)
         return Case(catalog, rpc, merchant, draft)
+    if state == "rotated":
+        draft = await catalog.create(merchant)
+        for _ in range(2):
+            rotation = pb.RotateSigningKeyRequest(service_id=draft.service_id)
+            await merchant.call(catalog.stub.RotateSigningKey, rotation)
+        return Case(catalog, rpc, merchant, draft)
     if state == "draft":
         return Case(catalog, rpc, merchant, await catalog.create(merchant))
     if state == "submitted":
@@ -119,6 +126,8 @@ async def test_of_twenty_at_once_one_changes_it_and_is_told_its_new_etag(case: C
     after = await case.read()
     resource = answer.service if case.rpc == "RotateSigningKey" else answer
     if case.rpc not in ABOUT_PRICES:
+        # No relay delivers it here, so the answer may say more than the service does later, with one etag.
+        resource.ClearField("effective_by")
         assert resource == after
 
 

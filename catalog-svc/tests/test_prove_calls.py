@@ -1,6 +1,7 @@
 """SetUpstreamCredential and RotateSigningKey: what proves to an API that a call came through AMS."""
 
 from base64 import b64decode
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from ams.catalog.v1.forwarding_pb2 import (
     SealedSigningKey,
     UpstreamCredential,
 )
+from ams_common.clock import from_timestamp, to_timestamp
 from ams_common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from ams_common.ids import uuid7
-from catalog_svc.testing import SEALER, Catalog
+from catalog_svc.price_starts import write_due_snapshots
+from catalog_svc.testing import SEALER, Catalog, MovingClock
 
 VALUE = "Bearer s3cret-of-the-upstream"
 
@@ -29,8 +32,12 @@ def _credential(
     return pb.SetUpstreamCredentialRequest(service_id=service_id, header_name=header_name, value=value)
 
 
-def _rotation(service_id: str) -> pb.RotateSigningKeyRequest:
-    return pb.RotateSigningKeyRequest(service_id=service_id)
+def _rotation(service_id: str, **fields: Any) -> pb.RotateSigningKeyRequest:
+    return pb.RotateSigningKeyRequest(service_id=service_id, **fields)
+
+
+def _use(service_id: str) -> pb.UseSigningKeyRequest:
+    return pb.UseSigningKeyRequest(service_id=service_id)
 
 
 async def _everything(catalog: Catalog) -> bytes:
@@ -106,7 +113,8 @@ async def test_calls_are_signed_with_the_newest_key_whose_secret_is_told_once(ca
     merchant = await catalog.known_merchant()
     service = await catalog.publish(merchant)
     answers = [
-        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id)) for _ in range(3)
+        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id, at_once=True))
+        for _ in range(3)
     ]
     secrets = [b64decode(answer.secret, validate=True) for answer in answers]
     assert len(set(secrets)) == 3
@@ -126,14 +134,130 @@ async def test_calls_are_signed_with_the_newest_key_whose_secret_is_told_once(ca
         assert repr(secret)[2:-1].encode() not in told
 
 
-async def test_the_secret_of_a_key_that_never_signs_again_is_gone(catalog: Catalog) -> None:
+async def _sealed(catalog: Catalog) -> list[bytes]:
+    """The sealed secrets that are kept of the only service."""
+    [row] = await catalog.rows("SELECT * FROM services")
+    return [value for name, value in row.items() if "sealed" in name and value is not None]
+
+
+async def test_the_secret_of_a_key_that_never_signs_again_is_gone(
+    catalog: Catalog, clock: MovingClock
+) -> None:
     merchant = catalog.merchant()
     service = await catalog.create(merchant)
     for _ in range(2):
-        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
-    [row] = await catalog.rows("SELECT * FROM services")
-    sealed = [value for name, value in row.items() if "sealed" in name and value is not None]
-    assert len(sealed) == 1
+        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id, at_once=True))
+    assert len(await _sealed(catalog)) == 1
+    # Nor does one that another takes the place of before it has begun, or one whose successor has begun.
+    for _ in range(2):
+        rotated = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
+        assert len(await _sealed(catalog)) == 2
+    clock.advance(timedelta(days=1))
+    await write_due_snapshots(catalog.database, clock)
+    [kept] = await _sealed(catalog)
+    assert SEALER.unseal(kept) == b64decode(rotated.secret)
+
+
+async def test_the_next_key_begins_a_day_later_by_itself_and_once(
+    catalog: Catalog, clock: MovingClock
+) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    # Nothing was checked before the first: it signs at once.
+    first = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
+    assert not first.signing_key.HasField("starts_at")
+    second = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
+    begins = from_timestamp(second.signing_key.starts_at)
+    assert timedelta(hours=23) < begins - clock() <= timedelta(days=1)
+    assert list(second.service.signing_keys) == [second.signing_key, first.signing_key]
+    held = (await catalog.snapshots(service.slug))[-1]
+    assert held.signing_key.signing_key_id == first.signing_key.signing_key_id
+    assert held.next_signing_key.signing_key_id == second.signing_key.signing_key_id
+    assert SEALER.unseal(held.next_signing_key.sealed_secret) == b64decode(second.secret)
+    assert held.next_signing_key.starts_at == second.signing_key.starts_at
+
+    await write_due_snapshots(catalog.database, clock)
+    assert (await catalog.snapshots(service.slug))[-1] == held
+    clock.advance(begins - clock())
+    # Whatever the loop does: which key signs is a matter of time.
+    read = await merchant.call(catalog.stub.GetService, pb.GetServiceRequest(service_id=service.service_id))
+    assert [each.signing_key_id for each in read.signing_keys] == [
+        each.signing_key.signing_key_id for each in (second, first)
+    ]
+    assert not any(each.HasField("starts_at") for each in read.signing_keys)
+    for _ in range(2):
+        await write_due_snapshots(catalog.database, clock)
+    now_held = (await catalog.snapshots(service.slug))[-1]
+    assert now_held.version > held.version
+    assert now_held.signing_key.signing_key_id == second.signing_key.signing_key_id
+    assert now_held.next_signing_key == SealedSigningKey()
+    assert len(await catalog.snapshots(service.slug)) == 4
+
+
+async def test_a_leaked_key_is_followed_at_once_and_the_one_to_come_is_dropped(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    first, dropped = [
+        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id)) for _ in range(2)
+    ]
+    new = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id, at_once=True))
+    assert list(new.service.signing_keys) == [new.signing_key, first.signing_key]
+    held = (await catalog.snapshots(service.slug))[-1]
+    assert held.signing_key.signing_key_id == new.signing_key.signing_key_id
+    assert held.next_signing_key == SealedSigningKey()
+    # Nothing is relayed here, so it says by when nobody signs with the leaked one.
+    assert new.service.HasField("effective_by")
+    assert not dropped.service.HasField("effective_by")
+
+
+async def test_the_next_key_is_used_before_its_time_when_its_merchant_says_so(catalog: Catalog) -> None:
+    merchant = await catalog.known_merchant()
+    service = await catalog.publish(merchant)
+    with_none = await merchant.error(catalog.stub.UseSigningKey, _use(service.service_id))
+    assert isinstance(with_none, FailedPreconditionError)
+    assert with_none.code == "no_next_signing_key"
+    first, second = [
+        await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id)) for _ in range(2)
+    ]
+    used = await merchant.call(catalog.stub.UseSigningKey, _use(service.service_id))
+    assert [each.signing_key_id for each in used.signing_keys] == [
+        each.signing_key.signing_key_id for each in (second, first)
+    ]
+    held = (await catalog.snapshots(service.slug))[-1]
+    assert SEALER.unseal(held.signing_key.sealed_secret) == b64decode(second.secret)
+    assert held.next_signing_key == SealedSigningKey()
+    assert (await merchant.error(catalog.stub.UseSigningKey, _use(service.service_id))).code == with_none.code
+    records = [AuditRecord.FromString(payload) for payload in await catalog.outbox("audit.events")]
+    assert (records[-1].action, dict(records[-1].details)) == (
+        "service.use_signing_key",
+        {"signing_key_id": second.signing_key.signing_key_id},
+    )
+
+
+async def test_a_start_lies_ahead_by_a_month_at_most(catalog: Catalog, clock: MovingClock) -> None:
+    merchant = catalog.merchant()
+    service = await catalog.create(merchant)
+    await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
+    before = await catalog.state()
+    for ahead, more in (
+        (timedelta(), {}),
+        (-timedelta(days=1), {}),
+        (timedelta(days=31), {}),
+        (timedelta(days=1), {"at_once": True}),
+    ):
+        starts_at = to_timestamp(clock() + ahead)
+        error = await merchant.error(
+            catalog.stub.RotateSigningKey, _rotation(service.service_id, starts_at=starts_at, **more)
+        )
+        assert isinstance(error, InvalidArgumentError)
+        assert error.code == "signing_key_start_invalid"
+        assert [violation.field for violation in error.violations] == ["startsAt"]
+    assert await catalog.state() == before
+    starts_at = to_timestamp(clock() + timedelta(days=30))
+    rotated = await merchant.call(
+        catalog.stub.RotateSigningKey, _rotation(service.service_id, starts_at=starts_at)
+    )
+    assert rotated.signing_key.starts_at == starts_at
 
 
 async def test_a_draft_may_be_prepared_and_is_not_shown_to_the_gateway_by_it(catalog: Catalog) -> None:
@@ -151,7 +275,7 @@ async def test_proofs_outlive_a_change_of_the_service_and_its_approval(catalog: 
     await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
     await merchant.call(catalog.stub.SubmitService, pb.SubmitServiceRequest(service_id=service.service_id))
     # Also while it waits for approval.
-    rotated = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id))
+    rotated = await merchant.call(catalog.stub.RotateSigningKey, _rotation(service.service_id, at_once=True))
     await catalog.admin().call(
         catalog.stub.ApproveService, pb.ApproveServiceRequest(service_id=service.service_id)
     )
@@ -168,7 +292,13 @@ async def test_the_audit_log_names_header_and_key_but_no_secret(catalog: Catalog
     records = [AuditRecord.FromString(payload) for payload in await catalog.outbox("audit.events")]
     assert [(record.action, dict(record.details)) for record in records[-2:]] == [
         ("service.set_upstream_credential", {"header_name": "Authorization"}),
-        ("service.rotate_signing_key", {"signing_key_id": rotated.signing_key.signing_key_id}),
+        (
+            "service.rotate_signing_key",
+            {
+                "signing_key_id": rotated.signing_key.signing_key_id,
+                "starts_at": from_timestamp(rotated.signing_key.created_at).isoformat(timespec="seconds"),
+            },
+        ),
     ]
 
 
@@ -179,6 +309,7 @@ async def test_an_image_is_not_called_and_needs_no_proof(catalog: Catalog) -> No
     errors = [
         await merchant.error(catalog.stub.SetUpstreamCredential, _credential(service.service_id)),
         await merchant.error(catalog.stub.RotateSigningKey, _rotation(service.service_id)),
+        await merchant.error(catalog.stub.UseSigningKey, _use(service.service_id)),
     ]
     for error in errors:
         assert isinstance(error, FailedPreconditionError)
@@ -193,6 +324,7 @@ async def test_somebody_elses_service_is_given_no_proofs_and_looks_like_none(cat
     for method, request_of in (
         (catalog.stub.SetUpstreamCredential, _credential),
         (catalog.stub.RotateSigningKey, _rotation),
+        (catalog.stub.UseSigningKey, _use),
     ):
         theirs = await outsider.error(method, request_of(service.service_id))
         missing = await outsider.error(method, request_of(str(uuid7())))

@@ -71,14 +71,14 @@ class EventConsumer:
         self._bootstrap_servers = bootstrap_servers
         self._group = topic_prefix + group
         self._handlers = {topic_prefix + handler.topic: handler for handler in handlers}
-        self._dead_letters = DeadLetters(database, handlers, topic_prefix)
+        self.dead_letters = DeadLetters(database, handlers, topic_prefix)
 
     async def run(self) -> None:
         """For ever; faults are logged and tried again from the stored offsets."""
         await run_forever(f"consumer {self._group}", self._consume, _RETRY_S)
 
     async def _consume(self) -> None:
-        await self._dead_letters.retry_those_of_other_releases()
+        await self.dead_letters.retry_those_of_other_releases()
         async with TopicIds.of(self._bootstrap_servers) as topic_ids:
             # Not before: who is cancelled while that is opened has nothing to close.
             consumer = AIOKafkaConsumer(
@@ -92,7 +92,7 @@ class EventConsumer:
                 metadata_max_age_ms=5_000,
                 max_partition_fetch_bytes=_FETCH_BYTES,
             )
-            readers = _Readers(consumer, topic_ids, self._database, self._handlers, self._dead_letters)
+            readers = _Readers(consumer, topic_ids, self._database, self._handlers, self.dead_letters)
             try:
                 await consumer.start()
                 consumer.subscribe(list(self._handlers), listener=readers)

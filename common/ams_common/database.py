@@ -51,6 +51,8 @@ class Change(Generic[S]):
     # What the actor proved itself with, and where the person is (ams_common.context).
     credential: str = ""
     client_address: str = ""
+    # The Redis keys of the snapshots that it writes (ams_common.outbox.Deliveries).
+    snapshot_keys: set[str] = field(default_factory=set)
     _is_audited: bool = False
     _outbox: list[tuple[str, str, bytes, bytes, int]] = field(default_factory=list)
 
@@ -85,6 +87,7 @@ class Change(Generic[S]):
 
     def snapshot(self, redis_key: str, snapshot: Snapshot) -> None:
         """Write a snapshot to Redis after the commit, and tell the gateways."""
+        self.snapshot_keys.add(redis_key)
         self._outbox.append(("redis", redis_key, b"", snapshot.SerializeToString(), snapshot.version))
 
     async def replay(self, request: Message, answer_type: type[M]) -> M | None:

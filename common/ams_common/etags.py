@@ -15,6 +15,8 @@ from google.protobuf.message import Message
 from ams_common.errors import AbortedError
 
 FIELD = "etag"
+# By when a change holds, in its answer alone: it is no part of the resource's state.
+EFFECTIVE_BY = "effective_by"
 _DIGEST_CHARACTERS = 32
 
 
@@ -41,6 +43,11 @@ def has_etag(descriptor: Any) -> bool:
 
 def _etag_of(message: Message) -> str:
     message.ClearField(FIELD)
+    if EFFECTIVE_BY in message.DESCRIPTOR.fields_by_name and message.HasField(EFFECTIVE_BY):
+        state = type(message)()
+        state.CopyFrom(message)
+        state.ClearField(EFFECTIVE_BY)
+        message = state
     return sha256(message.SerializeToString(deterministic=True)).hexdigest()[:_DIGEST_CHARACTERS]
 
 

@@ -14,12 +14,15 @@ from typing_extensions import TypeVar
 
 from ams_common.client import ServiceToken
 from ams_common.database import Change, Database
+from ams_common.outbox import is_delivered
 from ams_common.revisions import Revisions
 
 # A bare follower is one of whatever store.
 S = TypeVar("S", default=Any)
 C = TypeVar("C", default=Any)  # a listed change, as its message
 T = TypeVar("T", default=Any)  # the state that a change tells of
+
+_DELIVERED_WITHIN_S = 0.5
 
 # Applies states in the transaction that also moves the position.
 Apply = Callable[[Change[S], Sequence[T]], Awaitable[None]]
@@ -60,6 +63,8 @@ class Follower(ABC, Generic[S, C, T]):
                     self.source,
                     self.version_of(changes[-1]),
                 )
+            # Whoever has made the changes waits to hear, by the next question, that the gateways know.
+            await is_delivered(self._database, change.snapshot_keys, _DELIVERED_WITHIN_S)
 
     async def _position(self) -> int:
         async with self._database.connection() as connection:

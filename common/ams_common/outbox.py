@@ -5,18 +5,23 @@ One relay per destination, so that Kafka being away never keeps a revoked key al
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from redis.asyncio import Redis
+from google.protobuf.message import Message
 
 from ams_common import metrics
-from ams_common.database import Database
+from ams_common.clock import utc_now
+from ams_common.database import Change, Database
+from ams_common.etags import EFFECTIVE_BY
 from ams_common.faults import PASSING_FAULTS
 from ams_common.loops import run_forever
+from ams_common.redis_client import RedisClient
 from ams_common.snapshots import (
+    CONFIRMED_WITHIN,
     INVALIDATION_CHANNEL,
     SNAPSHOT_TTL_S,
     WRITE_SNAPSHOT_SCRIPT,
@@ -31,9 +36,13 @@ _BATCH = 500
 _POLL_S = 1.0
 _RETRY_S = 0.5
 _STATEMENT_TIMEOUT_S = 10.0
+# How long Redis may take with each part of a batch. What isn't answered is written again, to no effect.
+WRITE_TIMEOUT_S = 5.0
 _LOCK = 7_310_002
 _ASK_EVERY_S = 0.02
 _MOST_WAITING = 10_000
+
+M = TypeVar("M", bound=Message)
 
 
 class Destination(Protocol):
@@ -102,7 +111,7 @@ class RedisDestination:
 
     name = "redis"
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
 
     async def deliver(self, rows: Sequence[asyncpg.Record]) -> None:
@@ -117,13 +126,13 @@ class RedisDestination:
         """The connection belongs to whoever made it."""
 
 
-async def write_now(redis: Redis, snapshots: Mapping[str, Snapshot]) -> None:
+async def write_now(redis: RedisClient, snapshots: Mapping[str, Snapshot]) -> None:
     """Takes snapshots, by their Redis keys, to Redis past any outbox: for rebuilding what Redis has lost.
     What is newer there stays. Raises RedisError."""
     await _write(redis, [(key, each.version, each.SerializeToString()) for key, each in snapshots.items()])
 
 
-async def _write(redis: Redis, snapshots: Sequence[tuple[str, int, bytes]]) -> list[bytes | str]:
+async def _write(redis: RedisClient, snapshots: Sequence[tuple[str, int, bytes]]) -> list[bytes | str]:
     """Redis keys with versions and what lies there from now on; how each went."""
     async with redis.pipeline(transaction=False) as pipeline:
         for redis_key, version, payload in snapshots:
@@ -134,22 +143,40 @@ async def _write(redis: Redis, snapshots: Sequence[tuple[str, int, bytes]]) -> l
     return outcomes
 
 
-async def is_delivered(database: Database, redis_key: str, within_s: float) -> bool:
-    """Waits until no snapshot for `redis_key` is left to deliver, at most `within_s`; False also when that
-    can't be found out.
+async def is_delivered(database: Database, redis_keys: Collection[str], within_s: float) -> bool:
+    """Waits until no snapshot for any of the Redis keys is left to deliver, at most `within_s`; False also
+    when that can't be found out.
 
     To be called after the commit, and not inside of another transaction: no lock is held meanwhile.
     """
-    query = "SELECT EXISTS (SELECT FROM outbox WHERE destination = 'redis' AND topic = $1)"
+    query = "SELECT EXISTS (SELECT FROM outbox WHERE destination = 'redis' AND topic = ANY($1))"
+    wanted = list(redis_keys)
     try:
         async with asyncio.timeout(within_s):
-            while True:
+            while wanted:
                 async with database.connection() as connection:
-                    if not await connection.fetchval(query, redis_key):
-                        return True
+                    if not await connection.fetchval(query, wanted):
+                        break
                 await asyncio.sleep(_ASK_EVERY_S)
     except PASSING_FAULTS:  # the timeout is one
         return False
+    return True
+
+
+@dataclass
+class Deliveries:
+    """Whether the gateways can know of a change, for the answer of whoever takes something away.
+    `wait_s`: how long that is waited for."""
+
+    database: Database
+    wait_s: float = 1.0
+
+    async def tell(self, answer: M, change: Change) -> M:
+        """The answer, with its `effective_by` where Redis couldn't be told of the change: by then each
+        gateway has asked for what it holds. To be called after the change's commit, as `is_delivered`."""
+        if not await is_delivered(self.database, change.snapshot_keys, self.wait_s):
+            getattr(answer, EFFECTIVE_BY).FromDatetime(utc_now() + CONFIRMED_WITHIN)
+        return answer
 
 
 async def write_again(database: Database, snapshots: Mapping[str, Snapshot]) -> None:

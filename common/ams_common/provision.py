@@ -143,8 +143,9 @@ def main() -> None:
         sys.exit(2)
     passwords = {schema: os.environ[name] for schema, name in names.items()}
     asyncio.run(provision(os.environ["DATABASE_URL"], passwords=passwords))
-    prefix = os.environ.get("KAFKA_TOPIC_PREFIX", "")
-    asyncio.run(topics.create_missing(os.environ["KAFKA_BOOTSTRAP_SERVERS"], prefix))
+    kafka, prefix = os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ.get("KAFKA_TOPIC_PREFIX", "")
+    asyncio.run(topics.create_missing(kafka, prefix))
+    asyncio.run(topics.correct_in_sync_copies(kafka, prefix))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,14 @@ class StandingFollower(Follower[S, pb.StandingChange, StandingState]):
         self._role = role
 
     async def ask(self, after_version: int, token: str) -> Sequence[pb.StandingChange]:
-        request = pb.ListStandingChangesRequest(after_version=after_version, page_size=_PAGE_SIZE)
+        # What has been applied by now has its snapshots in the outbox, or they are gone from there.
+        async with self._database.connection() as connection:
+            waits = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM outbox WHERE destination = 'redis')"
+            )
+        request = pb.ListStandingChangesRequest(
+            after_version=after_version, page_size=_PAGE_SIZE, is_delivered=not waits
+        )
         answer = await invoke(self._stub.ListStandingChanges, request, token=token)
         return answer.changes
 

@@ -1,8 +1,11 @@
 """The Kafka topics. All messages are protobuf; the type of each stands beside its name."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
 
 USAGE_EVENTS = "usage.events"  # ams.usage.v1.UsageEventBatch
 USAGE_AGGREGATED = "usage.aggregated"  # ams.usage.v1.UsageTotalBatch
@@ -15,6 +18,9 @@ REGISTRY_EVENTS = "registry.events"  # ams.registry.v1.RegistryEvent
 AUDIT_EVENTS = "audit.events"  # ams.audit.v1.AuditRecord
 
 PARTITIONS = 4
+_IN_SYNC = "min.insync.replicas"
+# Kafka's number for a setting that is the topic's own, not the broker's or Kafka's default.
+_OF_TOPIC = 1
 _FOR_GOOD_MS = -1
 # Long enough to be read after a long outage.
 _SIXTY_DAYS_MS = 60 * 24 * 3600 * 1000
@@ -53,12 +59,60 @@ async def create_missing(bootstrap_servers: str, prefix: str = "") -> None:
         await admin.close()
 
 
+async def correct_in_sync_copies(bootstrap_servers: str, prefix: str = "") -> list[str]:
+    """Sets how many copies must have a message, on topics where that isn't as `create_missing` sets it: an
+    earlier release or Kafka itself has made them, or they have got more copies since. Other settings stay.
+
+    Returns the names of the topics that were changed. Raises BrokerResponseError where Kafka refuses.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        names = [prefix + name for name in RETENTION_MS if prefix + name in there]
+        described = await admin.describe_topics(names) if names else []
+        copies = {
+            topic["topic"]: min(len(partition["replicas"]) for partition in topic["partitions"])
+            for topic in described
+        }
+        # Whatever isn't sent again goes back to its default.
+        settings = {name: await _own_settings(admin, name) for name in copies}
+        wanted = {name: str(in_sync_copies(count)) for name, count in copies.items()}
+        changed = [name for name in copies if settings[name].get(_IN_SYNC) != wanted[name]]
+        for name in changed:
+            whole = {**settings[name], _IN_SYNC: wanted[name]}
+            [answer] = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, whole)])
+            _check(answer)
+    finally:
+        await admin.close()
+    return changed
+
+
+async def _own_settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    [resource] = _check(answer)
+    return {
+        entry["config_names"]: entry["config_value"]
+        for entry in resource["config_entries"]
+        if entry["config_source"] == _OF_TOPIC
+    }
+
+
+def _check(answer: Any) -> list[dict[str, Any]]:
+    """What an answer about settings says of each resource. Raises BrokerResponseError."""
+    resources: list[dict[str, Any]] = answer.to_object()["resources"]
+    for resource in resources:
+        if resource["error_code"]:
+            raise for_code(resource["error_code"])(resource["error_message"])
+    return resources
+
+
 def _topic(prefix: str, name: str, copies: int) -> NewTopic:
     configs = {
         "retention.ms": str(RETENTION_MS[name]),
         # Of three copies one may be away, and what is acknowledged outlives the loss of another. Of fewer
         # none could be away, so one has to do.
-        "min.insync.replicas": str(in_sync_copies(copies)),
+        _IN_SYNC: str(in_sync_copies(copies)),
     }
     return NewTopic(prefix + name, PARTITIONS, copies, topic_configs=configs)
 

@@ -10,12 +10,14 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import TopicAlreadyExistsError
 from ams.catalog.v1.events_pb2 import CatalogEvent
-from ams_common import topics
+from ams_common import metrics, topics
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Change, Database
 from ams_common.queries import QueryStore
 from ams_common.server import cancel
 from ams_common.testing.eventually import eventually
+
+_WAITING = "ams_dead_letters_waiting "
 
 
 async def write_effect(change: Change, messages: Sequence[CatalogEvent]) -> None:
@@ -97,6 +99,24 @@ async def test_a_bad_message_is_dead_lettered_and_the_rest_go_on_in_order(
     errors = await dead_letters(database)
     assert len(errors) == 2
     assert any("can't be processed" in error for error in errors)
+
+
+async def test_operators_see_how_many_dead_letters_wait(
+    consumer: EventConsumer, producer: AIOKafkaProducer, database: Database, topic_prefix: str
+) -> None:
+    async def seen() -> str:
+        await consumer.dead_letters.count_waiting()
+        [line] = [line for line in metrics.render().decode().splitlines() if line.startswith(_WAITING)]
+        return line.removeprefix(_WAITING)
+
+    assert await seen() == "0.0"
+    await send(producer, topic_prefix + topics.CATALOG_EVENTS, "bad", "a", "bad", "b")
+    async with running(consumer):
+        await eventually(partial(_are, database, ["a", "b"]))
+    assert await seen() == "2.0"
+    async with database.connection() as connection:
+        await connection.execute("UPDATE dead_letters SET status = 'dismissed', decided_at = now()")
+    assert await seen() == "0.0"
 
 
 async def test_two_consumers_of_a_group_share_without_doubling(

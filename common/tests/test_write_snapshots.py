@@ -127,13 +127,13 @@ async def test_a_full_redis_loses_what_is_out_of_date_and_events_go_on(
     kafka = KafkaDestination(kafka_bootstrap, topic_prefix)
     async with relaying(RedisDestination(own_redis), kafka), own_redis.pubsub() as news:
         await write(database, redis_key, 1)
-        assert await is_delivered(database, redis_key, 30)
+        assert await is_delivered(database, [redis_key], 30)
         await news.subscribe(INVALIDATION_CHANNEL)
         await own_redis.config_set("maxmemory", 1)
         async with database.change_by_system("test", audited=False) as change:
             change.snapshot(redis_key, ServiceSnapshot(version=2))
             change.publish(topics.CATALOG_EVENTS, "s", CatalogEvent(event_id="e"))
-        assert await is_delivered(database, redis_key, 30)
+        assert await is_delivered(database, [redis_key], 30)
         assert await own_redis.get(redis_key) is None
 
         async def is_announced() -> bool:
@@ -151,7 +151,7 @@ async def test_a_full_redis_loses_what_is_out_of_date_and_events_go_on(
         await consumer.stop()
         await own_redis.config_set("maxmemory", 0)
         await write(database, redis_key, 3)
-        assert await is_delivered(database, redis_key, 30)
+        assert await is_delivered(database, [redis_key], 30)
         assert await version_in(own_redis, redis_key) == 3
 
 
@@ -161,16 +161,16 @@ async def test_while_redis_refuses_all_writes_snapshots_wait_and_arrive_afterwar
     await own_redis.config_set("min-replicas-to-write", 1)
     async with relaying(RedisDestination(own_redis)):
         await write(database, redis_key, 1)
-        assert not await is_delivered(database, redis_key, 0.2)
+        assert not await is_delivered(database, [redis_key], 0.2)
         assert await waiting(database) == 1
         await own_redis.config_set("min-replicas-to-write", 0)
-        assert await is_delivered(database, redis_key, 30)
+        assert await is_delivered(database, [redis_key], 30)
     assert await version_in(own_redis, redis_key) == 1
 
 
 async def test_waiting_for_a_delivery_ends_when_others_still_wait(database: Database, redis_key: str) -> None:
     await write(database, service_snapshot_key(uuid7()), 1)
-    assert await is_delivered(database, redis_key, 30)
+    assert await is_delivered(database, [redis_key], 30)
 
 
 async def test_a_snapshot_that_waits_is_not_queued_once_more(database: Database, redis_key: str) -> None:

@@ -6,13 +6,13 @@ import ssl
 from pathlib import Path
 
 from ams_common.client import ServiceToken, open_channel
+from ams_common.redis_client import connect, disconnect
 from ams_common.sealing import Sealer
 
 from ams_gateway.access.authorizer import Authorizer
 from ams_gateway.access.confirmations import Confirmations
 from ams_gateway.access.invalidations import Cache, Invalidations
 from ams_gateway.access.limits.limiter import Limiter
-from ams_gateway.access.redis_client import connect, disconnect
 from ams_gateway.access.snapshot_cache import SnapshotCache, Source
 from ams_gateway.access.snapshot_sources import (
     KEY_PREFIX,

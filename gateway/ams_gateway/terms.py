@@ -35,14 +35,17 @@ _OUR_COOKIES = frozenset(name.encode("ascii") for name in COOKIE_NAMES)
 class Credentials:
     """What proves to a service's merchant that a call came through AMS. `is_sealed`: it can't be unsealed."""
 
-    __slots__ = ("header_name", "is_sealed", "line", "signer")
+    __slots__ = ("_next_signer", "_next_starts_s", "header_name", "is_sealed", "line", "signer")
 
     def __init__(self, service: CachedService, sealer: Sealer) -> None:
         self.header_name = b""
         self.line = b""
         self.signer: Signer | None = None
+        self._next_signer: Signer | None = None
+        self._next_starts_s = float("inf")
         self.is_sealed = False
         credential, signing_key = service.credential, service.signing_key
+        following = service.next_signing_key
         try:
             if credential.header_name:
                 name = credential.header_name.encode("ascii")
@@ -50,8 +53,15 @@ class Credentials:
                 self.line = b"%b: %b\r\n" % (name, sealer.unseal(credential.sealed_value))
             if signing_key.signing_key_id:
                 self.signer = Signer(signing_key.signing_key_id, sealer.unseal(signing_key.sealed_secret))
+            if following.signing_key_id:
+                self._next_signer = Signer(following.signing_key_id, sealer.unseal(following.sealed_secret))
+                self._next_starts_s = following.starts_at.seconds
         except SealingError:
             self.is_sealed = True
+
+    def signer_at(self, now_s: int) -> Signer | None:
+        """What signs at that time; None for a service without a signing key."""
+        return self.signer if now_s < self._next_starts_s else self._next_signer
 
 
 class Terms:
@@ -180,7 +190,8 @@ class Terms:
 
     def signature_of(self, request: Request, request_id: bytes) -> bytes:
         """The lines of the request's signature; none for a service without a signing key."""
-        signer = self.credentials.signer
+        created_s = int(time.time())
+        signer = self.credentials.signer_at(created_s)
         if signer is None:
             return b""
         path, _, query = self._target_of(request).partition(b"?")
@@ -189,7 +200,7 @@ class Terms:
             path=path,
             query=query,
             request_id=request_id,
-            created_s=int(time.time()),
+            created_s=created_s,
         )
         return b"signature-input: %b\r\nsignature: %b\r\n" % signed
 

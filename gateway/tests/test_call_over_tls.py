@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from ams.catalog.v1.forwarding_pb2 import ForwardingSettings
+from ams_common.testing.certificates import write_certificate
 from ams_gateway.settings import Settings
-from ams_gateway.testing.certificates import write_certificate
 from ams_gateway.testing.merchants import Merchant, Reader, RecordedRequest, Writer, serve_merchant
 from ams_gateway.testing.running import GrantedKey, serve_gateway
 from ams_gateway.testing.websockets import SWITCHED, open_raw

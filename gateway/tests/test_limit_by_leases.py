@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from ams_common import ports
+from ams_common.redis_client import connect, disconnect
 from ams_common.testing.eventually import eventually
 from ams_gateway.access.limits.limiter import Limiter
 from ams_gateway.access.limits.policy import LimitPolicy, SpendCap, spend_counter
-from ams_gateway.access.redis_client import connect, disconnect
 from ams_local.redis import Redis as Server
 from redis.asyncio import Redis
 

@@ -1,6 +1,7 @@
 """A merchant can tell a call of AMS from anybody's: by its own credential, and by the signature."""
 
 import importlib.util
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ async def test_the_merchants_snippet_takes_every_call_and_no_changed_one(
     assert len({received.header("signature") for received in merchant.requests}) == 5
 
 
-async def test_a_new_signing_key_replaces_the_old_one_without_a_call_that_isnt_taken(
+async def test_the_merchant_learns_the_next_key_after_rotation_and_takes_every_call(
     gateway: Running, http: ClientSession, granted: GrantedKey, merchant: Merchant, snippet: ModuleType
 ) -> None:
     async def used() -> str:
@@ -80,16 +81,26 @@ async def test_a_new_signing_key_replaces_the_old_one_without_a_call_that_isnt_t
         return (merchant.requests[-1].header("signature-input") or "").split('keyid="')[1][:36]
 
     old, new = signing_key(snippet, b"o" * 32), signing_key(snippet, b"n" * 100)
+    told_later = snippet.SECRETS.pop(new.signing_key_id)
     await granted.write_service(signing_key=old)
     assert await used() == old.signing_key_id
-    await granted.write_service(signing_key=new)
+    new.starts_at.FromSeconds(int(time.time()) + 3)
+    await granted.write_service(signing_key=old, next_signing_key=new)
+    # The gateway has heard of the next one, and signs with the old one until its time.
+    assert await used() == old.signing_key_id
+    snippet.SECRETS[new.signing_key_id] = told_later
 
     async def is_new() -> bool:
         return await used() == new.signing_key_id
 
     await eventually(is_new)
+    assert time.time() >= new.starts_at.seconds
+    # As its owner writes it from then on; before the gateway has heard of that, it signs with the same.
     del snippet.SECRETS[old.signing_key_id]
-    await used()
+    new.ClearField("starts_at")
+    assert await used() == new.signing_key_id
+    await granted.write_service(signing_key=new)
+    assert await used() == new.signing_key_id
 
 
 async def test_the_merchants_credential_is_on_every_call_and_nobody_else_can_say_it(

@@ -15,6 +15,7 @@ from ams_common import topics
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.errors import SettingsError
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
@@ -44,6 +45,7 @@ from identity_svc.rpc.session_service import list_token_ends
 from identity_svc.sessions import SessionIssuer
 from identity_svc.settings import Settings
 from identity_svc.sign_in_limits import SignInLimits
+from identity_svc.standing_readers import StandingReaders
 from identity_svc.store import Store
 from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
@@ -93,6 +95,7 @@ async def run(settings: Settings) -> None:
         )
         servicer = IdentityService(
             database=database,
+            standing_readers=StandingReaders(database),
             vault=vault,
             keyring=keyring,
             mail_queue=mail_queue,
@@ -109,7 +112,6 @@ async def run(settings: Settings) -> None:
         )
         await token_ends.begin()
         revisions = Revisions(partial(find_revisions, database))
-        server = build_server(TokenVerifier(keyring, token_ends.ended), services_of(servicer))
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -120,6 +122,10 @@ async def run(settings: Settings) -> None:
                 Subscription(topics.NOTIFICATIONS, Notification, NotificationHandler(mail_queue, utc_now)),
             ],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(keyring, token_ends.ended),
+            [*services_of(servicer), dead_letters_service("identity", events.dead_letters)],
         )
         smtp_server = SmtpServer(
             settings.smtp_host,
@@ -138,6 +144,7 @@ async def run(settings: Settings) -> None:
             keyring.run(),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            events.dead_letters.keep_counted(),
             token_ends.run(revisions),
             revisions.run(),
             mailer.run(),

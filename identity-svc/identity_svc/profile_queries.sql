@@ -41,3 +41,6 @@ UPDATE merchant_profiles SET logo_id = :logo_id WHERE user_id = :user_id;
 
 -- name: list_names
 SELECT user_id, name, email FROM users WHERE user_id = ANY (:user_ids::uuid[]);
+
+-- name: list_merchant_names
+SELECT user_id, company_name FROM merchant_profiles WHERE user_id = ANY (:user_ids::uuid[]);

@@ -36,6 +36,10 @@ def user_name_message(*, user_id: UUID, name: str, email: str) -> pb.UserName:
     return pb.UserName(user_id=str(user_id), name=name, email=email)
 
 
+def merchant_name_message(*, user_id: UUID, company_name: str) -> pb.MerchantName:
+    return pb.MerchantName(merchant_id=str(user_id), company_name=company_name)
+
+
 class ProfileStore(QueryStore, package="identity_svc", file="profile_queries.sql"):
     set_name = run()
     lock_name = maybe_value(str)
@@ -50,3 +54,4 @@ class ProfileStore(QueryStore, package="identity_svc", file="profile_queries.sql
     save_profile = run()
     set_logo_id = run()
     list_names = many(user_name_message)
+    list_merchant_names = many(merchant_name_message)

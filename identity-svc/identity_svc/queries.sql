@@ -79,6 +79,27 @@ WHERE standing_version > :after_version
 ORDER BY standing_version
 LIMIT :limit;
 
+-- name: save_standing_reader
+INSERT INTO standing_readers (service, version, is_delivered, asked_at)
+VALUES (:service, :version, :is_delivered, clock_timestamp())
+ON CONFLICT (service) DO UPDATE
+SET version = excluded.version, is_delivered = excluded.is_delivered, asked_at = excluded.asked_at;
+
+-- name: note_standing_reader
+-- A reader that follows, and has nothing to ask for: it asks for revisions every second.
+UPDATE standing_readers SET asked_at = clock_timestamp()
+WHERE service = :service AND asked_at < clock_timestamp() - interval '2 s';
+
+-- name: find_reading
+-- How far the service has come with somebody's present standing in a role, as standing_readers.Reading has it.
+SELECT CASE
+    WHEN readers.version >= user_roles.standing_version AND readers.is_delivered THEN 'DELIVERED'
+    WHEN readers.asked_at < clock_timestamp() - interval '5 s' THEN 'AWAY'
+    WHEN readers.version >= user_roles.standing_version THEN 'UNDELIVERED'
+    ELSE 'EXPECTED' END
+FROM user_roles CROSS JOIN standing_readers AS readers
+WHERE user_roles.user_id = :user_id AND user_roles.role = :role AND readers.service = :service;
+
 -- name: find_merchant
 SELECT {merchant_columns}
 FROM user_roles r JOIN users u USING (user_id) JOIN merchant_profiles p USING (user_id)
@@ -114,6 +135,11 @@ ORDER BY {order} LIMIT :limit;
 SELECT {consumer_columns}
 FROM user_roles r JOIN users u USING (user_id)
 WHERE r.role = 'consumer' AND r.user_id = :user_id;
+
+-- name: find_consumers
+SELECT {consumer_columns}
+FROM user_roles r JOIN users u USING (user_id)
+WHERE r.role = 'consumer' AND r.user_id = ANY(:user_ids::uuid[]);
 
 -- name: list_consumers
 -- order registered_at desc: timestamptz r.granted_at, uuid r.user_id

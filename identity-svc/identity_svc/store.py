@@ -33,9 +33,13 @@ class Store(QueryStore, package="identity_svc"):
     _draw_standing_version = value(int)
     _find_revisions = one(Revisions)
     list_standing_changes = many(standing_change_message)
+    save_standing_reader = run()
+    note_standing_reader = run()
+    find_reading = maybe_value(str)
     find_merchant = one(merchant_message)
     list_merchants = page(merchant_message)
     find_consumer = one(consumer_message)
+    find_consumers = many(consumer_message)
     list_consumers = page(consumer_message)
 
     insert_invite = one(Invite)

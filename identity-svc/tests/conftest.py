@@ -45,6 +45,7 @@ from identity_svc.providers import Providers, open_providers
 from identity_svc.rpc import IdentityService, services_of
 from identity_svc.sessions import SessionIssuer
 from identity_svc.sign_in_limits import SignInLimits
+from identity_svc.standing_readers import StandingReaders
 from identity_svc.store import Store
 from identity_svc.tries import TryCounts
 from identity_svc.vault import Vault
@@ -271,6 +272,7 @@ async def servicer(
     limits = SignInLimits(vault, ASKS_PER_HOUR, MAILS_PER_HOUR)
     return IdentityService(
         database=database,
+        standing_readers=StandingReaders(database),
         vault=vault,
         keyring=keyring,
         mail_queue=MailQueue(vault, "https://ams.example"),

@@ -79,6 +79,7 @@ async def test_each_rpc_lets_in_whom_it_is_for(identity: Any, issuer: TestIssuer
         "ReinstateMerchant": ADMINS,
         "ListConsumers": ADMINS,
         "GetConsumer": ADMINS,
+        "BatchGetConsumers": ADMINS,
         "BlockConsumer": ADMINS,
         "UnblockConsumer": ADMINS,
         "GetRevisions": {"keys-svc", "catalog-svc", "usage-svc", "billing-svc", "registry-svc"},
@@ -113,6 +114,7 @@ async def test_each_rpc_beside_them_lets_in_whom_it_is_for(
             "DeleteMerchantLogo": {"merchant"},
             "GetPublicMerchant": EVERYBODY,
             "BatchGetUserNames": ADMINS,
+            "BatchGetMerchantNames": ADMINS,
         },
         "NotificationsService": {
             "ListNotifications": PEOPLE,

@@ -228,6 +228,40 @@ async def test_who_is_no_merchant_has_no_merchants_profile(identity: Any) -> Non
     assert error.code == "role_required"
 
 
+async def test_admins_get_names_of_merchants_whatever_their_standing(identity: Any) -> None:
+    mia, cora = await identity.register_merchant(MIA), await identity.register_consumer(CORA)
+    merchant_id = mia.user.user_id
+    # Who is no merchant has no company.
+    request = profile_pb.BatchGetMerchantNamesRequest(
+        merchant_ids=[merchant_id, cora.user.user_id, str(uuid7())]
+    )
+
+    async def names() -> list[tuple[str, str]]:
+        answer = await identity.profiles.BatchGetMerchantNames(request, metadata=identity.admin)
+        return [(each.merchant_id, each.company_name) for each in answer.merchants]
+
+    profile = await profile_of(identity, merchant_id)
+    assert await names() == [(merchant_id, profile.company_name)]
+    suspension = pb.SuspendMerchantRequest(merchant_id=merchant_id)
+    await identity.stub.SuspendMerchant(suspension, metadata=identity.admin)
+    assert await names() == [(merchant_id, profile.company_name)]
+
+
+async def test_admins_get_many_consumers_as_one_by_one(identity: Any) -> None:
+    cora, mia = await identity.register_consumer(CORA), await identity.register_merchant(MIA, "Geo Ltd")
+    # Who is no consumer is none here either.
+    ids = [cora.user.user_id, mia.user.user_id, str(uuid7())]
+    request = pb.BatchGetConsumersRequest(consumer_ids=ids)
+    answer = await identity.stub.BatchGetConsumers(request, metadata=identity.admin)
+    one = pb.GetConsumerRequest(consumer_id=cora.user.user_id)
+    assert list(answer.consumers) == [await identity.stub.GetConsumer(one, metadata=identity.admin)]
+    for wrong in ([], ["cora"], [str(uuid7())] * 201):
+        call = identity.stub.BatchGetConsumers(
+            pb.BatchGetConsumersRequest(consumer_ids=wrong), metadata=identity.admin
+        )
+        assert (await identity.error_of(call)).code == "invalid_argument"
+
+
 async def test_admins_get_names_of_those_that_there_are(identity: Any) -> None:
     cora = await identity.register_consumer(CORA)
     nobody = str(uuid7())

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 from ams.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
@@ -14,12 +14,20 @@ from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.clock import utc_now
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
-from ams_common.outbox import KafkaDestination, OutboxRelay, RedisDestination
+from ams_common.outbox import (
+    WRITE_TIMEOUT_S,
+    Deliveries,
+    KafkaDestination,
+    OutboxRelay,
+    RedisDestination,
+)
 from ams_common.platform_settings import PlatformSettingsFollower
 from ams_common.process import run_command, run_process
 from ams_common.projects import ProjectFollower
 from ams_common.pseudonyms import Pseudonyms
+from ams_common.redis_client import RedisClient, opened
 from ams_common.retention import purge_old_answers
 from ams_common.revisions import Revisions, asking
 from ams_common.server import build_server, serve
@@ -27,7 +35,6 @@ from ams_common.settings import load
 from ams_common.standings import StandingFollower
 from ams_common.token_ends import follow_token_ends
 from ams_common.tokens import TokenVerifier
-from redis.asyncio import Redis
 
 from keys_svc.announcing import announce_prices
 from keys_svc.catalog import Catalog
@@ -68,7 +75,7 @@ async def run(settings: Settings) -> None:
     await migrate(settings.database_url, "keys_svc")
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
-        redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+        redis = await stack.enter_async_context(_redis(settings))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         catalog = await stack.enter_async_context(open_channel(settings.catalog_address))
         token = ServiceToken(identity, "keys-svc", settings.service_secret)
@@ -78,16 +85,22 @@ async def run(settings: Settings) -> None:
         following = await stack.enter_async_context(open_channel(settings.identity_address, is_apart=True))
         revisions = Revisions(asking(following, "keys-svc", settings.service_secret))
         platform_settings = PlatformSettingsFollower(following, "keys-svc", settings.service_secret)
+        deliveries = Deliveries(database)
         servicers = Servicers(
             keys=KeysService(
                 database=database,
+                deliveries=deliveries,
                 catalog=Catalog(catalog_rpc.CatalogServiceStub(catalog), token),
                 max_active_keys=lambda: platform_settings.current.max_active_keys,
             ),
-            key_settings=KeySettingsService(database=database, activities=KeyActivities(usage, token)),
-            grants=GrantsService(database=database),
+            key_settings=KeySettingsService(
+                database=database, activities=KeyActivities(usage, token), deliveries=deliveries
+            ),
+            grants=GrantsService(database=database, deliveries=deliveries),
             service_consumers=ServiceConsumersService(
-                database=database, pseudonyms=Pseudonyms(settings.pseudonym_key)
+                database=database,
+                pseudonyms=Pseudonyms(settings.pseudonym_key),
+                deliveries=deliveries,
             ),
             exposures=ExposuresService(
                 database=database,
@@ -98,7 +111,6 @@ async def run(settings: Settings) -> None:
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "keys-svc", settings.service_secret)
         )
-        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), servicers.served())
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -109,6 +121,10 @@ async def run(settings: Settings) -> None:
                 Subscription(topics.CATALOG_EVENTS, CatalogEvent, apply_catalog_events),
             ],
             settings.kafka_topic_prefix,
+        )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [*servicers.served(), dead_letters_service("keys", events.dead_letters)],
         )
         follower = StandingFollower(
             database, following, "keys-svc", settings.service_secret, CONSUMER, apply_standings
@@ -124,6 +140,7 @@ async def run(settings: Settings) -> None:
             OutboxRelay(settings.database_url, kafka).run(),
             OutboxRelay(settings.database_url, RedisDestination(redis)).run(),
             events.run(),
+            events.dead_letters.keep_counted(),
             token_ends.run(revisions),
             revisions.run(),
             follower.run(revisions),
@@ -136,12 +153,16 @@ async def run(settings: Settings) -> None:
         await serve(server, settings.listen, background)
 
 
+def _redis(settings: Settings) -> AbstractAsyncContextManager[RedisClient]:
+    return opened(settings.redis_url, ca_file=settings.redis_ca_file, timeout_s=WRITE_TIMEOUT_S)
+
+
 async def rebuild(settings: Settings) -> None:
     """Writes all snapshots, and says how many there were."""
     await migrate(settings.database_url, "keys_svc")
     async with (
         Database.open(settings.database_url, Store) as database,
-        Redis.from_url(settings.redis_url) as redis,
+        _redis(settings) as redis,
     ):
         count = await rebuild_snapshots(database, redis, utc_now)
     sys.stdout.write(f"{count} snapshots of keys were written\n")

@@ -99,6 +99,7 @@ async def apply_catalog_events(change: Change[Store], events: Sequence[CatalogEv
                 name=service.name,
                 slug=service.slug,
                 merchant_id=UUID(service.merchant_id),
+                changed_at=from_timestamp(event.occurred_at),
             )
         elif event.HasField("price_version_changed"):
             version = version_of(event.price_version_changed)

@@ -36,7 +36,7 @@ class Key:
     """A row of keys, with the services that it was made for and its secrets, of which only SHA-256 is kept.
 
     `ttl_days` None: it has a fixed end. `services`: in the order of their ids. `previous`: the secrets that
-    still work, or have ended within a day.
+    still work, or have ended within a day. `project_spend_cap`: over all keys of its project.
     """
 
     key_id: UUID
@@ -55,6 +55,7 @@ class Key:
     rotated_at: datetime | None = None
     allowed_networks: Sequence[str] = ()
     spend_cap: SpendCap | None = None
+    project_spend_cap: SpendCap | None = None
     is_test: bool = False
     snapshot_version: int = 1
     services: Sequence[KeyService]
@@ -75,7 +76,7 @@ class Key:
         return [own, *(each.bounded(self.expires_at) for each in self.previous if each.ends_at >= now)]
 
 
-_TAKEN_APART = ("spend_cap", "services", "previous")
+_TAKEN_APART = ("spend_cap", "project_spend_cap", "services", "previous")
 _PLAIN_COLUMNS = tuple(name for name in Key.__slots__ if name not in _TAKEN_APART)
 
 
@@ -83,6 +84,7 @@ def key_of(row: Mapping[str, Any]) -> Key:
     return Key(
         **{name: row[name] for name in _PLAIN_COLUMNS},
         spend_cap=cap_in(row),
+        project_spend_cap=cap_in(row, "project_"),
         services=services_in(row),
         previous=previous_in(row),
     )

@@ -1,10 +1,12 @@
 """The messages that keys-svc makes of its rows."""
 
 from datetime import datetime
+from uuid import UUID
 
 from ams.keys.v1 import grants_service_pb2 as grants_pb
 from ams.keys.v1 import keys_service_pb2 as pb
-from ams.keys.v1.events_pb2 import KeySnapshot, SpendCap
+from ams.keys.v1.events_pb2 import KeySnapshot
+from ams.keys.v1.events_pb2 import SpendCap as ScopedCap
 from ams_common.clock import to_timestamp
 
 from keys_svc.access_requests import PARTIES, AccessRequest, status_value
@@ -12,6 +14,7 @@ from keys_svc.consumers import Consumer
 from keys_svc.grants import Grant
 from keys_svc.keys import Key, status_of
 from keys_svc.secrets import Secret
+from keys_svc.spend_caps import SpendCap
 
 
 def access_request_message(request: AccessRequest) -> pb.AccessRequest:
@@ -89,10 +92,19 @@ def consumer_spend_cap_message(consumer: Consumer) -> pb.ConsumerSpendCap:
     return pb.ConsumerSpendCap(amount=cap.to_money() if cap is not None else None)
 
 
+def project_spend_cap_message(project_id: UUID, cap: SpendCap | None) -> pb.ProjectSpendCap:
+    amount = cap.to_money() if cap is not None else None
+    return pb.ProjectSpendCap(project_id=str(project_id), amount=amount)
+
+
 def key_snapshot(key: Key, secret: Secret, consumer: Consumer, now: datetime) -> KeySnapshot:
     """What the gateway serves from, for one of the key's secrets. It is written for keys that are active,
     disabled or revoked: that a key or a secret expires the gateway sees by its own clock."""
-    caps = {SpendCap.KEY: key.spend_cap, SpendCap.CONSUMER: consumer.spend_cap}
+    caps = {
+        ScopedCap.KEY: key.spend_cap,
+        ScopedCap.PROJECT: key.project_spend_cap,
+        ScopedCap.CONSUMER: consumer.spend_cap,
+    }
     services = key.callable_services
     return KeySnapshot(
         key_id=str(key.key_id),
@@ -106,7 +118,7 @@ def key_snapshot(key: Key, secret: Secret, consumer: Consumer, now: datetime) ->
         consumer_standing=consumer.standing,
         version=key.snapshot_version,
         spend_caps=[
-            SpendCap(scope=scope, amount=cap.to_money()) for scope, cap in caps.items() if cap is not None
+            ScopedCap(scope=scope, amount=cap.to_money()) for scope, cap in caps.items() if cap is not None
         ],
         is_test=key.is_test,
         allowed_networks=key.allowed_networks,

@@ -38,6 +38,15 @@ async def write_keys_of(change: Change[Store], consumer: Consumer, now: datetime
         _write(change, consumer, key, now)
 
 
+async def write_keys_of_project(
+    change: Change[Store], consumer: Consumer, project_id: UUID, now: datetime
+) -> None:
+    """After a change that all keys of a project share, for which `consumer` pays."""
+    await change.store.renew_project_keys(project_id=project_id)
+    for key in await change.store.live_project_keys(project_id=project_id, now=now):
+        _write(change, consumer, key, now)
+
+
 def snapshots_of(key: Key, consumer: Consumer, now: datetime) -> Mapping[str, KeySnapshot]:
     """Of each secret that works, by its Redis key."""
     return {

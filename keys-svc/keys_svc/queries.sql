@@ -18,7 +18,11 @@ key_id, key_hash, key_prefix, consumer_id, project_id, created_by, name, descrip
         'key_hash', encode(previous.key_hash, 'hex'), 'key_prefix', previous.key_prefix, 'ends_at', previous.ends_at
     ) ORDER BY previous.ends_at), '[]')
     FROM previous_secrets AS previous
-    WHERE previous.key_id = keys.key_id AND previous.ends_at > now() - interval '1 day') AS previous
+    WHERE previous.key_id = keys.key_id AND previous.ends_at > now() - interval '1 day') AS previous,
+    (SELECT caps.spend_cap_currency FROM project_spend_caps AS caps
+    WHERE caps.project_id = keys.project_id) AS project_spend_cap_currency,
+    (SELECT caps.spend_cap_amount FROM project_spend_caps AS caps
+    WHERE caps.project_id = keys.project_id) AS project_spend_cap_amount
 
 -- fragment: seen
 -- Who may see a key: whose it is, or who is in its project in any role (ProjectRight.SEE_KEYS).
@@ -51,6 +55,16 @@ WHERE consumer_id = :consumer_id;
 -- name: set_spend_cap
 UPDATE consumers SET spend_cap_currency = :spend_cap_currency, spend_cap_amount = :spend_cap_amount
 WHERE consumer_id = :consumer_id;
+
+-- name: find_project_spend_cap
+SELECT spend_cap_currency, spend_cap_amount FROM project_spend_caps
+WHERE project_id = :project_id AND spend_cap_currency IS NOT NULL;
+
+-- name: set_project_spend_cap
+INSERT INTO project_spend_caps (project_id, spend_cap_currency, spend_cap_amount)
+VALUES (:project_id, :spend_cap_currency, :spend_cap_amount)
+ON CONFLICT (project_id) DO UPDATE
+SET spend_cap_currency = excluded.spend_cap_currency, spend_cap_amount = excluded.spend_cap_amount;
 
 -- name: count_active_keys
 SELECT count(*) FROM keys WHERE holder_id = :holder_id AND revoked_at IS NULL AND expires_at > :now;
@@ -120,6 +134,11 @@ SELECT {key_columns} FROM keys
 WHERE consumer_id = :consumer_id AND revoked_at IS NULL AND expires_at > :now
 ORDER BY created_at, key_id;
 
+-- name: live_project_keys
+SELECT {key_columns} FROM keys
+WHERE project_id = :project_id AND revoked_at IS NULL AND expires_at > :now
+ORDER BY created_at, key_id;
+
 -- name: revoke_key
 UPDATE keys SET revoked_at = :revoked_at
 WHERE key_id = :key_id AND revoked_at IS NULL;
@@ -170,6 +189,10 @@ RETURNING {key_columns};
 UPDATE keys SET snapshot_version = {next_version}
 WHERE consumer_id = :consumer_id;
 
+-- name: renew_project_keys
+UPDATE keys SET snapshot_version = {next_version}
+WHERE project_id = :project_id;
+
 -- name: find_keys_by_hash
 SELECT {key_columns} FROM keys
 WHERE key_hash = ANY(:key_hashes::bytea[]);
@@ -189,9 +212,13 @@ LIMIT :limit;
 SELECT project_id, role, service_ids FROM project_members WHERE user_id = :user_id;
 
 -- name: save_service
-INSERT INTO services (service_id, name, slug, merchant_id) VALUES (:service_id, :name, :slug, :merchant_id)
+-- What is of the past changes nothing: a dead letter is replayed after what came later.
+INSERT INTO services (service_id, name, slug, merchant_id, changed_at)
+VALUES (:service_id, :name, :slug, :merchant_id, :changed_at)
 ON CONFLICT (service_id) DO UPDATE
-SET name = excluded.name, slug = excluded.slug, merchant_id = excluded.merchant_id;
+SET name = excluded.name, slug = excluded.slug, merchant_id = excluded.merchant_id,
+    changed_at = excluded.changed_at
+WHERE services.changed_at <= excluded.changed_at;
 
 -- name: find_service
 SELECT service_id, name, slug FROM services WHERE service_id = :service_id;

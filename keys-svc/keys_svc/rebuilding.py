@@ -5,7 +5,7 @@ from uuid import UUID
 from ams_common.clock import Clock
 from ams_common.database import Database
 from ams_common.outbox import write_now
-from redis.asyncio import Redis
+from ams_common.redis_client import RedisClient
 
 from keys_svc.publishing import snapshots_of
 from keys_svc.store import Store
@@ -14,7 +14,7 @@ _CHUNK = 500
 _FIRST = UUID(int=0)
 
 
-async def rebuild_snapshots(database: Database[Store], redis: Redis, clock: Clock) -> int:
+async def rebuild_snapshots(database: Database[Store], redis: RedisClient, clock: Clock) -> int:
     """How many were written. Those of revoked keys too: an old copy may say that they are active.
 
     May run beside the service: what that writes meanwhile is newer, and stays. Raises RedisError.

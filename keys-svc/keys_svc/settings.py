@@ -16,6 +16,8 @@ class Settings(ServiceSettings):
     """The settings are loaded with the prefix KEYS."""
 
     redis_url: str = setting(name="REDIS_URL", secret=True)
+    # PEM file of authorities for Redis' certificate (rediss://…). "": the system's.
+    redis_ca_file: str = setting("", name="REDIS_CA_FILE")
     # Proves keys-svc to identity-svc, which has it in IDENTITY_SERVICE_SECRETS.
     service_secret: str = setting(development="development-secret", secret=True, production=strong_secret)
     catalog_address: str = setting(name="CATALOG_ADDRESS")

@@ -42,10 +42,10 @@ def cap_of(money: Money, field: str) -> SpendCap:
     return SpendCap(money.currency_code, amount)
 
 
-def cap_in(row: Mapping[str, Any]) -> SpendCap | None:
-    """The cap in a row of keys or consumers."""
-    currency = row["spend_cap_currency"]
-    return None if currency is None else SpendCap(currency, row["spend_cap_amount"])
+def cap_in(row: Mapping[str, Any], of: str = "") -> SpendCap | None:
+    """The cap in a row of keys or consumers. `of`: what the columns' names begin with."""
+    currency = row[f"{of}spend_cap_currency"]
+    return None if currency is None else SpendCap(currency, row[f"{of}spend_cap_amount"])
 
 
 def columns_of(cap: SpendCap | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from keys_svc.exposure_store import ExposureStore
 from keys_svc.keys import Key, KeyName, key_of
 from keys_svc.price_changes import Announcement, PriceVersion, Service
 from keys_svc.secrets import Secret
-from keys_svc.spend_caps import columns_of
+from keys_svc.spend_caps import SpendCap, columns_of
 
 
 def _price_of(row: Mapping[str, Any]) -> Price:
@@ -26,6 +26,10 @@ def _price_of(row: Mapping[str, Any]) -> Price:
 
 def _membership_of(row: Mapping[str, Any]) -> tuple[UUID, Member]:
     return row["project_id"], Member(row["role"], frozenset(row["service_ids"]))
+
+
+def _project_cap_of(row: Mapping[str, Any]) -> SpendCap:
+    return SpendCap(row["spend_cap_currency"], row["spend_cap_amount"])
 
 
 def _previous_of(row: Mapping[str, Any]) -> tuple[UUID, Secret]:
@@ -42,6 +46,8 @@ class Store(QueryStore, package="keys_svc"):
     find_consumers = many(row=consumer_of)
     set_standing = run()
     set_spend_cap = run()
+    find_project_spend_cap = one(row=_project_cap_of)
+    set_project_spend_cap = run()
 
     count_active_keys = value(int)
     _add_key = run()
@@ -57,6 +63,7 @@ class Store(QueryStore, package="keys_svc"):
     list_keys_of_consumer = page(row=key_of)
     list_keys_to_write = many(row=key_of)
     live_keys = many(row=key_of)
+    live_project_keys = many(row=key_of)
     revoke_key = run()
     revoke_project_keys = column(UUID)
     hand_over_keys = run()
@@ -70,6 +77,7 @@ class Store(QueryStore, package="keys_svc"):
     set_key_spend_cap = run()
     renew_key = one(row=key_of)
     renew_keys = run()
+    renew_project_keys = run()
     _memberships_of = many(row=_membership_of)
 
     save_service = run()

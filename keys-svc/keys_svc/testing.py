@@ -1,9 +1,21 @@
-"""Very many keys, for tests of plans and benchmarks."""
+"""What tests need besides what they do: very many keys, for those of plans and benchmarks, and a project."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from ams.identity.v1.events_pb2 import (
+    PROJECT_MANAGER,
+    PROJECT_MEMBER,
+    PROJECT_OWNER,
+    PROJECT_VIEWER,
+    IdentityEvent,
+    ProjectChanged,
+    ProjectMember,
+)
+from ams_common.ids import uuid7
 
 # Each consumer has access to two services; its keys, rotated once, are for one of them. One in ten asks for a
 # third.
@@ -92,3 +104,54 @@ async def samples(connection: asyncpg.Connection, count: int) -> list[Sample]:
         timeout=600,
     )
     return [Sample(**row) for row in rows]
+
+
+ROLES = {
+    "owner": PROJECT_OWNER,
+    "manager": PROJECT_MANAGER,
+    "member": PROJECT_MEMBER,
+    "viewer": PROJECT_VIEWER,
+}
+
+
+class Team:
+    """A project, and somebody in each role."""
+
+    def __init__(self, members: Mapping[str, Any], apply: Callable[..., Awaitable[None]]) -> None:
+        self.project_id = uuid7()
+        self.members = members
+        self.owner = members["owner"]
+        self._apply = apply
+        self._version = 0
+
+    async def tell(
+        self,
+        *,
+        without: str = "",
+        owner: str = "owner",
+        is_closed: bool = False,
+        bounded: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """As identity-svc tells it: the project without a member, owned by another, or closed."""
+        self._version += 1
+        people = []
+        for name, caller in self.members.items():
+            if name == without:
+                continue
+            role = ROLES[name]
+            if owner != "owner":
+                role = {"owner": PROJECT_MANAGER, owner: PROJECT_OWNER}.get(name, role)
+            people.append(
+                ProjectMember(
+                    user_id=str(caller.user_id), role=role, service_ids=(bounded or {}).get(name, [])
+                )
+            )
+        changed = ProjectChanged(
+            project_id=str(self.project_id),
+            name="Shop",
+            owner_id=str(self.members[owner].user_id),
+            members=people,
+            is_closed=is_closed,
+            version=self._version,
+        )
+        await self._apply(IdentityEvent(event_id=str(uuid7()), project_changed=changed))

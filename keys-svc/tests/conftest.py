@@ -33,8 +33,9 @@ from ams_common import topics
 from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
+from ams_common.etags import EFFECTIVE_BY
 from ams_common.ids import uuid7
-from ams_common.outbox import OutboxRelay, RedisDestination
+from ams_common.outbox import Deliveries, OutboxRelay, RedisDestination
 from ams_common.ports import free_port
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.server import build_server
@@ -53,6 +54,7 @@ from keys_svc.rpc.key_settings import KeySettingsService
 from keys_svc.rpc.service_consumers import ServiceConsumersService
 from keys_svc.secret_scanning import ScanningKeys
 from keys_svc.store import Store
+from keys_svc.testing import ROLES, Team
 from redis.asyncio import Redis
 
 
@@ -70,9 +72,14 @@ async def catalog(nobody_listens: str) -> AsyncIterator[Catalog]:
 
 
 @pytest.fixture
-def servicer(database: Database[Store], catalog: Catalog) -> KeysService:
+def deliveries(database: Database[Store]) -> Deliveries:
     # No relay delivers what most tests write: nothing is gained by waiting for it.
-    return KeysService(database=database, catalog=catalog, delivery_wait_s=0.01)
+    return Deliveries(database, wait_s=0.01)
+
+
+@pytest.fixture
+def servicer(database: Database[Store], deliveries: Deliveries, catalog: Catalog) -> KeysService:
+    return KeysService(database=database, deliveries=deliveries, catalog=catalog)
 
 
 @pytest.fixture
@@ -90,6 +97,7 @@ def scanning_keys() -> ScanningKeys:
 async def servicers(
     database: Database[Store],
     servicer: KeysService,
+    deliveries: Deliveries,
     pseudonyms: Pseudonyms,
     scanning_keys: ScanningKeys,
     nobody_listens: str,
@@ -99,9 +107,13 @@ async def servicers(
         token = ServiceToken(away, "keys-svc", "development-secret")
         yield Servicers(
             keys=servicer,
-            key_settings=KeySettingsService(database=database, activities=KeyActivities(away, token)),
-            grants=GrantsService(database=database),
-            service_consumers=ServiceConsumersService(database=database, pseudonyms=pseudonyms),
+            key_settings=KeySettingsService(
+                database=database, deliveries=deliveries, activities=KeyActivities(away, token)
+            ),
+            grants=GrantsService(database=database, deliveries=deliveries),
+            service_consumers=ServiceConsumersService(
+                database=database, deliveries=deliveries, pseudonyms=pseudonyms
+            ),
             exposures=ExposuresService(
                 database=database, scanning_keys=scanning_keys, costs=KeyCosts(away, token)
             ),
@@ -129,7 +141,13 @@ _CONTRACTS = (
 
 
 class Caller:
-    """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError."""
+    """Somebody signed in, who calls RPCs: `await caller("GetKey", key_id=…)`. Raises AppError.
+
+    As nothing is relayed in most tests, all answers would say by when they hold: a caller hears nothing of
+    that unless it is `told_when`.
+    """
+
+    told_when = False
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None, user_id: UUID) -> None:
         self._methods: dict[str, tuple[Any, Any]] = {}
@@ -144,7 +162,11 @@ class Caller:
 
     async def __call__(self, method: str, **fields: Any) -> Any:
         call, request_type = self._methods[method]
-        return await invoke(call, request_type(**fields), token=self._token)
+        answer = await invoke(call, request_type(**fields), token=self._token)
+        told: Any = answer.key if isinstance(answer, key_settings_service_pb2.RotateKeyResponse) else answer
+        if not self.told_when and EFFECTIVE_BY in told.DESCRIPTOR.fields_by_name:
+            told.ClearField(EFFECTIVE_BY)
+        return answer
 
 
 @pytest.fixture
@@ -245,6 +267,28 @@ def grant(request_access: RequestAccess, admin: Caller) -> Callable[..., Awaitab
         return str(approved.service_id)
 
     return approve
+
+
+@pytest.fixture
+async def team(new_consumer: Any, database: Database[Store]) -> Team:
+    async def apply(event: IdentityEvent) -> None:
+        async with database.change_by_system("consume", audited=False) as change:
+            await apply_identity_events(change, [event])
+
+    made = Team({name: new_consumer() for name in ROLES}, apply)
+    await made.tell()
+    return made
+
+
+@pytest.fixture
+def team_service(team: Team, grant: Any) -> Callable[[], Awaitable[str]]:
+    """A service that the project has access to."""
+
+    async def give() -> str:
+        service_id: str = await grant(team.owner, project_id=team.project_id, owner_id=team.owner.user_id)
+        return service_id
+
+    return give
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from ams_common.client import ServiceToken, invoke, open_channel
 from ams_common.database import Database
 from ams_common.errors import NotFoundError, UnavailableError
 from ams_common.ids import uuid7
+from ams_common.outbox import Deliveries
 from ams_common.testing.neighbours import schemas, serving
 from ams_common.testing.tokens import TestIssuer
 from keys_svc.catalog import Catalog, CatalogError
@@ -51,7 +52,8 @@ async def test_keys_svc_asks_as_itself_and_learns_that_there_is_no_such_service(
     async with open_channel(addresses[0]) as identity, open_channel(addresses[1]) as channel:
         token = ServiceToken(identity, "keys-svc", "development-secret")
         catalog = Catalog(catalog_rpc.CatalogServiceStub(channel), token)
-        add = partial(rpc.add_KeysServiceServicer_to_server, KeysService(database=database, catalog=catalog))
+        servicer = KeysService(database=database, deliveries=Deliveries(database), catalog=catalog)
+        add = partial(rpc.add_KeysServiceServicer_to_server, servicer)
         keys = rpc.KeysServiceStub(await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add))
         request = pb.RequestAccessRequest(service_id=str(uuid7()))
         with pytest.raises(NotFoundError) as refused:
@@ -71,7 +73,8 @@ async def test_a_private_service_can_be_asked_for_only_by_who_is_invited(
     async with open_channel(addresses[0]) as identity, open_channel(addresses[1]) as channel:
         token = ServiceToken(identity, "keys-svc", "development-secret")
         catalog = Catalog(catalog_rpc.CatalogServiceStub(channel), token)
-        add = partial(rpc.add_KeysServiceServicer_to_server, KeysService(database=database, catalog=catalog))
+        servicer = KeysService(database=database, deliveries=Deliveries(database), catalog=catalog)
+        add = partial(rpc.add_KeysServiceServicer_to_server, servicer)
         keys = rpc.KeysServiceStub(await serve_rpc(pb.DESCRIPTOR.services_by_name["KeysService"], add))
         request = pb.RequestAccessRequest(service_id=str(service_id))
         for consumer_id in (invited, uuid7()):

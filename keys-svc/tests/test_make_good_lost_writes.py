@@ -13,6 +13,7 @@ from ams_common import apikeys
 from ams_common.database import Database
 from ams_common.pseudonyms import Pseudonyms
 from google.type.money_pb2 import Money
+from keys_svc.testing import Team
 
 Change = Callable[[], Awaitable[Any]]
 EURO = Money(currency_code="EUR", units=1)
@@ -64,10 +65,30 @@ async def changes(
     }
 
 
+@pytest.fixture
+async def project_changes(team: Team, team_service: Any) -> tuple[str, dict[str, Change]]:
+    """As `changes`, of a project's key: what only such a one can tell of."""
+    project_id = str(team.project_id)
+    created = await team.members["member"](
+        "CreateKey", name="ci", service_ids=[await team_service()], ttl_days=30, project_id=project_id
+    )
+    return created.secret, {
+        "project's spend cap": lambda: team.owner("SetProjectSpendCap", project_id=project_id, amount=EURO),
+        "handed over": lambda: team.tell(owner="manager"),
+        "its maker left": lambda: team.tell(without="member", owner="manager"),
+    }
+
+
+@pytest.mark.parametrize("is_projects", [False, True])
 async def test_each_change_is_found_by_asking_and_written_again(
-    changes: tuple[str, dict[str, Change]], gateway: Any, database: Database, written: Any
+    is_projects: bool,
+    changes: tuple[str, dict[str, Change]],
+    project_changes: tuple[str, dict[str, Change]],
+    gateway: Any,
+    database: Database,
+    written: Any,
 ) -> None:
-    secret, each = changes
+    secret, each = project_changes if is_projects else changes
     key_hash = apikeys.hash_key(secret)
     assert key_hash is not None
     held: KeySnapshot = await gateway("GetKeySnapshot", key_hash=key_hash)

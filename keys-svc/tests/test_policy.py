@@ -26,6 +26,8 @@ CALLERS: Mapping[str, Mapping[str, set[str] | frozenset[str]]] = {
         "BatchGetKeyNames": {"usage-svc"},
         "RevokeKey": CONSUMER,
         "SetKeySpendCap": CONSUMER,
+        "GetProjectSpendCap": CONSUMER,
+        "SetProjectSpendCap": CONSUMER,
         "GetSpendCap": CONSUMER,
         "SetSpendCap": CONSUMER,
         "CheckKeySnapshots": {"gateway"},

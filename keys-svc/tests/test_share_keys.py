@@ -1,108 +1,23 @@
 """Keys and access of projects: what members may do by their roles, and what ends with them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
 import pytest
-from ams.identity.v1.events_pb2 import (
-    PROJECT_MANAGER,
-    PROJECT_MEMBER,
-    PROJECT_OWNER,
-    PROJECT_VIEWER,
-    IdentityEvent,
-    ProjectChanged,
-    ProjectMember,
-    ProjectRole,
-)
+from ams.identity.v1.events_pb2 import PROJECT_OWNER, IdentityEvent, ProjectChanged, ProjectRole
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_REVOKED, CallRule
 from ams.keys.v1.keys_service_pb2 import NOT_FOR_MEMBER
 from ams_common import apikeys
 from ams_common.database import Database
-from ams_common.errors import (
-    AppError,
-    FailedPreconditionError,
-    NotFoundError,
-    PermissionDeniedError,
-)
+from ams_common.errors import AppError, FailedPreconditionError, NotFoundError, PermissionDeniedError
 from ams_common.ids import uuid7
 from ams_common.project_rights import ProjectRight, may
 from ams_common.snapshots import key_snapshot_key
 from google.type.money_pb2 import Money
 from keys_svc.event_handlers import apply_identity_events
 from keys_svc.store import Store
-
-ROLES = {
-    "owner": PROJECT_OWNER,
-    "manager": PROJECT_MANAGER,
-    "member": PROJECT_MEMBER,
-    "viewer": PROJECT_VIEWER,
-}
-
-
-class Team:
-    """A project, and somebody in each role."""
-
-    def __init__(self, members: Mapping[str, Any], apply: Callable[..., Awaitable[None]]) -> None:
-        self.project_id = uuid7()
-        self.members = members
-        self.owner = members["owner"]
-        self._apply = apply
-        self._version = 0
-
-    async def tell(
-        self,
-        *,
-        without: str = "",
-        owner: str = "owner",
-        is_closed: bool = False,
-        bounded: Mapping[str, list[str]] | None = None,
-    ) -> None:
-        """As identity-svc tells it: the project without a member, owned by another, or closed."""
-        self._version += 1
-        people = []
-        for name, caller in self.members.items():
-            if name == without:
-                continue
-            role = ROLES[name]
-            if owner != "owner":
-                role = {"owner": PROJECT_MANAGER, owner: PROJECT_OWNER}.get(name, role)
-            people.append(
-                ProjectMember(
-                    user_id=str(caller.user_id), role=role, service_ids=(bounded or {}).get(name, [])
-                )
-            )
-        changed = ProjectChanged(
-            project_id=str(self.project_id),
-            name="Shop",
-            owner_id=str(self.members[owner].user_id),
-            members=people,
-            is_closed=is_closed,
-            version=self._version,
-        )
-        await self._apply(IdentityEvent(event_id=str(uuid7()), project_changed=changed))
-
-
-@pytest.fixture
-async def team(new_consumer: Any, database: Database[Store]) -> Team:
-    async def apply(event: IdentityEvent) -> None:
-        async with database.change_by_system("consume", audited=False) as change:
-            await apply_identity_events(change, [event])
-
-    made = Team({name: new_consumer() for name in ROLES}, apply)
-    await made.tell()
-    return made
-
-
-@pytest.fixture
-def team_service(team: Team, grant: Any) -> Callable[[], Awaitable[str]]:
-    """A service that the project has access to."""
-
-    async def give() -> str:
-        service_id: str = await grant(team.owner, project_id=team.project_id, owner_id=team.owner.user_id)
-        return service_id
-
-    return give
+from keys_svc.testing import ROLES, Team
 
 
 async def made_by(team: Team, name: str, service_id: str) -> Any:

@@ -120,11 +120,15 @@ BAD_AMOUNTS = [
 
 
 async def test_what_is_no_amount_is_refused_everywhere_and_named(
-    consumer: Any, grant: Any, new_key: Any, written: Any
+    consumer: Any, grant: Any, new_key: Any, team: Any, written: Any
 ) -> None:
     key_id = (await new_key(consumer)).key.key_id
     creating = {"name": "ci", "service_ids": [await grant(consumer)], "ttl_days": 1}
     for bad in BAD_AMOUNTS:
+        capping = {"project_id": str(team.project_id), "amount": bad}
+        with pytest.raises(InvalidArgumentError) as of_project:
+            await team.owner("SetProjectSpendCap", **capping)
+        assert of_project.value.code == "spend_cap_invalid"
         for method, fields, named in (
             ("CreateKey", {**creating, "spend_cap": bad}, "spendCap"),
             ("SetKeySpendCap", {"key_id": key_id, "amount": bad}, "amount"),

@@ -16,7 +16,11 @@ from keys_svc.store import Store
 async def save_service(database: Database[Store], service_id: UUID, merchant_id: UUID) -> None:
     async with database.change_by_system("set up", audited=False) as change:
         await change.store.save_service(
-            service_id=service_id, name="Weather", slug="weather", merchant_id=merchant_id
+            service_id=service_id,
+            name="Weather",
+            slug="weather",
+            merchant_id=merchant_id,
+            changed_at=utc_now(),
         )
 
 

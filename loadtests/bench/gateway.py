@@ -14,8 +14,6 @@ the disk (GATEWAY_JOURNAL_SYNC). REDIS_URL and KAFKA_BOOTSTRAP_SERVERS are used 
 import argparse
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,7 @@ from loadtests.bench.figures import Figures, report
 from loadtests.support import nginx, wrk
 from loadtests.support.gateway import BEFORE, Gateway, Servers, checked_out, gateway
 from loadtests.support.processes import Program, cpu_s, require_cores, require_tools
+from loadtests.support.profiles import profiled
 from loadtests.support.seeds import UNREACHED_PER_MINUTE, Service, new_slug, redis_pid, seed
 
 BODY_BYTES = 512
@@ -71,37 +70,6 @@ def await_leases(gateway: Gateway) -> None:
     deadline_s = time.monotonic() + 90
     while gateway.metric("ams_gateway_redis_up") == 0 and time.monotonic() < deadline_s:
         time.sleep(0.5)
-
-
-def profile(program: Program, url: str, script: Path, seconds: float) -> None:
-    """Where the process's time goes, by shared object and by symbol. Python functions have no names there
-    before 3.12: what runs them shows as the interpreter's own."""
-    if shutil.which("perf") is None:
-        print("no profile: perf isn't installed (apt-get install linux-perf)")
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        data = Path(directory) / "perf.data"
-        processes = ",".join(map(str, program.processes()))
-        command = ["perf", "record", "-q", "-F", "499", "-p", processes, "-o", str(data)]
-        recording = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        wrk.wrk(url, script, seconds)
-        recording.terminate()
-        _, said = recording.communicate()
-        if not data.exists() or not data.stat().st_size:
-            print(f"no profile: perf said {said.strip()}")
-            return
-        for key, least in (("dso", "1"), ("symbol", "1")):
-            shown = [
-                "perf",
-                "report",
-                "-i",
-                str(data),
-                "--stdio",
-                "-q",
-                f"--sort={key}",
-                f"--percent-limit={least}",
-            ]
-            print(subprocess.run(shown, check=False, capture_output=True, text=True).stdout.rstrip())
 
 
 def main() -> None:
@@ -188,7 +156,8 @@ def main() -> None:
         left = {"now": now.unacknowledged(), "now, ASGI": now_asgi.unacknowledged()}
         print(f"\nusage events not yet acknowledged by Kafka: {left}")
         if arguments.profile:
-            profile(now, f"{now.url}/api/consume", scripts["varied", False], arguments.seconds)
+            with profiled("the gateway", now.processes()):
+                wrk.wrk(f"{now.url}/api/consume", scripts["varied", False], arguments.seconds)
     sys.exit(1 if any(each.errors for row in rounds.values() for each in row) else 0)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Iterator
+from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -11,6 +12,7 @@ from ams.usage.v1.events_pb2 import ANSWERED, UsageEvent, UsageEventBatch
 from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.ids import uuid7
+from usage_svc.events import Series, series_of
 
 SERVICES = 20
 # What a gateway's turn sends at once.
@@ -26,6 +28,20 @@ class Traffic:
         self._journal_id = uuid7().bytes
         self._sequence = 0
         self._services = [(str(uuid7()), str(uuid7()), str(uuid7())) for _ in range(SERVICES)]
+
+    @property
+    def services(self) -> list[tuple[UUID, UUID, UUID]]:
+        """Their ids, those of their merchants, and those of their price versions."""
+        return [(UUID(service), UUID(merchant), UUID(price)) for service, merchant, price in self._services]
+
+    def series(self) -> list[Series]:
+        """All that its events can be of."""
+        return [
+            series
+            for consumer_id, api_key_id, key_prefix in self._keys
+            for service_id, merchant_id, _ in self._services
+            if (series := series_of(consumer_id, merchant_id, service_id, api_key_id, "", key_prefix))
+        ]
 
     def event(self) -> UsageEvent:
         consumer_id, api_key_id, key_prefix = self._random.choice(self._keys)
@@ -53,7 +69,7 @@ class Traffic:
 
 
 async def create_topics(bootstrap: str, prefix: str, partitions: int) -> None:
-    """Those that usage-svc reads and writes: one that is made later makes its group begin anew."""
+    """Those that both services read and write: one that is made later makes its group begin anew."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     names = (
@@ -61,6 +77,7 @@ async def create_topics(bootstrap: str, prefix: str, partitions: int) -> None:
         topics.USAGE_FORWARDED,
         topics.USAGE_AGGREGATED,
         topics.IDENTITY_EVENTS,
+        topics.CATALOG_EVENTS,
     )
     await admin.create_topics([NewTopic(prefix + name, partitions, 1) for name in names])
     await admin.close()

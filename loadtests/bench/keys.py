@@ -33,6 +33,7 @@ from ams_common.client import ServiceToken, invoke
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.migrations import migrate
+from ams_common.outbox import Deliveries
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
@@ -60,11 +61,13 @@ async def serving(url: str, issuer: TestIssuer, pseudonyms: Pseudonyms) -> Async
     away = grpc.aio.insecure_channel("127.0.0.1:1")
     token = ServiceToken(away, "keys-svc", "")
     async with Database.open(url, Store) as database:
+        catalog = Catalog(catalog_rpc.CatalogServiceStub(away), token)
+        changing: Any = {"database": database, "deliveries": Deliveries(database)}
         servicers = Servicers(
-            keys=KeysService(database=database, catalog=Catalog(catalog_rpc.CatalogServiceStub(away), token)),
-            key_settings=KeySettingsService(database=database, activities=KeyActivities(away, token)),
-            grants=GrantsService(database=database),
-            service_consumers=ServiceConsumersService(database=database, pseudonyms=pseudonyms),
+            keys=KeysService(**changing, catalog=catalog),
+            key_settings=KeySettingsService(**changing, activities=KeyActivities(away, token)),
+            grants=GrantsService(**changing),
+            service_consumers=ServiceConsumersService(**changing, pseudonyms=pseudonyms),
             exposures=ExposuresService(
                 database=database, scanning_keys=ScanningKeys(None), costs=KeyCosts(away, token)
             ),

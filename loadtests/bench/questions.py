@@ -41,7 +41,7 @@ from usage_svc.rpc.calls import CallRpcs
 from usage_svc.rpc.usage import UsageRpcs
 from usage_svc.store import Store
 
-from loadtests.bench.ingest import Postgres
+from loadtests.bench.ingest_stage import Postgres
 from loadtests.bench.question_history import Market, load
 from loadtests.support.databases import fresh_database
 

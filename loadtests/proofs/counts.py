@@ -8,7 +8,8 @@ the other is killed (SIGKILL) and started again: a gateway worker, Kafka, Redis,
 before one kill and leaves before the next. The order is drawn from the seed. Afterwards the accounts are held
 against each other: the caller's answers, the upstream's own log, the events of usage.events and their numbers
 in the journals, what gateways say they have forwarded, and what usage-svc counted, told and billing-svc
-counted of it. Exits with 1 when they differ, or when a kill stopped the calls for longer than --pause.
+counted of it and drafted by itself. Then no invariant of either may be broken. Exits with 1 when they
+differ, or when a kill stopped the calls for longer than --pause.
 """
 
 import argparse
@@ -21,17 +22,19 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import aiohttp
 import asyncpg
-from ams.usage.v1.events_pb2 import ForwardedTotal, UsageTotal
+from ams.usage.v1.events_pb2 import UNCHARGED, ForwardedTotal, UsageEvent, UsageTotalBatch
 from ams_common.testing.eventually import eventually
 from ams_local.execution import end_on_signals
 from ams_local.paths import throwaway_directory
+from support.invariants import broken_invariants
 from support.running_system import ADMIN_EMAIL, RunningSystem, running
 from support.trade import open_trade
+from usage_svc.events import charge_class_of
 
 from loadtests.proofs.accounts import Accounts, differences, misforwarded, told_requests
 from loadtests.proofs.killable_servers import Servers
@@ -123,6 +126,10 @@ _ROLLED_UP = """
     WHERE service_id = $1
 """
 _BILLED = "SELECT coalesce(sum(requests), 0)::bigint FROM usage_counters WHERE service_id = $1"
+_DRAFTED = """
+    SELECT coalesce(sum(quantity), 0)::bigint FROM invoice_lines JOIN invoices USING (invoice_id)
+    WHERE status = 'draft' AND service_id = $1
+"""
 
 
 async def count(url: str, sql: str, service_id: str) -> int:
@@ -134,11 +141,19 @@ async def count(url: str, sql: str, service_id: str) -> int:
         await connection.close()
 
 
+def expected_of(calls: Iterable[UsageEvent]) -> dict[str, int]:
+    """What each place should have of these calls. The price takes nothing for what no price charges."""
+    classes = [charge_class_of(event.outcome, event.status_code) for event in calls]
+    names = ("usage-svc's log", "usage-svc's totals", "usage.aggregated", "billing-svc's counters")
+    charged = sum(each != UNCHARGED for each in classes)
+    return {**dict.fromkeys(names, len(classes)), "billing-svc's drafts": charged}
+
+
 async def settled_at(
-    system: RunningSystem, bootstrap_servers: str, service_id: str, calls: int
+    system: RunningSystem, bootstrap_servers: str, service_id: str, expected: dict[str, int]
 ) -> dict[str, int]:
-    """What usage-svc has recorded, summed up and told, and what billing-svc has counted, once each is `calls`
-    or time is up."""
+    """What usage-svc has recorded, summed up and told, and what billing-svc has counted and drafted, once all
+    is as `expected` or time is up."""
     urls = system.database_urls
 
     async def counted() -> dict[str, int]:
@@ -146,12 +161,15 @@ async def settled_at(
         return {
             "usage-svc's log": await count(urls["usage"], _RECORDED, service_id),
             "usage-svc's totals": await count(urls["usage"], _ROLLED_UP, service_id),
-            "usage.aggregated": told_requests(map(UsageTotal.FromString, values)),
-            "billing-svc": await count(urls["billing"], _BILLED, service_id),
+            "usage.aggregated": told_requests(
+                total for value in values for total in UsageTotalBatch.FromString(value).totals
+            ),
+            "billing-svc's counters": await count(urls["billing"], _BILLED, service_id),
+            "billing-svc's drafts": await count(urls["billing"], _DRAFTED, service_id),
         }
 
     async def is_settled() -> bool:
-        return set((await counted()).values()) == {calls}
+        return await counted() == expected
 
     with contextlib.suppress(TimeoutError):
         await eventually(is_settled, SETTLE_S)
@@ -177,12 +195,17 @@ async def prove(system: RunningSystem, servers: Servers, options: argparse.Names
             servers.kafka.bootstrap_servers, topic, wanted=set(caller.answered), timeout_s=SETTLE_S
         )
         found = differences(Accounts(caller.answered, upstream.request_ids, upstream.calls, events))
-        distinct = {event.event_id for event in events if not event.is_continuation}
-        bootstrap_servers = servers.kafka.bootstrap_servers
-        counted = await settled_at(system, bootstrap_servers, trade.service["serviceId"], len(distinct))
+        distinct = {event.event_id: event for event in events if not event.is_continuation}
+        bootstrap_servers, expected = servers.kafka.bootstrap_servers, expected_of(distinct.values())
+        counted = await settled_at(system, bootstrap_servers, trade.service["serviceId"], expected)
         forwarded = await read_values(bootstrap_servers, f"{system.topic_prefix}usage.forwarded")
         found += misforwarded(map(ForwardedTotal.FromString, forwarded), events)
-    found += [f"{name} counted {number:,}" for name, number in counted.items() if number != len(distinct)]
+    found += [
+        f"{name} have {number:,} instead of {expected[name]:,}"
+        for name, number in counted.items()
+        if number != expected[name]
+    ]
+    found += await broken_invariants(system.database_urls)
     found += [
         f"{pause_s:.1f} s without an answer after {victim} was killed"
         for victim, pause_s in pauses.items()

@@ -8,6 +8,7 @@ from ams.keys.v1.keys_service_pb2_grpc import KeysServiceStub
 from ams_common.client import ServiceToken
 from ams_common.clock import utc_now
 from ams_common.database import Database
+from ams_common.outbox import Deliveries
 from ams_common.server import build_server
 from ams_common.testing.tokens import TestIssuer
 from ams_common.tokens import TokenVerifier
@@ -28,6 +29,7 @@ async def serving(url: str, issuer: TestIssuer) -> AsyncIterator[grpc.aio.Channe
             clock=utc_now,
             sealer=SEALER,
             grants=grants,
+            deliveries=Deliveries(database),
             allow_private_upstreams=False,
             consume_url=CONSUME_URL,
         )

@@ -27,6 +27,8 @@ from ams_local.daemons import Daemon, StartError
 SYSTEM_USER = "embedded_postgres"
 # Data that is thrown away needs no protection from a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Tests count which statements a service makes.
+COUNTED = {"shared_preload_libraries": "pg_stat_statements"}
 
 
 class Postgres:
@@ -54,7 +56,7 @@ class Postgres:
             "max_connections": "500",
             "shared_buffers": "128MB",
             "max_wal_size": "512MB",
-            **(FAST if self.throwaway else {}),
+            **(FAST | COUNTED if self.throwaway else {}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(self.binaries / "postgres"), "-D", str(self.data), *options]

@@ -28,6 +28,7 @@ def run() -> int:
         say("preparing the database and the topics")
         urls = prepare_database(servers.database_url, keyring)
         asyncio.run(topics.create_missing(servers.kafka_bootstrap_servers))
+        asyncio.run(topics.correct_in_sync_copies(servers.kafka_bootstrap_servers))
         say("starting the services; each migrates its own schema")
         processes = programs(system, servers, urls, keyring, os.environ)
         ended = supervise(processes, directory / "logs", shown="guide")

@@ -14,6 +14,7 @@ from ams_rating.price_words import money
 from ams_rating.prices import Meter, problems_of
 from ams_rating.proof import DayRoot, Invoice, Line, PriceVersion, Record, Usage
 from ams_rating.rate import Counts, RatedComponent, charged_counts, exact_arithmetic, rate
+from ams_rating.root_digest import root_digest
 
 # Merchant, day and edition: events and root.
 Roots = Mapping[tuple[UUID, date, int], tuple[int, bytes]]
@@ -55,10 +56,12 @@ class Head:
                 raise ValueError("a file has one invoice, and events stand last")
 
 
-def differences_in(head: Head, published: Roots | None) -> Iterator[Difference]:
-    """All that doesn't agree in the head by itself. `published` are roots that the reader has from
-    elsewhere."""
+def differences_in(head: Head, published: Roots | None, digest: bytes | None = None) -> Iterator[Difference]:
+    """All that doesn't agree in the head by itself. `published` are roots, and `digest` is that of the
+    invoice's, which the reader has from elsewhere."""
     yield from _root_differences(head, published)
+    if digest is not None and (found := root_digest(head.roots)) != digest:
+        yield Difference("roots", f"their digest is {found.hex()}, but the invoice says {digest.hex()}")
     yield from _price_differences(head)
     yield from _usage_differences(head)
     prices = _Prices(head)

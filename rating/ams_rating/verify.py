@@ -13,7 +13,9 @@ from uuid import UUID
 from ams_rating import proof
 from ams_rating.event_check import EventCheck
 from ams_rating.invoice_check import Difference, Head, Roots, differences_in
+from ams_rating.merkle import HASH_BYTES
 from ams_rating.price_words import money
+from ams_rating.root_digest import root_digest
 
 # A row with an audit path has 3 kB at most, one with a price 50 kB.
 _MAX_ROW_BYTES = 1_000_000
@@ -27,9 +29,12 @@ class NoProofError(ValueError):
 class Verification:
     """One reading of a file's rows. Raises NoProofError if they don't begin as a proof file does."""
 
-    def __init__(self, rows: Iterable[bytes], published: Roots | None = None) -> None:
+    def __init__(
+        self, rows: Iterable[bytes], published: Roots | None = None, digest: bytes | None = None
+    ) -> None:
         self._rows = enumerate(rows, start=1)
         self._published = published
+        self._digest = digest
         if not proof.is_header(self._next_row()):
             raise NoProofError(f"it doesn't begin as {proof.FORMAT} does")
         try:
@@ -50,7 +55,7 @@ class Verification:
                 record = proof.read(row)
                 if isinstance(record, proof.Event):
                     if check is None:
-                        yield from differences_in(self.head, self._published)
+                        yield from differences_in(self.head, self._published, self._digest)
                         check = EventCheck(self.head)
                     self.events += 1
                     yield from check.add(record)
@@ -61,7 +66,7 @@ class Verification:
             except ValueError as error:
                 yield Difference(f"row {number} of the file", str(error))
         if check is None:
-            yield from differences_in(self.head, self._published)
+            yield from differences_in(self.head, self._published, self._digest)
             check = EventCheck(self.head)
         yield from check.sum_differences()
         self.test_events = check.test_events
@@ -79,6 +84,9 @@ class Verification:
             if line.billed_before:
                 before = money(line.billed_before, invoice.currency)
                 yield f"Line {line.position} takes off {before}, billed before: see earlier invoices' files."
+        if self._digest is None:
+            digest = root_digest(self.head.roots).hex()
+            yield f"Roots digest: {digest}. Compare it with the invoice's (--digest)."
         if self._published is None:
             yield "Roots were taken from the file itself: compare them with the published ones (--roots)."
 
@@ -108,6 +116,7 @@ def main() -> int:
     )
     parser.add_argument("file", type=Path, help="of /api/v1/invoices/…/proof")
     parser.add_argument("--roots", type=Path, help="an answer of /api/v1/day-roots, fetched by yourself")
+    parser.add_argument("--digest", type=_digest, help="the roots digest that the invoice shows")
     arguments = parser.parse_args()
     reading: Path = arguments.file
     try:
@@ -117,7 +126,7 @@ def main() -> int:
                 reading = arguments.roots
                 published = read_roots(reading.read_bytes())
                 reading = arguments.file
-            return _report(Verification(_rows(file), published))
+            return _report(Verification(_rows(file), published, arguments.digest))
     except (OSError, NoProofError) as error:
         print(f"{reading}: {error}", file=sys.stderr)  # noqa: T201
         return UNREADABLE
@@ -131,6 +140,16 @@ def _report(verification: Verification) -> int:
     print(*verification.summary(), sep="\n")  # noqa: T201
     print(f"Differences: {differences}." if differences else "Everything agrees.")  # noqa: T201
     return DIFFERS if differences else AGREES
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != HASH_BYTES:
+        raise argparse.ArgumentTypeError("a digest has 64 hexadecimal digits")
+    return digest
 
 
 def _rows(file: BinaryIO) -> Iterator[bytes]:

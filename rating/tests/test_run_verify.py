@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ams_rating import proof
+from ams_rating.root_digest import root_digest
 from ams_rating.testing import File, file_of, used, with_item
 from ams_rating.verify import NoProofError, read_roots
 
@@ -55,6 +56,21 @@ def test_the_command_needs_nothing_but_python_and_says_that_all_agrees(tmp_path:
     assert "INV-000042" in done.stdout and "Everything agrees." in done.stdout
     assert "--roots" not in done.stdout
     assert "--roots" in run(tmp_path / "proof").stdout
+
+
+def test_the_command_compares_the_roots_with_the_invoices_digest(tmp_path: Path) -> None:
+    (tmp_path / "proof").write_bytes(b"".join(FILE.rows()))
+    digest = root_digest(FILE.roots).hex()
+    assert f"Roots digest: {digest}." in run(tmp_path / "proof").stdout
+    done = run(tmp_path / "proof", "--digest", digest)
+    assert (done.returncode, "--digest" in done.stdout) == (0, False)
+    done = run(tmp_path / "proof", "--digest", "ab" * 32)
+    assert done.returncode == 1
+    assert f"roots: their digest is {digest}, but the invoice says {'ab' * 32}" in done.stdout
+    for wrong in ("ab", "x" * 64, ""):
+        done = run(tmp_path / "proof", "--digest", wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "64 hexadecimal digits" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_command_names_each_difference_and_fails(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ams_common import topics
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer, Subscription
 from ams_common.database import Database
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.process import run_process
@@ -91,8 +92,6 @@ async def run(settings: Settings) -> None:
                 partial(project_image_service_pb2_grpc.add_ProjectImageServiceServicer_to_server, projects),
             ),
         ]
-        server = build_server(TokenVerifier(jwks_of(identity), token_ends.ended), services)
-
         kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
         events = EventConsumer(
             database,
@@ -101,6 +100,11 @@ async def run(settings: Settings) -> None:
             [Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events)],
             settings.kafka_topic_prefix,
         )
+        server = build_server(
+            TokenVerifier(jwks_of(identity), token_ends.ended),
+            [*services, dead_letters_service("registry", events.dead_letters)],
+        )
+
         front = serve_asgi(
             build_front(settings, database, peers, provider),
             listener,
@@ -121,6 +125,7 @@ async def run(settings: Settings) -> None:
             purge_old_answers(database),
             OutboxRelay(settings.database_url, kafka).run(),
             events.run(),
+            events.dead_letters.keep_counted(),
             token_ends.run(revisions),
             revisions.run(),
         ]

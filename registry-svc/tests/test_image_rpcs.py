@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 from ams.registry.v1.events_pb2 import IMAGE_ACTIVE, IMAGE_DEPRECATED, IMAGE_REJECTED, RegistryEvent
-from ams_common.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from ams_common.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from ams_common.ids import uuid7
 
 
@@ -26,6 +31,32 @@ async def test_a_merchant_sees_its_images_and_an_admin_all(
     }
     of_one = await admin("ListAllImages", merchant_id=str(outsider.user_id))
     assert [image.image_id for image in of_one.images] == [str(theirs.image_id)]
+
+
+async def test_an_admin_gets_the_newest_images_of_many_services_at_once(
+    merchant: Any, outsider: Any, admin: Any, shelf: Any
+) -> None:
+    tokens = [await shelf.token(merchant.user_id), await shelf.token(outsider.user_id)]
+    for token in tokens:
+        for number in range(3):
+            await shelf.image(token, f"1.{number}.0")
+    await shelf.image(tokens[0], "2.0.0", status="rejected", rejection_reason="No", license_model=None)
+    await shelf.image(tokens[0], "3.0.0", status="deleted")
+    services = [str(token.service_id) for token in tokens]
+    answer = await admin("BatchGetNewestImages", service_ids=[*services, str(uuid7())], images_of_each=2)
+    newest = [(image.service_id, image.tag) for image in answer.images]
+    assert newest == sorted(newest, key=lambda each: each[0])
+    assert [tag for service_id, tag in newest if service_id == services[0]] == ["2.0.0", "1.2.0"]
+    assert [tag for service_id, tag in newest if service_id == services[1]] == ["1.2.0", "1.1.0"]
+    mistakes: list[dict[str, Any]] = [
+        {"service_ids": []},
+        {"service_ids": ["x"]},
+        {"images_of_each": 0},
+        {"images_of_each": 21},
+    ]
+    for wrong in mistakes:
+        with pytest.raises(InvalidArgumentError):
+            await admin("BatchGetNewestImages", **{"service_ids": services, "images_of_each": 2, **wrong})
 
 
 async def test_rejected_images_show_their_reason_and_deleted_ones_not_at_all(

@@ -14,5 +14,6 @@ async def test_each_rpc_lets_in_exactly_its_callers(channel: grpc.aio.Channel, i
         "GetImage": {"admin", "merchant"},
         "DeprecateImage": {"merchant"},
         "ListAllImages": {"admin"},
+        "BatchGetNewestImages": {"admin"},
         "ListConsumerImages": {"consumer"},
     }

@@ -11,6 +11,7 @@ from ams.catalog.v1 import (
     openapi_service_pb2,
     revision_service_pb2,
 )
+from ams.dead_letters.v1 import dead_letters_service_pb2
 from ams.identity.v1 import (
     identity_service_pb2,
     notifications_service_pb2,
@@ -32,16 +33,23 @@ from ams.keys.v1 import (
 from ams.registry.v1 import project_image_service_pb2, registry_service_pb2
 from ams.usage.v1 import alert_service_pb2, report_service_pb2, usage_service_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
     """One service: its name in documents and reports, its contract, and the process that serves it, which
-    may serve others too."""
+    may serve others too. What every process serves for itself has none: the request's field `process_field`
+    names the one that is asked."""
 
     name: str
     service: ServiceDescriptor
-    process: str
+    process: str = ""
+    process_field: str = ""
+
+    def process_of(self, request: Message) -> str:
+        """The process that answers this request; what a client has named needn't be one."""
+        return self.process or str(getattr(request, self.process_field))
 
 
 AREAS = (
@@ -92,4 +100,10 @@ AREAS = (
         project_image_service_pb2.DESCRIPTOR.services_by_name["ProjectImageService"],
         "registry",
     ),
+    Area(
+        "dead_letters",
+        dead_letters_service_pb2.DESCRIPTOR.services_by_name["DeadLettersService"],
+        process_field="keeper",
+    ),
 )
+PROCESSES = tuple(area.process for area in AREAS if area.name == area.process)

@@ -10,7 +10,7 @@ import grpc
 from ams_common.client import open_channel
 from ams_common.clients import forwarding_metadata
 from ams_common.context import current_request_id
-from ams_common.errors import UnauthenticatedError, from_rpc_error
+from ams_common.errors import NotFoundError, UnauthenticatedError, from_rpc_error
 from ams_common.interceptors import REQUEST_ID
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -35,12 +35,15 @@ class Backends:
     async def call(
         self, area: Area, rpc: MethodDescriptor, request: Message, authorization: str | None
     ) -> Any:
-        """The service's answer. Raises AppError: what the service says, or unavailable or
-        deadline_exceeded."""
+        """The service's answer. Raises AppError: what the service says, unavailable or deadline_exceeded, or
+        route_not_found where the request names a process that there is none of."""
+        process = area.process_of(request)
+        if process not in self.channels:
+            raise NotFoundError("route_not_found", "There is nothing at this path.")
         metadata = [(REQUEST_ID, current_request_id()), *forwarding_metadata()]
         if authorization is not None:
             metadata.append(("authorization", _checked(authorization)))
-        call: Any = self.channels[area.process].unary_unary(
+        call: Any = self.channels[process].unary_unary(
             f"/{area.service.full_name}/{rpc.name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(rpc.output_type).FromString,
@@ -52,7 +55,7 @@ class Backends:
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
 
-        return await self.deadlines.ask(area.process, rpc.name, invoke)
+        return await self.deadlines.ask(process, rpc.name, invoke)
 
     async def health(self) -> dict[str, str]:
         """Each process' health by its own word, or "unreachable"."""

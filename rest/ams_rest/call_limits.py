@@ -1,7 +1,8 @@
 """How many calls of the REST API may be made a minute, by each token and from each address.
 
-The counts are in Redis, for every BFF alike. A sliding window: never much more than the limit in any minute.
-Without Redis calls are served uncounted, since what they reach has bounds of its own.
+The counts are in Redis, for every BFF alike. A sliding window: the minute's own count, and of the one before
+as much as still lies within the last 60 s, as if its calls had come evenly. So never much more than the limit
+passes in any 60 s. Without Redis calls are served uncounted, since what they reach has bounds of its own.
 """
 
 import asyncio
@@ -10,22 +11,43 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from math import ceil
 
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
+from ams_common.redis_client import RedisClient
+from redis.exceptions import RedisError
 
 from ams_rest.http_errors import CallsLimitedError
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 0.25
+# Of the client that is given: calls wait for it.
+COUNTING_TIMEOUT_S = 0.25
 # A Redis that doesn't answer is left alone for so long, or each call would wait for it.
 _REST_S = 1.0
 # Several people may share an address.
 _TOKENS_AN_ADDRESS = 5
+# KEYS: a count. ARGV: the limit, how many seconds to keep it. Answers whether the call is counted, how many
+# are left, and in how many seconds there is one more. The minutes are those of Redis' own clock.
+_TAKE = """
+local time = redis.call('TIME')
+local second = time[1] % 60 + time[2] / 1000000
+local minute = math.floor(time[1] / 60)
+local held = redis.call('HMGET', KEYS[1], 'minute', 'count', 'before')
+local behind = minute - (tonumber(held[1]) or minute)
+local count, before = tonumber(held[2]) or 0, tonumber(held[3]) or 0
+if behind == 1 then count, before = 0, count elseif behind ~= 0 then count, before = 0, 0 end
+local used = count + before * (60 - second) / 60
+local limit = tonumber(ARGV[1])
+local taken = used + 1 <= limit
+if taken then
+  count, used = count + 1, used + 1
+  redis.call('HSET', KEYS[1], 'minute', minute, 'count', count, 'before', before)
+  redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+local wait = 60 - second
+if before > 0 then wait = math.min(wait, math.max(1, used + 1 - limit) * 60 / before) end
+return {taken and 1 or 0, math.floor(math.max(0, limit - used)), math.max(1, math.ceil(wait))}
+"""
+_KEPT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +68,11 @@ class Allowance:
 
 
 class CallLimits:
-    def __init__(self, redis_url: str, per_minute: int) -> None:
-        storage = RedisStorage(
-            f"async+{redis_url}",
-            wrap_exceptions=True,
-            implementation="redispy",
-            key_prefix="ams:rest",
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-        )
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._of_a_token = RateLimitItemPerMinute(per_minute)
-        self._of_an_address = RateLimitItemPerMinute(per_minute * _TOKENS_AN_ADDRESS)
+    def __init__(self, redis: RedisClient, per_minute: int) -> None:
+        """`redis` gives up after COUNTING_TIMEOUT_S, and repeats nothing by itself."""
+        self._redis = redis
+        self._of_a_token = per_minute
+        self._of_an_address = per_minute * _TOKENS_AN_ADDRESS
         self._rests_until_s = 0.0
 
     async def take(self, authorization: str | None, address: str) -> Allowance | None:
@@ -72,15 +87,17 @@ class CallLimits:
         if authorization is not None:
             counted.append((self._of_a_token, f"token:{sha256(authorization.encode()).hexdigest()[:32]}"))
         try:
-            hits = await asyncio.gather(*(self._limiter.hit(item, who) for item, who in counted))
-            refused = [pair for pair, is_taken in zip(counted, hits, strict=True) if not is_taken]
-            item, who = (refused or counted)[-1]
-            stats = await self._limiter.get_window_stats(item, who)
-        except StorageError:
+            taken = await asyncio.gather(*(self._count(limit, who) for limit, who in counted))
+        except RedisError:
             log.warning("REST calls can't be counted")
             self._rests_until_s = time.monotonic() + _REST_S
             return None
-        allowance = Allowance(item.amount, stats.remaining, max(1, ceil(stats.reset_time - time.time())))
-        if refused:
-            raise CallsLimitedError(allowance.headers, allowance.reset_s)
-        return allowance
+        if refused := [allowance for is_counted, allowance in taken if not is_counted]:
+            raise CallsLimitedError(refused[-1].headers, refused[-1].reset_s)
+        return taken[-1][1]
+
+    async def _count(self, limit: int, who: str) -> tuple[bool, Allowance]:
+        is_counted, remaining, reset_s = await self._redis.eval(
+            _TAKE, 1, f"ams:rest:{limit}:{who}", limit, _KEPT_S
+        )
+        return bool(is_counted), Allowance(limit, remaining, reset_s)

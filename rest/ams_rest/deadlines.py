@@ -18,7 +18,9 @@ T = TypeVar("T")
 _REMEMBERED_S = 5.0
 _READS = ("BatchGet", "Get", "List", "Preview")
 # These tell something too, but work out a lot.
-SLOW = frozenset({"GetInvoiceDocument", "GetInvoiceProof", "GetReconciliation", "GetStatement"})
+SLOW = frozenset(
+    {"GetInvoiceDocument", "GetInvoiceProof", "GetReconciliation", "GetStatement", "ListInvoiceLineEvents"}
+)
 
 
 def is_quick(rpc: str) -> bool:

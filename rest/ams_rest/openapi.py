@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from ams_rest import comments, consume_path
 from ams_rest.answers import JSON, PROBLEM
+from ams_rest.areas import PROCESSES
 from ams_rest.creations import Creation, creations_of
 from ams_rest.examples import example_of
 from ams_rest.field_paths import (
@@ -199,6 +200,9 @@ def _audience(route: Route) -> str:
 def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
     bound = [_field_path(route, variable) for variable in route.template.variables]
     in_path = [_parameter("path", path, schemas) for path in bound]
+    for parameter in in_path:
+        if parameter["name"] == route.area.process_field:
+            parameter["schema"]["enum"] = list(PROCESSES)
     if route.body == "*":
         return in_path
     free = [path for path in leaves(route.request) if path not in bound and path[0].name != route.body]

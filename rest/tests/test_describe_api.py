@@ -82,6 +82,18 @@ def test_path_fields_are_parameters_and_not_in_the_body(document: dict[str, Any]
     assert schema["additionalProperties"] is False
 
 
+def test_a_path_that_names_a_process_says_which_there_are(document: dict[str, Any]) -> None:
+    keepers = ["identity", "catalog", "keys", "usage", "billing", "registry"]
+    for method, path in (
+        ("get", ""),
+        ("post", "/{deadLetterId}:replay"),
+        ("post", "/{deadLetterId}:dismiss"),
+    ):
+        described = operation(document, method, f"/admin/dead-letters/{{keeper}}{path}")
+        [keeper] = [each for each in described["parameters"] if each["name"] == "keeper"]
+        assert (keeper["in"], keeper["schema"]["enum"]) == ("path", keepers)
+
+
 def test_the_fields_of_a_get_are_query_parameters(document: dict[str, Any]) -> None:
     listed = operation(document, "get", "/services")
     assert "requestBody" not in listed

@@ -9,6 +9,10 @@ from typing import Any
 
 import aiohttp
 import ams_local
+from aiokafka import AIOKafkaProducer
+from ams.identity.v1.notifications_pb2 import Notification, ReportReady
+from ams_common import topics
+from ams_common.ids import uuid7
 from ams_common.testing.eventually import eventually
 from ams_local import distribution, history, tools
 from ams_local.mail import REFUSED_DOMAIN
@@ -108,6 +112,7 @@ class _Builder:
         await self._fill_in(admin, kafka_bootstrap, numbers, carla)
         await self._watch_project(carla)
         await self._fall_out(admin, words_service=services["Quotes"])
+        await self._leave_unapplied(admin, kafka_bootstrap)
         emails = {
             "admin": ADMIN_EMAIL,
             "busy merchant": "mara@numbers.example",
@@ -423,6 +428,25 @@ class _Builder:
         self._ids["blocked"] = consumers["bob@blocked.example"]["consumerId"]
         await admin.post(f"/merchants/{self._ids['suspended']}:suspend", reason="Its calls went nowhere.")
         await admin.post(f"/consumers/{self._ids['blocked']}:block", reason="Shared a key in public.")
+
+    async def _leave_unapplied(self, admin: Rest, kafka_bootstrap: str) -> None:
+        """Notifications to people whom nobody knows, one of them dismissed."""
+        topic = self._system.topic_prefix + topics.NOTIFICATIONS
+        async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+            for number in range(3):
+                ready = ReportReady(report_id=f"r{number}", first_day="2026-11-01", last_day="2026-11-30")
+                lost = Notification(
+                    notification_id=f"lost/{number}", user_id=str(uuid7()), report_ready=ready
+                )
+                await producer.send_and_wait(topic, lost.SerializeToString(), key=b"nobody")
+
+        async def kept() -> list[JSON]:
+            waiting = (await admin.get("/admin/dead-letters/identity"))["deadLetters"]
+            return list(waiting) if len(waiting) == 3 else []
+
+        letters = await eventually(kept)
+        dismissed = letters[0]["deadLetterId"]
+        await admin.post(f"/admin/dead-letters/identity/{dismissed}:dismiss", reason="Sent by a script.")
 
 
 def _ago(days: int) -> str:

@@ -5,7 +5,7 @@ import asyncio
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ams.billing.v1 import billing_service_pb2 as billing_pb
 from ams.billing.v1 import billing_service_pb2_grpc as billing_rpc
-from ams.dead_letters.v1.dead_letters_pb2 import DeadLetter, DeadLetterId, ListDeadLettersRequest
+from ams.dead_letters.v1 import dead_letters_service_pb2 as letters_pb
+from ams.dead_letters.v1 import dead_letters_service_pb2_grpc as letters_rpc
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams.usage.v1 import usage_service_pb2 as usage_pb
 from ams.usage.v1 import usage_service_pb2_grpc as usage_rpc
@@ -29,6 +30,7 @@ from ams_common.clock import to_timestamp, utc_now
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
 from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.ids import uuid7
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.pseudonyms import Pseudonyms
@@ -38,6 +40,7 @@ from billing_svc import store as billing_store
 from billing_svc.__main__ import ensure_commission_rate
 from billing_svc.drafting import keep_drafts
 from billing_svc.event_handlers import SUBSCRIPTIONS
+from billing_svc.proofs.digests import add_digests
 from billing_svc.reconciliation_store import DayScope, ReconciliationStore
 from billing_svc.rpc import BillingService
 from billing_svc.testing import Billing, Events, PricedService, SetClock
@@ -46,6 +49,7 @@ from google.protobuf.message import Message
 from usage_svc import store as usage_store
 from usage_svc.event_handlers import topic_handlers
 from usage_svc.file_store import FileStore
+from usage_svc.invariants import find_broken
 from usage_svc.proofs.closing import close_days
 from usage_svc.questions.answers import Questions
 from usage_svc.retention.keeping import Retention
@@ -102,7 +106,8 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
-    _usage_stub: usage_rpc.UsageServiceStub
+    _usage_client: UsageClient
+    _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
     _billing_url: str
     _kafka: str
@@ -184,10 +189,11 @@ class UsagePipeline:
 
     async def dead_letter(self) -> str:
         """Returns the id of usage-svc's only one that waits, when it is there."""
-        found: list[DeadLetter] = []
+        found: list[letters_pb.DeadLetter] = []
 
         async def kept() -> bool:
-            answer = await self._ask_usage("ListUsageDeadLetters", ListDeadLettersRequest())
+            request = letters_pb.ListDeadLettersRequest(keeper="usage")
+            answer = await self._ask(self._letters.ListDeadLetters, request)
             found[:] = answer.dead_letters
             return bool(found)
 
@@ -203,14 +209,19 @@ class UsagePipeline:
                 UUID(dead_letter_id),
                 understood.SerializeToString(),
             )
-        await self._ask_usage("ReplayUsageDeadLetter", DeadLetterId(dead_letter_id=dead_letter_id))
+        request = letters_pb.ReplayDeadLetterRequest(keeper="usage", dead_letter_id=dead_letter_id)
+        await self._ask(self._letters.ReplayDeadLetter, request)
 
-    async def _ask_usage(self, method: str, request: Message) -> Any:
+    async def _ask(self, method: Callable[..., Any], request: Message) -> Any:
         token = self.billing.issuer.user_token(uuid7(), ADMIN)
-        return await invoke(getattr(self._usage_stub, method), request, token=token)
+        return await invoke(method, request, token=token)
 
     async def close_days(self) -> int:
         return await close_days(self.usage, self.pseudonyms, utc_now())
+
+    async def add_digests(self) -> int:
+        """Gives invoices the digests of their roots; returns how many."""
+        return await add_digests(self.billing.database, self._usage_client)
 
     async def archive_events(self) -> None:
         """Drops raw events of all days before today, once they are in the archive."""
@@ -227,6 +238,12 @@ class UsagePipeline:
         async with self.usage.connection() as connection:
             await connection.execute(sql)
 
+    async def check(self) -> None:
+        """No invariant of either service is broken."""
+        async with self.usage.read() as store:
+            assert await find_broken(store.connection) == {}
+        await self.billing.check()
+
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_TIMEOUT_S):
@@ -242,7 +259,9 @@ async def usage_pipeline(
     prefix: str,
     issuer: TestIssuer,
     serve_rpc: Serve,
+    open_database: Callable[..., AbstractAsyncContextManager[Database]] = Database.open,
 ) -> AsyncIterator[UsagePipeline]:
+    """`open_database`: who takes the place of Database.open() for both services."""
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         usage_url = await opened(
@@ -251,8 +270,8 @@ async def usage_pipeline(
         billing_url = await opened(
             _fresh(admin_url, templates, Schema("billing", "billing_svc", billing_store.Store))
         )
-        usage = await opened(Database.open(usage_url, usage_store.Store, size=5))
-        billing_database = await opened(Database.open(billing_url, billing_store.Store, size=5))
+        usage = await opened(open_database(usage_url, usage_store.Store, size=5))
+        billing_database = await opened(open_database(billing_url, billing_store.Store, size=5))
         producer = await opened(AIOKafkaProducer(bootstrap_servers=kafka))
         await _make_topics(kafka, prefix)
 
@@ -264,24 +283,25 @@ async def usage_pipeline(
             pseudonyms=pseudonyms,
             archive=FileStore(archive_url),
             questions=Questions(database=usage, pseudonyms=pseudonyms),
-            dead_letters=DeadLetters(usage, topic_handlers(usage), prefix),
         )
         usage_channel = await serve_rpc(
             usage_pb.DESCRIPTOR.services_by_name["UsageService"],
             partial(usage_rpc.add_UsageServiceServicer_to_server, proofs),
         )
         usage_stub = usage_rpc.UsageServiceStub(usage_channel)
+        letters = DeadLetters(usage, topic_handlers(usage), prefix)
+        letters_channel = await serve_rpc(*dead_letters_service("usage", letters))
 
         async def token() -> str:
             return issuer.service_token("billing-svc")
 
+        usage_client = UsageClient(usage_stub, token)
         await ensure_commission_rate(billing_database, Decimal("0.10"))
         servicer = BillingService(
             database=billing_database,
             pseudonyms=pseudonyms,
             clock=clock,
-            dead_letters=DeadLetters(billing_database, SUBSCRIPTIONS, prefix),
-            usage=UsageClient(usage_stub, token),
+            usage=usage_client,
         )
         channel = await serve_rpc(
             billing_pb.DESCRIPTOR.services_by_name["BillingService"],
@@ -293,7 +313,8 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
-            usage_stub,
+            usage_client,
+            letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
             billing_url,
             kafka,

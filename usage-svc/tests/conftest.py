@@ -37,14 +37,13 @@ from ams_common import topics
 from ams_common.client import ServiceToken
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
 from ams_common.ids import uuid7
 from ams_common.live_answers import LiveAnswers
 from ams_common.pseudonyms import Pseudonyms
 from ams_common.subscriptions import Batch, Record, Rejection
 from ams_common.testing.plugin import Schema
 from ams_common.testing.tokens import TestIssuer
-from usage_svc.event_handlers import UsageIntake, topic_handlers
+from usage_svc.event_handlers import UsageIntake
 from usage_svc.file_store import FileStore
 from usage_svc.invariants import find_broken
 from usage_svc.partitions import Partitions
@@ -319,13 +318,11 @@ async def channel(
     archive: FileStore,
 ) -> grpc.aio.Channel:
     """A channel to the real server, on this test's database."""
-    letters = DeadLetters(database, topic_handlers(database))
     service = UsageService(
         database=database,
         pseudonyms=pseudonyms,
         questions=questions,
         live=live,
-        dead_letters=letters,
         archive=archive,
     )
     add = partial(rpc.add_UsageServiceServicer_to_server, service)

@@ -64,7 +64,8 @@ def test_histograms_read_together_are_those_read_one_by_one(several: list[list[i
 def slot(slot_no: int, group_no: int, times_ms: list[int]) -> SlotSums:
     count = len(times_ms)
     number = sent(latencies.number(times_ms))
-    return SlotSums(slot_no, group_no, count, count, count // 2, count * 3, count * 5, sum(times_ms), number)
+    sums = (count, count, count // 2, count * 3, count * 5, sum(times_ms), count * 7, count * 11)
+    return SlotSums(slot_no, group_no, *sums, number)
 
 
 def expected(times_ms: list[int]) -> pb.UsageFigures:
@@ -79,6 +80,8 @@ def expected(times_ms: list[int]) -> pb.UsageFigures:
         p50_response_time_ms=p50,
         p95_response_time_ms=p95,
         p99_response_time_ms=p99,
+        request_messages=count * 7,
+        response_messages=count * 11,
     )
 
 

@@ -1,157 +1,137 @@
-"""Admins see what could not be applied, try it again and give it up."""
+"""Admins see what usage-svc could not apply, have it applied once that can be, and give it up."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
-import grpc
 import pytest
-from ams.audit.v1.events_pb2 import AuditRecord
-from ams.dead_letters.v1 import dead_letters_pb2 as pb
-from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT
-from ams.usage.v1 import usage_service_pb2 as usage_pb
-from ams.usage.v1 import usage_service_pb2_grpc as rpc
-from ams.usage.v1.events_pb2 import UsageEvent, UsageEventBatch
+from ams.dead_letters.v1.dead_letters_service_pb2 import DESCRIPTOR
+from ams.usage.v1.events_pb2 import ForwardedTotal, UsageEventBatch
 from ams_common import topics
+from ams_common.clock import utc_now
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
-from ams_common.subscriptions import Record, Rejection
+from ams_common.errors import FailedPreconditionError
+from ams_common.outbox import KafkaDestination, OutboxRelay
+from ams_common.server import cancel
+from ams_common.subscriptions import Subscription
+from ams_common.testing.dead_letters import Letters, reading
+from ams_common.testing.eventually import eventually
+from ams_common.testing.plugin import Serve
+from ams_common.testing.policies import callers_let_in
 from ams_common.testing.tokens import TestIssuer
-from usage_svc.event_handlers import topic_handlers
-from usage_svc.rpc.dead_letters import DeadLetterRpcs
+from usage_svc.event_handlers import UsageIntake, keep_forwarded_totals
+from usage_svc.identity_events import IDENTITY
+from usage_svc.partitions import Partitions
 from usage_svc.store import Store
 
-INCARNATION = "11111111-1111-4111-8111-111111111111"
+
+class MovingClock:
+    """The present moment, and as much later as the test wants."""
+
+    ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
 
 
 @pytest.fixture
-def letters(database: Database[Store]) -> DeadLetters:
-    return DeadLetters(database, topic_handlers(database))
+def clock() -> MovingClock:
+    return MovingClock()
 
 
 @pytest.fixture
-async def stub(
-    serve_rpc: Callable[..., Awaitable[grpc.aio.Channel]], letters: DeadLetters
-) -> AsyncIterator[rpc.UsageServiceStub]:
-    servicer = DeadLetterRpcs(dead_letters=letters)  # type: ignore[abstract]
-
-    def add(server: grpc.aio.Server) -> None:
-        rpc.add_UsageServiceServicer_to_server(servicer, server)
-
-    descriptor = usage_pb.DESCRIPTOR.services_by_name["UsageService"]
-    yield rpc.UsageServiceStub(await serve_rpc(descriptor, add))
-
-
-@pytest.fixture
-def keep(database: Database[Store], letters: DeadLetters) -> Callable[..., Awaitable[None]]:
-    """Keeps one event that could not be counted, as the consumer does."""
-
-    async def keep_one(event: UsageEvent, offset: int = 0, error: str = "no reason") -> None:
-        record = Record(offset, b"key", UsageEventBatch(events=[event]).SerializeToString())
-        async with database.change_by_system("test", audited=False) as change:
-            await letters.keep(change, topics.USAGE_EVENTS, 2, INCARNATION, [Rejection(record, error)])
-
-    return keep_one
-
-
-def admin(issuer: TestIssuer) -> Any:
-    return (("authorization", f"Bearer {issuer.user_token(uuid4(), ADMIN)}"),)
-
-
-async def audited(database: Database) -> list[str]:
-    async with database.connection() as connection:
-        rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = $1", topics.AUDIT_EVENTS)
-    return [AuditRecord.FromString(row[0]).action for row in rows]
+async def letters(
+    database: Database[Store],
+    clock: MovingClock,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+    issuer: TestIssuer,
+    serve_rpc: Serve,
+) -> AsyncIterator[Letters]:
+    handlers = [
+        UsageIntake(Partitions(database), clock),
+        Subscription(topics.USAGE_FORWARDED, ForwardedTotal, keep_forwarded_totals),
+        IDENTITY,
+    ]
+    async with reading(
+        "usage", handlers, database, kafka_bootstrap, topic_prefix, issuer, serve_rpc
+    ) as opened:
+        yield opened
 
 
 async def test_those_that_wait_are_listed_newest_first_with_what_they_say(
-    stub: Any, issuer: TestIssuer, keep: Any, subject: Any
+    letters: Letters, subject: Any
 ) -> None:
-    await keep(subject.event(), offset=5)
-    await keep(subject.event(request_bytes=-1), offset=6, error="request_payload_size_bytes is bad")
-    first = await stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(page_size=1), metadata=admin(issuer))
-    (letter,) = first.dead_letters
-    assert (letter.topic, letter.partition, letter.offset) == (topics.USAGE_EVENTS, 2, 6)
-    assert (letter.error, letter.status) == ("request_payload_size_bytes is bad", pb.WAITING)
-    assert "request_payload_size_bytes: -1" in letter.content
+    for status_code in (200, 201):
+        event = subject.event(request_bytes=-1, status_code=status_code)
+        await letters.kept(topics.USAGE_EVENTS, UsageEventBatch(events=[event]))
+    first = await letters.listed(page_size=1)
+    [newest] = first.dead_letters
+    assert (newest.partition, newest.offset) == (0, 1)
+    assert "request_payload_size_bytes" in newest.error
+    assert "status_code: 201" in newest.content
     assert first.waiting == 2
-    rest = await stub.ListUsageDeadLetters(
-        pb.ListDeadLettersRequest(page_token=first.next_page_token), metadata=admin(issuer)
-    )
-    assert [each.offset for each in rest.dead_letters] == [5]
+    rest = await letters.listed(page_token=first.next_page_token)
+    assert [each.offset for each in rest.dead_letters] == [0]
+    assert rest.next_page_token == ""
 
 
-async def test_one_that_can_be_applied_by_now_is_sent_again_and_counted_where_it_comes(
-    stub: Any, issuer: TestIssuer, keep: Any, subject: Any, database: Database, figures: Any
+async def test_of_a_long_message_the_beginning_is_shown(letters: Letters, subject: Any) -> None:
+    events = [subject.event(request_bytes=-1) for _ in range(100)]
+    letter = await letters.kept(topics.USAGE_EVENTS, UsageEventBatch(events=events))
+    assert letter.content.startswith("events {")
+    assert len(letter.content) == 4000
+
+
+async def test_an_event_of_a_clock_ahead_is_sent_again_and_counted_once_its_time_has_come(
+    letters: Letters,
+    clock: MovingClock,
+    subject: Any,
+    figures: Any,
+    database: Database[Store],
+    database_url: str,
+    kafka_bootstrap: str,
+    topic_prefix: str,
 ) -> None:
-    event = subject.event()
-    await keep(event, offset=5)
-    (letter,) = (
-        await stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(), metadata=admin(issuer))
-    ).dead_letters
-    request = pb.DeadLetterId(dead_letter_id=letter.dead_letter_id)
-    answer = await stub.ReplayUsageDeadLetter(request, metadata=admin(issuer))
-    assert (answer.status, answer.HasField("decided_at")) == (pb.REPLAYED, True)
-    # At its old offset it would be behind what an invoice may have billed by now.
-    assert await figures.totals() == []
+    event = subject.event(utc_now() + timedelta(days=3))
+    letter = await letters.kept(topics.USAGE_EVENTS, UsageEventBatch(events=[event]))
+    assert "timestamp" in letter.error
+    with pytest.raises(FailedPreconditionError, match="timestamp"):
+        await letters.replay(letter)
+    assert (await letters.listed()).waiting == 1
+
+    clock.ahead = timedelta(days=3)
+    await letters.check_replay(letter)
+    # At its old offset it would be behind what an invoice may have billed by now: it isn't counted there.
+    assert (await figures.raw())["requests"] == 0
     async with database.connection() as connection:
-        (sent,) = await connection.fetch(
+        [sent] = await connection.fetch(
             "SELECT message_key, payload FROM outbox WHERE topic = $1", topics.USAGE_EVENTS
         )
     assert sent["message_key"].decode() == event.consumer_id
     assert list(UsageEventBatch.FromString(sent["payload"]).events) == [event]
-    assert await audited(database) == ["dead_letter.replay"]
-    with pytest.raises(grpc.aio.AioRpcError) as again:
-        await stub.ReplayUsageDeadLetter(request, metadata=admin(issuer))
-    assert again.value.code() == grpc.StatusCode.NOT_FOUND
+
+    async def is_counted() -> bool:
+        return bool((await figures.raw())["requests"] == 1)
+
+    relay = OutboxRelay(database_url, KafkaDestination(kafka_bootstrap, topic_prefix))
+    work = asyncio.create_task(relay.run())
+    try:
+        await eventually(is_counted)
+    finally:
+        await cancel([work])
+    assert (await letters.listed()).waiting == 0
 
 
-async def test_one_that_still_cannot_be_applied_waits_on(
-    stub: Any, issuer: TestIssuer, keep: Any, subject: Any, figures: Any, database: Database
-) -> None:
-    await keep(subject.event(request_bytes=-1))
-    (letter,) = (
-        await stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(), metadata=admin(issuer))
-    ).dead_letters
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await stub.ReplayUsageDeadLetter(
-            pb.DeadLetterId(dead_letter_id=letter.dead_letter_id), metadata=admin(issuer)
-        )
-    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "request_payload_size_bytes" in (error.value.details() or "")
-    answer = await stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(), metadata=admin(issuer))
-    assert answer.waiting == 1
-    assert await audited(database) == []
-    assert await figures.totals() == []
+async def test_only_admins_decide_and_each_letter_is_decided_once(letters: Letters) -> None:
+    await letters.check_decisions(topics.USAGE_EVENTS)
 
 
-async def test_one_that_is_given_up_keeps_the_reason(
-    stub: Any, issuer: TestIssuer, keep: Any, subject: Any, database: Database
-) -> None:
-    await keep(subject.event())
-    (letter,) = (
-        await stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(), metadata=admin(issuer))
-    ).dead_letters
-    request = pb.DismissDeadLetterRequest(dead_letter_id=letter.dead_letter_id, reason="a test")
-    await stub.DismissUsageDeadLetter(request, metadata=admin(issuer))
-    gone = await stub.ListUsageDeadLetters(
-        pb.ListDeadLettersRequest(status=pb.DISMISSED), metadata=admin(issuer)
-    )
-    assert [(each.reason, each.status) for each in gone.dead_letters] == [("a test", pb.DISMISSED)]
-    assert gone.waiting == 0
-    assert await audited(database) == ["dead_letter.dismiss"]
-
-
-async def test_nobody_but_admins_sees_or_decides(stub: Any, issuer: TestIssuer) -> None:
-    metadata = (("authorization", f"Bearer {issuer.user_token(uuid4(), MERCHANT)}"),)
-    some = str(uuid4())
-    for call in (
-        stub.ListUsageDeadLetters(pb.ListDeadLettersRequest(), metadata=metadata),
-        stub.ReplayUsageDeadLetter(pb.DeadLetterId(dead_letter_id=some), metadata=metadata),
-        stub.DismissUsageDeadLetter(
-            pb.DismissDeadLetterRequest(dead_letter_id=some, reason="x"), metadata=metadata
-        ),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await call
-        assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+async def test_each_rpc_lets_in_admins_and_nobody_else(letters: Letters, issuer: TestIssuer) -> None:
+    service = DESCRIPTOR.services_by_name["DeadLettersService"]
+    assert await callers_let_in(letters.channel, service, issuer) == {
+        "ListDeadLetters": {"admin"},
+        "ReplayDeadLetter": {"admin"},
+        "DismissDeadLetter": {"admin"},
+    }

@@ -52,7 +52,14 @@ async def test_a_call_is_told_whole_to_its_consumer_and_to_admins(
 ) -> None:
     subject = new_subject(project_id=uuid7())
     event = subject.event(
-        NOON, outcome=BROKEN_OFF, is_test=True, is_continuation=True, request_id="mine", status_code=206
+        NOON,
+        outcome=BROKEN_OFF,
+        is_test=True,
+        is_continuation=True,
+        request_id="mine",
+        status_code=206,
+        request_messages=3,
+        response_messages=4,
     )
     await ingest([event])
     (call,) = (await ask(CONSUMER, subject.consumer_id)).calls
@@ -73,6 +80,8 @@ async def test_a_call_is_told_whole_to_its_consumer_and_to_admins(
         response_time_ms=7,
         request_id="mine",
         is_continuation=True,
+        request_messages=3,
+        response_messages=4,
     )
     assert call == expected
     expected.consumer = str(subject.consumer_id)

@@ -193,6 +193,67 @@ async def test_a_rule_sees_its_owners_usage_only(
         assert await connection.fetchval("SELECT count(*) FROM alerts") == len(rules)
 
 
+async def test_a_merchants_rule_on_a_key_sees_what_it_calls_of_that_merchant(
+    subject: Any, new_subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, pseudonyms: Pseudonyms
+) -> None:
+    """In the merchant's own form of the key, which tells nobody whose it is and means nothing elsewhere."""
+    with_it = {"consumer_id": subject.consumer_id, "api_key_id": subject.api_key_id}
+    elsewhere, neighbour = new_subject(**with_it), new_subject(merchant_id=subject.merchant_id)
+    await ingest([each.event() for each in (subject, subject, elsewhere, elsewhere, elsewhere, neighbour)])
+    merchant, other = (as_(each.merchant_id, MERCHANT) for each in (subject, elsewhere))
+    form = pseudonyms.of_key(subject.merchant_id, subject.api_key_id)
+    consumer = pseudonyms.of_consumer(subject.merchant_id, subject.consumer_id)
+    for narrower in ({}, {"service_id": str(subject.service_id)}, {"consumer": consumer}):
+        made = await merchant.create(key=form, thresholds=["2", "3"], **narrower)
+        assert (made.alert_rule.key, made.alert_rule.api_key_id) == (form, "")
+    await merchant.create(key=form, service_id=str(neighbour.service_id), thresholds=["1"])
+    assert await refusal(other.create(key=form)) == "key_not_found"
+    assert await refusal(as_(uuid7(), MERCHANT).create(key=form)) == "key_not_found"
+    assert await refusal(merchant.create(key=str(subject.api_key_id))) == "key_not_found"
+    await other.create(
+        key=pseudonyms.of_key(elsewhere.merchant_id, subject.api_key_id), thresholds=["3", "4"]
+    )
+    await evaluator.evaluate_touched()
+    assert await merchant.fired() == [("2", "2")] * 3
+    assert await other.fired() == [("3", "3")]
+    told = await merchant.call("ListAlertRules", pb.ListAlertRulesRequest())
+    assert str(subject.api_key_id) not in f"{told}{await merchant.alerts()}"
+    assert str(subject.consumer_id) not in f"{told}{await merchant.alerts()}"
+
+
+async def test_an_admins_rule_is_of_a_merchant_a_key_a_project_or_a_service(
+    subject: Any, new_subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator
+) -> None:
+    """And looked at as soon as there was usage of it."""
+    in_project = new_subject(project_id=uuid7(), consumer_id=subject.consumer_id)
+    neighbour = new_subject(merchant_id=subject.merchant_id, project_id=in_project.project_id)
+    await ingest([each.event() for each in (subject, in_project, in_project, neighbour)])
+    merchant, project = {"merchant_id": str(subject.merchant_id)}, {"project_id": str(in_project.project_id)}
+    key, service = {"api_key_id": str(in_project.api_key_id)}, {"service_id": str(in_project.service_id)}
+    rules: list[tuple[dict[str, str], int]] = [
+        (merchant, 2),
+        (project, 3),
+        (key, 2),
+        (service, 2),
+        (key | service, 2),
+        (merchant | project, 1),
+        (merchant | {"consumer": str(subject.consumer_id)}, 1),
+        (merchant | {"api_key_id": str(subject.api_key_id)}, 1),
+        # What nobody has used.
+        (merchant | key, 0),
+        (key | {"service_id": str(subject.service_id)}, 0),
+        ({"merchant_id": str(uuid7())}, 0),
+        ({"api_key_id": str(uuid7())}, 0),
+    ]
+    for scope, comes_to in rules:
+        admin = as_(uuid7(), ADMIN)
+        limits = [f"{comes_to}", f"{comes_to + 1}"] if comes_to else ["1"]
+        made = await admin.create(thresholds=limits, **scope)
+        assert {name: getattr(made.alert_rule, name) for name in scope} == scope
+        await evaluator.evaluate_touched()
+        assert await admin.fired() == ([(f"{comes_to}", f"{comes_to}")] if comes_to else []), scope
+
+
 async def test_bytes_and_error_rates_fire_too(
     subject: Any, ingest: Any, as_: As, evaluator: AlertEvaluator, database: Database
 ) -> None:
@@ -288,6 +349,14 @@ async def test_rules_that_make_no_sense_are_refused(as_: As) -> None:
         (merchant, {"consumer": "cst_aaaaaaaaaaaaaaaa"}, "consumer_not_found"),
         (merchant, {"api_key_id": an_id}, "filter_not_offered"),
         (merchant, {"project_id": an_id}, "filter_not_offered"),
+        (merchant, {"merchant_id": an_id}, "filter_not_offered"),
+        (merchant, {"key": "key_aaaaaaaaaaaaaaaa"}, "key_not_found"),
+        (merchant, {"key": "k" * 65}, "invalid_argument"),
+        (consumer, {"key": "key_aaaaaaaaaaaaaaaa"}, "filter_not_offered"),
+        (consumer, {"merchant_id": an_id}, "filter_not_offered"),
+        (admin, {"key": "key_aaaaaaaaaaaaaaaa"}, "filter_not_offered"),
+        (admin, {"merchant_id": "everybody"}, "invalid_argument"),
+        (admin, {**spends, "api_key_id": an_id}, "alert_rule_invalid"),
         (consumer, {"webhook_url": "http://hooks.example/"}, "webhook_url_invalid"),
         (consumer, {"webhook_url": "ftp://hooks.example/"}, "invalid_argument"),
         (consumer, {"webhook_url": "https://localhost/"}, "webhook_url_private"),

@@ -102,6 +102,8 @@ async def test_totals_equal_the_plain_sum_of_the_events(
             outcome=outcome,
             status_code=status,
             request_bytes=size if is_good else -1,
+            request_messages=size % 7,
+            response_messages=size % 11,
             response_time_ms=time_ms,
             is_continuation=goes_on,
             is_test=is_test,
@@ -172,6 +174,8 @@ def plain_sum(events: Sequence[UsageEvent]) -> dict[tuple[Any, ...], Counter[str
                 billable=int(is_billable(event)),
                 request_bytes=event.request_payload_size_bytes,
                 response_bytes=event.response_payload_size_bytes,
+                request_messages=event.request_messages,
+                response_messages=event.response_messages,
                 time_ms=event.response_time_ms if is_call else 0,
             )
             times_ms[key] += [event.response_time_ms] * is_call
@@ -196,6 +200,8 @@ async def rolled_up(database: Database) -> dict[tuple[Any, ...], Counter[str]]:
                     billable=row["billable_requests"],
                     request_bytes=row["request_bytes"],
                     response_bytes=row["response_bytes"],
+                    request_messages=row["request_messages"],
+                    response_messages=row["response_messages"],
                     time_ms=row["response_time_ms_sum"],
                 )
                 found[key] += Counter({f"bucket {number}": count for number, count in enumerate(counts)})

@@ -18,7 +18,7 @@ from ams.usage.v1 import usage_service_pb2_grpc as rpc
 from ams_common.client import ServiceToken, jwks_of, open_channel
 from ams_common.consumer import EventConsumer
 from ams_common.database import Database
-from ams_common.dead_letters import DeadLetters
+from ams_common.dead_letters_service import dead_letters_service
 from ams_common.migrations import migrate
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.platform_settings import PlatformSettingsFollower
@@ -69,13 +69,11 @@ async def run(settings: Settings) -> None:
         database = await stack.enter_async_context(Database.open(settings.database_url, Store))
         identity = await stack.enter_async_context(open_channel(settings.identity_address))
         pseudonyms = Pseudonyms(settings.pseudonym_key)
-        handlers = [*topic_handlers(database), IDENTITY]
         service = UsageService(
             database=database,
             pseudonyms=pseudonyms,
             archive=FileStore(settings.archive_url),
             questions=Questions(database=database, pseudonyms=pseudonyms),
-            dead_letters=DeadLetters(database, handlers, settings.kafka_topic_prefix),
         )
         files = FileStore(settings.reports_url)
         reports = ReportService(
@@ -127,6 +125,14 @@ async def run(settings: Settings) -> None:
         token_ends = await stack.enter_async_context(
             follow_token_ends(settings, "usage-svc", settings.service_secret)
         )
+        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+        events = EventConsumer(
+            database,
+            settings.kafka_bootstrap_servers,
+            "usage-svc",
+            [*topic_handlers(database), IDENTITY],
+            settings.kafka_topic_prefix,
+        )
         server = build_server(
             TokenVerifier(jwks_of(identity), token_ends.ended),
             [
@@ -149,19 +155,13 @@ async def run(settings: Settings) -> None:
                         KeyActivityService(database=database),
                     ),
                 ),
+                dead_letters_service("usage", events.dead_letters),
             ],
-        )
-        kafka = KafkaDestination(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
-        events = EventConsumer(
-            database,
-            settings.kafka_bootstrap_servers,
-            "usage-svc",
-            handlers,
-            settings.kafka_topic_prefix,
         )
         follower = ProjectFollower(database, following, "usage-svc", settings.service_secret, apply_projects)
         background = [
             events.run(),
+            events.dead_letters.keep_counted(),
             follower.run(revisions),
             token_ends.run(revisions),
             revisions.run(),

@@ -6,7 +6,8 @@ WITH hours AS (
     SELECT series_id, date_trunc('day', bucket_start, 'UTC') AS bucket_start, status_class, sum(requests) AS requests,
         sum(billable_requests) AS billable_requests, sum(errors) AS errors, sum(request_bytes) AS request_bytes,
         sum(response_bytes) AS response_bytes, sum(response_time_ms_sum) AS response_time_ms_sum,
-        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies
+        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies,
+        sum(request_messages) AS request_messages, sum(response_messages) AS response_messages
     FROM rollups_by_hour
     GROUP BY 1, 2, 3
 )
@@ -14,17 +15,19 @@ SELECT series_id, bucket_start, status_class
 FROM rollups_by_day AS days
 FULL JOIN hours USING (series_id, bucket_start, status_class)
 WHERE (hours.requests, hours.billable_requests, hours.errors, hours.request_bytes, hours.response_bytes,
-        hours.response_time_ms_sum, hours.least, hours.greatest, hours.latencies)
+        hours.response_time_ms_sum, hours.least, hours.greatest, hours.latencies, hours.request_messages,
+        hours.response_messages)
     IS DISTINCT FROM (days.requests, days.billable_requests, days.errors, days.request_bytes,
         days.response_bytes, days.response_time_ms_sum, days.response_time_ms_min, days.response_time_ms_max,
-        days.latencies);
+        days.latencies, days.request_messages, days.response_messages);
 
 -- name: rollups_by_day_are_those_of_the_month
 WITH days AS (
     SELECT series_id, date_trunc('month', bucket_start, 'UTC') AS bucket_start, status_class, sum(requests) AS requests,
         sum(billable_requests) AS billable_requests, sum(errors) AS errors, sum(request_bytes) AS request_bytes,
         sum(response_bytes) AS response_bytes, sum(response_time_ms_sum) AS response_time_ms_sum,
-        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies
+        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies,
+        sum(request_messages) AS request_messages, sum(response_messages) AS response_messages
     FROM rollups_by_day
     GROUP BY 1, 2, 3
 )
@@ -32,10 +35,11 @@ SELECT series_id, bucket_start, status_class
 FROM rollups_by_month AS months
 FULL JOIN days USING (series_id, bucket_start, status_class)
 WHERE (days.requests, days.billable_requests, days.errors, days.request_bytes, days.response_bytes,
-        days.response_time_ms_sum, days.least, days.greatest, days.latencies)
+        days.response_time_ms_sum, days.least, days.greatest, days.latencies, days.request_messages,
+        days.response_messages)
     IS DISTINCT FROM (months.requests, months.billable_requests, months.errors, months.request_bytes,
         months.response_bytes, months.response_time_ms_sum, months.response_time_ms_min, months.response_time_ms_max,
-        months.latencies);
+        months.latencies, months.request_messages, months.response_messages);
 
 -- name: rollups_by_minute_are_those_of_the_hour
 -- Of hours whose minutes are kept.
@@ -56,7 +60,8 @@ WITH hours AS (
     SELECT consumer_sums.series_id, bucket_start, status_class, sum(requests) AS requests,
         sum(billable_requests) AS billable_requests, sum(errors) AS errors, sum(request_bytes) AS request_bytes,
         sum(response_bytes) AS response_bytes, sum(response_time_ms_sum) AS response_time_ms_sum,
-        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies
+        min(response_time_ms_min) AS least, max(response_time_ms_max) AS greatest, sum(latencies) AS latencies,
+        sum(request_messages) AS request_messages, sum(response_messages) AS response_messages
     FROM consumer_sums
     JOIN series USING (consumer_id)
     JOIN rollups_by_hour AS hour ON hour.series_id = series.series_id
@@ -68,9 +73,11 @@ SELECT series_id, bucket_start, status_class
 FROM kept
 FULL JOIN hours USING (series_id, bucket_start, status_class)
 WHERE (hours.requests, hours.billable_requests, hours.errors, hours.request_bytes, hours.response_bytes,
-        hours.response_time_ms_sum, hours.least, hours.greatest, hours.latencies)
+        hours.response_time_ms_sum, hours.least, hours.greatest, hours.latencies, hours.request_messages,
+        hours.response_messages)
     IS DISTINCT FROM (kept.requests, kept.billable_requests, kept.errors, kept.request_bytes, kept.response_bytes,
-        kept.response_time_ms_sum, kept.response_time_ms_min, kept.response_time_ms_max, kept.latencies);
+        kept.response_time_ms_sum, kept.response_time_ms_min, kept.response_time_ms_max, kept.latencies,
+        kept.request_messages, kept.response_messages);
 
 -- name: consumers_with_many_series_have_a_sum
 SELECT consumer_id FROM series GROUP BY consumer_id HAVING count(*) >= 4 EXCEPT SELECT consumer_id FROM consumer_sums;

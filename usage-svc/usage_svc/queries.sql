@@ -73,6 +73,8 @@ CREATE TEMPORARY TABLE staged_rollups (
     request_bytes bigint NOT NULL,
     response_bytes bigint NOT NULL,
     response_time_ms_sum bigint NOT NULL,
+    request_messages bigint NOT NULL,
+    response_messages bigint NOT NULL,
     response_time_ms_min integer NOT NULL,
     response_time_ms_max integer NOT NULL,
     latencies numeric STORAGE PLAIN NOT NULL
@@ -80,12 +82,12 @@ CREATE TEMPORARY TABLE staged_rollups (
 
 -- fragment: rollup_columns
 series_id, bucket_start, status_class, requests, billable_requests, errors, request_bytes, response_bytes,
-response_time_ms_sum, response_time_ms_min, response_time_ms_max, latencies
+response_time_ms_sum, request_messages, response_messages, response_time_ms_min, response_time_ms_max, latencies
 
 -- fragment: staged
 SELECT
     series_id, bucket_start, status_class, requests, billable_requests, errors, request_bytes, response_bytes,
-    response_time_ms_sum, CASE WHEN requests > 0 THEN response_time_ms_min END,
+    response_time_ms_sum, request_messages, response_messages, CASE WHEN requests > 0 THEN response_time_ms_min END,
     CASE WHEN requests > 0 THEN response_time_ms_max END, latencies
 FROM staged_rollups
 
@@ -97,6 +99,8 @@ ON CONFLICT (series_id, bucket_start, status_class) DO UPDATE SET
     request_bytes = rollup.request_bytes + excluded.request_bytes,
     response_bytes = rollup.response_bytes + excluded.response_bytes,
     response_time_ms_sum = rollup.response_time_ms_sum + excluded.response_time_ms_sum,
+    request_messages = rollup.request_messages + excluded.request_messages,
+    response_messages = rollup.response_messages + excluded.response_messages,
     response_time_ms_min = least(rollup.response_time_ms_min, excluded.response_time_ms_min),
     response_time_ms_max = greatest(rollup.response_time_ms_max, excluded.response_time_ms_max),
     latencies = rollup.latencies + excluded.latencies

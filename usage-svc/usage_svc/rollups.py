@@ -22,6 +22,8 @@ SUMS: Final = (
     "request_bytes",
     "response_bytes",
     "response_time_ms_sum",
+    "request_messages",
+    "response_messages",
 )
 
 
@@ -78,6 +80,8 @@ class Rollups:
                     events.request_bytes,
                     events.response_bytes,
                     np.where(is_call, time_ms, 0),
+                    events.request_messages,
+                    events.response_messages,
                 ],
                 axis=1,
             ).astype(np.int64),

@@ -30,8 +30,8 @@ class Settings(ServiceSettings):
     # Asked for the names that reports tell.
     catalog_address: str = setting(name="CATALOG_ADDRESS")
     keys_address: str = setting(name="KEYS_ADDRESS")
-    # Directories or object stores that fsspec opens ("/var/lib/ams/reports", "s3://bucket/reports") and that
-    # every instance sees: for the files of reports, and for raw events as Parquet.
+    # Directories or object stores that every instance sees ("/var/lib/ams/reports", "s3://bucket/reports"),
+    # for the files of reports and for raw events as Parquet. Other stores than S3 need their fsspec package.
     reports_url: str = setting(development=".run/usage/reports")
     archive_url: str = setting(development=".run/usage/archive")
     # How long a report is kept once it is made.
@@ -75,7 +75,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     for variable, use in uses.items():
         try:
             use()
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, OSError) as error:
             problems.append(f"{variable} can't be used: {error}")
     if problems:
         raise SettingsError(problems)

@@ -28,7 +28,8 @@ from ams.catalog.v1.invitation_service_pb2_grpc import InvitationServiceStub
 from ams.catalog.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
 from ams.catalog.v1.openapi_service_pb2_grpc import OpenapiServiceStub
 from ams.catalog.v1.revision_service_pb2_grpc import RevisionServiceStub
-from ams.dead_letters.v1 import dead_letters_pb2 as dead_letters
+from ams.dead_letters.v1 import dead_letters_service_pb2 as dead_letters
+from ams.dead_letters.v1.dead_letters_service_pb2_grpc import DeadLettersServiceStub
 from ams.identity.v1 import identity_service_pb2 as identity
 from ams.identity.v1 import notifications_service_pb2 as notifications
 from ams.identity.v1 import profile_service_pb2 as profiles
@@ -70,6 +71,7 @@ from ams.usage.v1.report_service_pb2_grpc import ReportServiceStub
 from ams.usage.v1.usage_service_pb2_grpc import UsageServiceStub
 from ams_common.client import invoke, listen
 from ams_common.errors import UnauthenticatedError
+from ams_common.processes import GRPC_SERVERS
 from ams_rest.deadlines import Deadlines
 from google.protobuf.message import Message
 
@@ -115,6 +117,7 @@ _STUBS: Mapping[str, Callable[[grpc.aio.Channel], object]] = {
     "project_spend": ProjectSpendServiceStub,
     "registry": RegistryServiceStub,
     "project_images": ProjectImageServiceStub,
+    **{f"{keeper}_dead_letters": DeadLettersServiceStub for keeper in GRPC_SERVERS},
 }
 # Services that share the process of another.
 _SERVED_BY = {
@@ -139,6 +142,7 @@ _SERVED_BY = {
     "openapi": "catalog",
     "lifecycle": "catalog",
     "invitations": "catalog",
+    **{f"{keeper}_dead_letters": keeper for keeper in GRPC_SERVERS},
 }
 
 
@@ -231,6 +235,7 @@ class StreamRpc(Generic[P, T]):
 
 
 class IdentityClient(Client):
+    BatchGetConsumers = Rpc(identity.BatchGetConsumersRequest, identity.BatchGetConsumersResponse)
     BlockConsumer = Rpc(identity.BlockConsumerRequest, identity.Consumer)
     CompleteOidcSignIn = Rpc(identity.CompleteOidcSignInRequest, identity.Session)
     CreateInvite = Rpc(identity.CreateInviteRequest, identity.Invite)
@@ -332,6 +337,7 @@ class SettingsClient(Client):
 
 
 class ProfilesClient(Client):
+    BatchGetMerchantNames = Rpc(profiles.BatchGetMerchantNamesRequest, profiles.BatchGetMerchantNamesResponse)
     BatchGetUserNames = Rpc(profiles.BatchGetUserNamesRequest, profiles.BatchGetUserNamesResponse)
     DeleteMerchantLogo = Rpc(profiles.DeleteMerchantLogoRequest, profiles.MerchantProfile)
     DeleteMyPicture = Rpc(profiles.DeleteMyPictureRequest, identity.User)
@@ -359,7 +365,11 @@ class NotificationsClient(Client):
 
 class CatalogClient(Client):
     ApproveService = Rpc(catalog.ApproveServiceRequest, catalog.Service)
+    BatchGetMarketplaceServices = Rpc(
+        catalog.BatchGetMarketplaceServicesRequest, catalog.BatchGetMarketplaceServicesResponse
+    )
     BatchGetServiceNames = Rpc(catalog.BatchGetServiceNamesRequest, catalog.BatchGetServiceNamesResponse)
+    BatchGetServices = Rpc(catalog.BatchGetServicesRequest, catalog.BatchGetServicesResponse)
     CancelPrice = Rpc(catalog.CancelPriceRequest, pricing.PriceVersion)
     CreateService = Rpc(catalog.CreateServiceRequest, catalog.Service)
     GetMarketplaceService = Rpc(catalog.GetMarketplaceServiceRequest, catalog.MarketplaceService)
@@ -376,6 +386,7 @@ class CatalogClient(Client):
     SetUpstreamCredential = Rpc(catalog.SetUpstreamCredentialRequest, catalog.Service)
     SubmitService = Rpc(catalog.SubmitServiceRequest, catalog.Service)
     UpdateService = Rpc(catalog.UpdateServiceRequest, catalog.Service)
+    UseSigningKey = Rpc(catalog.UseSigningKeyRequest, catalog.Service)
 
 
 class RevisionsClient(Client):
@@ -421,6 +432,7 @@ class KeysClient(Client):
     CreateKey = Rpc(keys.CreateKeyRequest, keys.CreateKeyResponse)
     DenyAccess = Rpc(keys.DenyAccessRequest, keys.AccessRequest)
     GetKey = Rpc(keys.GetKeyRequest, keys.Key)
+    GetProjectSpendCap = Rpc(keys.GetProjectSpendCapRequest, keys.ProjectSpendCap)
     GetSpendCap = Rpc(keys.GetSpendCapRequest, keys.ConsumerSpendCap)
     ListAccessRequests = Rpc(keys.ListAccessRequestsRequest, keys.ListAccessRequestsResponse)
     ListConsumerAccessRequests = Rpc(
@@ -430,6 +442,7 @@ class KeysClient(Client):
     RequestAccess = Rpc(keys.RequestAccessRequest, keys.AccessRequest)
     RevokeKey = Rpc(keys.RevokeKeyRequest, keys.Key)
     SetKeySpendCap = Rpc(keys.SetKeySpendCapRequest, keys.Key)
+    SetProjectSpendCap = Rpc(keys.SetProjectSpendCapRequest, keys.ProjectSpendCap)
     SetSpendCap = Rpc(keys.SetSpendCapRequest, keys.ConsumerSpendCap)
 
 
@@ -499,7 +512,6 @@ class ExposuresClient(Client):
 
 
 class UsageClient(Client):
-    DismissUsageDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
     GetConsumerUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     GetMerchantUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
     GetPlatformUsage = Rpc(usage.GetUsageRequest, usage.UsageReport)
@@ -507,8 +519,6 @@ class UsageClient(Client):
     ListDayRoots = Rpc(usage.ListDayRootsRequest, usage.ListDayRootsResponse)
     ListMerchantCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
     ListPlatformCalls = Rpc(usage.ListCallsRequest, usage.ListCallsResponse)
-    ListUsageDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
-    ReplayUsageDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
     WatchConsumerUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
     WatchMerchantUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
     WatchPlatformUsage = StreamRpc(usage.GetUsageRequest, usage.UsageReport)
@@ -538,7 +548,6 @@ class BillingClient(Client):
     )
     CreateCommissionRate = Rpc(billing.CreateCommissionRateRequest, billing.CommissionRate)
     CreateCreditNote = Rpc(billing.CreateCreditNoteRequest, billing.Invoice)
-    DismissBillingDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
     EstimateCost = Rpc(billing.EstimateCostRequest, billing.PricePreview)
     GetConsumerSpend = Rpc(billing.GetConsumerSpendRequest, billing.GetConsumerSpendResponse)
     GetInvoice = Rpc(billing.GetInvoiceRequest, billing.Invoice)
@@ -549,15 +558,14 @@ class BillingClient(Client):
     GetReconciliation = Rpc(billing.GetReconciliationRequest, billing.Reconciliation)
     GetStatement = Rpc(billing.GetStatementRequest, billing.Statement)
     IssueInvoices = Rpc(billing.IssueInvoicesRequest, billing.InvoiceRun)
-    ListBillingDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
     ListCommissionRates = Rpc(billing.ListCommissionRatesRequest, billing.ListCommissionRatesResponse)
     ListConsumerInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
+    ListInvoiceLineEvents = Rpc(billing.ListInvoiceLineEventsRequest, billing.ListInvoiceLineEventsResponse)
     ListInvoiceRuns = Rpc(billing.ListInvoiceRunsRequest, billing.ListInvoiceRunsResponse)
     ListInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
     ListMerchantInvoices = Rpc(billing.ListInvoicesRequest, billing.ListInvoicesResponse)
     MarkInvoicePaid = Rpc(billing.MarkInvoicePaidRequest, billing.Invoice)
     PreviewPrice = Rpc(billing.PreviewPriceRequest, billing.PricePreview)
-    ReplayBillingDeadLetter = Rpc(dead_letters.DeadLetterId, dead_letters.DeadLetter)
     SendInvoice = Rpc(billing.SendInvoiceRequest, billing.Invoice)
     SimulatePrice = Rpc(billing.SimulatePriceRequest, billing.PriceSimulation)
     VoidInvoice = Rpc(billing.VoidInvoiceRequest, billing.Invoice)
@@ -578,6 +586,7 @@ class ProjectImagesClient(Client):
 
 
 class RegistryClient(Client):
+    BatchGetNewestImages = Rpc(registry.BatchGetNewestImagesRequest, registry.BatchGetNewestImagesResponse)
     CreatePushToken = Rpc(registry.CreatePushTokenRequest, registry.CreatePushTokenResponse)
     DeprecateImage = Rpc(registry.DeprecateImageRequest, registry.Image)
     GetImage = Rpc(registry.GetImageRequest, registry.Image)
@@ -586,6 +595,12 @@ class RegistryClient(Client):
     ListImages = Rpc(registry.ListImagesRequest, registry.ListImagesResponse)
     ListPushTokens = Rpc(registry.ListPushTokensRequest, registry.ListPushTokensResponse)
     RevokePushToken = Rpc(registry.RevokePushTokenRequest, registry.PushToken)
+
+
+class DeadLettersClient(Client):
+    DismissDeadLetter = Rpc(dead_letters.DismissDeadLetterRequest, dead_letters.DeadLetter)
+    ListDeadLetters = Rpc(dead_letters.ListDeadLettersRequest, dead_letters.ListDeadLettersResponse)
+    ReplayDeadLetter = Rpc(dead_letters.ReplayDeadLetterRequest, dead_letters.DeadLetter)
 
 
 class Api:
@@ -620,6 +635,12 @@ class Api:
         self.project_spend = ProjectSpendClient("project_spend", stubs, access_token, deadlines)
         self.project_images = ProjectImagesClient("project_images", stubs, access_token, deadlines)
         self.registry = RegistryClient("registry", stubs, access_token, deadlines)
+        self._stubs = stubs
+        self._deadlines = deadlines
+
+    def dead_letters_of(self, keeper: str) -> DeadLettersClient:
+        """The dead letters that one service keeps, of GRPC_SERVERS. Its requests name it too."""
+        return DeadLettersClient(f"{keeper}_dead_letters", self._stubs, self.access_token, self._deadlines)
 
 
 class Listed(Protocol):

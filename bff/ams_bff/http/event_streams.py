@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from ams_common.errors import ResourceExhaustedError, UnavailableError
 
+from ams_bff.http.session_roles import SessionRoles
+
 # A browser has six connections to a host over HTTP/1.1: streams in open windows must leave some free.
 MOST_OF_ONE_SESSION = 4
 # Each asks the services every few seconds for as long as a page is looked at.
@@ -22,6 +24,7 @@ class EventStreams:
 
     def __init__(self, beat_s: float) -> None:
         self.beat_s = beat_s
+        self.session_roles = SessionRoles(beat_s)
         self._by_session: Counter[str] = Counter()
         self._ends: set[asyncio.Event] = set()
         self._is_stopping = False

@@ -19,8 +19,8 @@ from ams.identity.v1 import identity_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT, Role
 from ams_common.access import is_stopped
 from ams_common.errors import UnavailableError
+from ams_common.redis_client import RedisClient
 from ams_common.sealing import Sealer, SealingError
-from redis.asyncio import Redis
 from redis.exceptions import LockError, RedisError
 
 # As long as identity-svc lets any session last; it is the one that ends them.
@@ -31,14 +31,6 @@ _FLASHES_S = 3600
 # A renewal is one call to identity-svc; whoever waits for longer has lost its holder.
 _LOCK_S, _LOCK_WAIT_S, _LOCK_POLL_S = 15.0, 10.0, 0.02
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-def open_redis(url: str) -> Redis:
-    """A client that gives up soon: a page must not hang on a Redis that doesn't answer."""
-    timeout_s = 2.0
-    return Redis.from_url(
-        url, decode_responses=True, socket_connect_timeout=timeout_s, socket_timeout=timeout_s
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +116,8 @@ def new_session() -> Session:
 class SessionStore:
     """Every method raises UnavailableError when Redis is down."""
 
-    def __init__(self, redis: Redis, sealer: Sealer) -> None:
+    def __init__(self, redis: RedisClient, sealer: Sealer) -> None:
+        """`redis` answers with text."""
         self._redis = redis
         self._sealer = sealer
 

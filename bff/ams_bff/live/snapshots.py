@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ams_bff.http.feeds import Follower
 from ams_bff.http.routing import View
+from ams_bff.http.session_roles import Roles
 from ams_bff.http.visits import Visit
 
 # Browsers come back after a stop, not all in the same second.
@@ -122,8 +123,7 @@ class LiveStream(Response):
             follower.begin()
             try:
                 if time.monotonic() - validated_s >= beat_s:
-                    await _revalidate_session(visit, self._role)
-                    validated_s = time.monotonic()
+                    validated_s = await _revalidate_session(visit, self._role)
                 snapshot = await self._load(visit)
                 follower.settle()
             except (UnauthenticatedError, PermissionDeniedError):
@@ -143,8 +143,9 @@ async def _pause(length_s: float, *until: asyncio.Event) -> None:
             task.cancel()
 
 
-async def _revalidate_session(visit: Visit, role: Role.ValueType) -> None:
-    """What was so when the stream began is so still: asks Redis and identity-svc.
+async def _revalidate_session(visit: Visit, role: Role.ValueType) -> float:
+    """What was so when the stream began is so still: asks Redis, and identity-svc unless another live page of
+    the session has done so within the beat. Returns when identity-svc was asked, by the monotonic clock.
 
     Raises UnauthenticatedError when the session has ended, PermissionDeniedError when the person is blocked
     or suspended in the role.
@@ -152,9 +153,14 @@ async def _revalidate_session(visit: Visit, role: Role.ValueType) -> None:
     await visit.session.reload()
     if visit.session.person is None:
         raise UnauthenticatedError("session_ended", "Your session has ended. Sign in again.")
-    user = await visit.api.identity.GetMe()
-    if role not in user.roles:
+
+    async def ask() -> Roles:
+        return (await visit.api.identity.GetMe()).roles
+
+    roles, asked_at_s = await visit.event_streams.session_roles.current(visit.session.secret, ask)
+    if role not in roles:
         raise PermissionDeniedError("role_required", "Your account doesn't have the role for this page.")
+    return asked_at_s
 
 
 async def _set_when_gone(receive: Receive, end: asyncio.Event) -> None:

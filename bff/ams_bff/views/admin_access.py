@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ams_bff.http.routing import action
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.key_settings import key_activities
 from ams_bff.views.naming import name_of, service_names
 
@@ -42,10 +43,12 @@ async def load_keys_and_grants(visit: Visit, consumer_id: str) -> Mapping[str, A
 async def end_grant(visit: Visit) -> Response:
     path = _CONSUMER.format(account_id=visit.parameter("account_id"))
     try:
-        await visit.api.grants.EndGrant(grant_id=visit.parameter("grant_id"), reason=visit.form["reason"])
+        ended = await visit.api.grants.EndGrant(
+            grant_id=visit.parameter("grant_id"), reason=visit.form["reason"]
+        )
     except FailedPreconditionError as error:
         return await visit.redirect(path, Flash(error.message, "plain"))
-    return await visit.redirect(path, "The access has ended. Calls stop within a second.")
+    return await visit.redirect(path, effect_flash("The access has ended.", ended, visit.zone))
 
 
 async def load_policy(visit: Visit, service_id: str) -> bool | None:

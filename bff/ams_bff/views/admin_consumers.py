@@ -57,7 +57,7 @@ CONSUMERS = AccountKind(
     stop=lambda visit, consumer_id, reason: visit.api.identity.BlockConsumer(
         consumer_id=consumer_id, reason=reason
     ),
-    stopped_text="is blocked. Calls with its keys stop within a second.",
+    stopped_text="is blocked.",
     restore_verb="unblock",
     restore=lambda visit, consumer_id, reason: visit.api.identity.UnblockConsumer(
         consumer_id=consumer_id, reason=reason

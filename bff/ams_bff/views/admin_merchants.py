@@ -89,7 +89,7 @@ MERCHANTS = AccountKind(
     stop=lambda visit, merchant_id, reason: visit.api.identity.SuspendMerchant(
         merchant_id=merchant_id, reason=reason
     ),
-    stopped_text="is suspended. Calls to its services stop within a second.",
+    stopped_text="is suspended.",
     restore_verb="reinstate",
     restore=lambda visit, merchant_id, reason: visit.api.identity.ReinstateMerchant(
         merchant_id=merchant_id, reason=reason

@@ -2,6 +2,7 @@
 consumers who ask for access."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,9 @@ SHOWN = 25
 # What one page of a list may hold: more than this waits only after a long holiday.
 _MOST = 200
 _SHOWN_IMAGES = 5
+# As many as one request may ask for.
+_MOST_SERVICES = 100
+_MOST_CONSUMERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +112,22 @@ async def load_waiting(visit: Visit) -> Waiting:
 async def services_with_facts(visit: Visit, services: Iterable[catalog_pb.Service]) -> list[Pending]:
     """Services that wait, those of images with what was pushed for them."""
     waiting = list(services)
-    images = await asyncio.gather(*(images_of(visit, service) for service in waiting))
-    return [
-        Pending(service, service.updated_at, images=pushed)
-        for service, pushed in zip(waiting, images, strict=True)
-    ]
+    images = await newest_images(visit, waiting)
+    return [Pending(service, service.updated_at, images=images[service.service_id]) for service in waiting]
 
 
-async def images_of(visit: Visit, service: catalog_pb.Service) -> Sequence[registry_pb.Image]:
-    """The newest images of a Docker service, rejected pushes among them; none of an API."""
-    if service.type != DOCKER:
-        return ()
-    return (
-        await visit.api.registry.ListAllImages(service_id=service.service_id, page_size=_SHOWN_IMAGES)
-    ).images
+async def newest_images(
+    visit: Visit, services: Iterable[catalog_pb.Service]
+) -> defaultdict[str, list[registry_pb.Image]]:
+    """By service, those of Docker services, rejected pushes among them; none of an API."""
+    images = defaultdict(list)
+    if asked := [service.service_id for service in services if service.type == DOCKER]:
+        answer = await visit.api.registry.BatchGetNewestImages(
+            service_ids=asked, images_of_each=_SHOWN_IMAGES
+        )
+        for image in answer.images:
+            images[image.service_id].append(image)
+    return images
 
 
 async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) -> list[Pending]:
@@ -136,10 +142,18 @@ async def with_facts(visit: Visit, requests: Iterable[keys_pb.AccessRequest]) ->
 
 
 async def services_by_id(visit: Visit, service_ids: Iterable[str]) -> dict[str, catalog_pb.Service]:
-    calls = [visit.api.catalog.GetService(service_id=service_id) for service_id in set(service_ids)]
-    return {service.service_id: service for service in await asyncio.gather(*calls)}
+    """One call, but for more than 100."""
+    wanted = sorted(set(service_ids))
+    parts = [wanted[at : at + _MOST_SERVICES] for at in range(0, len(wanted), _MOST_SERVICES)]
+    answers = await asyncio.gather(*(visit.api.catalog.BatchGetServices(service_ids=part) for part in parts))
+    return {service.service_id: service for answer in answers for service in answer.services}
 
 
 async def consumers_by_id(visit: Visit, consumer_ids: Iterable[str]) -> dict[str, identity_pb.Consumer]:
-    calls = [visit.api.identity.GetConsumer(consumer_id=consumer_id) for consumer_id in set(consumer_ids)]
-    return {consumer.consumer_id: consumer for consumer in await asyncio.gather(*calls)}
+    """One call, but for more than 200."""
+    wanted = sorted(set(consumer_ids))
+    parts = [wanted[at : at + _MOST_CONSUMERS] for at in range(0, len(wanted), _MOST_CONSUMERS)]
+    answers = await asyncio.gather(
+        *(visit.api.identity.BatchGetConsumers(consumer_ids=part) for part in parts)
+    )
+    return {consumer.consumer_id: consumer for answer in answers for consumer in answer.consumers}

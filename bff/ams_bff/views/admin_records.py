@@ -78,6 +78,9 @@ def subject_of(record: AuditRecord, known: Known | Names | None, names: Mapping[
             return f"from {month(resource_id)}" if resource_id > "2001" else "", ""
         case "platform_settings":
             return f"version {resource_id}", "/admin/settings"
+        case "dead_letter":
+            keeper = details.get("keeper", "")
+            return f"{details.get('topic', '')} in {keeper}-svc" if keeper else details.get("topic", ""), ""
         case "audit_log":
             return f"up to record {resource_id}", ""
         case _:

@@ -13,8 +13,9 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views.admin_access import load_policy
-from ams_bff.views.admin_queue import images_of
+from ams_bff.views.admin_queue import newest_images
 from ams_bff.views.admin_records import audit_of
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
 _PAGE_SIZE = 25
@@ -35,7 +36,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
     merchant, report, images, (records, names), merchant_approves, revisions = await asyncio.gather(
         visit.api.identity.GetMerchant(merchant_id=service.merchant_id),
         reports.ask_shown(visit, service_id=service_id),
-        images_of(visit, service),
+        newest_images(visit, [service]),
         audit_of(visit, service_id),
         load_policy(visit, service_id),
         visit.api.revisions.ListServiceRevisions(service_id=service_id, page_size=_SHOWN_REVISIONS),
@@ -47,7 +48,7 @@ async def show_service(visit: Visit, form: Form | None = None) -> Response:
         service=service,
         merchant=merchant,
         requests=figures.trend(report),
-        images=images,
+        images=images[service_id],
         records=records,
         names=names,
         revisions=revisions.revisions,
@@ -64,7 +65,8 @@ async def suspend_service(visit: Visit) -> Response:
         service = await visit.api.lifecycle.SuspendService(service_id=service_id, reason=form["reason"])
     except AppError as error:
         return await show_service(visit, form.refused(error))
-    return await visit.redirect(f"/admin/services/{service_id}", f"{service.name} is suspended.")
+    flash = effect_flash(f"{service.name} is suspended.", service, visit.zone)
+    return await visit.redirect(f"/admin/services/{service_id}", flash)
 
 
 async def reinstate_service(visit: Visit) -> Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.formats import money_of, number, size
 from ams_bff.ui.forms import Form
+from ams_bff.usage.ranges import FILTERS_OF
 from ams_bff.views.project_names import project_choices
 from ams_bff.views.usage_names import Choice, key_choices, labels_of, service_choices
 
@@ -35,6 +36,12 @@ METRICS = {
 PERIODS = {"ALERT_HOUR": "Hour", "ALERT_DAY": "Day", "ALERT_MONTH": "Month"}
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,6})?")
 _MOST_THRESHOLDS = 10
+# What the form names that isn't there, by the error's code.
+_NOT_FOUND = {
+    "project_not_found": ("project_id", "is none of yours"),
+    "consumer_not_found": ("consumer", "is called like none of yours"),
+    "key_not_found": ("key", "is called like none that has called your services"),
+}
 _SENT_TWICE = Flash("The alert was made already. Its webhook's secret was shown then.", "plain")
 _COLUMNS = (
     "fired_at",
@@ -57,15 +64,15 @@ async def show_alerts(visit: Visit) -> Response:
         visit.api.alerts.ListAlertRules(role=visit.role),
     )
     rules = listed.alert_rules
-    kinds = {"service": "service_id", "key": "api_key_id", "project": "project_id", "consumer": "consumer"}
+    filters = _filters_of(visit.role)
     labels = await asyncio.gather(
         # Lists: a generator would look for `field` when it is the last one.
-        *(labels_of(visit, kind, [getattr(rule, field) for rule in rules]) for kind, field in kinds.items())
+        *(labels_of(visit, kind, [getattr(rule, field) for rule in rules]) for kind, field in filters.items())
     )
     scopes = {
         rule.alert_rule_id: [
             (kind, words[getattr(rule, field)])
-            for (kind, field), words in zip(kinds.items(), labels, strict=True)
+            for (kind, field), words in zip(filters.items(), labels, strict=True)
             if getattr(rule, field)
         ]
         for rule in rules
@@ -85,6 +92,11 @@ async def show_alerts(visit: Visit) -> Response:
         # What comes between this page and the button isn't read by it.
         now=utc_now().isoformat(),
     )
+
+
+def _filters_of(role: Role.ValueType) -> Mapping[str, str]:
+    """What a rule can be about, by the names in URLs: fields of the request and of the rule."""
+    return {kind: field for kind, field in FILTERS_OF[role].items() if kind != "status"}
 
 
 def amount_words(metric: pb.AlertMetric.ValueType, text: str, currency: str) -> str:
@@ -107,9 +119,7 @@ async def show_new(visit: Visit, form: Form | None = None) -> Response:
         period="ALERT_DAY",
         currency_code="EUR",
         sends_mail="true",
-        service_id=visit.query.get("service", ""),
-        project_id=visit.query.get("project", ""),
-        consumer=visit.query.get("consumer", ""),
+        **{field: visit.query.get(kind, "") for kind, field in _filters_of(visit.role).items()},
     )
     services: Sequence[Choice] = await visit.or_none_if_down(service_choices(visit)) or []
     keys: Sequence[Choice] = await visit.or_none_if_down(key_choices(visit)) or []
@@ -130,12 +140,9 @@ async def create_rule(visit: Visit) -> Response:
     """Shows a webhook's secret, once."""
     form = visit.form
     try:
-        made = await visit.api.alerts.CreateAlertRule(**_rule_fields(form), role=visit.role)
+        made = await visit.api.alerts.CreateAlertRule(**_rule_fields(form, visit.role), role=visit.role)
     except NotFoundError as error:
-        if error.code == "project_not_found":
-            form.refuse("project_id", "is none of yours")
-        else:
-            form.refuse("consumer", "is called like none of yours")
+        form.refuse(*_NOT_FOUND[error.code])
         return await show_new(visit, form)
     except AppError as error:
         return await show_new(visit, form.refused(error, PermissionDeniedError))
@@ -147,7 +154,7 @@ async def create_rule(visit: Visit) -> Response:
     return await visit.render("alerts/secret.html", path=path, rule=rule, secret=made.webhook_secret)
 
 
-def _rule_fields(form: Form) -> dict[str, Any]:
+def _rule_fields(form: Form, role: Role.ValueType) -> dict[str, Any]:
     """The request's, as far as the form can be read. Raises InvalidArgumentError."""
     metric, period = form["metric"], form["period"]
     if not form["name"]:
@@ -171,10 +178,7 @@ def _rule_fields(form: Form) -> dict[str, Any]:
         "period": pb.AlertPeriod.Value(period),
         "thresholds": thresholds,
         "currency_code": form["currency_code"] if metric == "SPEND" else "",
-        "service_id": form["service_id"],
-        "api_key_id": form["api_key_id"],
-        "project_id": form["project_id"],
-        "consumer": form["consumer"],
+        **{field: form[field] for field in _filters_of(role).values()},
         "min_requests": least,
         "sends_mail": form["sends_mail"] == "true",
         "webhook_url": form["webhook_url"],

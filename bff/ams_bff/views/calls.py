@@ -51,6 +51,8 @@ _COLUMNS = (
     "response_time_ms",
     "request_bytes",
     "response_bytes",
+    "request_messages",
+    "response_messages",
     "request_id",
 )
 
@@ -142,7 +144,8 @@ async def _rows(visit: Visit, listed: pb.ListCallsResponse) -> list[Cells]:
             CHARGES.get(call.charge_class, ""),
             "yes" if call.is_test else "no",
             "yes" if call.is_continuation else "no",
-            *cells(call, "response_time_ms", "request_bytes", "response_bytes", "request_id"),
+            *cells(call, "response_time_ms", "request_bytes", "response_bytes"),
+            *cells(call, "request_messages", "response_messages", "request_id"),
         ]
         for call in listed.calls
     ]

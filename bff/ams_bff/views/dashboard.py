@@ -58,7 +58,7 @@ async def show_overview(visit: Visit) -> Response:
     ids = {each.service_id for each in requests} | {each for key in keys for each in key.service_ids}
     names, now = await service_names(visit, ids), utc_now()
     to_decide = [*_denied_lately(requests, now), *_without_key(keys, requests)]
-    # Only of what stands in the marketplace there is something to decide: few, and so asked for one by one.
+    # Only of what stands in the marketplace there is something to decide.
     offered = await visit.or_none_if_down(know_services(visit, (each.service_id for each in to_decide)))
     return await visit.render(
         "dashboard/show.html",

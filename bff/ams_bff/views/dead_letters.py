@@ -1,15 +1,14 @@
 """Messages of Kafka that a service could not apply, for an admin to decide about."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ams.dead_letters.v1 import dead_letters_pb2 as pb
+from ams.dead_letters.v1 import dead_letters_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.errors import AppError, FailedPreconditionError, NotFoundError
 from starlette.responses import Response
 
-from ams_bff.http.api import Api
 from ams_bff.http.downloads import message_download
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
@@ -34,73 +33,94 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A service that keeps what it couldn't apply."""
+    """A service that keeps what it couldn't apply: its label, what isn't done while a message waits, and what
+    never is once it is dismissed."""
 
-    words: str
-    ask: Callable[[Api], Callable[..., Awaitable[pb.ListDeadLettersResponse]]]
-    replay: Callable[[Api], Callable[..., Awaitable[pb.DeadLetter]]]
-    dismiss: Callable[[Api], Callable[..., Awaitable[pb.DeadLetter]]]
+    label: str
+    waiting: str
+    dismissed: str
 
 
 KEEPERS: Mapping[str, Keeper] = {
     "usage": Keeper(
-        "Calls that aren’t counted",
-        lambda api: api.usage.ListUsageDeadLetters,
-        lambda api: api.usage.ReplayUsageDeadLetter,
-        lambda api: api.usage.DismissUsageDeadLetter,
+        "Usage",
+        "Calls that aren’t counted, and so not billed.",
+        "The calls that it tells of are never counted, and so never billed.",
     ),
     "billing": Keeper(
-        "Usage that isn’t billed",
-        lambda api: api.billing.ListBillingDeadLetters,
-        lambda api: api.billing.ReplayBillingDeadLetter,
-        lambda api: api.billing.DismissBillingDeadLetter,
+        "Billing",
+        "Usage that isn’t billed, and prices and names that invoices don’t know.",
+        "What it tells of is never billed; a price or a name stays unknown to invoices.",
+    ),
+    "identity": Keeper(
+        "Identity",
+        "Audit records that aren’t in the log, and notifications that nobody has got.",
+        "It never comes into the audit log, or to whom it was to tell something.",
+    ),
+    "catalog": Keeper(
+        "Catalog",
+        "Names and standings of merchants that the marketplace doesn’t know.",
+        "The marketplace goes on with what it knows of the merchant.",
+    ),
+    "keys": Keeper(
+        "Keys",
+        "Standings of consumers and projects that keys don’t follow, and prices that nobody was told of.",
+        "Keys go on with what is known so far, and nobody is told of a price.",
+    ),
+    "registry": Keeper(
+        "Registry",
+        "Names of merchants and members of projects that the registry doesn’t know.",
+        "The registry goes on with what it knows so far.",
     ),
 }
 
 
 async def show_dead_letters(visit: Visit) -> Response:
     """Those that one service keeps; how many wait in each."""
-    name = _chosen(visit.query.get("of", ""))
-    others = [other for other in KEEPERS if other != name]
-    counting = [visit.or_none_if_down(KEEPERS[other].ask(visit.api)(page_size=1)) for other in others]
-    listed, counted = await asyncio.gather(
-        _ask(visit, _PAGE_SIZE, visit.url.page_token), asyncio.gather(*counting)
-    )
-    waiting = {name: listed.waiting} | {
-        other: answer.waiting if answer else None for other, answer in zip(others, counted, strict=True)
-    }
+    chosen = _chosen(visit)
+    asked = [
+        _ask(visit, _PAGE_SIZE, visit.url.page_token)
+        if keeper == chosen
+        else visit.api.dead_letters_of(keeper).ListDeadLetters(keeper=keeper, page_size=1)
+        for keeper in KEEPERS
+    ]
+    listed = await asyncio.gather(*map(visit.or_none_if_down, asked))
+    answers = dict(zip(KEEPERS, listed, strict=True))
     return await visit.render(
         "admin/dead_letters.html",
         keepers=KEEPERS,
-        chosen=name,
-        waiting=waiting,
+        chosen=chosen,
+        waiting={
+            keeper: answer.waiting if answer is not None else None for keeper, answer in answers.items()
+        },
+        listed=answers[chosen],
         pb=pb,
-        letters=listed.dead_letters,
-        next_token=listed.next_page_token,
     )
 
 
 async def replay(visit: Visit) -> Response:
     """Tries it again, now."""
-    name, letter_id = _keeper_in_path(visit), visit.parameter("dead_letter_id")
+    keeper, letter_id = _keeper_in_path(visit), visit.parameter("dead_letter_id")
     try:
-        await KEEPERS[name].replay(visit.api)(dead_letter_id=letter_id)
+        client = visit.api.dead_letters_of(keeper)
+        await client.ReplayDeadLetter(keeper=keeper, dead_letter_id=letter_id)
         flash = Flash("The message is applied.")
     except FailedPreconditionError as error:
-        flash = Flash(f"It still can't be applied. {error.message}", "bad")
+        flash = Flash(error.message, "bad")
     except NotFoundError:
         flash = Flash("Somebody has decided about it already.", "plain")
-    return await visit.redirect(f"{PATH}?of={name}", flash)
+    return await visit.redirect(f"{PATH}?of={keeper}", flash)
 
 
 async def dismiss(visit: Visit) -> Response:
     """For good, with a reason, which the audit log keeps."""
-    name, letter_id, form = _keeper_in_path(visit), visit.parameter("dead_letter_id"), visit.form
+    keeper, letter_id, form = _keeper_in_path(visit), visit.parameter("dead_letter_id"), visit.form
     try:
         if not form["reason"]:
-            form.refuse("reason", "is required: what is dismissed is never counted")
+            form.refuse("reason", "is required: what is dismissed is never applied")
         form.check()
-        await KEEPERS[name].dismiss(visit.api)(dead_letter_id=letter_id, reason=form["reason"])
+        client = visit.api.dead_letters_of(keeper)
+        await client.DismissDeadLetter(keeper=keeper, dead_letter_id=letter_id, reason=form["reason"])
         flash = Flash("The message is dismissed.")
     except NotFoundError:
         flash = Flash("Somebody has decided about it already.", "plain")
@@ -108,24 +128,27 @@ async def dismiss(visit: Visit) -> Response:
         form.refused(error)
         message = form.message or " ".join(form.error_text(field) for field in form.errors)
         flash = Flash(f"Nothing was dismissed. {message}", "bad")
-    return await visit.redirect(f"{PATH}?of={name}", flash)
+    return await visit.redirect(f"{PATH}?of={keeper}", flash)
 
 
-def _chosen(name: str) -> str:
-    return name if name in KEEPERS else next(iter(KEEPERS))
+def _chosen(visit: Visit) -> str:
+    keeper = visit.query.get("of", "")
+    return keeper if keeper in KEEPERS else next(iter(KEEPERS))
 
 
 def _keeper_in_path(visit: Visit) -> str:
-    name = visit.parameter("keeper")
-    if name not in KEEPERS:
-        raise NotFoundError("no_such_keeper", "There is no such service.")
-    return name
+    keeper = visit.parameter("keeper")
+    if keeper not in KEEPERS:
+        raise NotFoundError("keeper_not_found", "There is no such service.")
+    return keeper
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListDeadLettersResponse:
-    keeper = KEEPERS[_chosen(visit.query.get("of", ""))]
+    keeper = _chosen(visit)
     status = _STATUSES.get(visit.query.get("status", ""), pb.DEAD_LETTER_STATUS_UNSPECIFIED)
-    return await keeper.ask(visit.api)(page_size=size, page_token=page_token, status=status)
+    return await visit.api.dead_letters_of(keeper).ListDeadLetters(
+        keeper=keeper, page_size=size, page_token=page_token, status=status
+    )
 
 
 VIEWS = (

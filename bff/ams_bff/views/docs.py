@@ -7,6 +7,8 @@ from starlette.responses import Response
 
 from ams_bff.http.routing import page
 from ams_bff.http.visits import Visit
+from ams_bff.ui.billing_examples import endings, examples
+from ams_bff.ui.price_words import GRADUATED, TIER_BORDER, VOLUME
 from ams_bff.ui.samples import rest_samples
 
 # The areas as people call them, by whom they are for, in the order in which they are wanted.
@@ -45,9 +47,14 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "second_factors": "Second factors",
         "notifications": "Notifications",
     },
-    "The platform": {"team": "Team of admins", "settings": "Settings"},
+    "The platform": {
+        "team": "Team of admins",
+        "settings": "Settings",
+        "dead_letters": "Messages that couldn’t be applied",
+    },
 }
 _OTHERS = "More"
+_VERIFY = "ams-verify invoice.jsonl --roots roots.json --digest <the invoice's roots digest>"
 
 
 def _groups(areas: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
@@ -65,6 +72,19 @@ def _groups(areas: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
 async def show_guide(visit: Visit) -> Response:
     return await visit.render(
         "docs/guide.html", groups=_groups(visit.documentation.areas), samples=rest_samples(visit.public_url)
+    )
+
+
+async def show_billing(visit: Visit) -> Response:
+    return await visit.render(
+        "docs/billing.html",
+        groups=_groups(visit.documentation.areas),
+        tier_border=TIER_BORDER,
+        graduated=GRADUATED,
+        volume=VOLUME,
+        examples=examples(),
+        endings=endings(),
+        verify_sample=_VERIFY,
     )
 
 
@@ -86,6 +106,7 @@ async def list_error_codes(visit: Visit) -> Response:
 
 VIEWS = (
     page("/docs", show_guide),
+    page("/docs/billing", show_billing),
     page("/docs/errors", list_error_codes),
     page("/docs/api/{area}", show_area),
 )

@@ -22,6 +22,7 @@ from ams_bff.usage import figures, reports
 from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import active_keys, all_keys, all_requests, newest_by_service
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.naming import know_services, name_of
 from ams_bff.views.project_names import project_names
 
@@ -135,11 +136,12 @@ async def end_access(visit: Visit) -> Response:
     """Gives access to the service back."""
     form = visit.form
     try:
-        await visit.api.grants.EndConsumerGrant(grant_id=form["grant_id"], reason=form["reason"])
+        ended = await visit.api.grants.EndConsumerGrant(grant_id=form["grant_id"], reason=form["reason"])
     except AppError as error:
         return await show_service(visit, form.refused(error, PermissionDeniedError))
     path = f"{PATH}/{visit.parameter('service_id')}"
-    return await visit.redirect(path, "The access has ended. Keys can’t call the service any more.")
+    text = "The access has ended. Keys can’t call the service any more."
+    return await visit.redirect(path, effect_flash(text, ended, visit.zone))
 
 
 VIEWS = (

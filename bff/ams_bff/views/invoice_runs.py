@@ -6,7 +6,7 @@ from typing import Any
 from ams.billing.v1 import billing_service_pb2 as pb
 from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT, Role
 from ams_common.clock import utc_now
-from ams_common.errors import AppError
+from ams_common.errors import AppError, InvalidArgumentError
 from starlette.responses import Response
 
 from ams_bff.http.downloads import list_download
@@ -24,16 +24,32 @@ _COLUMNS = ("created_at", "last_day", "status", "merchants", "merchants_done", "
 
 
 async def show_issue(visit: Visit, form: Form | None = None) -> Response:
-    """Whose usage isn't billed yet, and through which day it shall be."""
-    form = form or Form.starting(last_day=f"{utc_now() - timedelta(days=1):%Y-%m-%d}")
-    drafts = await ask_invoices(visit, _MOST_CHOICES, "", status=pb.INVOICE_DRAFT, period="", order_by="")
+    """Whose usage isn't billed yet, and through which day it shall be. The URL can name a consumer, and for
+    an admin a merchant: nobody else's is issued then."""
+    consumer = visit.query.get("consumer", "").strip()
+    form = form or Form.starting(
+        last_day=f"{utc_now() - timedelta(days=1):%Y-%m-%d}", consumers=[consumer] if consumer else []
+    )
+    try:
+        drafts = await ask_invoices(
+            visit,
+            _MOST_CHOICES,
+            visit.url.page_token,
+            status=pb.INVOICE_DRAFT,
+            kind=pb.INVOICE,
+            period="",
+            order_by="",
+            consumer=consumer,
+        )
+    except InvalidArgumentError:
+        drafts = pb.ListInvoicesResponse()  # what was typed names nobody
     return await visit.render(
         "invoices/issue.html",
         form=form,
         drafts=drafts.invoices,
-        is_cut=bool(drafts.next_page_token),
+        next_token=drafts.next_page_token,
+        consumer=consumer,
         path=PATHS[visit.role],
-        yesterday=f"{utc_now() - timedelta(days=1):%Y-%m-%d}",
     )
 
 
@@ -43,10 +59,13 @@ async def issue(visit: Visit) -> Response:
     try:
         if not form["last_day"]:
             form.refuse("last_day", "is required")
+        # None chosen stands for everybody, whom a page about one consumer can't mean.
+        if visit.query.get("consumer") and not form.all("consumers"):
+            form.refuse("consumers", "has to be chosen")
         form.check()
         run = await visit.api.billing.IssueInvoices(
             last_day=form["last_day"],
-            merchant_id=form["merchant_id"] if visit.role == ADMIN else "",
+            merchant_id=visit.query.get("merchant", "") if visit.role == ADMIN else "",
             consumers=list(dict.fromkeys(form.all("consumers"))),
             role=visit.role,
             idempotency_key=form["idempotency_key"],

@@ -16,6 +16,7 @@ from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.views.consumer_lists import all_requests, approved_services
+from ams_bff.views.effects import effect_flash, late_text
 from ams_bff.views.naming import know_services, name_of
 
 PATH = "/dashboard/api-keys/{key_id}"
@@ -134,29 +135,30 @@ async def set_services(visit: Visit) -> Response:
         if not form.all("service_ids"):
             form.refuse("service_ids", "is required: choose what the key may call, or revoke the key")
         form.check()
-        await visit.api.key_settings.SetKeyServices(
+        changed = await visit.api.key_settings.SetKeyServices(
             key_id=visit.parameter("key_id"), service_ids=form.all("service_ids"), etag=form["etag"]
         )
     except AppError as error:
         return await show_settings(visit, ("services", form.refused(error, _FORBIDDEN)))
-    return await _back(visit, "The key’s services are changed.")
+    return await _back(visit, effect_flash("The key’s services are changed.", changed, visit.zone))
 
 
 async def set_networks(visit: Visit) -> Response:
     form = visit.form
     try:
-        await visit.api.key_settings.SetAllowedNetworks(
+        changed = await visit.api.key_settings.SetAllowedNetworks(
             key_id=visit.parameter("key_id"), allowed_networks=networks_of(form), etag=form["etag"]
         )
     except AppError as error:
         return await show_settings(visit, ("networks", form.refused(error, _FORBIDDEN)))
-    return await _back(visit, "From where the key may be used is changed.")
+    text = "From where the key may be used is changed."
+    return await _back(visit, effect_flash(text, changed, visit.zone))
 
 
 async def set_calls(visit: Visit) -> Response:
     form, service_id = visit.form, visit.parameter("service_id")
     try:
-        await visit.api.key_settings.SetAllowedCalls(
+        changed = await visit.api.key_settings.SetAllowedCalls(
             key_id=visit.parameter("key_id"),
             service_id=service_id,
             allowed_calls=rules_of(form),
@@ -164,7 +166,7 @@ async def set_calls(visit: Visit) -> Response:
         )
     except AppError as error:
         return await show_settings(visit, (f"calls-{service_id}", form.refused(error, _FORBIDDEN)))
-    return await _back(visit, "Which calls the key may make is changed.")
+    return await _back(visit, effect_flash("Which calls the key may make is changed.", changed, visit.zone))
 
 
 async def disable_key(visit: Visit) -> Response:
@@ -174,8 +176,8 @@ async def disable_key(visit: Visit) -> Response:
         key = await visit.api.key_settings.DisableKey(key_id=visit.parameter("key_id"))
     except FailedPreconditionError as error:
         return await visit.redirect(path, Flash(error.message, "plain"))
-    text = f"“{key.name}” is disabled. Calls with it are refused within a second."
-    return await visit.redirect(path, Flash(text, action="Undo", action_url=f"{path}/enable"))
+    text = f"“{key.name}” is disabled."
+    return await visit.redirect(path, effect_flash(text, key, visit.zone, undo_url=f"{path}/enable"))
 
 
 async def enable_key(visit: Visit) -> Response:
@@ -190,10 +192,11 @@ async def enable_key(visit: Visit) -> Response:
 async def end_previous(visit: Visit) -> Response:
     path = _path(visit)
     try:
-        await visit.api.key_settings.EndPreviousSecret(key_id=visit.parameter("key_id"))
+        key = await visit.api.key_settings.EndPreviousSecret(key_id=visit.parameter("key_id"))
     except FailedPreconditionError as error:
         return await visit.redirect(path, Flash(error.message, "plain"))
-    return await visit.redirect(path, "The earlier secret doesn’t work any more.")
+    flash = effect_flash("The earlier secret doesn’t work any more.", key, visit.zone)
+    return await visit.redirect(path, flash)
 
 
 async def show_rotation(visit: Visit, form: Form | None = None) -> Response:
@@ -220,15 +223,21 @@ async def rotate_key(visit: Visit) -> Response:
     if not rotated.secret:
         return await visit.redirect(_path(visit), _ROTATED_TWICE)
     services: list[Any] = [service for service in known.values() if service.type != DOCKER]
-    return await visit.render("keys/rotated.html", key=rotated.key, secret=rotated.secret, apis=services)
+    return await visit.render(
+        "keys/rotated.html",
+        key=rotated.key,
+        secret=rotated.secret,
+        apis=services,
+        late=late_text(rotated.key, visit.zone),
+    )
 
 
 def _path(visit: Visit) -> str:
     return PATH.format(key_id=visit.parameter("key_id"))
 
 
-async def _back(visit: Visit, text: str) -> Response:
-    return await visit.redirect(f"{_path(visit)}/settings", text)
+async def _back(visit: Visit, said: str | Flash) -> Response:
+    return await visit.redirect(f"{_path(visit)}/settings", said)
 
 
 VIEWS = (

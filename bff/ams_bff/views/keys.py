@@ -11,7 +11,7 @@ from ams.keys.v1 import keys_service_pb2 as pb
 from ams.keys.v1.events_pb2 import KEY_ACTIVE, KEY_DISABLED, KEY_EXPIRED, KEY_REVOKED, KEY_STATUS_UNSPECIFIED
 from ams.policy.v1.policy_pb2 import CONSUMER
 from ams.registry.v1.registry_service_pb2 import ListConsumerImagesResponse
-from ams_common.clock import from_timestamp, to_timestamp, utc_now
+from ams_common.clock import to_timestamp, utc_now
 from ams_common.errors import AppError
 from ams_common.project_rights import ProjectRight, may
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -29,6 +29,7 @@ from ams_bff.usage import figures, reports
 from ams_bff.usage.spending import spend_this_month
 from ams_bff.views.consumer_images import ask_images
 from ams_bff.views.consumer_lists import all_requests, approved_services
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.key_settings import LOSSES, key_activities, networks_of
 from ams_bff.views.naming import Known, know_services, name_of, service_names
 from ams_bff.views.project_names import my_projects, project_choices
@@ -184,20 +185,8 @@ async def revoke_key(visit: Visit) -> Response:
         revoked = await visit.api.keys.RevokeKey(key_id=key.key_id)
     except AppError as error:
         return await show_key(visit, form.refused(error))
-    return await visit.redirect(f"{_LIST}/{key.key_id}", revocation_flash(revoked, visit.zone))
-
-
-def revocation_flash(key: pb.Key, zone: ZoneInfo) -> Flash:
-    """That the key is revoked; and by when, where the gateways couldn't be told at once."""
-    if not key.HasField("effective_by"):
-        return Flash(f"“{key.name}” is revoked.")
-    until = from_timestamp(key.effective_by).astimezone(zone)
-    # Of the kind that stays until it is dismissed: whoever revokes a key that leaked has to know.
-    return Flash(
-        f"“{key.name}” is revoked, but AMS can't reach every gateway right now: calls with it may still pass "
-        f"until {until:%H:%M:%S %Z} at the latest.",
-        "bad",
-    )
+    flash = effect_flash(f"“{key.name}” is revoked.", revoked, visit.zone)
+    return await visit.redirect(f"{_LIST}/{key.key_id}", flash)
 
 
 async def set_key_cap(visit: Visit) -> Response:
@@ -210,10 +199,10 @@ async def set_key_cap(visit: Visit) -> Response:
     try:
         cap = cap_of(form)
         form.check()
-        await visit.api.keys.SetKeySpendCap(key_id=key_id, amount=cap, etag=form["etag"])
+        capped = await visit.api.keys.SetKeySpendCap(key_id=key_id, amount=cap, etag=form["etag"])
     except AppError as error:
         return await show_key(visit, typed_cap=refused_cap(form, error, "amount"))
-    return await visit.redirect(path, "The key's spend cap is set.")
+    return await visit.redirect(path, effect_flash("The key's spend cap is set.", capped, visit.zone))
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListKeysResponse:

@@ -14,6 +14,7 @@ from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.naming import name_of, service_names
 
 REQUESTS_PATH = "/merchant/access-requests"
@@ -107,7 +108,7 @@ async def show_access(visit: Visit, form: Form | None = None) -> Response:
 
 async def block(visit: Visit) -> Response:
     call = visit.api.service_consumers.BlockServiceConsumer(**_named(visit), reason=visit.form["reason"])
-    return await _done(visit, call, "The consumer is blocked. Its calls stop within a second.", "unblock")
+    return await _done(visit, call, "The consumer is blocked.", "unblock")
 
 
 async def unblock(visit: Visit) -> Response:
@@ -133,24 +134,24 @@ async def set_limits(visit: Visit) -> Response:
             for name, most in (("per_minute", 1_000_000), ("per_day", _MOST), ("per_month", _MOST))
         }
         form.check()
-        await visit.api.service_consumers.SetServiceConsumerLimits(
+        changed = await visit.api.service_consumers.SetServiceConsumerLimits(
             **_named(visit), limits=pb.ConsumerLimits(**limits), etag=form["etag"]
         )
     except AppError as error:
         return await show_access(visit, form.refused(error))
-    return await visit.redirect(_path(visit), "The limits hold for this consumer within a second.")
+    flash = effect_flash("The limits hold for this consumer.", changed, visit.zone)
+    return await visit.redirect(_path(visit), flash)
 
 
 async def _done(visit: Visit, call: Any, text: str, undo: str = "") -> Response:
     path = _path(visit)
     try:
-        await call
+        answer = await call
     except FailedPreconditionError as error:
         # Somebody else, or a second click, has done it already: that is no fault.
         return await visit.redirect(path, Flash(error.message, "plain"))
-    return await visit.redirect(
-        path, Flash(text, action="Undo" if undo else "", action_url=f"{path}/{undo}" if undo else "")
-    )
+    undo_url = f"{path}/{undo}" if undo else ""
+    return await visit.redirect(path, effect_flash(text, answer, visit.zone, undo_url=undo_url))
 
 
 def _named(visit: Visit) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ams_bff.usage.ranges import DEFAULT_PRESET, PRESETS, UsageQuery, span_endin
 from ams_bff.usage.reports import ask_usage, bucket_label, chart_rows, spike_words, summary_of
 from ams_bff.views.merchant_access import load_access
 from ams_bff.views.naming import name_of, service_names
-from ams_bff.views.usage import figure_cells
+from ams_bff.views.usage import FIGURES, figure_cells
 from ams_bff.views.usage_names import labels_of
 
 PATH = "/merchant/consumers"
@@ -28,8 +28,6 @@ _SERVICE_PATH = "/merchant/services/{service_id}/consumers"
 _MOST = 100
 _MONTHS, _DAYS, _MOST_PARTS = 12, 30, 25
 _DEFAULT = "30d"
-_COLUMNS = ("consumer", "requests", "billable_requests", "errors", "request_bytes", "response_bytes")
-_TIMES = ("mean_response_time_ms", "p50_response_time_ms", "p95_response_time_ms", "p99_response_time_ms")
 
 
 async def list_consumers(visit: Visit) -> Response:
@@ -57,7 +55,7 @@ async def download_consumers(visit: Visit) -> Response:
     """A row for each."""
     report = await _ask_consumers(visit, _query_of(visit), _service_id(visit))
     rows: list[Cells] = [[each.name, *figure_cells(each.figures)] for each in groups_of(report, visit.zone)]
-    return csv_file("consumers", (*_COLUMNS, *_TIMES), rows)
+    return csv_file("consumers", ("consumer", *FIGURES), rows)
 
 
 async def find_consumer(visit: Visit) -> Response:
@@ -107,7 +105,7 @@ async def download_history(visit: Visit) -> Response:
     """A row for each month."""
     months = await _ask_one(visit, utc_now(), pb.MONTH, _MONTHS)
     rows: list[Cells] = [[label, *figure_cells(figures)] for label, figures in _history(visit, months)]
-    return csv_file(f"consumer-{visit.parameter('pseudonym')}", ("month", *_COLUMNS[1:], *_TIMES), rows)
+    return csv_file(f"consumer-{visit.parameter('pseudonym')}", ("month", *FIGURES), rows)
 
 
 def _history(visit: Visit, months: pb.UsageReport) -> Sequence[tuple[str, pb.UsageFigures]]:

@@ -4,13 +4,15 @@ from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams.catalog.v1.events_pb2 import API
 from ams.catalog.v1.forwarding_pb2 import BASIC, BEARER, CREDENTIAL_KIND_UNSPECIFIED, HEADER
 from ams.policy.v1.policy_pb2 import MERCHANT
-from ams_common.errors import AppError, NotFoundError
+from ams_common.errors import AppError, FailedPreconditionError, NotFoundError
 from starlette.responses import Response
 
 from ams_bff.http.routing import action, page
+from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.ui.samples import verification_samples
+from ams_bff.views.effects import effect_flash, late_text
 from ams_bff.views.merchant_services import PATH, load_service
 
 _CREDENTIAL = f"{PATH}/{{service_id}}/credential"
@@ -69,13 +71,30 @@ async def remove_credential(visit: Visit) -> Response:
 async def rotate_signing_key(visit: Visit) -> Response:
     """Shows the secret, once, with what checks a signature."""
     service = await _load(visit)
-    made = await visit.api.catalog.RotateSigningKey(service_id=service.service_id)
+    made = await visit.api.catalog.RotateSigningKey(
+        service_id=service.service_id, at_once=visit.form["start"] == "at_once"
+    )
     return await visit.render(
         "merchant/signing_key.html",
         service=made.service,
         signing_key=made.signing_key,
         secret=made.secret,
         samples=verification_samples(made.signing_key.signing_key_id, made.secret),
+        late=late_text(made.service, visit.zone),
+    )
+
+
+async def use_signing_key(visit: Visit) -> Response:
+    """The next one, before its time."""
+    service = await _load(visit)
+    path = f"{PATH}/{service.service_id}"
+    try:
+        changed = await visit.api.catalog.UseSigningKey(service_id=service.service_id)
+    except FailedPreconditionError as error:
+        # Its time has come, or a second click.
+        return await visit.redirect(path, Flash(error.message, "plain"))
+    return await visit.redirect(
+        path, effect_flash("Calls are signed with the next key from now on.", changed, visit.zone)
     )
 
 
@@ -95,4 +114,5 @@ VIEWS = (
     action(_CREDENTIAL, set_credential, MERCHANT),
     action(f"{_CREDENTIAL}/remove", remove_credential, MERCHANT),
     action(_SIGNING_KEY, rotate_signing_key, MERCHANT),
+    action(f"{_SIGNING_KEY}/use", use_signing_key, MERCHANT),
 )

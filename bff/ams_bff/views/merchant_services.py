@@ -17,6 +17,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views import metadata_forms, price_forms, service_forms
+from ams_bff.views.effects import effect_flash
 from ams_bff.views.price_previews import editor_fields
 from ams_bff.views.service_lists import SERVICE_COLUMNS, list_fields, service_rows
 
@@ -155,7 +156,8 @@ async def withdraw_service(visit: Visit) -> Response:
         service = await visit.api.lifecycle.WithdrawService(service_id=service_id)
     except AppError as error:
         return await show_service(visit, visit.form.refused(error))
-    return await visit.redirect(f"{PATH}/{service_id}", f"{service.name} is a draft again.")
+    flash = effect_flash(f"{service.name} is a draft again.", service, visit.zone)
+    return await visit.redirect(f"{PATH}/{service_id}", flash)
 
 
 async def retire_service(visit: Visit) -> Response:
@@ -165,10 +167,11 @@ async def retire_service(visit: Visit) -> Response:
         form.refuse("confirm", "must be the service's name")
         return await show_service(visit, form)
     try:
-        await visit.api.lifecycle.RetireService(service_id=service.service_id)
+        retired = await visit.api.lifecycle.RetireService(service_id=service.service_id)
     except AppError as error:
         return await show_service(visit, form.refused(error))
-    return await visit.redirect(f"{PATH}/{service.service_id}", f"{service.name} is retired.")
+    flash = effect_flash(f"{service.name} is retired.", retired, visit.zone)
+    return await visit.redirect(f"{PATH}/{service.service_id}", flash)
 
 
 async def _ask(visit: Visit, size: int, page_token: str) -> pb.ListMerchantServicesResponse:

@@ -1,4 +1,4 @@
-"""The settings of a project: its name, handing it over, leaving and closing it."""
+"""The settings of a project: its name, its spend cap, handing it over, leaving and closing it."""
 
 import asyncio
 
@@ -10,27 +10,38 @@ from starlette.responses import Response
 from ams_bff.http.routing import action, page
 from ams_bff.http.sessions import Flash
 from ams_bff.http.visits import Visit
+from ams_bff.ui.amounts import CURRENCY_CHOICES
 from ams_bff.ui.forms import Form
-from ams_bff.views.projects import PATH, rights_of
+from ams_bff.views.effects import effect_flash
+from ams_bff.views.projects import PATH, or_none, rights_of
+from ams_bff.views.spend_caps import cap_form, cap_of, refused_cap
 
 
-async def show_settings(visit: Visit, form: Form | None = None, closing: Form | None = None) -> Response:
-    """`form`: a new name that was refused; `closing`: closing that was."""
+async def show_settings(
+    visit: Visit, form: Form | None = None, closing: Form | None = None, typed_cap: Form | None = None
+) -> Response:
+    """`form`: a new name that was refused; `closing`: closing that was; `typed_cap`: a spend cap that was."""
     project_id = visit.parameter("project_id")
-    project, listed = await asyncio.gather(
+    project, listed, cap = await asyncio.gather(
         visit.api.projects.GetProject(project_id=project_id),
         visit.api.projects.ListProjectMembers(project_id=project_id),
+        or_none(visit, visit.api.keys.GetProjectSpendCap(project_id=project_id)),
     )
     stored = Form.starting(etag=project.etag, name=project.name, description=project.description)
+    stored_cap = cap_form(cap.amount if cap is not None and cap.HasField("amount") else None)
+    stored_cap.values["etag"] = [cap.etag if cap is not None else ""]
     return await visit.render(
         "projects/settings.html",
-        (closing or form or Form()).status,
+        (closing or form or typed_cap or Form()).status,
         project=project,
         can=rights_of(project),
         others=[member for member in listed.members if member.role != PROJECT_OWNER],
         offered_to=next((each for each in listed.members if each.user_id == project.offered_to_id), None),
         form=form.beside(stored) if form else stored,
         closing=closing or Form(),
+        cap=cap,
+        cap_form=typed_cap.beside(stored_cap) if typed_cap else stored_cap,
+        currencies=CURRENCY_CHOICES,
     )
 
 
@@ -46,6 +57,22 @@ async def update_project(visit: Visit) -> Response:
     except AppError as error:
         return await show_settings(visit, form.refused(error))
     return await visit.redirect(_path(project_id), "The settings are saved.")
+
+
+async def set_project_cap(visit: Visit) -> Response:
+    """What calls with all of its keys may cost in a month; or no limit to it."""
+    form, project_id = visit.form, visit.parameter("project_id")
+    if form["intent"] == "remove":
+        await visit.api.keys.SetProjectSpendCap(project_id=project_id)
+        return await visit.redirect(_path(project_id), "The project's spend cap is removed.")
+    try:
+        cap = cap_of(form)
+        form.check()
+        capped = await visit.api.keys.SetProjectSpendCap(project_id=project_id, amount=cap, etag=form["etag"])
+    except AppError as error:
+        return await show_settings(visit, typed_cap=refused_cap(form, error, "amount"))
+    flash = effect_flash("The project's spend cap is set.", capped, visit.zone)
+    return await visit.redirect(_path(project_id), flash)
 
 
 async def offer_project(visit: Visit) -> Response:
@@ -111,6 +138,7 @@ def _path(project_id: str) -> str:
 VIEWS = (
     page(f"{PATH}/{{project_id}}/settings", show_settings, CONSUMER),
     action(f"{PATH}/{{project_id}}/settings", update_project, CONSUMER),
+    action(f"{PATH}/{{project_id}}/spend-cap", set_project_cap, CONSUMER),
     action(f"{PATH}/{{project_id}}/offer", offer_project, CONSUMER),
     action(f"{PATH}/{{project_id}}/offer/answer", answer_offer, CONSUMER),
     action(f"{PATH}/{{project_id}}/leave", leave_project, CONSUMER),

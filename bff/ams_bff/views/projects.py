@@ -81,15 +81,15 @@ async def show_project(visit: Visit) -> Response:
             api.projects.ListProjectMembers(project_id=project_id),
         ),
         asyncio.gather(
-            _or_none(visit, api.keys.ListKeys(page_size=_SHOWN, project_id=project_id)),
-            _or_none(visit, api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, project_id=project_id)),
+            or_none(visit, api.keys.ListKeys(page_size=_SHOWN, project_id=project_id)),
+            or_none(visit, api.keys.ListConsumerAccessRequests(page_size=_PAGE_SIZE, project_id=project_id)),
             reports.ask_shown(visit, project_id=project_id),
         ),
         asyncio.gather(
-            _or_none(visit, api.project_spend.GetProjectSpend(project_id=project_id, months=_MONTHS)),
-            _or_none(visit, api.project_images.ListProjectPulls(project_id=project_id, page_size=_SHOWN)),
-            _or_none(visit, api.alerts.ListAlertRules(project_id=project_id, role=CONSUMER)),
-            _or_none(visit, api.alerts.ListAlerts(project_id=project_id, role=CONSUMER, page_size=_SHOWN)),
+            or_none(visit, api.project_spend.GetProjectSpend(project_id=project_id, months=_MONTHS)),
+            or_none(visit, api.project_images.ListProjectPulls(project_id=project_id, page_size=_SHOWN)),
+            or_none(visit, api.alerts.ListAlertRules(project_id=project_id, role=CONSUMER)),
+            or_none(visit, api.alerts.ListAlerts(project_id=project_id, role=CONSUMER, page_size=_SHOWN)),
         ),
     )
     access = newest_by_service(requests.access_requests) if requests else []
@@ -124,7 +124,7 @@ async def show_project(visit: Visit) -> Response:
     )
 
 
-async def _or_none(visit: Visit, asked: Awaitable[T]) -> T | None:
+async def or_none(visit: Visit, asked: Awaitable[T]) -> T | None:
     """None also while a service hasn't heard of a project that was made a moment ago: whether there is one,
     identity-svc says."""
     try:

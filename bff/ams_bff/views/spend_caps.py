@@ -11,6 +11,7 @@ from ams_bff.http.routing import action, page
 from ams_bff.http.visits import Visit
 from ams_bff.ui.amounts import CURRENCIES, CURRENCY_CHOICES, amount_of, typed
 from ams_bff.ui.forms import Form
+from ams_bff.views.effects import effect_flash
 
 PATH = "/dashboard/api-keys/spend-cap"
 CAP_AMOUNT, _CAP_CURRENCY = "spend_cap.amount", "spend_cap.currency_code"
@@ -30,10 +31,10 @@ async def set_cap(visit: Visit) -> Response:
     try:
         cap = cap_of(form)
         form.check()
-        await visit.api.keys.SetSpendCap(amount=cap)
+        capped = await visit.api.keys.SetSpendCap(amount=cap)
     except AppError as error:
         return await _cap_page(visit, refused_cap(form, error, "amount"))
-    return await visit.redirect(PATH, "Your spend cap is set.")
+    return await visit.redirect(PATH, effect_flash("Your spend cap is set.", capped, visit.zone))
 
 
 def cap_form(cap: Money | None) -> Form:

@@ -19,6 +19,7 @@ from ams_bff.http.visits import Visit
 from ams_bff.ui.forms import Form
 from ams_bff.usage import figures, reports
 from ams_bff.views.admin_records import audit_of
+from ams_bff.views.effects import effect_flash
 
 Account: TypeAlias = pb.Merchant | pb.Consumer
 Listed: TypeAlias = pb.ListMerchantsResponse | pb.ListConsumersResponse
@@ -162,4 +163,4 @@ async def _change(
     except AppError as error:
         return await _account_page(kind, visit, visit.form.refused(error))
     text = f"{kind.name_of(account)} {done_text}"
-    return await visit.redirect(path, Flash(text, action="Undo" if undo_path else "", action_url=undo_path))
+    return await visit.redirect(path, effect_flash(text, account, visit.zone, undo_url=undo_path))

@@ -34,12 +34,14 @@ from ams_bff.usage.spending import Spending, spend_of_range
 from ams_bff.views.usage_names import STATUS_TONES, Labels, choices_of, filters_in_words, labels_of
 
 PATHS = {CONSUMER: "/dashboard/usage", MERCHANT: "/merchant/usage", ADMIN: "/admin/usage"}
-_FIGURES = (
+FIGURES = (
     "requests",
     "billable_requests",
     "errors",
     "request_bytes",
     "response_bytes",
+    "request_messages",
+    "response_messages",
     "mean_response_time_ms",
     "p50_response_time_ms",
     "p95_response_time_ms",
@@ -141,7 +143,7 @@ async def download_table(visit: Visit) -> Response:
         )
         for group in data.groups
     ]
-    columns = (data.query.group, "name", *_FIGURES, *(f"spend_{currency}" for currency in currencies))
+    columns = (data.query.group, "name", *FIGURES, *(f"spend_{currency}" for currency in currencies))
     return csv_file(f"usage-by-{data.query.group}", columns, rows)
 
 
@@ -155,7 +157,7 @@ def _spend_cells(amounts: Iterable[Money], currencies: Sequence[str]) -> list[Ce
 
 def figure_cells(figures: pb.UsageFigures) -> list[Cell]:
     """Figures as a row of a file has them."""
-    values = (getattr(figures, name) for name in _FIGURES)
+    values = (getattr(figures, name) for name in FIGURES)
     return [round(value, 1) if isinstance(value, float) else value for value in values]
 
 

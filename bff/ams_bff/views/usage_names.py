@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
-from ams_common.errors import NotFoundError
 
 from ams_bff.http.visits import Visit
 from ams_bff.usage.figures import REST
@@ -47,8 +46,10 @@ async def labels_of(visit: Visit, kind: str, names: Iterable[str]) -> Labels:
             found = await visit.or_none_if_down(_own_keys(visit)) or {}
         case "project" if visit.role == CONSUMER and wanted:
             found = await visit.or_none_if_down(project_names(visit)) or {}
-        case "consumer" | "merchant" if visit.role == ADMIN and wanted:
-            found = await visit.or_none_if_down(_people(visit, kind, wanted)) or {}
+        case "consumer" if visit.role == ADMIN and wanted:
+            found = await visit.or_none_if_down(_consumers(visit, wanted)) or {}
+        case "merchant" if visit.role == ADMIN and wanted:
+            found = await visit.or_none_if_down(_merchants(visit, wanted)) or {}
         case "merchant" if visit.role == CONSUMER and wanted:
             found = await visit.or_none_if_down(_merchants_of_services(visit)) or {}
         case "status":
@@ -76,21 +77,20 @@ async def _own_keys(visit: Visit) -> Labels:
     return {key.key_id: f"{key.name} · {key.key_prefix}…" for key in await all_keys(visit)}
 
 
-async def _people(visit: Visit, kind: str, ids: Sequence[str]) -> Labels:
-    """Consumers by their ids; of merchants the newest, and a single one for itself, for it may be old. Of
-    nobody there is no usage."""
-    identity = visit.api.identity
-    if kind == "merchant" and len(ids) == 1:
-        try:
-            return {ids[0]: (await identity.GetMerchant(merchant_id=ids[0])).company_name}
-        except NotFoundError:
-            return {}
-    if kind == "merchant":
-        merchants = (await identity.ListMerchants(page_size=_MOST_CHOICES)).merchants
-        return {each.merchant_id: each.company_name for each in merchants}
-    parts = [ids[at : at + _MOST_IDS] for at in range(0, len(ids), _MOST_IDS)]
+async def _consumers(visit: Visit, ids: Sequence[str]) -> Labels:
+    parts = _parts(ids)
     answers = await asyncio.gather(*(visit.api.profiles.BatchGetUserNames(user_ids=part) for part in parts))
     return {user.user_id: user.email for answer in answers for user in answer.users}
+
+
+async def _merchants(visit: Visit, ids: Sequence[str]) -> Labels:
+    ask = visit.api.profiles.BatchGetMerchantNames
+    answers = await asyncio.gather(*(ask(merchant_ids=part) for part in _parts(ids)))
+    return {each.merchant_id: each.company_name for answer in answers for each in answer.merchants}
+
+
+def _parts(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[at : at + _MOST_IDS] for at in range(0, len(ids), _MOST_IDS)]
 
 
 async def _merchants_of_services(visit: Visit) -> Labels:

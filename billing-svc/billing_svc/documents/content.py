@@ -32,10 +32,6 @@ _UNITS = {
 ADJUSTMENT_WORDS = "Of a month that was billed before: what has come since, or is due to a change."
 
 
-# The prices of an invoice's lines, by their versions.
-Prices = Mapping[UUID, Price]
-
-
 @dataclass(frozen=True, slots=True)
 class Fact:
     label: str
@@ -78,15 +74,16 @@ class Document:
     corrections: tuple[str, ...]
 
 
-def document_of(invoice: pb.Invoice, prices: Prices) -> Document:
-    """What whoever gets `invoice` may read. The same invoice and prices give the same document."""
+def document_of(invoice: pb.Invoice) -> Document:
+    """What whoever gets `invoice` may read, which is as GetInvoice answers. The same invoice gives the same
+    document."""
     return Document(
         title=title_of(invoice),
         merchant_name=invoice.merchant_name or invoice.merchant_id,
         facts=tuple(_facts(invoice)),
         lines=tuple(_line(at, line) for at, line in enumerate(invoice.lines, start=1)),
         sums=tuple(_sums(invoice)),
-        not_charged=tuple(not_charged(invoice, prices)),
+        not_charged=tuple(invoice.not_charged),
         corrections=tuple(_corrections(invoice)),
     )
 
@@ -118,7 +115,7 @@ def moment_of(invoice: pb.Invoice, field: str) -> str:
     return f"{from_timestamp(getattr(invoice, field)).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def not_charged(invoice: pb.Invoice, prices: Prices) -> Iterator[str]:
+def not_charged(invoice: pb.Invoice, prices: Mapping[UUID, Price]) -> Iterator[str]:
     """What the prices of the lines give away, each sentence once; several rules name their services."""
     rules: dict[tuple[str, ...], list[str]] = {}
     for line in invoice.lines:
@@ -153,6 +150,8 @@ def _facts(invoice: pb.Invoice) -> Iterator[Fact]:
     yield Fact("Consumer", " / ".join(consumer))
     yield Fact("Currency", invoice.subtotal.currency_code)
     yield Fact("Id", invoice.invoice_id)
+    if invoice.kind == pb.INVOICE and invoice.status != pb.INVOICE_DRAFT:
+        yield Fact("Roots digest", invoice.roots_digest or "none yet: it comes some hours after the last day")
     if invoice.corrects_number:
         yield Fact("Corrects", invoice.corrects_number)
     if invoice.reason:

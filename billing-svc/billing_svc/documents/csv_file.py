@@ -10,19 +10,17 @@ from ams_rating.price_json import format_amount
 from google.type.money_pb2 import Money
 
 from billing_svc.documents.content import (
-    Prices,
     kind_of,
     moment_of,
-    not_charged,
     span_of,
     status_of,
     unit_of,
 )
 
 
-def csv_of(invoice: pb.Invoice, prices: Prices) -> bytes:
+def csv_of(invoice: pb.Invoice) -> bytes:
     """RFC 4180 in UTF-8. Amounts are plain decimals in the invoice's currency."""
-    head = dict(_head(invoice, prices))
+    head = dict(_head(invoice))
     rows = [head | dict(_line(at, line)) for at, line in enumerate(invoice.lines, start=1)] or [head]
     written = io.StringIO()
     writer = csv.DictWriter(written, list(rows[0]), restval="", lineterminator="\r\n")
@@ -38,7 +36,7 @@ def text(value: str) -> str:
     )
 
 
-def _head(invoice: pb.Invoice, prices: Prices) -> Iterator[tuple[str, str]]:
+def _head(invoice: pb.Invoice) -> Iterator[tuple[str, str]]:
     yield "kind", "credit_note" if invoice.kind == pb.CREDIT_NOTE else "invoice"
     yield "number", invoice.number
     yield "invoice_id", invoice.invoice_id
@@ -67,7 +65,8 @@ def _head(invoice: pb.Invoice, prices: Prices) -> Iterator[tuple[str, str]]:
     yield "corrects", invoice.corrects_number
     yield "reason", text(invoice.reason)
     yield "corrected_by", " ".join(note.number for note in invoice.credit_notes)
-    yield "not_charged", text(" ".join(not_charged(invoice, prices)))
+    yield "not_charged", text(" ".join(invoice.not_charged))
+    yield "roots_digest", invoice.roots_digest
 
 
 def _line(position: int, line: pb.InvoiceLine) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,6 @@ def _price(row: Mapping[str, Any]) -> tuple[UUID, Price]:
 
 
 class DocumentStore(QueryStore, package="billing_svc.documents"):
-    """What a document says besides its invoice: its lines' prices."""
+    """What an invoice says besides its row and lines: the lines' prices."""
 
     list_prices = many(row=_price)

@@ -115,11 +115,26 @@ def rows_part(rows: Sequence[proof.Record], at: int) -> tuple[bytes, PartToken]:
     return content, PartToken("rows", end) if end < len(rows) else PartToken("roots", 0)
 
 
-def root_row(root: usage_pb.DayRoot) -> bytes:
-    return proof.write(
-        proof.DayRoot(
-            UUID(root.merchant_id), date.fromisoformat(root.day), root.edition, root.events, root.root
-        )
+def day_root(message: usage_pb.DayRoot) -> proof.DayRoot:
+    """What usage-svc has published."""
+    return proof.DayRoot(
+        merchant_id=UUID(message.merchant_id),
+        day=date.fromisoformat(message.day),
+        edition=message.edition,
+        events=message.events,
+        root=message.root,
+    )
+
+
+def root_rows(
+    invoice: Invoice, roots: Iterable[proof.DayRoot], last_editions: Mapping[date, int] | None
+) -> bytes:
+    """Those of the roots that the invoice's digest stands for; without one all there are of its days."""
+    return b"".join(
+        proof.write(root)
+        for root in roots
+        if root.day <= invoice.last_day
+        and (last_editions is None or root.edition <= last_editions.get(root.day, 0))
     )
 
 

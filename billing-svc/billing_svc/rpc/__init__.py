@@ -6,9 +6,9 @@ from ams.billing.v1 import billing_service_pb2_grpc as rpc
 
 from billing_svc.rpc.commission_rates import CommissionRateRpcs
 from billing_svc.rpc.corrections import CorrectionRpcs
-from billing_svc.rpc.dead_letters import DeadLetterRpcs
 from billing_svc.rpc.documents import DocumentRpcs
 from billing_svc.rpc.invoices import InvoiceRpcs
+from billing_svc.rpc.line_events import LineEventRpcs
 from billing_svc.rpc.proofs import ProofRpcs
 from billing_svc.rpc.reconciliation import ReconciliationRpcs
 from billing_svc.rpc.revenue import RevenueRpcs
@@ -27,10 +27,10 @@ class BillingService(
     RevenueRpcs,
     CommissionRateRpcs,
     DocumentRpcs,
+    LineEventRpcs,
     ProofRpcs,
     ReconciliationRpcs,
     SimulationRpcs,
-    DeadLetterRpcs,
     rpc.BillingServiceServicer,
 ):
     """What the server serves. `clock` tells the present moment, and so which month is the present one.

@@ -11,13 +11,11 @@ from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.interceptors import Context
 from ams_common.pseudonyms import Pseudonyms
 
-from billing_svc.documents.content import Prices, document_of
+from billing_svc.documents.content import document_of
 from billing_svc.documents.csv_file import csv_of
 from billing_svc.documents.html_page import html_of
 from billing_svc.documents.pdf_file import pdf_of
-from billing_svc.documents.store import DocumentStore
-from billing_svc.messages import invoice_message
-from billing_svc.rpc.invoices import find_own_invoice
+from billing_svc.rpc.invoices import find_whole_invoice
 from billing_svc.store import Store
 
 _TYPES = {
@@ -39,23 +37,19 @@ class DocumentRpcs:
             violation = FieldViolation("format", "must be PDF, HTML or CSV")
             raise InvalidArgumentError("invalid_argument", "format must be PDF, HTML or CSV.", [violation])
         async with self.database.read() as reading:
-            found, audience = await find_own_invoice(reading, UUID(request.invoice_id))
-            invoice = invoice_message(found, audience, self.pseudonyms)
-            versions = {UUID(line.price_version_id) for line in invoice.lines if line.price_version_id}
-            store = DocumentStore(reading.connection)
-            prices = dict(await store.list_prices(price_version_ids=sorted(versions)))
+            invoice = await find_whole_invoice(reading, UUID(request.invoice_id), self.pseudonyms)
         ending, media_type = _TYPES[request.format]
         # A PDF takes long enough to keep others waiting.
-        content = await asyncio.to_thread(_content, invoice, prices, request.format)
+        content = await asyncio.to_thread(_content, invoice, request.format)
         return pb.InvoiceDocument(
             file_name=f"{invoice.number or 'draft'}.{ending}", media_type=media_type, content=content
         )
 
 
-def _content(invoice: pb.Invoice, prices: Prices, wanted: pb.DocumentFormat.ValueType) -> bytes:
+def _content(invoice: pb.Invoice, wanted: pb.DocumentFormat.ValueType) -> bytes:
     if wanted == pb.DOCUMENT_CSV:
-        return csv_of(invoice, prices)
-    document = document_of(invoice, prices)
+        return csv_of(invoice)
+    document = document_of(invoice)
     if wanted == pb.DOCUMENT_HTML:
         return html_of(document)
     at = invoice.issued_at if invoice.HasField("issued_at") else invoice.updated_at

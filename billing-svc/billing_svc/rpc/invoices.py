@@ -14,9 +14,12 @@ from ams_common.interceptors import Context
 from ams_common.paging import page_request
 from ams_common.pseudonyms import Pseudonyms
 
+from billing_svc.documents.content import not_charged
+from billing_svc.documents.store import DocumentStore
 from billing_svc.invoice_store import InvoiceFilter
 from billing_svc.invoices import Invoice
 from billing_svc.messages import KINDS, STATUSES, Audience, invoice_message, total_message
+from billing_svc.proofs.store import ProofStore
 from billing_svc.runs import begins_of
 from billing_svc.store import Store
 
@@ -75,8 +78,7 @@ class InvoiceRpcs:
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Context) -> pb.Invoice:
         async with self.database.read() as store:
-            invoice, audience = await find_own_invoice(store, UUID(request.invoice_id))
-        return invoice_message(invoice, audience, self.pseudonyms)
+            return await find_whole_invoice(store, UUID(request.invoice_id), self.pseudonyms)
 
     async def GetStatement(self, request: pb.GetStatementRequest, context: Context) -> pb.Statement:
         caller = current_caller()
@@ -136,6 +138,18 @@ async def find_own_invoice(store: Store, invoice_id: UUID) -> tuple[Invoice, Aud
     if CONSUMER in roles and invoice.consumer_id == user_id:
         return invoice, Audience.CONSUMER
     return invoice, Audience.MERCHANT
+
+
+async def find_whole_invoice(store: Store, invoice_id: UUID, pseudonyms: Pseudonyms) -> pb.Invoice:
+    """The same as the caller may see it, with what its prices don't charge and the digest of its roots."""
+    invoice, audience = await find_own_invoice(store, invoice_id)
+    message = invoice_message(invoice, audience, pseudonyms)
+    versions = {UUID(line.price_version_id) for line in message.lines if line.price_version_id}
+    prices = await DocumentStore(store.connection).list_prices(price_version_ids=sorted(versions))
+    message.not_charged.extend(not_charged(message, dict(prices)))
+    digest = await ProofStore(store.connection).find_digest(invoice_id=invoice_id)
+    message.roots_digest = (digest or b"").hex()
+    return message
 
 
 def _filter(request: pb.ListInvoicesRequest) -> InvoiceFilter:

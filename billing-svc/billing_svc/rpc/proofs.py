@@ -1,7 +1,8 @@
 """The RPC of an invoice's proof file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from ams.billing.v1 import billing_service_pb2 as pb
@@ -15,12 +16,13 @@ from billing_svc.periods import first_day_of, last_day_of
 from billing_svc.proofs.parts import (
     PartToken,
     bounds_of,
+    day_root,
     days_of,
     event_rows,
     groups_of,
     head_rows,
     parse_token,
-    root_row,
+    root_rows,
     rows_part,
 )
 from billing_svc.proofs.store import ProofStore, UsageBehind
@@ -46,27 +48,26 @@ class ProofRpcs:
             store = ProofStore(reading.connection)
             usage = await store.list_usage_behind(invoice_id=invoice.invoice_id)
             versions = await store.list_versions_behind(invoice_id=invoice.invoice_id)
+            last_editions = await store.find_last_editions(invoice.invoice_id)
         following: PartToken | None
         if token.kind == "rows":
             rows = list(head_rows(invoice, versions, usage, self.pseudonyms))
             content, following = rows_part(rows, token.at)
         elif token.kind == "roots":
-            content, following = await self._roots(invoice, usage), _events_token(invoice, 0)
+            content, following = await self._roots(invoice, last_editions), _events_token(invoice, 0)
         else:
             content, following = await self._events(invoice, usage, token)
         return pb.InvoiceProof(content=content, next_page_token=following.encode() if following else "")
 
-    async def _roots(self, invoice: Invoice, usage: Sequence[UsageBehind]) -> bytes:
-        days = {each.day.isoformat() for each in usage}
-        rows = [
-            root_row(root)
-            for month in sorted({day[:7] for day in days})
+    async def _roots(self, invoice: Invoice, last_editions: Mapping[date, int] | None) -> bytes:
+        roots = [
+            day_root(root)
+            for month in sorted({group.month for group in groups_of(invoice)})
             for root in await self.usage.list_day_roots(
                 invoice.merchant_id, first_day_of(month), last_day_of(month)
             )
-            if root.day in days
         ]
-        return b"".join(rows)
+        return root_rows(invoice, roots, last_editions)
 
     async def _events(
         self, invoice: Invoice, usage: Sequence[UsageBehind], token: PartToken

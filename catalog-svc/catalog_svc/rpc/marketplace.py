@@ -1,6 +1,7 @@
 """The RPCs about the marketplace, which everybody may see."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from ams.catalog.v1 import catalog_service_pb2 as pb
 from ams_common.interceptors import Context
@@ -41,3 +42,9 @@ class MarketplaceRpcs(Visibility):
         self, request: pb.GetMarketplaceServiceRequest, context: Context
     ) -> pb.MarketplaceService:
         return marketplace_message(await self.find_visible(request.service))
+
+    async def BatchGetMarketplaceServices(
+        self, request: pb.BatchGetMarketplaceServicesRequest, context: Context
+    ) -> pb.BatchGetMarketplaceServicesResponse:
+        records = await self.find_all_visible(list(map(UUID, request.service_ids)))
+        return pb.BatchGetMarketplaceServicesResponse(services=map(marketplace_message, records))

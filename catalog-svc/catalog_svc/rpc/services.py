@@ -84,6 +84,18 @@ class ServiceRpcs(Transitions, Visibility):
             )
             return await answer(store, found(record))
 
+    async def BatchGetServices(
+        self, request: pb.BatchGetServicesRequest, context: Context
+    ) -> pb.BatchGetServicesResponse:
+        async with self.database.read() as store:
+            records = await store.find_services(
+                service_ids=list(map(UUID, request.service_ids)), now=self.clock()
+            )
+            revisions = await store.find_newest_revisions([record.service_id for record in records])
+        return pb.BatchGetServicesResponse(
+            services=[service_message(record, revisions.get(record.service_id)) for record in records]
+        )
+
     async def ListServices(
         self, request: pb.ListServicesRequest, context: Context
     ) -> pb.ListServicesResponse:

@@ -13,6 +13,7 @@ from ams_common.clock import Clock
 from ams_common.database import Change, Database
 from ams_common.field_changes import field_change
 from ams_common.ids import uuid7
+from ams_common.outbox import Deliveries
 
 from catalog_svc import lifecycle, prices, revisions
 from catalog_svc.messages import changes_of
@@ -38,6 +39,7 @@ class Transitions:
 
     database: Database[Store]
     clock: Clock
+    deliveries: Deliveries
 
     async def move(self, request: Moving, action: str, lock: Lock, **details: str) -> pb.Service:
         """Takes an action of lifecycle.TRANSITIONS; `lock` loads the service for whoever may. `details` go
@@ -62,7 +64,10 @@ class Transitions:
             if version is not None:
                 publish_price(change, version, now)
             await write_snapshot(change, record.service_id, now)
-            return await answer(change.store, record)
+            service = await answer(change.store, record)
+        if before.status == lifecycle.ACTIVE:
+            await self.deliveries.tell(service, change)
+        return service
 
 
 async def _withdraw_revision(change: Change[Store], before: ServiceRecord, now: datetime) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN
 from ams_common.clock import Clock
-from ams_common.context import current_caller
+from ams_common.context import current_caller, current_user_id
 from ams_common.database import Database
 
 from catalog_svc.grants import Grants
@@ -37,6 +37,25 @@ class Visibility:
         if not await self.is_visible_to(record, caller.user_id):
             raise service_not_found()
         return record
+
+    async def find_all_visible(self, service_ids: Sequence[UUID]) -> list[ServiceRecord]:
+        """Those of many services that are in the marketplace for the caller. Raises UnavailableError and
+        DeadlineExceededError."""
+        user_id = current_user_id()
+        async with self.database.read() as store:
+            records = await store.find_services(service_ids=service_ids, now=self.clock())
+            invited = await self.viewed_services(store)
+        listed = [record for record in records if is_in_marketplace(record)]
+        if ADMIN in current_caller().roles:
+            return listed
+        closed = {
+            record.service_id
+            for record in listed
+            if record.metadata.visibility != PUBLIC and record.merchant_id != user_id
+        }.difference(invited)
+        # Nothing is held while another process is asked, and it isn't for what anybody sees.
+        hidden = closed - await self.grants.granted_services(user_id) if closed else closed
+        return [record for record in listed if record.service_id not in hidden]
 
     async def viewed_services(self, store: Store) -> Sequence[UUID]:
         """The private services that the caller finds: those it was invited to."""

@@ -91,6 +91,7 @@ class CachedService:
     call_price: CallPrice
     credential: SealedCredential
     signing_key: SealedSigningKey
+    next_signing_key: SealedSigningKey
     # Whether a call's event says how long its bodies were.
     traces_request_size: bool
     traces_response_size: bool
@@ -153,6 +154,7 @@ def read_service(data: bytes) -> CachedService:
         call_price=call_price(snapshot.price),
         credential=snapshot.credential,
         signing_key=snapshot.signing_key,
+        next_signing_key=snapshot.next_signing_key,
         traces_request_size=not snapshot.tracing.skips_request_size,
         traces_response_size=not snapshot.tracing.skips_response_size,
         cors=CorsPolicy(forwarding.cors_origins, passes_cookies=forwarding.passes_cookies)

@@ -16,12 +16,12 @@ from ams.identity.v1 import events_pb2 as identity
 from ams.keys.v1 import events_pb2 as keys
 from ams.usage.v1 import events_pb2 as usage
 from ams_common import apikeys
+from ams_common.redis_client import connect, disconnect
 from ams_common.sealing import DEVELOPMENT_SEALING_KEYS
 from ams_common.snapshots import INVALIDATION_CHANNEL, key_snapshot_key, service_snapshot_key
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ams_gateway.access.redis_client import connect, disconnect
 from ams_gateway.access.snapshot_cache import Source, SourceDownError
 from ams_gateway.app import build, server_options
 from ams_gateway.metering.records import read_records

@@ -6,12 +6,14 @@ from typing import TypeVar
 from uuid import UUID
 
 from ams.identity.v1 import identity_service_pb2 as pb
+from ams_common.context import current_caller
 from ams_common.database import Change, Database
 from ams_common.interceptors import Context
 from ams_common.paging import page_request, patterns_of
 
 from identity_svc.accounts import change_standing, publish_consumer, publish_merchant
 from identity_svc.roles import BLOCK, REINSTATE, SUSPEND, UNBLOCK, Transition, role_not_found, standing_text
+from identity_svc.standing_readers import READERS, StandingReaders
 from identity_svc.store import Store
 
 _CHANGES_PER_PAGE = 1000
@@ -22,6 +24,7 @@ T = TypeVar("T", pb.Merchant, pb.Consumer)
 @dataclass(kw_only=True, eq=False, repr=False)
 class AccountRpcs:
     database: Database[Store]
+    standing_readers: StandingReaders
 
     async def ListMerchants(
         self, request: pb.ListMerchantsRequest, context: Context
@@ -57,19 +60,31 @@ class AccountRpcs:
             raise role_not_found("consumer")
         return consumer
 
+    async def BatchGetConsumers(
+        self, request: pb.BatchGetConsumersRequest, context: Context
+    ) -> pb.BatchGetConsumersResponse:
+        async with self.database.read() as store:
+            consumers = await store.find_consumers(user_ids=list(map(UUID, request.consumer_ids)))
+        return pb.BatchGetConsumersResponse(consumers=consumers)
+
     async def SuspendMerchant(self, request: pb.SuspendMerchantRequest, context: Context) -> pb.Merchant:
-        return await self._change(SUSPEND, request.merchant_id, request.reason, publish_merchant)
+        answer = await self._change(SUSPEND, request.merchant_id, request.reason, publish_merchant)
+        return await self.standing_readers.tell(answer, SUSPEND.role, UUID(request.merchant_id))
 
     async def ReinstateMerchant(self, request: pb.ReinstateMerchantRequest, context: Context) -> pb.Merchant:
         return await self._change(REINSTATE, request.merchant_id, request.reason, publish_merchant)
 
     async def BlockConsumer(self, request: pb.BlockConsumerRequest, context: Context) -> pb.Consumer:
-        return await self._change(BLOCK, request.consumer_id, request.reason, publish_consumer)
+        answer = await self._change(BLOCK, request.consumer_id, request.reason, publish_consumer)
+        return await self.standing_readers.tell(answer, BLOCK.role, UUID(request.consumer_id))
 
     async def UnblockConsumer(self, request: pb.UnblockConsumerRequest, context: Context) -> pb.Consumer:
         return await self._change(UNBLOCK, request.consumer_id, request.reason, publish_consumer)
 
     async def GetRevisions(self, request: pb.GetRevisionsRequest, context: Context) -> pb.Revisions:
+        if (service := current_caller().service) in READERS.values():
+            async with self.database.change_by_system("note who reads standings", audited=False) as change:
+                await change.store.note_standing_reader(service=service)
         return await find_revisions(self.database)
 
     async def ListStandingChanges(
@@ -78,6 +93,12 @@ class AccountRpcs:
         async with self.database.read() as store:
             changes = await store.list_standing_changes(
                 after_version=request.after_version, limit=request.page_size or _CHANGES_PER_PAGE
+            )
+        async with self.database.change_by_system("note who reads standings", audited=False) as change:
+            await change.store.save_standing_reader(
+                service=current_caller().service,
+                version=request.after_version,
+                is_delivered=request.is_delivered,
             )
         return pb.ListStandingChangesResponse(changes=changes)
 

@@ -118,6 +118,15 @@ class ProfileService(rpc.ProfileServiceServicer):
             )
         return pb.BatchGetUserNamesResponse(users=names)
 
+    async def BatchGetMerchantNames(
+        self, request: pb.BatchGetMerchantNamesRequest, context: Context
+    ) -> pb.BatchGetMerchantNamesResponse:
+        async with self.database.read() as opened:
+            names = await ProfileStore(opened.connection).list_merchant_names(
+                user_ids=list(map(UUID, request.merchant_ids))
+            )
+        return pb.BatchGetMerchantNamesResponse(merchants=names)
+
     async def _replace_picture(self, change: Change[Store], user_id: UUID, content: bytes | None) -> None:
         store = ProfileStore(change.connection)
         before = await store.lock_picture_id(user_id=user_id)

@@ -13,6 +13,7 @@ from ams_common.context import current_caller, current_user_id
 from ams_common.database import Change, Database
 from ams_common.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from ams_common.interceptors import Context
+from ams_common.outbox import Deliveries
 from ams_common.paging import page_request
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
@@ -32,6 +33,7 @@ from keys_svc.store import Store
 @dataclass(kw_only=True, eq=False)
 class GrantsService(rpc.GrantsServiceServicer):
     database: Database[Store]
+    deliveries: Deliveries
 
     async def WithdrawAccessRequest(
         self, request: pb.WithdrawAccessRequestRequest, context: Context
@@ -76,7 +78,7 @@ class GrantsService(rpc.GrantsServiceServicer):
             if grant.project_id is not None:
                 await require_right(change.connection, grant.project_id, user_id, ProjectRight.END_ACCESS)
             ended = await _end(change, grant, access_requests.CONSUMER, request.reason)
-        return grant_message(ended)
+        return await self.deliveries.tell(grant_message(ended), change)
 
     async def ListGrants(self, request: pb.ListGrantsRequest, context: Context) -> pb.ListGrantsResponse:
         if not request.consumer_id and not request.service_id:
@@ -96,7 +98,7 @@ class GrantsService(rpc.GrantsServiceServicer):
         async with self.database.change() as change:
             grant = grants.found(await change.store.access.find_grant(grant_id=UUID(request.grant_id)))
             ended = await _end(change, grant, access_requests.ADMIN, request.reason)
-        return grant_message(ended)
+        return await self.deliveries.tell(grant_message(ended), change)
 
     async def ListKeysOfConsumer(
         self, request: pb.ListKeysOfConsumerRequest, context: Context

@@ -17,6 +17,7 @@ from ams_common.context import current_caller, current_user_id
 from ams_common.database import Change, Database
 from ams_common.field_changes import field_changes
 from ams_common.interceptors import Context
+from ams_common.outbox import Deliveries
 from ams_common.project_rights import ProjectRight
 
 from keys_svc import key_services, keys, secrets, standing
@@ -52,6 +53,7 @@ class _Changing:
 class KeySettingsService(rpc.KeySettingsServiceServicer):
     database: Database[Store]
     activities: KeyActivities
+    deliveries: Deliveries
 
     async def UpdateKey(self, request: pb.UpdateKeyRequest, context: Context) -> KeyMessage:
         async with self._changing(request) as changing:
@@ -76,7 +78,8 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
                 await require_usable(store, holder, added)
             await store.unassign_services(key_id=key.key_id, service_ids=wanted)
             await store.assign_services(key, wanted, changing.now)
-            return await changing.end(service_ids=",".join(request.service_ids))
+            answer = await changing.end(service_ids=",".join(request.service_ids))
+        return await self.deliveries.tell(answer, changing.change)
 
     async def SetAllowedNetworks(self, request: pb.SetAllowedNetworksRequest, context: Context) -> KeyMessage:
         networks = key_services.networks_of(request.allowed_networks)
@@ -84,7 +87,8 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
             await changing.change.store.set_allowed_networks(
                 key_id=changing.key.key_id, allowed_networks=networks
             )
-            return await changing.end(allowed_networks=", ".join(networks) or "any")
+            answer = await changing.end(allowed_networks=", ".join(networks) or "any")
+        return await self.deliveries.tell(answer, changing.change)
 
     async def SetAllowedCalls(self, request: pb.SetAllowedCallsRequest, context: Context) -> KeyMessage:
         rules = key_services.rules_json(request.allowed_calls)
@@ -94,13 +98,15 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
             await changing.change.store.set_allowed_calls(
                 key_id=changing.key.key_id, service_id=service_id, allowed_calls=rules
             )
-            return await changing.end(service_id=request.service_id, allowed_calls=rules)
+            answer = await changing.end(service_id=request.service_id, allowed_calls=rules)
+        return await self.deliveries.tell(answer, changing.change)
 
     async def DisableKey(self, request: pb.DisableKeyRequest, context: Context) -> KeyMessage:
         async with self._changing(request) as changing:
             keys.require_status(changing.key, KEY_ACTIVE, changing.now)
             await changing.change.store.set_disabled(key_id=changing.key.key_id, disabled_at=changing.now)
-            return await changing.end()
+            answer = await changing.end()
+        return await self.deliveries.tell(answer, changing.change)
 
     async def EnableKey(self, request: pb.EnableKeyRequest, context: Context) -> KeyMessage:
         async with self._changing(request) as changing:
@@ -135,6 +141,7 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
             )
             # Before the secret is added: what is kept for a replay never holds it.
             await change.remember(request, answer)
+        await self.deliveries.tell(answer.key, change)
         answer.secret = new.secret
         return answer
 
@@ -142,7 +149,8 @@ class KeySettingsService(rpc.KeySettingsServiceServicer):
         async with self._changing(request) as changing:
             secrets.require_overlap(changing.key.previous, changing.now)
             await changing.change.store.end_previous_secrets(key_id=changing.key.key_id, ends_at=changing.now)
-            return await changing.end()
+            answer = await changing.end()
+        return await self.deliveries.tell(answer, changing.change)
 
     async def BatchGetKeyActivity(
         self, request: pb.BatchGetKeyActivityRequest, context: Context

@@ -14,12 +14,12 @@ from ams_common.errors import FieldViolation, PermissionDeniedError
 from ams_common.field_changes import field_changes
 from ams_common.ids import uuid7
 from ams_common.interceptors import Context
-from ams_common.outbox import is_delivered, write_again
+from ams_common.outbox import Deliveries, write_again
 from ams_common.paging import page_request, patterns_of
 from ams_common.platform_settings import DEFAULTS
 from ams_common.project_rights import ProjectRight
 from ams_common.projects import require_right
-from ams_common.snapshots import CONFIRMED_WITHIN, key_snapshot_key
+from ams_common.snapshots import key_snapshot_key
 
 from keys_svc import keys
 from keys_svc.holders import Holder, lock_holder, lock_key, may_change, seen_holders
@@ -33,11 +33,10 @@ from keys_svc.store import Store
 
 @dataclass(kw_only=True, eq=False)
 class KeyRpcs:
-    """`delivery_wait_s`: how long revoking waits to see that the gateways can know of it. `max_active_keys`
-    says how many active keys one holder may have, by the platform's settings."""
+    """`max_active_keys` says how many active keys one holder may have, by the platform's settings."""
 
     database: Database[Store]
-    delivery_wait_s: float = 1.0
+    deliveries: Deliveries
     max_active_keys: Callable[[], int] = lambda: DEFAULTS.max_active_keys
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Context) -> pb.CreateKeyResponse:
@@ -147,12 +146,7 @@ class KeyRpcs:
             before = key_message(key, now, is_changeable=True)
             changes = field_changes(before, answer, only=("status",))
             change.audit("key", key_id, changes, key_prefix=revoked.key_prefix)
-        # After the commit, without any lock. While Redis is away the gateways find out by asking us.
-        for secret in revoked.secrets(now):
-            if not await is_delivered(self.database, key_snapshot_key(secret.key_hash), self.delivery_wait_s):
-                answer.effective_by.FromDatetime(utc_now() + CONFIRMED_WITHIN)
-                break
-        return answer
+        return await self.deliveries.tell(answer, change)
 
     async def GetKeySnapshot(self, request: pb.GetKeySnapshotRequest, context: Context) -> KeySnapshot:
         snapshots = await self._snapshots([request.key_hash])

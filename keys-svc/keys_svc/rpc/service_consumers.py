@@ -16,6 +16,7 @@ from ams_common.database import Change, Database
 from ams_common.errors import FailedPreconditionError, NotFoundError
 from ams_common.etags import check_etag
 from ams_common.interceptors import Context
+from ams_common.outbox import Deliveries
 from ams_common.paging import page_request
 from ams_common.pseudonyms import Pseudonyms, is_key_pseudonym, is_pseudonym
 
@@ -62,6 +63,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
 
     database: Database[Store]
     pseudonyms: Pseudonyms
+    deliveries: Deliveries
 
     async def ListMerchantAccessRequests(
         self, request: pb.ListMerchantAccessRequestsRequest, context: Context
@@ -128,7 +130,8 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
         async with self._changing(request.service_id, request.consumer, request.etag) as changing:
             if changing.row.blocked_at is not None:
                 raise FailedPreconditionError("consumer_blocked", "This consumer is blocked already.")
-            return await self._set_block(changing, changing.now, request.reason)
+            answer = await self._set_block(changing, changing.now, request.reason)
+        return await self.deliveries.tell(answer, changing.change)
 
     async def UnblockServiceConsumer(
         self, request: pb.UnblockServiceConsumerRequest, context: Context
@@ -156,7 +159,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
                 per_day=str(limits.per_day),
                 per_month=str(limits.per_month),
             )
-            return self._consumer_message(changing.merchant_id, row)
+        return await self.deliveries.tell(self._consumer_message(changing.merchant_id, row), changing.change)
 
     async def EndServiceConsumerAccess(
         self, request: pb.EndServiceConsumerAccessRequest, context: Context
@@ -173,7 +176,7 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
             for grant in ended:
                 await tell_ended(changing.change, grant)
             row = await changing.end(reason=request.reason)
-            return self._consumer_message(changing.merchant_id, row)
+        return await self.deliveries.tell(self._consumer_message(changing.merchant_id, row), changing.change)
 
     async def RevokeServiceKey(self, request: pb.RevokeServiceKeyRequest, context: Context) -> pb.ServiceKey:
         async with self._changing(request.service_id, request.consumer) as changing:
@@ -187,7 +190,8 @@ class ServiceConsumersService(rpc.ServiceConsumersServiceServicer):
             await write_key(changing.change, changing.consumer, key.key_id, changing.now)
             changing.change.audit("key", key.key_id, service_id=request.service_id)
             revoked = self._named(changing.merchant_id, await self._service_keys(changing), request.key)
-            return self._key_message(changing.merchant_id, revoked, changing.now)
+        answer = self._key_message(changing.merchant_id, revoked, changing.now)
+        return await self.deliveries.tell(answer, changing.change)
 
     async def _decide(self, request: pb.DecideMerchantAccessRequest, status: str) -> pb.MerchantAccessRequest:
         merchant_id = current_user_id()

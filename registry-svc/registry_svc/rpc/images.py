@@ -53,6 +53,15 @@ class ImageRpcs:
         images = [image_message(image, self.host) for image in page.rows]
         return pb.ListAllImagesResponse(images=images, next_page_token=page.next_token)
 
+    async def BatchGetNewestImages(
+        self, request: pb.BatchGetNewestImagesRequest, context: Context
+    ) -> pb.BatchGetNewestImagesResponse:
+        async with self.database.read() as store:
+            images = await store.newest_images(
+                service_ids=list(map(UUID, request.service_ids)), most=request.images_of_each
+            )
+        return pb.BatchGetNewestImagesResponse(images=[image_message(image, self.host) for image in images])
+
     async def GetImage(self, request: pb.GetImageRequest, context: Context) -> pb.Image:
         owner_id = None if ADMIN in current_caller().roles else current_user_id()
         async with self.database.read() as store:

@@ -113,6 +113,16 @@ WHERE status <> 'deleted'
 ORDER BY {order}
 LIMIT :limit;
 
+-- name: newest_images
+SELECT {image}, {pulls}
+FROM unnest(:service_ids::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM images
+    WHERE service_id = wanted.id AND status <> 'deleted'
+    ORDER BY pushed_at DESC, image_id DESC LIMIT :most::integer
+) AS images
+ORDER BY images.service_id, images.pushed_at DESC, images.image_id DESC;
+
 -- name: list_stocked_services
 SELECT DISTINCT service_id FROM images WHERE status = 'active' AND service_id = ANY(:service_ids::uuid[]);
 

@@ -36,6 +36,7 @@ class Store(QueryStore, package="registry_svc.storage"):
     _save_rejection = maybe_value(UUID)
     find_image = one(row=_image)
     list_images = page(row=_image)
+    newest_images = many(row=_image)
     find_tag = one(row=_image)
     find_digest = one(row=_image)
     list_project_pulls = page(PulledImage)

@@ -4,11 +4,15 @@ SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit
 
 -- fragment: rule_columns
 alert_rule_id, owner_id, role, name, metric, period, thresholds, currency_code, service_id, api_key_id, project_id,
-consumer, consumer_id, merchant_id, min_requests, sends_mail, webhook_url, created_at
+consumer, key, consumer_id, merchant_id, min_requests, sends_mail, webhook_url, created_at
 
 -- name: lock_rules_of_owner
 -- One after the other: two requests at once can't both make the last rule that is allowed.
 SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('alert rules of ' || :owner_id::uuid, 0))) AS locked;
+
+-- name: keys_of_merchant
+-- Those that have called its services.
+SELECT DISTINCT api_key_id FROM series WHERE merchant_id = :merchant_id;
 
 -- name: count_rules
 SELECT count(*) FROM alert_rules WHERE owner_id = :owner_id;
@@ -16,11 +20,12 @@ SELECT count(*) FROM alert_rules WHERE owner_id = :owner_id;
 -- name: add_rule
 INSERT INTO alert_rules (
     alert_rule_id, owner_id, role, name, metric, period, thresholds, currency_code, service_id, api_key_id,
-    project_id, consumer, consumer_id, merchant_id, min_requests, sends_mail, webhook_url, webhook_secret, created_at
+    project_id, consumer, key, consumer_id, merchant_id, min_requests, sends_mail, webhook_url, webhook_secret,
+    created_at
 ) VALUES (
     :alert_rule_id, :owner_id, :role, :name, :metric, :period, :thresholds, :currency_code, :service_id, :api_key_id,
-    :project_id, :consumer, :consumer_id, :merchant_id, :min_requests, :sends_mail, :webhook_url, :webhook_secret,
-    :created_at
+    :project_id, :consumer, :key, :consumer_id, :merchant_id, :min_requests, :sends_mail, :webhook_url,
+    :webhook_secret, :created_at
 );
 
 -- name: rules_of_owner
@@ -90,13 +95,16 @@ UPDATE alerts SET read_at = :now WHERE alert_id IN (
 AND (rule.api_key_id IS NULL OR series.api_key_id = rule.api_key_id)
 AND (rule.project_id IS NULL OR series.project_id = rule.project_id)
 
+-- fragment: of_no_one
+rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND rule.project_id IS NULL
+
 -- name: take_late_series
 -- What was counted long after its time. Whoever takes it and dies leaves it to those who look at all rules.
 WITH taken AS (DELETE FROM late_usage RETURNING series_id) SELECT DISTINCT series_id FROM taken;
 
 -- name: touched_rules
--- Rules whose consumer, merchant or project had usage of late, or in a series that was counted late. Those of admins
--- about everybody are left to `next_rules`.
+-- Rules whose consumer, merchant, project, key or service had usage of late, or in a series that was counted late.
+-- Those of admins about everything are left to `next_rules`.
 WITH touched AS MATERIALIZED (
     SELECT consumer_id, merchant_id, service_id, api_key_id, project_id
     FROM (
@@ -115,14 +123,21 @@ WHERE {other_filters}
 UNION
 SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule
     ON rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND rule.project_id = series.project_id
-WHERE {other_filters};
+WHERE {other_filters}
+UNION
+SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule
+    ON {of_no_one} AND rule.api_key_id = series.api_key_id
+WHERE {other_filters}
+UNION
+SELECT alert_rule_id FROM touched AS series JOIN alert_rules AS rule
+    ON {of_no_one} AND rule.api_key_id IS NULL AND rule.service_id = series.service_id;
 
 -- name: next_rules
 -- All rules, so many at a time.
 SELECT alert_rule_id FROM alert_rules WHERE alert_rule_id > :after_id ORDER BY alert_rule_id LIMIT :limit;
 
 -- fragment: series_of_rule
--- An index for each: of two that don't apply nothing is read.
+-- An index for each: of those that don't apply nothing is read.
 (
     SELECT series_id, service_id FROM series
     WHERE consumer_id = rule.consumer_id AND (rule.merchant_id IS NULL OR merchant_id = rule.merchant_id)
@@ -135,7 +150,13 @@ SELECT alert_rule_id FROM alert_rules WHERE alert_rule_id > :after_id ORDER BY a
     WHERE rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND project_id = rule.project_id AND {other_filters}
     UNION ALL
     SELECT series_id, service_id FROM series
-    WHERE rule.consumer_id IS NULL AND rule.merchant_id IS NULL AND rule.project_id IS NULL AND {other_filters}
+    WHERE {of_no_one} AND api_key_id = rule.api_key_id AND {other_filters}
+    UNION ALL
+    SELECT series_id, service_id FROM series
+    WHERE {of_no_one} AND rule.api_key_id IS NULL AND service_id = rule.service_id
+    UNION ALL
+    SELECT series_id, service_id FROM series
+    WHERE {of_no_one} AND rule.api_key_id IS NULL AND rule.service_id IS NULL
 ) AS used
 
 -- fragment: figures_from

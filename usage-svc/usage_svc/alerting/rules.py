@@ -9,12 +9,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from ams.policy.v1.policy_pb2 import ADMIN, MERCHANT, Role
+from ams.policy.v1.policy_pb2 import ADMIN, Role
 from ams.usage.v1 import alert_service_pb2 as pb
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_rating.currencies import MINOR_UNIT_DIGITS
 
 from usage_svc.alerting.webhooks import is_refused_host
+from usage_svc.questions.scopes import check_filters
 from usage_svc.reporting.reports import check_consumer_filter
 
 MAX_RULES = 100
@@ -39,7 +40,9 @@ class AlertRule:
     service_id: UUID | None
     api_key_id: UUID | None
     project_id: UUID | None
+    # As they were asked for: whom and which key they mean is in the ids.
     consumer: str
+    key: str
     consumer_id: UUID | None
     merchant_id: UUID | None
     min_requests: int
@@ -68,11 +71,8 @@ def check_request(
     request: pb.CreateAlertRuleRequest, role: Role.ValueType, *, allow_private_webhooks: bool
 ) -> None:
     """Raises InvalidArgumentError for a rule that can't be made."""
+    check_filters(request, role)
     check_consumer_filter(request.consumer, role)
-    if role == MERCHANT and (request.api_key_id or request.project_id):
-        # Keys and projects are the consumers' affair.
-        field = "apiKeyId" if request.api_key_id else "projectId"
-        raise _invalid("filter_not_offered", field, "is not a filter in this role")
     _check_thresholds(request)
     if (request.metric == pb.ERROR_RATE) != bool(request.min_requests):
         raise _invalid(
@@ -110,8 +110,8 @@ def _check_spend(request: pb.CreateAlertRuleRequest, role: Role.ValueType) -> No
     # Billing counts by days: what an hour costs can't be told.
     if request.period == pb.ALERT_HOUR:
         raise _invalid("alert_rule_invalid", "period", "must be the day or the month for spend")
-    if role == ADMIN and not request.consumer:
-        raise _invalid("alert_rule_invalid", "consumer", "must be given for spend")
+    if role == ADMIN and not (request.consumer or request.merchant_id or request.project_id):
+        raise _invalid("alert_rule_invalid", "consumer", "or a merchant or project must be given for spend")
 
 
 def start_of(period: pb.AlertPeriod.ValueType, at: datetime) -> datetime:

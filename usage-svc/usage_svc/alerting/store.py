@@ -69,6 +69,7 @@ class AlertStore(QueryStore, package="usage_svc", file="alerting/queries.sql"):
 
     plan_each_time = run()
     lock_rules_of_owner = value(bool)
+    keys_of_merchant = column(UUID)
     count_rules = value(int)
     add_rule = run()
     rules_of_owner = many(AlertRule)

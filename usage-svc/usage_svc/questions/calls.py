@@ -40,6 +40,8 @@ class Call(NamedTuple):
     is_continuation: bool
     is_test: bool
     request_id: str | None
+    request_messages: int
+    response_messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def _message(asker: Asker, call: Call, series: Series, pseudonyms: Pseudonyms) -
         response_time_ms=call.response_time_ms,
         request_id=call.request_id or str(call.event_id),
         is_continuation=call.is_continuation,
+        request_messages=call.request_messages,
+        response_messages=call.response_messages,
     )
     if asker.role == MERCHANT:
         message.consumer = pseudonyms.of_consumer(asker.user_id, series.consumer_id)

@@ -29,8 +29,13 @@ class SlotSums(NamedTuple):
     request_bytes: int
     response_bytes: int
     response_time_ms_sum: int
+    request_messages: int
+    response_messages: int
     latencies: bytes  # as numeric_send() gives them
 
+
+# What lies between the slot's names and the histogram.
+_COUNTS: Final = len(SlotSums._fields) - 3
 
 Readings: TypeAlias = Sequence[tuple[Reading, Sequence[SlotSums]]]
 
@@ -106,7 +111,7 @@ def figures_of(
     entries = _Entries.of(readings, counted)
     starts = entries.cell_starts()
     is_asked = (entries.bucket[starts] >= buckets.start) & (entries.bucket[starts] < buckets.stop)
-    summed = np.array([sums[2:8] for sums in rows], dtype=np.int64).reshape(-1, 6)
+    summed = np.array([sums[2:-1] for sums in rows], dtype=np.int64).reshape(-1, _COUNTS)
     cells, of_groups = _Tally(), _Tally(groups)
     for first, last in _blocks(starts, is_asked, len(entries.row)):
         within = slice(first, last)
@@ -145,7 +150,7 @@ class _Tally:
     """Sums of counts and of histograms, a row each."""
 
     def __init__(self, size: int = 0) -> None:
-        self._counts = np.zeros((size, 6), dtype=np.int64)
+        self._counts = np.zeros((size, _COUNTS), dtype=np.int64)
         self._histograms = np.zeros((size, 1), dtype=np.int64)
         self.figures: list[pb.UsageFigures] = []
 
@@ -185,8 +190,12 @@ def _messages(counts: Counts, histograms: Counts) -> list[pb.UsageFigures]:
             p50_response_time_ms=p50,
             p95_response_time_ms=p95,
             p99_response_time_ms=p99,
+            request_messages=sent,
+            response_messages=received,
         )
-        for (requests, billable, errors, request_bytes, response_bytes, time_ms), (p50, p95, p99) in zip(
-            counts.tolist(), quantiles_ms(histograms, _QUANTILES), strict=True
-        )
+        for (requests, billable, errors, request_bytes, response_bytes, time_ms, sent, received), (
+            p50,
+            p95,
+            p99,
+        ) in zip(counts.tolist(), quantiles_ms(histograms, _QUANTILES), strict=True)
     ]

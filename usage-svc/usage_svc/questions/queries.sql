@@ -69,6 +69,7 @@ SELECT
     sum(read.errors)::bigint AS errors, sum(read.request_bytes)::bigint AS request_bytes,
     sum(read.response_bytes)::bigint AS response_bytes,
     sum(read.response_time_ms_sum)::bigint AS response_time_ms_sum,
+    sum(read.request_messages)::bigint AS request_messages, sum(read.response_messages)::bigint AS response_messages,
     numeric_send(sum(read.latencies)) AS latencies
 FROM unnest(:series_ids::bigint[], :group_nos::integer[]) AS wanted (series_id, group_no)
 CROSS JOIN unnest(:scan_starts::timestamptz[], :scan_ends::timestamptz[]) AS scan (scan_start, scan_end)
@@ -146,7 +147,7 @@ CROSS JOIN LATERAL (
 
 -- fragment: call_columns
 event_id, occurred_at, series_id, request_bytes, response_bytes, response_time_ms, status_code, outcome, charge_class,
-is_continuation, is_test, request_id
+is_continuation, is_test, request_id, request_messages, response_messages
 
 -- fragment: and_asked
     AND status_code / 100 = ANY(:status_classes::smallint[]) AND response_time_ms >= :min_response_time_ms

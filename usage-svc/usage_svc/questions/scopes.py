@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT, Role
 from ams.usage.v1 import usage_service_pb2 as pb
+from ams.usage.v1.alert_service_pb2 import CreateAlertRuleRequest
 from ams_common import formats
 from ams_common.errors import FieldViolation, InvalidArgumentError
 from ams_common.ids import uuid_or_none
@@ -87,14 +88,21 @@ class Scope:
         return found
 
 
-def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) -> Scope:
-    """What a request is about. Raises InvalidArgumentError filter_not_offered for a filter that isn't there
-    in the asker's role, and consumer_invalid for what is no id."""
+def check_filters(
+    request: pb.GetUsageRequest | pb.ListCallsRequest | CreateAlertRuleRequest, role: Role.ValueType
+) -> None:
+    """Raises InvalidArgumentError filter_not_offered for a filter that isn't there in the asker's role."""
     given = {name for name in _FILTERS if getattr(request, name)}
-    if unknown := sorted(given - _FILTERS_OF[asker.role]):
+    if unknown := sorted(given - _FILTERS_OF[role]):
         refused = [request.DESCRIPTOR.fields_by_name[name].json_name for name in unknown]
         violations = [FieldViolation(name, "is not a filter in this role") for name in refused]
         raise InvalidArgumentError("filter_not_offered", f"{refused[0]} is not a filter here.", violations)
+
+
+def scope_of(asker: Asker, request: pb.GetUsageRequest | pb.ListCallsRequest) -> Scope:
+    """What a request is about. Raises InvalidArgumentError filter_not_offered for a filter that isn't there
+    in the asker's role, and consumer_invalid for what is no id."""
+    check_filters(request, asker.role)
     is_merchant = asker.role == MERCHANT
     if not is_merchant and request.consumer and not formats.UUID.fullmatch(request.consumer):
         violation = FieldViolation("consumer", "must be a lower-case UUID")

@@ -129,7 +129,8 @@ LEFT JOIN (
 -- fragment: usage_lines
 SELECT
     bucket_start, status_class, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name, key_prefix,
-    requests, billable_requests, errors, request_bytes, response_bytes, response_time_ms_sum, response_time_ms_max,
+    requests, billable_requests, errors, request_bytes, response_bytes, request_messages, response_messages,
+    response_time_ms_sum, response_time_ms_max,
     (sum(requests) OVER key_day)::bigint AS day_requests, (sum(billable_requests) OVER key_day)::bigint AS day_billable,
     (sum(requests) OVER until_row - requests)::bigint AS requests_before,
     (sum(billable_requests) OVER until_row - billable_requests)::bigint AS billable_before
@@ -157,7 +158,8 @@ ORDER BY bucket_start, series_id, status_class;
 -- name: lines_of_calls
 SELECT
     occurred_at, event_id, request_id, consumer_id, merchant_id, service_id, api_key_id, project_id, project_name,
-    key_prefix, status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes, response_time_ms
+    key_prefix, status_code, outcome, charge_class, is_test, is_continuation, request_bytes, response_bytes,
+    response_time_ms, request_messages, response_messages
 FROM series
 {with_project_names}
 JOIN usage_events USING (series_id)

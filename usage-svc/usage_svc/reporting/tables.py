@@ -79,6 +79,8 @@ class UsageLine(NamedTuple):
     errors: int
     request_bytes: int
     response_bytes: int
+    request_messages: int
+    response_messages: int
     response_time_ms_sum: int
     response_time_ms_max: int | None
     day_requests: int
@@ -108,6 +110,8 @@ class CallLine(NamedTuple):
     request_bytes: int
     response_bytes: int
     response_time_ms: int
+    request_messages: int
+    response_messages: int
 
 
 def columns_of(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> Sequence[Column]:
@@ -127,6 +131,9 @@ def columns_of(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> Sequence
             Column("request_bytes", Kind.COUNT, lambda line: line.request_bytes),
             Column("response_bytes", Kind.COUNT, lambda line: line.response_bytes),
             Column("response_time_ms", Kind.COUNT, lambda line: line.response_time_ms),
+            # Of WebSockets.
+            Column("request_messages", Kind.COUNT, lambda line: line.request_messages),
+            Column("response_messages", Kind.COUNT, lambda line: line.response_messages),
         ]
     by_hour = Column("hour", Kind.MOMENT, lambda line: line.bucket_start, 26)
     by_day = Column("day", Kind.DAY, lambda line: line.bucket_start.date(), 18)
@@ -139,6 +146,8 @@ def columns_of(report: Report, pseudonyms: Pseudonyms, facts: Facts) -> Sequence
         Column("errors", Kind.COUNT, lambda line: line.errors, 13),
         Column("request_bytes", Kind.COUNT, lambda line: line.request_bytes, 20),
         Column("response_bytes", Kind.COUNT, lambda line: line.response_bytes, 20),
+        Column("request_messages", Kind.COUNT, lambda line: line.request_messages),
+        Column("response_messages", Kind.COUNT, lambda line: line.response_messages),
         Column("mean_response_time_ms", Kind.MEAN, _mean_ms, 20),
         Column("max_response_time_ms", Kind.COUNT, lambda line: line.response_time_ms_max or 0),
         Column(

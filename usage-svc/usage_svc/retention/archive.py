@@ -87,9 +87,8 @@ async def export_day(store: RetentionStore, files: FileStore, day: date, part: i
     Raises ArchiveError, OSError. What was left of an attempt before is replaced.
     """
     name = f"usage_events/day={day}/part-{part:03}.parquet"
-    unfinished = f"{name}.unfinished"
-    file_manager = files.create(unfinished)
-    file = await asyncio.to_thread(file_manager.__enter__)
+    creation = files.create(name)
+    file = await asyncio.to_thread(creation.__enter__)
     try:
         pieces = _Pieces(file)
         try:
@@ -97,9 +96,10 @@ async def export_day(store: RetentionStore, files: FileStore, day: date, part: i
             await pieces.finish()
         finally:
             await pieces.close()
-    finally:
-        await asyncio.to_thread(file_manager.__exit__, None, None, None)
-    await asyncio.to_thread(files.rename, unfinished, name)
+    except BaseException as error:
+        await asyncio.to_thread(creation.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(creation.__exit__, None, None, None)
     kept = await asyncio.to_thread(count_rows, files, name)
     if kept != rows:
         raise ArchiveError(f"{name} holds {kept} of {rows} events")

@@ -1,9 +1,10 @@
 """The RPCs of AlertService."""
 
+import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
-from ams.policy.v1.policy_pb2 import CONSUMER, MERCHANT
+from ams.policy.v1.policy_pb2 import ADMIN, CONSUMER, MERCHANT
 from ams.usage.v1 import alert_service_pb2 as pb
 from ams.usage.v1 import alert_service_pb2_grpc as rpc
 from ams_common.clock import Clock, from_timestamp, to_timestamp, utc_now
@@ -54,6 +55,9 @@ class AlertService(rpc.AlertServiceServicer):
             named = await find_consumer(
                 ReportStore(change.connection), self.pseudonyms, role, owner_id, request.consumer
             )
+            api_key_id = uuid_or_none(request.api_key_id)
+            if request.key:
+                api_key_id = await self._find_key(store, owner_id, request.key)
             is_of_project = role == CONSUMER and bool(request.project_id)
             if is_of_project:
                 await require_right(
@@ -69,11 +73,12 @@ class AlertService(rpc.AlertServiceServicer):
                 thresholds=list(request.thresholds),
                 currency_code=request.currency_code,
                 service_id=uuid_or_none(request.service_id),
-                api_key_id=uuid_or_none(request.api_key_id),
+                api_key_id=api_key_id,
                 project_id=uuid_or_none(request.project_id),
                 consumer=request.consumer,
+                key=request.key,
                 consumer_id=owner_id if role == CONSUMER and not is_of_project else named,
-                merchant_id=owner_id if role == MERCHANT else None,
+                merchant_id=owner_id if role == MERCHANT else uuid_or_none(request.merchant_id),
                 min_requests=request.min_requests,
                 sends_mail=request.sends_mail,
                 webhook_url=request.webhook_url,
@@ -86,6 +91,14 @@ class AlertService(rpc.AlertServiceServicer):
             await change.remember(request, answer)
         answer.webhook_secret = secret
         return answer
+
+    async def _find_key(self, store: AlertStore, merchant_id: UUID, key: str) -> UUID:
+        """The key of that form among those that have called the merchant's services. Raises NotFoundError."""
+        key_ids = await store.keys_of_merchant(merchant_id=merchant_id)
+        found = await asyncio.to_thread(self.pseudonyms.find_keys, [key], merchant_id, key_ids)
+        if not found:
+            raise NotFoundError("key_not_found", "No key that has called your services is called that.")
+        return found[0]
 
     async def ListAlertRules(
         self, request: pb.ListAlertRulesRequest, context: Context
@@ -166,7 +179,8 @@ def rule_message(rule: AlertRule) -> pb.AlertRule:
         thresholds=rule.thresholds,
         currency_code=rule.currency_code,
         service_id=str(rule.service_id or ""),
-        api_key_id=str(rule.api_key_id or ""),
+        # A merchant's rule says it in the merchant's own form.
+        api_key_id="" if rule.role == MERCHANT else str(rule.api_key_id or ""),
         project_id=str(rule.project_id or ""),
         consumer=rule.consumer,
         min_requests=rule.min_requests,
@@ -176,6 +190,8 @@ def rule_message(rule: AlertRule) -> pb.AlertRule:
         created_at=to_timestamp(rule.created_at),
         role=rule.role,
         is_own=is_own,
+        key=rule.key,
+        merchant_id=str(rule.merchant_id or "") if rule.role == ADMIN else "",
     )
 
 

@@ -5,6 +5,7 @@ Rating, billing counters, commission, invoices."""
 
 from ams.catalog.v1 import pricing_pb2 as _pricing_pb2
 from ams.policy.v1 import policy_pb2 as _policy_pb2
+from ams.usage.v1 import events_pb2 as _events_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -294,6 +295,8 @@ class Invoice(_message.Message):
     IS_NOTHING_DUE_FIELD_NUMBER: _builtins.int
     CORRECTS_NUMBER_FIELD_NUMBER: _builtins.int
     CREDIT_NOTES_FIELD_NUMBER: _builtins.int
+    NOT_CHARGED_FIELD_NUMBER: _builtins.int
+    ROOTS_DIGEST_FIELD_NUMBER: _builtins.int
     invoice_id: _builtins.str
     merchant_id: _builtins.str
     consumer_id: _builtins.str
@@ -319,6 +322,10 @@ class Invoice(_message.Message):
     """Nothing is to be paid: it is kept as proof of use, neither sent nor overdue."""
     corrects_number: _builtins.str
     """Of a credit note: the number of the invoice that it corrects."""
+    roots_digest: _builtins.str
+    """Stands for the roots that AMS has published over the days of its lines' months, in hexadecimal (docs/proofs.md). ""
+    until all of its events are in them, which is some hours after its last day, and for drafts and credit notes.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceLine]: ...
     @_builtins.property
@@ -344,6 +351,10 @@ class Invoice(_message.Message):
     @_builtins.property
     def credit_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceCredit]:
         """Those that correct this one, by number."""
+
+    @_builtins.property
+    def not_charged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the prices of its lines don't charge, a sentence each; not in lists, as the next."""
 
     def __init__(
         self,
@@ -374,10 +385,12 @@ class Invoice(_message.Message):
         is_nothing_due: _builtins.bool = ...,
         corrects_number: _builtins.str = ...,
         credit_notes: _abc.Iterable[Global___InvoiceCredit] | None = ...,
+        not_charged: _abc.Iterable[_builtins.str] | None = ...,
+        roots_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "credited", b"credited", "issued_at", b"issued_at", "paid_at", b"paid_at", "sent_at", b"sent_at", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "commission_rate", b"commission_rate", "consumer_id", b"consumer_id", "consumer_pseudonym", b"consumer_pseudonym", "corrects_invoice_id", b"corrects_invoice_id", "corrects_number", b"corrects_number", "credit_notes", b"credit_notes", "credited", b"credited", "due_on", b"due_on", "first_day", b"first_day", "invoice_id", b"invoice_id", "is_nothing_due", b"is_nothing_due", "issued_at", b"issued_at", "kind", b"kind", "last_day", b"last_day", "lines", b"lines", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "number", b"number", "paid_at", b"paid_at", "reason", b"reason", "sent_at", b"sent_at", "status", b"status", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "commission_rate", b"commission_rate", "consumer_id", b"consumer_id", "consumer_pseudonym", b"consumer_pseudonym", "corrects_invoice_id", b"corrects_invoice_id", "corrects_number", b"corrects_number", "credit_notes", b"credit_notes", "credited", b"credited", "due_on", b"due_on", "first_day", b"first_day", "invoice_id", b"invoice_id", "is_nothing_due", b"is_nothing_due", "issued_at", b"issued_at", "kind", b"kind", "last_day", b"last_day", "lines", b"lines", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "not_charged", b"not_charged", "number", b"number", "paid_at", b"paid_at", "reason", b"reason", "roots_digest", b"roots_digest", "sent_at", b"sent_at", "status", b"status", "subtotal", b"subtotal", "total", b"total", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,6 +751,113 @@ class InvoiceDocument(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvoiceDocument: _TypeAlias = InvoiceDocument  # noqa: Y015
+
+@_typing.final
+class ListInvoiceLineEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVOICE_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    invoice_id: _builtins.str
+    position: _builtins.int
+    """Which of the invoice's lines, counted from 1."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        invoice_id: _builtins.str = ...,
+        position: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invoice_id", b"invoice_id", "page_size", b"page_size", "page_token", b"page_token", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInvoiceLineEventsRequest: _TypeAlias = ListInvoiceLineEventsRequest  # noqa: Y015
+
+@_typing.final
+class LineEvent(_message.Message):
+    """What was recorded of a call, or of a part of one that lasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STATUS_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    IS_CONTINUATION_FIELD_NUMBER: _builtins.int
+    IS_BILLED_BEFORE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    api_key_id: _builtins.str
+    """For consumers and admins."""
+    key: _builtins.str
+    """The merchant's own form of the key."""
+    outcome: _events_pb2.Outcome.ValueType
+    status_code: _builtins.int
+    request_bytes: _builtins.int
+    response_bytes: _builtins.int
+    is_continuation: _builtins.bool
+    """A later part of a call that lasts: its bytes count, and no call."""
+    is_billed_before: _builtins.bool
+    """An invoice before has billed it, by this price version or another: the line has it because it holds the whole month."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        api_key_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        outcome: _events_pb2.Outcome.ValueType = ...,
+        status_code: _builtins.int = ...,
+        request_bytes: _builtins.int = ...,
+        response_bytes: _builtins.int = ...,
+        is_continuation: _builtins.bool = ...,
+        is_billed_before: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "event_id", b"event_id", "is_billed_before", b"is_billed_before", "is_continuation", b"is_continuation", "key", b"key", "occurred_at", b"occurred_at", "outcome", b"outcome", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes", "status_code", b"status_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineEvent: _TypeAlias = LineEvent  # noqa: Y015
+
+@_typing.final
+class ListInvoiceLineEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineEvent]:
+        """May be fewer than asked for, even none, though more follow."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___LineEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInvoiceLineEventsResponse: _TypeAlias = ListInvoiceLineEventsResponse  # noqa: Y015
 
 @_typing.final
 class MarkInvoicePaidRequest(_message.Message):

@@ -4,7 +4,6 @@ import grpc
 import warnings
 
 from ams.billing.v1 import billing_service_pb2 as ams_dot_billing_dot_v1_dot_billing__service__pb2
-from ams.dead_letters.v1 import dead_letters_pb2 as ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -74,6 +73,11 @@ class BillingServiceStub:
                 '/ams.billing.v1.BillingService/GetInvoiceDocument',
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
+                _registered_method=True)
+        self.ListInvoiceLineEvents = channel.unary_unary(
+                '/ams.billing.v1.BillingService/ListInvoiceLineEvents',
+                request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.SerializeToString,
+                response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.FromString,
                 _registered_method=True)
         self.MarkInvoicePaid = channel.unary_unary(
                 '/ams.billing.v1.BillingService/MarkInvoicePaid',
@@ -175,21 +179,6 @@ class BillingServiceStub:
                 request_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
                 response_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
                 _registered_method=True)
-        self.ListBillingDeadLetters = channel.unary_unary(
-                '/ams.billing.v1.BillingService/ListBillingDeadLetters',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-                _registered_method=True)
-        self.ReplayBillingDeadLetter = channel.unary_unary(
-                '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-                _registered_method=True)
-        self.DismissBillingDeadLetter = channel.unary_unary(
-                '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-                _registered_method=True)
 
 
 class BillingServiceServicer:
@@ -246,6 +235,14 @@ class BillingServiceServicer:
 
     def GetInvoiceDocument(self, request, context):
         """The invoice as a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceLineEvents(self, request, context):
+        """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+        order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -400,26 +397,6 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListBillingDeadLetters(self, request, context):
-        """Messages of Kafka that billing-svc could not apply, newest first.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReplayBillingDeadLetter(self, request, context):
-        """As UsageService.ReplayUsageDeadLetter.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DismissBillingDeadLetter(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -462,6 +439,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetInvoiceDocument,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.SerializeToString,
+            ),
+            'ListInvoiceLineEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceLineEvents,
+                    request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.FromString,
+                    response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.SerializeToString,
             ),
             'MarkInvoicePaid': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkInvoicePaid,
@@ -562,21 +544,6 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetInvoiceProof,
                     request_deserializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.FromString,
                     response_serializer=ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.SerializeToString,
-            ),
-            'ListBillingDeadLetters': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListBillingDeadLetters,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.SerializeToString,
-            ),
-            'ReplayBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReplayBillingDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
-            ),
-            'DismissBillingDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.DismissBillingDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -795,6 +762,33 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetInvoiceDocument',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceDocumentRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceDocument.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceLineEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.billing.v1.BillingService/ListInvoiceLineEvents',
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsRequest.SerializeToString,
+            ams_dot_billing_dot_v1_dot_billing__service__pb2.ListInvoiceLineEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1335,87 +1329,6 @@ class BillingService:
             '/ams.billing.v1.BillingService/GetInvoiceProof',
             ams_dot_billing_dot_v1_dot_billing__service__pb2.GetInvoiceProofRequest.SerializeToString,
             ams_dot_billing_dot_v1_dot_billing__service__pb2.InvoiceProof.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListBillingDeadLetters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/ListBillingDeadLetters',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReplayBillingDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/ReplayBillingDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DismissBillingDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.billing.v1.BillingService/DismissBillingDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,6 @@ isort:skip_file
 Rating, billing counters, commission, invoices."""
 
 from ams.billing.v1 import billing_service_pb2 as _billing_service_pb2
-from ams.dead_letters.v1 import dead_letters_pb2 as _dead_letters_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -33,6 +32,10 @@ class BillingServiceStub:
     """An admin sees any, a merchant and a consumer their own."""
     GetInvoiceDocument: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceDocumentRequest, _billing_service_pb2.InvoiceDocument]
     """The invoice as a file."""
+    ListInvoiceLineEvents: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListInvoiceLineEventsRequest, _billing_service_pb2.ListInvoiceLineEventsResponse]
+    """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+    order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
+    """
     MarkInvoicePaid: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.MarkInvoicePaidRequest, _billing_service_pb2.Invoice]
     """Its consumer has paid. ISSUED or OVERDUE → PAID."""
     VoidInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]
@@ -90,11 +93,6 @@ class BillingServiceStub:
     """
     GetInvoiceProof: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceProofRequest, _billing_service_pb2.InvoiceProof]
     """A part of what `ams-verify` reads: the invoice, its prices, roots and the events behind it, as JSON Lines."""
-    ListBillingDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.ListDeadLettersRequest, _dead_letters_pb2.ListDeadLettersResponse]
-    """Messages of Kafka that billing-svc could not apply, newest first."""
-    ReplayBillingDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DeadLetterId, _dead_letters_pb2.DeadLetter]
-    """As UsageService.ReplayUsageDeadLetter."""
-    DismissBillingDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DismissDeadLetterRequest, _dead_letters_pb2.DeadLetter]
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -162,6 +160,16 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_billing_service_pb2.GetInvoiceDocumentRequest, _abc.Awaitable[_billing_service_pb2.InvoiceDocument]],
     ) -> _abc.Awaitable[_billing_service_pb2.InvoiceDocument]:
         """The invoice as a file."""
+
+    @_abc_1.abstractmethod
+    def ListInvoiceLineEvents(
+        self,
+        request: _billing_service_pb2.ListInvoiceLineEventsRequest,
+        context: _aio.ServicerContext[_billing_service_pb2.ListInvoiceLineEventsRequest, _abc.Awaitable[_billing_service_pb2.ListInvoiceLineEventsResponse]],
+    ) -> _abc.Awaitable[_billing_service_pb2.ListInvoiceLineEventsResponse]:
+        """The events that a line of an issued invoice counts: all of its month so far that its price version charges, in the
+        order of their ids, which is about that of time. They are the very ones in the invoice's proof file.
+        """
 
     @_abc_1.abstractmethod
     def MarkInvoicePaid(
@@ -339,28 +347,5 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_billing_service_pb2.GetInvoiceProofRequest, _abc.Awaitable[_billing_service_pb2.InvoiceProof]],
     ) -> _abc.Awaitable[_billing_service_pb2.InvoiceProof]:
         """A part of what `ams-verify` reads: the invoice, its prices, roots and the events behind it, as JSON Lines."""
-
-    @_abc_1.abstractmethod
-    def ListBillingDeadLetters(
-        self,
-        request: _dead_letters_pb2.ListDeadLettersRequest,
-        context: _aio.ServicerContext[_dead_letters_pb2.ListDeadLettersRequest, _abc.Awaitable[_dead_letters_pb2.ListDeadLettersResponse]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.ListDeadLettersResponse]:
-        """Messages of Kafka that billing-svc could not apply, newest first."""
-
-    @_abc_1.abstractmethod
-    def ReplayBillingDeadLetter(
-        self,
-        request: _dead_letters_pb2.DeadLetterId,
-        context: _aio.ServicerContext[_dead_letters_pb2.DeadLetterId, _abc.Awaitable[_dead_letters_pb2.DeadLetter]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.DeadLetter]:
-        """As UsageService.ReplayUsageDeadLetter."""
-
-    @_abc_1.abstractmethod
-    def DismissBillingDeadLetter(
-        self,
-        request: _dead_letters_pb2.DismissDeadLetterRequest,
-        context: _aio.ServicerContext[_dead_letters_pb2.DismissDeadLetterRequest, _abc.Awaitable[_dead_letters_pb2.DeadLetter]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.DeadLetter]: ...
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _aio.Server) -> None: ...

@@ -72,6 +72,7 @@ class Service(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     OPENAPI_DOCUMENT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     merchant_id: _builtins.str
     slug: _builtins.str
@@ -122,7 +123,9 @@ class Service(_message.Message):
     def upstream_credential(self) -> _forwarding_pb2.UpstreamCredential: ...
     @_builtins.property
     def signing_keys(self) -> _containers.RepeatedCompositeFieldContainer[_forwarding_pb2.SigningKey]:
-        """The keys that calls may be signed with, newest first: at most two."""
+        """The keys that calls may be signed with, newest first: the next one, if another is to begin; the one that signs; and
+        the one before it.
+        """
 
     @_builtins.property
     def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -153,6 +156,12 @@ class Service(_message.Message):
     @_builtins.property
     def openapi_document(self) -> _openapi_pb2.OpenapiSummary:
         """Of an API: the document that is attached to it (OpenapiService); unset without one."""
+
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """Only in the answer of what takes it from its consumers, or a key from those who know it, and only when the gateways
+        couldn't be told within a second: until then calls may still pass as they did before.
+        """
 
     def __init__(
         self,
@@ -195,10 +204,11 @@ class Service(_message.Message):
         revision: _revision_pb2.ServiceRevision | None = ...,
         openapi_document: _openapi_pb2.OpenapiSummary | None = ...,
         etag: _builtins.str = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "forwarding", b"forwarding", "openapi_document", b"openapi_document", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "effective_by", b"effective_by", "forwarding", b"forwarding", "openapi_document", b"openapi_document", "price", b"price", "revision", b"revision", "service_levels", b"service_levels", "support_contact", b"support_contact", "tracing", b"tracing", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "openapi_document", b"openapi_document", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_info", b"additional_info", "authentication_method", b"authentication_method", "base_url", b"base_url", "categories", b"categories", "changeable_fields", b"changeable_fields", "created_at", b"created_at", "description", b"description", "documentation_url", b"documentation_url", "effective_by", b"effective_by", "etag", b"etag", "formats", b"formats", "forwarding", b"forwarding", "image_type", b"image_type", "is_submittable", b"is_submittable", "merchant_id", b"merchant_id", "merchant_name", b"merchant_name", "merchant_standing", b"merchant_standing", "name", b"name", "openapi_document", b"openapi_document", "possible_actions", b"possible_actions", "price", b"price", "rate_limit_per_minute", b"rate_limit_per_minute", "rejection_reason", b"rejection_reason", "revision", b"revision", "runtime_parameters", b"runtime_parameters", "service_id", b"service_id", "service_levels", b"service_levels", "signing_keys", b"signing_keys", "slug", b"slug", "status", b"status", "support_contact", b"support_contact", "suspension_reason", b"suspension_reason", "tags", b"tags", "tracing", b"tracing", "type", b"type", "updated_at", b"updated_at", "upstream_credential", b"upstream_credential", "version", b"version", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -737,6 +747,39 @@ class RotateSigningKeyRequest(_message.Message):
 
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    AT_ONCE_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
+    at_once: _builtins.bool
+    """In its place, where the present key has leaked: from now on."""
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp:
+        """From when on calls are signed with it, by 30 days ahead at most. Without one: a day from now."""
+
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        at_once: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "etag", b"etag", "service_id", b"service_id", "starts_at", b"starts_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateSigningKeyRequest: _TypeAlias = RotateSigningKeyRequest  # noqa: Y015
+
+@_typing.final
+class UseSigningKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     etag: _builtins.str
     """The etag of the service that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
@@ -752,7 +795,7 @@ class RotateSigningKeyRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RotateSigningKeyRequest: _TypeAlias = RotateSigningKeyRequest  # noqa: Y015
+Global___UseSigningKeyRequest: _TypeAlias = UseSigningKeyRequest  # noqa: Y015
 
 @_typing.final
 class RotateSigningKeyResponse(_message.Message):
@@ -875,6 +918,46 @@ class GetServiceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServiceRequest: _TypeAlias = GetServiceRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetServicesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        service_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_ids", b"service_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetServicesRequest: _TypeAlias = BatchGetServicesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetServicesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]: ...
+    def __init__(
+        self,
+        *,
+        services: _abc.Iterable[Global___Service] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetServicesResponse: _TypeAlias = BatchGetServicesResponse  # noqa: Y015
 
 @_typing.final
 class ListServicesRequest(_message.Message):
@@ -1079,6 +1162,46 @@ class ListMarketplaceServicesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMarketplaceServicesResponse: _TypeAlias = ListMarketplaceServicesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetMarketplaceServicesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        service_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_ids", b"service_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMarketplaceServicesRequest: _TypeAlias = BatchGetMarketplaceServicesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetMarketplaceServicesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___MarketplaceService]: ...
+    def __init__(
+        self,
+        *,
+        services: _abc.Iterable[Global___MarketplaceService] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMarketplaceServicesResponse: _TypeAlias = BatchGetMarketplaceServicesResponse  # noqa: Y015
 
 @_typing.final
 class GetMarketplaceServiceRequest(_message.Message):

@@ -71,6 +71,11 @@ class CatalogServiceStub:
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListServicesRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListServicesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetServices = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/BatchGetServices',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesResponse.FromString,
+                _registered_method=True)
         self.ListMerchantServices = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/ListMerchantServices',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesRequest.SerializeToString,
@@ -85,6 +90,11 @@ class CatalogServiceStub:
                 '/ams.catalog.v1.CatalogService/RotateSigningKey',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
+                _registered_method=True)
+        self.UseSigningKey = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/UseSigningKey',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
                 _registered_method=True)
         self.SchedulePrice = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/SchedulePrice',
@@ -120,6 +130,11 @@ class CatalogServiceStub:
                 '/ams.catalog.v1.CatalogService/GetMarketplaceService',
                 request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetMarketplaceServiceRequest.SerializeToString,
                 response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.MarketplaceService.FromString,
+                _registered_method=True)
+        self.BatchGetMarketplaceServices = channel.unary_unary(
+                '/ams.catalog.v1.CatalogService/BatchGetMarketplaceServices',
+                request_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesRequest.SerializeToString,
+                response_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesResponse.FromString,
                 _registered_method=True)
         self.GetServiceSnapshot = channel.unary_unary(
                 '/ams.catalog.v1.CatalogService/GetServiceSnapshot',
@@ -187,6 +202,13 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetServices(self, request, context):
+        """Many services in one call: of those asked for, the ones that there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMerchantServices(self, request, context):
         """The calling merchant's services; newest first.
         """
@@ -202,8 +224,16 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateSigningKey(self, request, context):
-        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-        Calls that are under way may still carry the signature of the key before.
+        """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+        know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+        secret. Calls that are under way may still carry the signature of the key before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UseSigningKey(self, request, context):
+        """Calls are signed with the next key from now on, before its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +292,13 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetMarketplaceServices(self, request, context):
+        """Many services of the marketplace in one call: of those asked for, the ones that the caller sees there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServiceSnapshot(self, request, context):
         """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none.
         """
@@ -315,6 +352,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListServicesRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListServicesResponse.SerializeToString,
             ),
+            'BatchGetServices': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetServices,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesResponse.SerializeToString,
+            ),
             'ListMerchantServices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMerchantServices,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.ListMerchantServicesRequest.FromString,
@@ -329,6 +371,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.RotateSigningKey,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.SerializeToString,
+            ),
+            'UseSigningKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UseSigningKey,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.SerializeToString,
             ),
             'SchedulePrice': grpc.unary_unary_rpc_method_handler(
                     servicer.SchedulePrice,
@@ -364,6 +411,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.GetMarketplaceService,
                     request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetMarketplaceServiceRequest.FromString,
                     response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.MarketplaceService.SerializeToString,
+            ),
+            'BatchGetMarketplaceServices': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetMarketplaceServices,
+                    request_deserializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesRequest.FromString,
+                    response_serializer=ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesResponse.SerializeToString,
             ),
             'GetServiceSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServiceSnapshot,
@@ -576,6 +628,33 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/BatchGetServices',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListMerchantServices(request,
             target,
             options=(),
@@ -646,6 +725,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/RotateSigningKey',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.RotateSigningKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UseSigningKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/UseSigningKey',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.UseSigningKeyRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.Service.FromString,
             options,
             channel_credentials,
             insecure,
@@ -835,6 +941,33 @@ class CatalogService:
             '/ams.catalog.v1.CatalogService/GetMarketplaceService',
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.GetMarketplaceServiceRequest.SerializeToString,
             ams_dot_catalog_dot_v1_dot_catalog__service__pb2.MarketplaceService.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetMarketplaceServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.catalog.v1.CatalogService/BatchGetMarketplaceServices',
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesRequest.SerializeToString,
+            ams_dot_catalog_dot_v1_dot_catalog__service__pb2.BatchGetMarketplaceServicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,14 +33,19 @@ class CatalogServiceStub:
     """A merchant's own service, or any for an admin."""
     ListServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListServicesRequest, _catalog_service_pb2.ListServicesResponse]
     """All services; newest first."""
+    BatchGetServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetServicesRequest, _catalog_service_pb2.BatchGetServicesResponse]
+    """Many services in one call: of those asked for, the ones that there are."""
     ListMerchantServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.ListMerchantServicesRequest, _catalog_service_pb2.ListMerchantServicesResponse]
     """The calling merchant's services; newest first."""
     SetUpstreamCredential: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SetUpstreamCredentialRequest, _catalog_service_pb2.Service]
     """Replaces what the upstream lets AMS in by; without any field but the service's id it is taken away. In any status."""
     RotateSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.RotateSigningKeyRequest, _catalog_service_pb2.RotateSigningKeyResponse]
-    """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-    Calls that are under way may still carry the signature of the key before.
+    """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+    know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+    secret. Calls that are under way may still carry the signature of the key before.
     """
+    UseSigningKey: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UseSigningKeyRequest, _catalog_service_pb2.Service]
+    """Calls are signed with the next key from now on, before its time."""
     SchedulePrice: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.SchedulePriceRequest, _pricing_pb2.PriceVersion]
     """A price for a service that has one already, from the beginning of a UTC day that hasn't begun. Consumers with
     access are told. One that was to start on the same day is canceled by it.
@@ -63,6 +68,8 @@ class CatalogServiceStub:
     """The published list of categories, in its order."""
     GetMarketplaceService: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetMarketplaceServiceRequest, _catalog_service_pb2.MarketplaceService]
     """By id or slug."""
+    BatchGetMarketplaceServices: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.BatchGetMarketplaceServicesRequest, _catalog_service_pb2.BatchGetMarketplaceServicesResponse]
+    """Many services of the marketplace in one call: of those asked for, the ones that the caller sees there."""
     GetServiceSnapshot: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetServiceSnapshotRequest, _events_pb2.ServiceSnapshot]
     """The snapshot by id or slug, whatever the service's status. NOT_FOUND if there is none."""
     CheckServiceSnapshots: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.CheckServiceSnapshotsRequest, _catalog_service_pb2.CheckServiceSnapshotsResponse]
@@ -131,6 +138,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """All services; newest first."""
 
     @_abc_1.abstractmethod
+    def BatchGetServices(
+        self,
+        request: _catalog_service_pb2.BatchGetServicesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.BatchGetServicesRequest, _abc.Awaitable[_catalog_service_pb2.BatchGetServicesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.BatchGetServicesResponse]:
+        """Many services in one call: of those asked for, the ones that there are."""
+
+    @_abc_1.abstractmethod
     def ListMerchantServices(
         self,
         request: _catalog_service_pb2.ListMerchantServicesRequest,
@@ -152,9 +167,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.RotateSigningKeyRequest,
         context: _aio.ServicerContext[_catalog_service_pb2.RotateSigningKeyRequest, _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]],
     ) -> _abc.Awaitable[_catalog_service_pb2.RotateSigningKeyResponse]:
-        """A new key that calls are signed with from now on. The answer is the only one that ever holds its secret.
-        Calls that are under way may still carry the signature of the key before.
+        """A new key that calls are signed with: a first one at once, another from its start on, so that the upstream can
+        know it before. It takes the place of one that hasn't begun yet. The answer is the only one that ever holds its
+        secret. Calls that are under way may still carry the signature of the key before.
         """
+
+    @_abc_1.abstractmethod
+    def UseSigningKey(
+        self,
+        request: _catalog_service_pb2.UseSigningKeyRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.UseSigningKeyRequest, _abc.Awaitable[_catalog_service_pb2.Service]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.Service]:
+        """Calls are signed with the next key from now on, before its time."""
 
     @_abc_1.abstractmethod
     def SchedulePrice(
@@ -219,6 +243,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_service_pb2.GetMarketplaceServiceRequest, _abc.Awaitable[_catalog_service_pb2.MarketplaceService]],
     ) -> _abc.Awaitable[_catalog_service_pb2.MarketplaceService]:
         """By id or slug."""
+
+    @_abc_1.abstractmethod
+    def BatchGetMarketplaceServices(
+        self,
+        request: _catalog_service_pb2.BatchGetMarketplaceServicesRequest,
+        context: _aio.ServicerContext[_catalog_service_pb2.BatchGetMarketplaceServicesRequest, _abc.Awaitable[_catalog_service_pb2.BatchGetMarketplaceServicesResponse]],
+    ) -> _abc.Awaitable[_catalog_service_pb2.BatchGetMarketplaceServicesResponse]:
+        """Many services of the marketplace in one call: of those asked for, the ones that the caller sees there."""
 
     @_abc_1.abstractmethod
     def GetServiceSnapshot(

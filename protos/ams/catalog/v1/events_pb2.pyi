@@ -162,6 +162,7 @@ class ServiceSnapshot(_message.Message):
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
+    NEXT_SIGNING_KEY_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     slug: _builtins.str
     merchant_id: _builtins.str
@@ -190,6 +191,10 @@ class ServiceSnapshot(_message.Message):
     def tracing(self) -> _metadata_pb2.TracingSettings:
         """What is left out of usage events. A size that the price counts, or the next one will, never is."""
 
+    @_builtins.property
+    def next_signing_key(self) -> _forwarding_pb2.SealedSigningKey:
+        """Takes the place of signing_key at its start, by the gateway's clock."""
+
     def __init__(
         self,
         *,
@@ -208,10 +213,11 @@ class ServiceSnapshot(_message.Message):
         credential: _forwarding_pb2.SealedCredential | None = ...,
         signing_key: _forwarding_pb2.SealedSigningKey | None = ...,
         tracing: _metadata_pb2.TracingSettings | None = ...,
+        next_signing_key: _forwarding_pb2.SealedSigningKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "forwarding", b"forwarding", "price", b"price", "signing_key", b"signing_key", "tracing", b"tracing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "forwarding", b"forwarding", "next_signing_key", b"next_signing_key", "price", b"price", "signing_key", b"signing_key", "tracing", b"tracing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credential", b"credential", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "price", b"price", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "signing_key", b"signing_key", "slug", b"slug", "status", b"status", "tracing", b"tracing", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "credential", b"credential", "forwarding", b"forwarding", "merchant_id", b"merchant_id", "merchant_standing", b"merchant_standing", "next_signing_key", b"next_signing_key", "price", b"price", "price_version_id", b"price_version_id", "rate_limit_per_minute", b"rate_limit_per_minute", "service_id", b"service_id", "signing_key", b"signing_key", "slug", b"slug", "status", b"status", "tracing", b"tracing", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

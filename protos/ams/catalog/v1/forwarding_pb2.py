@@ -26,7 +26,7 @@ from ams.policy.v1 import policy_pb2 as ams_dot_policy_dot_v1_dot_policy__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61ms/catalog/v1/forwarding.proto\x12\x0e\x61ms.catalog.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x03\n\x12\x46orwardingSettings\x12\'\n\x14\x66irst_byte_timeout_s\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xac\x02\x12!\n\x0eidle_timeout_s\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90\x1c\x12#\n\x0ftotal_timeout_s\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06(\x00\x30\x80\xa3\x05\x12\"\n\x0fmax_connections\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\x12\x16\n\x0epasses_cookies\x18\x05 \x01(\x08\x12\x1f\n\x0c\x63ors_origins\x18\x06 \x03(\tB\t\xaa\xbb\x18\x05\x18\x14\x38\xc8\x01\x12\x19\n\x11\x61llows_websockets\x18\x07 \x01(\x08\x12\x13\n\x0bshows_costs\x18\x08 \x01(\x08\x12#\n\rquota_per_day\x18\t \x01(\x05\x42\x0c\xaa\xbb\x18\x08(\x00\x30\x80\x94\xeb\xdc\x03\x12%\n\x0fquota_per_month\x18\n \x01(\x05\x42\x0c\xaa\xbb\x18\x08(\x00\x30\x80\xa8\xd6\xb9\x07\x12/\n\x0blimit_scope\x18\x0b \x01(\x0e\x32\x1a.ams.catalog.v1.LimitScope\"\x83\x01\n\x12UpstreamCredential\x12\x13\n\x0bheader_name\x18\x01 \x01(\t\x12*\n\x06set_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.ams.catalog.v1.CredentialKind\"T\n\nSigningKey\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x10SealedCredential\x12\x13\n\x0bheader_name\x18\x01 \x01(\t\x12\x14\n\x0csealed_value\x18\x02 \x01(\x0c\"A\n\x10SealedSigningKey\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12\x15\n\rsealed_secret\x18\x02 \x01(\x0c*H\n\nLimitScope\x12\x1b\n\x17LIMIT_SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPER_CONSUMER\x10\x01\x12\x0b\n\x07PER_KEY\x10\x02*T\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06HEADER\x10\x01\x12\t\n\x05\x42\x41SIC\x10\x02\x12\n\n\x06\x42\x45\x41RER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61ms/catalog/v1/forwarding.proto\x12\x0e\x61ms.catalog.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x03\n\x12\x46orwardingSettings\x12\'\n\x14\x66irst_byte_timeout_s\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xac\x02\x12!\n\x0eidle_timeout_s\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90\x1c\x12#\n\x0ftotal_timeout_s\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06(\x00\x30\x80\xa3\x05\x12\"\n\x0fmax_connections\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\x90N\x12\x16\n\x0epasses_cookies\x18\x05 \x01(\x08\x12\x1f\n\x0c\x63ors_origins\x18\x06 \x03(\tB\t\xaa\xbb\x18\x05\x18\x14\x38\xc8\x01\x12\x19\n\x11\x61llows_websockets\x18\x07 \x01(\x08\x12\x13\n\x0bshows_costs\x18\x08 \x01(\x08\x12#\n\rquota_per_day\x18\t \x01(\x05\x42\x0c\xaa\xbb\x18\x08(\x00\x30\x80\x94\xeb\xdc\x03\x12%\n\x0fquota_per_month\x18\n \x01(\x05\x42\x0c\xaa\xbb\x18\x08(\x00\x30\x80\xa8\xd6\xb9\x07\x12/\n\x0blimit_scope\x18\x0b \x01(\x0e\x32\x1a.ams.catalog.v1.LimitScope\"\x83\x01\n\x12UpstreamCredential\x12\x13\n\x0bheader_name\x18\x01 \x01(\t\x12*\n\x06set_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.ams.catalog.v1.CredentialKind\"\x83\x01\n\nSigningKey\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tstarts_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x10SealedCredential\x12\x13\n\x0bheader_name\x18\x01 \x01(\t\x12\x14\n\x0csealed_value\x18\x02 \x01(\x0c\"p\n\x10SealedSigningKey\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12\x15\n\rsealed_secret\x18\x02 \x01(\x0c\x12-\n\tstarts_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*H\n\nLimitScope\x12\x1b\n\x17LIMIT_SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPER_CONSUMER\x10\x01\x12\x0b\n\x07PER_KEY\x10\x02*T\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06HEADER\x10\x01\x12\t\n\x05\x42\x41SIC\x10\x02\x12\n\n\x06\x42\x45\x41RER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,18 +47,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FORWARDINGSETTINGS'].fields_by_name['quota_per_day']._serialized_options = b'\252\273\030\010(\0000\200\224\353\334\003'
   _globals['_FORWARDINGSETTINGS'].fields_by_name['quota_per_month']._loaded_options = None
   _globals['_FORWARDINGSETTINGS'].fields_by_name['quota_per_month']._serialized_options = b'\252\273\030\010(\0000\200\250\326\271\007'
-  _globals['_LIMITSCOPE']._serialized_start=864
-  _globals['_LIMITSCOPE']._serialized_end=936
-  _globals['_CREDENTIALKIND']._serialized_start=938
-  _globals['_CREDENTIALKIND']._serialized_end=1022
+  _globals['_LIMITSCOPE']._serialized_start=959
+  _globals['_LIMITSCOPE']._serialized_end=1031
+  _globals['_CREDENTIALKIND']._serialized_start=1033
+  _globals['_CREDENTIALKIND']._serialized_end=1117
   _globals['_FORWARDINGSETTINGS']._serialized_start=113
   _globals['_FORWARDINGSETTINGS']._serialized_end=512
   _globals['_UPSTREAMCREDENTIAL']._serialized_start=515
   _globals['_UPSTREAMCREDENTIAL']._serialized_end=646
-  _globals['_SIGNINGKEY']._serialized_start=648
-  _globals['_SIGNINGKEY']._serialized_end=732
-  _globals['_SEALEDCREDENTIAL']._serialized_start=734
-  _globals['_SEALEDCREDENTIAL']._serialized_end=795
-  _globals['_SEALEDSIGNINGKEY']._serialized_start=797
-  _globals['_SEALEDSIGNINGKEY']._serialized_end=862
+  _globals['_SIGNINGKEY']._serialized_start=649
+  _globals['_SIGNINGKEY']._serialized_end=780
+  _globals['_SEALEDCREDENTIAL']._serialized_start=782
+  _globals['_SEALEDCREDENTIAL']._serialized_end=843
+  _globals['_SEALEDSIGNINGKEY']._serialized_start=845
+  _globals['_SEALEDSIGNINGKEY']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

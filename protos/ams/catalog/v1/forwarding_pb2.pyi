@@ -166,27 +166,33 @@ Global___UpstreamCredential: _TypeAlias = UpstreamCredential  # noqa: Y015
 
 @_typing.final
 class SigningKey(_message.Message):
-    """A key that calls are signed with (RFC 9421, hmac-sha256). The newest signs; the one before it may still be
-    met for as long as a call that it signed is under way.
+    """A key that calls are signed with (RFC 9421, hmac-sha256). One that has been followed may still be met for as long
+    as a call that it signed is under way.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIGNING_KEY_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
     signing_key_id: _builtins.str
     """The signature's `keyid`."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp:
+        """Only of the next one: when it begins to sign."""
+
     def __init__(
         self,
         *,
         signing_key_id: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "signing_key_id", b"signing_key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "signing_key_id", b"signing_key_id", "starts_at", b"starts_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,17 +230,23 @@ class SealedSigningKey(_message.Message):
 
     SIGNING_KEY_ID_FIELD_NUMBER: _builtins.int
     SEALED_SECRET_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
     signing_key_id: _builtins.str
     sealed_secret: _builtins.bytes
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp:
+        """Of the next one: from when on the gateway signs with it."""
+
     def __init__(
         self,
         *,
         signing_key_id: _builtins.str = ...,
         sealed_secret: _builtins.bytes = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed_secret", b"sealed_secret", "signing_key_id", b"signing_key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed_secret", b"sealed_secret", "signing_key_id", b"signing_key_id", "starts_at", b"starts_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -785,14 +785,21 @@ class Merchant(_message.Message):
     SLUG_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
+    IS_HELD_UP_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
     company_name: _builtins.str
     slug: _builtins.str
     standing: _events_pb2.Standing.ValueType
+    is_held_up: _builtins.bool
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As Consumer has them."""
+
     def __init__(
         self,
         *,
@@ -803,10 +810,12 @@ class Merchant(_message.Message):
         slug: _builtins.str = ...,
         standing: _events_pb2.Standing.ValueType = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
+        is_held_up: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["registered_at", b"registered_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_by", b"effective_by", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "email", b"email", "merchant_id", b"merchant_id", "name", b"name", "registered_at", b"registered_at", "slug", b"slug", "standing", b"standing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company_name", b"company_name", "effective_by", b"effective_by", "email", b"email", "is_held_up", b"is_held_up", "merchant_id", b"merchant_id", "name", b"name", "registered_at", b"registered_at", "slug", b"slug", "standing", b"standing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -943,12 +952,24 @@ class Consumer(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     STANDING_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
+    IS_HELD_UP_FIELD_NUMBER: _builtins.int
     consumer_id: _builtins.str
     email: _builtins.str
     name: _builtins.str
     standing: _events_pb2.Standing.ValueType
+    is_held_up: _builtins.bool
+    """In the place of effective_by while nobody can say when: what tells the gateways is away. It holds within a minute
+    of its return.
+    """
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """Only in the answer of what stops somebody, and only when the gateways couldn't be told at once: until then calls
+        may still pass as they did before.
+        """
+
     def __init__(
         self,
         *,
@@ -957,14 +978,56 @@ class Consumer(_message.Message):
         name: _builtins.str = ...,
         standing: _events_pb2.Standing.ValueType = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
+        is_held_up: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["registered_at", b"registered_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_by", b"effective_by", "registered_at", b"registered_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "email", b"email", "name", b"name", "registered_at", b"registered_at", "standing", b"standing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_id", b"consumer_id", "effective_by", b"effective_by", "email", b"email", "is_held_up", b"is_held_up", "name", b"name", "registered_at", b"registered_at", "standing", b"standing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Consumer: _TypeAlias = Consumer  # noqa: Y015
+
+@_typing.final
+class BatchGetConsumersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consumer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        consumer_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer_ids", b"consumer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetConsumersRequest: _TypeAlias = BatchGetConsumersRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetConsumersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consumer]: ...
+    def __init__(
+        self,
+        *,
+        consumers: _abc.Iterable[Global___Consumer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumers", b"consumers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetConsumersResponse: _TypeAlias = BatchGetConsumersResponse  # noqa: Y015
 
 @_typing.final
 class ListConsumersRequest(_message.Message):
@@ -1215,17 +1278,21 @@ class ListStandingChangesRequest(_message.Message):
 
     AFTER_VERSION_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    IS_DELIVERED_FIELD_NUMBER: _builtins.int
     after_version: _builtins.int
     page_size: _builtins.int
+    is_delivered: _builtins.bool
+    """Whether all that follows from the changes up to that version has been taken to the gateways' Redis."""
     def __init__(
         self,
         *,
         after_version: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        is_delivered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "is_delivered", b"is_delivered", "page_size", b"page_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

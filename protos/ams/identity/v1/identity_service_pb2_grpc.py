@@ -144,6 +144,11 @@ class IdentityServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetConsumerRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
                 _registered_method=True)
+        self.BatchGetConsumers = channel.unary_unary(
+                '/ams.identity.v1.IdentityService/BatchGetConsumers',
+                request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.FromString,
+                _registered_method=True)
         self.BlockConsumer = channel.unary_unary(
                 '/ams.identity.v1.IdentityService/BlockConsumer',
                 request_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BlockConsumerRequest.SerializeToString,
@@ -322,6 +327,13 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetConsumers(self, request, context):
+        """Many consumers in one call: of those asked for, the ones that there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BlockConsumer(self, request, context):
         """Stops every call with the consumer's keys within a second.
         """
@@ -469,6 +481,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GetConsumer,
                     request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.GetConsumerRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.SerializeToString,
+            ),
+            'BatchGetConsumers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetConsumers,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.SerializeToString,
             ),
             'BlockConsumer': grpc.unary_unary_rpc_method_handler(
                     servicer.BlockConsumer,
@@ -1090,6 +1107,33 @@ class IdentityService:
             '/ams.identity.v1.IdentityService/GetConsumer',
             ams_dot_identity_dot_v1_dot_identity__service__pb2.GetConsumerRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_identity__service__pb2.Consumer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetConsumers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.IdentityService/BatchGetConsumers',
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_identity__service__pb2.BatchGetConsumersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class IdentityServiceStub:
     ReinstateMerchant: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ReinstateMerchantRequest, _identity_service_pb2.Merchant]
     ListConsumers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListConsumersRequest, _identity_service_pb2.ListConsumersResponse]
     GetConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetConsumerRequest, _identity_service_pb2.Consumer]
+    BatchGetConsumers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BatchGetConsumersRequest, _identity_service_pb2.BatchGetConsumersResponse]
+    """Many consumers in one call: of those asked for, the ones that there are."""
     BlockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BlockConsumerRequest, _identity_service_pb2.Consumer]
     """Stops every call with the consumer's keys within a second."""
     UnblockConsumer: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UnblockConsumerRequest, _identity_service_pb2.Consumer]
@@ -236,6 +238,14 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.GetConsumerRequest,
         context: _aio.ServicerContext[_identity_service_pb2.GetConsumerRequest, _abc.Awaitable[_identity_service_pb2.Consumer]],
     ) -> _abc.Awaitable[_identity_service_pb2.Consumer]: ...
+
+    @_abc_1.abstractmethod
+    def BatchGetConsumers(
+        self,
+        request: _identity_service_pb2.BatchGetConsumersRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.BatchGetConsumersRequest, _abc.Awaitable[_identity_service_pb2.BatchGetConsumersResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.BatchGetConsumersResponse]:
+        """Many consumers in one call: of those asked for, the ones that there are."""
 
     @_abc_1.abstractmethod
     def BlockConsumer(

@@ -85,6 +85,11 @@ class ProfileServiceStub:
                 request_serializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesRequest.SerializeToString,
                 response_deserializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetMerchantNames = channel.unary_unary(
+                '/ams.identity.v1.ProfileService/BatchGetMerchantNames',
+                request_serializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesRequest.SerializeToString,
+                response_deserializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesResponse.FromString,
+                _registered_method=True)
 
 
 class ProfileServiceServicer:
@@ -157,6 +162,13 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetMerchantNames(self, request, context):
+        """Companies' names of many merchants in one call, whatever their standing: of those asked for, the ones that there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -209,6 +221,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.BatchGetUserNames,
                     request_deserializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesRequest.FromString,
                     response_serializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesResponse.SerializeToString,
+            ),
+            'BatchGetMerchantNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetMerchantNames,
+                    request_deserializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesRequest.FromString,
+                    response_serializer=ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -481,6 +498,33 @@ class ProfileService:
             '/ams.identity.v1.ProfileService/BatchGetUserNames',
             ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesRequest.SerializeToString,
             ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetUserNamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetMerchantNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.identity.v1.ProfileService/BatchGetMerchantNames',
+            ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesRequest.SerializeToString,
+            ams_dot_identity_dot_v1_dot_profile__service__pb2.BatchGetMerchantNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

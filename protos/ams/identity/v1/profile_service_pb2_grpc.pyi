@@ -33,6 +33,8 @@ class ProfileServiceStub:
     """A merchant in good standing, as everybody sees it. Its services: ListMarketplaceServices with its merchant_id."""
     BatchGetUserNames: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.BatchGetUserNamesRequest, _profile_service_pb2.BatchGetUserNamesResponse]
     """Names and addresses of many people in one call: of those asked for, the ones that there are."""
+    BatchGetMerchantNames: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.BatchGetMerchantNamesRequest, _profile_service_pb2.BatchGetMerchantNamesResponse]
+    """Companies' names of many merchants in one call, whatever their standing: of those asked for, the ones that there are."""
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -112,5 +114,13 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_profile_service_pb2.BatchGetUserNamesRequest, _abc.Awaitable[_profile_service_pb2.BatchGetUserNamesResponse]],
     ) -> _abc.Awaitable[_profile_service_pb2.BatchGetUserNamesResponse]:
         """Names and addresses of many people in one call: of those asked for, the ones that there are."""
+
+    @_abc_1.abstractmethod
+    def BatchGetMerchantNames(
+        self,
+        request: _profile_service_pb2.BatchGetMerchantNamesRequest,
+        context: _aio.ServicerContext[_profile_service_pb2.BatchGetMerchantNamesRequest, _abc.Awaitable[_profile_service_pb2.BatchGetMerchantNamesResponse]],
+    ) -> _abc.Awaitable[_profile_service_pb2.BatchGetMerchantNamesResponse]:
+        """Companies' names of many merchants in one call, whatever their standing: of those asked for, the ones that there are."""
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _aio.Server) -> None: ...

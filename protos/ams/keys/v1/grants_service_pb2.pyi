@@ -35,6 +35,7 @@ class Grant(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     ENDED_BY_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     consumer_id: _builtins.str
     project_id: _builtins.str
@@ -47,6 +48,10 @@ class Grant(_message.Message):
     def granted_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As ams.keys.v1.Key has it."""
+
     def __init__(
         self,
         *,
@@ -59,10 +64,11 @@ class Grant(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         ended_by: _keys_service_pb2.AccessParty.ValueType = ...,
         end_reason: _builtins.str = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "granted_at", b"granted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_by", b"effective_by", "ended_at", b"ended_at", "granted_at", b"granted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "grant_id", b"grant_id", "granted_at", b"granted_at", "project_id", b"project_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_request_id", b"access_request_id", "consumer_id", b"consumer_id", "effective_by", b"effective_by", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "grant_id", b"grant_id", "granted_at", b"granted_at", "project_id", b"project_id", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

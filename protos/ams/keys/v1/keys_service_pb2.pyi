@@ -448,8 +448,8 @@ class Key(_message.Message):
     def revoked_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def effective_by(self) -> _timestamp_pb2.Timestamp:
-        """Only in the answer of RevokeKey, and only when the gateways couldn't be told within a second: until then
-        calls with the key may still pass.
+        """Only in the answer of what changed it, and only when the gateways couldn't be told within a second: until then
+        calls may still pass as they did before. The same holds wherever a message has this field.
         """
 
     @_builtins.property
@@ -786,6 +786,87 @@ class SetKeySpendCapRequest(_message.Message):
 Global___SetKeySpendCapRequest: _TypeAlias = SetKeySpendCapRequest  # noqa: Y015
 
 @_typing.final
+class GetProjectSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProjectSpendCapRequest: _TypeAlias = GetProjectSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class SetProjectSpendCapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    etag: _builtins.str
+    """The etag of the cap that the call was decided on: once there is another, ABORTED etag_mismatch. "": any."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "etag", b"etag", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetProjectSpendCapRequest: _TypeAlias = SetProjectSpendCapRequest  # noqa: Y015
+
+@_typing.final
+class ProjectSpendCap(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    etag: _builtins.str
+    """Changes with whatever else is said here (AIP-154)."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Not set without a cap."""
+
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As Key has it."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        etag: _builtins.str = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_by", b"effective_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_by", b"effective_by", "etag", b"etag", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProjectSpendCap: _TypeAlias = ProjectSpendCap  # noqa: Y015
+
+@_typing.final
 class GetSpendCapRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -825,18 +906,24 @@ class ConsumerSpendCap(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AMOUNT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Not set without a cap."""
+
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As Key has it."""
 
     def __init__(
         self,
         *,
         amount: _money_pb2.Money | None = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_by", b"effective_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_by", b"effective_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

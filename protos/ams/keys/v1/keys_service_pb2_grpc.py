@@ -90,6 +90,16 @@ class KeysServiceStub:
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.SerializeToString,
                 response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.FromString,
                 _registered_method=True)
+        self.GetProjectSpendCap = channel.unary_unary(
+                '/ams.keys.v1.KeysService/GetProjectSpendCap',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetProjectSpendCapRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.FromString,
+                _registered_method=True)
+        self.SetProjectSpendCap = channel.unary_unary(
+                '/ams.keys.v1.KeysService/SetProjectSpendCap',
+                request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetProjectSpendCapRequest.SerializeToString,
+                response_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.FromString,
+                _registered_method=True)
         self.GetSpendCap = channel.unary_unary(
                 '/ams.keys.v1.KeysService/GetSpendCap',
                 request_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetSpendCapRequest.SerializeToString,
@@ -183,7 +193,8 @@ class KeysServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when.
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+        as that of whatever else takes something away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +202,20 @@ class KeysServiceServicer:
 
     def SetKeySpendCap(self, request, context):
         """Replaces the key's spend cap; no amount takes it away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProjectSpendCap(self, request, context):
+        """Over all keys of a project, for its members.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetProjectSpendCap(self, request, context):
+        """Replaces it, for whoever manages the project; no amount takes it away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,6 +314,16 @@ def add_KeysServiceServicer_to_server(servicer, server):
                     servicer.SetKeySpendCap,
                     request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.FromString,
                     response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.SerializeToString,
+            ),
+            'GetProjectSpendCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProjectSpendCap,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.GetProjectSpendCapRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.SerializeToString,
+            ),
+            'SetProjectSpendCap': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetProjectSpendCap,
+                    request_deserializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.SetProjectSpendCapRequest.FromString,
+                    response_serializer=ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.SerializeToString,
             ),
             'GetSpendCap': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSpendCap,
@@ -613,6 +648,60 @@ class KeysService:
             '/ams.keys.v1.KeysService/SetKeySpendCap',
             ams_dot_keys_dot_v1_dot_keys__service__pb2.SetKeySpendCapRequest.SerializeToString,
             ams_dot_keys_dot_v1_dot_keys__service__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProjectSpendCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/GetProjectSpendCap',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.GetProjectSpendCapRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetProjectSpendCap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.keys.v1.KeysService/SetProjectSpendCap',
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.SetProjectSpendCapRequest.SerializeToString,
+            ams_dot_keys_dot_v1_dot_keys__service__pb2.ProjectSpendCap.FromString,
             options,
             channel_credentials,
             insecure,

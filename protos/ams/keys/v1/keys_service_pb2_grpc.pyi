@@ -33,9 +33,15 @@ class KeysServiceStub:
     BatchGetKeyNames: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.BatchGetKeyNamesRequest, _keys_service_pb2.BatchGetKeyNamesResponse]
     """For usage-svc's reports: what consumers call their keys. Those that there are."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.RevokeKeyRequest, _keys_service_pb2.Key]
-    """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+    """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+    as that of whatever else takes something away.
+    """
     SetKeySpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetKeySpendCapRequest, _keys_service_pb2.Key]
     """Replaces the key's spend cap; no amount takes it away."""
+    GetProjectSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetProjectSpendCapRequest, _keys_service_pb2.ProjectSpendCap]
+    """Over all keys of a project, for its members."""
+    SetProjectSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetProjectSpendCapRequest, _keys_service_pb2.ProjectSpendCap]
+    """Replaces it, for whoever manages the project; no amount takes it away."""
     GetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.GetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
     """The calling consumer's own spend cap, over all its keys."""
     SetSpendCap: _aio.UnaryUnaryMultiCallable[_keys_service_pb2.SetSpendCapRequest, _keys_service_pb2.ConsumerSpendCap]
@@ -127,7 +133,9 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_service_pb2.RevokeKeyRequest,
         context: _aio.ServicerContext[_keys_service_pb2.RevokeKeyRequest, _abc.Awaitable[_keys_service_pb2.Key]],
     ) -> _abc.Awaitable[_keys_service_pb2.Key]:
-        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when."""
+        """For good; calls with it stop within a second. Where that can't be made known at once, the answer says by when,
+        as that of whatever else takes something away.
+        """
 
     @_abc_1.abstractmethod
     def SetKeySpendCap(
@@ -136,6 +144,22 @@ class KeysServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_keys_service_pb2.SetKeySpendCapRequest, _abc.Awaitable[_keys_service_pb2.Key]],
     ) -> _abc.Awaitable[_keys_service_pb2.Key]:
         """Replaces the key's spend cap; no amount takes it away."""
+
+    @_abc_1.abstractmethod
+    def GetProjectSpendCap(
+        self,
+        request: _keys_service_pb2.GetProjectSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.GetProjectSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]:
+        """Over all keys of a project, for its members."""
+
+    @_abc_1.abstractmethod
+    def SetProjectSpendCap(
+        self,
+        request: _keys_service_pb2.SetProjectSpendCapRequest,
+        context: _aio.ServicerContext[_keys_service_pb2.SetProjectSpendCapRequest, _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]],
+    ) -> _abc.Awaitable[_keys_service_pb2.ProjectSpendCap]:
+        """Replaces it, for whoever manages the project; no amount takes it away."""
 
     @_abc_1.abstractmethod
     def GetSpendCap(

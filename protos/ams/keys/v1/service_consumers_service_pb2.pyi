@@ -189,6 +189,7 @@ class ServiceConsumer(_message.Message):
     BLOCK_REASON_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     service_id: _builtins.str
     has_access: _builtins.bool
@@ -211,6 +212,10 @@ class ServiceConsumer(_message.Message):
     def limits(self) -> Global___ConsumerLimits:
         """Not set without any."""
 
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As ams.keys.v1.Key has it."""
+
     def __init__(
         self,
         *,
@@ -225,10 +230,11 @@ class ServiceConsumer(_message.Message):
         block_reason: _builtins.str = ...,
         limits: Global___ConsumerLimits | None = ...,
         etag: _builtins.str = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_at", b"blocked_at", "ended_at", b"ended_at", "granted_at", b"granted_at", "limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_at", b"blocked_at", "effective_by", b"effective_by", "ended_at", b"ended_at", "granted_at", b"granted_at", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_reason", b"block_reason", "blocked_at", b"blocked_at", "consumer", b"consumer", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "etag", b"etag", "granted_at", b"granted_at", "has_access", b"has_access", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_reason", b"block_reason", "blocked_at", b"blocked_at", "consumer", b"consumer", "effective_by", b"effective_by", "end_reason", b"end_reason", "ended_at", b"ended_at", "ended_by", b"ended_by", "etag", b"etag", "granted_at", b"granted_at", "has_access", b"has_access", "limits", b"limits", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,6 +253,7 @@ class ServiceKey(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_BY_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     service_id: _builtins.str
     status: _events_pb2.KeyStatus.ValueType
@@ -259,6 +266,10 @@ class ServiceKey(_message.Message):
     def revoked_at(self) -> _timestamp_pb2.Timestamp:
         """By the merchant, for this service."""
 
+    @_builtins.property
+    def effective_by(self) -> _timestamp_pb2.Timestamp:
+        """As ams.keys.v1.Key has it."""
+
     def __init__(
         self,
         *,
@@ -269,10 +280,11 @@ class ServiceKey(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "revoked_at", b"revoked_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "is_test", b"is_test", "key", b"key", "revoked_at", b"revoked_at", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "effective_by", b"effective_by", "expires_at", b"expires_at", "is_test", b"is_test", "key", b"key", "revoked_at", b"revoked_at", "service_id", b"service_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -434,6 +434,52 @@ class ListAllImagesResponse(_message.Message):
 Global___ListAllImagesResponse: _TypeAlias = ListAllImagesResponse  # noqa: Y015
 
 @_typing.final
+class BatchGetNewestImagesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_IDS_FIELD_NUMBER: _builtins.int
+    IMAGES_OF_EACH_FIELD_NUMBER: _builtins.int
+    images_of_each: _builtins.int
+    """How many of each, at most."""
+    @_builtins.property
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        service_ids: _abc.Iterable[_builtins.str] | None = ...,
+        images_of_each: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_of_each", b"images_of_each", "service_ids", b"service_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetNewestImagesRequest: _TypeAlias = BatchGetNewestImagesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetNewestImagesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """By service, and each service's newest first."""
+
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[Global___Image] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetNewestImagesResponse: _TypeAlias = BatchGetNewestImagesResponse  # noqa: Y015
+
+@_typing.final
 class ConsumerImage(_message.Message):
     """One version of an image, as a consumer sees it."""
 

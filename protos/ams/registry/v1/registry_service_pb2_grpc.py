@@ -69,6 +69,11 @@ class RegistryServiceStub:
                 request_serializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesRequest.SerializeToString,
                 response_deserializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetNewestImages = channel.unary_unary(
+                '/ams.registry.v1.RegistryService/BatchGetNewestImages',
+                request_serializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesRequest.SerializeToString,
+                response_deserializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesResponse.FromString,
+                _registered_method=True)
         self.ListConsumerImages = channel.unary_unary(
                 '/ams.registry.v1.RegistryService/ListConsumerImages',
                 request_serializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.ListConsumerImagesRequest.SerializeToString,
@@ -129,6 +134,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetNewestImages(self, request, context):
+        """The newest images of each of many services in one call, rejected pushes among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListConsumerImages(self, request, context):
         """What the calling consumer can pull: the active images of the services that it has a grant for, as
         far as the services and their merchants are active; newest first.
@@ -174,6 +186,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListAllImages,
                     request_deserializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesRequest.FromString,
                     response_serializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesResponse.SerializeToString,
+            ),
+            'BatchGetNewestImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetNewestImages,
+                    request_deserializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesRequest.FromString,
+                    response_serializer=ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesResponse.SerializeToString,
             ),
             'ListConsumerImages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListConsumerImages,
@@ -370,6 +387,33 @@ class RegistryService:
             '/ams.registry.v1.RegistryService/ListAllImages',
             ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesRequest.SerializeToString,
             ams_dot_registry_dot_v1_dot_registry__service__pb2.ListAllImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetNewestImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ams.registry.v1.RegistryService/BatchGetNewestImages',
+            ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesRequest.SerializeToString,
+            ams_dot_registry_dot_v1_dot_registry__service__pb2.BatchGetNewestImagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,6 +32,8 @@ class RegistryServiceStub:
     """ACTIVE → DEPRECATED, for good: consumers can't pull this version any more, and it can't be pushed again."""
     ListAllImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListAllImagesRequest, _registry_service_pb2.ListAllImagesResponse]
     """All images of all merchants; newest first."""
+    BatchGetNewestImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.BatchGetNewestImagesRequest, _registry_service_pb2.BatchGetNewestImagesResponse]
+    """The newest images of each of many services in one call, rejected pushes among them."""
     ListConsumerImages: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListConsumerImagesRequest, _registry_service_pb2.ListConsumerImagesResponse]
     """What the calling consumer can pull: the active images of the services that it has a grant for, as
     far as the services and their merchants are active; newest first.
@@ -95,6 +97,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_registry_service_pb2.ListAllImagesRequest, _abc.Awaitable[_registry_service_pb2.ListAllImagesResponse]],
     ) -> _abc.Awaitable[_registry_service_pb2.ListAllImagesResponse]:
         """All images of all merchants; newest first."""
+
+    @_abc_1.abstractmethod
+    def BatchGetNewestImages(
+        self,
+        request: _registry_service_pb2.BatchGetNewestImagesRequest,
+        context: _aio.ServicerContext[_registry_service_pb2.BatchGetNewestImagesRequest, _abc.Awaitable[_registry_service_pb2.BatchGetNewestImagesResponse]],
+    ) -> _abc.Awaitable[_registry_service_pb2.BatchGetNewestImagesResponse]:
+        """The newest images of each of many services in one call, rejected pushes among them."""
 
     @_abc_1.abstractmethod
     def ListConsumerImages(

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ams/usage/v1/alert_service.proto\x12\x0c\x61ms.usage.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x03\n\tAlertRule\x12\x15\n\ralert_rule_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06metric\x18\x03 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetric\x12)\n\x06period\x18\x04 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriod\x12\x12\n\nthresholds\x18\x05 \x03(\t\x12\x15\n\rcurrency_code\x18\x06 \x01(\t\x12\x12\n\nservice_id\x18\x07 \x01(\t\x12\x12\n\napi_key_id\x18\x08 \x01(\t\x12\x12\n\nproject_id\x18\t \x01(\t\x12\x10\n\x08\x63onsumer\x18\n \x01(\t\x12\x14\n\x0cmin_requests\x18\x0b \x01(\x03\x12\x12\n\nsends_mail\x18\x0c \x01(\x08\x12\x13\n\x0bwebhook_url\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x04role\x18\x0f \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x0e\n\x06is_own\x18\x10 \x01(\x08\"\xe0\x03\n\x16\x43reateAlertRuleRequest\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18P\x12\x31\n\x06metric\x18\x02 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetricB\x06\xaa\xbb\x18\x02\x08\x01\x12\x31\n\x06period\x18\x03 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriodB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1e\n\nthresholds\x18\x04 \x03(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\n8\x18\x12\x1d\n\rcurrency_code\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02\x18\x03\x12\x1a\n\nservice_id\x18\x06 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1a\n\napi_key_id\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1a\n\nproject_id\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x18\n\x08\x63onsumer\x18\t \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12#\n\x0cmin_requests\x18\n \x01(\x03\x42\r\xaa\xbb\x18\t(\x00\x30\x80\xa0\x94\xa5\x8d\x1d\x12\x12\n\nsends_mail\x18\x0b \x01(\x08\x12\x1e\n\x0bwebhook_url\x18\x0c \x01(\tB\t\xaa\xbb\x18\x05\x18\xd0\x0f \x03\x12\x1f\n\x0fidempotency_key\x18\r \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12!\n\x04role\x18\x0e \x01(\x0e\x32\x13.ams.policy.v1.Role\"^\n\x17\x43reateAlertRuleResponse\x12+\n\nalert_rule\x18\x01 \x01(\x0b\x32\x17.ams.usage.v1.AlertRule\x12\x16\n\x0ewebhook_secret\x18\x02 \x01(\t\"V\n\x15ListAlertRulesRequest\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x1a\n\nproject_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"F\n\x16ListAlertRulesResponse\x12,\n\x0b\x61lert_rules\x18\x01 \x03(\x0b\x32\x17.ams.usage.v1.AlertRule\"9\n\x16\x44\x65leteAlertRuleRequest\x12\x1f\n\ralert_rule_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x19\n\x17\x44\x65leteAlertRuleResponse\"\xf8\x02\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x15\n\ralert_rule_id\x18\x02 \x01(\t\x12\x11\n\trule_name\x18\x03 \x01(\t\x12)\n\x06metric\x18\x04 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetric\x12)\n\x06period\x18\x05 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriod\x12\x30\n\x0cperiod_start\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tthreshold\x18\x07 \x01(\t\x12\r\n\x05value\x18\x08 \x01(\t\x12\x15\n\rcurrency_code\x18\t \x01(\t\x12,\n\x08\x66ired_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0ewebhook_status\x18\x0b \x01(\x0e\x32\x1b.ams.usage.v1.WebhookStatus\x12\x0f\n\x07is_read\x18\x0c \x01(\x08\"\x8d\x01\n\x11ListAlertsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x1a\n\nproject_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"b\n\x12ListAlertsResponse\x12#\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x13.ams.usage.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06unread\x18\x03 \x01(\x05\"m\n\x15MarkAlertsReadRequest\x12\x31\n\x05until\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.ams.policy.v1.Role\"\x18\n\x16MarkAlertsReadResponse*d\n\x0b\x41lertMetric\x12\x1c\n\x18\x41LERT_METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rREQUEST_COUNT\x10\x01\x12\t\n\x05\x42YTES\x10\x02\x12\x0e\n\nERROR_RATE\x10\x03\x12\t\n\x05SPEND\x10\x04*[\n\x0b\x41lertPeriod\x12\x1c\n\x18\x41LERT_PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nALERT_HOUR\x10\x01\x12\r\n\tALERT_DAY\x10\x02\x12\x0f\n\x0b\x41LERT_MONTH\x10\x03*o\n\rWebhookStatus\x12\x1e\n\x1aWEBHOOK_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fWEBHOOK_PENDING\x10\x01\x12\x15\n\x11WEBHOOK_DELIVERED\x10\x02\x12\x12\n\x0eWEBHOOK_FAILED\x10\x03\x32\xd3\x05\n\x0c\x41lertService\x12\x96\x01\n\x0f\x43reateAlertRule\x12$.ams.usage.v1.CreateAlertRuleRequest\x1a%.ams.usage.v1.CreateAlertRuleResponse\"6\xa2\xbb\x18\x18\n\x03\x01\x02\x03\"\x11\x61lert_rule.create\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/alert-rules:\x01*\x12}\n\x0eListAlertRules\x12#.ams.usage.v1.ListAlertRulesRequest\x1a$.ams.usage.v1.ListAlertRulesResponse\" \xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/alert-rules\x12\xa3\x01\n\x0f\x44\x65leteAlertRule\x12$.ams.usage.v1.DeleteAlertRuleRequest\x1a%.ams.usage.v1.DeleteAlertRuleResponse\"C\xa2\xbb\x18\x18\n\x03\x01\x02\x03\"\x11\x61lert_rule.delete\x82\xd3\xe4\x93\x02!*\x1f/v1/alert-rules/{alert_rule_id}\x12l\n\nListAlerts\x12\x1f.ams.usage.v1.ListAlertsRequest\x1a .ams.usage.v1.ListAlertsResponse\"\x1b\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/alerts\x12\x96\x01\n\x0eMarkAlertsRead\x12#.ams.usage.v1.MarkAlertsReadRequest\x1a$.ams.usage.v1.MarkAlertsReadResponse\"9\xa2\xbb\x18\x17\n\x03\x01\x02\x03\"\x10\x61lerts.mark_read\x82\xd3\xe4\x93\x02\x18\"\x13/v1/alerts:markRead:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n ams/usage/v1/alert_service.proto\x12\x0c\x61ms.usage.v1\x1a\x1a\x61ms/policy/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x03\n\tAlertRule\x12\x15\n\ralert_rule_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06metric\x18\x03 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetric\x12)\n\x06period\x18\x04 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriod\x12\x12\n\nthresholds\x18\x05 \x03(\t\x12\x15\n\rcurrency_code\x18\x06 \x01(\t\x12\x12\n\nservice_id\x18\x07 \x01(\t\x12\x12\n\napi_key_id\x18\x08 \x01(\t\x12\x12\n\nproject_id\x18\t \x01(\t\x12\x10\n\x08\x63onsumer\x18\n \x01(\t\x12\x14\n\x0cmin_requests\x18\x0b \x01(\x03\x12\x12\n\nsends_mail\x18\x0c \x01(\x08\x12\x13\n\x0bwebhook_url\x18\r \x01(\t\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x04role\x18\x0f \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x0e\n\x06is_own\x18\x10 \x01(\x08\x12\x0b\n\x03key\x18\x11 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x12 \x01(\t\"\x92\x04\n\x16\x43reateAlertRuleRequest\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18P\x12\x31\n\x06metric\x18\x02 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetricB\x06\xaa\xbb\x18\x02\x08\x01\x12\x31\n\x06period\x18\x03 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriodB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1e\n\nthresholds\x18\x04 \x03(\tB\n\xaa\xbb\x18\x06\x08\x01\x18\n8\x18\x12\x1d\n\rcurrency_code\x18\x05 \x01(\tB\x06\xaa\xbb\x18\x02\x18\x03\x12\x1a\n\nservice_id\x18\x06 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1a\n\napi_key_id\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x1a\n\nproject_id\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\x12\x18\n\x08\x63onsumer\x18\t \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12#\n\x0cmin_requests\x18\n \x01(\x03\x42\r\xaa\xbb\x18\t(\x00\x30\x80\xa0\x94\xa5\x8d\x1d\x12\x12\n\nsends_mail\x18\x0b \x01(\x08\x12\x1e\n\x0bwebhook_url\x18\x0c \x01(\tB\t\xaa\xbb\x18\x05\x18\xd0\x0f \x03\x12\x1f\n\x0fidempotency_key\x18\r \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12!\n\x04role\x18\x0e \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x13\n\x03key\x18\x0f \x01(\tB\x06\xaa\xbb\x18\x02\x18@\x12\x1b\n\x0bmerchant_id\x18\x10 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"^\n\x17\x43reateAlertRuleResponse\x12+\n\nalert_rule\x18\x01 \x01(\x0b\x32\x17.ams.usage.v1.AlertRule\x12\x16\n\x0ewebhook_secret\x18\x02 \x01(\t\"V\n\x15ListAlertRulesRequest\x12!\n\x04role\x18\x01 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x1a\n\nproject_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"F\n\x16ListAlertRulesResponse\x12,\n\x0b\x61lert_rules\x18\x01 \x03(\x0b\x32\x17.ams.usage.v1.AlertRule\"9\n\x16\x44\x65leteAlertRuleRequest\x12\x1f\n\ralert_rule_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01 \x01\"\x19\n\x17\x44\x65leteAlertRuleResponse\"\xf8\x02\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x15\n\ralert_rule_id\x18\x02 \x01(\t\x12\x11\n\trule_name\x18\x03 \x01(\t\x12)\n\x06metric\x18\x04 \x01(\x0e\x32\x19.ams.usage.v1.AlertMetric\x12)\n\x06period\x18\x05 \x01(\x0e\x32\x19.ams.usage.v1.AlertPeriod\x12\x30\n\x0cperiod_start\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tthreshold\x18\x07 \x01(\t\x12\r\n\x05value\x18\x08 \x01(\t\x12\x15\n\rcurrency_code\x18\t \x01(\t\x12,\n\x08\x66ired_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0ewebhook_status\x18\x0b \x01(\x0e\x32\x1b.ams.usage.v1.WebhookStatus\x12\x0f\n\x07is_read\x18\x0c \x01(\x08\"\x8d\x01\n\x11ListAlertsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05(\x00\x30\xc8\x01\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.ams.policy.v1.Role\x12\x1a\n\nproject_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02 \x01\"b\n\x12ListAlertsResponse\x12#\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x13.ams.usage.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06unread\x18\x03 \x01(\x05\"m\n\x15MarkAlertsReadRequest\x12\x31\n\x05until\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\x12!\n\x04role\x18\x02 \x01(\x0e\x32\x13.ams.policy.v1.Role\"\x18\n\x16MarkAlertsReadResponse*d\n\x0b\x41lertMetric\x12\x1c\n\x18\x41LERT_METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rREQUEST_COUNT\x10\x01\x12\t\n\x05\x42YTES\x10\x02\x12\x0e\n\nERROR_RATE\x10\x03\x12\t\n\x05SPEND\x10\x04*[\n\x0b\x41lertPeriod\x12\x1c\n\x18\x41LERT_PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nALERT_HOUR\x10\x01\x12\r\n\tALERT_DAY\x10\x02\x12\x0f\n\x0b\x41LERT_MONTH\x10\x03*o\n\rWebhookStatus\x12\x1e\n\x1aWEBHOOK_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fWEBHOOK_PENDING\x10\x01\x12\x15\n\x11WEBHOOK_DELIVERED\x10\x02\x12\x12\n\x0eWEBHOOK_FAILED\x10\x03\x32\xd3\x05\n\x0c\x41lertService\x12\x96\x01\n\x0f\x43reateAlertRule\x12$.ams.usage.v1.CreateAlertRuleRequest\x1a%.ams.usage.v1.CreateAlertRuleResponse\"6\xa2\xbb\x18\x18\n\x03\x01\x02\x03\"\x11\x61lert_rule.create\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/alert-rules:\x01*\x12}\n\x0eListAlertRules\x12#.ams.usage.v1.ListAlertRulesRequest\x1a$.ams.usage.v1.ListAlertRulesResponse\" \xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/alert-rules\x12\xa3\x01\n\x0f\x44\x65leteAlertRule\x12$.ams.usage.v1.DeleteAlertRuleRequest\x1a%.ams.usage.v1.DeleteAlertRuleResponse\"C\xa2\xbb\x18\x18\n\x03\x01\x02\x03\"\x11\x61lert_rule.delete\x82\xd3\xe4\x93\x02!*\x1f/v1/alert-rules/{alert_rule_id}\x12l\n\nListAlerts\x12\x1f.ams.usage.v1.ListAlertsRequest\x1a .ams.usage.v1.ListAlertsResponse\"\x1b\xa2\xbb\x18\x05\n\x03\x01\x02\x03\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/alerts\x12\x96\x01\n\x0eMarkAlertsRead\x12#.ams.usage.v1.MarkAlertsReadRequest\x1a$.ams.usage.v1.MarkAlertsReadResponse\"9\xa2\xbb\x18\x17\n\x03\x01\x02\x03\"\x10\x61lerts.mark_read\x82\xd3\xe4\x93\x02\x18\"\x13/v1/alerts:markRead:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,6 +58,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEALERTRULEREQUEST'].fields_by_name['webhook_url']._serialized_options = b'\252\273\030\005\030\320\017 \003'
   _globals['_CREATEALERTRULEREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
   _globals['_CREATEALERTRULEREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\252\273\030\002\030@'
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['key']._serialized_options = b'\252\273\030\002\030@'
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['merchant_id']._loaded_options = None
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['merchant_id']._serialized_options = b'\252\273\030\002 \001'
   _globals['_LISTALERTRULESREQUEST'].fields_by_name['project_id']._loaded_options = None
   _globals['_LISTALERTRULESREQUEST'].fields_by_name['project_id']._serialized_options = b'\252\273\030\002 \001'
   _globals['_DELETEALERTRULEREQUEST'].fields_by_name['alert_rule_id']._loaded_options = None
@@ -80,36 +84,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ALERTSERVICE'].methods_by_name['ListAlerts']._serialized_options = b'\242\273\030\005\n\003\001\002\003\202\323\344\223\002\014\022\n/v1/alerts'
   _globals['_ALERTSERVICE'].methods_by_name['MarkAlertsRead']._loaded_options = None
   _globals['_ALERTSERVICE'].methods_by_name['MarkAlertsRead']._serialized_options = b'\242\273\030\027\n\003\001\002\003\"\020alerts.mark_read\202\323\344\223\002\030\"\023/v1/alerts:markRead:\001*'
-  _globals['_ALERTMETRIC']._serialized_start=2146
-  _globals['_ALERTMETRIC']._serialized_end=2246
-  _globals['_ALERTPERIOD']._serialized_start=2248
-  _globals['_ALERTPERIOD']._serialized_end=2339
-  _globals['_WEBHOOKSTATUS']._serialized_start=2341
-  _globals['_WEBHOOKSTATUS']._serialized_end=2452
+  _globals['_ALERTMETRIC']._serialized_start=2230
+  _globals['_ALERTMETRIC']._serialized_end=2330
+  _globals['_ALERTPERIOD']._serialized_start=2332
+  _globals['_ALERTPERIOD']._serialized_end=2423
+  _globals['_WEBHOOKSTATUS']._serialized_start=2425
+  _globals['_WEBHOOKSTATUS']._serialized_end=2536
   _globals['_ALERTRULE']._serialized_start=142
-  _globals['_ALERTRULE']._serialized_end=559
-  _globals['_CREATEALERTRULEREQUEST']._serialized_start=562
-  _globals['_CREATEALERTRULEREQUEST']._serialized_end=1042
-  _globals['_CREATEALERTRULERESPONSE']._serialized_start=1044
-  _globals['_CREATEALERTRULERESPONSE']._serialized_end=1138
-  _globals['_LISTALERTRULESREQUEST']._serialized_start=1140
-  _globals['_LISTALERTRULESREQUEST']._serialized_end=1226
-  _globals['_LISTALERTRULESRESPONSE']._serialized_start=1228
-  _globals['_LISTALERTRULESRESPONSE']._serialized_end=1298
-  _globals['_DELETEALERTRULEREQUEST']._serialized_start=1300
-  _globals['_DELETEALERTRULEREQUEST']._serialized_end=1357
-  _globals['_DELETEALERTRULERESPONSE']._serialized_start=1359
-  _globals['_DELETEALERTRULERESPONSE']._serialized_end=1384
-  _globals['_ALERT']._serialized_start=1387
-  _globals['_ALERT']._serialized_end=1763
-  _globals['_LISTALERTSREQUEST']._serialized_start=1766
-  _globals['_LISTALERTSREQUEST']._serialized_end=1907
-  _globals['_LISTALERTSRESPONSE']._serialized_start=1909
-  _globals['_LISTALERTSRESPONSE']._serialized_end=2007
-  _globals['_MARKALERTSREADREQUEST']._serialized_start=2009
-  _globals['_MARKALERTSREADREQUEST']._serialized_end=2118
-  _globals['_MARKALERTSREADRESPONSE']._serialized_start=2120
-  _globals['_MARKALERTSREADRESPONSE']._serialized_end=2144
-  _globals['_ALERTSERVICE']._serialized_start=2455
-  _globals['_ALERTSERVICE']._serialized_end=3178
+  _globals['_ALERTRULE']._serialized_end=593
+  _globals['_CREATEALERTRULEREQUEST']._serialized_start=596
+  _globals['_CREATEALERTRULEREQUEST']._serialized_end=1126
+  _globals['_CREATEALERTRULERESPONSE']._serialized_start=1128
+  _globals['_CREATEALERTRULERESPONSE']._serialized_end=1222
+  _globals['_LISTALERTRULESREQUEST']._serialized_start=1224
+  _globals['_LISTALERTRULESREQUEST']._serialized_end=1310
+  _globals['_LISTALERTRULESRESPONSE']._serialized_start=1312
+  _globals['_LISTALERTRULESRESPONSE']._serialized_end=1382
+  _globals['_DELETEALERTRULEREQUEST']._serialized_start=1384
+  _globals['_DELETEALERTRULEREQUEST']._serialized_end=1441
+  _globals['_DELETEALERTRULERESPONSE']._serialized_start=1443
+  _globals['_DELETEALERTRULERESPONSE']._serialized_end=1468
+  _globals['_ALERT']._serialized_start=1471
+  _globals['_ALERT']._serialized_end=1847
+  _globals['_LISTALERTSREQUEST']._serialized_start=1850
+  _globals['_LISTALERTSREQUEST']._serialized_end=1991
+  _globals['_LISTALERTSRESPONSE']._serialized_start=1993
+  _globals['_LISTALERTSRESPONSE']._serialized_end=2091
+  _globals['_MARKALERTSREADREQUEST']._serialized_start=2093
+  _globals['_MARKALERTSREADREQUEST']._serialized_end=2202
+  _globals['_MARKALERTSREADRESPONSE']._serialized_start=2204
+  _globals['_MARKALERTSREADRESPONSE']._serialized_end=2228
+  _globals['_ALERTSERVICE']._serialized_start=2539
+  _globals['_ALERTSERVICE']._serialized_end=3262
 # @@protoc_insertion_point(module_scope)

@@ -112,6 +112,8 @@ class AlertRule(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     IS_OWN_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
     alert_rule_id: _builtins.str
     name: _builtins.str
     metric: Global___AlertMetric.ValueType
@@ -132,6 +134,10 @@ class AlertRule(_message.Message):
     role: _policy_pb2.Role.ValueType
     is_own: _builtins.bool
     """False for a rule about a project that another member has made."""
+    key: _builtins.str
+    """A merchant's: a key in the form that the merchant sees. To others keys are told by their ids."""
+    merchant_id: _builtins.str
+    """An admin's."""
     @_builtins.property
     def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Decimals: "1000", "0.05" for 5 %, "99.90"."""
@@ -157,10 +163,12 @@ class AlertRule(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         role: _policy_pb2.Role.ValueType = ...,
         is_own: _builtins.bool = ...,
+        key: _builtins.str = ...,
+        merchant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rule_id", b"alert_rule_id", "api_key_id", b"api_key_id", "consumer", b"consumer", "created_at", b"created_at", "currency_code", b"currency_code", "is_own", b"is_own", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_rule_id", b"alert_rule_id", "api_key_id", b"api_key_id", "consumer", b"consumer", "created_at", b"created_at", "currency_code", b"currency_code", "is_own", b"is_own", "key", b"key", "merchant_id", b"merchant_id", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,6 +192,8 @@ class CreateAlertRuleRequest(_message.Message):
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MERCHANT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     metric: Global___AlertMetric.ValueType
     period: Global___AlertPeriod.ValueType
@@ -198,6 +208,10 @@ class CreateAlertRuleRequest(_message.Message):
     """https; Standard Webhooks."""
     idempotency_key: _builtins.str
     role: _policy_pb2.Role.ValueType
+    key: _builtins.str
+    """A merchant's filter: a key in the form that the merchant sees, which has called a service of the merchant's."""
+    merchant_id: _builtins.str
+    """An admin's filter."""
     @_builtins.property
     def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -217,10 +231,12 @@ class CreateAlertRuleRequest(_message.Message):
         webhook_url: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
         role: _policy_pb2.Role.ValueType = ...,
+        key: _builtins.str = ...,
+        merchant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "consumer", b"consumer", "currency_code", b"currency_code", "idempotency_key", b"idempotency_key", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "consumer", b"consumer", "currency_code", b"currency_code", "idempotency_key", b"idempotency_key", "key", b"key", "merchant_id", b"merchant_id", "metric", b"metric", "min_requests", b"min_requests", "name", b"name", "period", b"period", "project_id", b"project_id", "role", b"role", "sends_mail", b"sends_mail", "service_id", b"service_id", "thresholds", b"thresholds", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,6 +159,8 @@ class UsageFigures(_message.Message):
     P95_RESPONSE_TIME_MS_FIELD_NUMBER: _builtins.int
     P99_RESPONSE_TIME_MS_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    REQUEST_MESSAGES_FIELD_NUMBER: _builtins.int
+    RESPONSE_MESSAGES_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
     billable_requests: _builtins.int
     """Those that the service's price may charge: not those of ChargeClass UNCHARGED nor with test keys."""
@@ -172,6 +174,9 @@ class UsageFigures(_message.Message):
     p99_response_time_ms: _builtins.float
     errors: _builtins.int
     """Requests answered with 4xx or 5xx, or not answered."""
+    request_messages: _builtins.int
+    """Of WebSockets: what each side has said in them, in whole messages."""
+    response_messages: _builtins.int
     def __init__(
         self,
         *,
@@ -184,10 +189,12 @@ class UsageFigures(_message.Message):
         p95_response_time_ms: _builtins.float = ...,
         p99_response_time_ms: _builtins.float = ...,
         errors: _builtins.int = ...,
+        request_messages: _builtins.int = ...,
+        response_messages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_requests", b"billable_requests", "errors", b"errors", "mean_response_time_ms", b"mean_response_time_ms", "p50_response_time_ms", b"p50_response_time_ms", "p95_response_time_ms", b"p95_response_time_ms", "p99_response_time_ms", b"p99_response_time_ms", "request_bytes", b"request_bytes", "requests", b"requests", "response_bytes", b"response_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billable_requests", b"billable_requests", "errors", b"errors", "mean_response_time_ms", b"mean_response_time_ms", "p50_response_time_ms", b"p50_response_time_ms", "p95_response_time_ms", b"p95_response_time_ms", "p99_response_time_ms", b"p99_response_time_ms", "request_bytes", b"request_bytes", "request_messages", b"request_messages", "requests", b"requests", "response_bytes", b"response_bytes", "response_messages", b"response_messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,6 +420,8 @@ class Call(_message.Message):
     RESPONSE_TIME_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     IS_CONTINUATION_FIELD_NUMBER: _builtins.int
+    REQUEST_MESSAGES_FIELD_NUMBER: _builtins.int
+    RESPONSE_MESSAGES_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     service_id: _builtins.str
     api_key_id: _builtins.str
@@ -433,6 +442,9 @@ class Call(_message.Message):
     request_id: _builtins.str
     is_continuation: _builtins.bool
     """A later part of a call that lasts."""
+    request_messages: _builtins.int
+    """Of a WebSocket: what each side has said in it, in whole messages. Its bytes are those of its frames' payload."""
+    response_messages: _builtins.int
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -455,10 +467,12 @@ class Call(_message.Message):
         response_time_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
         is_continuation: _builtins.bool = ...,
+        request_messages: _builtins.int = ...,
+        response_messages: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "charge_class", b"charge_class", "consumer", b"consumer", "event_id", b"event_id", "is_continuation", b"is_continuation", "is_test", b"is_test", "key", b"key", "merchant_id", b"merchant_id", "occurred_at", b"occurred_at", "outcome", b"outcome", "project_id", b"project_id", "request_bytes", b"request_bytes", "request_id", b"request_id", "response_bytes", b"response_bytes", "response_time_ms", b"response_time_ms", "service_id", b"service_id", "status_code", b"status_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "charge_class", b"charge_class", "consumer", b"consumer", "event_id", b"event_id", "is_continuation", b"is_continuation", "is_test", b"is_test", "key", b"key", "merchant_id", b"merchant_id", "occurred_at", b"occurred_at", "outcome", b"outcome", "project_id", b"project_id", "request_bytes", b"request_bytes", "request_id", b"request_id", "request_messages", b"request_messages", "response_bytes", b"response_bytes", "response_messages", b"response_messages", "response_time_ms", b"response_time_ms", "service_id", b"service_id", "status_code", b"status_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

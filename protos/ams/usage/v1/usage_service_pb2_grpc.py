@@ -3,7 +3,6 @@
 import grpc
 import warnings
 
-from ams.dead_letters.v1 import dead_letters_pb2 as ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2
 from ams.usage.v1 import usage_service_pb2 as ams_dot_usage_dot_v1_dot_usage__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -79,21 +78,6 @@ class UsageServiceStub:
                 '/ams.usage.v1.UsageService/ListPlatformCalls',
                 request_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
-                _registered_method=True)
-        self.ListUsageDeadLetters = channel.unary_unary(
-                '/ams.usage.v1.UsageService/ListUsageDeadLetters',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-                _registered_method=True)
-        self.ReplayUsageDeadLetter = channel.unary_unary(
-                '/ams.usage.v1.UsageService/ReplayUsageDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-                _registered_method=True)
-        self.DismissUsageDeadLetter = channel.unary_unary(
-                '/ams.usage.v1.UsageService/DismissUsageDeadLetter',
-                request_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-                response_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
                 _registered_method=True)
         self.ListDayTotals = channel.unary_unary(
                 '/ams.usage.v1.UsageService/ListDayTotals',
@@ -181,27 +165,6 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListUsageDeadLetters(self, request, context):
-        """Messages of Kafka that usage-svc could not apply, newest first.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReplayUsageDeadLetter(self, request, context):
-        """Tries one again; NOT_FOUND if there is none any more, FAILED_PRECONDITION still_unapplicable with the error if it
-        still can't be applied.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DismissUsageDeadLetter(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def ListDayTotals(self, request, context):
         """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant.
         """
@@ -277,21 +240,6 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.ListPlatformCalls,
                     request_deserializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.FromString,
                     response_serializer=ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.SerializeToString,
-            ),
-            'ListUsageDeadLetters': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListUsageDeadLetters,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.SerializeToString,
-            ),
-            'ReplayUsageDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReplayUsageDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
-            ),
-            'DismissUsageDeadLetter': grpc.unary_unary_rpc_method_handler(
-                    servicer.DismissUsageDeadLetter,
-                    request_deserializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.FromString,
-                    response_serializer=ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.SerializeToString,
             ),
             'ListDayTotals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDayTotals,
@@ -557,87 +505,6 @@ class UsageService:
             '/ams.usage.v1.UsageService/ListPlatformCalls',
             ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsRequest.SerializeToString,
             ams_dot_usage_dot_v1_dot_usage__service__pb2.ListCallsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListUsageDeadLetters(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.usage.v1.UsageService/ListUsageDeadLetters',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.ListDeadLettersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReplayUsageDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.usage.v1.UsageService/ReplayUsageDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetterId.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DismissUsageDeadLetter(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ams.usage.v1.UsageService/DismissUsageDeadLetter',
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DismissDeadLetterRequest.SerializeToString,
-            ams_dot_dead__letters_dot_v1_dot_dead__letters__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

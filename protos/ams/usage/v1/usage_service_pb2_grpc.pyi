@@ -3,7 +3,6 @@
 isort:skip_file
 Usage as consumers, merchants and admins may see it: figures, the log of single calls, what happens now."""
 
-from ams.dead_letters.v1 import dead_letters_pb2 as _dead_letters_pb2
 from ams.usage.v1 import usage_service_pb2 as _usage_service_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -33,13 +32,6 @@ class UsageServiceStub:
     """The log of single calls (PRD-8), newest first."""
     ListMerchantCalls: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListCallsRequest, _usage_service_pb2.ListCallsResponse]
     ListPlatformCalls: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListCallsRequest, _usage_service_pb2.ListCallsResponse]
-    ListUsageDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.ListDeadLettersRequest, _dead_letters_pb2.ListDeadLettersResponse]
-    """Messages of Kafka that usage-svc could not apply, newest first."""
-    ReplayUsageDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DeadLetterId, _dead_letters_pb2.DeadLetter]
-    """Tries one again; NOT_FOUND if there is none any more, FAILED_PRECONDITION still_unapplicable with the error if it
-    still can't be applied.
-    """
-    DismissUsageDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.DismissDeadLetterRequest, _dead_letters_pb2.DeadLetter]
     ListDayTotals: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListDayTotalsRequest, _usage_service_pb2.ListDayTotalsResponse]
     """For billing-svc. What was forwarded by the gateways' count and recorded here, by day and merchant."""
     ListConsumerDayTotals: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListConsumerDayTotalsRequest, _usage_service_pb2.ListConsumerDayTotalsResponse]
@@ -121,31 +113,6 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.ListCallsRequest,
         context: _aio.ServicerContext[_usage_service_pb2.ListCallsRequest, _abc.Awaitable[_usage_service_pb2.ListCallsResponse]],
     ) -> _abc.Awaitable[_usage_service_pb2.ListCallsResponse]: ...
-
-    @_abc_1.abstractmethod
-    def ListUsageDeadLetters(
-        self,
-        request: _dead_letters_pb2.ListDeadLettersRequest,
-        context: _aio.ServicerContext[_dead_letters_pb2.ListDeadLettersRequest, _abc.Awaitable[_dead_letters_pb2.ListDeadLettersResponse]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.ListDeadLettersResponse]:
-        """Messages of Kafka that usage-svc could not apply, newest first."""
-
-    @_abc_1.abstractmethod
-    def ReplayUsageDeadLetter(
-        self,
-        request: _dead_letters_pb2.DeadLetterId,
-        context: _aio.ServicerContext[_dead_letters_pb2.DeadLetterId, _abc.Awaitable[_dead_letters_pb2.DeadLetter]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.DeadLetter]:
-        """Tries one again; NOT_FOUND if there is none any more, FAILED_PRECONDITION still_unapplicable with the error if it
-        still can't be applied.
-        """
-
-    @_abc_1.abstractmethod
-    def DismissUsageDeadLetter(
-        self,
-        request: _dead_letters_pb2.DismissDeadLetterRequest,
-        context: _aio.ServicerContext[_dead_letters_pb2.DismissDeadLetterRequest, _abc.Awaitable[_dead_letters_pb2.DeadLetter]],
-    ) -> _abc.Awaitable[_dead_letters_pb2.DeadLetter]: ...
 
     @_abc_1.abstractmethod
     def ListDayTotals(

@@ -6,9 +6,13 @@ The forms of the address:
 - `redis+cluster://user:password@host:port,host:port`, `rediss+cluster://…`
 - `redis+sentinel://user:password@host:port,host:port/service-name/0`, `rediss+sentinel://…`; user and
   password are the servers', the sentinels' own are in the query: `?sentinel_username=…&sentinel_password=…`
+
+What a user of the ACL needs: the keys `~ams:*` and `~{ams:*`, and the channels `&ams:*`.
 """
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis
@@ -18,22 +22,32 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+RedisClient: TypeAlias = Redis | RedisCluster
+
 _PORTS = {"redis": 6379, "cluster": 6379, "sentinel": 26379}
 # A connection that was idle for so long is tried before it is used.
 _HEALTH_CHECK_S = 15
-_MAX_CONNECTIONS = 100
 
 
 class RedisUrlError(Exception):
     """The address of Redis has none of the forms that are known."""
 
 
-def connect(url: str, *, ca_file: str = "", timeout_s: float = 0.5, retries: int = 1) -> Redis | RedisCluster:
+def connect(
+    url: str,
+    *,
+    ca_file: str = "",
+    timeout_s: float = 0.5,
+    retries: int = 1,
+    decode_responses: bool = False,
+    max_connections: int = 100,
+) -> RedisClient:
     """A client that connects when it is first used. A call takes (retries + 1) × `timeout_s` at the longest,
     and a little for backing off.
 
     `ca_file`: PEM file of the authorities for TLS; "": the system's. `retries`: calls that aren't safe to
-    repeat (the limits' leases) want 0."""
+    repeat (the limits' leases) want 0. `decode_responses`: answers are text instead of bytes. A call for
+    which there is none of `max_connections` fails."""
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss") or kind not in ("", "cluster", "sentinel"):
@@ -44,7 +58,8 @@ def connect(url: str, *, ca_file: str = "", timeout_s: float = 0.5, retries: int
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "health_check_interval": _HEALTH_CHECK_S,
-        "max_connections": _MAX_CONNECTIONS,
+        "max_connections": max_connections,
+        "decode_responses": decode_responses,
         # Otherwise each connection begins with a command that open-source servers refuse.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), retries),
@@ -63,7 +78,17 @@ def connect(url: str, *, ca_file: str = "", timeout_s: float = 0.5, retries: int
     return Redis(host=host, port=port, db=_database(path), **options)
 
 
-async def disconnect(client: Redis | RedisCluster) -> None:
+@asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[RedisClient]:
+    """A client as `connect` makes it, until the block ends."""
+    client = connect(url, **options)
+    try:
+        yield client
+    finally:
+        await disconnect(client)
+
+
+async def disconnect(client: RedisClient) -> None:
     """Closes the client's connections, those to its sentinels too, which its own `aclose` leaves open."""
     await client.aclose()
     pool = getattr(client, "connection_pool", None)
