@@ -12,6 +12,7 @@ from ams_common import topics
 from ams_common.clock import to_timestamp, utc_now
 from ams_common.consumer import Subscription
 from ams_common.ids import uuid7
+from ams_common.subscriptions import TopicHandler
 from ams_common.testing.dead_letters import Letters, reading
 from ams_common.testing.plugin import Serve
 from ams_common.testing.policies import callers_let_in
@@ -29,7 +30,7 @@ async def letters(
     issuer: TestIssuer,
     serve_rpc: Serve,
 ) -> AsyncIterator[Letters]:
-    handlers = [
+    handlers: list[TopicHandler[Any]] = [
         Subscription(topics.AUDIT_EVENTS, AuditRecord, store_audit_records),
         Subscription(topics.NOTIFICATIONS, Notification, NotificationHandler(servicer.mail_queue, clock)),
     ]

@@ -17,6 +17,7 @@ from ams_common.consumer import Subscription
 from ams_common.database import Database
 from ams_common.ids import uuid7
 from ams_common.prices import price_message
+from ams_common.subscriptions import TopicHandler
 from ams_common.testing.dead_letters import Letters, reading
 from ams_common.testing.eventually import eventually
 from ams_common.testing.plugin import Serve
@@ -31,7 +32,7 @@ from keys_svc.store import Store
 async def letters(
     database: Database[Store], kafka_bootstrap: str, topic_prefix: str, issuer: TestIssuer, serve_rpc: Serve
 ) -> AsyncIterator[Letters]:
-    handlers = [
+    handlers: list[TopicHandler[Any]] = [
         Subscription(topics.IDENTITY_EVENTS, IdentityEvent, apply_identity_events),
         Subscription(topics.CATALOG_EVENTS, CatalogEvent, apply_catalog_events),
     ]

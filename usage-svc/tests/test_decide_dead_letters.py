@@ -14,7 +14,7 @@ from ams_common.database import Database
 from ams_common.errors import FailedPreconditionError
 from ams_common.outbox import KafkaDestination, OutboxRelay
 from ams_common.server import cancel
-from ams_common.subscriptions import Subscription
+from ams_common.subscriptions import Subscription, TopicHandler
 from ams_common.testing.dead_letters import Letters, reading
 from ams_common.testing.eventually import eventually
 from ams_common.testing.plugin import Serve
@@ -49,7 +49,7 @@ async def letters(
     issuer: TestIssuer,
     serve_rpc: Serve,
 ) -> AsyncIterator[Letters]:
-    handlers = [
+    handlers: list[TopicHandler[Any]] = [
         UsageIntake(Partitions(database), clock),
         Subscription(topics.USAGE_FORWARDED, ForwardedTotal, keep_forwarded_totals),
         IDENTITY,
