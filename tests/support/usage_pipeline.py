@@ -177,9 +177,7 @@ class UsagePipeline:
 
     async def day_digests(self, day: date) -> tuple[dict[str, str], dict[str, str]]:
         """By merchant: usage-svc's, of what it has told, and billing-svc's, of its counters."""
-        token = self.billing.issuer.service_token("billing-svc")
-        request = usage_pb.ListDayTotalsRequest(first_day=day.isoformat(), last_day=day.isoformat())
-        totals = (await invoke(self._usage_stub.ListDayTotals, request, token=token)).totals
+        totals = await self._usage_client.list_day_totals(day, day, merchant_id=None, consumer_id=None)
         async with self.billing.database.read() as reading:
             counted = await ReconciliationStore(reading.connection).list_day_digests(
                 **asdict(DayScope(day, day, None, None)), limit=100
