@@ -106,7 +106,6 @@ class UsagePipeline:
     events: Events
     usage: Database[usage_store.Store]
     pseudonyms: Pseudonyms
-    _usage_stub: usage_rpc.UsageServiceStub
     _usage_client: UsageClient
     _letters: letters_rpc.DeadLettersServiceStub  # of usage-svc
     _usage_url: str
@@ -312,7 +311,6 @@ async def usage_pipeline(
             Events(billing_database),
             usage,
             pseudonyms,
-            usage_stub,
             usage_client,
             letters_rpc.DeadLettersServiceStub(letters_channel),
             usage_url,
