@@ -13,7 +13,9 @@ from ams_common.errors import AppError, FailedPreconditionError, InvalidArgument
 from ams_common.ids import uuid7
 from ams_common.money import to_decimal
 from ams_rating import proof
+from ams_rating.charging import ChargeRule
 from ams_rating.events import read_leaf
+from ams_rating.prices import Component, Meter, PerUnit, Price
 from billing_svc.testing import Group
 from support.billed_month import TIERED, at, issued, proof_of, use
 from support.usage_pipeline import Caller, UsagePipeline
@@ -172,8 +174,10 @@ async def test_a_price_that_is_known_late_leaves_a_line_without_events(
     await use(pipeline, caller)
     invoice = await issued(pipeline, caller)
     before = await by_line(pipeline, invoice)
-    # Another price of the same day takes the place of the one from the 20th.
-    await pipeline.events.new_price(caller.priced, "0.9", at(20).date().isoformat())
+    # The price from the 20th is replaced, and by one that gives 4xx away.
+    rule = ChargeRule(is_client_error_free=True)
+    dear = Price("EUR", (Component(Meter.REQUESTS, PerUnit(Decimal("0.9"))),), rule)
+    await pipeline.events.new_price(caller.priced, dear, at(20).date().isoformat())
     pipeline.billing.clock.now += timedelta(seconds=1)
     adjustment = await issued(pipeline, caller)
     assert adjustment.invoice_id != invoice.invoice_id
@@ -189,9 +193,10 @@ async def test_a_price_that_is_known_late_leaves_a_line_without_events(
     ]
     assert others == []
     assert counts(line, events)
-    # All were billed before, by the other price.
+    # All were billed before, by the other price, which charged the 4xx of the 25th too.
     assert all(event.is_billed_before for event in events)
-    assert ids(events) == ids(before[-1])
+    assert set(ids(events)) < {each for of_line in before for each in ids(of_line)}
+    assert 404 not in {event.status_code for event in events}
     assert await by_line(pipeline, invoice) == before
 
 

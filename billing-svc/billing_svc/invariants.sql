@@ -104,13 +104,24 @@ SELECT merchant_id, consumer_id, service_id, month, lines.requests, usage.reques
   ) AS lines
   FULL JOIN (
     SELECT c.merchant_id, c.consumer_id, c.service_id, to_char(c.day, 'YYYY-MM') AS month,
-           sum(u.requests) AS requests, bool_or(i.status = 'void') AS has_void
+           sum(u.requests) AS requests,
+           sum(u.requests) FILTER (
+               WHERE (c.charge_class = 'client_error'
+                      AND (p.price -> 'charge_rule' ->> 'is_client_error_free')::boolean) IS NOT TRUE
+                 AND (c.charge_class = 'abandoned'
+                      AND (p.price -> 'charge_rule' ->> 'is_abandoned_free')::boolean) IS NOT TRUE
+           ) AS charged_requests,
+           bool_or(i.status = 'void') AS has_void
       FROM invoice_usage u JOIN usage_counters c USING (counter_id) JOIN invoices i USING (invoice_id)
+      LEFT JOIN price_versions p ON p.service_id = c.service_id AND c.day >= p.first_day AND c.day < p.end_day
      WHERE u.rebilled_by IS NULL
      GROUP BY 1, 2, 3, 4
   ) AS usage USING (merchant_id, consumer_id, service_id, month)
- -- What a void invoice had is open again, and on no line.
- WHERE usage.has_void IS NOT TRUE AND lines.requests IS DISTINCT FROM usage.requests;
+ -- What a void invoice had is open again, and on no line. A price that became known late may give away what was charged
+ -- before: from the next invoice on the lines leave that out.
+ WHERE usage.has_void IS NOT TRUE
+   AND lines.requests IS DISTINCT FROM usage.requests
+   AND coalesce(lines.requests, 0) <> coalesce(usage.charged_requests, 0);
 
 -- invariant: whoever has a draft has an open month
 SELECT i.invoice_id, l.month
