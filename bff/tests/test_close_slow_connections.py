@@ -7,6 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from ams_bff.http.connections import ConnectionLimits, Connections
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /api/v1/auth/sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -93,6 +96,12 @@ def test_who_is_idle_after_an_answer_is_closed(connection: socket.socket) -> Non
     connection.sendall(HEAD + b"\r\n")
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert rest_of(connection)[:9] in (b"", b'{"status"')
+
+
+async def test_uvicorn_closes_no_idle_connection_before_that() -> None:
+    connections = Connections(ConnectionLimits())
+    protocol = connections.protocol(config=Config("nothing:app"), server_state=ServerState(), app_state={})
+    assert protocol.timeout_keep_alive == ConnectionLimits().idle_s == 75
 
 
 def test_a_second_head_has_its_own_time(connection: socket.socket) -> None:

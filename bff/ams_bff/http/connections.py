@@ -84,6 +84,8 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(self, guard: Connections, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # uvicorn's own timer would close an idle connection after five seconds.
+        self.timeout_keep_alive = guard.limits.idle_s  # type: ignore[assignment]
         self._guard = guard
         self._now_s = asyncio.get_running_loop().time
         self._network = ""
