@@ -113,7 +113,7 @@ def test_resources_with_an_etag_have_it_in_json_and_in_the_document() -> None:
     resources = {route.rpc.output_type for route in ROUTES if has_etag(route.rpc.output_type)}
     assert {resource.name for resource in resources} == {
         *("Service", "ListPricesResponse", "Key", "Project", "ProjectMembership"),
-        *("PlatformSettings", "MerchantProfile", "ServiceConsumer"),
+        *("PlatformSettings", "MerchantProfile", "ServiceConsumer", "ProjectSpendCap"),
     }
     for resource in resources:
         assert "etag" in {each.name for each in json_fields(resource)}

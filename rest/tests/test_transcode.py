@@ -244,6 +244,8 @@ def test_an_answer_shows_its_defaults_and_int64_as_text() -> None:
             "billableRequests": "0",
             "requestBytes": "0",
             "responseBytes": "0",
+            "requestMessages": "0",
+            "responseMessages": "0",
             "meanResponseTimeMs": 0.0,
         },
     }
