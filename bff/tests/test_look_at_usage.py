@@ -85,7 +85,7 @@ def test_calls_can_be_narrowed_and_kept(member: Browser, admin: Browser) -> None
     head = member.get(f"/dashboard/usage/2026-11-01/table.csv?{query}").text.splitlines()
     assert head == [
         "occurred_at,service,service_id,consumer,key,project_id,status_code,outcome,charge,test,continuation,"
-        "response_time_ms,request_bytes,response_bytes,request_id"
+        "response_time_ms,request_bytes,response_bytes,request_messages,response_messages,request_id"
     ]
     assert admin.get(f"/admin/usage/2026-11-01?consumer={uuid7()}&merchant={uuid7()}").status == 200
     assert admin.get("/admin/usage/2026-11-01?consumer=evil").status == 404
