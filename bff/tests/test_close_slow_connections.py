@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ams_bff.http.connections import ConnectionLimits, Connections
+from starlette.applications import Starlette
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -100,7 +101,7 @@ def test_who_is_idle_after_an_answer_is_closed(connection: socket.socket) -> Non
 
 async def test_uvicorn_closes_no_idle_connection_before_that() -> None:
     connections = Connections(ConnectionLimits())
-    protocol = connections.protocol(config=Config("nothing:app"), server_state=ServerState(), app_state={})
+    protocol = connections.protocol(config=Config(Starlette()), server_state=ServerState(), app_state={})
     assert protocol.timeout_keep_alive == ConnectionLimits().idle_s == 75
 
 
