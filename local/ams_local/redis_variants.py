@@ -103,5 +103,7 @@ async def serve_tls(certificate: Path, behind: int) -> AsyncIterator[int]:
     finally:
         server.close()
         await server.wait_closed()
-        # By now those who were connected have gone, and so do the relays.
+        # Who is connected still, as a process that is ended later, would keep its relay for ever.
+        for task in relaying:
+            task.cancel()
         await asyncio.gather(*relaying, return_exceptions=True)
