@@ -67,14 +67,7 @@ class _Entries:
 
     @classmethod
     def of(cls, readings: Readings, counted: Sequence[Sequence[Counted]]) -> "_Entries":
-        found: list[tuple[int, int, int, int]] = []
-        row = 0
-        for reading, rows in readings:
-            for sums in rows:
-                for bucket, sign in reading.additions[sums.slot - 1]:
-                    for group, group_sign in counted[sums.group_no]:
-                        found.append((row, bucket, group, sign * group_sign))
-                row += 1
+        found = [entry for _, *entry in _counting(readings, counted)]
         columns = np.array(found, dtype=np.int64).reshape(-1, 4).T
         return cls(*columns[:, np.lexsort((columns[2], columns[1]))])
 
@@ -85,19 +78,27 @@ class _Entries:
         return np.flatnonzero(is_first)
 
 
+def _counting(
+    readings: Readings, counted: Sequence[Sequence[Counted]]
+) -> Iterator[tuple[SlotSums, int, int, int, int]]:
+    """Each row, with its number, once for each bucket and group in which it counts, or against which."""
+    rows = ((reading, sums) for reading, of_reading in readings for sums in of_reading)
+    for number, (reading, sums) in enumerate(rows):
+        for bucket, sign in reading.additions[sums.slot - 1]:
+            for group, group_sign in counted[sums.group_no]:
+                yield sums, number, bucket, group, sign * group_sign
+
+
 def requests_by_group(
     readings: Readings, counted: Sequence[Sequence[Counted]], buckets: range
 ) -> dict[int, int]:
     """How many requests each group has in `buckets` that was used in them."""
     found: Counter[int] = Counter()
     size_bytes: Counter[int] = Counter()
-    for reading, rows in readings:
-        for sums in rows:
-            for bucket, sign in reading.additions[sums.slot - 1]:
-                if bucket in buckets:
-                    for group, group_sign in counted[sums.group_no]:
-                        found[group] += sign * group_sign * sums.requests
-                        size_bytes[group] += sign * group_sign * (sums.request_bytes + sums.response_bytes)
+    for sums, _, bucket, group, sign in _counting(readings, counted):
+        if bucket in buckets:
+            found[group] += sign * sums.requests
+            size_bytes[group] += sign * (sums.request_bytes + sums.response_bytes)
     # A call that only goes on has bytes and is no request.
     return {group: count for group, count in found.items() if count or size_bytes[group]}
 
