@@ -83,8 +83,8 @@ class AccountRpcs:
 
     async def GetRevisions(self, request: pb.GetRevisionsRequest, context: Context) -> pb.Revisions:
         if (service := current_caller().service) in READERS.values():
-            async with self.database.change_by_system("note who reads standings", audited=False) as change:
-                await change.store.note_standing_reader(service=service)
+            async with self.database.connection() as connection:
+                await Store(connection).note_standing_reader(service=service)
         return await find_revisions(self.database)
 
     async def ListStandingChanges(
@@ -94,8 +94,8 @@ class AccountRpcs:
             changes = await store.list_standing_changes(
                 after_version=request.after_version, limit=request.page_size or _CHANGES_PER_PAGE
             )
-        async with self.database.change_by_system("note who reads standings", audited=False) as change:
-            await change.store.save_standing_reader(
+        async with self.database.connection() as connection:
+            await Store(connection).save_standing_reader(
                 service=current_caller().service,
                 version=request.after_version,
                 is_delivered=request.is_delivered,
